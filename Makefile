@@ -1,0 +1,40 @@
+# `make app` and `make test` set everything up on a fresh machine (Python 3.11–3.13, pip, make); the second run reinstalls nothing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements.txt)
+
+.PHONY: app test lint types setup setup-dev clean
+
+app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
+	$(BIN)/python app.py
+
+test: $(VENV)/.installed-dev  ## set up, then run the tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+setup: $(VENV)/.installed
+setup-dev: $(VENV)/.installed-dev
+
+# ensurepip is missing where Debian's python3-venv is: virtualenv, installed beside, makes the environment then.
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
+	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
+
+# Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.
+$(VENV)/.installed: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install -r requirements.txt
+	$(BIN)/python -m pip install -q --force-reinstall --no-deps $(CV2)
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .tools

@@ -1,0 +1,1 @@
+"""Hide every face and license plate in photos. Photos in, anonymized photos out."""

@@ -1,0 +1,106 @@
+"""Every error that this package raises on purpose.
+
+    AnonymizeError
+    ├── SettingsError              a setting or a value is wrong; the message says what was expected and received
+    │   └── UnknownNameError       a name that is not in its table; the message lists the valid ones
+    ├── PathError                  an input that is not there, an output that would touch its source
+    ├── ImageError                 one photo cannot be read or written; the others go on
+    │   ├── UnreadableImageError   empty, truncated, not an image, or not permitted
+    │   ├── UnsupportedImageError  an image whose form cannot be kept (several pages, an unknown mode)
+    │   ├── ImageTooLargeError     more pixels than the limit; nothing was decoded
+    │   └── WriteError             the output could not be written whole; nothing was left in its place
+    ├── DetectionError             a detector failed on a photo (never the same as "found nothing")
+    ├── WeightsError               a model's weights
+    │   ├── WeightsUnavailableError  no source could deliver them; the message names each and what to do by hand
+    │   ├── HashMismatchError      they are not the bytes that the registry names
+    │   └── UntrustedWeightsError  a pickle from outside the registry, without --trust
+    ├── RecordsError               a records file that is not one, or of another schema
+    │   ├── ChangedSourceError     a photo is no longer the one that was detected
+    │   └── StaleDecisionError     a review decision on a photo that changed meanwhile
+    └── AnnotationError            ground truth that cannot be read
+
+Errors are caught at the edges only: the engine turns those of one photo into its record's `error`, the command
+line into one line on stderr, the web app into a sentence.
+"""
+
+
+class AnonymizeError(Exception):
+    """The root: `except AnonymizeError` catches all that is ours and nothing else."""
+
+
+class SettingsError(AnonymizeError, ValueError):
+    pass
+
+
+class UnknownNameError(SettingsError):
+    """A name that is not in its table.
+
+    Args:
+        what: what was looked up ("detector", "effect", "setting").
+        name: the name that was given.
+        valid: the names that exist.
+    """
+
+    def __init__(self, what: str, name: object, valid: object) -> None:
+        names = ", ".join(sorted(str(v) for v in valid))  # type: ignore[attr-defined]
+        super().__init__(f"unknown {what} {name!r}; valid: {names}")
+
+
+class PathError(AnonymizeError, ValueError):
+    pass
+
+
+class ImageError(AnonymizeError):
+    pass
+
+
+class UnreadableImageError(ImageError):
+    pass
+
+
+class UnsupportedImageError(ImageError):
+    pass
+
+
+class ImageTooLargeError(ImageError):
+    pass
+
+
+class WriteError(ImageError):
+    pass
+
+
+class DetectionError(AnonymizeError):
+    pass
+
+
+class WeightsError(AnonymizeError):
+    pass
+
+
+class WeightsUnavailableError(WeightsError):
+    pass
+
+
+class HashMismatchError(WeightsError):
+    pass
+
+
+class UntrustedWeightsError(WeightsError):
+    pass
+
+
+class RecordsError(AnonymizeError):
+    pass
+
+
+class ChangedSourceError(RecordsError):
+    pass
+
+
+class StaleDecisionError(RecordsError):
+    pass
+
+
+class AnnotationError(AnonymizeError):
+    pass

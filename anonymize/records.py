@@ -1,0 +1,255 @@
+"""Record: what is known of one photo; and records.jsonl, the file that joins detecting, review and export.
+
+The first line is a header (schema, input root, settings, detectors); each further line is one record. Lines are only ever
+appended, so a killed run loses at most a torn last line, which reading drops; a path's later line wins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from .errors import RecordsError
+from .regions import Region
+from .settings import Settings
+
+SCHEMA = 1
+Review = Literal["pending", "approved", "flagged"]
+
+
+def escape(path: str | os.PathLike[str]) -> str:
+    """A file name as text that JSON, BSON and terminals take: bytes that are not UTF-8 become \\xNN, a backslash \\\\.
+
+    `unescape` is the exact inverse. A name that needs no escape stays as it is.
+    """
+    raw = os.fsencode(path)
+    text = raw.decode("utf-8", "backslashreplace") if b"\\" not in raw else None
+    if text is not None and "\\" not in text and text.isprintable():
+        return text
+    out = []
+    for char in raw.decode("utf-8", "surrogateescape"):
+        code = ord(char)
+        if 0xDC80 <= code <= 0xDCFF:
+            out.append(f"\\x{code - 0xDC00:02x}")
+        elif char == "\\":
+            out.append("\\\\")
+        elif not char.isprintable():
+            out += [f"\\x{b:02x}" for b in char.encode()]
+        else:
+            out.append(char)
+    return "".join(out)
+
+
+def unescape(text: str) -> str:
+    """The file name that `escape` was given, as `os.fsdecode` writes it."""
+    raw, i = bytearray(), 0
+    while i < len(text):
+        if text[i] == "\\" and text[i + 1 : i + 2] == "x":
+            raw.append(int(text[i + 2 : i + 4], 16))
+            i += 4
+        else:
+            i += text[i] == "\\"
+            raw += text[i : i + 1].encode()
+            i += 1
+    return os.fsdecode(bytes(raw))
+
+
+@dataclass(frozen=True)
+class Record:
+    """One photo: where it is, what was found, what people decided.
+
+    Attributes:
+        path: POSIX, relative to the input root, escaped (`escape`); never only a basename.
+        sha256: of the source's bytes; an export refuses a photo whose bytes are others.
+        width, height: px, after the orientation was applied.
+        regions: candidates down to the floor score, by descending score; regions that a person drew too.
+        detectors: the detectors that ran -> their weights (name -> sha256). Empty: none ran.
+        review: "pending" | "approved" | "flagged".
+        decisions: who, when (ISO 8601, UTC), what; undo is one more decision. Oldest first.
+        approved_hash: `approval_hash` at the approval; when it differs now, the photo is pending again.
+        error: why the photo could not be processed, or None.
+    """
+
+    path: str
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    regions: tuple[Region, ...] = ()
+    detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    review: Review = "pending"
+    decisions: tuple[Mapping[str, Any], ...] = ()
+    approved_hash: str = ""
+    error: str | None = None
+
+    def replace(self, **changes: Any) -> Record:
+        return dataclasses.replace(self, **changes)
+
+    def hidden(self, settings: Settings) -> list[Region]:
+        """The regions that an export with these settings hides."""
+        return [r for r in self.regions if settings.hides(r)]
+
+    def regions_hash(self) -> str:
+        """A hash of the photo and all its regions; a decision names it, so that a stale one is refused."""
+        text = json.dumps([self.sha256, [r.to_dict() for r in self.regions]], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def approval_hash(self, settings: Settings) -> str:
+        """What an approval binds to: the photo, its regions, and the settings that decide its pixels."""
+        return f"{self.regions_hash()}-{settings.export_hash()}"
+
+    def is_approved(self, settings: Settings) -> bool:
+        return self.review == "approved" and self.approved_hash == self.approval_hash(settings) and self.error is None
+
+    def keep_decisions(self, earlier: Record | None) -> Record:
+        """This new detection, with what people decided on `earlier`, the same photo's last record.
+
+        Manual, accepted and rejected regions stay; a new automatic region that covers the same thing as one of
+        them is dropped. An approval stays in the history, but its hash no longer fits, so the photo is pending.
+        """
+        if earlier is None or earlier.sha256 != self.sha256:
+            return self
+        from .regions import boxes, iou
+
+        decided = [r for r in earlier.regions if r.status != "auto"]
+        fresh = list(self.regions)
+        if decided and fresh:
+            overlap = iou(boxes(fresh), boxes(decided))
+            same_kind = [[f.kind == d.kind for d in decided] for f in fresh]
+            fresh = [f for f, o, s in zip(fresh, overlap, same_kind, strict=True) if not ((o > 0.5) & s).any()]
+        return self.replace(
+            regions=tuple(sorted([*decided, *fresh], key=lambda r: -r.score)),
+            review=earlier.review,
+            decisions=earlier.decisions,
+            approved_hash=earlier.approved_hash,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        out["regions"] = [r.to_dict() for r in self.regions]
+        out["decisions"] = list(self.decisions)
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        names = {f.name for f in dataclasses.fields(cls)}
+        if unknown := set(data) - names:
+            raise RecordsError(f"a record has no field {sorted(unknown)[0]!r}")
+        values = dict(data)
+        values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
+        values["decisions"] = tuple(data.get("decisions", ()))
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The first line of a records file.
+
+    Attributes:
+        root: the input folder, absolute, escaped; records' paths are relative to it.
+        settings: those of the detection; an export may use others.
+        detectors: name -> its weights' (name -> sha256).
+    """
+
+    root: str
+    settings: Settings = field(default_factory=Settings)
+    detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def to_dict(self) -> dict[str, Any]:
+        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {"schema": self.schema, **out, "settings": self.settings.to_dict()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Header:
+        if data.get("schema") != SCHEMA:
+            raise RecordsError(f"records have schema {SCHEMA}; this file has {data.get('schema')!r}")
+        return cls(data["root"], Settings.from_dict(data["settings"]), data.get("detectors", {}))
+
+    def source(self, record: Record) -> Path:
+        """Where a record's photo is."""
+        return Path(unescape(self.root)) / unescape(record.path)
+
+
+def read(path: Path) -> tuple[Header, dict[str, Record]]:
+    """A records file as its header and the last record of each path, in order of first appearance.
+
+    Raises:
+        RecordsError: no such file, not a records file, another schema, a broken line that is not the last.
+    """
+    try:
+        with open(path, encoding="utf-8") as lines:
+            parsed = list(_parse(lines, path))
+    except (OSError, UnicodeDecodeError) as e:
+        raise RecordsError(f"cannot read records {path}: {e}") from e
+    if not parsed:
+        raise RecordsError(f"{path} is not a records file: it has no header")
+    try:
+        header = Header.from_dict(parsed[0])
+        return header, {r.path: r for r in map(Record.from_dict, parsed[1:])}
+    except (KeyError, TypeError, ValueError) as e:
+        raise RecordsError(f"{path} is not a records file: {e!r}") from e
+
+
+def _parse(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    torn: str | None = None
+    for number, line in enumerate(lines, 1):
+        if torn is not None:
+            raise RecordsError(f"{path}: line {number - 1} is broken: {torn[:80]!r}")
+        try:
+            value = json.loads(line)
+            if not line.endswith("\n") or not isinstance(value, dict):
+                torn = line
+            else:
+                yield value
+        except ValueError:
+            torn = line  # the last line of a killed run; anywhere else it is an error
+
+
+class Writer:
+    """Appends records to a file; each is on disk when `write` returns, so a killed process loses none.
+
+    Opening an existing file cuts off a torn last line and goes on behind it.
+
+    Args:
+        path: the records file; created with its header when it is not there.
+        header: written when the file is new; else only compared by the caller.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = open(path, "a+b")  # noqa: SIM115 - closed by close()
+        self._file.seek(0)
+        whole = 0
+        for line in self._file:
+            if line.endswith(b"\n"):
+                whole += len(line)
+        self._file.truncate(whole)
+        if whole == 0:
+            self._append(header.to_dict())
+
+    def _append(self, value: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+        self._file.flush()
+
+    def write(self, record: Record) -> None:
+        self._append(record.to_dict())
+
+    def sync(self) -> None:
+        """Ask the system to write to the disk itself (what a power cut must not lose: people's decisions)."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

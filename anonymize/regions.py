@@ -1,0 +1,233 @@
+"""Region: one place in a photo where something was found or drawn, and the geometry of such places.
+
+Boxes are (x1, y1, x2, y2) in pixels of the upright image, floats, half-open: a box from 0 to 10 covers pixels 0..9.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from .errors import SettingsError
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+Status = Literal["auto", "accepted", "rejected", "manual"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One face, plate, vehicle, person or thing of a user's own kind.
+
+    Attributes:
+        kind: "face" and "plate" are hidden by default; "vehicle" and "person" only help to find and to rank.
+        box: (x1, y1, x2, y2), pixels of the upright image, half-open, x1 <= x2, y1 <= y2.
+        score: 0–1; the fused one where several detectors voted; 1.0 when a person drew it.
+        votes: detector name -> the score that it gave.
+        corners: four (x, y) px, top left, top right, bottom right, bottom left in READING order of the text, or None.
+        landmarks: five (x, y) px (left eye, right eye, nose, left and right mouth corner as seen), or None.
+        status: "auto" | "accepted" (hidden whatever the threshold) | "rejected" (never hidden) | "manual" (drawn).
+        id: stable through review; made from kind and box when not given.
+
+    Raises:
+        SettingsError: a box that is not four finite ordered numbers, a score outside 0–1, an unknown status,
+            corners that are not four points, landmarks that are not five.
+    """
+
+    kind: str
+    box: Box
+    score: float = 1.0
+    votes: Mapping[str, float] = field(default_factory=dict)
+    corners: tuple[Point, ...] | None = None
+    landmarks: tuple[Point, ...] | None = None
+    status: Status = "auto"
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__  # frozen: the only place that normalizes
+        set_(self, "box", tuple(float(v) for v in self.box))
+        if len(self.box) != 4 or not all(map(math.isfinite, self.box)):
+            raise SettingsError(f"a box is four finite numbers (x1, y1, x2, y2); received {self.box}")
+        if self.box[0] > self.box[2] or self.box[1] > self.box[3]:
+            raise SettingsError(f"a box has x1 <= x2 and y1 <= y2; received {self.box}")
+        set_(self, "score", float(self.score))
+        if not 0.0 <= self.score <= 1.0:  # also refuses NaN
+            raise SettingsError(f"a score lies in 0–1; received {self.score}")
+        if self.status not in STATUSES:
+            raise SettingsError(f"a status is one of {', '.join(STATUSES)}; received {self.status!r}")
+        if not self.kind or not isinstance(self.kind, str):
+            raise SettingsError(f"a kind is a non-empty string; received {self.kind!r}")
+        for name, count in (("corners", 4), ("landmarks", 5)):
+            points = getattr(self, name)
+            if points is not None:
+                points = tuple((float(x), float(y)) for x, y in points)
+                if len(points) != count or not all(math.isfinite(v) for p in points for v in p):
+                    raise SettingsError(f"{name} are {count} finite points; received {points}")
+                set_(self, name, points)
+        if not self.id:
+            text = f"{self.kind} " + " ".join(f"{v:.2f}" for v in self.box)
+            set_(self, "id", hashlib.blake2s(text.encode(), digest_size=6).hexdigest())
+
+    @property
+    def width(self) -> float:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> float:
+        return self.box[3] - self.box[1]
+
+    @property
+    def area(self) -> float:
+        return self.width * self.height
+
+    def replace(self, **changes: Any) -> Region:
+        """A copy with some fields changed; the id stays."""
+        return dataclasses.replace(self, **changes)
+
+    def _map(self, fx: float, fy: float, dx: float, dy: float) -> Region:
+        def points(ps: tuple[Point, ...] | None) -> tuple[Point, ...] | None:
+            return ps and tuple((x * fx + dx, y * fy + dy) for x, y in ps)
+
+        x1, y1, x2, y2 = self.box
+        box = (x1 * fx + dx, y1 * fy + dy, x2 * fx + dx, y2 * fy + dy)
+        # A region in other coordinates is another one, so its id is made anew, unless a person has touched it.
+        new_id = "" if self.status == "auto" else self.id
+        return self.replace(box=box, corners=points(self.corners), landmarks=points(self.landmarks), id=new_id)
+
+    def shift(self, dx: float, dy: float) -> Region:
+        """Moved by (dx, dy) px, corners and landmarks too (from a crop back to its photo)."""
+        return self._map(1.0, 1.0, dx, dy)
+
+    def scale(self, fx: float, fy: float | None = None) -> Region:
+        """Coordinates multiplied (from a resized image back to its photo)."""
+        return self._map(fx, fx if fy is None else fy, 0.0, 0.0)
+
+    def grow(self, fraction: float) -> Region:
+        """Each side moved outward by `fraction` of the box's width (left, right) and height (top, bottom).
+
+        Corners move away from their centre by the same fraction of the quadrilateral's size.
+        """
+        x1, y1, x2, y2 = self.box
+        dx, dy = (x2 - x1) * fraction, (y2 - y1) * fraction
+        corners = self.corners
+        if corners is not None:
+            cx, cy = (sum(p[i] for p in corners) / 4 for i in (0, 1))
+            k = 1 + 2 * fraction
+            corners = tuple((cx + (x - cx) * k, cy + (y - cy) * k) for x, y in corners)
+        return self.replace(box=(x1 - dx, y1 - dy, x2 + dx, y2 + dy), corners=corners)
+
+    def clip(self, width: float, height: float) -> Region:
+        """The box cut at the image's edges (corners and landmarks may lie outside: half a plate has four corners)."""
+        x1, y1, x2, y2 = self.box
+        x1, x2 = (min(max(v, 0.0), float(width)) for v in (x1, x2))
+        y1, y2 = (min(max(v, 0.0), float(height)) for v in (y1, y2))
+        return self.replace(box=(x1, y1, x2, y2))
+
+    def pixels(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The box in whole pixels (x1, y1, x2, y2), half-open, rounded OUTWARD and cut at the image's edges."""
+        x1, y1, x2, y2 = self.box
+        return (
+            min(max(math.floor(x1), 0), width),
+            min(max(math.floor(y1), 0), height),
+            min(max(math.ceil(x2), 0), width),
+            min(max(math.ceil(y2), 0), height),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` is its exact inverse. Empty fields are left out."""
+        out: dict[str, Any] = {"id": self.id, "kind": self.kind, "box": list(self.box), "score": self.score}
+        if self.votes:
+            out["votes"] = dict(self.votes)
+        for name in ("corners", "landmarks"):
+            if (points := getattr(self, name)) is not None:
+                out[name] = [list(p) for p in points]
+        if self.status != "auto":
+            out["status"] = self.status
+        return out
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Region:
+        unknown = set(data) - {f.name for f in dataclasses.fields(cls)}
+        if unknown:
+            raise SettingsError(f"a region has no field {sorted(unknown)[0]!r}")
+        try:
+            return cls(**{k: tuple(map(tuple, v)) if k in ("corners", "landmarks") and v else v for k, v in data.items()})
+        except (TypeError, ValueError) as e:
+            raise SettingsError(f"not a region: {data!r} ({e})") from e
+
+
+def boxes(regions: Iterable[Region]) -> np.ndarray:
+    """Regions' boxes as float64 (N, 4), also for N = 0."""
+    return np.array([r.box for r in regions], dtype=np.float64).reshape(-1, 4)
+
+
+def intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Shared areas of boxes (N, 4) and (M, 4), px², as (N, M)."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    return np.prod(np.clip(high - low, 0, None), axis=2)
+
+
+def areas(a: np.ndarray) -> np.ndarray:
+    """Areas of boxes (N, 4), px², as (N,)."""
+    return np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (N, 4) and (M, 4) as (N, M), 0–1; 0 where both are empty."""
+    shared = intersections(a, b)
+    union = areas(a)[:, None] + areas(b)[None, :] - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def suppress(regions: Sequence[Region], overlap: float, limit: int | None = None) -> list[Region]:
+    """Greedy non-maximum suppression within each kind, best score first.
+
+    Args:
+        regions: of any kinds, in one image.
+        overlap: IoU above which the lower-scored of two regions of one kind is dropped, 0–1.
+        limit: at most so many a kind are kept.
+
+    Returns:
+        The kept regions, by descending score.
+    """
+    kept: list[Region] = []
+    for kind in dict.fromkeys(r.kind for r in regions):
+        of_kind = sorted((r for r in regions if r.kind == kind), key=lambda r: -r.score)
+        all_boxes = boxes(of_kind)
+        alive = np.ones(len(of_kind), dtype=bool)
+        count = 0
+        for i, region in enumerate(of_kind):
+            if not alive[i]:
+                continue
+            kept.append(region)
+            count += 1
+            if limit is not None and count >= limit:
+                break
+            alive[i + 1 :] &= iou(all_boxes[i : i + 1], all_boxes[i + 1 :])[0] <= overlap
+    return sorted(kept, key=lambda r: -r.score)
+
+
+def merge(regions: Sequence[Region]) -> Region:
+    """One region for several of the same object: the box around all, the best score, all votes.
+
+    Raises:
+        SettingsError: no regions, or of different kinds.
+    """
+    if not regions or len({r.kind for r in regions}) != 1:
+        raise SettingsError("merge needs one or more regions of one kind")
+    best = max(regions, key=lambda r: r.score)
+    every = boxes(regions)
+    box = (*every[:, :2].min(axis=0).tolist(), *every[:, 2:].max(axis=0).tolist())
+    votes: dict[str, float] = {}
+    for region in regions:
+        for name, score in region.votes.items():
+            votes[name] = max(score, votes.get(name, 0.0))
+    return best.replace(box=box, votes=votes, id=best.id if best.status != "auto" else "")

@@ -1,0 +1,209 @@
+"""Settings: every choice that a person can make, and every default, once.
+
+The command line, the web app and the REST API read names, defaults, limits and help texts from here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import SettingsError, UnknownNameError
+from .regions import Region
+
+EFFECTS = ("blur", "pixelate", "solid")
+MASKS = ("rectangle", "ellipse", "quad")
+DEVICES = ("auto", "cpu", "cuda")
+# Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS, MakerNote,
+# UserComment, ImageDescription and everything else are never offered.
+SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
+MIN_THRESHOLD = 0.001  # also the floor down to which candidates are stored (understand.ai's range)
+
+
+def _option(default: Any, help: str, **limits: Any) -> Any:
+    metadata = {"help": help, **limits}
+    if isinstance(default, (dict, list)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _check(value: object) -> None:
+    """Check a dataclass's fields against the limits in their metadata ("ge", "le", "choices")."""
+    for f in dataclasses.fields(value):  # type: ignore[arg-type]
+        given = getattr(value, f.name)
+        choices = f.metadata.get("choices")
+        if choices and given not in choices:
+            raise UnknownNameError(f.name, given, choices)
+        low, high = f.metadata.get("ge"), f.metadata.get("le")
+        if low is None and high is None:
+            continue
+        if isinstance(given, bool) or not isinstance(given, (int, float)):
+            raise SettingsError(f"{f.name} is a number; received {given!r}")
+        if (low is not None and not given >= low) or (high is not None and not given <= high):
+            upper = "" if high is None else f" and at most {high}"
+            raise SettingsError(f"{f.name} is at least {low}{upper}; received {given}")
+
+
+def _known(cls: type, data: Mapping[str, Any], what: str) -> None:
+    names = [f.name for f in dataclasses.fields(cls)]
+    for name in data:
+        if name not in names:
+            raise UnknownNameError(what, name, names)
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A Gaussian kernel, as in understand.ai's anonymizer: `SIZE,SIGMA,FEATHER`.
+
+    Attributes:
+        size: px, odd, the kernel's side; 0 = chosen from the region's size.
+        sigma: px, the standard deviation; 0 = chosen from the region's size (size 0) or by OpenCV's rule (size > 0).
+        feather: px, width of the soft edge, which lies outside the region.
+    """
+
+    size: int = 0
+    sigma: float = 0.0
+    feather: int = 9
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or (self.size and self.size % 2 == 0):
+            raise SettingsError(f"the kernel's size is an odd number of pixels, or 0; received {self.size}")
+        if not self.sigma >= 0 or self.feather < 0:
+            raise SettingsError(f"the kernel's sigma and feather are at least 0; received {self}")
+
+    @classmethod
+    def parse(cls, text: str) -> Kernel:
+        """`"101,3,19"` -> Kernel(101, 3.0, 19).
+
+        Raises:
+            SettingsError: not three numbers, or an even size.
+        """
+        try:
+            size, sigma, feather = text.split(",")
+            return cls(int(size), float(sigma), int(feather))
+        except SettingsError:
+            raise
+        except ValueError as e:
+            raise SettingsError(f"a kernel is SIZE,SIGMA,FEATHER such as 101,3,19; received {text!r}") from e
+
+    def __str__(self) -> str:
+        return f"{self.size},{self.sigma:g},{self.feather}"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How regions of one kind are chosen and hidden."""
+
+    threshold: float = _option(0.5, "score from which a region is hidden", ge=MIN_THRESHOLD, le=1.0)
+    grow: float = _option(0.1, "each side moves outward by this fraction of the region's width and height", ge=0.0, le=2.0)
+    effect: str = _option("blur", "what hides the region", choices=EFFECTS)
+    mask: str = _option("rectangle", "shape; quad follows corners and falls back to the rectangle", choices=MASKS)
+    kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
+    cells: int = _option(6, "mosaic cells across the region's longer side, before any blur", ge=1, le=64)
+    fill: str = _option("mean", "colour for the solid effect: mean, black, or six hex digits such as ff00ff")
+    min_size: float = _option(0.0, "regions with a shorter side under this many px are left alone (0: none)", ge=0.0)
+    max_size: float = _option(0.0, "regions with a longer side over this many px are left alone (0: no limit)", ge=0.0)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.kernel, str):
+            object.__setattr__(self, "kernel", Kernel.parse(self.kernel))
+        _check(self)
+        if self.fill not in ("mean", "black") and not re.fullmatch("[0-9a-fA-F]{6}", self.fill):
+            raise SettingsError(f"a fill is mean, black or six hex digits such as ff00ff; received {self.fill!r}")
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Kind:
+        _known(cls, data, "setting of a kind")
+        return cls(**data)
+
+
+def _default_kinds() -> dict[str, Kind]:
+    return {
+        "face": Kind(threshold=0.5, grow=0.1, mask="ellipse"),
+        "plate": Kind(threshold=0.25, grow=0.1, mask="quad"),
+    }
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All choices of one run. Frozen: change them with `replace` or `with_kind`.
+
+    `kinds` names what is hidden; a kind that is not in it (vehicle, person) only helps to find and to rank.
+    """
+
+    face_detector: str = _option("retinaface-mobilenet", "detector for faces, NAME or NAME@LONG_SIDE, or none")
+    plate_detector: str = _option("safelicensing@640", "detector for plates, NAME or NAME@LONG_SIDE, yolo:PATH, or none")
+    other_detectors: tuple[str, ...] = _option((), "further detectors, for kinds of your own")
+    vehicle_threshold: float = _option(0.25, "two-stage: score from which a vehicle is looked into", ge=MIN_THRESHOLD, le=1.0)
+    overlap: float = _option(0.45, "IoU above which the weaker of two regions of a kind is dropped", ge=0.0, le=1.0)
+    max_regions: int = _option(300, "regions kept a kind and photo", ge=1, le=10_000)
+    kinds: Mapping[str, Kind] = field(default_factory=_default_kinds, metadata={"help": "settings of each hidden kind"})
+    allow_weak: bool = _option(False, "skip the mosaic that makes every effect irreversible (not safe)")
+    keep_metadata: tuple[str, ...] = _option((), "safe metadata fields to keep: " + ", ".join(SAFE_METADATA))
+    image_extensions: tuple[str, ...] = _option(
+        ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "heic", "heif"), "files that count as photos"
+    )
+    max_megapixels: float = _option(100.0, "larger photos are refused before they are decoded", ge=0.1, le=1000.0)
+    device: str = _option("auto", "auto, cpu or cuda", choices=DEVICES)
+    jobs: int = _option(0, "threads that read and write photos; 0: one a core", ge=0, le=256)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        for name in ("other_detectors", "keep_metadata", "image_extensions"):
+            set_(self, name, tuple(getattr(self, name)))
+        set_(self, "image_extensions", tuple(e.lower().strip(". ") for e in self.image_extensions))
+        kinds = {k: v if isinstance(v, Kind) else Kind.from_dict(v) for k, v in self.kinds.items()}
+        set_(self, "kinds", kinds)
+        _check(self)
+        for name in self.keep_metadata:
+            if name not in SAFE_METADATA:
+                raise UnknownNameError("metadata field", name, SAFE_METADATA)
+
+    def hides(self, region: Region) -> bool:
+        """Whether an export hides this region: what a person decided, else its kind's threshold and size limits."""
+        if region.status in ("accepted", "manual"):
+            return True
+        kind = self.kinds.get(region.kind)
+        if region.status == "rejected" or kind is None:
+            return False
+        if min(region.width, region.height) < kind.min_size:
+            return False
+        return region.score >= kind.threshold and not 0 < kind.max_size < max(region.width, region.height)
+
+    def kind(self, name: str) -> Kind:
+        """How a kind is hidden; one without settings of its own (drawn by a person) is hidden as a plate is."""
+        return self.kinds.get(name) or self.kinds.get("plate") or Kind()
+
+    def replace(self, **changes: Any) -> Settings:
+        _known(Settings, changes, "setting")
+        return dataclasses.replace(self, **changes)
+
+    def with_kind(self, name: str, **changes: Any) -> Settings:
+        """A copy in which one kind's settings differ; a kind that is new starts from Kind's own defaults."""
+        _known(Kind, changes, "setting of a kind")
+        kind = dataclasses.replace(self.kinds.get(name, Kind()), **changes)
+        return self.replace(kinds={**self.kinds, name: kind})
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `from_dict` is its exact inverse."""
+        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        out["kinds"] = {
+            name: {f.name: getattr(kind, f.name) for f in dataclasses.fields(kind)} | {"kernel": str(kind.kernel)}
+            for name, kind in self.kinds.items()
+        }
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in out.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        _known(cls, data, "setting")
+        return cls(**data)
+
+    def export_hash(self) -> str:
+        """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""
+        kept = {k: v for k, v in self.to_dict().items() if k in ("kinds", "allow_weak", "keep_metadata")}
+        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
