@@ -7,16 +7,17 @@ appended, so a killed run loses at most a torn last line, which reading drops; a
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal, Self
 
 from .errors import RecordsError
-from .regions import Region
+from .regions import Region, boxes, iou
 from .settings import Settings
 
 SCHEMA = 1
@@ -70,6 +71,7 @@ class Record:
         width, height: px, after the orientation was applied.
         regions: candidates down to the floor score, by descending score; regions that a person drew too.
         detectors: the detectors that ran -> their weights (name -> sha256). Empty: none ran.
+        detection: hash of the settings and weights that detected it; where the current one differs, it is detected again.
         review: "pending" | "approved" | "flagged".
         decisions: who, when (ISO 8601, UTC), what; undo is one more decision. Oldest first.
         approved_hash: `approval_hash` at the approval; when it differs now, the photo is pending again.
@@ -82,6 +84,7 @@ class Record:
     height: int = 0
     regions: tuple[Region, ...] = ()
     detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    detection: str = ""
     review: Review = "pending"
     decisions: tuple[Mapping[str, Any], ...] = ()
     approved_hash: str = ""
@@ -114,8 +117,6 @@ class Record:
         """
         if earlier is None or earlier.sha256 != self.sha256:
             return self
-        from .regions import boxes, iou
-
         decided = [r for r in earlier.regions if r.status != "auto"]
         fresh = list(self.regions)
         if decided and fresh:
@@ -196,6 +197,19 @@ def read(path: Path) -> tuple[Header, dict[str, Record]]:
         raise RecordsError(f"{path} is not a records file: {e!r}") from e
 
 
+def write(path: Path, header: Header, records: Iterable[Record]) -> None:
+    """Write a whole records file: a temporary file, then a rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with Writer(temporary, header) as writer:
+            for record in records:
+                writer.write(record)
+            writer.sync()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _parse(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
     torn: str | None = None
     for number, line in enumerate(lines, 1):
@@ -211,45 +225,60 @@ def _parse(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
             torn = line  # the last line of a killed run; anywhere else it is an error
 
 
-class Writer:
-    """Appends records to a file; each is on disk when `write` returns, so a killed process loses none.
+class JsonLines:
+    """An append-only file of JSON lines that is whole at every moment, for one process at a time.
 
-    Opening an existing file cuts off a torn last line and goes on behind it.
-
-    Args:
-        path: the records file; created with its header when it is not there.
-        header: written when the file is new; else only compared by the caller.
+    Opening cuts off the torn last line of a killed process. `append` returns when the system has the line, so a killed
+    process loses nothing; a line that does not fit on the disk is taken back before the OSError is raised.
     """
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = open(path, "a+b")  # noqa: SIM115 - closed by close()
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
         self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            if line.endswith(b"\n"):
-                whole += len(line)
-        self._file.truncate(whole)
-        if whole == 0:
-            self._append(header.to_dict())
+        self._end = self._file.read().rfind(b"\n") + 1
+        self._file.truncate(self._end)
 
-    def _append(self, value: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
-        self._file.flush()
+    @property
+    def empty(self) -> bool:
+        return self._end == 0
 
-    def write(self, record: Record) -> None:
-        self._append(record.to_dict())
+    def append(self, value: Mapping[str, Any]) -> None:
+        line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(line)
 
     def sync(self) -> None:
         """Ask the system to write to the disk itself (what a power cut must not lose: people's decisions)."""
-        self._file.flush()
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class Writer(JsonLines):
+    """Appends records to a file.
+
+    Args:
+        path: the records file; created with its header when it is not there or empty.
+        header: written when the file is new; else only compared by the caller.
+    """
+
+    def __init__(self, path: Path, header: Header) -> None:
+        super().__init__(path)
+        if self.empty:
+            self.append(header.to_dict())
+
+    def write(self, record: Record) -> None:
+        self.append(record.to_dict())

@@ -158,7 +158,9 @@ class Region:
         if unknown:
             raise SettingsError(f"a region has no field {sorted(unknown)[0]!r}")
         try:
-            return cls(**{k: tuple(map(tuple, v)) if k in ("corners", "landmarks") and v else v for k, v in data.items()})
+            return cls(
+                **{k: tuple(map(tuple, v)) if k in ("corners", "landmarks") and v else v for k, v in data.items()}
+            )
         except (TypeError, ValueError) as e:
             raise SettingsError(f"not a region: {data!r} ({e})") from e
 

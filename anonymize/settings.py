@@ -32,6 +32,15 @@ def _option(default: Any, help: str, **limits: Any) -> Any:
     return field(default=default, metadata=metadata)
 
 
+def option_help(name: str, cls: type | None = None) -> str:
+    """A setting's help text and default, for command line and web."""
+    f = next(f for f in dataclasses.fields(cls or Settings) if f.name == name)
+    default = f.default
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    return f"{f.metadata['help']} [{default}]" if default not in ("", None) else str(f.metadata["help"])
+
+
 def _check(value: object) -> None:
     """Check a dataclass's fields against the limits in their metadata ("ge", "le", "choices")."""
     for f in dataclasses.fields(value):  # type: ignore[arg-type]
@@ -100,7 +109,9 @@ class Kind:
     """How regions of one kind are chosen and hidden."""
 
     threshold: float = _option(0.5, "score from which a region is hidden", ge=MIN_THRESHOLD, le=1.0)
-    grow: float = _option(0.1, "each side moves outward by this fraction of the region's width and height", ge=0.0, le=2.0)
+    grow: float = _option(
+        0.1, "each side moves outward by this fraction of the region's width and height", ge=0.0, le=2.0
+    )
     effect: str = _option("blur", "what hides the region", choices=EFFECTS)
     mask: str = _option("rectangle", "shape; quad follows corners and falls back to the rectangle", choices=MASKS)
     kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
@@ -137,9 +148,13 @@ class Settings:
     """
 
     face_detector: str = _option("retinaface-mobilenet", "detector for faces, NAME or NAME@LONG_SIDE, or none")
-    plate_detector: str = _option("safelicensing@640", "detector for plates, NAME or NAME@LONG_SIDE, yolo:PATH, or none")
+    plate_detector: str = _option(
+        "safelicensing@640", "detector for plates, NAME or NAME@LONG_SIDE, yolo:PATH, or none"
+    )
     other_detectors: tuple[str, ...] = _option((), "further detectors, for kinds of your own")
-    vehicle_threshold: float = _option(0.25, "two-stage: score from which a vehicle is looked into", ge=MIN_THRESHOLD, le=1.0)
+    vehicle_threshold: float = _option(
+        0.25, "two-stage: score from which a vehicle is looked into", ge=MIN_THRESHOLD, le=1.0
+    )
     overlap: float = _option(0.45, "IoU above which the weaker of two regions of a kind is dropped", ge=0.0, le=1.0)
     max_regions: int = _option(300, "regions kept a kind and photo", ge=1, le=10_000)
     kinds: Mapping[str, Kind] = field(default_factory=_default_kinds, metadata={"help": "settings of each hidden kind"})
@@ -203,7 +218,15 @@ class Settings:
         _known(cls, data, "setting")
         return cls(**data)
 
+    def _hash(self, *names: str) -> str:
+        everything = self.to_dict()
+        return hashlib.sha256(json.dumps([everything[n] for n in names], sort_keys=True).encode()).hexdigest()[:16]
+
+    def detection_hash(self) -> str:
+        """A hash of all settings that decide which regions are found and stored (not which of them are hidden)."""
+        names = ("face_detector", "plate_detector", "other_detectors", "vehicle_threshold", "overlap", "max_regions")
+        return self._hash(*names)
+
     def export_hash(self) -> str:
         """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""
-        kept = {k: v for k, v in self.to_dict().items() if k in ("kinds", "allow_weak", "keep_metadata")}
-        return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+        return self._hash("kinds", "allow_weak", "keep_metadata")

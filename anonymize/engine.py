@@ -1,0 +1,505 @@
+"""The engine: photos in, records; records in, anonymized photos out.
+
+`detect` and `export` are two steps joined by a records file; `run` does both in one pass over the photos. Reading, inference
+and writing overlap: threads read ahead and write behind, the calling thread runs the detectors. A photo that fails at any
+step has an `error` in its record and no output; the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import effects, images, records
+from .detectors import Detector, Image, create
+from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError, SettingsError
+from .records import Header, Record, escape, unescape
+from .regions import Region, suppress
+from .settings import Settings
+
+# Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
+PIXELS_IN_FLIGHT = 100_000_000
+RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME = "records.jsonl", "exports.jsonl", "summary.json"
+
+T = TypeVar("T")
+
+
+@dataclass
+class Summary:
+    """What a run did; grows while it runs, so that a progress bar can look at it.
+
+    Attributes:
+        photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
+        failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
+        hidden: kind -> regions hidden (or, without an output, that would be hidden).
+        skipped: extension -> files that are not photos by their extension. seconds: wall time.
+    """
+
+    photos: int = 0
+    done: int = 0
+    unchanged: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    withheld: dict[str, str] = field(default_factory=dict)
+    hidden: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures and not self.stopped
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "hidden": dict(self.hidden), "ok": self.ok}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One photo on its way: what is known of it before and after it was read."""
+
+    path: str
+    record: Record
+    photo: images.Photo | None = None
+
+
+Progress = Callable[[Summary], None]
+Gate = Callable[[Record], "str | None"]
+
+
+def _ignore(_: Summary) -> None:
+    pass
+
+
+class Engine:
+    """Finds and hides. Detectors are loaded at the first use, once, and shared by all threads.
+
+    Args:
+        settings: which detectors, thresholds, effects.
+        detectors: used instead of those that the settings name (composed ones, a FakeDetector).
+        weights_dir: where weights are kept instead of the user's cache folder.
+        trust: load pickles from outside the registry.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        detectors: Sequence[Detector] | None = None,
+        weights_dir: Path | None = None,
+        trust: bool = False,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._given = detectors
+        self._weights_dir, self._trust = weights_dir, trust
+        self._loading = threading.Lock()
+
+    @cached_property
+    def _loaded(self) -> list[Detector]:
+        if self._given is not None:
+            return list(self._given)
+        s = self.settings
+        names = [n for n in (s.face_detector, s.plate_detector, *s.other_detectors) if n and n != "none"]
+        if not names:
+            raise SettingsError("no detector is named, so nothing would be looked for")
+        return [create(n, s, weights_dir=self._weights_dir, trust=self._trust) for n in dict.fromkeys(names)]
+
+    @property
+    def detectors(self) -> list[Detector]:
+        with self._loading:
+            return self._loaded
+
+    @property
+    def detector_weights(self) -> dict[str, Mapping[str, str]]:
+        """Detector -> its weights (name -> sha256), as records keep them."""
+        return {d.name: dict(d.weights) for d in self.detectors}
+
+    @property
+    def detection_hash(self) -> str:
+        """What a record's `detection` is compared with: the settings that find, and the weights."""
+        text = json.dumps([self.settings.detection_hash(), self.detector_weights], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def look(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
+        """Run every detector on images in memory (a camera's frames, a web upload).
+
+        Args:
+            batch: uint8 RGB arrays (H, W, 3), upright.
+
+        Returns:
+            For each image its regions, all kinds, by descending score, down to the floor score.
+
+        Raises:
+            DetectionError: a detector failed; there is no partial answer.
+        """
+        found: list[list[Region]] = [[] for _ in batch]
+        for detector in self.detectors:
+            try:
+                answers = detector.detect(batch)
+            except AnonymizeError:
+                raise
+            except Exception as e:  # the edge to other people's code: whatever it raises is a failed detection
+                raise DetectionError(f"{detector.name} failed: {e!r}") from e
+            if len(answers) != len(batch):
+                raise DetectionError(f"{detector.name} gave {len(answers)} answers for {len(batch)} images")
+            for regions, answer in zip(found, answers, strict=True):
+                regions += answer
+        return [tuple(suppress(regions, self.settings.overlap, self.settings.max_regions)) for regions in found]
+
+    def record(self, photo: images.Photo, path: str) -> Record:
+        """Detect in one loaded photo; `path` is stored escaped."""
+        (regions,) = self.look([photo.rgb])
+        return Record(
+            path=escape(path),
+            sha256=photo.sha256,
+            width=photo.width,
+            height=photo.height,
+            regions=regions,
+            detectors=self.detector_weights,
+            detection=self.detection_hash,
+        )
+
+    def detect(
+        self,
+        source: str | Path,
+        records_path: Path,
+        *,
+        dry_run: bool = False,
+        progress: Progress = _ignore,
+        stop: threading.Event | None = None,
+    ) -> Summary:
+        """Photos -> records. Photos that the file already has, unchanged and by the same detectors, are left alone."""
+        return self._run(source, records_path, None, dry_run=dry_run, progress=progress, stop=stop)
+
+    def run(
+        self,
+        source: str | Path,
+        output: Path,
+        *,
+        records_path: Path | None = None,
+        write_detections: bool = True,
+        preview: Path | None = None,
+        dry_run: bool = False,
+        progress: Progress = _ignore,
+        stop: threading.Event | None = None,
+    ) -> Summary:
+        """Photos -> records and anonymized photos, in one pass. Called again, it goes on where it was killed.
+
+        Args:
+            source: a file, a folder, a glob, or a list file.
+            output: the folder of anonymized photos; the input's structure is kept.
+            records_path: default OUTPUT/records.jsonl.
+            write_detections: a JSON file beside each photo with what was hidden in it.
+            preview: a folder for side-by-side pictures. They show the ORIGINAL too: it may not lie in the output.
+            dry_run: detect and count, write nothing.
+            progress: called after each photo. stop: set it to end after the photos in flight.
+
+        Raises:
+            PathError: no such input, or an output that would touch it. RecordsError: not a records file.
+        """
+        target = Output(output, self.settings, write_detections, preview)
+        return self._run(
+            source, records_path or output / RECORDS_NAME, target, dry_run=dry_run, progress=progress, stop=stop
+        )
+
+    def _run(
+        self,
+        source: str | Path,
+        records_path: Path,
+        target: Output | None,
+        *,
+        dry_run: bool,
+        progress: Progress,
+        stop: threading.Event | None,
+    ) -> Summary:
+        started = time.perf_counter()
+        found = images.find(source, self.settings, exclude=target.folder if target else None)
+        if target:
+            target.check(found)
+        summary = Summary(photos=len(found.paths), skipped=dict(found.skipped))
+        header = Header(escape(os.path.abspath(found.root)), self.settings, self.detector_weights)
+        earlier: dict[str, Record] = {}
+        if records_path.exists():
+            old, earlier = records.read(records_path)
+            if old.root != header.root:
+                raise RecordsError(f"{records_path} belongs to another input, {old.root}")
+        now = self.detection_hash
+
+        def read(path: str) -> _Task:
+            name = escape(path)
+            last = earlier.get(name)
+            is_known = last is not None and not last.error and last.detection == now
+            try:
+                # What an earlier run finished is only hashed, not decoded.
+                if (
+                    is_known
+                    and (target is None or target.is_current(last))
+                    and images.sha256(found.root / path) == last.sha256
+                ):
+                    return _Task(path, last)
+                photo = images.load(found.root / path, self.settings)
+            except AnonymizeError as e:
+                # What people decided stays, should the photo come back.
+                return _Task(path, (last or Record(name)).replace(error=str(e)))
+            if is_known and last.sha256 == photo.sha256:
+                return _Task(path, last, photo)
+            return _Task(path, Record(name, photo.sha256), photo)
+
+        def infer(task: _Task) -> _Task:
+            if task.photo is None or task.record.detection == now:
+                return task
+            try:
+                record = self.record(task.photo, task.path)
+            except AnonymizeError as e:
+                record = task.record.replace(width=task.photo.width, height=task.photo.height, error=str(e))
+            return _Task(task.path, record.keep_decisions(earlier.get(record.path)), task.photo)
+
+        def finish(task: _Task) -> tuple[Record, bool]:
+            if dry_run or target is None:
+                return task.record, task.record is not earlier.get(task.record.path)
+            return target.write(task.record, task.photo)
+
+        with contextlib.ExitStack() as stack:
+            writer = None
+            if not dry_run:
+                if earlier:
+                    records.write(records_path, header, earlier.values())
+                writer = stack.enter_context(records.Writer(records_path, header))
+                if target:
+                    stack.enter_context(target)
+            for record, changed in self._overlap(found.root, found.paths, read, infer, finish, stop):
+                if writer and record != earlier.get(record.path):
+                    writer.write(record)
+                _count(summary, record, changed, self.settings)
+                progress(summary)
+        summary.stopped = bool(stop and stop.is_set() and summary.done < summary.photos)
+        summary.seconds = time.perf_counter() - started
+        if not dry_run:
+            where = target.folder / SUMMARY_NAME if target else records_path.with_suffix(f".{SUMMARY_NAME}")
+            write_json(where, summary.to_dict())
+        return summary
+
+    def _overlap(
+        self,
+        root: Path,
+        paths: Sequence[str],
+        read: Callable[[str], _Task],
+        infer: Callable[[_Task], _Task],
+        finish: Callable[[_Task], T],
+        stop: threading.Event | None = None,
+    ) -> Iterator[T]:
+        """read and finish in threads, infer here, results in order; bounded by photos and by pixels in flight."""
+        threads = self.settings.jobs or os.cpu_count() or 1
+        with ThreadPoolExecutor(threads) as pool:
+            reading: deque[tuple[Future[_Task], int]] = deque()
+            writing: deque[tuple[Future[T], int]] = deque()
+            waiting = deque(paths)
+            pixels = 0
+            try:
+                while waiting or reading or writing:
+                    if stop and stop.is_set():
+                        waiting.clear()
+                    while waiting and len(reading) + len(writing) < 2 * threads + 1:
+                        size = images.count_pixels(root / waiting[0])
+                        if pixels and pixels + size > PIXELS_IN_FLIGHT:
+                            break
+                        pixels += size
+                        reading.append((pool.submit(read, waiting.popleft()), size))
+                    if reading:
+                        future, size = reading.popleft()
+                        writing.append((pool.submit(finish, infer(future.result())), size))
+                    while writing and (writing[0][0].done() or not reading):
+                        done, size = writing.popleft()
+                        yield done.result()
+                        pixels -= size
+                        if not reading and waiting:
+                            break
+            finally:
+                for future, _ in [*reading, *writing]:
+                    future.cancel()
+
+    def export(
+        self,
+        records_path: Path,
+        output: Path,
+        *,
+        gate: Gate | None = None,
+        write_detections: bool = True,
+        preview: Path | None = None,
+        progress: Progress = _ignore,
+        stop: threading.Event | None = None,
+    ) -> Summary:
+        """Records -> anonymized photos with this engine's settings; no detector runs.
+
+        Photos whose regions and settings are those of the file that is already there are left alone.
+
+        Args:
+            gate: says why a record may not go out, or None where it may (the review's gate). A withheld photo has no output.
+        """
+        started = time.perf_counter()
+        header, known = records.read(records_path)
+        root = Path(unescape(header.root))
+        target = Output(output, self.settings, write_detections, preview)
+        target.check(images.Found(root, [unescape(p) for p in known], {}))
+        summary = Summary(photos=len(known))
+
+        def read(path: str) -> _Task:
+            record = known[escape(path)]
+            if record.error:
+                return _Task(path, record)
+            if gate and (reason := gate(record)):
+                summary.withheld[record.path] = reason
+                return _Task(path, record)
+            if target.is_current(record):
+                return _Task(path, record)
+            try:
+                photo = images.load(root / path, self.settings)
+                if photo.sha256 != record.sha256:
+                    raise ChangedSourceError("the photo changed after it was detected; detect it again")
+            except AnonymizeError as e:
+                return _Task(path, record.replace(error=str(e)))
+            return _Task(path, record, photo)
+
+        def finish(task: _Task) -> tuple[Record, bool]:
+            if task.record.path in summary.withheld:
+                target.remove(task.record)
+                return task.record, False
+            return target.write(task.record, task.photo)
+
+        with target:
+            paths = [unescape(p) for p in known]
+            for record, changed in self._overlap(root, paths, read, lambda task: task, finish, stop):
+                if record.path not in summary.withheld:
+                    _count(summary, record, changed, self.settings)
+                progress(summary)
+        summary.stopped = bool(stop and stop.is_set() and summary.done + len(summary.withheld) < summary.photos)
+        summary.seconds = time.perf_counter() - started
+        write_json(target.folder / SUMMARY_NAME, summary.to_dict())
+        return summary
+
+
+def _count(summary: Summary, record: Record, changed: bool, settings: Settings) -> None:
+    if record.error:
+        summary.failures[record.path] = record.error
+        return
+    summary.done += 1
+    summary.unchanged += not changed
+    summary.hidden.update(r.kind for r in record.hidden(settings))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A temporary file, then a rename."""
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Output:
+    """The folder of anonymized photos, and its memory of what each file shows (exports.jsonl).
+
+    The memory makes a repeated export touch only what changed, and keeps this program from ever removing a file that it
+    did not write. A context manager: the memory is open while photos are written.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Settings, write_detections: bool = True, preview: Path | None = None
+    ) -> None:
+        self.folder, self.settings = folder, settings
+        self.write_detections, self.preview = write_detections, preview
+        self._shown: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._log: records.JsonLines
+
+    def check(self, found: images.Found) -> None:
+        images.check_output(found, self.folder)
+        if self.preview is not None:
+            images.check_output(found, self.preview)
+            inside = Path(os.path.abspath(self.preview)).is_relative_to(os.path.abspath(self.folder))
+            if inside:
+                raise PathError(
+                    f"previews show the originals, so {self.preview} may not lie in the output {self.folder}"
+                )
+
+    def __enter__(self) -> Output:
+        memory = self.folder / EXPORTS_NAME
+        self._log = records.JsonLines(memory)
+        self._shown = {e["path"]: e["shows"] for e in map(json.loads, memory.read_text(encoding="utf-8").splitlines())}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._log.close()
+
+    def _note(self, record: Record, shows: str) -> None:
+        with self._lock:
+            self._shown[record.path] = shows
+            self._log.append({"path": record.path, "shows": shows})
+
+    def path(self, record: Record) -> Path:
+        return images.output_path(unescape(record.path), self.folder)
+
+    def is_current(self, record: Record) -> bool:
+        """Whether the file that is there shows this record under these settings."""
+        return self._shown.get(record.path) == record.approval_hash(self.settings) and self.path(record).is_file()
+
+    def remove(self, record: Record) -> None:
+        """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
+        if self._shown.get(record.path):
+            for path in (self.path(record), _beside(self.path(record))):
+                path.unlink(missing_ok=True)
+            self._note(record, "")
+
+    def write(self, record: Record, photo: images.Photo | None) -> tuple[Record, bool]:
+        """Write one photo. Returns its record, with an error when there is no output, and whether a file was written."""
+        try:
+            if record.error:
+                self.remove(record)
+                return record, False
+            if self.is_current(record):
+                return record, False
+            if photo is None:
+                raise DetectionError("the photo was not read")  # a bug must not look like success
+            self.remove(record)
+            hidden = record.hidden(self.settings)
+            pixels = hide(photo, hidden, self.settings)
+            target = self.path(record)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            images.save(photo, pixels, target, self.settings)
+            if self.write_detections:
+                write_json(_beside(target), detections(record, self.settings))
+            if self.preview is not None:
+                from .preview import save_preview
+
+                save_preview(photo, pixels, hidden, images.output_path(unescape(record.path), self.preview))
+            self._note(record, record.approval_hash(self.settings))
+            return record, True
+        except (AnonymizeError, OSError) as e:
+            return record.replace(error=str(e)), False
+
+
+def _beside(target: Path) -> Path:
+    """a.jpg -> a.jpg.json, so that a.jpg and a.png do not collide."""
+    return target.with_name(target.name + ".json")
+
+
+def detections(record: Record, settings: Settings) -> dict[str, Any]:
+    """What was hidden in a photo, JSON-ready (all candidates stand in the records)."""
+    regions = [r.to_dict() for r in record.hidden(settings)]
+    return {"image": record.path, "width": record.width, "height": record.height, "regions": regions}
+
+
+def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
+    """The photo's pixels with the regions hidden: what `export` writes, in memory."""
+    return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)
