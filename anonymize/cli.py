@@ -1,4 +1,4 @@
-"""The command line: `python -m anonymize COMMAND`. Thin: each command is one call of the engine, weights or evaluate."""
+"""The command line, `python -m anonymize COMMAND`: each command is one call of the engine, weights or evaluate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import click
 
@@ -26,7 +26,7 @@ class Group(click.Group):
     Errors of ours are one line on stderr and exit 1; --verbose shows where they came from.
     """
 
-    lazy = {"train": "anonymize.train:app"}
+    lazy: ClassVar = {"train": "anonymize.train:app"}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), *self.lazy])

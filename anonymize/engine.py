@@ -1,8 +1,8 @@
 """The engine: photos in, records; records in, anonymized photos out.
 
-`detect` and `export` are two steps joined by a records file; `run` does both in one pass over the photos. Reading, inference
-and writing overlap: threads read ahead and write behind, the calling thread runs the detectors. A photo that fails at any
-step has an `error` in its record and no output; the others go on.
+`detect` and `export` are two steps joined by a records file; `run` does both in one pass over the photos. Reading,
+inference and writing overlap: threads read ahead and write behind, the calling thread runs the detectors. A photo that
+fails at any step has an `error` in its record and no output; the others go on.
 """
 
 from __future__ import annotations
@@ -344,7 +344,8 @@ class Engine:
         Photos whose regions and settings are those of the file that is already there are left alone.
 
         Args:
-            gate: says why a record may not go out, or None where it may (the review's gate). A withheld photo has no output.
+            gate: says why a record may not go out, or None where it may (the review's gate). A withheld photo has
+                no output; an earlier one is taken away.
         """
         started = time.perf_counter()
         header, known = records.read(records_path)
@@ -462,7 +463,7 @@ class Output:
             self._note(record, "")
 
     def write(self, record: Record, photo: images.Photo | None) -> tuple[Record, bool]:
-        """Write one photo. Returns its record, with an error when there is no output, and whether a file was written."""
+        """Write one photo. Returns its record, with an error when there is no output, and whether it was written."""
         try:
             if record.error:
                 self.remove(record)

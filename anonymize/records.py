@@ -1,7 +1,7 @@
 """Record: what is known of one photo; and records.jsonl, the file that joins detecting, review and export.
 
-The first line is a header (schema, input root, settings, detectors); each further line is one record. Lines are only ever
-appended, so a killed run loses at most a torn last line, which reading drops; a path's later line wins.
+The first line is a header (schema, input root, settings, detectors); each further line is one record. Lines are only
+ever appended, so a killed run loses at most a torn last line, which reading drops; a path's later line wins.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Record:
         width, height: px, after the orientation was applied.
         regions: candidates down to the floor score, by descending score; regions that a person drew too.
         detectors: the detectors that ran -> their weights (name -> sha256). Empty: none ran.
-        detection: hash of the settings and weights that detected it; where the current one differs, it is detected again.
+        detection: hash of the settings and weights that detected it; where that differs, it is detected again.
         review: "pending" | "approved" | "flagged".
         decisions: who, when (ISO 8601, UTC), what; undo is one more decision. Oldest first.
         approved_hash: `approval_hash` at the approval; when it differs now, the photo is pending again.

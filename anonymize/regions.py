@@ -44,7 +44,7 @@ class Region:
     kind: str
     box: Box
     score: float = 1.0
-    votes: Mapping[str, float] = field(default_factory=dict)
+    votes: Mapping[str, float] = field(default_factory=dict, hash=False)
     corners: tuple[Point, ...] | None = None
     landmarks: tuple[Point, ...] | None = None
     status: Status = "auto"
@@ -158,9 +158,7 @@ class Region:
         if unknown:
             raise SettingsError(f"a region has no field {sorted(unknown)[0]!r}")
         try:
-            return cls(
-                **{k: tuple(map(tuple, v)) if k in ("corners", "landmarks") and v else v for k, v in data.items()}
-            )
+            return cls(**data)
         except (TypeError, ValueError) as e:
             raise SettingsError(f"not a region: {data!r} ({e})") from e
 

@@ -19,8 +19,8 @@ from .regions import Region
 EFFECTS = ("blur", "pixelate", "solid")
 MASKS = ("rectangle", "ellipse", "quad")
 DEVICES = ("auto", "cpu", "cuda")
-# Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS, MakerNote,
-# UserComment, ImageDescription and everything else are never offered.
+# Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS,
+# MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
 MIN_THRESHOLD = 0.001  # also the floor down to which candidates are stored (understand.ai's range)
 
@@ -121,8 +121,9 @@ class Kind:
     max_size: float = _option(0.0, "regions with a longer side over this many px are left alone (0: no limit)", ge=0.0)
 
     def __post_init__(self) -> None:
-        if isinstance(self.kernel, str):
-            object.__setattr__(self, "kernel", Kernel.parse(self.kernel))
+        kernel: Kernel | str = self.kernel  # text is taken too, as options and JSON write it
+        if isinstance(kernel, str):
+            object.__setattr__(self, "kernel", Kernel.parse(kernel))
         _check(self)
         if self.fill not in ("mean", "black") and not re.fullmatch("[0-9a-fA-F]{6}", self.fill):
             raise SettingsError(f"a fill is mean, black or six hex digits such as ff00ff; received {self.fill!r}")

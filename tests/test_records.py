@@ -1,0 +1,124 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anonymize import records
+from anonymize.errors import RecordsError
+from anonymize.records import Header, Record, escape, unescape
+from anonymize.regions import Region
+from anonymize.settings import Settings
+
+FACE = Region("face", (1, 2, 3, 4), 0.8)
+
+
+def test_a_name_that_needs_no_escape_stays() -> None:
+    assert escape("städte/kölн 1.jpg") == "städte/kölн 1.jpg"
+    assert escape(os.fsdecode(b"a\xff\n.jpg")) == "a\\xff\\x0a.jpg"
+    assert escape("a\\xff.jpg") == "a\\\\xff.jpg"
+
+
+@given(st.binary(max_size=40).filter(lambda b: b"\0" not in b))
+def test_any_name_survives_and_is_text(raw: bytes) -> None:
+    name = os.fsdecode(raw)
+    assert unescape(escape(name)) == name
+    assert escape(name).encode("utf-8").decode().isprintable()
+
+
+def test_a_file_of_records(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "r.jsonl"
+    header = Header("/photos", Settings(jobs=2), {"fake": {"w": "00"}})
+    first = Record("a.jpg", "12", 10, 20, (FACE,), {"fake": {}}, decisions=({"who": "me"},))
+    with records.Writer(path, header) as writer:
+        writer.write(first)
+        writer.write(Record("b.jpg", error="truncated"))
+    with records.Writer(path, header) as writer:  # opened again: no second header
+        writer.write(first.replace(review="flagged"))
+    assert records.read(path) == (
+        header,
+        {"a.jpg": first.replace(review="flagged"), "b.jpg": Record("b.jpg", error="truncated")},
+    )
+
+
+def test_a_torn_last_line_is_dropped_and_cut_off(tmp_path: Path) -> None:
+    path, header = tmp_path / "r.jsonl", Header("/photos")
+    with records.Writer(path, header) as writer:
+        writer.write(Record("a.jpg"))
+        writer.write(Record("b.jpg"))
+    whole = path.read_bytes()
+    for cut in range(1, 20):
+        path.write_bytes(whole[:-cut])
+        assert list(records.read(path)[1]) == ["a.jpg"]
+    with records.Writer(path, header) as writer:
+        writer.write(Record("c.jpg"))
+    assert list(records.read(path)[1]) == ["a.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "not json\n", "[]\n", '{"schema": 99, "root": "/"}\n', '{"schema": 1}\n', "\udcff"],
+    ids=["empty", "text", "list", "schema", "no root", "not utf-8"],
+)
+def test_what_is_not_a_records_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(RecordsError):
+        records.read(path)
+
+
+def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    lines = [json.dumps(Header("/").to_dict()), "{broken", json.dumps(Record("a.jpg").to_dict()), ""]
+    path.write_text("\n".join(lines))
+    with pytest.raises(RecordsError, match="line 2"):
+        records.read(path)
+
+
+def test_an_approval_binds_to_regions_and_settings() -> None:
+    settings = Settings()
+    record = Record("a.jpg", "12", 10, 10, (FACE,))
+    approved = record.replace(review="approved", approved_hash=record.approval_hash(settings))
+    assert approved.is_approved(settings)
+    assert not approved.is_approved(settings.with_kind("face", threshold=0.9))
+    assert not approved.replace(regions=()).is_approved(settings)
+    assert not approved.replace(sha256="13").is_approved(settings)
+    assert not approved.replace(error="gone").is_approved(settings)
+    assert not approved.replace(review="flagged").is_approved(settings)
+
+
+def test_detecting_again_keeps_what_people_decided() -> None:
+    drawn = Region("plate", (50, 50, 60, 60), status="manual")
+    rejected = FACE.replace(status="rejected")
+    earlier = Record("a.jpg", "12", regions=(drawn, rejected, Region("face", (70, 70, 80, 80))), review="approved")
+    again = Record("a.jpg", "12", regions=(FACE, Region("face", (20, 20, 30, 30), 0.3))).keep_decisions(earlier)
+    assert set(again.regions) == {drawn, rejected, Region("face", (20, 20, 30, 30), 0.3)}
+    assert not again.is_approved(Settings())
+    assert Record("a.jpg", "other", regions=(FACE,)).keep_decisions(earlier).regions == (FACE,)
+    assert Record("a.jpg", "12").keep_decisions(None) == Record("a.jpg", "12")
+
+
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
+    import resource
+    import subprocess
+    import sys
+
+    path = tmp_path / "r.jsonl"
+    code = f"""
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+from pathlib import Path
+from anonymize import records
+w = records.Writer(Path({str(path)!r}), records.Header("/"))
+for i in range(100):
+    w.write(records.Record(f"{{i}}.jpg", "x" * 100))
+"""
+    assert resource.RLIMIT_FSIZE is not None
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "OSError" in done.stderr
+    assert path.read_bytes().endswith(b"\n")
+    assert len(records.read(path)[1]) > 2

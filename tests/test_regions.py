@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from anonymize.errors import SettingsError
+from anonymize.regions import Region, boxes, intersections, iou, merge, suppress
+
+coordinate = st.floats(-50, 200, allow_nan=False)
+
+
+@st.composite
+def regions(draw: st.DrawFn, kind: str = "face") -> Region:
+    x1, y1 = draw(coordinate), draw(coordinate)
+    box = (x1, y1, x1 + draw(st.floats(0, 100)), y1 + draw(st.floats(0, 100)))
+    points = st.tuples(coordinate, coordinate)
+    return Region(
+        kind,
+        box,
+        draw(st.floats(0, 1)),
+        votes=draw(st.dictionaries(st.text(max_size=5), st.floats(0, 1), max_size=3)),
+        corners=draw(st.none() | st.tuples(points, points, points, points)),
+        status=draw(st.sampled_from(["auto", "accepted", "rejected", "manual"])),
+    )
+
+
+@given(regions())
+def test_a_region_survives_json(region: Region) -> None:
+    import json
+
+    assert Region.from_dict(json.loads(json.dumps(region.to_dict()))) == region
+
+
+@given(regions(), st.integers(1, 120), st.integers(1, 120))
+def test_pixels_round_outward_inside_the_image(region: Region, width: int, height: int) -> None:
+    x1, y1, x2, y2 = region.pixels(width, height)
+    inside = region.clip(width, height).box
+    assert 0 <= x1 <= x2 <= width
+    assert 0 <= y1 <= y2 <= height
+    assert x1 <= inside[0]
+    assert inside[2] <= x2
+    assert y1 <= inside[1]
+    assert inside[3] <= y2
+    assert x1 >= inside[0] - 1
+    assert x2 <= inside[2] + 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"box": (0, 0, 10)},
+        {"box": (10, 0, 0, 10)},
+        {"box": (0, 0, float("nan"), 10)},
+        {"score": 1.1},
+        {"score": float("nan")},
+        {"status": "maybe"},
+        {"kind": ""},
+        {"corners": ((0, 0), (1, 0), (1, 1))},
+        {"landmarks": ((0, 0),) * 4},
+    ],
+)
+def test_a_wrong_field_is_refused(wrong: dict) -> None:
+    with pytest.raises(SettingsError):
+        Region(**{"kind": "face", "box": (0, 0, 1, 1), **wrong})
+
+
+def test_an_unknown_field_is_refused() -> None:
+    with pytest.raises(SettingsError, match="colour"):
+        Region.from_dict({"kind": "face", "box": [0, 0, 1, 1], "colour": "red"})
+
+
+def test_grow_moves_each_side_by_the_fraction_and_keeps_the_id() -> None:
+    region = Region("plate", (10, 20, 30, 24), corners=((10, 20), (30, 20), (30, 24), (10, 24)))
+    grown = region.grow(0.1)
+    assert grown.box == pytest.approx((8, 19.6, 32, 24.4))
+    assert np.allclose(grown.corners, [(8, 19.6), (32, 19.6), (32, 24.4), (8, 24.4)])
+    assert grown.id == region.id
+
+
+def test_shift_and_scale_move_points_too() -> None:
+    region = Region("face", (1, 2, 3, 4), landmarks=((1, 2),) * 5).shift(10, 20).scale(2)
+    assert region.box == (22, 44, 26, 48)
+    assert region.landmarks == ((22, 44),) * 5
+
+
+def test_a_drawn_region_keeps_its_id_when_it_moves() -> None:
+    drawn = Region("face", (0, 0, 5, 5), status="manual")
+    assert drawn.shift(1, 1).id == drawn.id
+    found = Region("face", (0, 0, 5, 5))
+    assert found.shift(1, 1).id != found.id
+
+
+def test_iou_by_hand() -> None:
+    a, b = np.array([[0.0, 0, 10, 10]]), np.array([[5.0, 0, 15, 10], [20, 20, 30, 30], [3, 3, 3, 3]])
+    assert intersections(a, b).tolist() == [[50, 0, 0]]
+    assert iou(a, b)[0].tolist() == pytest.approx([50 / 150, 0, 0])
+    assert iou(b[2:], b[2:]).tolist() == [[0]]
+    assert iou(a, boxes([])).shape == (1, 0)
+
+
+def test_suppress_keeps_the_best_of_each_kind() -> None:
+    face, weaker = Region("face", (0, 0, 10, 10), 0.9), Region("face", (1, 0, 11, 10), 0.8)
+    plate, apart = Region("plate", (0, 0, 10, 10), 0.1), Region("face", (50, 50, 60, 60), 0.2)
+    assert suppress([weaker, plate, face, apart], 0.5) == [face, apart, plate]
+    assert suppress([weaker, face], 1.0) == [face, weaker]
+    assert suppress([weaker, face, apart, plate], 0.5, limit=1) == [face, plate]
+
+
+@given(st.lists(regions(), max_size=12), st.floats(0, 1))
+def test_what_suppress_drops_is_covered_by_something_better(found: list[Region], overlap: float) -> None:
+    kept = suppress(found, overlap)
+    table = iou(boxes(kept), boxes(kept))
+    assert not (table - np.eye(len(kept)) * table > overlap).any()
+    for dropped in (r for r in found if r not in kept):
+        assert any(k.score >= dropped.score and iou(boxes([k]), boxes([dropped]))[0, 0] > overlap for k in kept)
+
+
+def test_merge_is_the_box_around_all_with_every_vote() -> None:
+    a = Region("plate", (0, 0, 10, 10), 0.4, votes={"x": 0.4, "y": 0.1})
+    b = Region("plate", (5, 5, 20, 9), 0.7, votes={"x": 0.7})
+    merged = merge([a, b])
+    assert (merged.box, merged.score, merged.votes) == ((0, 0, 20, 10), 0.7, {"x": 0.7, "y": 0.1})
+    with pytest.raises(SettingsError):
+        merge([a, Region("face", (0, 0, 1, 1))])
+    with pytest.raises(SettingsError):
+        merge([])
