@@ -1,0 +1,71 @@
+"""One .pt checkpoint to ONNX, in a process of its own: `python convert.py SOURCE.pt SHA256 TARGET.onnx SAFE|FULL`.
+
+A script, run by `weights.onnx`; it imports nothing of this package and nothing imports it. A .pt file is a pickle: loading
+one can run any code. So the bytes are read once, their hash is compared, and only then are they unpickled — in SAFE mode
+by torch's restricted unpickler (`weights_only=True`), which builds only the classes on ultralytics' list and runs nothing.
+Classes that are off the list and have no part in inference (training configuration, old loss functions) become empty
+`Absent` objects. FULL mode, for a file that a person trusts by name, unpickles everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+
+# Modules whose objects are only remembered from training: omegaconf and typing carry options (safelicensing), ultralytics.yolo
+# the losses of ultralytics before 8.1 (pyplatex).
+TRAINING_ONLY = ("omegaconf.", "typing.", "ultralytics.yolo.")
+OPSET = 17  # OpenVINO 2026 and ONNX Runtime 1.31 take it
+
+
+class Absent(dict):
+    """Stands for an object that inference does not need; swallows its state."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
+    """Write `target`: input `images` (1, 3, H, W) float32 RGB 0–1, H and W any multiples of 32; class names in its metadata."""
+    data = source.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise SystemExit(f"{source} is not the file whose hash was checked")
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        # ultralytics reads these when it is imported. Its settings file goes to the folder too: the user's stays untouched.
+        os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=folder, YOLO_VERBOSE="false")
+        os.environ["ULTRALYTICS_SAFE_LOAD"] = "1" if safe else "0"
+        checkpoint = Path(folder) / "model.pt"
+        checkpoint.write_bytes(data)
+
+        import onnx
+        import torch
+        from ultralytics import YOLO, settings
+
+        settings.update({"sync": False})
+        if safe:
+            foreign = torch.serialization.get_unsafe_globals_in_checkpoint(str(checkpoint))
+            absent = [(Absent, name) for name in foreign if name.startswith(TRAINING_ONLY)]
+            # torch 2.15 looks dict up without its module's name
+            torch.serialization.add_safe_globals([*absent, (dict, "dict"), (dict, "builtins.dict"), defaultdict])
+        model = YOLO(str(checkpoint), task="detect")
+        made = model.export(
+            format="onnx", imgsz=640, dynamic=True, simplify=False, opset=OPSET, nms=False, device="cpu", verbose=False
+        )
+        graph = onnx.load(made)
+        for entry in list(graph.metadata_props):
+            if entry.key == "date":  # so that the same checkpoint gives the same bytes
+                graph.metadata_props.remove(entry)
+        onnx.checker.check_model(graph)
+        onnx.save(graph, str(target))
+
+
+if __name__ == "__main__":
+    arguments = sys.argv[1:]
+    convert(Path(arguments[0]), arguments[1], Path(arguments[2]), safe=arguments[3] != "FULL")
