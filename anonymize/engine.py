@@ -14,23 +14,24 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import effects, images, records
+from . import images, records
 from .detectors import Detector, Image, create
-from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError, SettingsError
+from .errors import AnonymizeError, ChangedSourceError, DetectionError, RecordsError, SettingsError
+from .outputs import Output, reason, write_json
 from .records import Header, Record, escape, unescape
 from .regions import Region, suppress
 from .settings import Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
-RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME = "records.jsonl", "exports.jsonl", "summary.json"
+RECORDS_NAME, SUMMARY_NAME = "records.jsonl", "summary.json"
 
 T = TypeVar("T")
 
@@ -226,6 +227,20 @@ class Engine:
         found = images.find(source, self.settings, exclude=target.folder if target else None)
         if target:
             target.check(found)
+        # No decision of a person may fall between reading what is known and writing it anew.
+        with contextlib.nullcontext() if dry_run else records.locked(records_path):
+            return self._go(found, records_path, target, dry_run, progress, stop, started)
+
+    def _go(
+        self,
+        found: images.Found,
+        records_path: Path,
+        target: Output | None,
+        dry_run: bool,
+        progress: Progress,
+        stop: threading.Event | None,
+        started: float,
+    ) -> Summary:
         summary = Summary(photos=len(found.paths), skipped=dict(found.skipped))
         header = Header(escape(os.path.abspath(found.root)), self.settings, self.detector_weights)
         earlier: dict[str, Record] = {}
@@ -248,9 +263,9 @@ class Engine:
                 ):
                     return _Task(path, last)
                 photo = images.load(found.root / path, self.settings)
-            except AnonymizeError as e:
+            except Exception as e:
                 # What people decided stays, should the photo come back.
-                return _Task(path, (last or Record(name)).replace(error=str(e)))
+                return _Task(path, (last or Record(name)).replace(error=reason(e)))
             if is_known and last.sha256 == photo.sha256:
                 return _Task(path, last, photo)
             return _Task(path, Record(name, photo.sha256), photo)
@@ -260,8 +275,8 @@ class Engine:
                 return task
             try:
                 record = self.record(task.photo, task.path)
-            except AnonymizeError as e:
-                record = task.record.replace(width=task.photo.width, height=task.photo.height, error=str(e))
+            except Exception as e:
+                record = task.record.replace(width=task.photo.width, height=task.photo.height, error=reason(e))
             return _Task(task.path, record.keep_decisions(earlier.get(record.path)), task.photo)
 
         def finish(task: _Task) -> tuple[Record, bool]:
@@ -367,8 +382,8 @@ class Engine:
                 photo = images.load(root / path, self.settings)
                 if photo.sha256 != record.sha256:
                     raise ChangedSourceError("the photo changed after it was detected; detect it again")
-            except AnonymizeError as e:
-                return _Task(path, record.replace(error=str(e)))
+            except Exception as e:
+                return _Task(path, record.replace(error=reason(e)))
             return _Task(path, record, photo)
 
         def finish(task: _Task) -> tuple[Record, bool]:
@@ -396,111 +411,3 @@ def _count(summary: Summary, record: Record, changed: bool, settings: Settings) 
     summary.done += 1
     summary.unchanged += not changed
     summary.hidden.update(r.kind for r in record.hidden(settings))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """A temporary file, then a rename."""
-    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-class Output:
-    """The folder of anonymized photos, and its memory of what each file shows (exports.jsonl).
-
-    The memory makes a repeated export touch only what changed, and keeps this program from ever removing a file that it
-    did not write. A context manager: the memory is open while photos are written.
-    """
-
-    def __init__(
-        self, folder: Path, settings: Settings, write_detections: bool = True, preview: Path | None = None
-    ) -> None:
-        self.folder, self.settings = folder, settings
-        self.write_detections, self.preview = write_detections, preview
-        self._shown: dict[str, str] = {}
-        self._lock = threading.Lock()
-        self._log: records.JsonLines
-
-    def check(self, found: images.Found) -> None:
-        images.check_output(found, self.folder)
-        if self.preview is not None:
-            images.check_output(found, self.preview)
-            inside = Path(os.path.abspath(self.preview)).is_relative_to(os.path.abspath(self.folder))
-            if inside:
-                raise PathError(
-                    f"previews show the originals, so {self.preview} may not lie in the output {self.folder}"
-                )
-
-    def __enter__(self) -> Output:
-        memory = self.folder / EXPORTS_NAME
-        self._log = records.JsonLines(memory)
-        self._shown = {e["path"]: e["shows"] for e in map(json.loads, memory.read_text(encoding="utf-8").splitlines())}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._log.close()
-
-    def _note(self, record: Record, shows: str) -> None:
-        with self._lock:
-            self._shown[record.path] = shows
-            self._log.append({"path": record.path, "shows": shows})
-
-    def path(self, record: Record) -> Path:
-        return images.output_path(unescape(record.path), self.folder)
-
-    def is_current(self, record: Record) -> bool:
-        """Whether the file that is there shows this record under these settings."""
-        return self._shown.get(record.path) == record.approval_hash(self.settings) and self.path(record).is_file()
-
-    def remove(self, record: Record) -> None:
-        """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
-        if self._shown.get(record.path):
-            for path in (self.path(record), _beside(self.path(record))):
-                path.unlink(missing_ok=True)
-            self._note(record, "")
-
-    def write(self, record: Record, photo: images.Photo | None) -> tuple[Record, bool]:
-        """Write one photo. Returns its record, with an error when there is no output, and whether it was written."""
-        try:
-            if record.error:
-                self.remove(record)
-                return record, False
-            if self.is_current(record):
-                return record, False
-            if photo is None:
-                raise DetectionError("the photo was not read")  # a bug must not look like success
-            self.remove(record)
-            hidden = record.hidden(self.settings)
-            pixels = hide(photo, hidden, self.settings)
-            target = self.path(record)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            images.save(photo, pixels, target, self.settings)
-            if self.write_detections:
-                write_json(_beside(target), detections(record, self.settings))
-            if self.preview is not None:
-                from .preview import save_preview
-
-                save_preview(photo, pixels, hidden, images.output_path(unescape(record.path), self.preview))
-            self._note(record, record.approval_hash(self.settings))
-            return record, True
-        except (AnonymizeError, OSError) as e:
-            return record.replace(error=str(e)), False
-
-
-def _beside(target: Path) -> Path:
-    """a.jpg -> a.jpg.json, so that a.jpg and a.png do not collide."""
-    return target.with_name(target.name + ".json")
-
-
-def detections(record: Record, settings: Settings) -> dict[str, Any]:
-    """What was hidden in a photo, JSON-ready (all candidates stand in the records)."""
-    regions = [r.to_dict() for r in record.hidden(settings)]
-    return {"image": record.path, "width": record.width, "height": record.height, "regions": regions}
-
-
-def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
-    """The photo's pixels with the regions hidden: what `export` writes, in memory."""
-    return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)

@@ -16,11 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from filelock import FileLock, Timeout
+
 from .errors import RecordsError
 from .regions import Region, boxes, iou
 from .settings import Settings
 
 SCHEMA = 1
+LOCK_SECONDS = 10.0  # how long a writer waits for another one
 Review = Literal["pending", "approved", "flagged"]
 
 
@@ -197,6 +200,27 @@ def read(path: Path) -> tuple[Header, dict[str, Record]]:
         raise RecordsError(f"{path} is not a records file: {e!r}") from e
 
 
+def locked(path: Path) -> FileLock:
+    """The lock of a records file between processes: whoever appends or rewrites holds it, readers need none.
+
+    It is a file of its own beside the records, because a rewrite replaces the records file.
+
+    Raises, when entered:
+        RecordsError: another program holds it for longer than LOCK_SECONDS.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _Lock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS)
+
+
+class _Lock(FileLock):
+    def acquire(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().acquire(*args, **kwargs)
+        except Timeout as e:
+            name = Path(self.lock_file).name[1 : -len(".lock")]
+            raise RecordsError(f"{name} is busy: another program is writing it; try again when it is done") from e
+
+
 def write(path: Path, header: Header, records: Iterable[Record]) -> None:
     """Write a whole records file: a temporary file, then a rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -235,9 +259,20 @@ class JsonLines:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
-        self._file.seek(0)
-        self._end = self._file.read().rfind(b"\n") + 1
+        self._end = self._last_line_end()
         self._file.truncate(self._end)
+
+    def _last_line_end(self) -> int:
+        """Bytes up to and with the last line's end, sought from the file's end: so one decision among 10,000 is quick."""
+        end = self._file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(end - 65_536, 0)
+            self._file.seek(start)
+            found = self._file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+        return 0
 
     @property
     def empty(self) -> bool:
