@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements.txt)
 
-.PHONY: app test lint types setup setup-dev clean
+.PHONY: app test lint types setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -38,3 +38,6 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) .tools
+
+chromium:  ## for the browser tests: Debian's chromium, unless there is one
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; }
