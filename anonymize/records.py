@@ -263,7 +263,7 @@ class JsonLines:
         self._file.truncate(self._end)
 
     def _last_line_end(self) -> int:
-        """Bytes up to and with the last line's end, sought from the file's end: so one decision among 10,000 is quick."""
+        """Bytes up to and with the last line's end, sought from the end: one decision among 10,000 is quick."""
         end = self._file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(end - 65_536, 0)

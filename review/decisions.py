@@ -248,9 +248,8 @@ class Book:
         with self._guard:
             try:
                 now = os.stat(self.path)
-                if self._file is None or not os.path.samestat(os.fstat(self._file.fileno()), now):
-                    self._reopen()
-                elif now.st_size < self._end:  # noqa: SIM114 - cut, for example by another program
+                is_ours = self._file is not None and os.path.samestat(os.fstat(self._file.fileno()), now)
+                if not is_ours or now.st_size < self._end:  # rewritten, or cut by another program
                     self._reopen()
                 assert self._file is not None
                 self._file.seek(self._end)
