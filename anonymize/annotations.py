@@ -1,0 +1,330 @@
+"""Ground truth: what is really in photos, read from COCO, YOLO or Pascal VOC annotations.
+
+The formats are parsed by pycocotools and supervision. What they would pass over in silence is an error or a count here:
+a box of an image that is not listed, a class that is not known, an annotated photo that is not in the folder.
+supervision's whole-folder readers are not used: they decode every photo, read one flat folder, and drop VOC's
+`difficult` and annotations without a photo.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from .errors import AnnotationError
+from .records import escape
+from .regions import Box
+
+# Class names as data sets write them, in lower case with single spaces -> the kind that they mean.
+_PLATES = (
+    *("plate", "plates", "license plate", "licence plate", "license plates", "licence plates", "licenseplate"),
+    *("licenceplate", "number plate", "numberplate", "registration plate", "car plate", "vehicle plate"),
+    *("vehicle license plate", "vehicle registration plate"),
+)
+KINDS: Mapping[str, str] = {**dict.fromkeys(("face", "faces", "human face"), "face"), **dict.fromkeys(_PLATES, "plate")}
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """One thing that is really in a photo.
+
+    Attributes:
+        kind: as a Region's.
+        box: (x1, y1, x2, y2), pixels of a photo of its `Photo.size`, half-open.
+        ignore: neither a miss nor a false alarm (COCO's iscrowd or ignore, VOC's difficult).
+        id: as the annotations name it, else its place in its file.
+    """
+
+    kind: str
+    box: Box
+    ignore: bool = False
+    id: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"id": self.id, "kind": self.kind, "box": list(self.box), "ignore": self.ignore}
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """One annotated photo.
+
+    Attributes:
+        truths: everything in it; empty when the annotations say that nothing is.
+        size: (width, height) for which the boxes were written; None: the photo's own; (1, 1): fractions of it (YOLO).
+    """
+
+    truths: tuple[Truth, ...] = ()
+    size: tuple[float, float] | None = None
+
+    def at(self, width: int, height: int) -> tuple[Truth, ...]:
+        """The truths in pixels of the upright photo, which is `width` x `height` px.
+
+        Raises:
+            AnnotationError: the boxes were written for a photo of another shape (most often one not turned upright).
+        """
+        if self.size is None or self.size == (width, height):
+            return self.truths
+        fx, fy = width / self.size[0], height / self.size[1]
+        relative = self.size == (1, 1)
+        # Resized photos differ in shape by the rounding of a side, turned ones by far more.
+        if not relative and abs(fx / fy - 1) > 0.02:
+            was = "x".join(f"{v:g}" for v in self.size)
+            raise AnnotationError(f"the boxes are for a photo of {was} px, but it is {width}x{height} px, upright")
+
+        def scaled(v: float, f: float) -> float:
+            # supervision reads fractions as float32: not rounded, a whole pixel would become a little more than one.
+            return round(v * f, 2) if relative else v * f
+
+        def moved(t: Truth) -> Truth:
+            x1, y1, x2, y2 = t.box
+            return Truth(t.kind, (scaled(x1, fx), scaled(y1, fy), scaled(x2, fx), scaled(y2, fy)), t.ignore, t.id)
+
+        return tuple(moved(t) for t in self.truths)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What a set of annotations says.
+
+    Attributes:
+        photos: path (POSIX, relative to the images' folder, escaped as records' are) -> its truths. An annotated photo
+            that is not in the folder is here too: an evaluation has no record of it and counts it as withheld.
+        missing: of those, the paths that are not in the folder.
+        unannotated: photos in the folder of which the annotations say nothing; they are not measured.
+        unknown: class name -> boxes left out, because the name stands for no kind.
+    """
+
+    photos: Mapping[str, Photo]
+    missing: tuple[str, ...] = ()
+    unannotated: tuple[str, ...] = ()
+    unknown: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of which something is annotated, in alphabetical order."""
+        return tuple(sorted({t.kind for p in self.photos.values() for t in p.truths}))
+
+
+def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
+    """The kind that a class name means, or None: one of `kinds` (a user's own), else from the table `KINDS`."""
+    plain = " ".join(re.split(r"[\s_-]+", name.strip().lower()))
+    own = {" ".join(re.split(r"[\s_-]+", k.strip().lower())): k for k in kinds}
+    return own.get(plain) or KINDS.get(plain)
+
+
+def read(source: str | Path, folder: str | Path, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:
+    """Read annotations of the photos in a folder; the format is recognized by what is there.
+
+    COCO: a .json file. YOLO: a data.yaml, or the folder of label files with a data.yaml or classes.txt in or above it;
+    labels lie as the photos do, or under `labels` where those are under `images`; a photo without a label file shows
+    nothing, as in ultralytics. Pascal VOC: a folder of .xml files, each with its photo's relative path or naming it in
+    `filename`; pixel indices are 1-based and inclusive, as in VOC's development kit.
+
+    Args:
+        source: the annotations.
+        folder: the images' folder.
+        paths: the photos in it, relative to it (`images.find`).
+        kinds: further kinds; a class of such a name is of that kind.
+
+    Raises:
+        AnnotationError: nothing to read, a broken file, a box without area, a name that fits several photos, or not one
+            annotated photo in the folder.
+    """
+    source, folder = Path(source), Path(folder)
+    reader = _Reader(folder, [PurePosixPath(p) for p in paths], tuple(kinds))
+    try:
+        if source.is_dir() and any(source.rglob("*.xml")):
+            _read_voc(source, reader)
+        elif source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):
+            _read_yolo(source, reader)
+        elif source.is_file():
+            _read_coco(source, reader)
+        else:
+            raise AnnotationError(f"there are no annotations at {source}")
+    except AnnotationError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError) as e:
+        raise AnnotationError(f"cannot read the annotations {source}: {type(e).__name__} {e}") from e
+    return reader.done(source)
+
+
+class _Reader:
+    """Collects what a format's reader finds, and knows the photos."""
+
+    def __init__(self, folder: Path, paths: list[PurePosixPath], kinds: tuple[str, ...]) -> None:
+        self.folder, self.paths, self.kinds = folder, paths, kinds
+        self.photos: dict[str, Photo] = {}
+        self.unknown: Counter[str] = Counter()
+        self._known = set(paths)
+        self._names: dict[str, list[PurePosixPath]] = {}
+        self._stems: dict[PurePosixPath, list[PurePosixPath]] = {}
+        self._bare: dict[str, list[PurePosixPath]] = {}
+        for p in paths:
+            self._bare.setdefault(p.stem, []).append(p)
+            self._names.setdefault(p.name, []).append(p)
+            self._stems.setdefault(p.with_suffix(""), []).append(p)
+
+    def named(self, name: str) -> PurePosixPath:
+        """The photo that annotations call `name`: its relative path, else the one photo of that file name."""
+        path = PurePosixPath(name.replace("\\", "/"))
+        if path.is_absolute() and path.is_relative_to(self.folder.absolute().as_posix()):
+            path = path.relative_to(self.folder.absolute().as_posix())
+        if path in self._known:
+            return path
+        return _only(self._names.get(path.name, []), name) or path
+
+    def beside(self, path: PurePosixPath, name: str) -> PurePosixPath:
+        """The one photo whose relative path is `path` but for the suffixes, else the one that is called `name`."""
+        fits = self._stems.get(path.with_suffix(""), [])
+        return fits[0] if len(fits) == 1 else self.named(name)
+
+    def labelled(self, label: PurePosixPath) -> PurePosixPath:
+        """The photo of a YOLO label file: of its relative path, else of its stem, whatever the suffix."""
+        fits = self._stems.get(label.with_suffix(""), [])
+        fits = fits or self._bare.get(label.stem, [])
+        return _only(fits, str(label)) or label.with_suffix(".jpg")
+
+    def truth(self, name: str, box: Sequence[float], ignore: bool, id: str, where: str) -> Truth | None:
+        """A checked truth; None, and counted, when its class is unknown."""
+        x1, y1, x2, y2 = (float(v) for v in box)
+        if not all(map(math.isfinite, (x1, y1, x2, y2))) or x2 <= x1 or y2 <= y1:
+            raise AnnotationError(f"{where}: box {id} has no area: {x1:g}, {y1:g}, {x2:g}, {y2:g} (x1, y1, x2, y2)")
+        kind = kind_of(name, self.kinds)
+        if kind is None:
+            self.unknown[name] += 1
+            return None
+        return Truth(kind, (x1, y1, x2, y2), ignore, id)
+
+    def add(self, path: PurePosixPath, truths: Iterable[Truth | None], size: tuple[float, float] | None) -> None:
+        key = escape(str(path))
+        if key in self.photos:
+            raise AnnotationError(f"the photo {key} is annotated twice")
+        self.photos[key] = Photo(tuple(t for t in truths if t is not None), size)
+
+    def done(self, source: Path) -> Annotations:
+        present = {escape(str(p)) for p in self.paths}
+        if not self.photos:
+            raise AnnotationError(f"{source} annotates no photo")
+        missing = tuple(p for p in self.photos if p not in present)
+        if len(missing) == len(self.photos):
+            raise AnnotationError(f"none of the {len(missing)} photos that {source} annotates is in {self.folder}")
+        return Annotations(self.photos, missing, tuple(sorted(present - set(self.photos))), dict(self.unknown))
+
+
+def _only(fits: list[PurePosixPath], name: str) -> PurePosixPath | None:
+    if len(fits) > 1:
+        raise AnnotationError(f"{name!r} fits several photos: {', '.join(map(str, fits[:4]))}")
+    return fits[0] if fits else None
+
+
+def _read_coco(source: Path, reader: _Reader) -> None:
+    from pycocotools.coco import COCO
+
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
+        try:
+            coco = COCO(str(source))
+        except (json.JSONDecodeError, UnicodeDecodeError) as e:
+            raise AnnotationError(f"{source} is not a COCO file: {e}") from e
+    if not coco.imgs or not coco.cats:
+        raise AnnotationError(f"{source} is not a COCO file: it has no images or no categories")
+    if len(coco.imgs) != len(coco.dataset["images"]):
+        raise AnnotationError(f"{source} has two images with one id")
+    if stray := set(coco.imgToAnns) - set(coco.imgs):
+        raise AnnotationError(f"{source} has boxes of image {min(stray, key=str)}, which it does not list")
+    for image in coco.imgs.values():
+        truths = []
+        for a in coco.imgToAnns.get(image["id"], []):
+            if a["category_id"] not in coco.cats:
+                raise AnnotationError(f"{source}: box {a['id']} is of category {a['category_id']}, which is not listed")
+            x, y, w, h = a["bbox"]
+            name, ignore = coco.cats[a["category_id"]]["name"], bool(a.get("iscrowd") or a.get("ignore"))
+            truths.append(reader.truth(name, (x, y, x + w, y + h), ignore, str(a["id"]), str(source)))
+        size = (image["width"], image["height"]) if image.get("width") and image.get("height") else None
+        reader.add(reader.named(image["file_name"]), truths, size)
+
+
+def _read_voc(source: Path, reader: _Reader) -> None:
+    from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
+    from supervision.dataset.formats.pascal_voc import detections_from_xml_obj
+
+    for file in sorted(source.rglob("*.xml")):
+        try:
+            root = parse(file).getroot()
+            found, classes = detections_from_xml_obj(root, [], (1, 1))
+        except (ParseError, ValueError) as e:
+            raise AnnotationError(f"{file} is not a Pascal VOC file: {e}") from e
+        truths = []
+        for i, thing in enumerate(root.findall("object")):
+            ignore = (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False")
+            truths.append(reader.truth(classes[found.class_id[i]], found.xyxy[i].tolist(), ignore, str(i), str(file)))
+        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        name = root.findtext("filename") or file.with_suffix(".jpg").name
+        photo = reader.beside(PurePosixPath(file.relative_to(source).as_posix()), name)
+        reader.add(photo, truths, (width, height) if width and height else None)
+
+
+def _read_yolo(source: Path, reader: _Reader) -> None:
+    from supervision.dataset.formats.yolo import yolo_annotations_to_detections
+
+    above = source if source.is_dir() else source.parent
+    classes, points = _yolo_classes(source)
+    # ultralytics' convention: labels/val/a.txt belongs to images/val/a.jpg.
+    parts = list(reader.folder.absolute().parts)
+    swapped = [Path(*parts[:i], "labels", *parts[i + 1 :]) for i, part in enumerate(parts) if part == "images"]
+    places = ([above] if source.is_dir() else []) + swapped[::-1] + [above / "labels", above]
+
+    def labels(place: Path) -> list[Path]:
+        return sorted(p for p in place.rglob("*.txt") if p.name not in ("classes.txt", "README.txt"))
+
+    place = next((p for p in places if p.is_dir() and labels(p)), None)
+    if place is None:
+        raise AnnotationError(f"there are no YOLO label files for {reader.folder} beside {source}")
+    for file in labels(place):
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        # A pose line is class, box, then the points (x, y and perhaps visibility), which are no outline.
+        lines = [" ".join(line.split()[:5]) if points and len(line.split()) == 5 + points else line for line in lines]
+        try:
+            found = yolo_annotations_to_detections(lines, (1, 1), with_masks=False)
+        except ValueError as e:
+            raise AnnotationError(f"{file} is not a YOLO label file: {e}") from e
+        truths = []
+        for i, box in enumerate(found.xyxy.tolist()):
+            number = int(found.class_id[i])
+            if number not in classes:
+                raise AnnotationError(f"{file}: class {number} has no name in {source}")
+            truths.append(reader.truth(classes[number], box, False, str(i), str(file)))
+        label = PurePosixPath(file.relative_to(place).as_posix())
+        reader.add(reader.labelled(label), truths, (1, 1))
+    for path in reader.paths:
+        if escape(str(path)) not in reader.photos:
+            reader.add(path, (), (1, 1))
+
+
+def _yolo_classes(source: Path) -> tuple[dict[int, str], int]:
+    """The names of classes by number, and how many numbers of key points follow a box (0: none)."""
+    import yaml
+
+    above = [source, *source.absolute().parents[:2]] if source.is_dir() else []
+    files = [source] if source.is_file() else [p for a in above for p in (*sorted(a.glob("*.y*ml")), a / "classes.txt")]
+    file = next((p for p in files if p.is_file()), None)
+    if file is None:
+        raise AnnotationError(f"{source} has neither .xml files nor a data.yaml or classes.txt that names YOLO classes")
+    if file.name == "classes.txt":
+        return dict(enumerate(file.read_text(encoding="utf-8").split("\n"))), 0
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except yaml.YAMLError as e:
+        raise AnnotationError(f"{file} is not YAML: {e}") from e
+    names = data.get("names") if isinstance(data, dict) else None
+    if not isinstance(names, (list, dict)):
+        raise AnnotationError(f"{file} has no `names` of classes")
+    numbered = names.items() if isinstance(names, dict) else enumerate(names)
+    return {int(k): str(v) for k, v in numbered}, math.prod(data.get("kpt_shape", (0,)))

@@ -1,0 +1,108 @@
+"""Detectors side by side on the same annotated photos, each at its own threshold or at one number of false alarms."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .annotations import Annotations
+from .evaluate import Evaluation, KindResult, evaluate
+from .records import Record
+from .settings import MIN_THRESHOLD, Settings
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One detector, or several together, to be measured.
+
+    Attributes:
+        label: what the table calls it. size: its input size ("1024"), "" where it has none.
+        settings: thresholds, growth and masks that an export would use.
+        detect: returns a record for each photo, with all candidates, and the detectors' time in ms a photo.
+        kinds: what it looks for; others are not its fault. Empty: every kind that is annotated.
+    """
+
+    label: str
+    size: str
+    settings: Settings
+    detect: Callable[[], tuple[Iterable[Record], float]]
+    kinds: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured contender; `kinds` are those of its figures that count."""
+
+    label: str
+    size: str
+    ms: float
+    kinds: tuple[str, ...]
+    evaluation: Evaluation
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"label": self.label, "size": self.size, "ms": self.ms, **self.evaluation.to_dict()}
+
+
+def compare(
+    contenders: Sequence[Contender],
+    annotations: Annotations,
+    false_alarms: float | None = None,
+    progress: Callable[[str], None] = lambda label: None,
+) -> list[Row]:
+    """Run and evaluate each contender.
+
+    Args:
+        contenders: in the order of the table. They run one after the other, so that their times compare.
+        annotations: of the photos that they look at.
+        false_alarms: where given, each kind's threshold is the lowest with at most so many false alarms a photo
+            (`tuned`), so that detectors whose scores mean different things can be compared.
+        progress: called with each contender's label before it runs.
+
+    Raises:
+        AnnotationError: the annotations do not fit the photos.
+    """
+    rows = []
+    for contender in contenders:
+        progress(contender.label)
+        records, ms = contender.detect()
+        records = list(records)
+        kinds = tuple(k for k in annotations.kinds if not contender.kinds or k in contender.kinds)
+        settings = contender.settings
+        if false_alarms is not None:
+            settings = tuned(records, annotations, settings, false_alarms, kinds)
+        evaluation = evaluate(records, annotations, settings, curves=False)
+        rows.append(Row(contender.label, contender.size, ms, kinds, evaluation))
+    return rows
+
+
+def tuned(
+    records: Iterable[Record],
+    annotations: Annotations,
+    settings: Settings,
+    false_alarms: float,
+    kinds: Iterable[str] | None = None,
+) -> Settings:
+    """The settings with each kind's threshold as low as at most so many false alarms a photo allow.
+
+    A kind with more even at the highest threshold gets that one, 1.0.
+    """
+    results = evaluate(records, annotations, settings, curves=False).kinds
+    for name, result in results.items():
+        if name in settings.kinds and (kinds is None or name in kinds):
+            settings = settings.with_kind(name, threshold=best_threshold(result, false_alarms) or 1.0)
+    return settings
+
+
+def best_threshold(result: KindResult, false_alarms: float) -> float | None:
+    """The lowest threshold, to three decimals, with at most so many false alarms a photo.
+
+    One threshold for all photos. None when there are more even at 1.0.
+    """
+    allowed = math.floor(false_alarms * result.photos + 1e-9)
+    if len(result.false_alarm_scores) <= allowed:
+        return MIN_THRESHOLD
+    first_refused = result.false_alarm_scores[allowed]
+    threshold = (math.floor(first_refused * 1000 + 1e-9) + 1) / 1000
+    return threshold if threshold <= 1.0 else None

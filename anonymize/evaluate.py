@@ -1,0 +1,387 @@
+"""How good the settings are, measured on annotated photos: recall, average precision, and above all what leaks.
+
+Matching, AP and AR are pycocotools', so they are what the field means by these words. A leak is measured on pixels, not
+on overlaps: a true region leaks when less than 90 % of its box would be hidden by an export, by regions of any kind.
+This module knows no detector: it takes records, ground truth and settings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import effects
+from .annotations import Annotations, Truth
+from .errors import AnnotationError
+from .matching import Matches, average_precision, match
+from .records import Record
+from .regions import Region
+from .settings import MIN_THRESHOLD, Settings
+
+HIDDEN, SEEN = 0.9, 0.5  # a region of which less than HIDDEN is covered leaks; less than SEEN: it was missed
+HEIGHTS = (("<8", 0.0, 8.0), ("8–16", 8.0, 16.0), ("16–32", 16.0, 32.0), ("32–64", 32.0, 64.0), (">64", 64.0, math.inf))
+THRESHOLDS: tuple[float, ...] = tuple(round(float(t), 4) for t in np.geomspace(MIN_THRESHOLD, 1.0, 25))
+RESAMPLES, SEED = 500, 0  # of the bootstrap
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`count` of `of`, and what that says about the rate behind it."""
+
+    count: int
+    of: int
+
+    @property
+    def rate(self) -> float | None:
+        return self.count / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's 95 % confidence interval. Regions count as independent; those of one photo are a little alike."""
+        if not self.of:
+            return None
+        from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+        low, high = binomtest(self.count, self.of).proportion_ci(0.95, method="wilson")
+        return float(low), float(high)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "of": self.of, "rate": self.rate, "interval": self.interval}
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure and its 95 % confidence interval: percentiles of a bootstrap over photos. None: nothing to measure."""
+
+    value: float | None
+    interval: tuple[float, float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"value": self.value, "interval": self.interval}
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One kind's figures at one threshold, other kinds staying at theirs."""
+
+    threshold: float
+    recall: float
+    precision: float | None
+    false_alarms: float
+    leak_rate: float
+    miss_rate: float
+
+
+@dataclass(frozen=True)
+class KindResult:
+    """One kind's figures. Rates are at the current settings; AP and AR over all stored candidates.
+
+    Attributes:
+        photos: how many were measured. threshold: the current one; None: the settings do not hide this kind.
+        recall, precision: by boxes, IoU 0.5, matched greedily by score as COCO does.
+        false_alarms: a photo; a detection of which half or more lies in an ignored box is none.
+        leaks, misses: true regions of which less than 90 % (50 %) of the box is hidden; `by_height`: (leaks, misses) by
+            the box's height in px.
+        ap50, ar50: COCO's average precision and the recall of all candidates, at IoU 0.5.
+        precision_recall: (recall, precision, score), COCO's 101 recalls as far as the candidates reach.
+        curve: figures at `THRESHOLDS`.
+        false_alarm_scores: of all candidates, highest first.
+    """
+
+    kind: str
+    photos: int
+    threshold: float | None
+    recall: Share
+    precision: Share
+    false_alarms: Estimate
+    leaks: Share
+    misses: Share
+    by_height: dict[str, tuple[Share, Share]]
+    ap50: Estimate
+    ar50: float | None
+    precision_recall: tuple[tuple[float, float, float], ...]
+    curve: tuple[Point, ...]
+    false_alarm_scores: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        shares = {n: getattr(self, n).to_dict() for n in ("recall", "precision", "leaks", "misses")}
+        heights = {n: {"leaks": a.to_dict(), "misses": b.to_dict()} for n, (a, b) in self.by_height.items()}
+        return {
+            "kind": self.kind,
+            "threshold": self.threshold,
+            "truths": self.leaks.of,
+            **shares,
+            "false_alarms": self.false_alarms.to_dict(),
+            "ap50": self.ap50.to_dict(),
+            "ar50": self.ar50,
+            "by_height": heights,
+            "precision_recall": [list(p) for p in self.precision_recall],
+            "curve": [dataclasses.asdict(p) for p in self.curve],
+        }
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One photo at the current settings.
+
+    Attributes:
+        detections: the regions that are hidden. truths: what is really there, in px of the photo.
+        covered: for each truth the share of its box that is hidden, 0–1.
+        matches: (index of a detection, index of a truth) pairs. ignored: detections that belong to an ignored truth.
+        error: why the photo is withheld (then nothing of it is counted), or None.
+    """
+
+    path: str
+    detections: tuple[Region, ...] = ()
+    truths: tuple[Truth, ...] = ()
+    covered: tuple[float, ...] = ()
+    matches: tuple[tuple[int, int], ...] = ()
+    ignored: tuple[int, ...] = ()
+    error: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "detections": [d.to_dict() for d in self.detections],
+            "truths": [{**t.to_dict(), "covered": c} for t, c in zip(self.truths, self.covered, strict=True)],
+            "matches": [list(m) for m in self.matches],
+            "ignored": list(self.ignored),
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        photos: one result each, withheld ones too, in the annotations' order.
+        kinds: the kinds of which something is annotated; of another, every detection would look like a false alarm.
+        clean: photos in which nothing leaks, of those measured.
+        hidden_for_nothing, true_area: mean share of a photo's area that is hidden outside all annotated boxes, and that
+            lies in them (ignored ones too), 0–1. Withheld photos do not count.
+        unknown: class name -> annotated boxes of a class that is no kind; they were left out.
+        unannotated: photos without annotations; they were left out.
+    """
+
+    photos: tuple[PhotoResult, ...]
+    kinds: dict[str, KindResult]
+    clean: Share
+    hidden_for_nothing: Estimate
+    true_area: Estimate
+    unknown: dict[str, int]
+    unannotated: int
+
+    @property
+    def withheld(self) -> dict[str, str]:
+        """Path -> why there is no output of it. A withheld photo is neither clean nor leaking."""
+        return {p.path: p.error for p in self.photos if p.error is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; per-photo results are apart (`reports.write_json_lines`)."""
+        return {
+            "photos": len(self.photos),
+            "withheld": self.withheld,
+            "clean": self.clean.to_dict(),
+            "hidden_for_nothing": self.hidden_for_nothing.to_dict(),
+            "true_area": self.true_area.to_dict(),
+            "unknown_classes": self.unknown,
+            "unannotated": self.unannotated,
+            "kinds": {name: k.to_dict() for name, k in self.kinds.items()},
+        }
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One photo that is not withheld: its record, its truths in its pixels, and what the settings hide in it."""
+
+    record: Record
+    truths: tuple[Truth, ...]
+    covered: tuple[float, ...]
+    for_nothing: float
+    true_area: float
+
+
+def evaluate(
+    records: Iterable[Record], annotations: Annotations, settings: Settings, *, curves: bool = True
+) -> Evaluation:
+    """Compare what was found with what is there.
+
+    A photo without a record, or whose record has an error, has no output: it is withheld, never "nothing found".
+
+    Args:
+        records: with all their candidates; paths as in `annotations`. Others are left out.
+        settings: thresholds, growth and masks that an export would use.
+        curves: also the figures at every one of `THRESHOLDS` (the slow part).
+
+    Raises:
+        AnnotationError: a box outside its photo, or written for a photo of another shape.
+    """
+    by_path = {r.path: r for r in records}
+    withheld: dict[str, str] = {}
+    measured: list[_Measured] = []
+    for path, photo in annotations.photos.items():
+        record = by_path.get(path)
+        if record is None:
+            withheld[path] = (
+                "the photo is not in the folder" if path in annotations.missing else "there is no record of it"
+            )
+        elif record.error is not None:
+            withheld[path] = record.error
+        else:
+            try:
+                measured.append(_measure(record, photo.at(record.width, record.height), settings))
+            except AnnotationError as e:
+                raise AnnotationError(f"{path}: {e}") from e
+    opened = _candidates(annotations.kinds, settings)
+    matched = match(
+        [(m.record.regions, m.truths) for m in measured], annotations.kinds, opened.hides, _score, settings.hides
+    )
+    weights = np.random.default_rng(SEED).multinomial(
+        len(measured), [1 / max(1, len(measured))] * len(measured), RESAMPLES
+    )
+    kinds = {name: _kind_result(name, m, measured, settings, weights, curves) for name, m in matched.items()}
+    results = {m.record.path: _photo_result(i, m, matched, settings) for i, m in enumerate(measured)}
+    clean = sum(all(c >= HIDDEN or t.ignore for t, c in zip(m.truths, m.covered, strict=True)) for m in measured)
+    return Evaluation(
+        photos=tuple(results.get(p) or PhotoResult(p, error=withheld[p]) for p in annotations.photos),
+        kinds=kinds,
+        clean=Share(clean, len(measured)),
+        hidden_for_nothing=_mean([m.for_nothing for m in measured], weights),
+        true_area=_mean([m.true_area for m in measured], weights),
+        unknown=dict(annotations.unknown),
+        unannotated=len(annotations.unannotated),
+    )
+
+
+def _pixels(box: Sequence[float]) -> tuple[slice, slice]:
+    """A box's whole pixels as (rows, columns), rounded outward."""
+    x1, y1, x2, y2 = box
+    return slice(max(0, int(y1)), math.ceil(y2)), slice(max(0, int(x1)), math.ceil(x2))
+
+
+def _measure(record: Record, truths: tuple[Truth, ...], settings: Settings) -> _Measured:
+    hidden = effects.coverage(record.regions, settings, record.width, record.height)
+    true = np.zeros_like(hidden)
+    for t in truths:
+        if min(t.box[2:]) <= 0 or t.box[0] >= record.width or t.box[1] >= record.height:
+            raise AnnotationError(f"box {t.id} lies outside the photo, which is {record.width}x{record.height} px")
+        true[_pixels(t.box)] = True
+    covered = tuple(float(hidden[_pixels(t.box)].mean()) for t in truths)
+    return _Measured(record, truths, covered, float((hidden & ~true).mean()), float(true.mean()))
+
+
+def _candidates(kinds: Iterable[str], settings: Settings) -> Settings:
+    """The settings, with the threshold of every kind at the floor."""
+    names = [*settings.kinds, *kinds]
+    return settings.replace(kinds={n: dataclasses.replace(settings.kind(n), threshold=MIN_THRESHOLD) for n in names})
+
+
+def _score(region: Region) -> float:
+    """What a threshold compares with: what a person drew or accepted is hidden at every one."""
+    return region.score if region.status == "auto" else 1.0
+
+
+def _photo_result(i: int, photo: _Measured, matched: dict[str, Matches], settings: Settings) -> PhotoResult:
+    shown = [j for j, r in enumerate(photo.record.regions) if settings.hides(r)]
+    place = {j: n for n, j in enumerate(shown)}
+    matches: list[tuple[int, int]] = []
+    ignored: list[int] = []
+    for m in matched.values():
+        of_photo = (m.photo == i) & m.hidden
+        hits = of_photo & m.hit
+        matches += [(place[int(r)], int(t)) for r, t in zip(m.region[hits], m.truth[hits], strict=True)]
+        ignored += [place[int(r)] for r in m.region[of_photo & m.ignored]]
+    detections = tuple(photo.record.regions[j] for j in shown)
+    found = tuple(sorted(matches)), tuple(sorted(ignored))
+    return PhotoResult(photo.record.path, detections, photo.truths, photo.covered, *found)
+
+
+def _kind_result(
+    kind: str, m: Matches, photos: Sequence[_Measured], settings: Settings, weights: NDArray[np.int64], curves: bool
+) -> KindResult:
+    real = int(m.real.sum())
+    hits, false = int(np.sum(m.hit & m.hidden)), m.false & m.hidden
+    rows = [
+        (round(t.box[3] - t.box[1], 6), c)
+        for p in photos
+        for t, c in zip(p.truths, p.covered, strict=True)
+        if t.kind == kind and not t.ignore
+    ]
+
+    def below(limit: float, low: float = 0.0, high: float = math.inf) -> Share:
+        of_height = [c for h, c in rows if low <= h < high]
+        return Share(sum(c < limit for c in of_height), len(of_height))
+
+    by_height = {name: (below(HIDDEN, a, b), below(SEEN, a, b)) for name, a, b in HEIGHTS}
+    return KindResult(
+        kind=kind,
+        photos=len(photos),
+        threshold=settings.kinds[kind].threshold if kind in settings.kinds else None,
+        recall=Share(hits, real),
+        precision=Share(hits, hits + int(false.sum())),
+        false_alarms=_mean(np.bincount(m.photo[false], minlength=len(photos)), weights),
+        leaks=below(HIDDEN),
+        misses=below(SEEN),
+        by_height={name: pair for name, pair in by_height.items() if pair[0].of or name != "<8"},
+        ap50=Estimate(m.ap, _ap_interval(m, weights)),
+        ar50=m.ar,
+        precision_recall=m.precision_recall,
+        curve=_curve(kind, m, photos, settings) if curves and real else (),
+        false_alarm_scores=tuple(sorted(m.score[m.false].tolist(), reverse=True)),
+    )
+
+
+def _curve(kind: str, m: Matches, photos: Sequence[_Measured], settings: Settings) -> tuple[Point, ...]:
+    """From the highest threshold down, each step renders only the regions that it adds."""
+    opened = _candidates([kind], settings)
+    covered: list[list[float]] = [[] for _ in THRESHOLDS]
+    for photo in photos:
+        boxes = [_pixels(t.box) for t in photo.truths if t.kind == kind and not t.ignore]
+        if not boxes:
+            continue
+        record = photo.record
+        size = (record.width, record.height)
+        mask = effects.coverage((r for r in record.regions if r.kind != kind), settings, *size)
+        mine = [r for r in record.regions if r.kind == kind and opened.hides(r)]
+        above, shares = math.inf, [float(mask[b].mean()) for b in boxes]
+        for n in reversed(range(len(THRESHOLDS))):
+            if added := [r for r in mine if THRESHOLDS[n] <= _score(r) < above]:
+                mask |= effects.coverage(added, opened, *size)
+                shares = [float(mask[b].mean()) for b in boxes]
+            covered[n] += shares
+            above = THRESHOLDS[n]
+    points = []
+    for threshold, shares in zip(THRESHOLDS, covered, strict=True):
+        kept = m.score >= threshold
+        hits, false, real = int((m.hit & kept).sum()), int((m.false & kept).sum()), len(shares)
+        leaks, misses = (sum(c < limit for c in shares) / real for limit in (HIDDEN, SEEN))
+        precision = hits / (hits + false) if hits + false else None
+        points.append(Point(threshold, hits / real, precision, false / len(photos), leaks, misses))
+    return tuple(points)
+
+
+def _interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    if np.isnan(values).all():
+        return None
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _mean(values: Sequence[float] | NDArray[np.int64], weights: NDArray[np.int64]) -> Estimate:
+    """The mean over photos; `weights` (resamples, photos) says how often each is drawn."""
+    x = np.asarray(values, dtype=float)
+    return Estimate(float(x.mean()), _interval(weights @ x / len(x))) if len(x) else Estimate(None)
+
+
+def _ap_interval(m: Matches, weights: NDArray[np.int64]) -> tuple[float, float] | None:
+    order = np.argsort(-m.score, kind="mergesort")
+    order = order[~m.ignored[order]]
+    hit, photo = m.hit[order], m.photo[order]
+    return _interval(np.array([average_precision(hit, w[photo], int(w @ m.real)) for w in weights]))

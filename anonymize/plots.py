@@ -1,0 +1,105 @@
+"""Curves of an evaluation as PNG files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .evaluate import Evaluation, KindResult
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours that colour-blind people tell apart (Okabe and Ito, 2008), each with a marker of its own.
+STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
+
+
+def precision_recall(evaluation: Evaluation, path: Path) -> None:
+    """Precision over recall for each kind, all candidates; a marker shows the current threshold."""
+    figure, (axes,) = _figure(1, (6.4, 5.2))
+    axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
+    axes.set_title("Precision and recall at IoU 0.5", loc="left")
+    for (colour, marker), kind in zip(STYLES, evaluation.kinds.values(), strict=False):
+        if not kind.precision_recall:
+            continue
+        recall, precision, _ = zip(*kind.precision_recall, strict=True)
+        axes.plot(recall, precision, color=colour, lw=2, label=f"{kind.kind}: AP {kind.ap50.value:.3f}")
+        if kind.precision.rate is not None and kind.recall.rate is not None:
+            axes.plot(
+                [kind.recall.rate],
+                [kind.precision.rate],
+                color=colour,
+                marker=marker,
+                ms=9,
+                mec="white",
+                ls="none",
+                label=f"{kind.kind} at threshold {kind.threshold:g}",
+            )
+    axes.legend(loc="lower left", frameon=False)
+    _save(figure, path)
+
+
+def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
+    """What a lower threshold buys and costs: leak and miss rate above, false alarms a photo below, for each kind."""
+    figure, (above, below) = _figure(2, (7.2, 6.8))
+    above.set_title("Leaks against false alarms", loc="left")
+    above.set(ylabel="share of true regions", ylim=(0, 1.02), xscale="log")
+    below.set(ylabel="false alarms a photo", xlabel="threshold", xscale="log", yscale="symlog")
+    for (colour, marker), kind in zip(STYLES, evaluation.kinds.values(), strict=False):
+        if not kind.curve:
+            continue
+        at = [p.threshold for p in kind.curve]
+        solid: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2}
+        above.plot(at, [p.leak_rate for p in kind.curve], **solid, label=f"{kind.kind}: leaks (under 90 % hidden)")
+        above.plot(
+            at,
+            [p.miss_rate for p in kind.curve],
+            color=colour,
+            ls=(0, (2, 2)),
+            label=f"{kind.kind}: missed (under 50 %)",
+        )
+        below.plot(at, [p.false_alarms for p in kind.curve], **solid, label=kind.kind)
+        _mark_threshold(kind, colour, above, below)
+    above.legend(loc="upper left", frameon=False)
+    below.legend(loc="upper right", frameon=False)
+    below.set_ylim(bottom=0)
+    below.yaxis.set_major_formatter("{x:g}")
+    below.xaxis.set_major_formatter("{x:g}")
+    _save(figure, path)
+
+
+def _mark_threshold(kind: KindResult, colour: str, *panels: Axes) -> None:
+    if kind.threshold is None:
+        return
+    for axes in panels:
+        axes.axvline(kind.threshold, color=colour, lw=1, ls=":")
+    panels[0].annotate(
+        f"{kind.kind} {kind.threshold:g}",
+        (kind.threshold, 1.0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-3, -4),
+        textcoords="offset points",
+        rotation=90,
+        ha="right",
+        va="top",
+        color=colour,
+        fontsize=9,
+    )
+
+
+def _figure(rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    # Not pyplot: it keeps figures in a global table and picks a window system; a Figure alone draws with Agg.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0].tolist()
+    for axes in panels:
+        axes.grid(color="#dddddd", lw=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=150, format="png")
