@@ -1,19 +1,33 @@
 """Detectors: images in, regions out.
 
 A detector is anything with a name and `detect`. Composed detectors wrap others and are detectors themselves.
-A name is looked up in `TABLE`; `NAME@1280` asks for another long side, `yolo:PATH` loads a person's own weights and
-`package.module:Class` a person's own detector.
+
+`create` makes one from its name:
+
+    NAME, NAME@LONG_SIDE           one of TABLE; photos' long side becomes LONG_SIDE px (default: models/registry.toml)
+    yolo:PATH, yolo:PATH@LONG_SIDE a person's own weights: .onnx, an OpenVINO folder, or a .pt (needs trust)
+    two-stage, two-stage:DETECTOR  vehicles first, then DETECTOR (default safelicensing) inside each of them
+    package.module:Class           a person's own detector, called without arguments
+
+Importing this package loads numpy only; a back end and its libraries are imported when a detector of it is made.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import weights
+from ..errors import AnonymizeError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
+from ..settings import Settings
 
 Image = NDArray[np.uint8]  # RGB, (H, W, 3), 0–255, upright
 
@@ -57,3 +71,103 @@ class FakeDetector:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         return [[r.clip(i.shape[1], i.shape[0]) for r in self.regions] for i in images]
+
+
+# Name in models/registry.toml -> the module of this package that runs it.
+TABLE: Mapping[str, str] = MappingProxyType(
+    {
+        "retinaface-mobilenet": "retinaface",
+        "centerface": "centerface",
+        "mtcnn": "mtcnn",
+        "yunet": "yunet",
+        "safelicensing": "yolo",
+        "fastanpr": "yolo",
+        "pyplatex": "yolo",
+        "coco": "yolo",
+    }
+)
+GRAMMAR = (*TABLE, "two-stage", "two-stage:NAME", "yolo:PATH", "package.module:Class")
+LATER = {"retinaface-r50": ("retinaface-mobilenet", "centerface", "yunet")}  # in the registry, without a back end yet
+STRIDE = 32  # px; the largest stride of all networks here
+LARGEST_SIDE = 8192  # px; a network's buffers grow with the square
+
+
+def create(name: str, settings: Settings, *, weights_dir: Path | None = None, trust: bool = False) -> Detector:
+    """Make a detector; its weights are fetched and verified first where they are not there.
+
+    Args:
+        name: see the module's grammar. LONG_SIDE is a multiple of 32 from 32 to 8192.
+        settings: device, overlap, max_regions, vehicle_threshold.
+        weights_dir: where weights are kept instead of the user's cache folder.
+        trust: unpickle a .pt that the registry does not know.
+
+    Raises:
+        UnknownNameError: no such name; the message lists the valid ones.
+        SettingsError: a long side or a class that cannot be.
+        WeightsError: weights that are not to be had, not the registry's, not trusted, or not a network of this kind.
+    """
+    if name.startswith("yolo:"):
+        return _own_weights(name, settings, weights_dir, trust)
+    if name == "two-stage" or name.startswith("two-stage:"):
+        inner = name.partition(":")[2] or "safelicensing"
+        from .two_stage import TwoStage
+
+        plates = create(inner, settings, weights_dir=weights_dir, trust=trust)
+        return TwoStage(create("coco", settings, weights_dir=weights_dir, trust=trust), plates, settings)
+    if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
+        return _own_class(name)
+    base, at, side = name.partition("@")
+    if base in LATER:
+        raise SettingsError(f"{base} comes with a later release; until then use {', '.join(LATER[base])}")
+    if base not in TABLE:
+        raise UnknownNameError("detector", name, GRAMMAR)
+    model = weights.model(base)
+    long_side = _long_side(side, name) if at else model.size
+    hashes = {base: model.sha256}
+    full_name = f"{base}@{long_side}"
+    module = import_module(f".{TABLE[base]}", __name__)
+    if TABLE[base] == "mtcnn":
+        return module.load(full_name, weights.fetch(base, cache=weights_dir), settings, long_side, hashes)
+    path = weights.onnx(base, cache=weights_dir, trust=trust)
+    if TABLE[base] == "yolo":
+        return module.load(base, path, settings, long_side, hashes, classes=model.classes, any_size=base == "coco")
+    return module.load(full_name, path, settings, long_side, hashes)
+
+
+def _long_side(text: str, name: str) -> int:
+    if text.isdecimal() and STRIDE <= int(text) <= LARGEST_SIDE and int(text) % STRIDE == 0:
+        return int(text)
+    raise SettingsError(
+        f"{name}: after @ stands a multiple of {STRIDE} from {STRIDE} to {LARGEST_SIDE}; received {text!r}"
+    )
+
+
+def _own_weights(name: str, settings: Settings, weights_dir: Path | None, trust: bool) -> Detector:
+    """yolo:PATH[@LONG_SIDE]; an @ that belongs to the path of an existing file stays in it."""
+    from . import yolo
+
+    text, long_side = name.removeprefix("yolo:"), None
+    if "@" in text and not Path(text).exists():
+        text, _, side = text.rpartition("@")
+        long_side = _long_side(side, name)
+    given = Path(text).expanduser()
+    path = weights.onnx(given, cache=weights_dir, trust=trust)
+    files = [given] if given.is_file() else sorted(f for f in given.iterdir() if f.suffix in (".xml", ".bin"))
+    try:
+        hashes = {f.name: weights.sha256(f) for f in files}
+    except OSError as e:
+        raise WeightsError(f"{given} cannot be read: {e}") from e
+    return yolo.load(f"yolo:{given.name}", path, settings, long_side, hashes)
+
+
+def _own_class(name: str) -> Detector:
+    module, _, attribute = name.partition(":")
+    try:
+        made: Any = getattr(import_module(module), attribute)()
+    except AnonymizeError:
+        raise
+    except Exception as e:  # a person's own code may raise anything
+        raise SettingsError(f"{name} cannot be made: {e!r}") from e
+    if not isinstance(made, Detector):
+        raise SettingsError(f"{name} is not a detector: it needs name, weights and detect(images)")
+    return made

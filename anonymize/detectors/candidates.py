@@ -1,0 +1,185 @@
+"""Between an image and a network: fitting the one into the other, and candidates back into regions. Pure functions.
+
+A network's input is the image resized so that its long side has a given length, then padded to multiples of 32 (the
+largest stride of all networks here). The image is never cropped, and a small one is enlarged: small faces are found much
+more often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DetectionError
+from ..regions import Region
+from ..settings import MIN_THRESHOLD, Settings
+from . import Image
+
+STRIDE = 32
+# Candidates that go into the suppression, for each region that may come out. A face or plate draws about ten of them.
+CANDIDATES_PER_REGION = 10
+
+Floats = NDArray[np.floating]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Where an image lies in a network's input.
+
+    Attributes:
+        pixels: uint8 (H, W, 3) RGB, H and W multiples of 32; what the network gets to see.
+        scale: (x, y), input pixels for one image pixel.
+        offset: (x, y), input pixels left of and above the image.
+        size: (width, height) of the image, px.
+    """
+
+    pixels: Image
+    scale: tuple[float, float]
+    offset: tuple[int, int]
+    size: tuple[int, int]
+
+    def to_image(self, points: Floats) -> Floats:
+        """Points (..., 2) in the input's pixels -> the same in the image's."""
+        return (points - np.array(self.offset)) / np.array(self.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a network says about one kind, in its input's pixels, before overlaps are suppressed.
+
+    Attributes:
+        boxes: (N, 4) x1 y1 x2 y2; scores: (N,) 0–1.
+        landmarks: (N, 5, 2) left eye, right eye, nose, left and right mouth corner as seen, or None.
+        corners: (N, 4, 2) top left, top right, bottom right, bottom left in reading order, or None.
+    """
+
+    boxes: Floats
+    scores: Floats
+    landmarks: Floats | None = None
+    corners: Floats | None = None
+
+
+def check(image: object) -> Image:
+    """The image, if a detector can look at it.
+
+    Raises:
+        DetectionError: not a uint8 array of shape (H, W, 3) with at least one pixel.
+    """
+    if isinstance(image, np.ndarray):
+        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+            return image
+        raise DetectionError(f"an image is uint8 (H, W, 3) with H, W >= 1; received {image.dtype} {image.shape}")
+    raise DetectionError(f"an image is a numpy array; received {type(image).__name__}")
+
+
+def fit(
+    image: Image, long_side: int, *, fill: int = 0, centre: bool = False, target: tuple[int, int] | None = None
+) -> Frame:
+    """Resize and pad an image to a network's input.
+
+    Args:
+        image: uint8 (H, W, 3).
+        long_side: px, a multiple of 32; the image's longer side becomes exactly this.
+        fill: value of the padding, 0–255.
+        centre: padding on both sides (as ultralytics pads), else right and below.
+        target: (height, width) px of a network with a fixed input, which then counts instead of long_side.
+    """
+    height, width = image.shape[:2]
+    most_h, most_w = target or (long_side, long_side)
+    factor = min(most_h / height, most_w / width)
+    w, h = min(max(round(width * factor), 1), most_w), min(max(round(height * factor), 1), most_h)
+    if (w, h) != (width, height):
+        # Beyond a factor of two, linear interpolation skips source pixels: small things vanish or not by chance.
+        image = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR)
+    to_h, to_w = target or (-(-h // STRIDE) * STRIDE, -(-w // STRIDE) * STRIDE)
+    left, top = ((to_w - w) // 2, (to_h - h) // 2) if centre else (0, 0)
+    if (to_w, to_h) != (w, h):
+        pixels = np.full((to_h, to_w, 3), fill, np.uint8)
+        pixels[top : top + h, left : left + w] = image
+    else:
+        pixels = image
+    return Frame(pixels, (w / width, h / height), (left, top), (width, height))
+
+
+def tensor(pixels: Image, *, mean: Sequence[float] = (0.0, 0.0, 0.0), divisor: float = 1.0) -> NDArray[np.float32]:
+    """uint8 (H, W, 3) -> contiguous float32 (1, 3, H, W), (value - mean) / divisor."""
+    out = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
+    if any(mean):
+        out -= np.array(mean, np.float32)[:, None, None]
+    if divisor != 1.0:
+        out *= np.float32(1.0 / divisor)
+    return out[None]
+
+
+def worth(scores: Floats) -> NDArray[np.intp]:
+    """Indices of the scores (N,) that reach the floor; NaN too, so that `regions` can complain about it."""
+    return np.flatnonzero(~(scores < MIN_THRESHOLD))
+
+
+def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression, as `regions.suppress`, on arrays: thousands of candidates in milliseconds.
+
+    Args:
+        boxes: (N, 4); scores: (N,).
+        overlap: IoU above which the lower-scored of two is dropped, 0–1.
+        limit: at most so many are kept.
+
+    Returns:
+        Indices of the kept ones, best score first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    x1, y1, x2, y2 = boxes[order].astype(np.float64).T
+    area = (x2 - x1) * (y2 - y1)
+    kept: list[int] = []
+    alive = np.arange(len(order))
+    while alive.size and len(kept) < limit:
+        i, rest = alive[0], alive[1:]
+        kept.append(int(order[i]))
+        w = np.minimum(x2[i], x2[rest]) - np.maximum(x1[i], x1[rest])
+        h = np.minimum(y2[i], y2[rest]) - np.maximum(y1[i], y1[rest])
+        shared = np.maximum(w, 0) * np.maximum(h, 0)
+        alive = rest[shared <= overlap * (area[i] + area[rest] - shared)]
+    return np.array(kept, dtype=np.intp)
+
+
+def regions(kind: str, found: Candidates, frame: Frame, name: str, settings: Settings) -> list[Region]:
+    """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
+
+    Args:
+        kind: the regions' kind; name: the detector's, for the votes.
+        settings: overlap and max_regions.
+
+    Raises:
+        DetectionError: a score or a box that is not a finite number. Comparing would drop it in silence.
+    """
+    scores = np.asarray(found.scores, np.float64)
+    if not np.isfinite(scores).all():
+        raise DetectionError(f"{name}: the network gave scores that are not numbers")
+    keep = worth(scores)
+    most = settings.max_regions * CANDIDATES_PER_REGION
+    if keep.size > most:
+        keep = keep[np.argpartition(-scores[keep], most)[:most]]
+    boxes = frame.to_image(np.asarray(found.boxes, np.float64)[keep].reshape(-1, 2, 2)).reshape(-1, 4)
+    if not np.isfinite(boxes).all():
+        raise DetectionError(f"{name}: the network gave boxes that are not numbers")
+    boxes = np.clip(boxes, 0.0, np.array(frame.size * 2, np.float64))
+    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # the others lie in the padding
+    boxes, keep = boxes[seen], keep[seen]
+    chosen = suppress(boxes, scores[keep], settings.overlap, settings.max_regions)
+
+    def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:
+        if all_points is None:
+            return [None] * len(chosen)
+        mapped = frame.to_image(np.asarray(all_points, np.float64)[keep[chosen]]).tolist()
+        return [tuple((x, y) for x, y in one) for one in mapped]
+
+    out = []
+    for i, corners, landmarks in zip(chosen, points(found.corners), points(found.landmarks), strict=True):
+        score = min(float(scores[keep[i]]), 1.0)
+        box = tuple(boxes[i].tolist())
+        out.append(Region(kind, box, score, {name: score}, corners=corners, landmarks=landmarks))
+    return out

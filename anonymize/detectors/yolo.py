@@ -1,0 +1,227 @@
+"""YOLO networks as ultralytics exports them (YOLOv8, 11, 26): plates, vehicles, persons, a user's own classes.
+
+A class's name decides its regions' kind. Several classes of one kind (car, truck, bus) count as one: a region's score is
+the best of them. A pose network with four keypoints gives a plate's corners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DetectionError, SettingsError, WeightsError
+from ..settings import Settings
+from . import Image
+from .candidates import Candidates, Floats, Frame, fit, tensor, worth
+from .runtime import Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network
+
+# A class's name in lower case, separators as spaces -> kind. Every other name is a kind of its own, as it is written.
+KINDS: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("plate", "license plate", "licence plate", "licenseplate", "licenceplate", "number plate", "numberplate")
+        + ("car plate", "vehicle registration plate", "registration plate", "lp", "anpr"),
+        "plate",
+    ),
+    **dict.fromkeys(("face", "human face", "human faces", "faces"), "face"),
+    **dict.fromkeys(("car", "truck", "motorcycle", "motorbike", "bus", "van", "vehicle"), "vehicle"),
+    **dict.fromkeys(("person", "pedestrian", "people"), "person"),
+}
+PADDING = 114  # grey, as in ultralytics' training
+BINS = 16  # of the distance from a cell to each side of a box (distribution focal loss), in ultralytics' detection head
+Decode = Callable[[Outputs, tuple[int, int]], Mapping[str, Candidates]]
+
+
+def kind_of(class_name: str) -> str:
+    """ "License_Plate" -> "plate", "id-card" -> "id-card"."""
+    key = " ".join(class_name.lower().replace("_", " ").replace("-", " ").split())
+    return KINDS.get(key, class_name)
+
+
+def classes_by_kind(names: Mapping[int, str], classes: Mapping[str, str] | None = None) -> dict[str, list[int]]:
+    """Kind -> class numbers.
+
+    Args:
+        names: class number -> class name, as the network says.
+        classes: class name -> kind; other classes are left out. None: all classes, by `kind_of`.
+    """
+    out: dict[str, list[int]] = {}
+    for number, name in sorted(names.items()):
+        if classes is None or name in classes:
+            out.setdefault(kind_of(name) if classes is None else classes[name], []).append(number)
+    return out
+
+
+def load(
+    name: str,
+    path: Path,
+    settings: Settings,
+    long_side: int | None,
+    weights: dict[str, str],
+    *,
+    classes: Mapping[str, str] | None = None,
+    any_size: bool = False,
+) -> NetworkDetector:
+    """A detector from an ONNX file or OpenVINO folder that ultralytics wrote.
+
+    Args:
+        long_side: px; None: the network's own size.
+        name: without a long side, which is added.
+        classes: class name -> kind, of the classes that are wanted; None: all of them, by `kind_of`.
+        any_size: a plain YOLOv8 or 11 detector, exported for one size: cut before its fixed part (`cut_head`).
+
+    Raises:
+        SettingsError: a fixed input of another size than the one asked for.
+        WeightsError: not such a network, without class names, or for another task.
+    """
+    network = open_network(path, settings.device, edit=cut_head if any_size else None)
+    names, task = class_names(network.metadata), network.metadata.get("task", "detect")
+    if not names:
+        raise WeightsError(f"{path} names no classes; export it with ultralytics, which writes them into the file")
+    if task not in ("detect", "pose", "segment"):
+        raise WeightsError(f"{path} is a network for {task}; needed: detect, pose (corners) or segment (boxes)")
+    side = network.size and max(network.size)
+    if side and long_side and side != long_side:
+        raise SettingsError(
+            f"{path} was exported for {side} px only; received {long_side}. Export it with dynamic=True"
+        )
+    side = side or long_side or _trained_size(network)
+    kinds = classes_by_kind(names, classes)
+    if not kinds:
+        raise WeightsError(f"{path} knows {', '.join(names.values())}; none of them is wanted")
+    decoder: Decode = (
+        partial(decode_heads, kinds=kinds)
+        if any_size
+        else partial(decode, kinds=kinds, classes=len(names), ignore_extra=task == "segment")
+    )
+    return NetworkDetector(
+        f"{name}@{side}", network, lambda image: prepare(image, side, network.size), decoder, settings, weights
+    )
+
+
+def _trained_size(network: Network) -> int:
+    sizes = [int(v) for v in network.metadata.get("imgsz", "").strip("[]() ").split(",") if v.strip().isdecimal()]
+    return max(sizes, default=640)
+
+
+def prepare(image: Image, long_side: int, target: tuple[int, int] | None = None) -> tuple[Frame, Tensor]:
+    """RGB uint8 (H, W, 3) -> its frame, padded with grey around, and RGB 0–1, float32 (1, 3, h, w)."""
+    frame = fit(image, long_side, fill=PADDING, centre=True, target=target)
+    return frame, tensor(frame.pixels, divisor=255.0)
+
+
+def decode(
+    outputs: Outputs,
+    size: tuple[int, int],
+    *,
+    kinds: Mapping[str, Collection[int]],
+    classes: int,
+    ignore_extra: bool = False,
+) -> dict[str, Candidates]:
+    """An ultralytics export's first output -> candidates of each kind, in the input's px.
+
+    Either (1, 4 + classes + extra, N): centre x, centre y, width, height, a score for each class; or, end to end
+    (YOLO26, YOLOv10, nms=True), (1, N, 6 + extra): x1, y1, x2, y2, score, class. Extra: four keypoints, each x, y or
+    x, y, visibility.
+
+    Args:
+        kinds: kind -> class numbers. classes: how many there are.
+        ignore_extra: the extra values are mask coefficients.
+
+    Raises:
+        DetectionError: an output of another shape.
+    """
+    out = next(iter(outputs.values()))
+    if out.ndim != 3 or out.shape[0] != 1:
+        raise DetectionError(f"a YOLO network's output is (1, values, N) or (1, N, 6); received {out.shape}")
+    # The smallest input, 32 × 32, has 21 cells; a row of an end-to-end output has up to 18 values, or 32 more for masks.
+    is_end_to_end = out.shape[1] != 4 + classes and out.shape[2] in (6, 14, 18, 38)
+    rows = out[0] if is_end_to_end else out[0].T
+    fixed = 6 if is_end_to_end else 4 + classes
+    extra = rows.shape[1] - fixed
+    if extra not in (0, 8, 12) and not (ignore_extra and extra > 0):
+        raise DetectionError(f"a YOLO network of {classes} classes gave {rows.shape[1]} values for each box")
+    result = {}
+    for kind, numbers in kinds.items():
+        if is_end_to_end:
+            scores = np.where(np.isin(rows[:, 5].round(), list(numbers)), rows[:, 4], 0.0)
+        else:
+            scores = rows[:, [4 + n for n in numbers]].max(axis=1)
+        kept = rows[keep := worth(scores)]
+        boxes = kept[:, :4] if is_end_to_end else _from_centre(kept[:, :4])
+        corners = None if ignore_extra or not extra else kept[:, fixed:].reshape(len(kept), 4, -1)[:, :, :2]
+        result[kind] = Candidates(boxes, scores[keep], corners=corners)
+    return result
+
+
+def _from_centre(boxes: Floats) -> Floats:
+    half = boxes[:, 2:] / 2
+    return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
+
+
+def cut_head(model: Any) -> None:
+    """An edit for `open_network`: a YOLOv8 or 11 detector exported for one size takes any.
+
+    What is fixed in such an export is its very end: maps flattened to so many cells, and the cells' coordinates. So the
+    maps become the outputs, box distances and class scores of each stride in turn; `decode_heads` does the rest.
+
+    Raises:
+        WeightsError: not three pairs of such maps.
+    """
+    import onnx
+
+    convolutions = {n.output[0]: n for n in model.graph.node if n.op_type == "Conv"}
+    weights = {i.name: list(i.dims) for i in model.graph.initializer}
+    joined = {i for n in model.graph.node if n.op_type == "Concat" for i in n.input}
+    flat = [n for n in model.graph.node if n.op_type == "Reshape" and n.output[0] in joined]
+    maps = [n.input[0] for n in flat if n.input[0] in convolutions]
+    channels = {m: weights[convolutions[m].input[1]][0] for m in maps}
+    boxes, scores = ([m for m in maps if (channels[m] == 4 * BINS) is which] for which in (True, False))
+    if len(boxes) != 3 or len(scores) != 3:
+        raise WeightsError("not a YOLOv8 or 11 detector: its head has no three maps of boxes and of scores")
+    del model.graph.output[:]
+    for name in sorted(maps, key=lambda m: (channels[m] != 4 * BINS, m)):
+        shape = ["batch", channels[name], None, None]
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    needed = {o.name for o in model.graph.output}
+    nodes: list[Any] = []
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            nodes.insert(0, node)
+            needed.update(node.input)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    del model.graph.value_info[:]
+    lift_size(model)
+
+
+def decode_heads(
+    outputs: Outputs, size: tuple[int, int], *, kinds: Mapping[str, Collection[int]]
+) -> dict[str, Candidates]:
+    """The maps of `cut_head`'s network -> candidates of each kind, in the input's px.
+
+    Box maps (1, 64, h, w): for left, top, right, bottom 16 logits, whose expected index is the distance from the cell's
+    centre in cells; score maps (1, classes, h, w): logits.
+    """
+    maps = [m[0] for m in outputs.values()]
+    pairs = zip(*(sorted(group, key=lambda m: -m.shape[1]) for group in (maps[:3], maps[3:])), strict=True)
+    parts: dict[str, list[Candidates]] = {kind: [] for kind in kinds}
+    for distances, logits in pairs:
+        stride = size[0] // distances.shape[1]
+        for kind, numbers in kinds.items():
+            scores = 1 / (1 + np.exp(-logits[list(numbers)].max(axis=0).reshape(-1)))
+            keep = worth(scores)
+            y, x = np.divmod(keep, logits.shape[2])
+            bins = distances.reshape(4, BINS, -1)[:, :, keep]
+            bins = np.exp(bins - bins.max(axis=1, keepdims=True))
+            sides = np.einsum("sbn,b->sn", bins, np.arange(BINS, dtype=np.float32)) / bins.sum(axis=1)
+            left, top, right, bottom = sides
+            boxes = np.stack([x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom], axis=1) * stride
+            parts[kind].append(Candidates(boxes, scores[keep]))
+    return {
+        kind: Candidates(np.concatenate([c.boxes for c in some]), np.concatenate([c.scores for c in some]))
+        for kind, some in parts.items()
+    }
