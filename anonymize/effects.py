@@ -32,9 +32,11 @@ PixelBox = tuple[int, int, int, int]
 MAX_CELLS = 12
 # A cell's side is at least 4 px, or the mosaic of a 12 px face would still be most of that face.
 MIN_CELL = 4.0
-# The automatic blur works on a picture of 8 px a cell, so its cost does not grow with the region; a sigma of half a cell
-# after linear interpolation leaves no edge of a cell to be seen.
-WORK_CELL, SOFTNESS = 8, 0.5
+# Half a cell of sigma after linear interpolation leaves no edge of a cell to be seen.
+SOFTNESS = 0.5
+# A Gaussian of a larger sigma is computed on a smaller picture, in which what it leaves fits; so its cost does not grow
+# with sigma.
+WORK_SIGMA = 4.0
 # Corners are believed when the box around them and the region's box agree (IoU) and they are no sliver: a plate of
 # 520 x 110 mm turned by 45° fills 0.29 of the box around it.
 QUAD_AGREES, QUAD_FILLS = 0.6, 0.25
@@ -63,33 +65,36 @@ class Strength:
 def _mosaic(crop: Pixels, cell: float) -> Pixels:
     """One pixel for each cell, the mean over its area. Cells divide the crop evenly; none is smaller than `cell`."""
     h, w = crop.shape[:2]
-    return cv2.resize(crop, (max(1, int(w / cell)), max(1, int(h / cell))), interpolation=cv2.INTER_AREA)
+    return _resize(crop, max(1, int(w / cell)), max(1, int(h / cell)), cv2.INTER_AREA)
 
 
 def blur(crop: Pixels, strength: Strength) -> Pixels:
     """Gaussian blur of the crop's mosaic: a soft look, and no more left than in the mosaic."""
     h, w = crop.shape[:2]
-    kernel, base = strength.kernel, _mosaic(crop, strength.cell) if strength.mosaic else crop
-    if kernel.size or kernel.sigma:
-        full = cv2.resize(base, (w, h), interpolation=cv2.INTER_LINEAR)
-        return _gaussian(full, kernel.size, kernel.sigma)
-    cells = max(1, int(w / strength.cell)), max(1, int(h / strength.cell))
-    work = min(w, cells[0] * WORK_CELL), min(h, cells[1] * WORK_CELL)
-    interpolation = cv2.INTER_LINEAR if strength.mosaic else cv2.INTER_AREA
-    sigma = SOFTNESS * min(WORK_CELL, strength.cell)
-    return cv2.resize(_gaussian(cv2.resize(base, work, interpolation=interpolation), 0, sigma), (w, h))
+    size, sigma = strength.kernel.size, strength.kernel.sigma
+    if not sigma:  # OpenCV's rule, or what makes the cells melt into each other
+        sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8 if size else SOFTNESS * strength.cell
+    shrink = max(1.0, sigma / WORK_SIGMA)
+    reach = 2 * math.ceil(5 * sigma / shrink) + 1  # beyond five sigma nothing of 16 bit is left
+    taps = min(round(size / shrink) | 1, reach) if size else reach
+    base = _mosaic(crop, strength.cell) if strength.mosaic else crop
+    work = math.ceil(w / shrink), math.ceil(h / shrink)
+    smaller = work[0] <= base.shape[1] and work[1] <= base.shape[0]
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    soft = cv2.GaussianBlur(_resize(base, *work, how), (taps, taps), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
+    return _resize(soft, w, h, cv2.INTER_LINEAR)
 
 
-def _gaussian(crop: Pixels, size: int, sigma: float) -> Pixels:
-    if size and sigma:  # beyond five sigma nothing of 16 bit is left: 101,3 need not cost what 101,15 costs
-        size = min(size, 2 * math.ceil(5 * sigma) + 1)
-    return cv2.GaussianBlur(crop, (size, size), sigma, borderType=cv2.BORDER_REPLICATE)
+def _resize(crop: Pixels, width: int, height: int, how: int) -> Pixels:
+    if crop.ndim == 3 and crop.shape[2] > 4:  # OpenCV's limit
+        return np.dstack([cv2.resize(channel, (width, height), interpolation=how) for channel in cv2.split(crop)])
+    return cv2.resize(crop, (width, height), interpolation=how)
 
 
 def pixelate(crop: Pixels, strength: Strength) -> Pixels:
     """The mosaic itself."""
     h, w = crop.shape[:2]
-    return cv2.resize(_mosaic(crop, strength.cell), (w, h), interpolation=cv2.INTER_NEAREST)
+    return _resize(_mosaic(crop, strength.cell), w, h, cv2.INTER_NEAREST)
 
 
 def solid(crop: Pixels, strength: Strength) -> Pixels:
@@ -112,8 +117,8 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
       ellipse of the box's shape that contains the whole box (an inscribed one leaves 21.5 % of it open); `grow` counts
       where it reaches farther than that. So an ellipse hides all of the detected box, and the grown box at the middle
       of each side.
-    - quad: the corners grown by `kind.grow`; the rectangle instead when there are none or they are doubtful (not convex,
-      not in order, a sliver, or in disagreement with the box).
+    - quad: the corners grown by `kind.grow`; the rectangle instead when there are none or they are doubtful (not
+      convex, not in order, a sliver, or in disagreement with the box).
 
     Args:
         region: in pixels of the photo; it may lie partly or wholly outside.
@@ -132,16 +137,18 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
     left, top, right, bottom = min(feather, x1), min(feather, y1), min(feather, width - x2), min(feather, height - y2)
     hidden = np.pad(hidden, ((top, bottom), (left, right)))
     piece = (x1 - left, y1 - top, x2 + right, y2 + bottom)
-    if not feather or hidden.all():
-        return piece, hidden.astype(np.float32)
-    distance = cv2.distanceTransform((~hidden).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    t = np.clip(1 - distance / np.float32(feather + 1), 0, 1)
-    soft = np.minimum(t * t * (3 - 2 * t), np.nextafter(np.float32(1), np.float32(0)))  # smoothstep
-    return piece, np.where(hidden, np.float32(1), soft).astype(np.float32)
+    alpha = hidden.astype(np.float32)
+    if feather and not hidden.all():
+        distance = cv2.distanceTransform((~hidden).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        edge = np.flatnonzero((distance < feather + 1) & ~hidden)  # the only pixels that need arithmetic
+        t = 1 - distance.reshape(-1)[edge] / np.float32(feather + 1)
+        soft = t * t * (3 - 2 * t)  # smoothstep; and never quite 1, however wide
+        alpha.reshape(-1)[edge] = np.minimum(soft, np.nextafter(np.float32(1), np.float32(0)))
+    return piece, alpha
 
 
 def coverage(regions: Iterable[Region], settings: Settings, width: int, height: int) -> NDArray[np.bool_]:
-    """The pixels that an export with these settings hides fully, as bool (height, width): what leaks are measured on."""
+    """The pixels that an export with these settings hides whole, as bool (height, width); leaks are measured on it."""
     out = np.zeros((height, width), dtype=bool)
     for region in regions:
         if settings.hides(region):
@@ -230,12 +237,16 @@ def _colour(fill: str, mode: str, piece: Pixels, hidden: NDArray[np.bool_]) -> t
 
 def _composite(piece: Pixels, hidden: Pixels, alpha: NDArray[np.float32]) -> None:
     """Write `hidden` over `piece`, in place: whole where alpha is 1, mixed where it is between, not where it is 0."""
-    full = alpha == 1
-    edge = (alpha > 0) & ~full
-    weight = alpha[edge] if piece.ndim == 2 else alpha[edge][:, None]
-    old = piece[edge].astype(np.float32)
-    piece[edge] = np.rint(old + (hidden[edge] - old) * weight).astype(piece.dtype)
-    np.copyto(piece, hidden, where=full if piece.ndim == 2 else full[:, :, None])
+    out = cv2.copyTo(hidden, (alpha == 1).view(np.uint8), piece.copy())
+    edge = np.flatnonzero((alpha > 0) & (alpha < 1))
+    weight = alpha.reshape(-1, 1)[edge]
+    new, flat = (
+        hidden.reshape(alpha.size, -1),
+        out.reshape(alpha.size, -1),
+    )  # one row a pixel; views, both are contiguous
+    old = flat[edge].astype(np.float32)
+    flat[edge] = np.rint(old + (new[edge] - old) * weight).astype(piece.dtype)
+    piece[...] = out
 
 
 def _shape(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox, NDArray[np.bool_]]:
