@@ -127,6 +127,13 @@ WRITING = _options(
 )
 
 
+PER_KIND: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("grow", "min_size", "max_size"), float),
+    **dict.fromkeys(("mask", "effect", "kernel", "fill_color"), str),
+    "cells": int,
+}
+
+
 def _settings(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     """Options -> Settings; what was not given stays as in `base`. Consumes the options that it knows."""
     take = given.pop
@@ -155,15 +162,8 @@ def _settings(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     for kind in ("face", "plate"):
         if (value := take(f"{kind}_threshold", None)) is not None:
             settings = settings.with_kind(kind, threshold=value)
-    for name, parse in (("grow", float), ("mask", str), ("min_size", float), ("max_size", float)):
-        settings = _each(take(name, ()), settings, name, parse)
-    for option, name, parse in (
-        ("effect", "effect", str),
-        ("kernel", "kernel", str),
-        ("cells", "cells", int),
-        ("fill_color", "fill", str),
-    ):
-        settings = _each(take(option, ()), settings, name, parse)
+    for option, parse in PER_KIND.items():
+        settings = _each(take(option, ()), settings, "fill" if option == "fill_color" else option, parse)
     return settings
 
 

@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from . import images, records
 from .detectors import Detector, Image, create
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, RecordsError, SettingsError
-from .outputs import Output, reason, write_json
+from .outputs import Output, why, write_json
 from .records import Header, Record, escape, unescape
 from .regions import Region, suppress
 from .settings import Settings
@@ -253,21 +253,18 @@ class Engine:
         def read(path: str) -> _Task:
             name = escape(path)
             last = earlier.get(name)
-            is_known = last is not None and not last.error and last.detection == now
+            known = last if last and not last.error and last.detection == now else None
             try:
                 # What an earlier run finished is only hashed, not decoded.
-                if (
-                    is_known
-                    and (target is None or target.is_current(last))
-                    and images.sha256(found.root / path) == last.sha256
-                ):
-                    return _Task(path, last)
+                is_done = known and (target is None or target.is_current(known))
+                if known and is_done and images.sha256(found.root / path) == known.sha256:
+                    return _Task(path, known)
                 photo = images.load(found.root / path, self.settings)
             except Exception as e:
                 # What people decided stays, should the photo come back.
-                return _Task(path, (last or Record(name)).replace(error=reason(e)))
-            if is_known and last.sha256 == photo.sha256:
-                return _Task(path, last, photo)
+                return _Task(path, (last or Record(name)).replace(error=why(e)))
+            if known and known.sha256 == photo.sha256:
+                return _Task(path, known, photo)
             return _Task(path, Record(name, photo.sha256), photo)
 
         def infer(task: _Task) -> _Task:
@@ -276,7 +273,7 @@ class Engine:
             try:
                 record = self.record(task.photo, task.path)
             except Exception as e:
-                record = task.record.replace(width=task.photo.width, height=task.photo.height, error=reason(e))
+                record = task.record.replace(width=task.photo.width, height=task.photo.height, error=why(e))
             return _Task(task.path, record.keep_decisions(earlier.get(record.path)), task.photo)
 
         def finish(task: _Task) -> tuple[Record, bool]:
@@ -340,8 +337,8 @@ class Engine:
                         if not reading and waiting:
                             break
             finally:
-                for future, _ in [*reading, *writing]:
-                    future.cancel()
+                for unread, _ in reading:
+                    unread.cancel()
 
     def export(
         self,
@@ -383,7 +380,7 @@ class Engine:
                 if photo.sha256 != record.sha256:
                     raise ChangedSourceError("the photo changed after it was detected; detect it again")
             except Exception as e:
-                return _Task(path, record.replace(error=reason(e)))
+                return _Task(path, record.replace(error=why(e)))
             return _Task(path, record, photo)
 
         def finish(task: _Task) -> tuple[Record, bool]:

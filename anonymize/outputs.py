@@ -18,8 +18,8 @@ from .settings import Settings
 EXPORTS_NAME = "exports.jsonl"
 
 
-def reason(error: Exception) -> str:
-    """Why one photo failed, in words. An error that is not ours is named whole: a bug that stops one photo, not a run."""
+def why(error: Exception) -> str:
+    """Why one photo failed, in words; an error that is not ours is a bug and named whole, but stops one photo only."""
     return str(error) if isinstance(error, (AnonymizeError, OSError)) else f"unexpected {error!r}"
 
 
@@ -67,6 +67,7 @@ class Output:
     def __enter__(self) -> Output:
         memory = self.folder / EXPORTS_NAME
         self._log = JsonLines(memory)
+        images.remove_leftovers(self.folder)  # of a killed run
         self._shown = {e["path"]: e["shows"] for e in map(json.loads, memory.read_text(encoding="utf-8").splitlines())}
         return self
 
@@ -117,7 +118,7 @@ class Output:
             self._note(record, record.approval_hash(self.settings))
             return record, True
         except Exception as e:
-            return record.replace(error=reason(e)), False
+            return record.replace(error=why(e)), False
 
 
 def _beside(target: Path) -> Path:
