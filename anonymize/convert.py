@@ -1,10 +1,10 @@
 """One .pt checkpoint to ONNX, in a process of its own: `python convert.py SOURCE.pt SHA256 TARGET.onnx SAFE|FULL`.
 
-A script, run by `weights.onnx`; it imports nothing of this package and nothing imports it. A .pt file is a pickle: loading
-one can run any code. So the bytes are read once, their hash is compared, and only then are they unpickled — in SAFE mode
-by torch's restricted unpickler (`weights_only=True`), which builds only the classes on ultralytics' list and runs nothing.
-Classes that are off the list and have no part in inference (training configuration, old loss functions) become empty
-`Absent` objects. FULL mode, for a file that a person trusts by name, unpickles everything.
+A script, run by `weights.onnx`; it imports nothing of this package and nothing imports it. A .pt file is a pickle:
+loading one can run any code. So the bytes are read once, their hash is compared, and only then are they unpickled — in
+SAFE mode by torch's restricted unpickler (`weights_only=True`), which builds only the classes on ultralytics' list and
+runs nothing. Classes that are off the list and have no part in inference (training options, old loss functions) become
+empty `Absent` objects. FULL mode, for a file that a person trusts by name, unpickles everything.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-# Modules whose objects are only remembered from training: omegaconf and typing carry options (safelicensing), ultralytics.yolo
-# the losses of ultralytics before 8.1 (pyplatex).
+# Modules whose objects are only remembered from training: omegaconf and typing carry options (safelicensing),
+# ultralytics.yolo the losses of ultralytics before 8.1 (pyplatex).
 TRAINING_ONLY = ("omegaconf.", "typing.", "ultralytics.yolo.")
 OPSET = 17  # OpenVINO 2026 and ONNX Runtime 1.31 take it
 
@@ -33,12 +33,16 @@ class Absent(dict):
 
 
 def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
-    """Write `target`: input `images` (1, 3, H, W) float32 RGB 0–1, H and W any multiples of 32; class names in its metadata."""
+    """Write `target`, an ONNX whose metadata carry the class names (`names`).
+
+    Its input is `images`, (N, 3, H, W) float32 RGB 0–1, H and W any multiples of 32; its output (N, 4 + classes,
+    boxes), raw: centre x, y, width, height in px, then a score for each class; overlaps are not suppressed.
+    """
     data = source.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise SystemExit(f"{source} is not the file whose hash was checked")
+        raise SystemExit(f"Error: {source} is not the file whose hash was checked")
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        # ultralytics reads these when it is imported. Its settings file goes to the folder too: the user's stays untouched.
+        # ultralytics reads these when it is imported. Its settings file goes to the folder too, not to the user's home.
         os.environ.update(YOLO_AUTOINSTALL="false", YOLO_OFFLINE="true", YOLO_CONFIG_DIR=folder, YOLO_VERBOSE="false")
         os.environ["ULTRALYTICS_SAFE_LOAD"] = "1" if safe else "0"
         checkpoint = Path(folder) / "model.pt"
@@ -55,9 +59,10 @@ def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
             # torch 2.15 looks dict up without its module's name
             torch.serialization.add_safe_globals([*absent, (dict, "dict"), (dict, "builtins.dict"), defaultdict])
         model = YOLO(str(checkpoint), task="detect")
-        made = model.export(
-            format="onnx", imgsz=640, dynamic=True, simplify=False, opset=OPSET, nms=False, device="cpu", verbose=False
-        )
+        if model.task != "detect":
+            raise SystemExit(f"Error: a detection model is needed, this one is made to {model.task}")
+        # nms=None gives the raw boxes of every family; False would give an NMS-free head's own few (YOLO26).
+        made = model.export(format="onnx", imgsz=640, dynamic=True, simplify=False, opset=OPSET, nms=None, device="cpu")
         graph = onnx.load(made)
         for entry in list(graph.metadata_props):
             if entry.key == "date":  # so that the same checkpoint gives the same bytes

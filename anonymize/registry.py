@@ -1,0 +1,138 @@
+"""The registry: models/registry.toml as checked, frozen values: names, sources, hashes, licences."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+
+from .errors import SettingsError, UnknownNameError
+from .sources import Source, parse
+
+TASKS = ("face", "plate", "vehicle")
+LARGEST = 2_000_000_000  # bytes; no source may deliver more where the registry knows no size
+
+
+@dataclass(frozen=True)
+class Model:
+    """One table of the registry.
+
+    Attributes:
+        name: as detectors and people call it.
+        task: what it looks for, one of TASKS.
+        file: its file name in the cache, without a folder.
+        sources: where it comes from, tried in order; the forms stand at the head of models/registry.toml.
+        sha256: 64 lower-case hex digits, or "" where nobody could measure it: refused without trust.
+        bytes: its size; 0 where the hash is not known either.
+        licence: SPDX identifier that its publisher states.
+        size: default long side of the input, px.
+        classes: the model's class name -> kind of region.
+
+    Raises:
+        SettingsError: a field that is not what it should be.
+    """
+
+    name: str
+    task: str
+    file: str
+    sources: tuple[str, ...]
+    sha256: str
+    bytes: int
+    licence: str
+    size: int
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sources", tuple(self.sources))
+        object.__setattr__(self, "classes", dict(self.classes))
+        wrong = f"model {self.name!r}: "
+        if self.task not in TASKS:
+            raise UnknownNameError("task", self.task, TASKS)
+        if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.file):
+            raise SettingsError(f"{wrong}file is a plain file name; received {self.file!r}")
+        if not re.fullmatch(r"[0-9a-f]{64}|", self.sha256):
+            raise SettingsError(f"{wrong}sha256 is 64 lower-case hex digits, or empty; received {self.sha256!r}")
+        if type(self.bytes) is not int or not 0 <= self.bytes <= LARGEST or bool(self.bytes) != bool(self.sha256):
+            raise SettingsError(f"{wrong}bytes is the file's size, 0 only without sha256; received {self.bytes!r}")
+        if type(self.size) is not int or self.size < 32:
+            raise SettingsError(f"{wrong}size is a long side in px, at least 32; received {self.size!r}")
+        if not self.licence or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
+            raise SettingsError(f"{wrong}licence and classes are non-empty strings")
+        if not self.sources:
+            raise SettingsError(f"{wrong}at least one source is needed")
+        for source in self.sources:
+            parse(source)
+
+    def parsed(self) -> list[Source]:
+        """The sources, taken apart."""
+        return [parse(s) for s in self.sources]
+
+
+def load(path: Path) -> dict[str, Model]:
+    """Read a registry file.
+
+    Raises:
+        SettingsError: not TOML, an unknown or missing field, a bad value, two models with one file name.
+    """
+    try:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise SettingsError(f"cannot read the models' registry {path}: {e}") from e
+    known = {f.name for f in fields(Model)} - {"name"}
+    models = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(f"{path}: {name!r} is not a table")
+        if unknown := set(table) - known:
+            raise UnknownNameError(f"field of model {name!r}:", min(unknown), known)
+        if missing := known - set(table):
+            raise SettingsError(f"{path}: model {name!r} lacks {', '.join(sorted(missing))}")
+        try:
+            models[name] = Model(name, **table)
+        except (TypeError, AttributeError) as e:
+            raise SettingsError(f"{path}: model {name!r}: {e}") from e
+    if len({m.file for m in models.values()}) != len(models):
+        raise SettingsError(f"{path}: two models have the same file name")
+    return models
+
+
+@functools.cache
+def registry_path() -> Path:
+    """models/registry.toml: beside the package in a checkout, else where the installed wheel's record says.
+
+    Raises:
+        SettingsError: it is in neither place.
+    """
+    beside = Path(__file__).resolve().parent.parent / "models" / "registry.toml"
+    if beside.is_file():
+        return beside
+    try:
+        for entry in importlib.metadata.files("anonymize") or ():
+            if entry.match("models/registry.toml"):
+                return Path(str(entry.locate())).resolve()
+    except importlib.metadata.PackageNotFoundError:
+        pass
+    raise SettingsError(f"the models' registry is missing: {beside}")
+
+
+@functools.cache
+def registry() -> Mapping[str, Model]:
+    """Name -> Model, in the file's order. Read once."""
+    return MappingProxyType(load(registry_path()))
+
+
+def model(name: str) -> Model:
+    """A model by its name.
+
+    Raises:
+        UnknownNameError: no such model; the message lists those that exist.
+    """
+    try:
+        return registry()[name]
+    except KeyError:
+        raise UnknownNameError("model", name, registry()) from None
