@@ -10,8 +10,9 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,6 +46,8 @@ def gate(settings: Settings, allow_unreviewed: bool = False) -> Callable[[Record
 
     return reason
 
+
+_PATH = re.compile(rb'\{"path":("(?:[^"\\]|\\.)*")')
 
 # Each action: (record, its arguments) -> the region before, the region after; None where there is none.
 Change = tuple[Region | None, Region | None]
@@ -207,9 +210,14 @@ def person() -> str:
         return f"uid {os.getuid()}"
 
 
-class Book:
-    """A records file that people decide on: kept in memory, read on from where the last reading ended.
+# Where a record's last line stands in the file: (offset, length). It changes with the record, and with a rewrite.
+Span = tuple[int, int]
 
+
+class Book:
+    """A records file that people decide on: knows where each photo's last line stands, reads a record when asked.
+
+    So 10,000 photos with hundreds of candidates each need little memory; looking again costs what was appended.
     Safe for several threads and processes: a decision holds the file's lock, reads what others wrote meanwhile, is
     checked against it, appended, and written through to the disk.
 
@@ -224,9 +232,8 @@ class Book:
     def __init__(self, path: Path, settings: Settings | None = None) -> None:
         self.path = path
         self._given = settings
-        self._records: dict[str, Record] = {}
-        self._before: dict[str, Record] = {}
-        self._header: Header
+        self._spans: dict[str, Span] = {}
+        self._header: Header | None = None
         self._file: BinaryIO | None = None
         self._end = 0
         self._guard = threading.RLock()
@@ -234,16 +241,18 @@ class Book:
 
     @property
     def header(self) -> Header:
+        assert self._header is not None  # set by the constructor's refresh
         return self._header
 
     @property
     def settings(self) -> Settings:
-        return self._given or self._header.settings
+        return self._given or self.header.settings
 
-    def refresh(self) -> Mapping[str, Record]:
-        """What others wrote since; all records by path, in order of first appearance.
+    def refresh(self) -> Mapping[str, Span]:
+        """Look at what others wrote since: path -> where its last line stands, in order of first appearance.
 
-        A record that did not change stays the same object, so that what was computed from it can be kept.
+        Raises:
+            RecordsError: the file is gone, or is no records file.
         """
         with self._guard:
             try:
@@ -253,42 +262,65 @@ class Book:
                     self._reopen()
                 assert self._file is not None
                 self._file.seek(self._end)
-                fresh = self._file.read()
+                fresh = self._file.read(now.st_size - self._end) if now.st_size > self._end else b""
             except OSError as e:
                 raise RecordsError(f"cannot read records {self.path}: {e}") from e
-            fresh = fresh[: fresh.rfind(b"\n") + 1]  # a line that is being written counts at the next reading
-            for line in fresh.splitlines():
-                self._take(line)
-            self._end += len(fresh)
-            self._before = {}
-            if not hasattr(self, "_header"):
+            start = 0
+            while end := fresh.find(b"\n", start) + 1:  # a line that is being written counts at the next look
+                self._take(fresh[start:end])
+                start = end
+            if self._header is None:
                 raise RecordsError(f"{self.path} is not a records file: it has no header")
-            return self._records
+            return dict(self._spans)
 
     def _reopen(self) -> None:
         # The old file stays open until here, so that a new one cannot have its number.
         old, self._file = self._file, open(self.path, "rb")  # noqa: SIM115 - held for the next reading
         if old is not None:
             old.close()
-        self._end, self._before, self._records = 0, self._records, {}
+        self._end, self._spans, self._header = 0, {}, None
 
     def _take(self, line: bytes) -> None:
         try:
-            value = json.loads(line)
-            if self._end == 0 and not self._records and "schema" in value:
-                self._header = Header.from_dict(value)
-                return
-            record = Record.from_dict(value)
+            if self._header is None:
+                self._header = Header.from_dict(json.loads(line))
+            else:
+                # Records begin with their path: the rest is parsed when it is asked for.
+                path = _PATH.match(line)
+                name = json.loads(path.group(1)) if path else json.loads(line)["path"]
+                self._spans[name] = (self._end, len(line))
         except (KeyError, TypeError, ValueError) as e:
             raise RecordsError(f"{self.path} has a broken line: {line[:80]!r} ({e!r})") from e
-        earlier = self._before.get(record.path)
-        self._records[record.path] = earlier if earlier == record else record
+        self._end += len(line)
+
+    def read(self, path: str, span: Span) -> Record:
+        """The record that `refresh` found at this place.
+
+        Raises:
+            RecordsError: its line is broken, or the file was rewritten since.
+        """
+        with self._guard:
+            assert self._file is not None
+            line = os.pread(self._file.fileno(), span[1], span[0])
+        try:
+            record = Record.from_dict(json.loads(line))
+        except (KeyError, TypeError, ValueError) as e:
+            raise RecordsError(f"{self.path} has a broken line for {path}: {e!r}") from e
+        if record.path != path:
+            raise RecordsError(f"{self.path} was rewritten meanwhile; look again")
+        return record
 
     def __getitem__(self, path: str) -> Record:
-        record = self.refresh().get(path)
-        if record is None:
-            raise RecordsError(f"{self.path} has no photo {path!r}")
-        return record
+        with self._guard:
+            span = self.refresh().get(path)
+            if span is None:
+                raise RecordsError(f"{self.path} has no photo {path!r}")
+            return self.read(path, span)
+
+    def __iter__(self) -> Iterator[Record]:
+        """Every photo's record as it is now, one after the other."""
+        for path, span in self.refresh().items():
+            yield self.read(path, span)
 
     def decide(self, path: str, what: str, *, who: str, expected: str | None = None, **given: Any) -> Record:
         """One decision on one photo, written through to the disk when this returns.
@@ -306,7 +338,7 @@ class Book:
             if expected is not None and record.regions_hash() != expected:
                 raise StaleDecisionError(f"{path} changed meanwhile{_last(record)}; look at it again")
             changed = decide(record, what, who=who, settings=self.settings, **given)
-            with records.Writer(self.path, self._header) as writer:
+            with records.Writer(self.path, self.header) as writer:
                 writer.write(changed)
                 writer.sync()
             return self[path]
