@@ -1,0 +1,224 @@
+"""PNG and TIFF: exact in all their depths, which takes more than one library.
+
+Pillow has no 16-bit colour: OpenCV reads and writes such PNGs, tifffile such TIFFs. Only what belongs to the pixels is
+written: PNG's colour chunks and TIFF's structural tags.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
+
+from . import metadata
+from .errors import UnreadableImageError, UnsupportedImageError
+from .forms import Form, Pixels, as_image, paletted, plain, saved, stored, upright
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# PNG chunks that say how numbers become colours, and their exact lengths (PNG 1.2, 4.2.2; PNG 3, 11.3.2.6). Like an ICC
+# profile they belong to the pixels; every other ancillary chunk stays behind.
+_PNG_COLOUR = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
+_TIFF_LOSSLESS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "group3", "group4", "tiff_ccitt"}
+
+
+# PNG
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(PNG_MAGIC)
+    while at < len(data):
+        length = int.from_bytes(data[at : at + 4], "big")
+        if at + 12 + length > len(data):
+            break
+        kind = data[at + 4 : at + 8]
+        yield kind, data[at + 8 : at + 8 + length]
+        if kind == b"IEND":
+            return
+        at += 12 + length
+    raise UnreadableImageError("the PNG is truncated")
+
+
+def _png(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    out = [PNG_MAGIC]
+    for kind, body in chunks:
+        out += [len(body).to_bytes(4, "big"), kind, body, zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big")]
+    return b"".join(out)
+
+
+def read_png(image: Any, data: bytes) -> tuple[Pixels, Form]:
+    chunks = list(_png_chunks(data))
+    first = dict(reversed(chunks))
+    if b"acTL" in first:
+        raise UnsupportedImageError("the PNG is animated, and only one frame could be hidden; split it into images")
+    bits, colours = first[b"IHDR"][8], first[b"IHDR"][9]
+    colour = [(k, first[k]) for k, length in _PNG_COLOUR.items() if len(first.get(k, b"")) == length]
+    options: dict[str, Any] = {"colour": colour}
+    if b"eXIf" in first:
+        image.info["exif"] = first[b"eXIf"]  # it may stand behind the pixels
+    key = first.get(b"tRNS", b"")
+    if colours in (0, 2) and len(key) == (2 if colours == 0 else 6):
+        options["key"] = key  # the one colour that is transparent
+    if colours == 3:
+        return paletted(image, "PNG", bits, **options)
+    if bits < 16 or colours == 0:
+        pixels, form = plain(image, "PNG", **options)
+        return pixels, replace(form, bits=bits)
+    # Pillow has no 16-bit colour. OpenCV reads it, given nothing but the pixels (it would apply tRNS).
+    idat = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    bare = _png([(b"IHDR", first[b"IHDR"]), (b"IDAT", idat), (b"IEND", b"")])
+    deep: Any = cv2.imdecode(np.frombuffer(bare, np.uint8), cv2.IMREAD_UNCHANGED)
+    if deep is None or deep.dtype != np.uint16:
+        raise UnreadableImageError("the PNG's pixels are truncated or broken")
+    mode = {2: "RGB", 4: "LA", 6: "RGBA"}[colours]
+    order = {"RGB": [2, 1, 0], "LA": [0, 3], "RGBA": [2, 1, 0, 3]}[mode]
+    return np.ascontiguousarray(deep[:, :, order]), Form("PNG", mode, 16, options=options)
+
+
+def write_png(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
+    size, idat = _png_pixels(pixels, form)
+    depth = bytes([form.bits, 3 if form.palette is not None else {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}[form.mode]])
+    chunks = [(b"IHDR", size + depth + b"\0\0\0"), *form.options["colour"]]
+    if form.icc:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(form.icc)))
+    if form.palette is not None:
+        chunks.append((b"PLTE", form.palette[:, :3].tobytes()))
+        if form.palette.shape[1] == 4:
+            chunks.append((b"tRNS", form.palette[:, 3].tobytes()))
+    if "key" in form.options:
+        chunks.append((b"tRNS", form.options["key"]))
+    if dpi:
+        chunks.append((b"pHYs", b"".join(round(v / 0.0254).to_bytes(4, "big") for v in dpi) + b"\1"))
+    if fields:
+        chunks.append((b"eXIf", metadata.write(fields).tobytes().removeprefix(b"Exif\0\0")))
+    return _png([*chunks, *((b"IDAT", body) for body in idat), (b"IEND", b"")])
+
+
+def _png_pixels(pixels: Pixels, form: Form) -> tuple[bytes, list[bytes]]:
+    """Width and height, and the IDAT chunks, as a library compresses them."""
+    if pixels.dtype == np.uint16 and form.mode in ("RGB", "RGBA"):
+        order = [2, 1, 0, 3][: pixels.shape[2]]
+        ok, out = cv2.imencode(".png", pixels[:, :, order], [cv2.IMWRITE_PNG_COMPRESSION, 6])
+        if not ok:
+            raise ValueError("the PNG could not be encoded")
+        chunks = list(_png_chunks(out.tobytes()))
+    else:
+        params: dict[str, Any] = {}
+        if pixels.dtype == np.uint16 and form.mode == "LA":
+            # PNG filters and compresses bytes: two 16-bit samples a pixel are the stream of four 8-bit ones.
+            image = as_image(pixels.astype(">u2").view(np.uint8), "RGBA")
+        elif form.palette is None and form.bits in (2, 4):
+            # Likewise few-bit grey is the stream of few-bit indices.
+            image, params = as_image(pixels // (255 // (2**form.bits - 1)), "P"), {"bits": form.bits}
+        else:
+            image = stored(pixels, form)
+            params = {"bits": form.bits} if form.palette is not None else {}
+        chunks = [(kind, body) for kind, body, *_ in PngImagePlugin.getchunks(image, **params)]
+    return dict(chunks)[b"IHDR"][:8], [body for kind, body in chunks if kind == b"IDAT"]
+
+
+# TIFF
+
+
+class TiffImageFile(TiffImagePlugin.TiffImageFile):
+    def _setup(self) -> None:
+        try:
+            super()._setup()
+        except (SyntaxError, KeyError) as e:
+            raise UnsupportedImageError(f"TIFFs of this kind are not supported ({e})") from e
+
+    def load_prepare(self) -> None:
+        # Pillow's own limit of pixels is global; ours was checked when this is called.
+        if self._im is None:
+            self.im = Image.core.new(self.mode, self._tile_size)  # type: ignore[attr-defined]
+        ImageFile.ImageFile.load_prepare(self)
+
+
+def read_tiff(image: Any, data: bytes) -> tuple[Pixels, Form]:
+    tags = image.tag_v2
+    bits, photometric = tuple(tags.get(258, (1,))), tags.get(262, 0)
+    extra, kinds = tuple(tags.get(338, ())), set(tags.get(339, (1,)))
+    compression = image.info.get("compression", "raw")
+    # JPEG in a TIFF is written losslessly: larger, but exact. So are compressions that are not widely read.
+    options: dict[str, Any] = {"compression": compression if compression in _TIFF_LOSSLESS else "tiff_adobe_deflate"}
+    if tags.get(317) == 2 and compression in ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"):
+        options["predictor"] = True
+    if kinds == {1}:
+        if photometric == 3 and len(bits) == 1:
+            return paletted(image, "TIFF", 8, **options)
+        by_pillow = {
+            (0, (1,), ()), (1, (1,), ()), (0, (8,), ()), (1, (8,), ()), (1, (16,), ()), (1, (8, 8), (2,)),
+            (2, (8,) * 3, ()), (6, (8,) * 3, ()), (2, (8,) * 4, ()), (2, (8,) * 4, (2,)), (5, (8,) * 4, ()),
+        }  # fmt: skip
+        if (photometric, bits, extra) in by_pillow and not (len(bits) == 2 and tags.get(284) == 2):  # a plane each
+            return plain(image, "TIFF", **options)
+        mode = {(1, 2): "LA", (2, 3): "RGB", (2, 4): "RGBA", (5, 4): "CMYK"}.get((photometric, len(bits)))
+        if mode == "RGBA" and not extra:
+            extra = (2,)  # a fourth channel without a name is taken for alpha, as everywhere
+        if mode and set(bits) in ({8}, {16}) and len(extra) == (mode[-1] == "A"):
+            pixels = _tiff_array(data, compression, mode)
+            return upright(pixels, tags.get(274, 1)), Form("TIFF", mode, bits[0], options={**options, "extra": extra})
+    raise UnsupportedImageError(
+        f"TIFFs of this kind ({'/'.join(map(str, bits))} bits, photometric {photometric}, sample format "
+        f"{'/'.join(map(str, sorted(kinds)))}) cannot be written in the form that they came in"
+    )
+
+
+def _tiff_array(data: bytes, compression: str, mode: str) -> Pixels:
+    """16-bit colour and premultiplied alpha, which Pillow would change."""
+    if compression == "tiff_lzw":
+        pixels: Any = cv2.imdecode(
+            np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
+        )  # tifffile has no LZW of its own
+        if pixels is None or pixels.dtype != np.uint16 or mode not in ("RGB", "RGBA"):
+            raise UnsupportedImageError("LZW TIFFs of this kind cannot be read; save it with Deflate or uncompressed")
+        return pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    import tifffile
+
+    with tifffile.TiffFile(io.BytesIO(data)) as tiff:
+        page = tiff.pages[0]
+        pixels = np.asarray(page.asarray())
+        if page.planarconfig == 2:
+            pixels = np.moveaxis(pixels, 0, 2)
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def write_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
+    if "extra" in form.options:
+        return _write_deep_tiff(pixels, form, fields, dpi)
+    info = metadata.write(fields)
+    if form.options.get("predictor") and form.bits >= 8 and form.palette is None:
+        info[317] = 2
+    options: dict[str, Any] = {"dpi": dpi} if dpi else {}
+    compression = form.options["compression"]
+    image = stored(pixels, form)
+    return saved(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+
+
+def _write_deep_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
+    """What Pillow cannot write. Compressed ones get Deflate; of the fields those of the first directory are kept."""
+    import tifffile
+
+    compressed = form.options["compression"] != "raw"
+    out = io.BytesIO()
+    tifffile.imwrite(
+        out,
+        pixels,
+        photometric={"L": "minisblack", "RGB": "rgb", "CMYK": "separated"}[form.mode.removesuffix("A")],
+        extrasamples=form.options["extra"] or None,
+        planarconfig="contig",
+        compression="zlib" if compressed else None,
+        predictor=compressed,
+        metadata=None,
+        software=False,
+        iccprofile=form.icc or None,
+        resolution=dpi,
+        resolutionunit="INCH" if dpi else "NONE",
+        extratags=[(t, 2, 0, v, True) for t, v in fields.items() if t in (0x8298, 0x0132, 0x010F, 0x0110)],
+    )
+    return out.getvalue()

@@ -1,0 +1,151 @@
+"""Form: what a photo is besides its pixels; and the steps between Pillow's images and arrays that all formats share."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .errors import UnreadableImageError, UnsupportedImageError
+
+Pixels = NDArray[Any]  # uint8 or uint16, (H, W) or (H, W, C)
+
+CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_BAND = 1 << 22  # pixels that are converted at once, so that a large photo needs no second copy
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """Everything but the pixels that writing a photo in the form that it came in needs.
+
+    Attributes:
+        format: "JPEG" | "PNG" | "WEBP" | "TIFF" | "BMP" | "HEIF".
+        mode: what the channels of the pixels are: "L", "LA", "RGB", "RGBA" or "CMYK" (0 is no ink).
+        bits: a stored sample's: 1, 2, 4, 8, 10, 12 or 16; with a palette those of an index.
+        icc: the colour profile, or b"".
+        palette: (N, 3) RGB or (N, 4) RGBA, uint8; None for a photo without one.
+        indices: (H, W) uint8, upright: each pixel's place in the palette; None without a palette.
+        fields: tag -> value of the safe EXIF fields that are there (metadata.read).
+        dpi: dots per inch (x, y) of the upright photo, or None.
+        options: what only its own format knows (quantization, compression …).
+    """
+
+    format: str
+    mode: str
+    bits: int = 8
+    icc: bytes = b""
+    palette: NDArray[np.uint8] | None = None
+    indices: NDArray[np.uint8] | None = None
+    fields: Mapping[int, Any] = field(default_factory=dict)
+    dpi: tuple[float, float] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def upright(pixels: Pixels, orientation: int) -> Pixels:
+    """The pixels as the EXIF orientation (1–8; EXIF 2.32, 4.6.4) says that they are to be seen."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Slices of rows, of some millions of pixels each."""
+    step = max(1, _BAND // width)
+    return (slice(y, min(y + step, height)) for y in range(0, height, step))
+
+
+def to_array(image: Image.Image) -> Pixels:
+    """Pillow's pixels as a native array; 1-bit images as 0 and 255. The image is closed: it is a second copy."""
+    image.load()
+    first = np.asarray(image.crop((0, 0, 1, 1)))
+    dtype = np.uint8 if first.dtype == bool else first.dtype.newbyteorder("=")
+    out = np.empty((image.height, image.width, *first.shape[2:]), dtype)
+    for rows in bands(*out.shape[:2]):
+        band = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+        out[rows] = band * np.uint8(255) if band.dtype == bool else band
+    image.close()
+    return out
+
+
+def plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, Form]:
+    """Pixels and form of what Pillow decodes without a loss."""
+    mode = "L" if image.mode in ("1", "I;16", "I;16B") else image.mode
+    if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
+        raise UnsupportedImageError(f"images of mode {image.mode} cannot be written in the form that they came in")
+    bits = {"1": 1, "I;16": 16, "I;16B": 16}.get(image.mode, 8)
+    return to_array(image), Form(format_, mode, bits, options=options)
+
+
+def paletted(image: Image.Image, format_: str, bits: int, **options: Any) -> tuple[Pixels, Form]:
+    image.load()
+    palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+    transparency = image.info.get("transparency")
+    if transparency is not None:
+        alpha = np.full(len(palette), 255, np.uint8)
+        if isinstance(transparency, bytes):
+            given = np.frombuffer(transparency[: len(palette)], np.uint8)
+            alpha[: len(given)] = given
+        else:
+            alpha[int(transparency)] = 0
+        palette = np.column_stack([palette, alpha])
+    indices = to_array(image)
+    if int(indices.max()) >= len(palette):
+        raise UnreadableImageError("the image uses colours that its palette does not have")
+    mode = CHANNELS[palette.shape[1]]
+    return palette[indices], Form(format_, mode, bits, palette=palette, indices=indices, options=options)
+
+
+def _to_indices(pixels: Pixels, form: Form) -> NDArray[np.uint8]:
+    """Indices into the palette: the old ones where a pixel is as it was, else those of the nearest colours."""
+    assert form.palette is not None
+    assert form.indices is not None
+    palette, out = form.palette, form.indices.copy()
+    wide = palette.astype(np.int32)
+    for rows in bands(*out.shape):
+        changed = (palette[out[rows]] != pixels[rows]).any(axis=2)
+        colours, place = np.unique(_packed(pixels[rows][changed]), return_inverse=True)
+        nearest = np.empty(len(colours), np.uint8)
+        for i in range(0, len(colours), 4096):
+            some = colours[i : i + 4096].view(np.uint8).reshape(-1, 4)[:, : palette.shape[1]]
+            distances = ((some[:, None].astype(np.int32) - wide[None]) ** 2).sum(axis=2)
+            nearest[i : i + 4096] = distances.argmin(axis=1)
+        out[rows][changed] = nearest[place]
+    return out
+
+
+def _packed(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    four = np.zeros((len(colours), 4), np.uint8)
+    four[:, : colours.shape[1]] = colours
+    return four.view(np.uint32).ravel()
+
+
+def as_image(pixels: Pixels, mode: str) -> Image.Image:
+    """A Pillow image around the pixels, with no info of its own."""
+    return Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels), "raw", mode, 0, 1)
+
+
+def stored(pixels: Pixels, form: Form) -> Image.Image:
+    """A Pillow image of the stored mode: indices and palette, 1 bit, 16 bit grey, or the pixels as they are."""
+    if form.palette is not None:
+        image = as_image(_to_indices(pixels, form), "P")
+        image.putpalette(form.palette[:, :3].tobytes())
+        return image
+    if form.bits == 1:
+        return as_image(np.where(pixels >= 128, np.uint8(255), np.uint8(0)), "L").convert("1", dither=Image.Dither.NONE)
+    return as_image(pixels, "I;16" if form.bits == 16 else form.mode)
+
+
+def saved(image: Image.Image, format_: str, **options: Any) -> bytes:
+    # In memory: Pillow writing to a file itself does not notice a write that a full disk cut short.
+    out = io.BytesIO()
+    image.save(out, format_, **options)
+    return out.getvalue()

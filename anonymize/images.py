@@ -1,0 +1,246 @@
+"""Photos: found, read into memory upright, and written in the form that they came in, with nothing else in the file.
+
+`paths` finds them, `formats` (with `forms` and `exact`) knows each format, `metadata` what little may be kept; this
+module joins them with the rules: bytes are read once, limits are checked before anything is decoded, a photo is written
+whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import formats, forms
+from .errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
+from .forms import Form, Pixels
+from .paths import Found, check_output, find, output_path
+from .settings import Settings
+
+__all__ = [
+    "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "remove_leftovers", "save",
+    "sha256",
+]  # fmt: skip
+
+_LEFTOVER = ".anonymize-*.tmp"
+# No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
+_BYTES_A_PIXEL, _ROOM = 8, 1 << 28
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One photo in memory.
+
+    Attributes:
+        pixels: upright, read-only, in the photo's own depth and channels (`mode`): uint8 or uint16, (H, W) or
+            (H, W, C). Palettes are resolved to RGB(A), 1-bit images to 0 and 255.
+        sha256: of the file's bytes.
+        form: what `save` needs to write the photo as it came in.
+        removed_metadata: names of what the file carries and the output will not ("GPS position", "comment").
+        source: the file that it was read from; `save` refuses to write there.
+    """
+
+    pixels: Pixels
+    sha256: str
+    form: Form
+    removed_metadata: tuple[str, ...] = ()
+    source: Path | None = None
+
+    @property
+    def width(self) -> int:
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        return int(self.pixels.shape[0])
+
+    @property
+    def mode(self) -> str:
+        """What the channels are: "L", "LA", "RGB", "RGBA" or "CMYK"."""
+        return self.form.mode
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """What detectors look at: uint8 RGB (H, W, 3), 0–255, upright; made anew at each call unless it is `pixels`.
+
+        16 bits are scaled down. Colours of transparent pixels are taken as they are stored, so that a face under an
+        alpha of 0 is found. CMYK goes through its ICC profile, or the simple formula where that is not usable.
+        """
+        pixels = self.pixels
+        if pixels.dtype == np.uint16:
+            pixels = (pixels >> 8).astype(np.uint8)
+        if self.mode == "CMYK":
+            return _cmyk_to_rgb(pixels, self.form.icc)
+        if self.mode in ("RGB", "RGBA"):
+            return np.ascontiguousarray(pixels[:, :, :3])
+        grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+        return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _cmyk_to_rgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
+    from PIL import ImageCms
+
+    transform = None
+    if icc:
+        with suppress(ImageCms.PyCMSError, OSError, ValueError):
+            source, target = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
+            transform = ImageCms.buildTransform(source, target, "CMYK", "RGB")
+    out = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for rows in forms.bands(*pixels.shape[:2]):
+        band = np.ascontiguousarray(pixels[rows])
+        image = Image.frombuffer("CMYK", (band.shape[1], band.shape[0]), band, "raw", "CMYK", 0, 1)
+        done = ImageCms.applyTransform(image, transform) if transform else image.convert("RGB")
+        out[rows] = np.asarray(done)
+    return out
+
+
+def load(path: str | os.PathLike[str], settings: Settings) -> Photo:
+    """Read a photo. Hash and pixels come from the same bytes, read once.
+
+    Args:
+        path: a regular file, or a link to one; its content decides its format, not its name.
+        settings: `max_megapixels` is the limit, checked before anything is decoded.
+
+    Raises:
+        UnreadableImageError: not there, not permitted, empty, truncated, or not an image.
+        UnsupportedImageError: several pages or frames; a form that could not be kept. The first picture of an MPO or
+            MPF JPEG is the photo, the others stay behind.
+        ImageTooLargeError: more megapixels than the limit.
+    """
+    max_pixels = settings.max_megapixels * 1e6
+    data = _bytes(path, max_pixels * _BYTES_A_PIXEL + _ROOM)
+    if not data:
+        raise UnreadableImageError("the file is empty")
+    try:
+        pixels, form, removed = formats.decode(data, max_pixels)
+    except ImageError:
+        raise
+    except MemoryError as e:
+        raise UnreadableImageError("there is not enough memory to decode the image") from e
+    except Exception as e:  # decoders raise anything for broken bytes; all of it means the same
+        raise UnreadableImageError(f"the image is broken or truncated ({e or type(e).__name__})") from e
+    pixels.setflags(write=False)
+    return Photo(pixels, hashlib.sha256(data).hexdigest(), form, removed, Path(path))
+
+
+def _bytes(path: str | os.PathLike[str], limit: float) -> bytes:
+    try:
+        found = os.stat(path)  # before opening: a named pipe would wait for ever
+        if not stat.S_ISREG(found.st_mode):
+            listable = stat.S_ISDIR(found.st_mode)
+            raise UnreadableImageError("the folder may not be listed" if listable else "this is not a regular file")
+        if found.st_size > limit:
+            raise ImageTooLargeError(f"the file has {found.st_size / 1e6:.0f} MB; no photo within the limit needs that")
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise _unreadable(e) from e
+
+
+def _unreadable(e: OSError) -> UnreadableImageError:
+    if isinstance(e, PermissionError):
+        return UnreadableImageError("the file may not be read (permission denied)")
+    if isinstance(e, FileNotFoundError):
+        return UnreadableImageError("the file is not there")
+    return UnreadableImageError(f"the file cannot be read ({e.strerror or e})")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The hash that `load` would give, without decoding.
+
+    Raises:
+        UnreadableImageError: not there, not permitted, not a regular file.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableImageError("this is not a regular file")
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as e:
+        raise _unreadable(e) from e
+
+
+def count_pixels(path: str | os.PathLike[str]) -> int:
+    """Width times height from the header alone, to plan memory by; 0 for what cannot be opened (`load` says why)."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return 0
+        with open(path, "rb") as file:
+            width, height = formats.header(file).size
+    except Exception:  # as in load
+        return 0
+    return int(width) * int(height)
+
+
+def save(photo: Photo, pixels: Pixels, target: str | os.PathLike[str], settings: Settings | None = None) -> None:
+    """Write a photo's changed pixels in the form that it came in, with no metadata but the fields asked for.
+
+    The file appears at `target` whole or not at all: a temporary file in the same folder is written, checked, renamed.
+    Its permissions are those of any new file (umask). Missing folders are made.
+
+    Args:
+        photo: where the pixels come from; it gives the form.
+        pixels: of the shape and dtype of `photo.pixels`.
+        target: the file to write; its name says nothing about the format.
+        settings: `keep_metadata` names the fields to keep; None: none.
+
+    Raises:
+        WriteError: pixels of another shape, an encoder's failure, a full disk, a folder that may not be written, or
+            a target that is the photo's own source.
+    """
+    target = Path(target)
+    if pixels.shape != photo.pixels.shape or pixels.dtype != photo.pixels.dtype:
+        raise WriteError(
+            f"pixels to write are {photo.pixels.dtype} {photo.pixels.shape}; received {pixels.dtype} {pixels.shape}"
+        )
+    if photo.source is not None and target.exists() and photo.source.exists() and target.samefile(photo.source):
+        raise WriteError("the target is the photo's own source, which is never overwritten")
+    try:
+        data = formats.encode(pixels, photo.form, settings.keep_metadata if settings else ())
+    except Exception as e:  # encoders, as decoders in load
+        raise WriteError(f"the photo could not be encoded ({e or type(e).__name__})") from e
+    temporary = target.with_name(_LEFTOVER.replace("*", secrets.token_hex(8)))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "xb") as file:
+                file.write(data)
+            _verify(temporary, photo, len(data))
+            os.replace(temporary, target)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    except OSError as e:
+        raise WriteError(f"the photo could not be written ({e.strerror or e})") from e
+
+
+def _verify(path: Path, photo: Photo, length: int) -> None:
+    """That the file on the disk is whole and opens as the photo that it should be."""
+    if path.stat().st_size != length:
+        raise WriteError("the photo was not written whole")
+    try:
+        with open(path, "rb") as file:
+            size = formats.header(file).size
+    except Exception as e:  # as in load
+        raise WriteError(f"the written photo cannot be opened again ({e})") from e
+    if tuple(size) != (photo.width, photo.height):
+        raise WriteError(f"the written photo has {size[0]} x {size[1]} pixels, not {photo.width} x {photo.height}")
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> int:
+    """Delete the temporary files that a killed run left below `folder`; how many there were.
+
+    Only for a folder into which no other run is writing.
+    """
+    leftovers = list(Path(folder).rglob(_LEFTOVER))
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return len(leftovers)

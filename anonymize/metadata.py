@@ -1,0 +1,157 @@
+"""Metadata: the few fields that may be kept, checked and written afresh; and the names of what a photo carries.
+
+Nothing is ever copied as bytes. A field is read, checked against its type, and written into a new, empty EXIF block, so
+thumbnails, MakerNotes, GPS and whatever hides between the fields stay behind. Tags: EXIF 2.32, tables 4 and 7.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
+from typing import Any
+
+from PIL import ExifTags, Image, TiffImagePlugin
+
+# settings.SAFE_METADATA -> EXIF tags. "resolution" has none here: each format has a place of its own for it.
+TAGS: Mapping[str, tuple[int, ...]] = {
+    "copyright": (0x8298,),
+    "datetime": (0x0132, 0x9003, 0x9004),
+    "exposure": (0x829A,),
+    "focal-length": (0x920A, 0xA405),
+    "iso": (0x8827,),
+    "f-number": (0x829D,),
+    "make": (0x010F,),
+    "model": (0x0110,),
+    "resolution": (),
+}
+_EXIF_IFD, _GPS_IFD, _ORIENTATION = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.Base.Orientation
+_LAST_IFD0_TAG = 0x8298  # of the tags above, those up to Copyright stand in the first directory, the others in Exif's
+_MAX_TEXT = 500  # bytes
+
+
+def _text(value: Any) -> bytes | None:
+    # Pillow reads EXIF text as Latin-1; many cameras write UTF-8. The bytes stay what they were.
+    raw = str(value).split("\0")[0].strip().encode("latin-1")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    return raw if 0 < len(raw) <= _MAX_TEXT and text.isprintable() else None
+
+
+def _date(value: Any) -> bytes | None:
+    return _text(value) if re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d\0?", str(value), re.ASCII) else None
+
+
+def _rational(value: Any) -> TiffImagePlugin.IFDRational | None:
+    number = float(value)
+    if not (math.isfinite(number) and 0 < number < 1e6):
+        return None
+    exact = Fraction(value.numerator, value.denominator) if hasattr(value, "denominator") else Fraction(number)
+    exact = exact.limit_denominator(1_000_000)
+    return TiffImagePlugin.IFDRational(exact.numerator, exact.denominator)
+
+
+def _short(value: Any) -> int | None:
+    number = int(value[0] if isinstance(value, tuple) else value)
+    return number if 0 < number < 65536 else None
+
+
+_CHECKS: Mapping[int, Callable[[Any], Any]] = {
+    **dict.fromkeys((0x8298, 0x010F, 0x0110), _text),
+    **dict.fromkeys((0x0132, 0x9003, 0x9004), _date),
+    **dict.fromkeys((0x829A, 0x829D, 0x920A), _rational),
+    **dict.fromkeys((0x8827, 0xA405), _short),
+}
+
+
+def parse(block: bytes) -> Image.Exif:
+    """An EXIF block as Pillow reads it; empty when it is broken."""
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+    except Exception:  # what a parser says of hostile bytes is not foreseeable; no EXIF is the safe reading
+        return Image.Exif()
+    return exif
+
+
+def orientation(exif: Image.Exif) -> int:
+    """1–8, as the EXIF block says, or 1. An orientation in XMP is not heeded: viewers do not, either."""
+    try:
+        value = exif.get(_ORIENTATION, 1)
+    except Exception:  # as above
+        return 1
+    return value if value in range(1, 9) else 1
+
+
+def read(exif: Image.Exif) -> dict[int, Any]:
+    """All safe fields that are there and hold what their type says: tag -> value, ready for `write`."""
+    found: dict[int, Any] = {}
+    try:
+        every = {**exif, **exif.get_ifd(_EXIF_IFD)}
+    except Exception:  # as above
+        return found
+    for tag, check in _CHECKS.items():
+        try:
+            value = check(every[tag])
+        except (KeyError, TypeError, ValueError, ArithmeticError, IndexError):
+            continue
+        if value is not None:
+            found[tag] = value
+    return found
+
+
+def choose(values: Mapping[int, Any], names: Iterable[str]) -> dict[int, Any]:
+    """Of all safe values those that were asked for by name (settings.SAFE_METADATA)."""
+    asked = {tag for name in names for tag in TAGS[name]}
+    return {tag: value for tag, value in values.items() if tag in asked}
+
+
+def write(values: Mapping[int, Any], dpi: tuple[float, float] | None = None) -> Image.Exif:
+    """A new EXIF block with nothing but these values, and the resolution in dots per inch where one is given."""
+    exif = Image.Exif()
+    for tag, value in values.items():
+        if tag <= _LAST_IFD0_TAG:
+            exif[tag] = value
+    if deeper := {tag: value for tag, value in values.items() if tag > _LAST_IFD0_TAG}:
+        exif[_EXIF_IFD] = deeper
+    if dpi:
+        exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = (_rational(v) for v in dpi)
+        exif[ExifTags.Base.ResolutionUnit] = 2
+    return exif
+
+
+def resolution(value: Any) -> tuple[float, float] | None:
+    """Dots per inch (x, y) from what Pillow found, or None where it makes no sense."""
+    try:
+        x, y = (float(v) for v in value)
+    except (TypeError, ValueError, ArithmeticError):
+        return None
+    return (x, y) if all(math.isfinite(v) and 1 <= v < 100_000 for v in (x, y)) else None
+
+
+def names(info: Mapping[Any, Any], exif: Image.Exif) -> tuple[str, ...]:
+    """What a photo carries besides its pixels and is dropped, for people to read ("GPS position", "comment")."""
+    out = []
+    try:
+        deeper = exif.get_ifd(_EXIF_IFD)
+        if set(exif) - {_ORIENTATION}:
+            out.append("EXIF")
+        if exif.get_ifd(_GPS_IFD):
+            out.append("GPS position")
+        if 0x927C in deeper:
+            out.append("maker note")
+        if exif.get_ifd(ExifTags.IFD.IFD1):
+            out.append("thumbnail")
+    except Exception:  # a broken block is dropped all the same
+        out.append("EXIF")
+    if info.get("thumbnails") and "thumbnail" not in out:
+        out.append("thumbnail")
+    if info.get("xmp") or "XML:com.adobe.xmp" in info:
+        out.append("XMP")
+    for key, name in (("photoshop", "IPTC"), ("mp", "further pictures"), ("comment", "comment")):
+        if info.get(key):
+            out.append(name)
+    return tuple(dict.fromkeys(out))
