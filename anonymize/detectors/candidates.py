@@ -1,8 +1,8 @@
 """Between an image and a network: fitting the one into the other, and candidates back into regions. Pure functions.
 
 A network's input is the image resized so that its long side has a given length, then padded to multiples of 32 (the
-largest stride of all networks here). The image is never cropped, and a small one is enlarged: small faces are found much
-more often.
+largest stride of all networks here). The image is never cropped, and a small one is enlarged: that finds many more of
+the small faces.
 """
 
 from __future__ import annotations

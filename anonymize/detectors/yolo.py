@@ -1,7 +1,7 @@
 """YOLO networks as ultralytics exports them (YOLOv8, 11, 26): plates, vehicles, persons, a user's own classes.
 
-A class's name decides its regions' kind. Several classes of one kind (car, truck, bus) count as one: a region's score is
-the best of them. A pose network with four keypoints gives a plate's corners.
+A class's name decides its regions' kind. Several classes of one kind (car, truck, bus) count as one: a region's score
+is the best of them. A pose network with four keypoints gives a plate's corners.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def decode(
     out = next(iter(outputs.values()))
     if out.ndim != 3 or out.shape[0] != 1:
         raise DetectionError(f"a YOLO network's output is (1, values, N) or (1, N, 6); received {out.shape}")
-    # The smallest input, 32 × 32, has 21 cells; a row of an end-to-end output has up to 18 values, or 32 more for masks.
+    # The smallest input, 32 × 32, has 21 cells; an end-to-end row has up to 18 values, or 38 with masks.
     is_end_to_end = out.shape[1] != 4 + classes and out.shape[2] in (6, 14, 18, 38)
     rows = out[0] if is_end_to_end else out[0].T
     fixed = 6 if is_end_to_end else 4 + classes
