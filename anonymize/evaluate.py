@@ -243,9 +243,7 @@ def evaluate(
     matched = match(
         [(m.record.regions, m.truths) for m in measured], annotations.kinds, opened.hides, _score, settings.hides
     )
-    weights = np.random.default_rng(SEED).multinomial(
-        len(measured), [1 / max(1, len(measured))] * len(measured), RESAMPLES
-    )
+    weights = _resamples(len(measured))
     kinds = {name: _kind_result(name, m, measured, settings, weights, curves) for name, m in matched.items()}
     results = {m.record.path: _photo_result(i, m, matched, settings) for i, m in enumerate(measured)}
     clean = sum(all(c >= HIDDEN or t.ignore for t, c in zip(m.truths, m.covered, strict=True)) for m in measured)
@@ -258,6 +256,13 @@ def evaluate(
         unknown=dict(annotations.unknown),
         unannotated=len(annotations.unannotated),
     )
+
+
+def _resamples(photos: int) -> NDArray[np.int64]:
+    """How often each photo is drawn in each of the bootstrap's resamples, (RESAMPLES, photos)."""
+    if not photos:
+        return np.zeros((RESAMPLES, 0), np.int64)
+    return np.random.default_rng(SEED).multinomial(photos, [1 / photos] * photos, RESAMPLES)
 
 
 def _pixels(box: Sequence[float]) -> tuple[slice, slice]:

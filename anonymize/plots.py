@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,20 @@ if TYPE_CHECKING:
 # Colours that colour-blind people tell apart (Okabe and Ito, 2008), each with a marker of its own.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
 
+LEGEND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.9}
+
 
 def precision_recall(evaluation: Evaluation, path: Path) -> None:
     """Precision over recall for each kind, all candidates; a marker shows the current threshold."""
     figure, (axes,) = _figure(1, (6.4, 5.2))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
     axes.set_title("Precision and recall at IoU 0.5", loc="left")
-    for (colour, marker), kind in zip(STYLES, evaluation.kinds.values(), strict=False):
+    for (colour, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
         if not kind.precision_recall:
             continue
         recall, precision, _ = zip(*kind.precision_recall, strict=True)
         axes.plot(recall, precision, color=colour, lw=2, label=f"{kind.kind}: AP {kind.ap50.value:.3f}")
-        if kind.precision.rate is not None and kind.recall.rate is not None:
+        if kind.threshold is not None and kind.precision.rate is not None and kind.recall.rate is not None:
             axes.plot(
                 [kind.recall.rate],
                 [kind.precision.rate],
@@ -36,7 +39,7 @@ def precision_recall(evaluation: Evaluation, path: Path) -> None:
                 ls="none",
                 label=f"{kind.kind} at threshold {kind.threshold:g}",
             )
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower left", **LEGEND)
     _save(figure, path)
 
 
@@ -45,8 +48,9 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
     figure, (above, below) = _figure(2, (7.2, 6.8))
     above.set_title("Leaks against false alarms", loc="left")
     above.set(ylabel="share of true regions", ylim=(0, 1.02), xscale="log")
-    below.set(ylabel="false alarms a photo", xlabel="threshold", xscale="log", yscale="symlog")
-    for (colour, marker), kind in zip(STYLES, evaluation.kinds.values(), strict=False):
+    below.set(ylabel="false alarms a photo", xlabel="threshold", xscale="log")
+    below.set_yscale("symlog", linthresh=1)  # zero is the best there is, so it must be on the axis
+    for (colour, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
         if not kind.curve:
             continue
         at = [p.threshold for p in kind.curve]
@@ -61,8 +65,8 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
         )
         below.plot(at, [p.false_alarms for p in kind.curve], **solid, label=kind.kind)
         _mark_threshold(kind, colour, above, below)
-    above.legend(loc="upper left", frameon=False)
-    below.legend(loc="upper right", frameon=False)
+    above.legend(loc="upper left", **LEGEND)
+    below.legend(loc="upper right", **LEGEND)
     below.set_ylim(bottom=0)
     below.yaxis.set_major_formatter("{x:g}")
     below.xaxis.set_major_formatter("{x:g}")
