@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from .. import weights
 from ..errors import AnonymizeError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
+from ..registry import model
 from ..settings import Settings
 
 Image = NDArray[np.uint8]  # RGB, (H, W, 3), 0–255, upright
@@ -92,7 +93,14 @@ STRIDE = 32  # px; the largest stride of all networks here
 LARGEST_SIDE = 8192  # px; a network's buffers grow with the square
 
 
-def create(name: str, settings: Settings, *, weights_dir: Path | None = None, trust: bool = False) -> Detector:
+def create(
+    name: str,
+    settings: Settings,
+    *,
+    weights_dir: Path | None = None,
+    trust: bool = False,
+    progress: weights.Progress | None = None,
+) -> Detector:
     """Make a detector; its weights are fetched and verified first where they are not there.
 
     Args:
@@ -100,6 +108,7 @@ def create(name: str, settings: Settings, *, weights_dir: Path | None = None, tr
         settings: device, overlap, max_regions, vehicle_threshold.
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: unpickle a .pt that the registry does not know.
+        progress: told of weights on their way.
 
     Raises:
         UnknownNameError: no such name; the message lists the valid ones.
@@ -112,8 +121,10 @@ def create(name: str, settings: Settings, *, weights_dir: Path | None = None, tr
         inner = name.partition(":")[2] or "safelicensing"
         from .two_stage import TwoStage
 
-        plates = create(inner, settings, weights_dir=weights_dir, trust=trust)
-        return TwoStage(create("coco", settings, weights_dir=weights_dir, trust=trust), plates, settings)
+        vehicles, plates = (
+            create(n, settings, weights_dir=weights_dir, trust=trust, progress=progress) for n in ("coco", inner)
+        )
+        return TwoStage(vehicles, plates, settings)
     if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
         return _own_class(name)
     base, at, side = name.partition("@")
@@ -121,16 +132,18 @@ def create(name: str, settings: Settings, *, weights_dir: Path | None = None, tr
         raise SettingsError(f"{base} comes with a later release; until then use {', '.join(LATER[base])}")
     if base not in TABLE:
         raise UnknownNameError("detector", name, GRAMMAR)
-    model = weights.model(base)
-    long_side = _long_side(side, name) if at else model.size
-    hashes = {base: model.sha256}
+    known = model(base)
+    long_side = _long_side(side, name) if at else known.size
+    hashes = {base: known.sha256}
     full_name = f"{base}@{long_side}"
     module = import_module(f".{TABLE[base]}", __name__)
     if TABLE[base] == "mtcnn":
-        return module.load(full_name, weights.fetch(base, cache=weights_dir), settings, long_side, hashes)
-    path = weights.onnx(base, cache=weights_dir, trust=trust)
+        return module.load(
+            full_name, weights.fetch(base, cache=weights_dir, progress=progress), settings, long_side, hashes
+        )
+    path = weights.onnx(base, cache=weights_dir, progress=progress, trust=trust)
     if TABLE[base] == "yolo":
-        return module.load(base, path, settings, long_side, hashes, classes=model.classes, any_size=base == "coco")
+        return module.load(base, path, settings, long_side, hashes, classes=known.classes, any_size=base == "coco")
     return module.load(full_name, path, settings, long_side, hashes)
 
 
