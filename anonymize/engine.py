@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import images, records
+from . import images, records, weights
 from .detectors import Detector, Image, create
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, RecordsError, SettingsError
 from .outputs import Output, why, write_json
@@ -90,6 +90,7 @@ class Engine:
         detectors: used instead of those that the settings name (composed ones, a FakeDetector).
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: load pickles from outside the registry.
+        fetching: told of weights on their way.
     """
 
     def __init__(
@@ -99,10 +100,11 @@ class Engine:
         detectors: Sequence[Detector] | None = None,
         weights_dir: Path | None = None,
         trust: bool = False,
+        fetching: weights.Progress | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self._given = detectors
-        self._weights_dir, self._trust = weights_dir, trust
+        self._loading_options: dict[str, Any] = {"weights_dir": weights_dir, "trust": trust, "progress": fetching}
         self._loading = threading.Lock()
 
     @cached_property
@@ -113,7 +115,7 @@ class Engine:
         names = [n for n in (s.face_detector, s.plate_detector, *s.other_detectors) if n and n != "none"]
         if not names:
             raise SettingsError("no detector is named, so nothing would be looked for")
-        return [create(n, s, weights_dir=self._weights_dir, trust=self._trust) for n in dict.fromkeys(names)]
+        return [create(n, s, **self._loading_options) for n in dict.fromkeys(names)]
 
     @property
     def detectors(self) -> list[Detector]:

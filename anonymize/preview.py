@@ -28,20 +28,21 @@ def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint
     found = sv.Detections(xyxy=boxes(regions), class_id=np.array([kinds.index(r.kind) for r in regions], dtype=int))
     scale = max(image.shape[:2]) / LONG_SIDE
     thickness = max(1, round(2 * scale))
-    out = sv.BoxAnnotator(palette, thickness=thickness).annotate(image.copy(), found)
+    bgr = np.ascontiguousarray(image[:, :, ::-1])  # what supervision's colours are for
+    out = sv.BoxAnnotator(palette, thickness=thickness).annotate(bgr, found)
     for region in regions:
         if region.corners is not None:
             corners = np.rint(np.array(region.corners)).astype(np.int32)
-            colour = sv.Color.from_hex(COLOURS.get(region.kind, OTHER)).as_rgb()
+            colour = sv.Color.from_hex(COLOURS.get(region.kind, OTHER)).as_bgr()
             cv2.polylines(out, [corners], isClosed=True, color=colour, thickness=thickness, lineType=cv2.LINE_AA)
     labels = [f"{r.kind} {r.score:.2f}" for r in regions]
     label = sv.LabelAnnotator(palette, text_scale=0.4 * max(scale, 1), text_padding=3, smart_position=True)
-    return label.annotate(out, found, labels)
+    return np.ascontiguousarray(label.annotate(out, found, labels)[:, :, ::-1])
 
 
 def side_by_side(photo: Photo, pixels: NDArray, regions: Sequence[Region]) -> Image.Image:
     """The photo with boxes on the left, its anonymized pixels on the right, each at most LONG_SIDE px."""
-    halves = [draw(photo.rgb.copy(), regions), replace(photo, pixels=pixels).rgb]
+    halves = [draw(photo.rgb, regions), replace(photo, pixels=pixels).rgb]
     scale = min(1.0, LONG_SIDE / max(photo.width, photo.height))
     size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
     gap = 8

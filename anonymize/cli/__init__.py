@@ -1,0 +1,78 @@
+"""The command line, `python -m anonymize COMMAND`: each command is one call of the engine, weights or evaluate."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from ..errors import AnonymizeError
+
+# Command -> where it is; imported when it is called, so that --help stays quick.
+COMMANDS = {
+    "run": ("photos:run", "Find and hide: photos in, anonymized photos out."),
+    "detect": ("photos:detect", "Find faces and plates and write records."),
+    "export": ("photos:export", "Write anonymized photos from records."),
+    "evaluate": ("measure:evaluate", "Measure leaks, recall and false alarms on annotated photos."),
+    "compare": ("measure:compare", "Measure several detectors side by side."),
+    "models": ("models:models", "List, fetch, verify and convert weights."),
+}
+
+
+class Group(click.Group):
+    """Errors of ours are one line on stderr and exit 1; --verbose shows where they came from."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (AnonymizeError, OSError) as e:
+            if "--verbose" in sys.argv:
+                traceback.print_exc()
+            lines = str(e).splitlines() or [repr(e)]
+            click.echo("error: " + "\n       ".join(lines), err=True)
+            ctx.exit(1)
+        except KeyboardInterrupt:
+            click.echo("stopped; the same command goes on from here", err=True)
+            ctx.exit(130)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("anonymize")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0.1.0"
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(_version(), message="%(version)s")
+def cli() -> None:
+    """Hide every face and license plate in photos.
+
+    \b
+    python -m anonymize run PHOTOS OUTPUT            detect and hide in one go
+    python -m anonymize detect PHOTOS --records F    find only; look and correct, then
+    python -m anonymize export F OUTPUT              write the anonymized photos
+    """
+
+
+def main() -> None:
+    cli(prog_name="python -m anonymize")

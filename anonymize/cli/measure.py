@@ -1,0 +1,180 @@
+"""evaluate and compare: how much leaks, measured on annotated photos."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import FILES, FINDING, HIDING, THRESHOLDS, engine_of, settings_of
+
+if TYPE_CHECKING:
+    from ..annotations import Annotations
+    from ..compare import Contender
+    from ..paths import Found
+    from ..records import Record
+    from ..settings import Settings
+
+
+def _annotated(folder: Path, source: Path, settings: Settings) -> tuple[Found, Annotations]:
+    from .. import annotations, images
+    from ..records import escape
+
+    found = images.find(folder, settings)
+    return found, annotations.read(source, folder, [escape(p) for p in found.paths], settings.kinds)
+
+
+@click.command()
+@click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.argument("source", metavar="ANNOTATIONS", type=click.Path(path_type=Path))
+@click.option(
+    "--records", "records_path", type=click.Path(path_type=Path), help="Use these detections; detect nothing."
+)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--plots", type=click.Path(path_type=Path), help="Write PR and leak curves as PNG to this folder.")
+@click.option("--matches", type=click.Path(path_type=Path), help="Write detections, truths and matches as JSON lines.")
+@click.option("--pickle", "pickle_path", type=click.Path(path_type=Path), help="The same as a pickled list (GRUBLES).")
+@FINDING
+@THRESHOLDS
+@HIDING
+@FILES
+def evaluate(
+    folder: Path,
+    source: Path,
+    records_path: Path | None,
+    json_path: Path | None,
+    plots: Path | None,
+    matches: Path | None,
+    pickle_path: Path | None,
+    **given: Any,
+) -> None:
+    """Measure on IMAGES with ANNOTATIONS (a COCO .json, a YOLO data.yaml or labels folder, a folder of VOC .xml).
+
+    A region leaks when under 90 % of its box would be hidden at the current settings, and is missed when under 50 %.
+    """
+    from rich.console import Console
+
+    from .. import evaluate as measuring
+    from .. import plots as drawing
+    from .. import records, reports
+    from .photos import report
+
+    settings = settings_of(given)
+    _, annotations = _annotated(folder, source, settings)
+    with tempfile.TemporaryDirectory() as temporary:
+        if records_path is None:
+            records_path = Path(temporary) / "records.jsonl"
+            engine = engine_of(settings, given)
+            report(given, lambda progress: engine.detect(folder, records_path, progress=progress), is_part=True)
+        _, known = records.read(records_path)
+    result = measuring.evaluate(known.values(), annotations, settings)
+    Console().print(reports.table(result))
+    if json_path:
+        json_path.write_text(json.dumps({"settings": settings.to_dict(), **result.to_dict()}, indent=1) + "\n")
+    if plots:
+        plots.mkdir(parents=True, exist_ok=True)
+        drawing.precision_recall(result, plots / "precision-recall.png")
+        drawing.leaks_by_threshold(result, plots / "leaks.png")
+    if matches:
+        reports.write_json_lines(matches, result)
+    if pickle_path:
+        reports.write_pickle(pickle_path, result)
+
+
+@click.command()
+@click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.argument("source", metavar="ANNOTATIONS", type=click.Path(path_type=Path))
+@click.option(
+    "--detectors", required=True, metavar="A,B@1280,…", help="Detectors to measure, each alone, in this order."
+)
+@click.option("--sizes", default="", metavar="640,1280", help="Long sides for each detector that names none.")
+@click.option("--false-alarms", type=float, help="Set each threshold as low as so many false alarms a photo allow.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+@FINDING
+@THRESHOLDS
+@HIDING
+@FILES
+def compare(
+    folder: Path,
+    source: Path,
+    detectors: str,
+    sizes: str,
+    false_alarms: float | None,
+    json_path: Path | None,
+    markdown: bool,
+    **given: Any,
+) -> None:
+    """Measure several detectors on the same annotated photos, in one table with ms a photo.
+
+    --face-threshold and --plate-threshold hold for all of them; scores of different detectors mean different things, so
+    --false-alarms X gives each its own: the lowest with at most X false alarms a photo.
+    """
+    from rich.console import Console
+
+    from .. import compare as comparing
+    from .. import reports
+
+    settings = settings_of(given)
+    found, annotations = _annotated(folder, source, settings)
+    names = [
+        f"{name}@{size}" if size and "@" not in name else name
+        for name in detectors.split(",")
+        for size in (sizes.split(",") if "@" not in name else [""])
+    ]
+    contenders = [_contender(name, settings, found, given) for name in names]
+    console = Console(stderr=True)
+    rows = comparing.compare(contenders, annotations, false_alarms, progress=lambda label: console.print(f"… {label}"))
+    if markdown:
+        click.echo(reports.markdown(rows), nl=False)
+    else:
+        Console().print(reports.comparison(rows))
+    if json_path:
+        json_path.write_text(json.dumps([row.to_dict() for row in rows], indent=1) + "\n")
+
+
+def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> Contender:
+    from ..compare import Contender
+    from ..weights import registry
+
+    base, _, size = name.removeprefix("two-stage:").partition("@")
+    model = registry().get(base)
+    kinds = ("plate",) if name.startswith("two-stage") else (model.task,) if model else ()
+    label = name.partition("@")[0]
+    return Contender(
+        label, size or (str(model.size) if model else ""), settings, _detect(name, settings, found, given), kinds
+    )
+
+
+def _detect(
+    name: str, settings: Settings, found: Found, given: dict[str, Any]
+) -> Callable[[], tuple[Iterable[Record], float]]:
+    """All photos through one detector, read before its clock starts: ms a photo are the detector's alone."""
+
+    def detect() -> tuple[Iterable[Record], float]:
+        from .. import images
+        from ..errors import AnonymizeError
+        from ..records import Record, escape
+
+        engine = engine_of(settings.replace(face_detector=name, plate_detector="none", other_detectors=()), dict(given))
+        out, seconds, seen = [], 0.0, 0
+        for path in found.paths:
+            try:
+                photo = images.load(found.root / path, settings)
+                rgb = photo.rgb
+                if not seen:
+                    engine.look([rgb])  # compile, outside the clock
+                started = time.perf_counter()
+                (regions,) = engine.look([rgb])
+                seconds, seen = seconds + time.perf_counter() - started, seen + 1
+                out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
+            except AnonymizeError as e:
+                out.append(Record(escape(path), error=str(e)))
+        return out, 1000 * seconds / max(seen, 1)
+
+    return detect

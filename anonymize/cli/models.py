@@ -1,0 +1,116 @@
+"""models list | fetch | verify | convert: what stands in models/registry.toml and in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import DEFAULTS, VERBOSE, WEIGHTS
+
+if TYPE_CHECKING:
+    from ..weights import Progress
+
+
+@contextmanager
+def fetching() -> Iterator[Progress]:
+    """A progress bar for weights on their way; it appears with the first byte."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
+    tasks: dict[str, TaskID] = {}
+
+    def progress(what: str, done: int, total: int | None) -> None:
+        bar.start()
+        if what not in tasks:
+            tasks[what] = bar.add_task(f"fetching {what}", total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    try:
+        yield progress
+    finally:
+        if tasks:
+            bar.stop()
+
+
+def _named(names: tuple[str, ...]) -> list[str]:
+    """The given models; without any, those that the default settings need."""
+    if names:
+        return list(names)
+    wanted = (DEFAULTS.face_detector, DEFAULTS.plate_detector)
+    return [name.partition("@")[0] for name in wanted]
+
+
+@click.group()
+def models() -> None:
+    """Weights: what there is, where it comes from, and whether it is here."""
+
+
+@models.command("list")
+@WEIGHTS
+@VERBOSE
+def list_(weights_dir: Path | None, verbose: bool) -> None:
+    """All models of the registry."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .. import weights
+
+    table = Table(box=None)
+    for header in ("model", "finds", "input px", "MB", "licence", "here"):
+        table.add_column(header, justify="right" if header in ("input px", "MB") else "left")
+    for name, model in weights.registry().items():
+        is_here = "yes" if weights.installed(name, cache=weights_dir) else "no"
+        size = f"{model.bytes / 1e6:.1f}" if model.bytes else "?"
+        table.add_row(name, model.task, str(model.size), size, model.licence, is_here)
+    Console().print(table)
+    click.echo(f"kept in {weights_dir or weights.cache_dir()}; a card for each model: models/README.md")
+
+
+@models.command()
+@click.argument("names", nargs=-1)
+@WEIGHTS
+@VERBOSE
+def fetch(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> None:
+    """Fetch and verify weights (without NAMES: what the defaults need), so that later runs need no network."""
+    from .. import weights
+
+    with fetching() as progress:
+        for name in _named(names):
+            weights.fetch(name, cache=weights_dir, progress=progress)
+            path = weights.onnx(name, cache=weights_dir, progress=progress)
+            click.echo(f"{name}: {path}")
+
+
+@models.command()
+@click.argument("names", nargs=-1)
+@WEIGHTS
+@VERBOSE
+def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> None:
+    """Hash weights again (without NAMES: all that are here)."""
+    from .. import weights
+
+    chosen = names or tuple(n for n in weights.registry() if weights.installed(n, cache=weights_dir))
+    for name in chosen:
+        click.echo(f"{name}: {weights.verify(name, cache=weights_dir)} is what the registry names")
+    if not chosen:
+        click.echo("no weights are here yet; `models fetch` fetches them")
+
+
+@models.command()
+@click.argument("name")
+@click.option("--trust", is_flag=True, help="Unpickle a .pt that is not in models/registry.toml.")
+@WEIGHTS
+@VERBOSE
+def convert(name: str, trust: bool, weights_dir: Path | None, verbose: bool) -> None:
+    """Convert NAME (of the registry, or a path to a .pt) to the ONNX that is run; it is kept in the cache."""
+    from .. import weights
+
+    with fetching() as progress:
+        what = Path(name) if Path(name).exists() else name
+        click.echo(str(weights.onnx(what, cache=weights_dir, progress=progress, trust=trust)))

@@ -1,0 +1,145 @@
+"""Options that commands share, and how they become Settings. Defaults and help texts come from `settings`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import SettingsError
+from ..settings import EFFECTS, MASKS, Kind, Settings, option_help
+
+if TYPE_CHECKING:
+    from ..engine import Engine
+
+DEFAULTS = Settings()
+
+
+def _each(values: Iterable[str], settings: Settings, name: str, parse: Callable[[str], Any]) -> Settings:
+    """`VALUE` for every kind, `KIND=VALUE` for one."""
+    for value in values:
+        kind, _, text = value.rpartition("=")
+        for k in [kind] if kind else list(settings.kinds):
+            try:
+                settings = settings.with_kind(k, **{name: parse(text)})
+            except ValueError as e:
+                raise (
+                    e if isinstance(e, SettingsError) else SettingsError(f"--{name}: {value!r} is not a number")
+                ) from e
+    return settings
+
+
+def _options(*options: Callable) -> Callable[[Callable], Callable]:
+    def wrap(function: Callable) -> Callable:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return wrap
+
+
+WEIGHTS = click.option(
+    "--weights", "weights_dir", type=click.Path(path_type=Path), help="Folder of weights (default: the user's cache)."
+)
+VERBOSE = click.option("--verbose", is_flag=True, help="Show where an error came from.")
+FINDING = _options(
+    click.option("--face-detector", metavar="NAME", help=option_help("face_detector")),
+    click.option("--plate-detector", metavar="NAME", help=option_help("plate_detector")),
+    click.option("--detector", "other", multiple=True, metavar="NAME", help=option_help("other_detectors")),
+    click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
+    click.option("--overlap", type=float, help=option_help("overlap")),
+    click.option("--device", type=str, help=option_help("device")),
+    WEIGHTS,
+    click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
+)
+THRESHOLDS = _options(
+    click.option("--face-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"),
+    click.option("--plate-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['plate'].threshold}]"),
+    click.option("--hide", multiple=True, metavar="KIND[=THRESHOLD]", help="Hide regions of a kind of your own, too."),
+    click.option("--grow", multiple=True, metavar="[KIND=]X", help=option_help("grow", Kind)),
+    click.option(
+        "--mask", multiple=True, metavar="[KIND=]MASK", help=f"{', '.join(MASKS)}: {option_help('mask', Kind)}"
+    ),
+    click.option("--min-size", multiple=True, metavar="[KIND=]PX", help=option_help("min_size", Kind)),
+    click.option("--max-size", multiple=True, metavar="[KIND=]PX", help=option_help("max_size", Kind)),
+)
+HIDING = _options(
+    click.option(
+        "--effect", multiple=True, metavar="[KIND=]EFFECT", help=f"{', '.join(EFFECTS)}: {option_help('effect', Kind)}"
+    ),
+    click.option("--kernel", multiple=True, metavar="[KIND=]SIZE,SIGMA,FEATHER", help=option_help("kernel", Kind)),
+    click.option("--cells", multiple=True, metavar="[KIND=]N", help=option_help("cells", Kind)),
+    click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
+    click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
+    click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
+)
+FILES = _options(
+    click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions")),
+    click.option("--max-megapixels", type=float, help=option_help("max_megapixels")),
+    click.option("--jobs", type=int, help=option_help("jobs")),
+    click.option("--quiet", is_flag=True, help="No progress bar."),
+    VERBOSE,
+)
+WRITING = _options(
+    click.option("--no-write-detections", is_flag=True, help="No JSON file beside each photo."),
+    click.option(
+        "--preview",
+        is_flag=True,
+        help="Side-by-side pictures with boxes and scores, in OUTPUT-preview (they show the originals!).",
+    ),
+)
+
+
+PER_KIND: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(("grow", "min_size", "max_size"), float),
+    **dict.fromkeys(("mask", "effect", "kernel", "fill_color"), str),
+    "cells": int,
+}
+
+
+def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
+    """Options -> Settings; what was not given stays as in `base`. Consumes the options that it knows."""
+    take = given.pop
+    changes: dict[str, Any] = {}
+    for name in (
+        "face_detector",
+        "plate_detector",
+        "vehicle_threshold",
+        "overlap",
+        "device",
+        "max_megapixels",
+        "jobs",
+        "allow_weak",
+    ):
+        if (value := take(name, None)) is not None:
+            changes[name] = value
+    if other := take("other", ()):
+        changes["other_detectors"] = other
+    for name in ("keep_metadata", "image_extensions"):
+        if (value := take(name, None)) is not None:
+            changes[name] = tuple(v.strip() for v in value.split(",") if v.strip())
+    settings = base.replace(**changes)
+    for value in take("hide", ()):
+        kind, _, threshold = value.partition("=")
+        settings = _each([f"{kind}={threshold or Kind().threshold}"], settings, "threshold", float)
+    for kind in ("face", "plate"):
+        if (value := take(f"{kind}_threshold", None)) is not None:
+            settings = settings.with_kind(kind, threshold=value)
+    for option, parse in PER_KIND.items():
+        settings = _each(take(option, ()), settings, "fill" if option == "fill_color" else option, parse)
+    return settings
+
+
+def engine_of(settings: Settings, given: dict[str, Any]) -> Engine:
+    """The engine with its detectors loaded; weights that are not here are fetched with visible progress."""
+    from ..engine import Engine
+    from .models import fetching
+
+    with fetching() as progress:
+        engine = Engine(
+            settings, weights_dir=given.pop("weights_dir", None), trust=given.pop("trust", False), fetching=progress
+        )
+        _ = engine.detectors
+    return engine

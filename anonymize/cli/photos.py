@@ -1,0 +1,159 @@
+"""run, detect, export: photos in, records, anonymized photos out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import FILES, FINDING, HIDING, THRESHOLDS, WRITING, engine_of, settings_of
+
+if TYPE_CHECKING:
+    from ..engine import Summary
+
+
+@click.command()
+@click.argument("source")
+@click.option(
+    "--records",
+    "records_path",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Records file to write or continue.",
+)
+@click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@FINDING
+@THRESHOLDS
+@FILES
+def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None:
+    """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
+    settings = settings_of(given)
+    engine = engine_of(settings, given)
+    report(given, lambda progress: engine.detect(source, records_path, dry_run=dry_run, progress=progress))
+
+
+@click.command()
+@click.argument("records_path", metavar="RECORDS", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@THRESHOLDS
+@HIDING
+@WRITING
+@FILES
+def export(records_path: Path, output: Path, no_write_detections: bool, preview: bool, **given: Any) -> None:
+    """Write anonymized photos to OUTPUT from RECORDS, without detecting again.
+
+    Settings start from those of the detection; options change them.
+    """
+    from .. import records
+    from ..engine import Engine
+
+    header, _ = records.read(records_path)
+    engine = Engine(settings_of(given, header.settings), detectors=())
+    report(
+        given,
+        lambda progress: engine.export(
+            records_path,
+            output,
+            write_detections=not no_write_detections,
+            preview=_preview(output, preview),
+            progress=progress,
+        ),
+    )
+
+
+@click.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--records", "records_path", type=click.Path(path_type=Path), help="Records file [OUTPUT/records.jsonl].")
+@click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@FINDING
+@THRESHOLDS
+@HIDING
+@WRITING
+@FILES
+def run(
+    source: str,
+    output: Path,
+    records_path: Path | None,
+    dry_run: bool,
+    no_write_detections: bool,
+    preview: bool,
+    **given: Any,
+) -> None:
+    """Find and hide: photos of SOURCE (a photo, a folder, a glob or a .txt list) in, anonymized photos in OUTPUT.
+
+    The same command again goes on where it was stopped.
+    """
+    settings = settings_of(given)
+    engine = engine_of(settings, given)
+    report(
+        given,
+        lambda progress: engine.run(
+            source,
+            output,
+            records_path=records_path,
+            write_detections=not no_write_detections,
+            preview=_preview(output, preview),
+            dry_run=dry_run,
+            progress=progress,
+        ),
+    )
+
+
+def _preview(output: Path, wanted: bool) -> Path | None:
+    # Beside the output, never inside it: a preview's left half is the original.
+    return output.with_name(f"{output.name}-preview") if wanted else None
+
+
+def report(
+    given: dict[str, Any], work: Callable[[Callable[[Summary], None]], Summary], *, is_part: bool = False
+) -> None:
+    """Run with a progress bar, print the summary table, exit 1 when a photo failed.
+
+    Part of a larger command, it prints failures only, and that command goes on.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]:.1f}/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[found]}"),
+        console=console,
+        disable=given.get("quiet", False),
+    )
+    with bar:
+        task = bar.add_task("photos", total=None, rate=0.0, found="")
+
+        def progress(s: Summary) -> None:
+            done = s.done + len(s.failures) + len(s.withheld)
+            seconds = bar.tasks[0].elapsed or 0.0
+            found = ", ".join(f"{n} {kind}s" for kind, n in sorted(s.hidden.items()))
+            failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
+            bar.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
+
+        summary = work(progress)
+
+    table = Table(show_header=False, box=None)
+    rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]
+    rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
+    rows += [(f"{kind}s", n) for kind, n in sorted(summary.hidden.items())]
+    rows += [("withheld", len(summary.withheld))] if summary.withheld else []
+    rows += [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(summary.skipped.items())]
+    rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
+    for name, value in rows:
+        table.add_row(name, str(value))
+    if not is_part:
+        Console().print(table)
+    for path, reason in summary.failures.items():
+        click.echo(f"failed: {path}: {reason}", err=True)
+    if not summary.ok and not is_part:
+        click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
+        click.get_current_context().exit(1)

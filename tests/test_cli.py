@@ -1,0 +1,186 @@
+"""The command line: its help, its options' way into Settings, its errors, and real photos from end to end."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from anonymize import records
+from anonymize.cli import cli
+from anonymize.detectors import FakeDetector
+from anonymize.regions import Region
+from anonymize.settings import Kernel, Settings
+
+
+class Faces(FakeDetector):
+    """A detector of one's own, as `--face-detector tests.test_cli:Faces` names it."""
+
+    def __init__(self) -> None:
+        found = [Region("face", (10, 10, 30, 30), 0.9), Region("screen", (40, 30, 60, 40), 0.3)]
+        super().__init__(found, name="faces")
+
+
+MINE = ["--face-detector", "tests.test_cli:Faces", "--plate-detector", "none", "--quiet"]
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*prefix, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*prefix, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands()), ids=lambda v: " ".join(v) if isinstance(v, tuple) else ""
+)
+def test_every_command_and_option_says_what_it_does(name: tuple[str, ...], command: click.Command) -> None:
+    assert command.help, name
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, (name, parameter.name)
+    run(*name, "--help")
+
+
+def test_an_unknown_command_is_an_error() -> None:
+    assert "No such command" in run("hide", code=2).output
+
+
+def test_run_uses_the_options(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(
+        "run", folder, out, *MINE, "--effect", "solid", "--fill-color", "ff00ff", "--effect", "screen=pixelate",
+        "--kernel", "face=101,3,19", "--hide", "screen=0.2", "--grow", "face=0", "--mask", "rectangle",
+        "--no-write-detections", "--preview",
+    )  # fmt: skip
+    assert "screens 4" in " ".join(result.output.split())
+    header, known = records.read(out / "records.jsonl")
+    face, screen = header.settings.kinds["face"], header.settings.kinds["screen"]
+    assert (face.effect, face.fill, face.kernel, face.grow) == ("solid", "ff00ff", Kernel(101, 3, 19), 0)
+    assert (screen.effect, screen.threshold) == ("pixelate", 0.2)
+    assert len(known) == 4
+    pixels = np.asarray(Image.open(out / "1.png"))
+    assert (pixels[10:30, 10:30] == (255, 0, 255)).all()
+    assert (tmp_path / "out-preview" / "1.png.jpg").exists()
+    assert not list(out.glob("*.png.json"))
+
+
+def test_detect_export_evaluate(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    run("detect", folder, "--records", path, *MINE)
+    run("export", path, tmp_path / "out", "--quiet", "--effect", "pixelate")
+    assert (tmp_path / "out" / "a" / "1.jpg").exists()
+    image = {"id": 1, "file_name": "1.png", "width": 64, "height": 48}
+    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [11, 11, 18, 18], "area": 324, "iscrowd": 0}
+    missed = {"id": 2, "image_id": 1, "category_id": 1, "bbox": [50, 2, 10, 10], "area": 100, "iscrowd": 0}
+    coco = {"images": [image], "annotations": [truth, missed], "categories": [{"id": 1, "name": "face"}]}
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    outputs = ["--json", tmp_path / "e.json", "--plots", tmp_path / "plots", "--matches", tmp_path / "m.jsonl"]
+    pickled = tmp_path / "m.pkl"
+    result = run("evaluate", folder, tmp_path / "coco.json", "--records", path, *outputs, "--pickle", pickled)
+    assert "leak rate" in result.output
+    figures = json.loads((tmp_path / "e.json").read_text())["kinds"]["face"]
+    assert (figures["leaks"]["count"], figures["leaks"]["of"]) == (1, 2)
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"precision-recall.png", "leaks.png"}
+    assert json.loads((tmp_path / "m.jsonl").read_text())["matches"] == [[0, 0]]
+    assert pickle.loads(pickled.read_bytes())[0]["matches"] == [(0, 0)]
+    detected = run("evaluate", folder, tmp_path / "coco.json", *MINE)
+    assert "1 of 2" in detected.output
+    compared = run(
+        "compare", folder, tmp_path / "coco.json", "--detectors", "tests.test_cli:Faces", "--markdown",
+        "--json", tmp_path / "c.json",
+    )  # fmt: skip
+    assert "| tests.test_cli:Faces |" in compared.output
+    assert json.loads((tmp_path / "c.json").read_text())[0]["kinds"]["face"]["leaks"]["count"] == 1
+
+
+def test_a_dry_run_counts_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    assert "faces 4" in " ".join(run("run", folder, tmp_path / "out", *MINE, "--dry-run").output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.jpg").write_text("text")
+    result = run("run", folder, tmp_path / "out", *MINE, code=1)
+    assert "failed: bad.jpg: " in result.output
+    assert "1 of 5 photos failed" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--face-detector", "retina"], "valid: "),
+        (["--effect", "swirl"], "valid: blur, pixelate, solid"),
+        (["--kernel", "4,1,1"], "odd"),
+        (["--grow", "face=much"], "not a number"),
+        (["--face-threshold", "0"], "at least 0.001"),
+        (["--device", "tpu"], "valid: auto"),
+        (["--keep-metadata", "gps"], "valid: copyright"),
+    ],
+)
+def test_a_wrong_option_is_one_line(folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = run("run", folder, tmp_path / "out", *arguments, code=1)
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+def test_missing_input_and_records(tmp_path: Path) -> None:
+    assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=1).stderr
+    assert "error: cannot read records" in run("export", tmp_path / "no", tmp_path / "out", code=1).stderr
+
+
+def test_verbose_shows_where(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anonymize", "export", str(tmp_path / "no"), str(tmp_path / "out"), "--verbose"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "RecordsError" in result.stderr
+
+
+def test_models_list_names_every_model() -> None:
+    output = run("models", "list").output
+    for name in ("retinaface-mobilenet", "safelicensing", "retinaface-r50"):
+        assert name in output
+
+
+@pytest.mark.weights
+def test_the_defaults_hide_the_faces_of_a_real_photo(zidane: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anonymize", "run", str(zidane), str(tmp_path / "out"), "--quiet"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "zidane.jpg.json").read_text())["regions"]
+    centres = {(round((r["box"][0] + r["box"][2]) / 200), round((r["box"][1] + r["box"][3]) / 200)) for r in found}
+    assert centres == {(6, 3), (10, 2)}  # in hundreds of px: the two men
+    before, after = (np.asarray(Image.open(p)).astype(int) for p in (zidane, tmp_path / "out" / "zidane.jpg"))
+    for region in found:
+        x1, y1, x2, y2 = (round(v) for v in region["box"])
+        assert np.abs(before - after)[y1:y2, x1:x2].mean() > 8
+    assert np.abs(before - after)[:, :400].mean() < 1.5  # the codec's rounding
+
+
+@pytest.mark.weights
+def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
+    run("run", bus, tmp_path / "out", "--kernel", "101,3,19", "--plate-threshold", "0.05", "--quiet")
+    header, _ = records.read(tmp_path / "out" / "records.jsonl")
+    assert header.settings == Settings.from_dict(
+        Settings().with_kind("face", kernel="101,3,19").with_kind("plate", kernel="101,3,19", threshold=0.05).to_dict()
+    )
