@@ -56,8 +56,7 @@ def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
         if safe:
             foreign = torch.serialization.get_unsafe_globals_in_checkpoint(str(checkpoint))
             absent = [(Absent, name) for name in foreign if name.startswith(TRAINING_ONLY)]
-            # torch 2.15 looks dict up without its module's name
-            torch.serialization.add_safe_globals([*absent, (dict, "dict"), (dict, "builtins.dict"), defaultdict])
+            torch.serialization.add_safe_globals([*absent, dict, defaultdict])  # defaultdict's factory may be dict
         model = YOLO(str(checkpoint), task="detect")
         if model.task != "detect":
             raise SystemExit(f"Error: a detection model is needed, this one is made to {model.task}")

@@ -239,9 +239,10 @@ def _from_index(source: Source, folder: Path, report: Report) -> Path:
 
 def _bytes_in(folder: Path) -> int:
     total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # pip has just removed it
-            total += path.stat().st_size
+    for inside, _, names in os.walk(folder):  # unlike rglob it bears folders that pip removes meanwhile
+        for name in names:
+            with suppress(OSError):
+                total += (Path(inside) / name).stat().st_size
     return total
 
 

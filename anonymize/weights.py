@@ -9,7 +9,6 @@ Functions take `cache`, the folder that holds weights; None is `cache_dir()`.
 
 from __future__ import annotations
 
-import ast
 import functools
 import glob
 import hashlib
@@ -35,7 +34,7 @@ from .registry import LARGEST, Model, model, registry, registry_path
 from .sources import FAILURES, Report, Source, download, in_place, last_words, redact, wheels
 
 __all__ = [
-    *("Model", "Progress", "State", "cache_dir", "class_names", "fetch", "installed", "model", "onnx", "registry"),
+    *("Model", "Progress", "State", "cache_dir", "fetch", "installed", "model", "onnx", "registry"),
     *("sha256", "state", "verify"),
 ]
 
@@ -340,28 +339,3 @@ def _converted(
     except OSError as e:
         raise WeightsError(f"{label}: cannot write its ONNX to {cache}: {e}") from e
     raise WeightsError(f"{label}: converting it to ONNX failed: {said}")
-
-
-def class_names(path: Path) -> dict[int, str]:
-    """Output index -> class name, as ultralytics' exports carry them; empty where the model names none.
-
-    Args:
-        path: what `onnx` returned.
-
-    Raises:
-        WeightsError: the file cannot be read, or its names are not a dict.
-    """
-    try:
-        if path.suffix == ".onnx":
-            import onnx as onnx_format
-
-            properties = onnx_format.load(str(path), load_external_data=False).metadata_props
-            names = ast.literal_eval(next((p.value for p in properties if p.key == "names"), "{}"))
-        else:
-            import yaml
-
-            notes = (path if path.is_dir() else path.parent) / "metadata.yaml"
-            names = yaml.safe_load(notes.read_text("utf-8"))["names"] if notes.is_file() else {}
-        return {int(k): str(v) for k, v in names.items()}
-    except Exception as e:
-        raise WeightsError(f"{path}: its class names cannot be read: {e}") from e
