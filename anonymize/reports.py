@@ -91,10 +91,10 @@ def comparison(rows: Sequence[Row]) -> Table:
         headers.append("withheld")
     kinds = [(row, row.evaluation.kinds[k]) for row in rows for k in row.kinds if k in row.evaluation.kinds]
     cells = [_cells(row, kind, heights)[: len(headers)] for row, kind in kinds]
-    out = Table(box=box.SIMPLE_HEAD)
-    for i, header in enumerate(headers):  # headers wrap, figures do not
-        width = max((len(c[i]) for c in cells), default=1)
-        out.add_column(header, justify="left" if i < 3 else "right", min_width=width)
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for i, header in enumerate(headers):
+        # A narrow terminal folds long cells: a column that must stay wide would push the last ones out of sight.
+        out.add_column(header, justify="left" if i < 3 else "right", overflow="fold")
     for line in cells:
         out.add_row(*line)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import pickle
@@ -375,7 +376,7 @@ def test_no_threshold_is_high_enough():
 
 
 def _text(renderable) -> str:
-    console = Console(width=220, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=220, record=True, file=io.StringIO())
     console.print(renderable)
     return console.export_text()
 
@@ -410,6 +411,13 @@ def test_comparison():
     tuned_rows = compare([contender("good", BY_HAND_RECORDS)], BY_HAND, false_alarms=0.4)
     assert tuned_rows[0].evaluation.kinds["face"].threshold == 0.601
     assert tuned_rows[0].evaluation.kinds["face"].false_alarms.value == pytest.approx(1 / 3)
+
+
+def test_narrow_terminal_loses_no_column():
+    rows = compare([Contender("x", "640", SETTINGS, lambda: (BY_HAND_RECORDS, 98765.0), ("face",))], BY_HAND)
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(reports.comparison(rows))
+    assert "98765" in console.export_text()
 
 
 def test_withheld_shows_in_the_comparison():
