@@ -1,0 +1,186 @@
+"""Training with ultralytics, for boxes with or without known corners, also on a CPU.
+
+What differs from the stock trainer: bfloat16 on CPUs that have it (it switches mixed precision off there); photos whose
+marks have no corners teach the box only; the third number of each corner is how sure it is, not whether it is seen;
+weather and cameras' faults as augmentation; checkpoints are written whole or not at all.
+Importing this module loads torch and ultralytics.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ultralytics.data.dataset import YOLODataset
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.nn.tasks import DetectionModel, PoseModel
+from ultralytics.utils.loss import v8PoseLoss
+
+from .scenes import degrade
+
+
+class CornerLoss(v8PoseLoss):
+    """Distance of corners in units of the box's size, only where they are known; and how sure each corner is.
+
+    The stock loss saturates for far corners, so that a new head hardly learns, and teaches its third number "not
+    visible" for every real plate. Here that number learns exp(-4 distance / size).
+    """
+
+    def calculate_keypoints_loss(
+        self,
+        masks: torch.Tensor,
+        target_gt_idx: torch.Tensor,
+        keypoints: torch.Tensor,
+        stride_tensor: torch.Tensor,
+        target_bboxes: torch.Tensor,
+        pred_kpts: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Both losses, scalars. Shapes as in ultralytics' v8PoseLoss."""
+        gt = keypoints[masks.nonzero(as_tuple=True)[0], target_gt_idx[masks]].clone()  # (A, K, 3) px
+        stride = stride_tensor.view(1, -1).expand(masks.shape[0], -1)[masks][:, None, None]
+        gt[..., :2] /= stride
+        boxes = target_bboxes[masks] / stride[:, 0]
+        size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=0.1).prod(1).sqrt()[:, None]
+        pred = pred_kpts[masks]
+        known = (gt[..., 2] > 0).float()
+        count = known.sum().clamp(min=1)
+        distance = ((pred[..., :2] - gt[..., :2]).pow(2).sum(-1) + 1e-6).sqrt() / size
+        place = (distance * known).sum() / count
+        if pred.shape[-1] < 3:
+            return place, place * 0
+        sure = torch.exp(-4 * distance.detach())
+        doubt = torch.nn.functional.binary_cross_entropy_with_logits(pred[..., 2], sure, reduction="none")
+        return place, (doubt * known).sum() / count
+
+
+class _Bfloat16:
+    """A model whose training pass runs in bfloat16 on CPUs that have it; the loss stays float32."""
+
+    def loss(self, batch: dict[str, Any], preds: Any = None) -> Any:
+        image = batch["img"]
+        if preds is None and image.device.type == "cpu" and self.training and has_bfloat16():  # type: ignore[attr-defined]
+            with torch.autocast("cpu", torch.bfloat16):
+                preds = self.forward(image.contiguous(memory_format=torch.channels_last))  # type: ignore[attr-defined]
+            preds = _float32(preds)
+        return super().loss(batch, preds)  # type: ignore[misc]
+
+
+class CornerModel(_Bfloat16, PoseModel):
+    def init_criterion(self) -> CornerLoss:
+        return CornerLoss(self)
+
+
+class BoxModel(_Bfloat16, DetectionModel):
+    pass
+
+
+STOCK = {CornerModel: PoseModel, BoxModel: DetectionModel}  # what checkpoints name: they load without this package
+
+
+def _float32(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.float()
+    if isinstance(value, dict):
+        return {k: _float32(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_float32(v) for v in value)
+    return value
+
+
+def has_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself (else it is slower than float32)."""
+    try:
+        return any(flag in Path("/proc/cpuinfo").read_text() for flag in ("avx512_bf16", "amx_bf16"))
+    except OSError:
+        return False
+
+
+class Degraded(YOLODataset):
+    """A data set whose training photos also get motion blur, rain, night, noise and low JPEG quality.
+
+    `epoch_photos` shortens an epoch: its photos are drawn without repetition until all were seen. Short epochs give
+    smooth schedules and checkpoints every few minutes where a pass over all photos takes long.
+    """
+
+    epoch_photos = 0
+
+    def __len__(self) -> int:
+        everything = len(self.labels)
+        return min(self.epoch_photos, everything) or everything
+
+    def __getitem__(self, index: int) -> Any:
+        if not self.epoch_photos:
+            return super().__getitem__(index)
+        pool: list[int] = self.__dict__.setdefault("_pool", [])
+        if not pool:
+            pool.extend(np.random.permutation(len(self.labels)).tolist())
+        return super().__getitem__(pool.pop())
+
+    def build_transforms(self, hyp: Any = None) -> Any:
+        transforms = super().build_transforms(hyp)
+        if self.augment:
+            transforms.insert(len(transforms.transforms) - 1, _degrade)
+        return transforms
+
+
+def _degrade(labels: dict[str, Any]) -> dict[str, Any]:
+    rng = np.random.default_rng(np.random.randint(1 << 31))  # ultralytics seeds the global one
+    labels["img"] = degrade(labels["img"], rng)
+    return labels
+
+
+class _Trainer:
+    """What both trainers share; mixed into ultralytics' own."""
+
+    model_class: type
+    epoch_photos = 0
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        model = super().get_model(cfg, weights, verbose)  # type: ignore[misc]
+        model.__class__ = self.model_class
+        return model.to(memory_format=torch.channels_last) if self.device.type == "cpu" else model  # type: ignore[attr-defined]
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
+        dataset = super().build_dataset(img_path, mode, batch)  # type: ignore[misc]
+        if mode == "train":
+            dataset.__class__ = Degraded
+            dataset.epoch_photos = self.epoch_photos
+            dataset.transforms = dataset.build_transforms(hyp=self.args)  # type: ignore[attr-defined]
+        return dataset
+
+    def save_model(self) -> bool:
+        """Checkpoints appear whole: written beside their place, then renamed."""
+        last, best, ema = self.last, self.best, self.ema.ema  # type: ignore[attr-defined,has-type]
+        own = ema.__class__
+        try:
+            self.last, self.best = (p.with_suffix(".part") for p in (last, best))
+            ema.__class__ = STOCK.get(own, own)
+            saved = super().save_model()  # type: ignore[misc]
+        finally:
+            ema.__class__ = own
+            self.last, self.best = last, best
+        for path in (last, best):
+            if (part := path.with_suffix(".part")).exists():
+                os.replace(part, path)
+        return bool(saved)
+
+    def validate(self) -> Any:
+        """As ultralytics does, but the boxes alone choose the best epoch: validation photos rarely have corners."""
+        kept = self.best_fitness  # type: ignore[has-type]
+        metrics, fitness = super().validate()  # type: ignore[misc]
+        if metrics and "metrics/mAP50(B)" in metrics:
+            fitness = 0.5 * metrics["metrics/mAP50(B)"] + 0.5 * metrics["metrics/mAP50-95(B)"]
+            self.best_fitness = fitness if kept is None else max(kept, fitness)
+        return metrics, fitness
+
+
+class CornerTrainer(_Trainer, PoseTrainer):
+    model_class = CornerModel
+
+
+class BoxTrainer(_Trainer, DetectionTrainer):
+    model_class = BoxModel

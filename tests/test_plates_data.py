@@ -1,0 +1,139 @@
+"""Marks are cleaned by agreement of detectors, and become labels that lose nothing on the way."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from anonymize.errors import AnnotationError
+from anonymize.plates_data import Marked, build, clean, paint_over, read_marks, yolo_lines
+
+NONE = np.zeros((0, 4))
+CAR = np.array([(100.0, 100.0, 300.0, 250.0)])
+PLATE = (180.0, 200.0, 220.0, 212.0)  # in the car's lower part
+
+
+def seen(*boxes):
+    return np.array([(*b[:4], b[4]) for b in boxes], float).reshape(-1, 5)
+
+
+def shifted(box, by, score):
+    return (*(v + by for v in box), score)
+
+
+def test_a_plate_on_a_vehicle_that_two_detectors_see_is_added():
+    marked = clean("a.jpg", NONE, {"a": seen((*PLATE, 0.6)), "b": seen(shifted(PLATE, 1, 0.5))}, CAR, 640)
+    assert marked.notes == ("added",)
+    assert marked.plates.tolist() == [list(PLATE)]  # the first detector's box, which is the tightest
+
+
+def test_what_one_detector_sees_is_ignored_not_added():
+    marked = clean("a.jpg", NONE, {"a": seen((*PLATE, 0.6)), "b": seen()}, CAR, 640)
+    assert marked.notes == ("ignored",)
+    assert marked.ignored.tolist() == [list(PLATE)]
+    assert not len(marked.plates)
+
+
+def test_a_sign_off_the_road_stays_a_negative_and_unanimity_makes_it_doubtful():
+    sign = (400.0, 40.0, 440.0, 60.0)
+    two = {"a": seen((*sign, 0.9)), "b": seen((*sign, 0.9)), "c": seen()}
+    assert clean("a.jpg", NONE, two, CAR, 640).notes == ()
+    three = {**two, "c": seen((*sign, 0.9))}
+    assert clean("a.jpg", NONE, three, CAR, 640).notes == ("ignored",)
+
+
+def test_lettering_on_a_vehicle_whose_plate_is_marked_is_ignored():
+    label = np.array([(120.0, 220.0, 160.0, 232.0)])
+    marked = clean("a.jpg", label, {"a": seen((*PLATE, 0.9)), "b": seen((*PLATE, 0.9))}, CAR, 640)
+    assert marked.plates.tolist() == label.tolist()
+    assert marked.notes == ("ignored",)
+
+
+def test_a_marked_plate_is_not_added_again():
+    labels = np.array([PLATE])
+    marked = clean("a.jpg", labels, {"a": seen(shifted(PLATE, 2, 0.9)), "b": seen((*PLATE, 0.9))}, CAR, 640)
+    assert marked.notes == ()
+    assert len(marked.plates) == 1
+
+
+def test_a_loose_mark_takes_the_union_of_those_who_agree():
+    loose = np.array([(160.0, 190.0, 250.0, 225.0)])
+    candidates = {"a": seen((*PLATE, 0.9)), "b": seen(shifted(PLATE, 1, 0.9))}
+    marked = clean("a.jpg", loose, candidates, CAR, 640)
+    assert marked.notes == ("tightened",)
+    assert marked.plates.tolist() == [[180.0, 200.0, 221.0, 213.0]]
+
+
+def test_a_close_up_is_never_tightened():
+    loose = np.array([(160.0, 190.0, 250.0, 225.0)])
+    candidates = {"a": seen((*PLATE, 0.9)), "b": seen(shifted(PLATE, 1, 0.9))}
+    assert clean("a.jpg", loose, candidates, CAR, 300).notes == ()
+
+
+def test_painting_over_is_flat_and_leaves_the_rest():
+    photo = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    out = paint_over(photo, np.array([(10.0, 5.0, 30.0, 15.0)]))
+    assert np.ptp(out[5:15, 10:30].reshape(-1, 3), axis=0).max() == 0
+    out[5:15, 10:30] = photo[5:15, 10:30]
+    assert np.array_equal(out, photo)
+
+
+def test_labels_without_corners_say_so():
+    assert yolo_lines(np.array([(10.0, 20.0, 30.0, 40.0)]), None, 100, 200) == "0 0.2 0.15 0.2 0.1" + " 0" * 12 + "\n"
+
+
+def test_labels_with_corners_are_relative_and_those_outside_are_unknown():
+    corners = np.array([[(10.0, 20.0), (30.0, 20.0), (30.0, 40.0), (-1.0, 40.0)]])
+    line = yolo_lines(np.array([(-1.0, 20.0, 30.0, 40.0)]), corners, 100, 200)
+    numbers = [float(v) for v in line.split()]
+    assert numbers[5:] == [0.1, 0.1, 2, 0.3, 0.1, 2, 0.3, 0.2, 2, 0, 0, 0]
+    assert numbers[1:5] == [0.15, 0.15, 0.3, 0.1]  # cut at the edge
+
+
+def test_labels_of_a_plate_that_is_mostly_outside_are_dropped():
+    assert yolo_lines(np.array([(-15.0, 20.0, 10.0, 30.0)]), None, 100, 100) == ""
+
+
+def test_marks_are_read_with_photos_that_have_none(tmp_path):
+    coco = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "annotations": [
+            {"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]},
+            {"image_id": 1, "category_id": 1, "bbox": [5, 5, 5, 5]},
+            {"image_id": 1, "category_id": 2, "bbox": [6, 6, 6, 6], "iscrowd": 1},
+        ],
+    }
+    (tmp_path / "c.json").write_text(json.dumps(coco))
+    marks = read_marks(tmp_path / "c.json")
+    assert {k: v.tolist() for k, v in marks.items()} == {"a.jpg": [[1, 2, 4, 6]], "b.jpg": []}
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(AnnotationError, match="not COCO"):
+        read_marks(tmp_path / "c.json")
+
+
+def test_a_data_set_is_whole_and_the_same_for_one_seed(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    rng = np.random.default_rng(0)
+    marked = []
+    for name, width in (("a", 320), ("b", 900)):
+        cv2.imwrite(str(photos / f"{name}.jpg"), rng.integers(0, 255, (240, width, 3), np.uint8))
+        marked.append(Marked(f"{name}.jpg", np.array([(50.0, 100.0, 90.0, 112.0)]), NONE, NONE))
+    counts = build(tmp_path / "out", photos, marked[:2], marked[:1], size=320, drawn=3, drawn_test=3, seed=1)
+    assert counts == {"whole": 2, "crops": 1, "drawn": 3, "val": 1, "test": 3, "plates": 2}
+    for split, n in (("train", 6), ("val", 1), ("test", 3)):
+        images = sorted(p.stem for p in (tmp_path / "out" / split / "images").iterdir())
+        assert images == sorted(p.stem for p in (tmp_path / "out" / split / "labels").iterdir())
+        assert len(images) == n
+    crop = cv2.imread(str(tmp_path / "out" / "train" / "images" / "b-crop.jpg"))
+    assert crop.shape == (240, 320, 3)  # native size
+    label = (tmp_path / "out" / "train" / "labels" / "b-crop.txt").read_text().split()
+    assert float(label[3]) * 320 == pytest.approx(40, abs=0.01)
+    assert float(label[4]) * 240 == pytest.approx(12, abs=0.01)
+    assert sum("turned" in p.stem for p in (tmp_path / "out" / "test" / "images").iterdir()) == 1
+    build(tmp_path / "again", photos, marked[:2], marked[:1], size=320, drawn=3, drawn_test=3, seed=1)
+    for path in (tmp_path / "out" / "train").rglob("*.*"):
+        assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "out")).read_bytes()
