@@ -1,0 +1,339 @@
+"""A review's FiftyOne dataset: made from records, kept up with them, with views and colours for what to look at.
+
+The dataset is a lens: decisions live in the records. Opening the same records again updates it, and never makes a
+second one. FiftyOne starts a database and takes seconds to import, so it is imported when a dataset is opened, not
+before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from anonymize.errors import AnonymizeError, StaleDecisionError
+from anonymize.records import Record
+
+from .decisions import Span
+from .documents import (
+    CANDIDATES,
+    CONTEXT,
+    CORNERS,
+    HIDDEN,
+    REGION_FIELDS,
+    TRUTH,
+    Change,
+    Document,
+    changes,
+    to_document,
+)
+from .queue import Item, Queue
+
+if TYPE_CHECKING:
+    from anonymize.annotations import Annotations
+
+PLUGIN = Path(__file__).parent / "plugin"
+EVALUATION = "eval"
+# One colour a meaning: false alarms and misses must be seen at once, also by people who do not tell red from green.
+COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
+STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
+
+
+class ReviewError(AnonymizeError):
+    """FiftyOne or its database cannot start; the message says why. Everything but its App works without."""
+
+
+def fiftyone() -> ModuleType:
+    """FiftyOne, imported and with its database started, without its trackers, with our plugin alone.
+
+    Raises:
+        ReviewError: it cannot start, and why.
+    """
+    os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
+    # mongod 6.0.5 runs on Debian 12, but is older than FiftyOne likes.
+    os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
+    os.environ.setdefault("FIFTYONE_PLUGINS_DIR", str(PLUGIN))
+    try:
+        import fiftyone as fo
+    except BaseException as e:  # it raises what it likes, SystemExit included
+        if isinstance(e, KeyboardInterrupt):
+            raise
+        raise ReviewError(f"FiftyOne cannot start: {' '.join(str(e).split()) or e!r}") from e
+    return fo
+
+
+def dataset_name(records: Path) -> str:
+    """The dataset of a records file: its name, and a hash of its path."""
+    path = os.path.realpath(records)
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).parent.name + "-" + Path(path).stem).strip("-")[:40]
+    return f"review-{stem}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
+
+
+class ReviewDataset:
+    """A records file's dataset in FiftyOne.
+
+    Args:
+        queue: the review's queue over the records.
+        truth: ground truth, where there is some; then hits, misses and leaks are fields too.
+
+    Raises:
+        ReviewError: FiftyOne cannot start.
+    """
+
+    def __init__(self, queue: Queue, truth: Annotations | None = None) -> None:
+        self.queue, self.book, self.truth = queue, queue.book, truth
+        self.name = dataset_name(self.book.path)
+        self._guard = threading.RLock()
+        self._spans: dict[str, Span] = {}
+        fo = fiftyone()
+        try:
+            if fo.dataset_exists(self.name):
+                self.dataset = fo.load_dataset(self.name)
+                if set(self._columns()) - set(self.dataset.get_field_schema()):
+                    fo.delete_dataset(
+                        self.name
+                    )  # made by another version, or without ground truth: records have it all
+            if not fo.dataset_exists(self.name):
+                self.dataset = self._make(fo)
+        except Exception as e:
+            raise ReviewError(f"the review's dataset cannot be made: {e}") from e
+        self.update()
+
+    @property
+    def samples(self) -> Any:
+        """The collection of samples. FiftyOne's own objects take a minute for what the database takes in a second."""
+        return self.dataset._sample_collection
+
+    def _columns(self) -> list[str]:
+        return [*REGION_FIELDS, CORNERS, "photo", "risk", *([TRUTH] if self.truth else [])]
+
+    def _make(self, fo: ModuleType) -> Any:
+        dataset = fo.Dataset(self.name, persistent=True)
+        found = {
+            "region": "",
+            "status": "auto",
+            "height_px": 1.0,
+            "seen_by": ["x"],
+            "chance": 0.5,
+            "rank": 0,
+            "data": "{}",
+        }
+        compared = {"eval": "", "eval_id": ""} if self.truth else {}
+        box = {"label": "face", "bounding_box": [0.0, 0.0, 1.0, 1.0]}
+        shape = fo.Sample(
+            "/shape.jpg",
+            metadata=fo.ImageMetadata(width=1, height=1),
+            photo="",
+            review="pending",
+            risk=0.5,
+            reasons=["x"],
+            error="x",
+            regions_hash="",
+            record="{}",
+            **{
+                f: fo.Detections(detections=[fo.Detection(**box, confidence=0.5, **found, **compared)])
+                for f in REGION_FIELDS
+            },
+        )
+        shape[CORNERS] = fo.Polylines(
+            polylines=[fo.Polyline(label="plate", points=[[(0.0, 0.0)]], closed=True, confidence=0.5, region="")]
+        )
+        if self.truth:
+            real = fo.Detection(**box, **compared, height_px=1.0, covered=0.5, leak=False, iscrowd=False)
+            shape[TRUTH] = fo.Detections(detections=[real])
+            for name in ("leaks", "eval_tp", "eval_fp", "eval_fn"):
+                shape[name] = 0
+        # A sample with everything declares the fields; the real ones go to the database as they are.
+        dataset.add_sample(shape, dynamic=True)
+        if self.truth:
+            # Registers the run that evaluation patches ask for; the values are ours, written with each sample.
+            dataset.evaluate_detections(HIDDEN, gt_field=TRUTH, eval_key=EVALUATION, iscrowd="iscrowd", progress=False)
+        dataset.delete_samples([shape.id])
+        for name in ("photo", "risk", "review"):
+            dataset.create_index(name, unique=name == "photo")
+        _dress(fo, dataset, self.book.settings.kinds, has_truth=self.truth is not None)
+        return dataset
+
+    def update(self) -> int:
+        """Bring the dataset up to the records; how many samples changed.
+
+        Raises:
+            RecordsError: the records cannot be read. ReviewError: the database failed.
+        """
+        from pymongo import InsertOne, ReplaceOne
+        from pymongo.errors import PyMongoError
+
+        with self._guard:
+            items = self.queue.items()
+            spans = self.book.refresh()
+            try:
+                known = {d["photo"]: d for d in self.samples.find({}, {"photo": 1, "state": 1, "created_at": 1})}
+                work: list[Any] = []
+                changed = 0
+                for place, item in enumerate(items):
+                    state = self._state(item)
+                    old = known.pop(item.path, None)
+                    if old is not None and old.get("state") == state:
+                        continue
+                    document = self._document(self.book.read(item.path, spans[item.path]), item)
+                    document["state"] = state
+                    work.append(
+                        ReplaceOne({"_id": old["_id"]}, _keyed(document, self.dataset, old))
+                        if old
+                        else InsertOne(_keyed(document, self.dataset, None, place))
+                    )
+                    changed += 1
+                    if len(work) >= 500:
+                        self.samples.bulk_write(work, ordered=False)
+                        work = []
+                if work:
+                    self.samples.bulk_write(work, ordered=False)
+                if known:
+                    self.samples.delete_many({"_id": {"$in": [d["_id"] for d in known.values()]}})
+                if changed or known:
+                    self.dataset._reload(hard=True)
+            except PyMongoError as e:
+                raise ReviewError(f"the review's database failed: {e}") from e
+            return changed + len(known)
+
+    def _state(self, item: Item) -> str:
+        """What a sample shows; when it is the same, the sample is."""
+        text = repr((item, self.book.settings.export_hash(), bool(self.truth)))
+        return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
+
+    def _document(self, record: Record, item: Item) -> Document:
+        return to_document(record, item, self.book.header, self.book.settings, self._compare(record))
+
+    def _compare(self, record: Record) -> Any:
+        if self.truth is None or record.error or record.path not in self.truth.photos:
+            return None
+        from anonymize.annotations import Annotations
+        from anonymize.evaluate import evaluate
+
+        only = Annotations({record.path: self.truth.photos[record.path]})
+        return evaluate([record], only, self.book.settings, curves=False).photos[0]
+
+    def sync(self, sample_id: str, who: str) -> list[Change]:
+        """Write what a person changed in one sample's labels to the records, as decisions; then show what they became.
+
+        Raises:
+            StaleDecisionError: the photo changed meanwhile; the sample shows its regions as they are now.
+        """
+        from bson import ObjectId
+
+        with self._guard:
+            document = self.samples.find_one({"_id": ObjectId(sample_id)})
+            if document is None:
+                raise StaleDecisionError("the sample is gone")
+            path, expected = document["photo"], document["regions_hash"]
+            record = self.book[path]
+            try:
+                if record.regions_hash() != expected:
+                    raise StaleDecisionError(f"{path} changed meanwhile; look at it again")
+                made = changes(document, record)
+                for change in made:
+                    expected = self.book.decide(
+                        path, change.what, who=who, expected=expected, **change.given
+                    ).regions_hash()
+            finally:
+                self.show(path)
+            return made
+
+    def show(self, path: str) -> None:
+        """Write one photo's sample anew from its record, whatever the App left there."""
+        with self._guard:
+            item = next(i for i in self.queue.items() if i.path == path)
+            old = self.samples.find_one({"photo": path}, {"photo": 1, "created_at": 1, "last_modified_at": 1})
+            document = self._document(self.book[path], item)
+            document["state"] = self._state(item)
+            # The time of the last change stays the App's own: it compares it before its next change.
+            self.samples.replace_one({"_id": old["_id"]}, _keyed(document, self.dataset, old))
+
+
+def _keyed(document: Document, dataset: Any, old: Mapping[str, Any] | None, place: int = 0) -> Document:
+    """The keys that FiftyOne adds to a sample."""
+    now = datetime.now(UTC)
+    keys: Document = {
+        "_media_type": "image",
+        "_rand": (place * 0.6180339887498949) % 1.0,
+        "_dataset_id": dataset._doc.id,
+        "created_at": (old or {}).get("created_at", now),
+        "last_modified_at": (old or {}).get("last_modified_at", now),
+    }
+    if old:
+        keys["_id"] = old["_id"]
+    return {**document, **keys}
+
+
+def _dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool) -> None:
+    """Saved views, colours, sidebar, and the classes that may be drawn."""
+    f = fo.ViewField
+    views = {
+        "1 pending, riskiest first": (
+            dataset.match(f("review") == "pending").sort_by("risk", reverse=True),
+            "not approved yet",
+        ),
+        "2 suspected misses": (
+            dataset.filter_labels(CANDIDATES, f("chance") >= 0.1).sort_by("risk", reverse=True),
+            "candidates that may be real and are not hidden",
+        ),
+        "3 suspected false alarms": (dataset.filter_labels(HIDDEN, f("chance") >= 0.5), "hidden, but maybe nothing"),
+        "4 drawn or corrected by a person": (dataset.filter_labels(HIDDEN, f("status") != "auto"), ""),
+        "5 flagged": (dataset.match(f("review") == "flagged"), ""),
+        "6 approved": (dataset.match(f("review") == "approved"), ""),
+        "7 small: under 32 px": (dataset.filter_labels(HIDDEN, f("height_px") < 32), "regions by height"),
+        "8 seen by one detector only": (dataset.filter_labels(HIDDEN, f("seen_by").length() == 1), ""),
+    }
+    if has_truth:
+        views |= {
+            "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
+            "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
+            "false alarms (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
+            "leaks under 32 px": (
+                dataset.filter_labels(TRUTH, (f("leak") == True) & (f("height_px") < 32)),  # noqa: E712
+                "",
+            ),
+        }
+    for name, (view, text) in views.items():
+        dataset.save_view(name, view, description=text or None, overwrite=True)
+    by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)
+    values = [{"value": v, "color": c} for v, c in colors.items()]
+    fields = [
+        {
+            "path": HIDDEN,
+            "fieldColor": colors.get("tp", colors.get("auto")),
+            "colorByAttribute": by,
+            "valueColors": values,
+        }
+    ]
+    if has_truth:
+        fields.append({"path": TRUTH, "fieldColor": COLORS["fn"], "colorByAttribute": "eval", "valueColors": values})
+    fields += [{"path": CANDIDATES, "fieldColor": "#f4a261"}, {"path": CONTEXT, "fieldColor": "#6c757d"}]
+    fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
+    scheme = fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
+    dataset.app_config.color_scheme = scheme
+    groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    for group in groups:
+        group.paths = [p for p in group.paths if p not in ("record", "regions_hash", "state")]
+    dataset.app_config.sidebar_groups = groups
+    dataset.app_config.active_fields = fo.ActiveFields(
+        paths=[HIDDEN, *([TRUTH] if has_truth else [CANDIDATES]), "risk", "review"]
+    )
+    schema = {
+        name: {
+            "type": "detections",
+            "component": "dropdown",
+            "classes": list(dict.fromkeys([*kinds, "face", "plate"])),
+            "attributes": [{"name": "status", "type": "str", "component": "dropdown", "values": list(STATUS_COLORS)}],
+        }
+        for name in (HIDDEN, CANDIDATES)
+    }
+    dataset.set_label_schemas(schema)
+    dataset.active_label_schemas = [HIDDEN, CANDIDATES]
+    dataset.save()

@@ -1,0 +1,249 @@
+"""Records ⇄ FiftyOne samples, as plain values: the only place where pixels meet relative boxes. Imports no fiftyone.
+
+A sample carries the whole record: what a person may look at as labels (each with its exact region as JSON), the rest
+as JSON. So reading a sample that nobody touched gives the very record, to the last bit, though FiftyOne's boxes are
+fractions; and what a person changed in the App is what differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bson import ObjectId
+
+from anonymize.errors import SettingsError
+from anonymize.records import Header, Record
+from anonymize.regions import Box, Region
+from anonymize.settings import Settings
+
+from .queue import Item
+from .risk import SHOWN_REASON
+
+if TYPE_CHECKING:
+    from anonymize.evaluate import PhotoResult
+
+# Fields with labels. hidden: what an export hides (found, accepted, drawn). candidates: what it does not (below the
+# threshold, rejected). context: vehicles and persons.
+HIDDEN, CANDIDATES, CONTEXT, CORNERS, TRUTH = "hidden", "candidates", "context", "corners", "ground_truth"
+REGION_FIELDS = (HIDDEN, CANDIDATES, CONTEXT)
+# Fainter candidates that are no reason to look stay in the sample's JSON: they are hundreds a photo.
+FAINT = 0.05
+Document = dict[str, Any]
+
+
+def label_id(path: str, region: str) -> ObjectId:
+    """The same region has the same label in every load; one that was drawn in the App is named by its label."""
+    if len(region) == 24 and ObjectId.is_valid(region):
+        return ObjectId(region)
+    return ObjectId(hashlib.blake2s(f"{path}\0{region}".encode(), digest_size=12).digest())
+
+
+def relative(box: Box, width: int, height: int) -> list[float]:
+    """(x1, y1, x2, y2) px -> [x, y, width, height] as fractions of the photo."""
+    w, h = max(width, 1), max(height, 1)
+    return [box[0] / w, box[1] / h, (box[2] - box[0]) / w, (box[3] - box[1]) / h]
+
+
+def absolute(box: Sequence[float], width: int, height: int) -> Box:
+    """[x, y, width, height] as fractions -> (x1, y1, x2, y2) px."""
+    x, y, w, h = (float(v) for v in box)
+    return x * width, y * height, (x + w) * width, (y + h) * height
+
+
+def media_path(header: Header, record: Record) -> str:
+    """The photo's file name for FiftyOne; one that BSON cannot take in its escaped form: review's mount knows both."""
+    path = str(header.source(record))
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return f"{header.root.rstrip('/')}/{record.path}"
+    return path
+
+
+def to_document(
+    record: Record, item: Item, header: Header, settings: Settings, result: PhotoResult | None = None
+) -> Document:
+    """A record as FiftyOne keeps a sample, without the keys that FiftyOne itself adds.
+
+    Args:
+        item: the queue's view of the record: risk and reasons.
+        settings: decide which regions are hidden.
+        result: how it compares with the ground truth, where there is one.
+    """
+    chance = {r.region: r.p for r in item.misses}
+    nothing = {r.region: r.p for r in item.doubts}
+    fields: dict[str, list[Document]] = {name: [] for name in REGION_FIELDS}
+    corners: list[Document] = []
+    rest: list[tuple[int, dict[str, Any]]] = []
+    for rank, region in enumerate(record.regions):
+        hides = settings.hides(region)
+        p = chance.get(region.id, 0.0)
+        if region.status == "auto" and not hides and region.score < FAINT and p < SHOWN_REASON:
+            rest.append((rank, region.to_dict()))
+            continue
+        name = HIDDEN if hides else CANDIDATES if region.kind in settings.kinds or region.status != "auto" else CONTEXT
+        fields[name].append(
+            {
+                "_id": label_id(record.path, region.id),
+                "_cls": "Detection",
+                "attributes": {},
+                "tags": [] if region.status == "auto" else [region.status],
+                "label": region.kind,
+                "bounding_box": relative(region.box, record.width, record.height),
+                "confidence": region.score,
+                "status": region.status,
+                "region": region.id,
+                "height_px": region.height,
+                "seen_by": sorted(region.votes),
+                "chance": nothing.get(region.id, 0.0) if hides else p,
+                "rank": rank,
+                "data": json.dumps(region.to_dict(), ensure_ascii=False),
+            }
+        )
+        if region.corners:
+            points = [[x / max(record.width, 1), y / max(record.height, 1)] for x, y in region.corners]
+            corners.append(
+                {
+                    "_id": label_id(record.path, f"{region.id} corners"),
+                    "_cls": "Polyline",
+                    "attributes": {},
+                    "tags": [],
+                    "label": region.kind,
+                    "points": [points],
+                    "closed": True,
+                    "filled": False,
+                    "confidence": region.score,
+                    "region": region.id,
+                }
+            )
+    kept = record.to_dict()
+    del kept["regions"]
+    out: Document = {
+        "filepath": media_path(header, record),
+        "tags": [item.status],
+        "metadata": {"_cls": "ImageMetadata", "width": record.width, "height": record.height},
+        "photo": record.path,
+        "review": item.status,
+        "risk": item.risk,
+        "reasons": item.reasons,
+        "error": record.error,
+        "regions_hash": item.regions_hash,
+        **{name: {"_cls": "Detections", "detections": labels} for name, labels in fields.items()},
+        CORNERS: {"_cls": "Polylines", "polylines": corners},
+        "record": json.dumps({"kept": kept, "rest": rest}, ensure_ascii=False),
+    }
+    if result is not None:
+        _compare(out, record, result)
+    return out
+
+
+def _compare(out: Document, record: Record, result: PhotoResult) -> None:
+    """Ground truth beside what was found: tp, fp, fn, hidden share, leak."""
+    from anonymize.evaluate import HIDDEN as ENOUGH
+
+    labels = {label["region"]: label for label in out[HIDDEN]["detections"]}
+    ids = [label_id(record.path, f"truth {n}") for n in range(len(result.truths))]
+    truth_of, found_of = dict(result.matches), {t: d for d, t in result.matches}
+    for n, region in enumerate(result.detections):
+        label = labels[region.id]
+        label["eval"] = "tp" if n in truth_of else "ignored" if n in result.ignored else "fp"
+        label["eval_id"] = str(ids[truth_of[n]]) if n in truth_of else ""
+    truths = []
+    for n, (t, covered) in enumerate(zip(result.truths, result.covered, strict=True)):
+        found = result.detections[found_of[n]].id if n in found_of else None
+        truths.append(
+            {
+                "_id": ids[n],
+                "_cls": "Detection",
+                "attributes": {},
+                "tags": [],
+                "label": t.kind,
+                "bounding_box": relative(t.box, record.width, record.height),
+                "height_px": t.box[3] - t.box[1],
+                "covered": covered,
+                "leak": covered < ENOUGH and not t.ignore,
+                "iscrowd": t.ignore,
+                "eval": "ignored" if t.ignore else "tp" if found else "fn",
+                "eval_id": str(label_id(record.path, found)) if found else "",
+            }
+        )
+    out[TRUTH] = {"_cls": "Detections", "detections": truths}
+    out["leaks"] = sum(t["leak"] for t in truths)
+    for name, place in (("tp", HIDDEN), ("fp", HIDDEN), ("fn", TRUTH)):
+        out[f"eval_{name}"] = sum(label["eval"] == name for label in out[place]["detections"])
+
+
+def _labels(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [label for f in REGION_FIELDS for label in (document.get(f) or {}).get("detections") or ()]
+
+
+def to_record(document: Mapping[str, Any]) -> Record:
+    """The record in a sample as it was loaded, whatever was changed in the App since: `changes` tells that.
+
+    Raises:
+        SettingsError, RecordsError: it is no such sample.
+    """
+    stored = json.loads(document["record"])
+    ranked = [(rank, Region.from_dict(data)) for rank, data in stored["rest"]]
+    ranked += [
+        (label["rank"], Region.from_dict(json.loads(label["data"]))) for label in _labels(document) if label.get("data")
+    ]
+    ranked.sort(key=lambda r: r[0])
+    return Record.from_dict(stored["kept"]).replace(regions=tuple(r for _, r in ranked))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One decision that a person made by editing labels: `what` and its arguments, as `decisions.decide` takes them."""
+
+    what: str
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
+    """What a person changed in a sample's labels in FiftyOne: drawn, moved, renamed, deleted, status set.
+
+    Args:
+        document: the sample as FiftyOne has it now.
+        record: the record that it was loaded from.
+
+    Raises:
+        SettingsError: a label without a class, or a status that is none.
+    """
+    out: list[Change] = []
+    known = {r.id: r for r in record.regions}
+    shown = {data["id"] for _, data in json.loads(document["record"])["rest"]}
+    for label in _labels(document):
+        box = absolute(label["bounding_box"], record.width, record.height)
+        region = known.get(label.get("region") or "")
+        if region is None or region.id in shown:  # drawn, or a copy of one
+            if not label.get("label"):
+                raise SettingsError("a drawn box needs a class: face, plate or a kind of your own")
+            name = str(label["_id"])
+            if name not in known:
+                out.append(Change("add", {"box": _whole(box, record), "kind": label["label"], "region": name}))
+            shown.add(name)
+            continue
+        shown.add(region.id)
+        if list(label["bounding_box"]) != relative(region.box, record.width, record.height):
+            out.append(Change("move", {"region": region.id, "box": _whole(box, record)}))
+        if label.get("label") and label["label"] != region.kind:
+            out.append(Change("set-kind", {"region": region.id, "kind": label["label"]}))
+        given = label.get("status", region.status)
+        if given != region.status:
+            verb = {"accepted": "accept", "manual": "accept", "rejected": "reject", "auto": "reset"}.get(given)
+            if verb is None:
+                raise SettingsError(f"a status is accepted, rejected or auto; received {given!r}")
+            out.append(Change(verb, {"region": region.id}))
+    out += [Change("reject", {"region": r.id}) for r in record.regions if r.id not in shown and r.status != "rejected"]
+    return out
+
+
+def _whole(box: Box, record: Record) -> Box:
+    """A hand-drawn box to a hundredth of a pixel, in the photo."""
+    x1, y1, x2, y2 = (round(v, 2) for v in box)
+    return max(x1, 0.0), max(y1, 0.0), min(x2, float(record.width)), min(y2, float(record.height))

@@ -1,0 +1,214 @@
+"""Risk: what may have been missed in a photo, and how likely, without ground truth.
+
+Every place where something may leak gets a probability, and a photo's risk is that of at least one leak, the places
+taken as independent: 1 - prod(1 - p). The probabilities are calibrated: `bench/review_queue.py fit` fits them on
+plates-train (plates: its annotations; faces, which it does not mark: what two detectors at a larger scale agree on).
+Nothing is fitted to the photos on which the queue is measured.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anonymize.records import Record
+from anonymize.regions import Box, Region, areas, boxes, intersections
+from anonymize.settings import Settings
+
+# What carries what. A vehicle or a person that the detectors saw makes a candidate in the right place likelier, and one
+# without anything hidden in it is suspect.
+CARRIER: Mapping[str, str] = {"face": "person", "plate": "vehicle"}
+CARRIER_SCORE = 0.3  # from which a vehicle or a person counts
+HEAD = 0.45  # of a person's height, from the top: where a face is
+SAME = 0.5  # of the smaller of two boxes inside the other: one thing, found twice
+SHOWN_REASON = 0.02  # least probability for a reason of its own
+
+# Logistic regressions, weights of (1, logit of the score, log2 of height / 32 px, +1 on its carrier, -1 off every one,
+# 0 where no detector looked for carriers) for a candidate, and of (1, logit of the score, log2 of height / 128 px) for
+# a carrier in which nothing is hidden.
+CANDIDATE: Mapping[str, tuple[float, float, float, float]] = {
+    "face": (-0.613, 1.384, -0.294, 1.171),
+    "plate": (0.593, 0.853, 0.266, 0.887),
+}
+EMPTY: Mapping[str, tuple[float, float, float]] = {
+    "face": (-1.57, 0.299, -0.53),
+    "plate": (-1.698, 0.417, 0.519),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One place that a person should look at.
+
+    Attributes:
+        p: probability that something leaks here, 0–1; for a suspected false alarm, that nothing is here.
+        text: in words.
+        kind: what may be there. region: the candidate's or carrier's id, or "". box: where, px, or None: the whole
+        photo.
+    """
+
+    p: float
+    text: str
+    kind: str
+    region: str = ""
+    box: Box | None = None
+
+
+Floats = NDArray[np.float64]
+
+
+def logit(score: Floats) -> Floats:
+    s = np.clip(score, 1e-4, 1 - 1e-4)
+    return np.log(s / (1 - s))
+
+
+def probability(weights: Sequence[float], features: Floats) -> Floats:
+    """Logistic regression: weights (K,), features (N, K) -> (N,)."""
+    return 1 / (1 + np.exp(-(features @ np.array(weights))))
+
+
+def centres_in(zones: Floats, found: Floats) -> NDArray[np.bool_]:
+    """Which box centres of `found` (M, 4) lie in which `zones` (N, 4), as (N, M)."""
+    x, y = (found[:, 0] + found[:, 2]) / 2, (found[:, 1] + found[:, 3]) / 2
+    z = zones[:, :, None]
+    return (z[:, 0] <= x) & (x < z[:, 2]) & (z[:, 1] <= y) & (y < z[:, 3])
+
+
+def zones(kind: str, carriers: Sequence[Region]) -> Floats:
+    """Where on each carrier a thing of this kind is: a person's head, a whole vehicle. (N, 4)."""
+    out = boxes(carriers)
+    if kind == "face":
+        height = out[:, 3] - out[:, 1]
+        out[:, 3] = out[:, 1] + HEAD * height
+        out[:, 1] -= 0.05 * height
+    return out
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of one kind in a photo where something may leak, and what is known of each.
+
+    Attributes:
+        candidates: not hidden, not covered by what is hidden, one a thing. features: (N, 4) as `CANDIDATE`'s weights
+        want them. empty: carriers in which nothing is hidden. empty_features: (M, 3) as `EMPTY`'s.
+        inside: (M, N), which candidates lie on which of them.
+    """
+
+    candidates: list[Region]
+    features: Floats
+    empty: list[Region]
+    empty_features: Floats
+    inside: NDArray[np.bool_]
+
+
+def places(record: Record, settings: Settings, kind: str) -> Places:
+    open_ = [r for r in record.regions if r.kind == kind and r.status == "auto" and not settings.hides(r)]
+    # What was rejected is decided: the same thing found again is no news.
+    settled = [r for r in record.regions if settings.hides(r) or (r.kind == kind and r.status == "rejected")]
+    open_ = distinct(open_, settled)
+    found = boxes(open_)
+    carrier = CARRIER.get(kind, "")
+    # A person may reject a carrier too: then it is none.
+    of_carrier = [r for r in record.regions if r.kind == carrier and r.status != "rejected"]
+    carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
+    where = zones(kind, carriers)
+    on = centres_in(where, found)
+    on_carrier = np.where(on.any(axis=0), 1.0, -1.0) if of_carrier else np.zeros(len(open_))
+    height = np.log2(np.maximum(found[:, 3] - found[:, 1], 1.0) / 32)
+    score = logit(np.array([r.score for r in open_], dtype=np.float64))
+    features = np.stack([np.ones(len(open_)), score, height, on_carrier], axis=1)
+    same = boxes([r for r in record.regions if r.kind == kind and (settings.hides(r) or r.status == "rejected")])
+    is_empty = np.logical_not(np.any(centres_in(where, same), axis=1))
+    empty = [c for c, e in zip(carriers, is_empty.tolist(), strict=True) if e]
+    tall = np.log2(np.array([max(c.height, 1.0) for c in empty]) / 128)
+    sure = logit(np.array([c.score for c in empty], dtype=np.float64))
+    return Places(open_, features, empty, np.stack([np.ones(len(empty)), sure, tall], axis=1), on[is_empty])
+
+
+def distinct(found: Sequence[Region], settled: Sequence[Region]) -> list[Region]:
+    """One region a thing, the best first, without what lies on a settled region: most are found many times."""
+    ordered = sorted(found, key=lambda r: -r.score)
+    if not ordered:
+        return []
+    every = boxes([*settled, *ordered])
+    shared = intersections(every, every)
+    size = np.maximum(areas(every), 1e-9)
+    same = shared >= SAME * np.minimum(size[:, None], size[None])
+    start = len(settled)
+    alive = ~same[:start].any(axis=0)
+    for i in range(start, len(every)):
+        if alive[i]:
+            alive[i + 1 :] &= ~same[i, i + 1 :]
+    return [r for r, a in zip(ordered, alive[start:].tolist(), strict=True) if a]
+
+
+def misses(record: Record, settings: Settings) -> list[Reason]:
+    """Where something may have been missed, likeliest first. A carrier and the candidates on it are one place."""
+    out: list[Reason] = []
+    for kind in settings.kinds:
+        found = places(record, settings, kind)
+        weights = CANDIDATE.get(kind, CANDIDATE["plate"])
+        chances = probability(weights, found.features)
+        threshold = settings.kinds[kind].threshold
+        taken = np.any(found.inside, axis=0)
+        counted = np.zeros(len(chances), dtype=bool)  # a candidate on two carriers is one place
+        for i, (carrier, base) in enumerate(
+            zip(found.empty, probability(EMPTY.get(kind, EMPTY["plate"]), found.empty_features), strict=True)
+        ):
+            on = np.flatnonzero(found.inside[i] & ~counted)
+            counted |= found.inside[i]
+            together = 1 - float(np.prod(1 - chances[on]))
+            text = f"a {carrier.kind} without a {kind}"
+            if len(on) and together > base:
+                best = found.candidates[on[chances[on].argmax()]]
+                text += f"; a candidate on it scores {best.score:.3g}, the threshold is {threshold:g}"
+                out.append(Reason(together, text, kind, best.id, best.box))
+            else:
+                out.append(Reason(float(base), text, kind, carrier.id, carrier.box))
+        for region, p in zip(
+            (r for r, t in zip(found.candidates, taken.tolist(), strict=True) if not t), chances[~taken], strict=True
+        ):
+            out.append(Reason(float(p), _faint(record, region, threshold), kind, region.id, region.box))
+    return sorted(out, key=lambda r: -r.p)
+
+
+def _faint(record: Record, region: Region, threshold: float) -> str:
+    """A candidate in words; with detectors that disagree named."""
+    if region.score >= threshold:
+        return f"a {region.kind} (score {region.score:.3g}) that the size limits leave alone"
+    text = f"a candidate for a {region.kind} scores {region.score:.3g}, the threshold is {threshold:g}"
+    if len(region.votes) > 1 or any(v >= threshold for v in region.votes.values()):
+        seen = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.votes.items(), key=lambda v: -v[1]))
+        text += f"; detectors disagree: {seen}"
+    return text
+
+
+def false_alarms(record: Record, settings: Settings) -> list[Reason]:
+    """Hidden regions that may be nothing, likeliest first. They cost a look, not a leak, so they add no risk."""
+    out = []
+    for kind in settings.kinds:
+        shown = [r for r in record.hidden(settings) if r.kind == kind and r.status == "auto"]
+        if not shown:
+            continue
+        of_carrier = [r for r in record.regions if r.kind == CARRIER.get(kind)]
+        carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
+        on = centres_in(zones(kind, carriers), boxes(shown)).any(axis=0)
+        where = np.where(on, 1.0, -1.0) if of_carrier else np.zeros(len(shown))
+        height = np.log2(np.maximum([r.height for r in shown], 1.0) / 32)
+        score = logit(np.array([r.score for r in shown]))
+        features = np.stack([np.ones(len(shown)), score, height, where], axis=1)
+        chances = 1 - probability(CANDIDATE.get(kind, CANDIDATE["plate"]), features)
+        for region, p, w in zip(shown, chances, where, strict=True):
+            text = f"a {kind} with a score of {region.score:.3g}"
+            text += f" that is on no {CARRIER[kind]}" if w < 0 and kind in CARRIER else ""
+            out.append(Reason(float(p), text, kind, region.id, region.box))
+    return sorted(out, key=lambda r: -r.p)
+
+
+def at_least_one(chances: Iterable[float]) -> float:
+    """1 - prod(1 - p), also for very many and very small ones."""
+    return -math.expm1(sum(math.log1p(-min(p, 1 - 1e-12)) for p in chances))
