@@ -1,0 +1,295 @@
+"""The REST API: /api/v1 and /healthz. A camera posts a frame and gets it back clean; nothing is kept.
+
+Options have the names, limits and defaults of Settings, so that page, command line and API cannot differ.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from .. import images, weights
+from ..detectors import TABLE
+from ..errors import (
+    AnonymizeError,
+    DetectionError,
+    ImageTooLargeError,
+    SettingsError,
+    UnreadableImageError,
+    UnsupportedImageError,
+    WeightsError,
+)
+from ..outputs import hide
+from ..registry import registry
+from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, Kind, Settings, option_help
+from .controls import check_detector
+from .files import safe_name
+from .policy import Policy
+from .studio import Studio
+
+VERSION = "1"
+DESCRIPTION: dict[str, Any] = {
+    "title": "anonymize",
+    "version": VERSION,
+    "description": "Hide every face and license plate in photos. Photos are processed in memory and not kept.",
+}
+# Requests that may wait for the detectors; more are told to come back.
+_WAITING = 16
+
+
+class RegionOut(BaseModel):
+    id: str
+    kind: str = Field(description="face, plate, or a kind of your own")
+    box: list[float] = Field(description="x1, y1, x2, y2 in px of the upright image, half-open")
+    score: float = Field(ge=0, le=1)
+    votes: dict[str, float] = Field(default_factory=dict, description="detector and the score that it gave")
+    corners: list[list[float]] | None = None
+    landmarks: list[list[float]] | None = None
+    status: str = "auto"
+    hidden: bool = Field(description="whether these settings hide it")
+
+
+class Detected(BaseModel):
+    width: int
+    height: int
+    regions: list[RegionOut] = Field(description="best score first")
+
+
+class Anonymized(Detected):
+    media_type: str
+    image: str = Field(description="the clean photo, base64")
+    removed_metadata: list[str]
+
+
+class ModelOut(BaseModel):
+    name: str
+    task: str
+    licence: str
+    bytes: int
+    size: int = Field(description="default long side of its input, px")
+    installed: bool
+
+
+class Models(BaseModel):
+    detectors: list[str] = Field(description="names for face_detector and plate_detector")
+    models: list[ModelOut]
+
+
+class Health(BaseModel):
+    status: Literal["ok", "starting", "failing"]
+
+
+class Problem(BaseModel):
+    error: str = Field(description="what is wrong, in a sentence")
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "A setting is wrong, or the request is not a form"},
+    401: {"model": Problem, "description": "A key or a login is needed"},
+    413: {"model": Problem, "description": "The photo is too large"},
+    415: {"model": Problem, "description": "Not a photo that can be read"},
+    422: {"description": "A field is missing or not of its type"},
+    429: {"model": Problem, "description": "Too many requests"},
+    503: {"model": Problem, "description": "Busy, or the detectors are not available"},
+}
+
+
+def _text(name: str, cls: type | None = None) -> Any:
+    return Form(description=option_help(name, cls))
+
+
+Threshold = Annotated[float | None, Form(ge=MIN_THRESHOLD, le=1.0, description="score from which a region is hidden")]
+
+
+class Options:
+    """The form's fields besides the photo, as Settings; what is not given stays at the server's default."""
+
+    def __init__(
+        self,
+        face_threshold: Threshold = None,
+        plate_threshold: Threshold = None,
+        face_detector: Annotated[str | None, _text("face_detector")] = None,
+        plate_detector: Annotated[str | None, _text("plate_detector")] = None,
+        overlap: Annotated[float | None, Form(ge=0.0, le=1.0, description=option_help("overlap"))] = None,
+        effect: Annotated[Literal[EFFECTS] | None, _text("effect", Kind)] = None,  # type: ignore[valid-type]
+        mask: Annotated[Literal[MASKS] | None, _text("mask", Kind)] = None,  # type: ignore[valid-type]
+        kernel: Annotated[str | None, Form(description=option_help("kernel", Kind), examples=["101,3,19"])] = None,
+        cells: Annotated[int | None, Form(ge=1, le=64, description=option_help("cells", Kind))] = None,
+        grow: Annotated[float | None, Form(ge=0.0, le=2.0, description=option_help("grow", Kind))] = None,
+        fill: Annotated[str | None, Form(description=option_help("fill", Kind), examples=["ff00ff"])] = None,
+        keep_metadata: Annotated[
+            str | None, Form(description=option_help("keep_metadata"), examples=["copyright,datetime"])
+        ] = None,
+    ) -> None:
+        self.thresholds = {"face": face_threshold, "plate": plate_threshold}
+        kind = {"effect": effect, "mask": mask, "kernel": kernel, "cells": cells, "grow": grow, "fill": fill}
+        self.kind = {k: v for k, v in kind.items() if v is not None}
+        whole = {"face_detector": face_detector, "plate_detector": plate_detector, "overlap": overlap}
+        self.whole: dict[str, Any] = {k: v for k, v in whole.items() if v is not None}
+        if keep_metadata is not None:
+            self.whole["keep_metadata"] = tuple(n.strip() for n in keep_metadata.split(",") if n.strip())
+
+    def settings(self, policy: Policy) -> Settings:
+        """Raises SettingsError: a value that its field's type could not check."""
+        for name in ("face_detector", "plate_detector"):
+            if name in self.whole:
+                check_detector(self.whole[name], policy)
+        out = policy.defaults.replace(**self.whole)
+        for name in out.kinds:
+            threshold = self.thresholds.get(name)
+            out = out.with_kind(name, **self.kind, **({} if threshold is None else {"threshold": threshold}))
+        return out
+
+
+Image = Annotated[UploadFile, File(description="the photo: JPEG, PNG, WebP, TIFF, BMP or HEIC")]
+Chosen = Annotated[Options, Depends(Options)]
+
+
+def router(policy: Policy, studio: Studio, data: Path) -> APIRouter:
+    """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
+    routes = APIRouter()
+    places = threading.BoundedSemaphore(_WAITING)
+
+    @contextlib.contextmanager
+    def taken(image: UploadFile) -> Iterator[Path]:
+        """The upload as a file that is gone afterwards."""
+        suffix = Path(safe_name(image.filename or "")).suffix.lower() or ".jpg"
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=data, prefix="api-") as folder:
+            path = Path(folder) / f"photo{suffix}"
+            with open(path, "xb") as file:
+                while chunk := image.file.read(1 << 20):
+                    file.write(chunk)
+            yield path
+
+    @contextlib.contextmanager
+    def place() -> Iterator[None]:
+        if not places.acquire(blocking=False):
+            raise _BusyError("The server is busy; please try again in a moment.")
+        try:
+            yield
+        finally:
+            places.release()
+
+    @routes.post("/api/v1/detect", response_model=Detected, responses=_PROBLEMS, tags=["photos"])
+    def detect(image: Image, options: Chosen) -> Any:
+        """Find faces and plates; nothing is hidden and nothing is kept."""
+        try:
+            settings = options.settings(policy)
+            with place(), taken(image) as path:
+                photo = images.load(path, settings)
+                (regions,) = studio.engine(settings).look([photo.rgb])
+                return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
+        except AnonymizeError as e:
+            return _refused(e)
+
+    @routes.post(
+        "/api/v1/anonymize",
+        response_model=Anonymized,
+        tags=["photos"],
+        responses={
+            200: {
+                "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+                "description": "The clean photo",
+            },
+            **_PROBLEMS,
+        },
+    )
+    def anonymize(request: Request, image: Image, options: Chosen) -> Any:
+        """Hide faces and plates. `Accept: image/*` answers with the photo itself, anything else with JSON around it."""
+        try:
+            settings = options.settings(policy)
+            with place(), taken(image) as path:
+                photo = images.load(path, settings)
+                (regions,) = studio.engine(settings).look([photo.rgb])
+                target = path.with_name(f"clean{path.suffix}")
+                images.save(photo, hide(photo, regions, settings), target, settings)
+                clean = target.read_bytes()
+        except AnonymizeError as e:
+            return _refused(e)
+        media_type = _media_type(clean)
+        hidden = sum(map(settings.hides, regions))
+        if "image/" in request.headers.get("accept", ""):
+            return Response(clean, media_type=media_type, headers={"X-Hidden-Regions": str(hidden)})
+        return {
+            "width": photo.width,
+            "height": photo.height,
+            "regions": _regions(regions, settings),
+            "media_type": media_type,
+            "image": base64.b64encode(clean).decode(),
+            "removed_metadata": list(photo.removed_metadata),
+        }
+
+    @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses={401: _PROBLEMS[401]})
+    def models() -> Any:
+        """The detectors that may be named, and the models behind them."""
+        known = [
+            {
+                "name": m.name,
+                "task": m.task,
+                "licence": m.licence,
+                "bytes": m.bytes,
+                "size": m.size,
+                "installed": weights.installed(m, cache=studio.weights_dir),
+            }
+            for m in registry().values()
+        ]
+        return {"detectors": [*TABLE, "none"], "models": known}
+
+    @routes.get(
+        "/healthz",
+        response_model=Health,
+        tags=["server"],
+        responses={503: {"model": Health, "description": "The detectors could not be loaded"}},
+    )
+    def health() -> Any:
+        """`ok` once the default detectors are loaded."""
+        if studio.problem:
+            return JSONResponse({"status": "failing"}, 503)
+        return {"status": "ok" if studio.ready else "starting"}
+
+    return routes
+
+
+class _BusyError(AnonymizeError):
+    pass
+
+
+def _refused(error: AnonymizeError) -> JSONResponse:
+    status, headers = 500, None
+    if isinstance(error, SettingsError):
+        status = 400
+    elif isinstance(error, ImageTooLargeError):
+        status = 413
+    elif isinstance(error, (UnreadableImageError, UnsupportedImageError)):
+        status = 415
+    elif isinstance(error, (_BusyError, WeightsError, DetectionError)):
+        status, headers = 503, {"Retry-After": "5"}
+    return JSONResponse({"error": str(error)}, status, headers)
+
+
+def _regions(regions: Any, settings: Settings) -> list[dict[str, Any]]:
+    return [{**r.to_dict(), "hidden": settings.hides(r)} for r in regions]
+
+
+def _media_type(data: bytes) -> str:
+    for start, name in (
+        (b"\xff\xd8", "jpeg"),
+        (b"\x89PNG", "png"),
+        (b"BM", "bmp"),
+        (b"II*", "tiff"),
+        (b"MM\0*", "tiff"),
+        (b"RIFF", "webp"),
+    ):
+        if data.startswith(start):
+            return f"image/{name}"
+    return "image/heic" if data[4:8] == b"ftyp" else "application/octet-stream"

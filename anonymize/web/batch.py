@@ -1,0 +1,392 @@
+"""A batch: many photos, an engine run in the background that can be watched, stopped and repeated."""
+
+from __future__ import annotations
+
+import collections
+import io
+import logging
+import os
+import shutil
+import threading
+import time
+import zipfile
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image as Pil
+
+from .. import records
+from ..engine import Engine, Summary
+from ..errors import AnonymizeError, SettingsError
+from ..outputs import write_json
+from ..records import Header, Record, unescape
+from ..regions import Region
+from ..settings import MIN_THRESHOLD, Settings
+from .policy import Policy
+from .sessions import FullError, GoneError
+from .studio import Studio
+
+log = logging.getLogger("anonymize.web")
+
+State = Literal["empty", "waiting", "running", "done", "stopped", "failed"]
+THUMB = 320  # px
+# A score so little above the threshold that a person should look: hidden, but perhaps wrongly.
+NARROW = 1.5
+_TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
+
+
+class Batches:
+    """The threads in which all visitors' batches run, first come, first served."""
+
+    def __init__(self, studio: Studio, at_once: int = 0) -> None:
+        self.studio = studio
+        self._pool = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="batch")
+        self._waiting: collections.deque[str] = collections.deque()
+
+    def start(self, batch: Batch, settings: Settings, *, again: bool = False) -> None:
+        """Detect and hide; with `again`, only write anew what other settings or corrections change.
+
+        Raises:
+            SettingsError: it is running already, or has no photos.
+        """
+        with batch.lock:
+            if batch.state in ("waiting", "running"):
+                raise SettingsError("This batch is already being worked on.")
+            if not batch.count and batch.source is None:
+                raise SettingsError("Add some photos first.")
+            batch.settings, batch.state, batch.problem = settings, "waiting", ""
+            batch.stop.clear()
+        self._waiting.append(batch.id)
+        self._pool.submit(self._work, batch, settings, again)
+
+    def before(self, batch: Batch) -> int:
+        """How many batches are in front of this one."""
+        try:
+            return self._waiting.index(batch.id)
+        except ValueError:
+            return 0
+
+    def _work(self, batch: Batch, settings: Settings, again: bool) -> None:
+        self._waiting.remove(batch.id)
+        batch.work(lambda: self.studio.engine(settings), again)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Batch:
+    """Photos of one visitor that are worked on together.
+
+    Attributes:
+        folder: theirs, in the visitor's session: `in` with the sources, `out` with what the engine wrote.
+        source: a folder of the visitor's own computer instead of uploads, or None.
+        state: what it is doing. summary: the engine's, which grows while it works. problem: why the whole batch failed.
+    """
+
+    def __init__(self, id: str, folder: Path, policy: Policy) -> None:
+        self.id, self.folder, self.policy = id, folder, policy
+        self.inputs, self.output = folder / "in", folder / "out"
+        self.inputs.mkdir(parents=True, exist_ok=True)
+        self.source: Path | None = None
+        self.state: State = "empty"
+        self.summary = Summary()
+        self.settings = policy.defaults
+        self.problem = ""
+        self.stop = threading.Event()
+        self.lock = threading.RLock()
+        self.closed = False
+        self.count = 0
+        self.started = 0.0
+        self.written = 0  # counts the runs, so that a browser asks for new pictures
+        self._records: tuple[float, list[Record]] = (-1.0, [])
+
+    def close(self) -> None:
+        """Stop and delete; what is in flight is deleted when it ends."""
+        self.closed = True
+        self.stop.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # --- photos in ---
+
+    def take(self, file: Path, name: str, room: int) -> int:
+        """Take a photo, or the photos in a zip; how many.
+
+        Args:
+            file: an upload, moved away or left to the caller to delete.
+            name: what the visitor calls it, perhaps with folders. room: bytes that a zip may still unpack to.
+
+        Raises:
+            SettingsError: not a photo and not a zip that can be read. FullError: too many, or too large.
+        """
+        if name.lower().endswith(".zip"):
+            return self._unpack(file, room)
+        if not self._is_photo(name):
+            raise SettingsError(f"{PurePosixPath(name).name} is not a kind of photo that can be read here.")
+        with self.lock:
+            file.rename(self._place(name))
+        return 1
+
+    def _is_photo(self, name: str) -> bool:
+        return PurePosixPath(name).suffix.lower().lstrip(".") in self.policy.defaults.image_extensions
+
+    def _place(self, name: str) -> Path:
+        """A free place for a name; its folders stay, what could climb out of them does not."""
+        if self.count >= self.policy.most_photos:
+            raise FullError(f"A batch takes at most {self.policy.most_photos} photos.")
+        from .files import safe_name
+
+        parts = [safe_name(p) for p in PurePosixPath(name.replace("\\", "/")).parts if p not in ("/", ".", "..")]
+        target = self.inputs.joinpath(*parts[-4:])
+        number = 1
+        while target.exists():
+            number += 1
+            target = target.with_name(f"{Path(parts[-1]).stem}-{number}{target.suffix}")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        self.count += 1
+        return target
+
+    def _unpack(self, file: Path, room: int) -> int:
+        added = 0
+        try:
+            with zipfile.ZipFile(file) as archive:
+                photos = [
+                    i
+                    for i in archive.infolist()
+                    if not i.is_dir() and self._is_photo(i.filename) and not i.filename.startswith("__MACOSX/")
+                ]
+                if not photos:
+                    raise SettingsError("There is no photo in that zip file.")
+                for info in photos:
+                    if info.flag_bits & 1:
+                        raise SettingsError("That zip file has a password; please unpack it first.")
+                    with self.lock:
+                        target = self._place(info.filename)
+                    with archive.open(info) as source, open(target, "xb") as out:
+                        while chunk := source.read(1 << 20):
+                            room -= len(chunk)  # counted, not believed: a zip may lie about its sizes
+                            if room < 0:
+                                out.close()
+                                target.unlink()
+                                raise FullError("What is in that zip file is too large.")
+                            out.write(chunk)
+                    added += 1
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+            raise SettingsError("That zip file cannot be read.") from e
+        return added
+
+    def use_folder(self, folder: str) -> None:
+        """Work on a folder of this computer instead of uploads.
+
+        Raises:
+            SettingsError: this server does not allow it, or there is no such folder.
+        """
+        if not self.policy.own_machine:
+            raise SettingsError("Folders can be named only when the app runs on your own computer.")
+        path = Path(folder.strip()).expanduser()
+        if not path.is_absolute() or not path.is_dir():
+            raise SettingsError(f"There is no folder {folder.strip()!r}; give its full path.")
+        self.source = path
+
+    # --- work ---
+
+    def work(self, engine: Callable[[], Engine], again: bool) -> None:
+        """Run to the end or until `stop`; every failure ends in `state` and `problem`."""
+        if self.stop.is_set():
+            self.state = "stopped"
+            return
+        self.state, self.started, self.written = "running", time.monotonic(), self.written + 1
+        self.summary = Summary(photos=self.count)
+
+        def watch(summary: Summary) -> None:
+            self.summary = summary
+
+        try:
+            run = engine()
+            if again:
+                self.summary = run.export(self._file, self.output, progress=watch, stop=self.stop)
+            else:
+                self.summary = run.run(self.source or self.inputs, self.output, progress=watch, stop=self.stop)
+            self.state = "stopped" if self.summary.stopped else "done"
+        except AnonymizeError as e:
+            self.problem, self.state = str(e), "failed"
+        except Exception as e:
+            if not self.closed:
+                log.error("a batch failed: %s", type(e).__name__)  # its message may name files
+            self.problem, self.state = "Something went wrong here; the photos are unharmed. Please try again.", "failed"
+        if self.closed:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def finished(self) -> int:
+        return self.summary.done + len(self.summary.failures)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """A guess from the rate so far; None before the first photo."""
+        if self.state != "running" or not self.finished:
+            return None
+        return (time.monotonic() - self.started) / self.finished * (self.summary.photos - self.finished)
+
+    # --- results ---
+
+    @property
+    def _file(self) -> Path:
+        return self.output / "records.jsonl"
+
+    @property
+    def records(self) -> list[Record]:
+        """What is known of each photo so far; read again only when the file grew."""
+        try:
+            changed = self._file.stat().st_mtime_ns
+        except OSError:
+            return []
+        if changed != self._records[0]:
+            self._records = changed, list(records.read(self._file)[1].values())
+        return self._records[1]
+
+    def record(self, number: int) -> Record:
+        if not 0 <= number < len(self.records):
+            raise GoneError("That photo is no longer here.")
+        return self.records[number]
+
+    def source_of(self, record: Record) -> Path:
+        return (self.source or self.inputs) / unescape(record.path)
+
+    def save(self, record: Record) -> None:
+        """Keep a visitor's correction."""
+        header, known = records.read(self._file)
+        with records.Writer(self._file, header) as writer:
+            writer.write(known[record.path].replace(regions=record.regions))
+
+    def thumb(self, number: int) -> bytes:
+        """A small picture of a CLEAN photo, JPEG bytes; there is none of an original."""
+        record = self.record(number)
+        clean = self.output / unescape(record.path)
+        if record.error or not clean.is_file():
+            raise GoneError("There is no clean photo.")
+        out = io.BytesIO()
+        with Pil.open(clean) as picture:
+            picture.draft("RGB", (THUMB, THUMB))
+            small = picture.convert("RGB")
+            small.thumbnail((THUMB, THUMB))
+            small.save(out, "JPEG", quality=80)
+        return out.getvalue()
+
+    def zip(self) -> Path:
+        """The clean photos, each with what was hidden in it, the records and the summary.
+
+        Raises:
+            GoneError: nothing has been written.
+        """
+        if self.state not in ("done", "stopped") or not self.summary.done:
+            raise GoneError("There are no clean photos to download yet.")
+        target = self.folder / "clean.zip"
+        part = target.with_name(f".{threading.get_ident()}.part")
+        known = self.records
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+            for record in known:
+                name = unescape(record.path)
+                for path in (name, f"{name}.json"):
+                    if not record.error and (self.output / path).is_file():
+                        archive.write(self.output / path, f"photos/{path}")
+            own = self.folder / f".{threading.get_ident()}.jsonl"
+            # Where this server keeps a visitor's files is nobody's business.
+            records.write(own, Header("photos", self.settings, {}), known)
+            archive.write(own, "records.jsonl")
+            own.unlink()
+            write_json(self.folder / "summary.json", self.summary.to_dict())
+            archive.write(self.folder / "summary.json", "summary.json")
+        part.replace(target)
+        return target
+
+
+# --- what the page shows of many records: pure functions ---
+
+
+def status(record: Record, settings: Settings) -> str:
+    """One word on a photo, worst first: failed, nothing found, look (hidden by a narrow score), fine."""
+    if record.error:
+        return "failed"
+    hidden = record.hidden(settings)
+    if not hidden:
+        return "nothing found"
+    return "worth a look" if any(is_narrow(r, settings) for r in hidden) else "fine"
+
+
+def is_narrow(region: Region, settings: Settings) -> bool:
+    return region.status == "auto" and region.score < settings.kind(region.kind).threshold * NARROW
+
+
+def table(known: list[Record], settings: Settings) -> pd.DataFrame:
+    """One row a photo, in the records' order."""
+    rows = []
+    for record in known:
+        hidden = record.hidden(settings)
+        rest = [r.score for r in record.regions if r.kind in settings.kinds and r not in hidden]
+        rows.append(
+            (
+                record.path,
+                status(record, settings),
+                sum(r.kind == "face" for r in hidden),
+                sum(r.kind == "plate" for r in hidden),
+                round(min((r.score for r in hidden), default=0.0), 3) or None,
+                round(max(rest, default=0.0), 3) or None,
+                record.error or "",
+            )
+        )
+    return pd.DataFrame(rows, columns=list(_TABLE))
+
+
+def scores(known: list[Record], settings: Settings) -> pd.DataFrame:
+    """How many candidates of each kind have which score: columns score (bin's middle), kind, regions."""
+    edges = np.linspace(0, 1, 21)
+    return _histogram(known, settings, lambda r: r.score, edges, "score")
+
+
+def heights(known: list[Record], settings: Settings) -> pd.DataFrame:
+    """How tall the hidden regions are, px: columns height, kind, regions."""
+    edges = np.array([0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1e9])
+    frame = _histogram(known, settings, lambda r: r.height, edges, "height", hidden=True)
+    names = ["<8", "8", "16", "24", "32", "48", "64", "96", "128", "192", "256", ">512"]
+    frame["height"] = [names[int(np.searchsorted(edges, v)) - 1] for v in frame["height"]]
+    return frame
+
+
+def _histogram(
+    known: list[Record],
+    settings: Settings,
+    value: Callable[[Region], float],
+    edges: np.ndarray,
+    name: str,
+    hidden: bool = False,
+) -> pd.DataFrame:
+    parts = []
+    middles = (edges[:-1] + edges[1:]) / 2
+    for kind in settings.kinds:
+        values = [
+            value(r)
+            for record in known
+            for r in (record.hidden(settings) if hidden else record.regions)
+            if r.kind == kind and r.score >= 0.02
+        ]
+        counts, _ = np.histogram(values, edges)
+        parts.append(pd.DataFrame({name: middles, "kind": kind, "regions": counts}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:
+    """What other thresholds of one kind would do: columns threshold, regions (hidden), photos (with one), changed."""
+    now = [{r.id for r in record.hidden(settings) if r.kind == kind} for record in known]
+    rows = []
+    for threshold in np.geomspace(MIN_THRESHOLD, 1.0, 31):
+        other = settings.with_kind(kind, threshold=float(threshold))
+        then = [{r.id for r in record.hidden(other) if r.kind == kind} for record in known]
+        rows.append(
+            (threshold, sum(map(len, then)), sum(map(bool, then)), sum(a != b for a, b in zip(now, then, strict=True)))
+        )
+    return pd.DataFrame(rows, columns=["threshold", "regions", "photos", "changed"])

@@ -1,0 +1,164 @@
+"""The controls that choose settings, the same on each tab: components in, Settings out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from ..detectors import TABLE
+from ..effects import MAX_CELLS
+from ..errors import SettingsError
+from ..registry import registry
+from ..settings import SAFE_METADATA, Kernel, Settings
+from .policy import Policy
+
+EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
+_FILLS = [("Average colour of the place", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
+_KEEP = {
+    "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
+    "iso": "ISO", "f-number": "aperture", "make": "camera make", "model": "camera model",
+    "resolution": "print resolution",
+}  # fmt: skip
+
+
+class Controls:
+    """The components of one tab. Made inside gr.Blocks, in the order in which they stand on the page.
+
+    Attributes:
+        live: changing one shows the same regions otherwise. finding: changing one needs the detectors again.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        s = self.defaults = policy.defaults
+        self.policy = policy
+        face, plate = s.kind("face"), s.kind("plate")
+        with gr.Group(elem_classes="az-card"):
+            gr.HTML("<h2>What to hide</h2>", js_on_load=None)
+            self.face = threshold("Faces", face.threshold)
+            self.plate = threshold("License plates", plate.threshold)
+        with gr.Group(elem_classes="az-card"):
+            gr.HTML("<h2>How to hide it</h2>", js_on_load=None)
+            self.face_effect = gr.Radio(EFFECTS, value=face.effect, label="Faces", elem_classes="az-pills")
+            self.plate_effect = gr.Radio(EFFECTS, value=plate.effect, label="License plates", elem_classes="az-pills")
+            self.cells = gr.Slider(
+                1,
+                MAX_CELLS,
+                face.cells,
+                step=1,
+                label="How much detail is left",
+                info="tiles across a face or plate; fewer hide more",
+            )
+            self.grow = gr.Slider(
+                0, 0.5, face.grow, step=0.01, label="Extra margin", info="part of the size, added on each side"
+            )
+        with gr.Accordion("More choices", open=False, elem_classes="az-card"):
+            self.fill = gr.Dropdown(
+                _FILLS, value=face.fill, label="Colour of the solid effect", allow_custom_value=True
+            )
+            with gr.Row():
+                self.size = gr.Number(
+                    face.kernel.size, label="Blur kernel, px", info="odd; 0: fitting", precision=0, minimum=0
+                )
+                self.sigma = gr.Number(face.kernel.sigma, label="Blur sigma, px", info="0: fitting", minimum=0)
+                self.feather = gr.Slider(
+                    0, 60, face.kernel.feather, step=1, label="Soft edge, px", info="outside what is hidden"
+                )
+            self.keep = gr.CheckboxGroup(
+                [(_KEEP[name], name) for name in SAFE_METADATA],
+                value=list(s.keep_metadata),
+                label="Keep in the file",
+                info="Everything else about the picture (place, camera, comments, thumbnails) is removed.",
+            )
+            self.weak = gr.Checkbox(
+                s.allow_weak, label="Blur without the mosaic (not safe)", info="What is hidden so can be recovered."
+            )
+            gr.HTML("<h3>Finding</h3><p>Changing these looks at the photo again.</p>", js_on_load=None)
+            self.face_detector = _detector("face", s.face_detector, policy)
+            self.plate_detector = _detector("plate", s.plate_detector, policy)
+            self.overlap = gr.Slider(
+                0.1,
+                0.9,
+                s.overlap,
+                step=0.05,
+                label="Overlap",
+                info="boxes that overlap by more than this count as one",
+            )
+
+    @property
+    def live(self) -> list[Any]:
+        return [
+            self.face, self.plate, self.face_effect, self.plate_effect, self.cells, self.grow, self.fill, self.size,
+            self.sigma, self.feather, self.keep, self.weak,
+        ]  # fmt: skip
+
+    @property
+    def finding(self) -> list[Any]:
+        return [self.face_detector, self.plate_detector, self.overlap]
+
+    @property
+    def all(self) -> list[Any]:
+        return [*self.live, *self.finding]
+
+    def settings(self, values: Sequence[Any]) -> Settings:
+        """Settings from the values of `all`, in that order.
+
+        Raises:
+            SettingsError: a value that is out of its range; a choice that this server does not offer.
+        """
+        (
+            face, plate, face_effect, plate_effect, cells, grow, fill, size, sigma, feather, keep, weak, face_detector,
+            plate_detector, overlap,
+        ) = values  # fmt: skip
+        for name in (face_detector, plate_detector):
+            check_detector(str(name), self.policy)
+        try:
+            kernel = Kernel(int(size or 0), float(sigma or 0), int(feather or 0))
+            same = {"cells": int(cells), "grow": float(grow), "fill": str(fill).lstrip("#"), "kernel": kernel}
+            return (
+                self.defaults.replace(
+                    face_detector=str(face_detector),
+                    plate_detector=str(plate_detector),
+                    overlap=float(overlap),
+                    keep_metadata=tuple(keep or ()),
+                    allow_weak=bool(weak),
+                )
+                .with_kind("face", threshold=float(face), effect=face_effect, **same)
+                .with_kind("plate", threshold=float(plate), effect=plate_effect, **same)
+            )
+        except TypeError as e:
+            raise SettingsError("One of the settings is not a number.") from e
+
+
+def check_detector(name: str, policy: Policy) -> None:
+    """On a server for others, only detectors of the table: a name may otherwise be a path or a module to import.
+
+    Raises:
+        SettingsError: this server does not offer that one.
+    """
+    base, _, side = name.partition("@")
+    known = base in (*TABLE, "none", "two-stage") and (not side or (side.isdigit() and 64 <= int(side) <= 4096))
+    if not known and not policy.own_machine:
+        raise SettingsError(f"This server offers the detectors {', '.join(TABLE)} and none; not {name!r}.")
+
+
+def threshold(label: str, value: float) -> gr.HTML:
+    return gr.HTML(
+        value,
+        html_template=f'<div class="az-threshold" data-label="{label}"></div>',
+        js_on_load="window.anonymize.threshold({element, props, trigger, watch}) /* 'input' */",
+        apply_default_css=False,
+    )
+
+
+def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:
+    names = [n for n, m in registry().items() if m.task == task and n in TABLE and m.sha256]
+    choices = list(dict.fromkeys([value, *names, "none"]))
+    return gr.Dropdown(
+        choices,
+        value=value,
+        label=f"Detector for {task}s",
+        allow_custom_value=policy.own_machine,
+        info="NAME@1280 looks at a larger picture: slower, finds smaller ones." if policy.own_machine else None,
+    )

@@ -1,0 +1,180 @@
+"""The routes that bring photos in and take clean ones out, each bound to the visitor's session.
+
+Photos come in as raw bodies, so that Gradio's upload cache never holds an original, and go out as the bytes that the
+engine wrote. An id is unguessable and looked up in the visitor's own session only: another visitor's id finds nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from ..errors import AnonymizeError
+from .batch import Batch
+from .policy import Policy
+from .sessions import FullError, GoneError, Session, Sessions, new_id
+from .studio import Work
+
+_PLAIN = re.compile(r"[^\w .()+\-]")
+
+
+def session_of(request: Any) -> Session:
+    """The visitor whom the guard found (a Starlette request, or the one inside Gradio's)."""
+    return getattr(request, "request", request).scope["state"]["session"]
+
+
+def safe_name(name: str) -> str:
+    """A visitor's file name as one that any file system takes: no folders, no control characters, no hidden files."""
+    last = PurePosixPath(name.replace("\\", "/")).name
+    plain = _PLAIN.sub("_", last).strip(" .")
+    stem, dot, extension = plain.rpartition(".")
+    return f"{(stem if dot else plain)[:100] or 'photo'}{dot}{extension[:10]}" if plain else "photo"
+
+
+def refused(error: Exception, status: int = 400) -> JSONResponse:
+    return JSONResponse({"error": str(error)}, status)
+
+
+async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
+    """Write an upload as it comes in; the number of bytes.
+
+    Raises:
+        FullError: more than there is room for; nothing stays.
+    """
+    size = 0
+    try:
+        with open(target, "xb") as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > room:
+                    raise FullError("There is no room for that photo: please download and delete some first.")
+                await run_in_threadpool(file.write, chunk)
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+    return size
+
+
+def router(policy: Policy, sessions: Sessions) -> APIRouter:
+    """Routes /photos, /batches and /visit."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.post("/photos")
+    async def add_photo(request: Request, name: str = "photo.jpg") -> Response:
+        session = session_of(request)
+        extension = Path(safe_name(name)).suffix.lower()
+        if extension.lstrip(".") not in policy.defaults.image_extensions:
+            known = ", ".join(policy.defaults.image_extensions)
+            return refused(ValueError(f"This is not a kind of photo that can be read here. Known kinds: {known}."), 415)
+        folder = await run_in_threadpool(session.make_folder)
+        try:
+            # The name on the disk says nothing; what the visitor calls the photo stays in memory.
+            size = await save(request.stream(), folder / f"photo{extension}", await run_in_threadpool(session.room))
+        except BaseException as e:
+            folder.rmdir()
+            if isinstance(e, FullError):
+                return refused(e, 413)
+            raise
+        if not size:
+            (folder / f"photo{extension}").unlink()
+            folder.rmdir()
+            return refused(ValueError("The file is empty."))
+        return JSONResponse({"id": folder.name, "file": f"photo{extension}", "name": safe_name(name)})
+
+    @routes.get("/photos/{id}/{what}.jpg")
+    def picture(request: Request, id: str, what: str) -> Response:
+        work: Work = session_of(request).get(Work, id)
+        if what == "before":
+            return Response(
+                work.display.before, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
+            )
+        if what == "after":
+            return Response(work.show(work.settings), media_type="image/jpeg")
+        raise GoneError("There is no such picture.")
+
+    @routes.get("/photos/{id}/clean")
+    def clean(request: Request, id: str) -> Response:
+        target = session_of(request).get(Work, id).write()
+        return FileResponse(target, filename=target.name)
+
+    @routes.get("/photos/{id}/report.json")
+    def report(request: Request, id: str) -> Response:
+        work: Work = session_of(request).get(Work, id)
+        return _attached(_json(work.report()), f"{Path(work.name).stem}-hidden.json", "application/json")
+
+    @routes.get("/photos/{id}/all.zip")
+    def everything(request: Request, id: str) -> Response:
+        work: Work = session_of(request).get(Work, id)
+        target = work.write()
+        out = io.BytesIO()
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+            archive.write(target, target.name)
+            archive.writestr(f"{target.name}.json", _json(work.report()))
+        return _attached(out.getvalue(), f"{Path(target.name).stem}.zip", "application/zip")
+
+    @routes.post("/batches")
+    async def new_batch(request: Request) -> Response:
+        session = session_of(request)
+        folder = await run_in_threadpool(session.make_folder)
+        batch = Batch(folder.name, folder, policy)
+        session.add(batch)
+        return JSONResponse({"id": batch.id})
+
+    @routes.post("/batches/{id}/files")
+    async def add_file(request: Request, id: str, name: str = "photo.jpg") -> Response:
+        session = session_of(request)
+        batch: Batch = session.get(Batch, id)
+        incoming = batch.folder / f".{new_id()}.part"
+        try:
+            await save(request.stream(), incoming, await run_in_threadpool(session.room))
+            added = await run_in_threadpool(batch.take, incoming, name, session.room())
+        except FullError as e:
+            return refused(e, 413)
+        except AnonymizeError as e:
+            return refused(e)
+        finally:
+            incoming.unlink(missing_ok=True)
+        return JSONResponse({"added": added, "photos": batch.count})
+
+    @routes.get("/batches/{id}/thumb/{number}.jpg")
+    def thumb(request: Request, id: str, number: int) -> Response:
+        picture = session_of(request).get(Batch, id).thumb(number)
+        return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+
+    @routes.get("/batches/{id}/clean.zip")
+    def batch_zip(request: Request, id: str) -> Response:
+        return FileResponse(session_of(request).get(Batch, id).zip(), filename="anonymized-photos.zip")
+
+    @routes.post("/visit/leave")
+    def leave(request: Request) -> Response:
+        sessions.leave(request.scope["state"]["secret"])
+        return Response(status_code=204)
+
+    @routes.post("/visit/here")
+    def here(request: Request) -> Response:
+        return Response(status_code=204)  # the guard has found the session, which takes a `leave` back
+
+    @routes.post("/visit/forget")
+    def forget(request: Request) -> Response:
+        sessions.delete(session_of(request))
+        return Response(status_code=204)
+
+    return routes
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False).encode()
+
+
+def _attached(body: bytes, name: str, media_type: str) -> Response:
+    plain = safe_name(name).encode("ascii", "replace").decode().replace("?", "_")
+    return Response(body, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})

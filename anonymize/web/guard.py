@@ -1,0 +1,386 @@
+"""The guard: ASGI middleware around every route, the page's, the API's, Gradio's own and any that is mounted later.
+
+Gradio's `auth` protects only Gradio's own routes, and those routes give files to whoever knows a path. So nothing
+relies on them: in order, it checks the host name (against DNS rebinding), the origin of writing requests (against
+forgery), the rate, the login, that a Gradio route is one that the page needs, that a file of Gradio's belongs to the
+visitor who asks, and the size. It gives each visitor a session and each answer its security headers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import json
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .policy import LOOPBACK, MB, Policy
+from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
+
+LOGIN_COOKIE = "anonymize_login"
+LOGIN_SECONDS = 12 * 3600.0
+# Wrong passwords from one address before it has to wait, and how long.
+MOST_WRONG, WRONG_SECONDS = 8, 60.0
+# What the page needs of Gradio. Everything else that it serves (proxies, monitoring, run history, …) is not there.
+GRADIO_PAGES = ("/", "/config", "/theme.css", "/manifest.json", "/robots.txt", "/favicon.ico", "/login_check")
+GRADIO_FOLDERS = ("/assets/", "/static/", "/svelte/")
+GRADIO_API = (
+    "info", "config", "queue/join", "queue/data", "heartbeat/", "reset", "cancel", "startup-events", "theme.css",
+    "upload", "upload_progress", "file=", "call/", "run/", "api/", "app_id", "login_check",
+)  # fmt: skip
+OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
+CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
+    "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-src 'self'; "
+    "frame-ancestors {ancestors}"
+)
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class Guard:
+    """Wraps an ASGI app.
+
+    Args:
+        app: everything that is to be protected.
+        policy: who may do what.
+        sessions: the visitors; the one of a request is in `scope["state"]["session"]`, its secret in `["secret"]`.
+        mounted: paths below which another app lives that only the login guards ("/review").
+    """
+
+    def __init__(self, app: ASGIApp, policy: Policy, sessions: Sessions, *, mounted: Iterable[str] = ()) -> None:
+        self.app, self.policy, self.sessions, self.mounted = app, policy, sessions, tuple(mounted)
+        self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
+        self._wrong: dict[str, deque[float]] = {}
+        self._requests: dict[str, deque[float]] = {}
+        self._owners: OrderedDict[str, str] = OrderedDict()  # a path or an event stream of Gradio's -> session key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:  # nothing here speaks WebSocket
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        path: str = scope["path"]
+        refusal = self._refuse(request)
+        if refusal is None and path in ("/login", "/logout"):
+            refusal = await self._login(request)
+        elif refusal is None and path != "/healthz" and (needed := self._needs_login(request)):
+            refusal = needed
+        secret, is_new = self._secret(request)
+        if refusal is None and not path.startswith(("/api/", "/healthz")):
+            session = self.sessions.of(secret)
+            scope.setdefault("state", {}).update(session=session, secret=secret)
+            refusal = self._gradio(request, session)
+        sender = self._with_headers(scope, send, secret if is_new else None)
+        if refusal is not None:
+            await refusal(scope, receive, sender)
+            return
+        most = self._most_bytes(path)
+        if int(request.headers.get("content-length") or 0) > most:
+            await _too_large(request, most)(scope, receive, sender)
+            return
+        if path == "/gradio_api/upload":
+            sender = self._note_uploads(sender, scope["state"]["session"])
+        started = False
+
+        async def send_once(message: Message) -> None:
+            nonlocal started
+            started = True
+            await sender(message)
+
+        try:
+            await self.app(scope, _counted(receive, most), send_once)
+        except _TooLargeError:
+            if not started:
+                await _too_large(request, most)(scope, receive, sender)
+
+    # --- who may come in ---
+
+    def _refuse(self, request: Request) -> Response | None:
+        policy = self.policy
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit():
+            return _say(request, 400, "The request's Content-Length is not a number.")
+        if policy.is_local and not policy.users and not policy.public:
+            # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
+            name = _host_name(request.headers.get("host", ""))
+            if name not in (*LOOPBACK, "testserver"):
+                return _say(request, 400, f"This server answers to localhost only, not to {name!r}.")
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            origin = request.headers.get("origin")
+            if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
+                return _say(request, 403, "The request comes from another web site.")
+            if request.headers.get("sec-fetch-site") == "cross-site":
+                return _say(request, 403, "The request comes from another web site.")
+            if self._too_many(self._address(request)):
+                return _say(request, 429, "Too many requests; please wait a minute.", {"Retry-After": "60"})
+        return None
+
+    def _too_many(self, address: str) -> bool:
+        most = self.policy.requests_a_minute
+        return bool(most) and _over(self._requests, address, most, 60.0, count=True)
+
+    def _address(self, request: Request) -> str:
+        # A Space's own proxy appends the visitor's address; elsewhere that header is whatever a visitor writes.
+        forwarded = request.headers.get("x-forwarded-for") if self.policy.space else None
+        return (forwarded or "").rpartition(",")[2].strip() or (request.client.host if request.client else "")
+
+    def _needs_login(self, request: Request) -> Response | None:
+        policy, path = self.policy, request.url.path
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+        key = credentials if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
+        if path.startswith("/api/") and policy.api_keys and key and policy.knows_key(key):
+            return None
+        if self._user(request) is not None:
+            return None
+        if scheme.lower() == "basic" and policy.users:
+            user, _, password = _basic(credentials).partition(":")
+            if self._check_password(request, user, password):
+                return None
+            return _say(request, 401, "The user name or the password is wrong.")
+        if path.startswith("/api/") and path != "/api/v1/openapi.json" and policy.api_keys:
+            return _say(
+                request, 401, "An API key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
+            )
+        if not policy.users:
+            return None
+        if "text/html" in request.headers.get("accept", "") and request.method == "GET":
+            return RedirectResponse(f"/login?next={quote(path)}", 303)
+        return _say(request, 401, "Please sign in.", {"WWW-Authenticate": 'Basic realm="anonymize"'})
+
+    def _user(self, request: Request) -> str | None:
+        user, since = self._logins.get(request.cookies.get(LOGIN_COOKIE, ""), ("", 0.0))
+        return user if user and time.monotonic() - since < LOGIN_SECONDS else None
+
+    def _check_password(self, request: Request, user: str, password: str) -> bool:
+        address = self._address(request)
+        if _over(self._wrong, address, MOST_WRONG, WRONG_SECONDS):
+            return False
+        if self.policy.knows(user, password):
+            return True
+        _over(self._wrong, address, MOST_WRONG, WRONG_SECONDS, count=True)
+        return False
+
+    async def _login(self, request: Request) -> Response:
+        if not self.policy.users:
+            return RedirectResponse("/", 303)
+        if request.url.path == "/logout":
+            self._logins.pop(request.cookies.get(LOGIN_COOKIE, ""), None)
+            if secret := request.cookies.get(COOKIE):
+                self.sessions.delete(self.sessions.of(secret))
+            response: Response = RedirectResponse("/login", 303)
+            response.delete_cookie(LOGIN_COOKIE)
+            response.delete_cookie(COOKIE)
+            return response
+        target = request.query_params.get("next", "/")
+        if not target.startswith("/") or target.startswith(("//", "/\\")):
+            target = "/"
+        if request.method in ("GET", "HEAD"):
+            return HTMLResponse(_login_page(target))
+        if request.method != "POST":
+            return _say(request, 405, "GET or POST.", {"Allow": "GET, POST"})
+        try:
+            form = parse_qs(await _body(request, 10_000), keep_blank_values=True)
+        except _TooLargeError:
+            return _too_large(request, 10_000)
+        except UnicodeDecodeError:
+            return _say(request, 400, "The form is not text.")
+        user, password = form.get("user", [""])[0], form.get("password", [""])[0]
+        if not self._check_password(request, user, password):
+            waits = _over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
+            why = "Too many attempts; please wait a minute." if waits else "The user name or the password is wrong."
+            return HTMLResponse(_login_page(target, why), 429 if waits else 401)
+        secret = new_secret()
+        self._logins[secret] = (user, time.monotonic())
+        while len(self._logins) > 10_000:
+            self._logins.popitem(last=False)
+        response = RedirectResponse(target, 303)
+        # Whoever knew this browser's session before the login (a shared computer) does not know the one after it.
+        for name, value in ((LOGIN_COOKIE, secret), (COOKIE, new_secret())):
+            response.headers.append("set-cookie", self._cookie(name, value, request))
+        return response
+
+    # --- sessions ---
+
+    def _secret(self, request: Request) -> tuple[str, bool]:
+        for given in (request.cookies.get(COOKIE), request.headers.get(HEADER)):
+            if given and SECRET.fullmatch(given):
+                return given, False
+        return new_secret(), True
+
+    def _cookie(self, name: str, value: str, request: Request) -> str:
+        cookie: SimpleCookie = SimpleCookie()
+        cookie[name] = value
+        morsel = cookie[name]
+        morsel["path"], morsel["httponly"] = "/", True
+        https = self.policy.space or request.url.scheme == "https"
+        # In a Space the page stands inside another site's frame: only such a cookie comes back from there.
+        morsel["samesite"] = "None" if self.policy.space else "Lax"
+        text = morsel.OutputString()
+        return text + ("; Secure" if https else "") + ("; Partitioned" if self.policy.space else "")
+
+    def _with_headers(self, scope: Scope, send: Send, new: str | None) -> Send:
+        path: str = scope["path"]
+        ancestors = "'self' https://huggingface.co https://*.hf.space" if self.policy.space else "'self'"
+
+        async def sender(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers["Referrer-Policy"] = "same-origin"
+                if not path.startswith(self.mounted or ("\0",)):
+                    headers["Content-Security-Policy"] = CSP.format(ancestors=ancestors)
+                if not path.startswith(GRADIO_FOLDERS):
+                    headers["Cache-Control"] = headers.get("Cache-Control", "no-store")
+                if new is not None and "set-cookie" not in headers and not path.startswith(("/api/", "/healthz")):
+                    headers.append("set-cookie", self._cookie(COOKIE, new, Request(scope)))
+            await send(message)
+
+        return sender
+
+    # --- Gradio ---
+
+    def _gradio(self, request: Request, session: Session) -> Response | None:
+        path = request.scope["path"]
+        if path.startswith(OURS) or path.startswith(self.mounted or ("\0",)):
+            return None
+        if path in GRADIO_PAGES or path.startswith(GRADIO_FOLDERS):
+            return None
+        name = path.removeprefix("/gradio_api/")
+        if name == path or not name.startswith(GRADIO_API):
+            return _say(request, 404, "There is nothing here.")
+        if name.startswith("file="):
+            owner = self._owners.get(name.removeprefix("file="))
+            return None if owner == session.key else _say(request, 404, "There is nothing here.")
+        stream = request.query_params.get("session_hash") if name == "queue/data" else None
+        if stream is None and name.startswith("heartbeat/"):
+            stream = name.removeprefix("heartbeat/")
+        if stream is not None and self._own(f"stream {stream}", session) != session.key:
+            return _say(request, 404, "There is nothing here.")
+        return None
+
+    def _own(self, name: str, session: Session) -> str:
+        """The owner of a name; whoever names it first."""
+        owner = self._owners.setdefault(name, session.key)
+        self._owners.move_to_end(name)
+        while len(self._owners) > 100_000:
+            self._owners.popitem(last=False)
+        return owner
+
+    def _note_uploads(self, send: Send, session: Session) -> Send:
+        """Remember which files Gradio took in for whom."""
+        body = b""
+
+        async def sender(message: Message) -> None:
+            nonlocal body
+            if message["type"] == "http.response.body":
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    for path in _json_list(body):
+                        self._own(path, session)
+            await send(message)
+
+        return sender
+
+    def _most_bytes(self, path: str) -> int:
+        if path.startswith(("/api/", "/photos", "/batches", "/gradio_api/upload")):
+            return self.policy.most_upload + MB // 10  # the form around the photo
+        if path.startswith(self.mounted or ("\0",)):
+            return 20 * MB
+        return 2 * MB
+
+
+def _over(seen: dict[str, deque[float]], who: str, most: int, seconds: float, *, count: bool = False) -> bool:
+    """Whether something happened `most` times in the last `seconds`; with `count`, it happened once more now."""
+    now = time.monotonic()
+    if len(seen) > 10_000:
+        for key in [k for k, times in seen.items() if not times or now - times[-1] > seconds]:
+            del seen[key]
+    times = seen.setdefault(who, deque())
+    while times and now - times[0] > seconds:
+        times.popleft()
+    over = len(times) >= most
+    if count and not over:
+        times.append(now)
+    return over
+
+
+def _host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return host
+
+
+def _basic(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ""
+
+
+def _json_list(body: bytes) -> list[str]:
+    try:
+        value: Any = json.loads(body)
+    except ValueError:
+        return []
+    return [unquote(v) for v in value if isinstance(v, str)] if isinstance(value, list) else []
+
+
+async def _body(request: Request, most: int) -> str:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > most:
+            raise _TooLargeError
+    return body.decode()
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    """A body that was sent without its length is cut where it is too long."""
+    taken = 0
+
+    async def counting() -> Message:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > most:
+            raise _TooLargeError
+        return message
+
+    return counting
+
+
+def _too_large(request: Request, most: int) -> Response:
+    return _say(request, 413, f"That is too large: at most {most / MB:.0f} MB.", {"Connection": "close"})
+
+
+def _say(request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
+    if "text/html" in Headers(scope=request.scope).get("accept", "") and not request.url.path.startswith("/api/"):
+        return PlainTextResponse(why, status, headers)
+    return JSONResponse({"error": why}, status, headers)
+
+
+def _login_page(target: str, problem: str = "") -> str:
+    said = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
+    page = (Path(__file__).parent / "static" / "login.html").read_text("utf-8")
+    return page.replace("{action}", html.escape(f"/login?next={quote(target)}")).replace("{problem}", said)

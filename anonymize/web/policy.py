@@ -1,0 +1,127 @@
+"""Policy: what this server allows, decided once at its start from the options of app.py and read everywhere."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import SettingsError
+from ..settings import Settings
+
+MB = 1_000_000
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Who may come in and what they may ask for.
+
+    Attributes:
+        host: what the server is bound to.
+        public: a demo for anybody: no folder paths, no own weights, rate and size limits on.
+        users: name -> password; empty: no login. api_keys: keys for programs; empty: the API is as open as the page.
+        space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
+        most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
+        requests_a_minute: for one address, of those that cost work; 0: no limit.
+        keep_seconds: after so long without use a visitor's photos are deleted.
+        defaults: the settings that pages and API start from.
+
+    Raises:
+        SettingsError: reachable from other machines, but neither a login nor public.
+    """
+
+    host: str = "127.0.0.1"
+    public: bool = False
+    users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    space: bool = False
+    most_upload: int = 200 * MB
+    most_session: int = 8_000 * MB
+    most_photos: int = 2_000
+    requests_a_minute: int = 0
+    keep_seconds: float = 3600.0
+    defaults: Settings = field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        if not self.is_local and not self.users and not self.public:
+            raise SettingsError(
+                f"{self.host} can be reached from other machines: give --auth FILE (lines of user:password), "
+                "or --public for a demo that is open to anybody"
+            )
+
+    @property
+    def is_local(self) -> bool:
+        return self.host in LOOPBACK
+
+    @property
+    def own_machine(self) -> bool:
+        """Whether the visitor sits at this computer, so that its folders and weights may be named.
+
+        With a login it is a server for several people, even on loopback (behind a proxy): then they may not.
+        """
+        return self.is_local and not self.public and not self.users
+
+    def knows(self, user: str, password: str) -> bool:
+        """Constant time over the password, and over whether the user exists."""
+        expected = self.users.get(user)
+        same = hmac.compare_digest((expected or "").encode(), password.encode())
+        return same and expected is not None
+
+    def knows_key(self, key: str) -> bool:
+        return sum(hmac.compare_digest(k.encode(), key.encode()) for k in self.api_keys) > 0
+
+
+def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys: tuple[str, ...]) -> Policy:
+    """The limits of a demo that is open to anybody."""
+    return Policy(
+        host=policy_host,
+        public=True,
+        users=users,
+        api_keys=keys,
+        space=space,
+        most_upload=40 * MB,
+        most_session=600 * MB,
+        most_photos=100,
+        requests_a_minute=240,
+        defaults=Settings(max_megapixels=50.0),
+    )
+
+
+def read_users(path: Path) -> dict[str, str]:
+    """`user:password` lines; empty ones and those that begin with # are left out.
+
+    Raises:
+        SettingsError: it cannot be read, a line without a colon, an empty name or password, no user at all.
+    """
+    users: dict[str, str] = {}
+    for number, line in enumerate(_lines(path), 1):
+        if not line or line.startswith("#"):
+            continue
+        user, colon, password = line.partition(":")
+        if not (colon and user and password):
+            raise SettingsError(f"{path}, line {number}: expected user:password")
+        users[user] = password
+    if not users:
+        raise SettingsError(f"{path} names no user; expected lines of user:password")
+    return users
+
+
+def read_keys(path: Path) -> tuple[str, ...]:
+    """API keys, one a line, at least 16 characters each.
+
+    Raises:
+        SettingsError: it cannot be read, a key is too short to be a secret, no key at all.
+    """
+    keys = tuple(line for line in _lines(path) if line and not line.startswith("#"))
+    if not keys or any(len(k) < 16 for k in keys):
+        raise SettingsError(f"{path}: expected one or more API keys, one a line, of at least 16 characters")
+    return keys
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as e:
+        raise SettingsError(f"cannot read {path}: {e}") from e

@@ -1,0 +1,97 @@
+"""One ASGI app out of the parts: guard around API, files and page, Gradio last, at /."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.types import ASGIApp
+
+from ..errors import AnonymizeError
+from . import api, files, ui
+from .batch import Batches
+from .guard import Guard
+from .policy import Policy
+from .sessions import GoneError, Sessions
+from .studio import Studio
+
+_TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def assemble(
+    policy: Policy,
+    studio: Studio,
+    data: Path,
+    *,
+    mounts: Mapping[str, ASGIApp] | None = None,
+    tabs: Mapping[str, Callable[[], object]] | None = None,
+    warm_up: bool = True,
+) -> Guard:
+    """The whole server as one ASGI app.
+
+    Args:
+        policy: who may do what. studio: the detectors. data: a folder for visitors' files, emptied at start and end.
+        mounts: path -> another app behind the same guard ("/review"); its lifespan is run too.
+        tabs: title -> a function that draws a further tab of the page.
+        warm_up: load the default detectors at the start, in the background.
+    """
+    sessions = Sessions(data / "sessions", keep_seconds=policy.keep_seconds, most_bytes=policy.most_session)
+    batches = Batches(studio, policy.defaults.jobs)
+    mounts = mounts or {}
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        sessions.start()
+        if warm_up:
+            threading.Thread(target=studio.warm_up, name="warm-up", daemon=True).start()
+        async with contextlib.AsyncExitStack() as stack:
+            for mounted in mounts.values():  # Starlette does not run a mounted app's own
+                if run := getattr(getattr(mounted, "router", None), "lifespan_context", None):
+                    await stack.enter_async_context(run(mounted))
+            yield
+        batches.close()
+        sessions.close()
+
+    # FastAPI's own documentation pages fetch scripts from other hosts: only the description itself is served.
+    app = FastAPI(
+        **api.DESCRIPTION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=lifespan
+    )
+
+    @app.exception_handler(AnonymizeError)
+    def said(request: Request, error: AnonymizeError) -> Response:
+        return JSONResponse({"error": str(error)}, 404 if isinstance(error, GoneError) else 400)
+
+    @app.get("/web/{name}", include_in_schema=False)
+    def static(name: str) -> Response:
+        path = ui.STATIC / name
+        if name not in {p.name for p in ui.STATIC.iterdir()} or path.suffix not in _TYPES:
+            raise GoneError("There is nothing here.")
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
+
+    app.include_router(api.router(policy, studio, data))
+    app.include_router(files.router(policy, sessions))
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
+    page = ui.build(ui.Site(policy, sessions, studio, batches), tabs)
+    options: dict[str, Any] = {
+        "theme": ui.theme(),
+        "css": ui.css(),
+        "head": ui.head(),
+        "footer_links": [],
+        "run_history": False,
+        "show_error": False,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "pwa": False,
+        "mcp_server": False,
+        "max_file_size": policy.most_upload,
+        "server_name": policy.host,
+    }
+    gr.mount_gradio_app(app, page, path="/", **options)
+    return Guard(app, policy, sessions, mounted=tuple(mounts))

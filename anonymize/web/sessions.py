@@ -1,0 +1,205 @@
+"""Sessions: what one visitor brought in and made, in a folder of their own, deleted after a time and when they leave.
+
+A session is known by a secret in the visitor's cookie. Folders, logs and pages only ever see its hash, so that no
+path, and no list of paths, lets one visitor into another's photos.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..errors import AnonymizeError
+
+log = logging.getLogger("anonymize.web")
+
+COOKIE = "anonymize_session"
+HEADER = "x-anonymize-session"  # for programs that keep no cookies (gradio_client)
+SECRET = re.compile(r"[A-Za-z0-9_-]{32,128}")
+KEEP_SECONDS = 3600.0
+# After the last page of a visitor closed: long enough for a reload or a phone's camera app.
+LEAVE_SECONDS = 90.0
+
+
+class GoneError(AnonymizeError, LookupError):
+    """What was asked for is not in this visitor's session: deleted after its time, or never theirs."""
+
+
+class FullError(AnonymizeError):
+    """A visitor's folder would outgrow its limit."""
+
+
+class Closeable(Protocol):
+    id: str
+
+    def close(self) -> None: ...
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def new_id() -> str:
+    """A name for a photo or a batch that nobody can guess."""
+    return secrets.token_hex(16)
+
+
+@dataclass
+class Session:
+    """One visitor.
+
+    Attributes:
+        key: hash of the visitor's secret; names the folder.
+        folder: theirs alone (mode 700); made when the first file comes.
+        used: when they last did something. left: when their last page closed, or None.
+        things: photos and batches by their id, least recently used first.
+    """
+
+    key: str
+    folder: Path
+    most_bytes: int
+    used: float = field(default_factory=time.monotonic)
+    left: float | None = None
+    closed: bool = False
+    things: OrderedDict[str, Closeable] = field(default_factory=OrderedDict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def get(self, kind: type[Any], id: str) -> Any:
+        """A photo or batch of this visitor.
+
+        Raises:
+            GoneError: there is none of that kind with that id here.
+        """
+        with self.lock:
+            thing = self.things.get(id)
+            if not isinstance(thing, kind):
+                raise GoneError("That photo is no longer here. Photos are deleted after a while; please add it again.")
+            self.things.move_to_end(id)
+            self.used = time.monotonic()
+            return thing
+
+    def add(self, thing: Closeable) -> None:
+        with self.lock:
+            if self.closed:
+                thing.close()
+                raise GoneError("This visit has ended and its photos were deleted. Please reload the page.")
+            self.things[thing.id] = thing
+            self.used = time.monotonic()
+
+    def of_kind(self, kind: type[Any]) -> list[Any]:
+        """All photos, or all batches, least recently used first."""
+        with self.lock:
+            return [t for t in self.things.values() if isinstance(t, kind)]
+
+    def remove(self, id: str) -> None:
+        with self.lock:
+            thing = self.things.pop(id, None)
+        if thing is not None:
+            thing.close()
+
+    def make_folder(self) -> Path:
+        """A new folder in this session's, with an unguessable name."""
+        folder = self.folder / new_id()
+        folder.mkdir(parents=True, mode=0o700)
+        self.folder.chmod(0o700)
+        return folder
+
+    def room(self) -> int:
+        """Bytes that may still come in."""
+        taken = sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()) if self.folder.is_dir() else 0
+        return max(0, self.most_bytes - taken)
+
+
+class Sessions:
+    """All visitors. Thread-safe.
+
+    Args:
+        folder: holds their folders; this process owns it.
+        keep_seconds: a session that was not used for so long is deleted.
+        most_bytes: what one visitor's folder may hold.
+    """
+
+    def __init__(self, folder: Path, *, keep_seconds: float = KEEP_SECONDS, most_bytes: int = 4_000_000_000) -> None:
+        self.folder, self.keep_seconds, self.most_bytes = folder, keep_seconds, most_bytes
+        self._by_key: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed process left behind
+        folder.mkdir(parents=True, mode=0o700)
+
+    def of(self, secret: str) -> Session:
+        """The session of a cookie; a new one when there is none."""
+        key = hashlib.sha256(secret.encode()).hexdigest()[:32]
+        with self._lock:
+            session = self._by_key.get(key)
+            if session is None:
+                session = self._by_key[key] = Session(key, self.folder / key, self.most_bytes)
+        session.left = None
+        return session
+
+    def leave(self, secret: str) -> None:
+        """A page of this visitor closed; unless another one is heard of soon, the session is deleted."""
+        session = self.of(secret)
+        session.left = time.monotonic()
+
+    def delete(self, session: Session) -> None:
+        """Stop what runs, forget and delete everything of this visitor."""
+        with self._lock:
+            self._by_key.pop(session.key, None)
+        with session.lock:
+            session.closed = True
+            things = list(session.things.values())
+            session.things.clear()
+        for thing in things:
+            thing.close()
+        shutil.rmtree(session.folder, ignore_errors=True)
+
+    def sweep(self, now: float | None = None) -> int:
+        """Delete the sessions whose time is over; how many those were."""
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            known = list(self._by_key.values())
+        over = [
+            s
+            for s in known
+            if now - s.used > self.keep_seconds or (s.left is not None and now - s.left > LEAVE_SECONDS)
+        ]
+        for session in over:
+            self.delete(session)
+        # A batch that was stopped may have written a last file after its folder went.
+        kept = {s.key for s in known} - {s.key for s in over}
+        for folder in self.folder.iterdir() if self.folder.is_dir() else ():
+            if folder.name not in kept and folder.name not in self._by_key:
+                shutil.rmtree(folder, ignore_errors=True)
+        return len(over)
+
+    def __len__(self) -> int:
+        return len(self._by_key)
+
+    def start(self, every: float = 20.0) -> None:
+        """Sweep in the background until `close`."""
+
+        def work() -> None:
+            while not self._stop.wait(every):
+                try:
+                    self.sweep()
+                except Exception:
+                    log.exception("sweeping sessions failed")
+
+        threading.Thread(target=work, name="sweep", daemon=True).start()
+
+    def close(self) -> None:
+        """Delete everything; the server stops."""
+        self._stop.set()
+        for session in list(self._by_key.values()):
+            self.delete(session)
+        shutil.rmtree(self.folder, ignore_errors=True)

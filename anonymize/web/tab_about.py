@@ -1,0 +1,70 @@
+"""The last tab: what the tool can and cannot promise, what happens to uploads, licences."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from .policy import MB
+
+if TYPE_CHECKING:
+    from .ui import Site
+
+_FORGET = """element.querySelector('button')?.addEventListener('click', async () => {
+  await fetch('/visit/forget', { method: 'POST' });
+  element.querySelector('[role=status]').textContent = 'Deleted. The page starts afresh …';
+  setTimeout(() => location.reload(), 900);
+});"""
+
+
+def build(site: Site) -> None:
+    with gr.Row(elem_classes="az-main"):
+        with gr.Column(min_width=320):
+            gr.HTML(prose("promises"), js_on_load=None, elem_classes="az-card az-text")
+            gr.HTML(prose("licences"), js_on_load=None, elem_classes="az-card az-text")
+        with gr.Column(min_width=320):
+            gr.HTML(uploads(site), js_on_load=_FORGET, elem_classes="az-card az-text")
+            gr.HTML(_programs(site), js_on_load=None, elem_classes="az-card az-text")
+
+
+def prose(name: str) -> str:
+    return (Path(__file__).parent / "static" / f"{name}.html").read_text("utf-8")
+
+
+def uploads(site: Site) -> str:
+    policy = site.policy
+    minutes = max(1, round(policy.keep_seconds / 60))
+    where = "on this computer" if policy.is_local and not policy.public else "on the server that runs this page"
+    one, all_ = policy.most_upload / MB, policy.most_session / MB
+    limits = f"<li>One photo or zip may have {one:.0f} MB, all of yours together {all_:,.0f} MB.</li>"
+    public = (
+        "<li><strong>This is a public demo.</strong> Whoever runs the server could look at its memory: use photos "
+        "that you "
+        "may show to others, or run the app yourself.</li>"
+        if policy.public
+        else ""
+    )
+    return f"""<h2>What happens to your photos</h2>
+<ul>{public}
+<li>They are kept {html.escape(where)}, in a folder of your own that no other visitor can open.</li>
+<li>They are deleted {minutes} minutes after you last used them, about two minutes after you close the page, and at once
+with this button:</li>
+</ul>
+<p><button type="button" class="az-button">Delete my photos now</button> <span role="status"></span></p>
+<ul>
+<li>Nothing is sent to any other server, nothing is counted or tracked, and no file name or picture is written to a
+log.</li>
+{limits}
+</ul>"""
+
+
+def _programs(site: Site) -> str:
+    key = " -H 'Authorization: Bearer YOUR-KEY'" if site.policy.api_keys else ""
+    return f"""<h2>For programs and cameras</h2>
+<p>The same server takes a photo and gives it back clean:</p>
+<pre tabindex="0">curl -F image=@photo.jpg{key} -H 'Accept: image/*' \\
+  http://127.0.0.1:7860/api/v1/anonymize -o clean.jpg</pre>
+<p>All of it is described in <a class="az-link" href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>"""

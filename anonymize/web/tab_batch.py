@@ -1,0 +1,325 @@
+"""The second tab: many photos in, progress, results to look through, all clean photos out as a zip."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import pandas as pd
+
+from ..errors import AnonymizeError
+from .batch import Batch, explore, heights, scores, status, table
+from .controls import Controls
+from .files import session_of
+from .sessions import new_id
+from .tab_photo import counted
+
+if TYPE_CHECKING:
+    from .ui import Site
+
+_FILTERS = ["all", "failed", "nothing found", "worth a look", "fine"]
+_ORDER = {"failed": 0, "nothing found": 1, "worth a look": 2, "fine": 3}
+_PAGE = 60  # pictures at once
+
+
+def build(site: Site) -> None:
+    batch_id = gr.State("")
+    with gr.Row(elem_classes="az-main"):
+        with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
+            upload = gr.HTML(
+                "",
+                html_template='<div class="az-uploader"></div>',
+                js_on_load="window.anonymize.uploader({element, props, trigger, watch}) /* 'ready' */",
+                apply_default_css=False,
+                elem_id="az-batch-upload",
+            )
+            if site.policy.own_machine:
+                folder = gr.Textbox(
+                    label="Or a folder on this computer",
+                    placeholder="/home/me/photos",
+                    info="Its photos are only read.",
+                    elem_id="az-folder",
+                )
+            else:
+                folder = gr.Textbox(visible=False)
+            with gr.Row():
+                start = gr.Button("Hide faces and plates", variant="primary", elem_id="az-batch-start")
+                stop = gr.Button("Stop", variant="stop", visible=False, elem_id="az-batch-stop")
+            progress = gr.HTML("", js_on_load=None, elem_id="az-batch-progress")
+            with gr.Column(visible=False) as results:
+                chosen = gr.Radio(
+                    _FILTERS, value="all", label="Show", elem_classes="az-pills", elem_id="az-batch-filter"
+                )
+                gallery = gr.HTML(
+                    "",
+                    js_on_load="window.anonymize.clicks({element, trigger}) /* 'chosen' */",
+                    elem_id="az-gallery",
+                    apply_default_css=False,
+                )
+                with gr.Accordion("Table", open=False, elem_classes="az-card"):
+                    photos = gr.Dataframe(
+                        interactive=False, label="Photos", show_label=False, wrap=True, max_height=420
+                    )
+                with gr.Accordion("Scores and sizes", open=False, elem_classes="az-card"), gr.Row():
+                    score_plot = gr.BarPlot(
+                        x="score",
+                        y="regions",
+                        color="kind",
+                        title="Scores of everything seen",
+                        height=220,
+                        x_title="score",
+                        y_title="regions",
+                    )
+                    height_plot = gr.BarPlot(
+                        x="height", y="regions", color="kind", title="Heights of what is hidden, px", height=220,
+                        sort=None, x_title="height from, px", y_title="regions",
+                    )  # fmt: skip
+                with gr.Accordion("What if the threshold moved?", open=False, elem_classes="az-card"):
+                    kind = gr.Radio(
+                        [("Faces", "face"), ("License plates", "plate")],
+                        value="face",
+                        label="Of",
+                        elem_classes="az-pills",
+                    )
+                    what_if = gr.Dataframe(
+                        interactive=False, label="Other thresholds", show_label=False, max_height=320
+                    )
+        with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
+            result = gr.HTML(_empty(), js_on_load=None, elem_id="az-batch-result")
+            again = gr.Button("Apply changed settings", visible=False, elem_id="az-batch-again")
+            controls = Controls(site.policy)
+    timer = gr.Timer(1.0, active=False)
+
+    running = [progress, start, stop, timer]
+    finished = [results, gallery, photos, score_plot, height_plot, what_if, result, again]
+
+    def find(request: gr.Request, id: str) -> Batch:
+        return session_of(request).get(Batch, id)
+
+    def watch(batch: Batch) -> tuple[Any, ...]:
+        busy = batch.state in ("waiting", "running")
+        return (
+            doing(batch, site.batches.before(batch)),
+            gr.update(interactive=not busy),
+            gr.update(visible=busy, interactive=not batch.stop.is_set()),
+            gr.update(active=busy),
+        )
+
+    def over(batch: Batch, which: str, of: str) -> tuple[Any, ...]:
+        if batch.state in ("waiting", "running"):
+            return tuple(gr.skip() for _ in finished)
+        known, settings = batch.records, batch.settings
+        return (
+            gr.update(visible=bool(known)),
+            pictures(batch, which),
+            table(known, settings),
+            scores(known, settings),
+            heights(known, settings),
+            rounded(explore(known, settings, of)),
+            summary(batch),
+            gr.update(visible=bool(known)),
+        )
+
+    def nothing(text: str) -> tuple[Any, ...]:
+        return said(text), gr.skip(), gr.skip(), gr.skip()
+
+    def ready(event: gr.EventData) -> tuple[str, str]:
+        data = event._data or {}
+        return str(data.get("id") or ""), ""
+
+    def begin(request: gr.Request, id: str, path: str, *values: Any) -> tuple[Any, ...]:
+        try:
+            session = session_of(request)
+            settings = controls.settings(values)
+            if path and path.strip() and site.policy.own_machine:
+                batch = Batch(new_id(), session.make_folder(), site.policy)
+                batch.use_folder(path)
+                session.add(batch)
+            elif id:
+                batch = find(request, id)
+            else:
+                return *nothing("Choose some photos first."), id
+            site.batches.start(batch, settings)
+            return *watch(batch), batch.id
+        except AnonymizeError as e:
+            return *nothing(str(e)), id
+
+    def apply_again(request: gr.Request, id: str, *values: Any) -> tuple[Any, ...]:
+        try:
+            batch, settings = find(request, id), controls.settings(values)
+            found_with = [getattr(batch.settings, n) for n in ("face_detector", "plate_detector", "overlap")]
+            same = found_with == [getattr(settings, n) for n in ("face_detector", "plate_detector", "overlap")]
+            site.batches.start(batch, settings, again=same)
+            return watch(batch)
+        except AnonymizeError as e:
+            return nothing(str(e))
+
+    def tick(request: gr.Request, id: str, which: str, of: str) -> tuple[Any, ...]:
+        try:
+            batch = find(request, id)
+            return *watch(batch), *over(batch, which, of)
+        except AnonymizeError as e:
+            skipped = tuple(gr.skip() for _ in finished)
+            return (
+                said(str(e)),
+                gr.update(interactive=True),
+                gr.update(visible=False),
+                gr.update(active=False),
+                *skipped,
+            )
+
+    def halt(request: gr.Request, id: str) -> tuple[Any, ...]:
+        try:
+            batch = find(request, id)
+            batch.stop.set()
+            return watch(batch)
+        except AnonymizeError as e:
+            return nothing(str(e))
+
+    def show_only(request: gr.Request, id: str, which: str) -> Any:
+        try:
+            return pictures(find(request, id), which)
+        except AnonymizeError as e:
+            return said(str(e))
+
+    def explore_kind(request: gr.Request, id: str, of: str) -> Any:
+        try:
+            batch = find(request, id)
+            return rounded(explore(batch.records, batch.settings, of))
+        except AnonymizeError:
+            return gr.skip()
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
+    upload.ready(ready, None, [batch_id, progress], **private)
+    start.click(begin, [batch_id, folder, *controls.all], [*running, batch_id], **private)
+    again.click(apply_again, [batch_id, *controls.all], running, **private)
+    stop.click(halt, [batch_id], running, **private)
+    timer.tick(tick, [batch_id, chosen, kind], [*running, *finished], **private)
+    chosen.change(show_only, [batch_id, chosen], gallery, **private)
+    kind.change(explore_kind, [batch_id, kind], what_if, **private)
+
+
+def said(text: str) -> str:
+    return f'<p class="az-status" role="status">{html.escape(text)}</p>'
+
+
+def doing(batch: Batch, before: int) -> str:
+    """The progress of a batch, as HTML."""
+    s = batch.summary
+    if batch.state == "waiting":
+        where = f"{before} other batches are in front of it" if before > 1 else "it begins in a moment"
+        return said(f"Your batch waits: {where}.")
+    if batch.state == "failed":
+        return f'<p class="az-status problem" role="alert">{html.escape(batch.problem)}</p>'
+    if batch.state == "empty":
+        return ""
+    done, all_ = batch.finished, max(s.photos, 1)
+    left = batch.seconds_left
+    words = [f"{done} of {s.photos} photos"]
+    if batch.state == "running":
+        if left is not None:
+            words.append(f"{duration(left)} left")
+            words.append(f"{60 * done / max(1e-3, _elapsed(batch)):.0f} a minute")
+        if batch.stop.is_set():
+            words.append("stopping after the photo in hand")
+    else:
+        words.append("stopped" if batch.state == "stopped" else f"done in {duration(s.seconds)}")
+    words.append(counted(dict(s.hidden)) + " hidden")
+    if s.failures:
+        words.append(f"{len(s.failures)} failed")
+    percent = 100 * done / all_
+    return (
+        f'<div class="az-progress" role="progressbar" aria-label="Photos done" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
+        f'<p class="az-status" role="status">{html.escape(" · ".join(words))}</p>'
+    )
+
+
+def _elapsed(batch: Batch) -> float:
+    import time
+
+    return time.monotonic() - batch.started
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def pictures(batch: Batch, which: str) -> str:
+    """The clean photos as HTML, those first that a person should look at."""
+    known = batch.records
+    all_ = [(i, r, status(r, batch.settings)) for i, r in enumerate(known)]
+    kept = sorted((t for t in all_ if which in ("all", t[2])), key=lambda t: _ORDER[t[2]])
+    if not kept:
+        return (
+            "<p "
+            f'class="az-note">{"There are no photos yet." if not known else f"No photo is “{html.escape(which)}”."}</p>'
+        )
+    cells = []
+    for i, record, word in kept[:_PAGE]:
+        name = html.escape(record.path)
+        kind = word.replace(" ", "-")
+        if record.error:
+            picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
+        else:
+            picture = (
+                f'<img loading="lazy" src="/batches/{batch.id}/thumb/{i}.jpg?v={batch.written}" alt="Clean photo: '
+                f'{name}">'
+            )
+        cells.append(
+            f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span><span '
+            f'class="az-word">{word}</span></li>'
+        )
+    more = (
+        f"<p class='az-note'>{len(kept) - _PAGE} more are in the table and in the zip.</p>" if len(kept) > _PAGE else ""
+    )
+    return f'<ul class="az-gallery">{"".join(cells)}</ul>{more}'
+
+
+def summary(batch: Batch) -> str:
+    s = batch.summary
+    if not batch.records:
+        return _empty()
+    parts = [f"<h2>Hidden: {html.escape(counted(dict(s.hidden)))}</h2>"]
+    if s.done:
+        parts.append(
+            f'<p><a class="az-button az-primary az-download" href="/batches/{batch.id}/clean.zip" download>Download '
+            f"{s.done} clean "
+            f"photo{'s' if s.done != 1 else ''}</a></p><p class='az-small'>A zip with the photos, what was hidden "
+            "in each, and a summary.</p>"
+        )
+    if s.failures:
+        items = "".join(
+            f"<li><strong>{html.escape(p)}</strong>: {html.escape(e)}</li>" for p, e in list(s.failures.items())[:20]
+        )
+        parts.append(
+            f'<details class="az-warn" open><summary>{len(s.failures)} failed and have no clean '
+            f"photo</summary><ul>{items}</ul></details>"
+        )
+    words = [status(r, batch.settings) for r in batch.records]
+    look = words.count("nothing found"), words.count("worth a look")
+    if any(look):
+        parts.append(
+            f"<p>Please look through <strong>{look[0]}</strong> photos in which nothing was found and "
+            f"<strong>{look[1]}</strong> with "
+            "narrow decisions: that is where something may have been missed.</p>"
+        )
+    return f'<div class="az-card az-result">{"".join(parts)}</div>'
+
+
+def _empty() -> str:
+    return (
+        '<div class="az-card az-result"><h2>A whole folder at once</h2><p>Add photos or a zip, start, and download '
+        "all clean photos "
+        "together. Photos in which nothing was found, or that could not be read, are listed first.</p></div>"
+    )
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    out = frame.assign(threshold=[float(f"{v:.2g}") for v in frame["threshold"]])
+    return out.rename(
+        columns={"regions": "regions hidden", "photos": "photos with one", "changed": "photos that change"}
+    )

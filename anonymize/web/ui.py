@@ -1,0 +1,132 @@
+"""The page: theme, header and tabs. Each tab is a file; app.py may hand in more of them (review)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import gradio as gr
+
+from . import tab_about, tab_batch, tab_models, tab_photo
+from .batch import Batches
+from .policy import Policy
+from .sessions import Sessions
+from .studio import Studio
+
+STATIC = Path(__file__).parent / "static"
+TITLE = "anonymize: hide faces and license plates"
+
+# Fonts that every system has: the page asks no other host for anything.
+_SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
+_MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the tabs need of the server."""
+
+    policy: Policy
+    sessions: Sessions
+    studio: Studio
+    batches: Batches
+
+
+def theme() -> gr.themes.Base:
+    # White on it, and it on white: both at least 4.5:1.
+    teal = gr.themes.Color(
+        "#effaf8", "#d3f1ec", "#a8e2d9", "#72cdc1", "#3fb3a5", "#1c8f83", "#0b6b60", "#0a574f", "#0a463f", "#083a35",
+        "#04211e",
+    )  # fmt: skip
+    return gr.themes.Base(
+        primary_hue=teal,
+        secondary_hue=teal,
+        neutral_hue="slate",
+        radius_size="lg",
+        font=_SANS,
+        font_mono=_MONO,
+    ).set(
+        body_background_fill="#f4f6f8",
+        body_background_fill_dark="#10151b",
+        background_fill_primary_dark="#171e26",
+        background_fill_secondary_dark="#10151b",
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#171e26",
+        block_border_width="0px",
+        block_label_text_color="#334155",
+        block_label_text_color_dark="#cbd5e1",
+        block_title_text_weight="600",
+        body_text_color="#1b2430",
+        body_text_color_dark="#e8edf3",
+        body_text_color_subdued="#52606f",
+        body_text_color_subdued_dark="#a8b4c2",
+        block_info_text_color="#52606f",
+        block_info_text_color_dark="#a8b4c2",
+        input_placeholder_color="#5d6b7b",
+        input_placeholder_color_dark="#9aa7b6",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_text_color="#ffffff",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_400",
+    )
+
+
+def build(site: Site, more: Mapping[str, Callable[[], object]] | None = None) -> gr.Blocks:
+    """The page.
+
+    Args:
+        site: the server's parts.
+        more: title -> a function that draws a further tab (called inside gr.Blocks).
+    """
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, int(site.policy.keep_seconds))) as page:
+        gr.HTML(_header(site.policy), elem_id="az-header", js_on_load=None)
+        with gr.Tabs(elem_id="az-tabs"):
+            with gr.Tab("One photo", id="photo"):
+                tab_photo.build(site)
+            with gr.Tab("Many photos", id="batch"):
+                tab_batch.build(site)
+            for title, draw in (more or {}).items():
+                with gr.Tab(title, id=title.lower()):
+                    draw()
+            with gr.Tab("Models", id="models"):
+                tab_models.build(site)
+            with gr.Tab("About", id="about"):
+                tab_about.build(site)
+    page.queue(default_concurrency_limit=max(2, site.policy.defaults.jobs), max_size=200, api_open=True)
+    return page
+
+
+def head() -> str:
+    """The page's own script, named by its content so that a browser never keeps an old one."""
+    return (
+        f'<script src="/web/app.js?{_version("app.js")}"></script><meta name="color-scheme" content="light dark">'
+        f'<link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
+    )
+
+
+def css() -> str:
+    return (STATIC / "app.css").read_text("utf-8")
+
+
+def _version(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+
+
+def _header(policy: Policy) -> str:
+    where = (
+        "A public demo: please bring only photos that you may show to others."
+        if policy.public
+        else "Runs on this computer: your photos go nowhere else."
+        if policy.is_local
+        else "Runs on your team's server."
+    )
+    leave = '<a class="az-link" href="/logout">Sign out</a>' if policy.users else ""
+    return (
+        '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '
+        "photo.</p></div>"
+        f'<div class="az-where"><span>{where}</span>{leave}</div></div>'
+    )

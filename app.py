@@ -1,0 +1,106 @@
+"""The web app, `python app.py`: ONE server with the page at /, the API at /api/v1, one guard around everything."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+# Before Gradio is imported: no analytics, no version look-up, no run history; uploads of its own only in our folder.
+os.environ.update(
+    GRADIO_ANALYTICS_ENABLED="False",
+    GRADIO_RUN_HISTORY="False",
+    GRADIO_MCP_SERVER="False",
+    GRADIO_SSR_MODE="False",
+    HF_HUB_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+)
+
+from anonymize.errors import AnonymizeError, SettingsError
+from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
+
+
+def options(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Hide every face and license plate in photos, in a web browser.")
+    space = bool(os.environ.get("SPACE_ID"))
+    add = parser.add_argument
+    add("--host", default="0.0.0.0" if space else "127.0.0.1", help="address to listen on [%(default)s]")
+    add("--port", type=int, default=7860, help="port to listen on [%(default)s]")
+    add(
+        "--public",
+        action="store_true",
+        default=space,
+        help="a demo for anybody: no folder paths, no own models, rate and size limits",
+    )
+    add(
+        "--auth",
+        type=Path,
+        metavar="FILE",
+        help="lines of user:password; needed when other machines can reach the server",
+    )
+    add("--api-keys", type=Path, metavar="FILE", help="keys for /api/v1, one a line")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="where visitors' photos are kept while they are here [a temporary folder]",
+    )
+    add("--weights", type=Path, metavar="DIR", help="folder of weights [the user's cache]")
+    add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
+    return parser.parse_args(arguments)
+
+
+def policy(given: argparse.Namespace) -> Policy:
+    """What the options allow.
+
+    Raises:
+        SettingsError: reachable by others without login or --public; options that exclude each other; a bad file.
+    """
+    users = read_users(given.auth) if given.auth else {}
+    keys = read_keys(given.api_keys) if given.api_keys else ()
+    if given.public and given.trust:
+        raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
+    if given.public:
+        return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+    return Policy(host=given.host, users=users, api_keys=keys)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    given = options(arguments)
+    try:
+        rules = policy(given)
+    except AnonymizeError as e:
+        print(f"error: {e}", file=sys.stderr)
+        return 1
+    with tempfile.TemporaryDirectory(prefix="anonymize-") as temporary:
+        data = (given.data or Path(temporary)).absolute()
+        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.environ["GRADIO_TEMP_DIR"] = str(data / "gradio")
+
+        import uvicorn
+
+        from anonymize.web.server import assemble
+        from anonymize.web.studio import Studio
+
+        studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust)
+        app = assemble(rules, studio, data)
+        shown = "127.0.0.1" if given.host in LOOPBACK else given.host
+        print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
+        # No access log: it would name visitors and their photos. Open event streams may not delay a stop.
+        uvicorn.run(
+            app,
+            host=given.host,
+            port=given.port,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=3,
+            server_header=False,
+            proxy_headers=False,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
