@@ -191,11 +191,12 @@ def _tiff_array(data: bytes, compression: str, mode: str) -> Pixels:
 def write_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
     if "extra" in form.options:
         return _write_deep_tiff(pixels, form, fields, dpi)
-    info = metadata.write(fields)
+    compression = form.options["compression"]
+    # libtiff, which compresses, cannot write a further directory: then only the fields of the first one are kept
+    info = metadata.write(fields if compression == "raw" else metadata.first_directory(fields))
     if form.options.get("predictor") and form.bits >= 8 and form.palette is None:
         info[317] = 2
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
-    compression = form.options["compression"]
     image = stored(pixels, form)
     return saved(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
 
@@ -219,6 +220,6 @@ def _write_deep_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tu
         iccprofile=form.icc or None,
         resolution=dpi,
         resolutionunit="INCH" if dpi else "NONE",
-        extratags=[(t, 2, 0, v, True) for t, v in fields.items() if t in (0x8298, 0x0132, 0x010F, 0x0110)],
+        extratags=[(t, 2, 0, v, True) for t, v in metadata.first_directory(fields).items()],
     )
     return out.getvalue()

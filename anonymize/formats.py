@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, Any
 
@@ -79,24 +80,27 @@ def decode(data: bytes, max_pixels: float) -> tuple[Pixels, Form, tuple[str, ...
         raise UnsupportedImageError(
             "the file holds several pages or frames, of which only one could be hidden; split it into single images"
         )
+    is_tiff = opened.format == "TIFF"  # Pillow turns TIFFs itself, so does read_tiff; their tags are read from the file
+    exif = opened.getexif() if is_tiff else Image.Exif()
+    if is_tiff:
+        opened.info.pop("dpi", None)  # Pillow says 1 where the tags say nothing; they are in `exif`
+    fields, removed = metadata.read(exif), metadata.names(opened.info, exif)
     read = {"JPEG": _read_jpeg, "PNG": read_png, "WEBP": _read_webp, "TIFF": read_tiff, "BMP": _read_bmp}
     pixels, form = read[str(opened.format)](opened, data)
-    is_tiff = form.format == "TIFF"  # Pillow turns TIFFs itself; so does read_tiff
-    exif = opened.getexif() if is_tiff else metadata.parse(opened.info.get("exif", b""))
-    turn = 1 if is_tiff else metadata.orientation(exif)
+    turn = 1
+    if not is_tiff:
+        exif = metadata.parse(opened.info.get("exif", b""))
+        fields, removed, turn = metadata.read(exif), metadata.names(opened.info, exif), metadata.orientation(exif)
+    dpi = metadata.resolution(opened.info, exif)
     form = replace(
         form,
         icc=opened.info.get("icc_profile") or b"",
         indices=None if form.indices is None else upright(form.indices, turn),
-        fields=metadata.read(exif),
-        dpi=_turned_dpi(metadata.resolution(opened.info.get("dpi")), turn),
+        fields=fields,
+        dpi=dpi[::-1] if dpi and turn >= 5 else dpi,
         options=_turned_jpeg(form.options, turn) if form.format == "JPEG" else form.options,
     )
-    return upright(pixels, turn), form, metadata.names(opened.info, exif)
-
-
-def _turned_dpi(dpi: tuple[float, float] | None, turn: int) -> tuple[float, float] | None:
-    return (dpi[1], dpi[0]) if dpi and turn >= 5 else dpi
+    return upright(pixels, turn), form, removed
 
 
 def encode(pixels: Pixels, form: Form, keep: Iterable[str] = ()) -> bytes:
@@ -126,6 +130,8 @@ def _read_jpeg(image: Any, _data: bytes) -> tuple[Pixels, Form]:
     )
     sampling = tuple((h, v) for _, h, v, _ in layers)
     progressive = bool(image.info.get("progressive"))
+    if image.info.get("jfif_unit") not in (1, 2):
+        image.info.pop("dpi", None)  # where there is none Pillow takes that of EXIF, or 72
     pixels, form = plain(image, "JPEG", progressive=progressive, keep_rgb=is_rgb, sampling=sampling)
     # Scans may define tables late, so they are complete only now.
     each = [list(tables[t]) for *_, t in layers]
@@ -145,17 +151,19 @@ def _turned_jpeg(options: Mapping[str, Any], turn: int) -> dict[str, Any]:
 def _write_jpeg(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
     # Pillow writes 4:4:4, 4:2:2 and 4:2:0; all else (4:1:1, an upright 4:4:0) gets its chroma in full.
     subsampling = {((2, 1), (1, 1), (1, 1)): 1, ((2, 2), (1, 1), (1, 1)): 2}.get(form.options["sampling"], 0)
-    return saved(
-        stored(pixels, form),
-        "JPEG",
-        qtables=form.options["qtables"],
-        subsampling=subsampling,
-        progressive=form.options["progressive"],
-        keep_rgb=form.options["keep_rgb"],
-        icc_profile=form.icc,
-        exif=metadata.write(fields) if fields else b"",
-        dpi=dpi or (0, 0),
-    )
+    options = {
+        "qtables": form.options["qtables"],
+        "subsampling": subsampling,
+        "keep_rgb": form.options["keep_rgb"],
+        "icc_profile": form.icc,
+        "exif": metadata.write(fields) if fields else b"",
+        "dpi": dpi or (0, 0),
+    }
+    image = stored(pixels, form)
+    if form.options["progressive"]:
+        with suppress(OSError):  # Pillow reserves two bytes a pixel for it, which noise at the finest tables exceeds
+            return saved(image, "JPEG", progressive=True, **options)
+    return saved(image, "JPEG", **options)
 
 
 # WebP
@@ -214,14 +222,9 @@ def _read_heif(file: Any) -> tuple[Pixels, Form, tuple[str, ...]]:
     pixels = np.ascontiguousarray(np.asarray(picture)[:, : picture.size[0]])
     info, exif = picture.info, metadata.parse(picture.info.get("exif") or b"")
     options = {"kind": kind + (";16" if depth else ""), "chroma": info.get("chroma"), "nclx": info.get("nclx_profile")}
-    form = Form(
-        "HEIF",
-        kind.upper(),
-        info["bit_depth"],
-        info.get("icc_profile") or b"",
-        fields=metadata.read(exif),
-        options=options,
-    )
+    fields, dpi = metadata.read(exif), metadata.resolution({}, exif)
+    icc = info.get("icc_profile") or b""
+    form = Form("HEIF", kind.upper(), info["bit_depth"], icc, fields=fields, dpi=dpi, options=options)
     dropped = ["depth map"] * bool(info.get("depth_images")) + ["auxiliary pictures"] * bool(info.get("aux"))
     return pixels, form, (*metadata.names(info, exif), *dropped)
 

@@ -41,8 +41,9 @@ def _text(value: Any) -> bytes | None:
     return raw if 0 < len(raw) <= _MAX_TEXT and text.isprintable() else None
 
 
-def _date(value: Any) -> bytes | None:
-    return _text(value) if re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d\0?", str(value), re.ASCII) else None
+def _date(value: Any) -> str | None:
+    date = str(value).rstrip("\0")
+    return date if re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", date, re.ASCII) else None
 
 
 def _rational(value: Any) -> TiffImagePlugin.IFDRational | None:
@@ -109,25 +110,33 @@ def choose(values: Mapping[int, Any], names: Iterable[str]) -> dict[int, Any]:
     return {tag: value for tag, value in values.items() if tag in asked}
 
 
+def first_directory(values: Mapping[int, Any]) -> dict[int, Any]:
+    """Those of the fields, all texts, that stand in EXIF's (and TIFF's) first directory."""
+    return {tag: value for tag, value in values.items() if tag <= _LAST_IFD0_TAG}
+
+
 def write(values: Mapping[int, Any], dpi: tuple[float, float] | None = None) -> Image.Exif:
     """A new EXIF block with nothing but these values, and the resolution in dots per inch where one is given."""
     exif = Image.Exif()
-    for tag, value in values.items():
-        if tag <= _LAST_IFD0_TAG:
-            exif[tag] = value
+    for tag, value in first_directory(values).items():
+        exif[tag] = value
     if deeper := {tag: value for tag, value in values.items() if tag > _LAST_IFD0_TAG}:
         exif[_EXIF_IFD] = deeper
     if dpi:
         exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = (_rational(v) for v in dpi)
         exif[ExifTags.Base.ResolutionUnit] = 2
-    return exif
+    return parse(exif.tobytes())  # Pillow's TIFF writer takes only what was read
 
 
-def resolution(value: Any) -> tuple[float, float] | None:
-    """Dots per inch (x, y) from what Pillow found, or None where it makes no sense."""
+def resolution(info: Mapping[Any, Any], exif: Image.Exif) -> tuple[float, float] | None:
+    """Dots per inch (x, y): what the format itself says, else EXIF; None where neither makes sense."""
     try:
-        x, y = (float(v) for v in value)
-    except (TypeError, ValueError, ArithmeticError):
+        if info.get("dpi"):
+            x, y = (float(v) for v in info["dpi"])
+        else:
+            inch = {2: 1.0, 3: 2.54}[exif.get(ExifTags.Base.ResolutionUnit, 2)]
+            x, y = (float(exif[tag]) * inch for tag in (ExifTags.Base.XResolution, ExifTags.Base.YResolution))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         return None
     return (x, y) if all(math.isfinite(v) and 1 <= v < 100_000 for v in (x, y)) else None
 

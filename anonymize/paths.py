@@ -124,7 +124,13 @@ def _walk(
         folders = []
         for entry in entries:
             child = (*parts, entry.name)
-            is_folder = entry.is_dir()
+            try:
+                is_folder = entry.is_dir()
+            except PermissionError:  # a link to where one may not look: perhaps a folder of photos
+                yield child, True
+                continue
+            except OSError:  # a link to itself
+                is_folder = False
             if not wanted(child, is_folder):
                 continue
             if not is_folder:
