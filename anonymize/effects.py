@@ -37,6 +37,9 @@ SOFTNESS = 0.5
 # A Gaussian of a larger sigma is computed on a smaller picture, in which what it leaves fits; so its cost does not grow
 # with sigma.
 WORK_SIGMA = 4.0
+# px; a solid colour has an edge of its own and needs no soft one, but a JPEG of half the colour resolution mixes two
+# columns at it: with these the hidden ones keep their colour, and pixels that only look hidden are few.
+SOLID_FEATHER = 2
 # Corners are believed when the box around them and the region's box agree (IoU) and they are no sliver: a plate of
 # 520 x 110 mm turned by 45° fills 0.29 of the box around it.
 QUAD_AGREES, QUAD_FILLS = 0.6, 0.25
@@ -127,13 +130,13 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
 
     Returns:
         (x1, y1, x2, y2), half-open, inside the photo; and float32 (y2 - y1, x2 - x1): exactly 1 on every hidden pixel
-        and on no other, falling smoothly to 0 over `feather` px outside of them. (0, 0, 0, 0) and shape (0, 0) for a
-        region outside the photo.
+        and on no other, falling smoothly to 0 over `feather` px outside of them (solid: at most
+        SOLID_FEATHER). (0, 0, 0, 0) and shape (0, 0) for a region outside the photo.
     """
     (x1, y1, x2, y2), hidden = _shape(region, kind, width, height)
     if not hidden.size:
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
-    feather = kind.kernel.feather
+    feather = min(kind.kernel.feather, SOLID_FEATHER) if kind.effect == "solid" else kind.kernel.feather
     left, top, right, bottom = min(feather, x1), min(feather, y1), min(feather, width - x2), min(feather, height - y2)
     hidden = np.pad(hidden, ((top, bottom), (left, right)))
     piece = (x1 - left, y1 - top, x2 + right, y2 + bottom)

@@ -85,7 +85,7 @@ def test_mask_is_one_on_what_coverage_counts_and_falls_off_outside_only(region: 
         assert (x1, y1, x2, y2) == (0, 0, 0, 0)
         return
     away = cv2.distanceTransform((~covered).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    feather = kind.kernel.feather
+    feather = min(kind.kernel.feather, effects.SOLID_FEATHER if kind.effect == "solid" else 1000)
     assert not whole[away >= 1.03 * (feather + 1)].any()
     assert whole[away < 0.97 * (feather + 1)].all()
     if feather:  # smoothstep of the distance, which is known within 3 %

@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 
 def _annotated(folder: Path, source: Path, settings: Settings) -> tuple[Found, Annotations]:
     from .. import annotations, images
-    from ..records import escape
 
     found = images.find(folder, settings)
-    return found, annotations.read(source, folder, [escape(p) for p in found.paths], settings.kinds)
+    return found, annotations.read(source, folder, found.paths, settings.kinds)
 
 
 @click.command()
@@ -140,7 +139,7 @@ def compare(
 
 def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> Contender:
     from ..compare import Contender
-    from ..weights import registry
+    from ..registry import registry
 
     base, _, size = name.removeprefix("two-stage:").partition("@")
     model = registry().get(base)

@@ -60,11 +60,12 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
     from rich.table import Table
 
     from .. import weights
+    from ..registry import registry
 
     table = Table(box=None)
     for header in ("model", "finds", "input px", "MB", "licence", "here"):
         table.add_column(header, justify="right" if header in ("input px", "MB") else "left")
-    for name, model in weights.registry().items():
+    for name, model in registry().items():
         is_here = "yes" if weights.installed(name, cache=weights_dir) else "no"
         size = f"{model.bytes / 1e6:.1f}" if model.bytes else "?"
         table.add_row(name, model.task, str(model.size), size, model.licence, is_here)
@@ -74,16 +75,18 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
 
 @models.command()
 @click.argument("names", nargs=-1)
+@click.option("--trust", is_flag=True, help="Take weights of which the registry knows no hash.")
 @WEIGHTS
 @VERBOSE
-def fetch(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> None:
+def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None, verbose: bool) -> None:
     """Fetch and verify weights (without NAMES: what the defaults need), so that later runs need no network."""
     from .. import weights
 
     with fetching() as progress:
         for name in _named(names):
-            weights.fetch(name, cache=weights_dir, progress=progress)
-            path = weights.onnx(name, cache=weights_dir, progress=progress)
+            path = weights.fetch(name, cache=weights_dir, progress=progress, trust=trust)
+            if path.suffix == ".pt":
+                path = weights.onnx(name, cache=weights_dir, progress=progress)
             click.echo(f"{name}: {path}")
 
 
@@ -94,8 +97,11 @@ def fetch(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> No
 def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> None:
     """Hash weights again (without NAMES: all that are here)."""
     from .. import weights
+    from ..registry import registry
 
-    chosen = names or tuple(n for n in weights.registry() if weights.installed(n, cache=weights_dir))
+    states = [weights.state(n, cache=weights_dir) for n in registry()]
+    # A file that is here and does not fit is verified too, so that it is named; without a hash there is nothing to do.
+    chosen = names or tuple(s.model.name for s in states if s.model.sha256 and (s.path or s.refused))
     for name in chosen:
         click.echo(f"{name}: {weights.verify(name, cache=weights_dir)} is what the registry names")
     if not chosen:
@@ -110,7 +116,8 @@ def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> N
 def convert(name: str, trust: bool, weights_dir: Path | None, verbose: bool) -> None:
     """Convert NAME (of the registry, or a path to a .pt) to the ONNX that is run; it is kept in the cache."""
     from .. import weights
+    from ..registry import registry
 
     with fetching() as progress:
-        what = Path(name) if Path(name).exists() else name
+        what = name if name in registry() else Path(name)
         click.echo(str(weights.onnx(what, cache=weights_dir, progress=progress, trust=trust)))

@@ -1,0 +1,127 @@
+"""train: a network of one's own from a YOLO data.yaml. plates: the data that the project's plate model is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import VERBOSE, WEIGHTS
+
+
+@click.command()
+@click.argument("data", metavar="DATA.yaml", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves.")
+@click.option("--name", default="", help="The model's name (default: the folder's).")
+@click.option("--base", metavar="NAME|PATH", help="Where to start: a model with a .pt, your .pt, or yolov8n.yaml.")
+@click.option("--epochs", type=int, help="Passes over the data. [50]")
+@click.option("--size", type=int, help="Long side of the input, px. [640]")
+@click.option("--batch", type=int, help="Photos a step. [16]")
+@click.option("--device", help="auto, cpu or cuda. [auto]")
+@click.option("--seed", type=int, help="Of everything random. [0]")
+@click.option("--learning-rate", type=float, help="AdamW's, at its highest. [0.001]")
+@click.option("--hours", type=float, help="Stop after so many hours in all; the epochs then follow from the speed.")
+@click.option("--photos-per-epoch", type=int, help="Short epochs, for slow machines. [all]")
+@click.option("--validate-every", type=int, help="Epochs between measurements. [1]")
+@click.option("--frozen", type=int, help="So many first layers stay as they are. [0]")
+@click.option("--resume", is_flag=True, help="Go on from OUTPUT/weights/last.pt, also from another machine.")
+@click.option("--trust", is_flag=True, help="Load a base .pt that is not in models/registry.toml.")
+@WEIGHTS
+@VERBOSE
+def train(
+    data: Path,
+    output: Path,
+    name: str,
+    resume: bool,
+    trust: bool,
+    weights_dir: Path | None,
+    verbose: bool,
+    **given: Any,
+) -> None:
+    """Train a detector on photos of your own: faces, plates, or any kind that your classes name.
+
+    DATA.yaml is YOLO's, as Roboflow, CVAT and the review's export write it; with kpt_shape it learns corners too.
+    """
+    from .. import train as training
+
+    options = training.Options(**{k: v for k, v in given.items() if v is not None})
+    done = training.train(data, output, options, name=name, resume=resume, trust=trust, cache=weights_dir)
+    click.echo(f"{done.onnx}  use it with --plate-detector or --face-detector yolo:{done.onnx}")
+    click.echo(
+        f"{done.card}  what it is" + (f"; {done.entry} its entry for models/registry.toml" if done.entry else "")
+    )
+
+
+@click.group()
+def plates() -> None:
+    """Training data for plates: clean marks, draw plates with known corners."""
+
+
+@plates.command()
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--photo", type=click.Path(path_type=Path), help="Also draw scenes into this photo, on its --box.")
+@click.option("--box", metavar="X1,Y1,X2,Y2", multiple=True, help="A plate in the photo, px.")
+def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> None:
+    """Write a contact sheet of drawn plates (OUTPUT.png), or of scenes in a photo."""
+    import numpy as np
+    from PIL import Image
+
+    from .. import plates_synth, scenes
+    from ..errors import SettingsError
+
+    if photo is None:
+        Image.fromarray(plates_synth.contact_sheet(seed)).save(output)
+        return
+    try:
+        boxes = np.array([[float(v) for v in b.split(",")] for b in box]).reshape(-1, 4)
+    except ValueError as e:
+        raise SettingsError(f"--box is X1,Y1,X2,Y2; received {', '.join(box)}") from e
+    pixels = np.asarray(Image.open(photo).convert("RGB"))
+    drawn = [scenes.scene(pixels, boxes, boxes[:0], np.random.default_rng((seed, i)))[0] for i in range(6)]
+    Image.fromarray(np.vstack([np.hstack(drawn[:3]), np.hstack(drawn[3:])])).save(output)
+
+
+@plates.command()
+@click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
+@click.argument("annotations", metavar="COCO.json", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder of the data set.")
+@click.option("--held-out", default="", metavar="A*,B*", help="Names of photos for val and test. [every 12th photo]")
+@click.option("--drawn", type=int, default=1500, show_default=True, help="Scenes with drawn plates.")
+@click.option("--size", type=int, default=640, show_default=True, help="Long side of the photos, px.")
+@click.option("--no-clean", is_flag=True, help="Take the marks as they are (no detectors are run).")
+@click.option("--seed", type=int, default=0, show_default=True)
+@WEIGHTS
+@VERBOSE
+def build(
+    folder: Path,
+    annotations: Path,
+    output: Path,
+    held_out: str,
+    drawn: int,
+    size: int,
+    no_clean: bool,
+    seed: int,
+    weights_dir: Path | None,
+    verbose: bool,
+) -> None:
+    """From marked photos (COCO, category 2 is plate) to a data set with drawn plates, for `train`.
+
+    Three public detectors at 1,152 px correct the marks first; what they change is counted in counts.json.
+    """
+    from .. import plates_data
+
+    counts = plates_data.from_coco(
+        folder,
+        annotations,
+        output,
+        held_out=tuple(held_out.split(",")) if held_out else (),
+        drawn=drawn,
+        size=size,
+        is_cleaned=not no_clean,
+        seed=seed,
+        weights_dir=weights_dir,
+    )
+    click.echo(", ".join(f"{k} {v}" for k, v in counts.items()))
+    click.echo(f"{output / 'data.yaml'}  goes into: python -m anonymize train {output / 'data.yaml'} --output …")
