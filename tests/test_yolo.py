@@ -203,5 +203,5 @@ def test_none_of_the_wanted_classes(tmp_path: Path) -> None:
 
 
 def test_cutting_the_head_of_something_else_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="not a YOLOv8"):
+    with pytest.raises(WeightsError, match="not a plain YOLOv8"):
         yolo.load("own", save(tmp_path / "own.onnx", names="{0: 'cat'}"), Settings(), None, {}, any_size=True)

@@ -148,7 +148,7 @@ def create(
 
 
 def _long_side(text: str, name: str) -> int:
-    if text.isdecimal() and STRIDE <= int(text) <= LARGEST_SIDE and int(text) % STRIDE == 0:
+    if re.fullmatch("[0-9]{1,5}", text) and STRIDE <= int(text) <= LARGEST_SIDE and int(text) % STRIDE == 0:
         return int(text)
     raise SettingsError(
         f"{name}: after @ stands a multiple of {STRIDE} from {STRIDE} to {LARGEST_SIDE}; received {text!r}"

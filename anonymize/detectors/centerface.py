@@ -9,14 +9,16 @@ import numpy as np
 from ..settings import Settings
 from . import Image
 from .candidates import Candidates, Frame, fit, tensor, worth
-from .runtime import NetworkDetector, Outputs, Tensor, lift_size, open_network
+from .runtime import NetworkDetector, Outputs, Tensor, lift_size, open_network, parse
 
 CELL = 4  # px of the input for one cell of the outputs
 
 
 def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
     """A detector from centerface.onnx, whose file says 32 × 32 px; the network is convolutional and takes any size."""
-    network = open_network(path, settings.device, edit=lift_size)
+    model = parse(path)
+    lift_size(model)
+    network = open_network(path, settings.device, model=model)
     return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 

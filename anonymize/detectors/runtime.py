@@ -1,6 +1,6 @@
 """Running networks: an ONNX file (or an OpenVINO folder) and a device -> a function from arrays to arrays.
 
-On the CPU OpenVINO runs them, on a GPU ONNX Runtime's CUDA provider where the onnxruntime-gpu package is installed.
+On the CPU OpenVINO runs them (or ONNX Runtime), on a GPU torch, which is imported only then.
 Environment variables, for machines that need them:
 
     ANONYMIZE_THREADS    threads of one network on the CPU (default: all cores)
@@ -56,53 +56,70 @@ def threads() -> int:
         SettingsError: not a whole number >= 0.
     """
     text = os.environ.get("ANONYMIZE_THREADS", "0")
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         raise SettingsError(f"ANONYMIZE_THREADS is a number of threads, or 0; received {text!r}")
     return int(text)
 
 
-def open_network(path: Path, device: str = "auto", *, edit: Callable[[Any], None] | None = None) -> Network:
+def open_network(path: Path, device: str = "auto", *, model: Any = None, exact: bool = False) -> Network:
     """Load a network.
 
     Args:
         path: a .onnx file, an OpenVINO .xml, or a folder with one.
         device: auto, cpu or cuda (settings.DEVICES).
-        edit: changes the onnx.ModelProto of a .onnx file before it is compiled (a fixed input size that need not be).
+        model: the onnx.ModelProto to run instead of what is in the .onnx file (`parse`, then changed).
+        exact: the network itself computes coordinates in px, which bfloat16 rounds (to 4 px beyond 512, 8 beyond 1024).
 
     Raises:
-        SettingsError: cuda is asked for and this environment has none for this file.
-        WeightsError: the file is not a network that the runtime can read.
+        SettingsError: cuda is asked for and there is no GPU.
+        WeightsError: the file is not a network that the runtime can run.
     """
     runtime = os.environ.get("ANONYMIZE_RUNTIME", "openvino")
     if runtime not in ("openvino", "onnxruntime"):
         raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, ("openvino", "onnxruntime"))
-    is_onnx = path.suffix == ".onnx"
-    source: Path | bytes = path
-    if edit is not None:
-        import onnx
+    if device != "cpu" and has_cuda():
+        try:
+            from .on_torch import OnTorch
 
-        model = onnx.load(path)
-        edit(model)
-        source = model.SerializeToString()
-    if device != "cpu" and is_onnx and has_cuda():
-        return OnnxRuntime(path, source, cuda=True)
-    if device == "cuda":
-        raise SettingsError(
-            f"device cuda: {path.name} needs onnxruntime-gpu in place of onnxruntime, and a GPU; "
-            "use --device cpu, or auto, which takes the GPU where there is one"
-        )
-    if runtime == "onnxruntime" and is_onnx:
-        return OnnxRuntime(path, source, cuda=False)
-    return OpenVino(path, source)
+            return OnTorch(path, model if model is not None else parse(path), "cuda")
+        except WeightsError as e:
+            if device == "cuda":
+                raise
+            log.warning("%s; it runs on the CPU", e)
+    elif device == "cuda":
+        raise SettingsError("device cuda: torch sees no GPU here; use cpu, or auto, which takes a GPU if there is one")
+    source = path if model is None else model.SerializeToString()
+    if runtime == "onnxruntime" and path.suffix == ".onnx":
+        return OnnxRuntime(path, source)
+    return OpenVino(path, source, exact=exact)
 
 
 def has_cuda() -> bool:
-    """Whether ONNX Runtime was built for CUDA and the driver is there."""
-    if not Path("/dev/nvidia0").exists() and os.name != "nt":
+    """Whether torch can use a GPU. Where the system shows none, torch (a second or two) is not imported to ask it."""
+    if os.name == "posix" and not any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/dxg")):
         return False
-    import onnxruntime
+    import torch
 
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    return torch.cuda.is_available()
+
+
+def parse(path: Path) -> Any:
+    """The onnx.ModelProto of a .onnx file.
+
+    Raises:
+        WeightsError: it is not one.
+    """
+    import onnx
+
+    if path.suffix != ".onnx":
+        raise WeightsError(f"{path} is not an ONNX file, which the GPU needs")
+    try:
+        model = onnx.load(path)
+    except Exception as e:  # protobuf's DecodeError, OSError
+        raise WeightsError(f"{path} is not a network: {_first_line(e)}") from e
+    if not model.graph.output:  # protobuf takes an empty file for an empty message
+        raise WeightsError(f"{path} is not a network: it has no outputs")
+    return model
 
 
 class OpenVino:
@@ -111,7 +128,7 @@ class OpenVino:
     One inference at a time: each uses all its threads, and its buffers (some hundred MB at 2048 px) exist once.
     """
 
-    def __init__(self, path: Path, source: Path | bytes) -> None:
+    def __init__(self, path: Path, source: Path | bytes, *, exact: bool = False) -> None:
         import openvino as ov
 
         if path.is_dir():
@@ -127,6 +144,8 @@ class OpenVino:
             if precision not in ("f32", "bf16"):
                 raise UnknownNameError("ANONYMIZE_PRECISION", precision, ("f32", "bf16"))
             config["INFERENCE_PRECISION_HINT"] = precision
+        elif exact:
+            config["INFERENCE_PRECISION_HINT"] = "f32"
         try:
             model = core.read_model(source)
             shape = model.inputs[0].partial_shape
@@ -146,21 +165,18 @@ class OpenVino:
 
 
 class OnnxRuntime:
-    """ONNX Runtime, on the CPU or through CUDA. Its sessions take calls from several threads."""
+    """ONNX Runtime on the CPU. Its sessions take calls from several threads."""
 
-    def __init__(self, path: Path, source: Path | bytes, *, cuda: bool) -> None:
+    def __init__(self, path: Path, source: Path | bytes) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads()
         options.log_severity_level = 3
-        providers = ["CUDAExecutionProvider"] if cuda else []
         try:
-            self._session = ort.InferenceSession(source, options, providers=[*providers, "CPUExecutionProvider"])
+            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's own exceptions share no base class but this
             raise WeightsError(f"{path} is not a network that ONNX Runtime can run: {_first_line(e)}") from e
-        if cuda and "CUDAExecutionProvider" not in self._session.get_providers():
-            log.warning("%s runs on the CPU: ONNX Runtime could not start CUDA", path.name)
         entry = self._session.get_inputs()[0]
         self._input = entry.name
         height, width = entry.shape[2:4]
@@ -173,7 +189,7 @@ class OnnxRuntime:
 
 
 def lift_size(model: Any) -> None:
-    """An edit for `open_network`: lift a fixed height and width; make weights constants (inputs in IR version 3)."""
+    """Change an onnx.ModelProto: lift a fixed height and width; make weights constants (inputs in IR version 3)."""
     constants = {i.name for i in model.graph.initializer}
     inputs = [i for i in model.graph.input if i.name not in constants]
     del model.graph.input[:]

@@ -6,6 +6,7 @@ is the best of them. A pose network with four keypoints gives a plate's corners.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from ..errors import DetectionError, SettingsError, WeightsError
 from ..settings import Settings
 from . import Image
 from .candidates import Candidates, Floats, Frame, fit, tensor, worth
-from .runtime import Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network
+from .runtime import Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
 # A class's name in lower case, separators as spaces -> kind. Every other name is a kind of its own, as it is written.
 KINDS: Mapping[str, str] = {
@@ -71,13 +72,19 @@ def load(
         long_side: px; None: the network's own size.
         name: without a long side, which is added.
         classes: class name -> kind, of the classes that are wanted; None: all of them, by `kind_of`.
-        any_size: a plain YOLOv8 or 11 detector, exported for one size: cut before its fixed part (`cut_head`).
+        any_size: take any size although the file names one; of the network that `cut_head` leaves, this holds.
 
     Raises:
         SettingsError: a fixed input of another size than the one asked for.
         WeightsError: not such a network, without class names, or for another task.
     """
-    network = open_network(path, settings.device, edit=cut_head if any_size else None)
+    model = parse(path) if path.suffix == ".onnx" else None
+    is_cut = model is not None and cut_head(model)
+    if any_size:
+        if not is_cut:
+            raise WeightsError(f"{path} is not a plain YOLOv8 or 11 detector, so its size is fixed")
+        lift_size(model)
+    network = open_network(path, settings.device, model=model, exact=not is_cut)
     names, task = class_names(network.metadata), network.metadata.get("task", "detect")
     if not names:
         raise WeightsError(f"{path} names no classes; export it with ultralytics, which writes them into the file")
@@ -94,7 +101,7 @@ def load(
         raise WeightsError(f"{path} knows {', '.join(names.values())}; none of them is wanted")
     decoder: Decode = (
         partial(decode_heads, kinds=kinds)
-        if any_size
+        if is_cut
         else partial(decode, kinds=kinds, classes=len(names), ignore_extra=task == "segment")
     )
     return NetworkDetector(
@@ -162,29 +169,37 @@ def _from_centre(boxes: Floats) -> Floats:
     return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
 
-def cut_head(model: Any) -> None:
-    """An edit for `open_network`: a YOLOv8 or 11 detector exported for one size takes any.
+def cut_head(model: Any) -> bool:
+    """Change an onnx.ModelProto: the maps of a YOLOv8 or 11 detector become its outputs, for `decode_heads`.
 
-    What is fixed in such an export is its very end: maps flattened to so many cells, and the cells' coordinates. So the
-    maps become the outputs, box distances and class scores of each stride in turn; `decode_heads` does the rest.
+    What is cut off is an export's very end, which computes coordinates in px from them. Decoding only the candidates is
+    faster, bfloat16 does not round their coordinates, and an export for one size is no longer bound to it.
 
-    Raises:
-        WeightsError: not three pairs of such maps.
+    Returns:
+        Whether it is such a network; if not, nothing was changed.
     """
     import onnx
 
-    convolutions = {n.output[0]: n for n in model.graph.node if n.op_type == "Conv"}
+    made_by = {o: n for n in model.graph.node for o in n.output}
     weights = {i.name: list(i.dims) for i in model.graph.initializer}
-    joined = {i for n in model.graph.node if n.op_type == "Concat" for i in n.input}
-    flat = [n for n in model.graph.node if n.op_type == "Reshape" and n.output[0] in joined]
-    maps = [n.input[0] for n in flat if n.input[0] in convolutions]
-    channels = {m: weights[convolutions[m].input[1]][0] for m in maps}
-    boxes, scores = ([m for m in maps if (channels[m] == 4 * BINS) is which] for which in (True, False))
-    if len(boxes) != 3 or len(scores) != 3:
-        raise WeightsError("not a YOLOv8 or 11 detector: its head has no three maps of boxes and of scores")
+    flat = [n.input[0] for n in model.graph.node if n.op_type == "Reshape"]
+    maps: dict[str, int] = {}  # name -> channels
+    for name in flat:
+        node = made_by.get(name)
+        # Newer exports flatten each map, older ones (until 2023) box and score maps of a stride joined.
+        parts = list(node.input) if node is not None and node.op_type == "Concat" else [name]
+        for part in parts:
+            convolution = made_by.get(part)
+            if convolution is not None and convolution.op_type == "Conv" and convolution.input[1] in weights:
+                maps[part] = weights[convolution.input[1]][0]
+    boxes = [m for m, channels in maps.items() if channels == 4 * BINS]
+    classes = Counter(channels for channels in maps.values() if channels != 4 * BINS)
+    scores = [m for m, channels in maps.items() if channels != 4 * BINS and classes[channels] == 3]
+    if len(boxes) != 3 or len(scores) != 3 or len(model.graph.output) != 1:
+        return False
     del model.graph.output[:]
-    for name in sorted(maps, key=lambda m: (channels[m] != 4 * BINS, m)):
-        shape = ["batch", channels[name], None, None]
+    for name in (*boxes, *scores):
+        shape = ["batch", maps[name], None, None]
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     needed = {o.name for o in model.graph.output}
     nodes: list[Any] = []
@@ -195,7 +210,7 @@ def cut_head(model: Any) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     del model.graph.value_info[:]
-    lift_size(model)
+    return True
 
 
 def decode_heads(

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from anonymize.detectors import runtime
+from anonymize.detectors.candidates import Candidates, Frame, fit, tensor
+from anonymize.errors import DetectionError, SettingsError, UnknownNameError, WeightsError
+from anonymize.settings import Settings
+
+WEIGHTS = np.random.default_rng(0).integers(-8, 8, (4, 3, 3, 3)).astype(np.float32)
+
+
+def network(path: Path, size: tuple[int | str, int | str] = ("h", "w"), *, weights_as_input: bool = False) -> Path:
+    """Convolution, pooling, enlarging, ReLU; two outputs."""
+    nodes = [
+        helper.make_node("Conv", ["images", "weights"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("MaxPool", ["a"], ["b"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node(
+            "Resize",
+            ["b", "", "scales"],
+            ["c"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+        helper.make_node("Add", ["a", "c"], ["sum"]),
+        helper.make_node("Relu", ["sum"], ["positive"]),
+    ]
+    constants = [
+        numpy_helper.from_array(WEIGHTS, "weights"),
+        numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"),
+    ]
+    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, *size])]
+    if weights_as_input:
+        inputs.append(helper.make_tensor_value_info("weights", TensorProto.FLOAT, WEIGHTS.shape))
+    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4, None, None]) for n in ("sum", "positive")]
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"names": "{0: 'plate'}", "task": "detect"})
+    onnx.save(model, path)
+    return path
+
+
+def expected(batch: np.ndarray) -> np.ndarray:
+    """The sum output in plain numpy."""
+    x = np.pad(batch[0], ((0, 0), (1, 1), (1, 1)))
+    h, w = batch.shape[2] // 2, batch.shape[3] // 2
+    a = np.zeros((4, h, w), np.float32)
+    for r in range(h):
+        for c in range(w):
+            a[:, r, c] = np.tensordot(WEIGHTS, x[:, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3], 3)
+    pooled = a.reshape(4, h // 2, 2, w // 2, 2).max(axis=(2, 4))
+    return a + pooled.repeat(2, axis=1).repeat(2, axis=2)
+
+
+def batch(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Small whole numbers, which bfloat16 holds exactly."""
+    return np.random.default_rng(seed).integers(0, 4, (1, 3, height, width)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("edited", [False, True])
+def test_both_runtimes_give_what_numpy_gives_at_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, edited: bool
+) -> None:
+    monkeypatch.setenv("ANONYMIZE_RUNTIME", name)
+    monkeypatch.setenv("ANONYMIZE_PRECISION", "f32")
+    monkeypatch.setenv("ANONYMIZE_THREADS", "1")
+    if edited:  # a fixed size and weights among the inputs, as in CenterFace's file
+        path = network(tmp_path / "n.onnx", (32, 32), weights_as_input=True)
+        model = runtime.parse(path)
+        runtime.lift_size(model)
+        net = runtime.open_network(path, "cpu", model=model)
+    else:
+        net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    assert net.size is None
+    for size in ((32, 32), (64, 96), (32, 64)):
+        x = batch(*size)
+        out = net(x)
+        assert list(out) == ["sum", "positive"]
+        np.testing.assert_allclose(out["sum"][0], expected(x), atol=1e-3)
+        np.testing.assert_allclose(out["positive"][0], np.maximum(expected(x), 0), atol=1e-3)
+    assert runtime.class_names(net.metadata) == {0: "plate"}
+    assert net.metadata["task"] == "detect"
+
+
+def test_torch_gives_the_same(tmp_path: Path) -> None:
+    from anonymize.detectors.on_torch import OnTorch
+
+    path = network(tmp_path / "n.onnx")
+    net = OnTorch(path, onnx.load(path), "cpu")
+    x = batch(64, 96)
+    np.testing.assert_allclose(net(x)["sum"][0], expected(x), atol=1e-3)
+    assert net.size is None
+    assert runtime.class_names(net.metadata) == {0: "plate"}
+
+
+def test_torch_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    from anonymize.detectors.on_torch import OnTorch
+
+    path = network(tmp_path / "n.onnx")
+    model = onnx.load(path)
+    model.graph.node[-1].op_type = "Erf"
+    with pytest.raises(WeightsError, match="operator Erf"):
+        OnTorch(path, model, "cpu")
+    model = onnx.load(path)
+    model.graph.node[2].attribute[0].s = b"linear"
+    with pytest.raises(WeightsError, match="resizes"):
+        OnTorch(path, model, "cpu")
+    model = onnx.load(path)
+    model.graph.node[0].attribute.append(helper.make_attribute("auto_pad", "SAME_UPPER"))
+    with pytest.raises(WeightsError, match="form of Conv"):
+        OnTorch(path, model, "cpu")
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_a_fixed_size_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("ANONYMIZE_RUNTIME", name)
+    assert runtime.open_network(network(tmp_path / "n.onnx", (64, 96)), "cpu").size == (64, 96)
+
+
+def test_an_openvino_folder_with_its_metadata(tmp_path: Path) -> None:
+    import openvino as ov
+
+    folder = tmp_path / "own_openvino_model"
+    ov.save_model(ov.Core().read_model(network(tmp_path / "n.onnx")), folder / "own.xml", compress_to_fp16=False)
+    (folder / "metadata.yaml").write_text("task: detect\nnames:\n  0: id-card\nimgsz: [320, 320]\n")
+    for path in (folder, folder / "own.xml"):
+        net = runtime.open_network(path, "cpu")
+        assert runtime.class_names(net.metadata) == {0: "id-card"}
+        np.testing.assert_allclose(net(batch(32, 32))["sum"][0], expected(batch(32, 32)), rtol=0.02, atol=1)
+    (folder / "other.xml").write_text("")
+    with pytest.raises(WeightsError, match=r"2 \.xml files"):
+        runtime.open_network(folder, "cpu")
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x08garbage" * 50])
+def test_a_broken_file_is_an_error_when_it_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes
+) -> None:
+    monkeypatch.setenv("ANONYMIZE_RUNTIME", name)
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"broken\.onnx"):
+        runtime.open_network(path, "cpu")
+    with pytest.raises(WeightsError, match=r"broken\.onnx"):
+        runtime.parse(path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("ANONYMIZE_RUNTIME", "tensorrt"), ("ANONYMIZE_THREADS", "-1"), ("ANONYMIZE_PRECISION", "f8")],
+)
+def test_environment_variables_are_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises((UnknownNameError, SettingsError), match=variable):
+        runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+
+
+def test_cuda_without_a_gpu_is_said_and_auto_takes_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "has_cuda", lambda: False)
+    path = network(tmp_path / "n.onnx")
+    with pytest.raises(SettingsError, match="no GPU"):
+        runtime.open_network(path, "cuda")
+    assert isinstance(runtime.open_network(path, "auto"), runtime.OpenVino)
+
+
+def test_several_threads_share_one_network(tmp_path: Path) -> None:
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    inputs = [batch(32 * (1 + i % 3), 64, seed=i) for i in range(24)]
+    alone = [net(x)["sum"] for x in inputs]
+    together: list[np.ndarray | None] = [None] * len(inputs)
+
+    def work(start: int) -> None:
+        for i in range(start, len(inputs), 4):
+            together[i] = net(inputs[i])["sum"]
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    for a, b in zip(alone, together, strict=True):
+        assert b is not None
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("text", ["{0: 'a'", "open('x')", "3", "{'x': 'y'}"])
+def test_class_names_are_data_and_never_code(text: str) -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
+        runtime.class_names({"names": text})
+
+
+def detector(network: object, decode: object) -> runtime.NetworkDetector:
+    def prepare(image: np.ndarray) -> tuple[Frame, np.ndarray]:
+        frame = fit(image, 32)
+        return frame, tensor(frame.pixels)
+
+    return runtime.NetworkDetector("d@32", network, prepare, decode, Settings(), {"d": "00"})  # type: ignore[arg-type]
+
+
+def one_face(outputs: object, size: tuple[int, int]) -> dict[str, Candidates]:
+    return {"face": Candidates(np.array([[1, 2, 3, 4.0]]), np.array([0.5]))}
+
+
+def test_a_detector_answers_for_each_image_in_its_own_pixels() -> None:
+    d = detector(lambda b: {}, one_face)
+    small, large = np.zeros((16, 32, 3), np.uint8), np.zeros((32, 64, 3), np.uint8)
+    assert [[r.box for r in found] for found in d.detect([small, large])] == [[(1, 2, 3, 4)], [(2, 4, 6, 8)]]
+    assert d.detect([]) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("out of memory"), MemoryError(), ValueError("x"), KeyError("conf")])
+def test_whatever_fails_is_a_detection_error(error: Exception) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    image = np.zeros((8, 8, 3), np.uint8)
+    with pytest.raises(DetectionError, match="d@32 failed"):
+        detector(fail, one_face).detect([image])
+    with pytest.raises(DetectionError, match="d@32 failed"):
+        detector(lambda b: {}, fail).detect([image])
+
+
+def test_one_bad_image_fails_the_call() -> None:
+    good, bad = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    with pytest.raises(DetectionError, match="an image is"):
+        detector(lambda b: {}, one_face).detect([good, bad])
