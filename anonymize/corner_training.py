@@ -9,17 +9,22 @@ Importing this module loads torch and ultralytics.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ultralytics import YOLO, settings
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
-from ultralytics.nn.tasks import DetectionModel, PoseModel
+from ultralytics.nn.tasks import DetectionModel, PoseModel, load_checkpoint, torch_safe_load
 from ultralytics.utils.loss import v8PoseLoss
 
+from .convert import OPSET
+from .detectors.runtime import threads
+from .errors import PathError, WeightsError
 from .scenes import degrade
 
 
@@ -138,6 +143,7 @@ class _Trainer:
 
     model_class: type
     epoch_photos = 0
+    validate_every = 1
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
         model = super().get_model(cfg, weights, verbose)  # type: ignore[misc]
@@ -169,13 +175,30 @@ class _Trainer:
         return bool(saved)
 
     def validate(self) -> Any:
-        """As ultralytics does, but the boxes alone choose the best epoch: validation photos rarely have corners."""
+        """Now and then; the boxes alone choose the best epoch: validation photos rarely have corners."""
+        is_last = self.stop or self.epoch + 1 >= self.epochs  # type: ignore[attr-defined]
+        if (self.epoch + 1) % self.validate_every and not is_last:  # type: ignore[attr-defined]
+            return self.metrics, None  # type: ignore[attr-defined]
         kept = self.best_fitness  # type: ignore[has-type]
         metrics, fitness = super().validate()  # type: ignore[misc]
         if metrics and "metrics/mAP50(B)" in metrics:
             fitness = 0.5 * metrics["metrics/mAP50(B)"] + 0.5 * metrics["metrics/mAP50-95(B)"]
             self.best_fitness = fitness if kept is None else max(kept, fitness)
         return metrics, fitness
+
+    def resume_training(self, ckpt: Any) -> None:
+        """With a budget of hours, those of earlier runs count (ultralytics would begin its estimate of epochs anew)."""
+        super().resume_training(ckpt)  # type: ignore[misc]
+        if not self.resume or not self.args.time:  # type: ignore[attr-defined]
+            return
+        spent = (self.read_results_csv().get("time") or [0.0])[-1]  # type: ignore[attr-defined]
+
+        def earlier(trainer: Any) -> None:
+            if trainer.start_epoch:
+                trainer.train_time_start -= spent
+                trainer.start_epoch = 0  # from here on it only serves to average the time of an epoch
+
+        self.add_callback("on_train_epoch_start", earlier)  # type: ignore[attr-defined]
 
 
 class CornerTrainer(_Trainer, PoseTrainer):
@@ -184,3 +207,114 @@ class CornerTrainer(_Trainer, PoseTrainer):
 
 class BoxTrainer(_Trainer, DetectionTrainer):
     model_class = BoxModel
+
+
+def run(overrides: dict[str, Any], *, corners: bool, photos: int, validate_every: int) -> Path:
+    """Train with ultralytics' arguments.
+
+    Args:
+        corners: whether the data has keypoints.
+        photos: of a short epoch; 0: all.
+        validate_every: epochs.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        PathError: a checkpoint to resume whose training has ended.
+    """
+    settings.update({"sync": False})
+    trainer: Any = (CornerTrainer if corners else BoxTrainer)(overrides=overrides)
+    trainer.epoch_photos, trainer.validate_every = photos, validate_every
+    count = threads() or os.cpu_count() or 1
+    trainer.add_callback("on_train_start", lambda _: torch.set_num_threads(count))  # ultralytics leaves one core idle
+    try:
+        trainer.train()
+    except AssertionError as e:
+        if "nothing to resume" in str(e):
+            raise PathError(f"{overrides['resume']}: this training has ended; start another from its best.pt") from e
+        raise
+    best: Path = trainer.best if trainer.best.exists() else trainer.last
+    return best
+
+
+def clean_checkpoint(source: Path, target: Path, *, corners: bool, safe: bool) -> tuple[str, str]:
+    """Read a .pt and write it as a stock one that holds nothing but the network.
+
+    Args:
+        corners: whether a network with keypoints is wanted.
+        safe: build only torch's and ultralytics' own classes; what else training left in it becomes empty.
+
+    Returns:
+        The architecture for a training that starts from it (its keypoint form where corners are wanted), and `target`.
+
+    Raises:
+        WeightsError: not a checkpoint of a detector.
+    """
+    from .convert import TRAINING_ONLY, Absent
+
+    if safe:
+        try:
+            foreign = torch.serialization.get_unsafe_globals_in_checkpoint(str(source))
+        except Exception as e:  # not a zip file of torch's
+            raise WeightsError(f"{source} is not a checkpoint: {e}") from e
+        absent = [(Absent, name) for name in foreign if name.startswith(TRAINING_ONLY)]
+        torch.serialization.add_safe_globals([*absent, dict, defaultdict])
+    try:
+        checkpoint, _ = torch_safe_load(str(source), safe_only=safe)
+        network = (checkpoint.get("ema") or checkpoint["model"]).float()
+        architecture = Path(str(network.yaml.get("yaml_file") or network.yaml.get("yaml") or "yolov8n.yaml")).name
+    except Exception as e:  # a pickle may fail in any way
+        raise WeightsError(f"{source} is not a detector's checkpoint: {str(e).splitlines()[:1]}") from e
+    torch.save({"model": network.half(), "ema": None, "epoch": -1, "optimizer": None, "train_args": {}}, target)
+    return architecture_for(architecture, corners), str(target)
+
+
+def architecture_for(name: str, corners: bool) -> str:
+    """ultralytics' name of an architecture, with keypoints or without: yolov8n.yaml -> yolov8n-pose.yaml."""
+    path = Path(name)
+    return str(path.with_name(path.stem.removesuffix("-pose") + ("-pose" if corners else "") + path.suffix))
+
+
+def export(checkpoint: Path, target: Path) -> Path:
+    """A checkpoint -> ONNX with any input size (multiples of 32), without suppression of overlaps, class names inside.
+
+    Output: (N, 4 + classes [+ 3 for each corner], boxes): centre x, y, width, height in px, scores, corners x, y in px
+    and how sure they are, 0–1.
+    """
+    import onnx
+
+    model = YOLO(str(checkpoint))
+    made = Path(
+        model.export(
+            format="onnx", imgsz=640, dynamic=True, simplify=False, opset=OPSET, nms=None, device="cpu", verbose=False
+        )
+    )
+    graph = onnx.load(made)
+    for entry in [e for e in graph.metadata_props if e.key == "date"]:  # so that one checkpoint gives the same bytes
+        graph.metadata_props.remove(entry)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(target))
+    if made.resolve() != target.resolve():
+        made.unlink()
+    return target
+
+
+def figures(checkpoint: Path) -> dict[str, float]:
+    """What ultralytics measured when it wrote this checkpoint."""
+    saved = load_checkpoint(checkpoint)[1].get("train_metrics") or {}
+    return {k: float(v) for k, v in saved.items() if v is not None}
+
+
+def facts(checkpoint: Path) -> dict[str, Any]:
+    """How a checkpoint was trained: ultralytics' arguments, the epochs done, the date."""
+    saved = load_checkpoint(checkpoint)[1]
+    done = len((saved.get("train_results") or {}).get("epoch", []))
+    return {**saved["train_args"], "epoch": done or saved.get("epoch", -1) + 1, "date": str(saved.get("date"))[:10]}
+
+
+def curves(table: Path) -> None:
+    """results.csv -> results.png beside it."""
+    from ultralytics.utils.plotting import plot_results
+
+    plot_results(file=str(table))

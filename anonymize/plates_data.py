@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,79 @@ def _has_one(box: Boxes, vehicles: Boxes, labels: Boxes) -> bool:
     smallest = around[np.argmin(np.prod(around[:, 2:] - around[:, :2], axis=1))]
     centres = (labels[:, :2] + labels[:, 2:]) / 2
     return bool(((centres > smallest[:2]) & (centres < smallest[2:])).all(1).any())
+
+
+CLEANERS = ("safelicensing@1152", "fastanpr@1152", "pyplatex@1152")  # the first has the tightest boxes
+
+
+def from_coco(
+    images: Path,
+    annotations: Path,
+    output: Path,
+    *,
+    held_out: Sequence[str] = (),
+    drawn: int = 1500,
+    size: int = 640,
+    is_cleaned: bool = True,
+    seed: int = 0,
+    weights_dir: Path | None = None,
+) -> dict[str, Any]:
+    """The whole way: marks, cleaned by three public detectors, to a data set.
+
+    Args:
+        images: folder of the photos.
+        annotations: COCO; category 2 is plate.
+        output: folder of the data set.
+        held_out: patterns of the names of photos for val and test (neighbouring frames of one ride resemble each other:
+            name the ride). Empty: every twelfth.
+        is_cleaned: run the detectors; else the marks are taken as they are, and no plate is drawn beside them.
+
+    Returns:
+        Counts of photos, and of what cleaning changed.
+
+    Raises:
+        AnnotationError: marks that cannot be read, or photos.
+        WeightsError: the detectors' weights cannot be had.
+    """
+    marks = read_marks(annotations)
+    if is_cleaned:
+        all_marked = list(_cleaned(images, marks, weights_dir))
+    else:
+        none = np.zeros((0, 4))
+        all_marked = [Marked(name, boxes, none, none) for name, boxes in marks.items()]
+    names = sorted(marks)
+    chosen = {n for n in names if any(fnmatch(n, p) for p in held_out)} if held_out else set(names[::12])
+    if not chosen or len(chosen) == len(names):
+        raise AnnotationError(f"{len(chosen)} of {len(names)} photos are held out; some are needed on both sides")
+    counts = build(
+        output,
+        images,
+        [m for m in all_marked if m.file not in chosen],
+        [m for m in all_marked if m.file in chosen],
+        size=size,
+        drawn=drawn,
+        seed=seed,
+    )
+    changes = Counter(note for m in all_marked for note in m.notes)
+    counts = {**counts, **{f"cleaning {k}": n for k, n in sorted(changes.items())}}
+    (output / "counts.json").write_text(json.dumps(counts, indent=1))
+    return counts
+
+
+def _cleaned(images: Path, marks: Mapping[str, Boxes], weights_dir: Path | None) -> Iterator[Marked]:
+    from .detectors import create
+    from .settings import Settings
+
+    settings = Settings()
+    vehicles, *plates = (create(n, settings, weights_dir=weights_dir) for n in ("coco", *CLEANERS))
+    for name, boxes in marks.items():
+        photo = _load(images / name)
+        cars = [r.box for r in vehicles.detect([photo])[0] if r.kind == "vehicle" and r.score >= 0.35]
+        found = {
+            d.name: np.array([(*r.box, r.score) for r in d.detect([photo])[0] if r.score >= 0.05]).reshape(-1, 5)
+            for d in plates
+        }
+        yield clean(name, boxes, found, np.array(cars).reshape(-1, 4), photo.shape[1])
 
 
 def paint_over(photo: Image, boxes: Boxes) -> Image:

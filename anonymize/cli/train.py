@@ -1,4 +1,4 @@
-"""train: a network of one's own from a YOLO data.yaml. plates: the data that the project's plate model is trained on."""
+"""train: a network of one's own from a YOLO data.yaml. plates: the data of the project's own plate model."""
 
 from __future__ import annotations
 

@@ -1,0 +1,276 @@
+"""Training: small ones for real, on drawn plates; what goes in is checked, what comes out works, a kill costs little."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import tomllib
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from anonymize import registry
+from anonymize.errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError, WeightsError
+from anonymize.train import Options, read_data, train
+
+SMALL = Options(base="yolov8n.yaml", epochs=2, size=64, batch=2, device="cpu")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Four photos with one plate each; in half of them its corners are known."""
+    from anonymize.plates_data import yolo_lines
+    from anonymize.scenes import scene
+
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        photo = rng.integers(40, 120, (64, 64, 3), np.uint8)
+        drawn, corners = scene(photo, np.array([(10.0, 20.0, 50.0, 34.0)]), np.zeros((0, 4)), rng, turn=0.0)
+        box = np.concatenate([corners.min(1), corners.max(1)], axis=1)
+        for kind, content in (("images", drawn), ("labels", yolo_lines(box, corners if i % 2 else None, 64, 64))):
+            folder = tmp_path / "set" / "train" / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            if kind == "images":
+                cv2.imwrite(str(folder / f"{i}.png"), content)
+            else:
+                (folder / f"{i}.txt").write_text(content)
+    path = tmp_path / "set" / "data.yaml"
+    path.write_text(
+        "train: train/images\nval: train/images\nnames: {0: plate}\nkpt_shape: [4, 3]\nflip_idx: [1, 0, 3, 2]\n"
+    )
+    return path
+
+
+def epochs_of(output):
+    with open(output / "results.csv") as file:
+        return [int(float(row["epoch"])) for row in csv.DictReader(file)]
+
+
+def test_a_training_leaves_a_network_its_card_and_its_entry_and_resumes_after_a_kill(data, tmp_path, monkeypatch):
+    from anonymize import corner_training
+    from anonymize.detectors import create
+    from anonymize.settings import Settings
+
+    output = tmp_path / "plates2"
+    own = corner_training.CornerTrainer.save_model
+
+    def killed(self):
+        own(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corner_training.CornerTrainer, "save_model", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(data, output, SMALL)
+    monkeypatch.undo()
+    assert epochs_of(output) == [1]
+    assert not list(output.rglob("*.part"))
+    with pytest.raises(PathError, match="resume"):
+        train(data, output, SMALL)
+
+    moved = output.rename(tmp_path / "moved")  # another machine: the folder lies elsewhere
+    done = train(data, moved, SMALL, name="plates2", resume=True)
+    assert epochs_of(moved) == [1, 2]
+    assert done.figures.keys() >= {"metrics/mAP50(B)", "metrics/mAP50(P)"}
+    assert (moved / "results.png").stat().st_size > 10_000
+
+    entry = tomllib.loads(done.entry.read_text())["plates2"]
+    assert entry["sha256"] == hashlib.sha256(done.onnx.read_bytes()).hexdigest()
+    assert registry.load(done.entry)["plates2"].classes == {"plate": "plate"}
+    card = done.card.read_text()
+    for fact in ("plates2.onnx", entry["sha256"], "4 for train", "seed 0", "AGPL-3.0", "4 corners"):
+        assert fact in card
+
+    detector = create(f"yolo:{done.onnx}@64", Settings())
+    assert detector.weights == {"plates2.onnx": entry["sha256"]}
+    found = detector.detect([np.random.default_rng(1).integers(0, 255, (48, 80, 3), np.uint8)])
+    assert len(found) == 1  # untrained as it is, it runs on photos of another shape
+    with pytest.raises(PathError, match="has ended"):
+        train(data, moved, SMALL, resume=True)
+
+
+def test_checkpoints_name_stock_classes_only(data, tmp_path):
+    import torch
+
+    output = tmp_path / "out"
+    train(data, output, Options(base="yolov8n.yaml", epochs=1, size=64, batch=4, device="cpu"))
+    names = torch.serialization.get_unsafe_globals_in_checkpoint(str(output / "weights" / "last.pt"))
+    assert any(n.endswith("PoseModel") for n in names)
+    assert not [n for n in names if n.startswith("anonymize")]
+
+
+def test_boxes_without_corners_train_a_plain_detector_of_any_kind(data, tmp_path):
+    fields = yaml.safe_load(data.read_text())
+    for label in (data.parent / "train" / "labels").iterdir():
+        label.write_text(" ".join(label.read_text().split()[:5]) + "\n")
+    data.write_text(yaml.safe_dump({"train": fields["train"], "val": fields["val"], "names": ["human face"]}))
+    done = train(data, tmp_path / "faces", Options(base="yolov8n.yaml", epochs=1, size=64, batch=4, device="cpu"))
+    entry = tomllib.loads(done.entry.read_text())["faces"]
+    assert (entry["task"], entry["classes"]) == ("face", {"human face": "face"})
+
+
+def test_another_base_is_trained_further_and_a_foreign_pickle_is_not_opened(data, tmp_path):
+    import pickle
+
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    base = tmp_path / "mine.pt"
+    torch.manual_seed(0)
+    network = DetectionModel("yolov8n.yaml", nc=3, verbose=False)
+    torch.save({"model": network, "ema": None}, base)
+    options = Options(base=str(base), epochs=1, size=64, batch=4, device="cpu", learning_rate=1e-9, frozen=1)
+    with pytest.raises(UntrustedWeightsError, match="--trust"):
+        train(data, tmp_path / "a", options)
+    train(data, tmp_path / "b", options, trust=True)
+    trained = (
+        torch.load(tmp_path / "b" / "weights" / "last.pt", weights_only=False)["model"]
+        or torch.load(tmp_path / "b" / "weights" / "last.pt", weights_only=False)["ema"]
+    )
+    assert torch.allclose(trained.model[0].conv.weight.float(), network.model[0].conv.weight, atol=1e-3)
+
+    class Evil:
+        def __reduce__(self):
+            return (tmp_path.joinpath("hacked").mkdir, ())
+
+    from anonymize.corner_training import clean_checkpoint
+
+    torch.save({"model": Evil()}, base)
+    with pytest.raises(WeightsError):
+        clean_checkpoint(base, tmp_path / "clean.pt", corners=True, safe=True)
+    base.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(WeightsError):
+        clean_checkpoint(base, tmp_path / "clean.pt", corners=True, safe=True)
+    assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[1", "not a data.yaml"),
+        ("train: train/images\nval: train/images\n", "names"),
+        ("names: [a]\ntrain: train/images\n", "val"),
+        ("names: [a]\nval: train/images\n", "train"),
+        ("names: [a]\ntrain: nowhere\nval: train/images\n", "nowhere is not there"),
+        ("names: [a]\ntrain: train/labels\nval: train/images\n", "no photos for train"),
+        ("names: 3\ntrain: train/images\nval: train/images\n", "names"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_is_refused_with_a_reason(data, text, said):
+    data.write_text(text)
+    with pytest.raises(AnnotationError, match=said):
+        read_data(data)
+
+
+def test_what_roboflow_writes_is_found_and_its_code_is_dropped(data):
+    data.write_text(
+        "train: ../train/images\nval: ../train/images\nnc: 1\nnames: ['License Plate']\n"
+        "download: |\n  raise SystemExit('code ran')\nroboflow: {license: x}\n"
+    )
+    read = read_data(data)
+    assert read.photos == {"train": 4, "val": 4}
+    assert read.names == ("License Plate",)
+    assert set(read.fields) == {"names", "nc"}
+
+
+def test_a_path_in_the_data_yaml_counts_from_its_own_folder(data):
+    data.write_text("path: train\ntrain: images\nval: images\nnames: {0: plate}\n")
+    assert read_data(data).folders["train"] == ((data.parent / "train" / "images").resolve(),)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 0}, {"size": 100}, {"batch": 0}, {"hours": 0.0}, {"learning_rate": 0.0}, {"validate_every": 0}]
+)
+def test_options_out_of_their_limits_are_refused(wrong):
+    with pytest.raises(SettingsError, match=next(iter(wrong))):
+        Options(**wrong)
+
+
+@pytest.mark.parametrize(("base", "said"), [("nothing", "safelicensing"), ("retinaface-mobilenet", "only a .pt")])
+def test_a_base_that_cannot_be_trained_is_refused(data, tmp_path, base, said, monkeypatch):
+    from anonymize import weights
+
+    (tmp_path / "r.onnx").write_bytes(b"")
+    monkeypatch.setattr(weights, "fetch", lambda *_, **__: tmp_path / "r.onnx")
+    with pytest.raises(SettingsError, match=said):
+        train(data, tmp_path / "out", Options(base=base, device="cpu"))
+
+
+def test_resuming_nothing_is_an_error(data, tmp_path):
+    with pytest.raises(PathError, match="nothing to resume"):
+        train(data, tmp_path / "out", SMALL, resume=True)
+    assert not (tmp_path / "out").exists()
+
+
+class TestCornerLoss:
+    """By hand: two cells of stride 8, the first belongs to a plate of 16 x 16 px."""
+
+    def loss(self, predicted, known, sure=0.0):
+        import torch
+
+        from anonymize.corner_training import CornerLoss
+
+        corners = torch.tensor([[[[0.0, 0.0], [16.0, 0.0], [16.0, 16.0], [0.0, 16.0]]]])
+        truth = torch.cat([corners, torch.tensor(known)[None, None, :, None]], dim=-1)
+        pred = torch.zeros(1, 2, 4, 3)
+        pred[0, 0, :, :2] = torch.tensor(predicted) / 8
+        pred[0, 0, :, 2] = sure
+        masks = torch.tensor([[True, False]])
+        stride = torch.full((2, 1), 8.0)
+        boxes = torch.tensor([[[0.0, 0.0, 16.0, 16.0]] * 2])
+        instance = CornerLoss.__new__(CornerLoss)
+        pred.requires_grad_()
+        place, doubt = instance.calculate_keypoints_loss(
+            masks, torch.zeros(1, 2, dtype=torch.long), truth, stride, boxes, pred
+        )
+        (place + doubt).backward()
+        return place.item(), doubt.item(), pred.grad
+
+    def test_it_is_the_distance_in_units_of_the_box(self):
+        predicted = [[4.0, 0.0], [16.0, 4.0], [12.0, 16.0], [0.0, 12.0]]  # each off by 4 px of 16
+        place, _, grad = self.loss(predicted, [2.0] * 4)
+        assert place == pytest.approx(0.25, abs=1e-3)
+        assert grad[0, 0, 0, 0] > 0  # too far right: pulled left
+        assert not grad[0, 1].any()  # the other cell belongs to nothing
+
+    def test_unknown_corners_teach_nothing(self):
+        place, doubt, grad = self.loss([[99.0, 99.0]] * 4, [0.0] * 4)
+        assert (place, doubt) == (0.0, 0.0)
+        assert not grad.any()
+
+    def test_only_the_known_ones_count(self):
+        predicted = [[99.0, 99.0], [16.0, 4.0], [99.0, 0.0], [99.0, 99.0]]
+        assert self.loss(predicted, [0.0, 2.0, 0.0, 0.0])[0] == pytest.approx(0.25, abs=1e-3)
+
+    def test_being_sure_of_a_far_corner_is_punished_and_of_a_near_one_is_not(self):
+        near, far = [[0.0, 0.0], [16.0, 0.0], [16.0, 16.0], [0.0, 16.0]], [[40.0, 40.0]] * 4
+        assert self.loss(far, [2.0] * 4, sure=4.0)[1] > 1.0
+        assert self.loss(near, [2.0] * 4, sure=4.0)[1] < 0.1
+        assert self.loss(near, [2.0] * 4, sure=-4.0)[1] > 1.0
+
+
+def test_both_models_give_stock_losses_in_float32_while_training():
+    import torch
+    from ultralytics.cfg import get_cfg
+
+    from anonymize.corner_training import BoxModel, has_bfloat16
+
+    torch.manual_seed(0)
+    model = BoxModel("yolov8n.yaml", nc=1, verbose=False)
+    model.args = get_cfg()
+    batch = {
+        "img": torch.rand(2, 3, 64, 64),
+        "batch_idx": torch.tensor([0.0, 1.0]),
+        "cls": torch.zeros(2, 1),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.4, 0.2]] * 2),
+    }
+    model.train()
+    total, items = model.loss(batch)
+    assert total.dtype == torch.float32
+    total.sum().backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+    assert isinstance(has_bfloat16(), bool)
+    stock, _ = super(BoxModel, model).loss(batch, model.forward(batch["img"]))
+    assert float(total.sum()) == pytest.approx(float(stock.sum()), rel=0.05)
+    assert set(items) == {"box_loss", "cls_loss", "dfl_loss"}
