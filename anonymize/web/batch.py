@@ -16,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import numpy as np
-import pandas as pd
 from PIL import Image as Pil
 
 from .. import records
@@ -25,8 +23,7 @@ from ..engine import Engine, Summary
 from ..errors import AnonymizeError, SettingsError
 from ..outputs import write_json
 from ..records import Header, Record, unescape
-from ..regions import Region
-from ..settings import MIN_THRESHOLD, Settings
+from ..settings import Settings
 from .policy import Policy
 from .sessions import FullError, GoneError
 from .studio import Studio
@@ -35,9 +32,6 @@ log = logging.getLogger("anonymize.web")
 
 State = Literal["empty", "waiting", "running", "done", "stopped", "failed"]
 THUMB = 320  # px
-# A score so little above the threshold that a person should look: hidden, but perhaps wrongly.
-NARROW = 1.5
-_TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
 
 
 class Batches:
@@ -99,7 +93,7 @@ class Batch:
         self.problem = ""
         self.stop = threading.Event()
         self.lock = threading.RLock()
-        self.closed = False
+        self.closed = self.corrected = False
         self.count = 0
         self.started = 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
@@ -258,13 +252,25 @@ class Batch:
         return (self.source or self.inputs) / unescape(record.path)
 
     def save(self, record: Record) -> None:
-        """Keep a visitor's correction."""
-        header, known = records.read(self._file)
-        with records.Writer(self._file, header) as writer:
-            writer.write(known[record.path].replace(regions=record.regions))
+        """Keep a visitor's correction; the clean photo follows at the next `refresh`."""
+        with self.lock:
+            if self.state in ("waiting", "running"):
+                raise SettingsError("The batch is being worked on; please wait until it is done.")
+            header, known = records.read(self._file)
+            with records.Writer(self._file, header) as writer:
+                writer.write(known[record.path].replace(regions=record.regions))
+            self.corrected = True
+
+    def refresh(self) -> None:
+        """Write the photos again that were corrected since they were written; no detector runs."""
+        with self.lock:
+            if self.corrected:
+                self.summary = Engine(self.settings, detectors=()).export(self._file, self.output)
+                self.corrected, self.written = False, self.written + 1
 
     def thumb(self, number: int) -> bytes:
         """A small picture of a CLEAN photo, JPEG bytes; there is none of an original."""
+        self.refresh()
         record = self.record(number)
         clean = self.output / unescape(record.path)
         if record.error or not clean.is_file():
@@ -285,6 +291,7 @@ class Batch:
         """
         if self.state not in ("done", "stopped") or not self.summary.done:
             raise GoneError("There are no clean photos to download yet.")
+        self.refresh()
         target = self.folder / "clean.zip"
         part = target.with_name(f".{threading.get_ident()}.part")
         known = self.records
@@ -303,90 +310,3 @@ class Batch:
             archive.write(self.folder / "summary.json", "summary.json")
         part.replace(target)
         return target
-
-
-# --- what the page shows of many records: pure functions ---
-
-
-def status(record: Record, settings: Settings) -> str:
-    """One word on a photo, worst first: failed, nothing found, look (hidden by a narrow score), fine."""
-    if record.error:
-        return "failed"
-    hidden = record.hidden(settings)
-    if not hidden:
-        return "nothing found"
-    return "worth a look" if any(is_narrow(r, settings) for r in hidden) else "fine"
-
-
-def is_narrow(region: Region, settings: Settings) -> bool:
-    return region.status == "auto" and region.score < settings.kind(region.kind).threshold * NARROW
-
-
-def table(known: list[Record], settings: Settings) -> pd.DataFrame:
-    """One row a photo, in the records' order."""
-    rows = []
-    for record in known:
-        hidden = record.hidden(settings)
-        rest = [r.score for r in record.regions if r.kind in settings.kinds and r not in hidden]
-        rows.append(
-            (
-                record.path,
-                status(record, settings),
-                sum(r.kind == "face" for r in hidden),
-                sum(r.kind == "plate" for r in hidden),
-                round(min((r.score for r in hidden), default=0.0), 3) or None,
-                round(max(rest, default=0.0), 3) or None,
-                record.error or "",
-            )
-        )
-    return pd.DataFrame(rows, columns=list(_TABLE))
-
-
-def scores(known: list[Record], settings: Settings) -> pd.DataFrame:
-    """How many candidates of each kind have which score: columns score (bin's middle), kind, regions."""
-    edges = np.linspace(0, 1, 21)
-    return _histogram(known, settings, lambda r: r.score, edges, "score")
-
-
-def heights(known: list[Record], settings: Settings) -> pd.DataFrame:
-    """How tall the hidden regions are, px: columns height, kind, regions."""
-    edges = np.array([0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1e9])
-    frame = _histogram(known, settings, lambda r: r.height, edges, "height", hidden=True)
-    names = ["<8", "8", "16", "24", "32", "48", "64", "96", "128", "192", "256", ">512"]
-    frame["height"] = [names[int(np.searchsorted(edges, v)) - 1] for v in frame["height"]]
-    return frame
-
-
-def _histogram(
-    known: list[Record],
-    settings: Settings,
-    value: Callable[[Region], float],
-    edges: np.ndarray,
-    name: str,
-    hidden: bool = False,
-) -> pd.DataFrame:
-    parts = []
-    middles = (edges[:-1] + edges[1:]) / 2
-    for kind in settings.kinds:
-        values = [
-            value(r)
-            for record in known
-            for r in (record.hidden(settings) if hidden else record.regions)
-            if r.kind == kind and r.score >= 0.02
-        ]
-        counts, _ = np.histogram(values, edges)
-        parts.append(pd.DataFrame({name: middles, "kind": kind, "regions": counts}))
-    return pd.concat(parts, ignore_index=True)
-
-
-def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:
-    """What other thresholds of one kind would do: columns threshold, regions (hidden), photos (with one), changed."""
-    now = [{r.id for r in record.hidden(settings) if r.kind == kind} for record in known]
-    rows = []
-    for threshold in np.geomspace(MIN_THRESHOLD, 1.0, 31):
-        other = settings.with_kind(kind, threshold=float(threshold))
-        then = [{r.id for r in record.hidden(other) if r.kind == kind} for record in known]
-        rows.append(
-            (threshold, sum(map(len, then)), sum(map(bool, then)), sum(a != b for a, b in zip(now, then, strict=True)))
-        )
-    return pd.DataFrame(rows, columns=["threshold", "regions", "photos", "changed"])

@@ -16,7 +16,7 @@ from .policy import Policy
 
 EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
 _FILLS = [("Average colour of the place", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
-_KEEP = {
+KEEP = {
     "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
     "iso": "ISO", "f-number": "aperture", "make": "camera make", "model": "camera model",
     "resolution": "print resolution",
@@ -66,7 +66,7 @@ class Controls:
                     0, 60, face.kernel.feather, step=1, label="Soft edge, px", info="outside what is hidden"
                 )
             self.keep = gr.CheckboxGroup(
-                [(_KEEP[name], name) for name in SAFE_METADATA],
+                [(KEEP[name], name) for name in SAFE_METADATA],
                 value=list(s.keep_metadata),
                 label="Keep in the file",
                 info="Everything else about the picture (place, camera, comments, thumbnails) is removed.",

@@ -22,7 +22,7 @@ from ..errors import AnonymizeError
 from .batch import Batch
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_id
-from .studio import Work
+from .work import Work
 
 _PLAIN = re.compile(r"[^\w .()+\-]")
 

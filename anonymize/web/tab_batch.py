@@ -9,11 +9,12 @@ import gradio as gr
 import pandas as pd
 
 from ..errors import AnonymizeError
-from .batch import Batch, explore, heights, scores, status, table
+from .batch import Batch
 from .controls import Controls
 from .files import session_of
+from .results import HEIGHTS, explore, heights, scores, status, table
 from .sessions import new_id
-from .tab_photo import counted
+from .tab_photo import PhotoTab, counted, shown_in
 
 if TYPE_CHECKING:
     from .ui import Site
@@ -23,7 +24,7 @@ _ORDER = {"failed": 0, "nothing found": 1, "worth a look": 2, "fine": 3}
 _PAGE = 60  # pictures at once
 
 
-def build(site: Site) -> None:
+def build(site: Site, photo: PhotoTab, tabs: gr.Tabs) -> None:
     batch_id = gr.State("")
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
@@ -73,7 +74,7 @@ def build(site: Site) -> None:
                     )
                     height_plot = gr.BarPlot(
                         x="height", y="regions", color="kind", title="Heights of what is hidden, px", height=220,
-                        sort=None, x_title="height from, px", y_title="regions",
+                        sort=HEIGHTS, x_title="height from, px", y_title="regions",
                     )  # fmt: skip
                 with gr.Accordion("What if the threshold moved?", open=False, elem_classes="az-card"):
                     kind = gr.Radio(
@@ -190,12 +191,35 @@ def build(site: Site) -> None:
         except AnonymizeError:
             return gr.skip()
 
+    def correct(request: gr.Request, event: gr.EventData, id: str) -> tuple[Any, ...]:
+        try:
+            batch = find(request, id)
+            record = batch.record(int((event._data or {}).get("number", -1)))
+            session = session_of(request)
+            work = site.studio.reopen(session, batch.source_of(record), record, batch.settings, batch.save)
+            return said(""), gr.Tabs(selected="photo"), *shown_in(work, batch.settings), work.id
+        except (AnonymizeError, TypeError, ValueError) as e:
+            return said(str(e)), *(gr.skip() for _ in range(len(photo.outputs) + 2))
+
+    def back(request: gr.Request, id: str, which: str) -> tuple[Any, ...]:
+        """The tab is looked at again: photos may have been corrected meanwhile."""
+        try:
+            batch = find(request, id)
+            if batch.state not in ("done", "stopped") or not batch.corrected:
+                return gr.skip(), gr.skip()
+            batch.refresh()
+            return pictures(batch, which), summary(batch)
+        except AnonymizeError:
+            return gr.skip(), gr.skip()
+
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
     upload.ready(ready, None, [batch_id, progress], **private)
     start.click(begin, [batch_id, folder, *controls.all], [*running, batch_id], **private)
     again.click(apply_again, [batch_id, *controls.all], running, **private)
     stop.click(halt, [batch_id], running, **private)
     timer.tick(tick, [batch_id, chosen, kind], [*running, *finished], **private)
+    gallery.chosen(correct, [batch_id], [progress, tabs, *photo.outputs, photo.current], **private)
+    tabs.select(back, [batch_id, chosen], [gallery, result], **private)
     chosen.change(show_only, [batch_id, chosen], gallery, **private)
     kind.change(explore_kind, [batch_id, kind], what_if, **private)
 
@@ -265,13 +289,14 @@ def pictures(batch: Batch, which: str) -> str:
         if record.error:
             picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
         else:
+            source = f"/batches/{batch.id}/thumb/{i}.jpg?v={batch.written}"
             picture = (
-                f'<img loading="lazy" src="/batches/{batch.id}/thumb/{i}.jpg?v={batch.written}" alt="Clean photo: '
-                f'{name}">'
+                f'<button type="button" data-number="{i}" data-event="open"><img loading="lazy" src="{source}" '
+                f'alt="Look at {name} and correct it"></button>'
             )
         cells.append(
-            f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span><span '
-            f'class="az-word">{word}</span></li>'
+            f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span>'
+            f'<span class="az-word">{word}</span></li>'
         )
     more = (
         f"<p class='az-note'>{len(kept) - _PAGE} more are in the table and in the zip.</p>" if len(kept) > _PAGE else ""

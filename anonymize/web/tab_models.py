@@ -56,7 +56,7 @@ def build(site: Site) -> None:
         table = gr.Dataframe(
             lambda: _table(site), interactive=False, label="Models", show_label=False, wrap=True, elem_id="az-models"
         )
-        with gr.Row(equal_height=True):
+        with gr.Row(elem_classes="az-row-end"):
             choice = gr.Dropdown([m.name for m in models()], label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
     with gr.Group(elem_classes="az-card"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -13,21 +14,29 @@ from ..effects import warn_reversible
 from ..errors import AnonymizeError
 from ..regions import Region
 from ..settings import Settings
-from .controls import Controls
+from .controls import KEEP, Controls
 from .files import session_of
 from .sessions import GoneError
-from .studio import OTHER, Work
+from .work import OTHER, Work
 
 if TYPE_CHECKING:
     from .ui import Site
 
-_SHOWN_FROM = 0.02  # candidates with less say nothing
+_SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
 _COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 NAMES = {"face": ("face", "faces"), "plate": ("license plate", "license plates")}
 
 
-def build(site: Site) -> None:
+@dataclass(frozen=True)
+class PhotoTab:
+    """What another tab needs to show a photo here."""
+
+    outputs: list[Any]
+    current: gr.State
+
+
+def build(site: Site) -> PhotoTab:
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
             viewer = gr.HTML(
@@ -57,8 +66,7 @@ def build(site: Site) -> None:
     outputs = [viewer, result, table, details]
 
     def show(work: Work, settings: Settings) -> tuple[Any, ...]:
-        work.show(settings)
-        return view(work), summary(work), rows(work), gr.update(visible=True)
+        return shown_in(work, settings)
 
     def failed(error: Exception, work: Work | None = None) -> tuple[Any, ...]:
         value = {**view(work), "problem": str(error)} if work else {"problem": str(error), "id": ""}
@@ -150,6 +158,13 @@ def build(site: Site) -> None:
             concurrency_id="look",
             show_progress="minimal",
         )
+    return PhotoTab(outputs, current)
+
+
+def shown_in(work: Work, settings: Settings) -> tuple[Any, ...]:
+    """Values for `PhotoTab.outputs`."""
+    work.show(settings)
+    return view(work), summary(work), rows(work), gr.update(visible=True)
 
 
 def correct(work: Work, data: dict[str, Any]) -> None:
@@ -289,21 +304,21 @@ def summary(work: Work) -> str:
         f'<a class="az-link" href="{base}/all.zip" download>both as a zip</a></p>'
     )
     if warnings := warn_reversible(settings):
+        note = "One thing to know" if len(warnings) == 1 else f"{len(warnings)} things to know"
         items = "".join(f"<li>{html.escape(w)}</li>" for w in warnings)
-        parts.append(
-            f'<details class="az-warn"><summary>Can this be undone? {len(warnings)} to '
-            f"know</summary><ul>{items}</ul></details>"
-        )
-    removed = work.removed
-    if removed:
-        kept = (
-            f" Kept, as you chose: {html.escape(', '.join(settings.keep_metadata))}." if settings.keep_metadata else ""
-        )
-        parts.append(
-            f'<details class="az-removed"><summary>Removed from the file: {len(removed)}</summary><ul>'
-            + "".join(f"<li>{html.escape(name)}</li>" for name in removed)
-            + f"</ul><p>{kept}</p></details>"
-        )
-    else:
-        parts.append("<p class='az-small'>The file carried no hidden information (place, camera, comments).</p>")
+        parts.append(f'<details class="az-warn"><summary>Is this safe? {note}</summary><ul>{items}</ul></details>')
+    parts.append(carried(work))
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
+
+
+def carried(work: Work) -> str:
+    """What the file carries besides the picture, before and after."""
+    if not work.removed:
+        return "<p class='az-small'>The file carried no hidden information (place, camera, comments).</p>"
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>removed</td></tr>" for name in work.removed)
+    kept = ", ".join(KEEP[name] for name in work.settings.keep_metadata)
+    rows += f"<tr><td>kept, as you chose</td><td>{html.escape(kept)}</td></tr>" if kept else ""
+    return (
+        f'<details class="az-removed"><summary>Removed from the file: {len(work.removed)}</summary>'
+        f'<table class="az-compare"><tr><th>in your file</th><th>in the clean one</th></tr>{rows}</table></details>'
+    )

@@ -57,6 +57,8 @@ def theme() -> gr.themes.Base:
         block_label_text_color="#334155",
         block_label_text_color_dark="#cbd5e1",
         block_title_text_weight="600",
+        block_title_text_color="#1b2430",
+        block_title_text_color_dark="#e8edf3",
         body_text_color="#1b2430",
         body_text_color_dark="#e8edf3",
         body_text_color_subdued="#52606f",
@@ -84,11 +86,11 @@ def build(site: Site, more: Mapping[str, Callable[[], object]] | None = None) ->
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, int(site.policy.keep_seconds))) as page:
         gr.HTML(_header(site.policy), elem_id="az-header", js_on_load=None)
-        with gr.Tabs(elem_id="az-tabs"):
+        with gr.Tabs(elem_id="az-tabs") as tabs:
             with gr.Tab("One photo", id="photo"):
-                tab_photo.build(site)
+                photo = tab_photo.build(site)
             with gr.Tab("Many photos", id="batch"):
-                tab_batch.build(site)
+                tab_batch.build(site, photo, tabs)
             for title, draw in (more or {}).items():
                 with gr.Tab(title, id=title.lower()):
                     draw()

@@ -1,0 +1,248 @@
+"""One photo that a visitor works on: filtered, corrected and shown as often as wanted, written when asked.
+
+Thresholds and corrections only choose among the regions that were found once; effects are shown on a copy at display
+size; the clean file is written by the engine from the untouched source.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pil
+
+from .. import effects, images, records
+from ..detectors import Image
+from ..errors import ChangedSourceError, SettingsError
+from ..outputs import detections, hide
+from ..records import Record
+from ..regions import Box, Region
+from ..settings import Kernel, Settings
+from .sessions import GoneError
+
+DISPLAY = 1600  # px, the long side of what the page shows
+_QUALITY = 85  # of the pictures on the page; the download is another file
+# A person who corrects "face" and "plate" may also want to hide something that has no detector.
+OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Display:
+    """A photo at display size.
+
+    Attributes:
+        pixels: uint8 RGB (h, w, 3). factor: display px for each px of the photo, at most 1.
+        before: the picture as the page shows it, JPEG bytes.
+    """
+
+    pixels: Image
+    factor: float
+    before: bytes
+
+    @classmethod
+    def of(cls, rgb: Image, long_side: int = DISPLAY) -> Display:
+        h, w = rgb.shape[:2]
+        factor = min(1.0, long_side / max(h, w))
+        pixels = rgb
+        if factor < 1:
+            size = (max(1, round(w * factor)), max(1, round(h * factor)))
+            pixels = np.asarray(Pil.fromarray(rgb).resize(size, Pil.Resampling.BILINEAR, reducing_gap=2.0))
+        pixels = np.ascontiguousarray(pixels)
+        return cls(pixels, factor, to_jpeg(pixels))
+
+    def after(self, regions: Sequence[Region], settings: Settings) -> bytes:
+        """What the photo will look like with these regions hidden, JPEG bytes; sizes in px shrink with the picture."""
+        small = small_settings(settings, self.factor)
+        shown = [r.scale(self.factor).replace(status="accepted") for r in regions]
+        return to_jpeg(effects.apply(self.pixels, shown, small, mode="RGB"))
+
+
+def small_settings(settings: Settings, factor: float) -> Settings:
+    """Settings whose kernels do to a picture shrunk by `factor` what the real ones do to the photo."""
+    if factor == 1:
+        return settings
+    kinds = {}
+    for name, kind in settings.kinds.items():
+        k = kind.kernel
+        size = max(1, round((k.size - 1) / 2 * factor)) * 2 + 1 if k.size else 0
+        kinds[name] = dataclasses.replace(kind, kernel=Kernel(size, k.sigma * factor, round(k.feather * factor)))
+    return settings.replace(kinds=kinds)
+
+
+def to_jpeg(rgb: Image) -> bytes:
+    out = io.BytesIO()
+    Pil.fromarray(rgb).save(out, "JPEG", quality=_QUALITY)
+    return out.getvalue()
+
+
+@dataclass
+class Work:
+    """One photo that a visitor works on. Thread-safe.
+
+    Attributes:
+        id: unguessable; also the name of its folder. name: what its owner calls the file.
+        path: the source, never changed. folder: deleted with the photo. record: what was found and decided.
+        settings: the last that were asked for. removed: what the file carries and the clean one will not.
+        version: counts what changes the picture.
+    """
+
+    id: str
+    name: str
+    path: Path
+    folder: Path
+    record: Record
+    display: Display
+    settings: Settings
+    removed: tuple[str, ...] = ()
+    version: int = 0
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    saved: Callable[[Record], None] | None = None  # told of each correction (a photo of a batch)
+    _past: list[tuple[Region, ...]] = field(default_factory=list)
+    _shown: tuple[str, bytes] = ("", b"")
+
+    def close(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def hidden(self) -> list[Region]:
+        return self.record.hidden(self.settings)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(r.kind for r in self.hidden)
+
+    def show(self, settings: Settings) -> bytes:
+        """The preview with these settings; nothing is rendered when it would look the same as the last one."""
+        with self.lock:
+            self.settings = settings
+            hidden = self.hidden
+            looks = records.Record("", regions=tuple(hidden)).approval_hash(settings.replace(kinds=_looks(settings)))
+            if looks != self._shown[0]:
+                self._shown = looks, self.display.after(hidden, settings)
+                self.version += 1
+            return self._shown[1]
+
+    # --- corrections ---
+
+    def _change(self, regions: Sequence[Region]) -> None:
+        self._past.append(self.record.regions)
+        del self._past[:-100]
+        self._set(tuple(sorted(regions, key=lambda r: -r.score)))
+
+    def _set(self, regions: tuple[Region, ...]) -> None:
+        self.record = self.record.replace(regions=regions)
+        if self.saved:
+            self.saved(self.record)
+
+    def region(self, id: str) -> Region:
+        for region in self.record.regions:
+            if region.id == id:
+                return region
+        raise GoneError("That region is no longer there.")
+
+    def decide(self, id: str, hide: bool) -> None:
+        """Hide a region whatever its score, or never; one that was drawn and is not wanted goes away."""
+        with self.lock:
+            region = self.region(id)
+            others = [r for r in self.record.regions if r.id != id]
+            if region.status == "manual":
+                self._change(self.record.regions if hide else others)
+            else:
+                self._change([*others, region.replace(status="accepted" if hide else "rejected")])
+
+    def leave_to_score(self, id: str) -> None:
+        """Take a decision back: the threshold counts again."""
+        with self.lock:
+            region = self.region(id)
+            if region.status in ("accepted", "rejected"):
+                others = [r for r in self.record.regions if r.id != id]
+                self._change([*others, region.replace(status="auto")])
+
+    def draw(self, kind: str, box: Box) -> Region:
+        """A region that was missed. `box` in px of the photo; it is cut at the photo's edges.
+
+        Raises:
+            SettingsError: nothing of it lies in the photo.
+        """
+        with self.lock:
+            region = self._drawn(Region(kind, _ordered(box), status="manual", votes={"you": 1.0}))
+            if any(r.id == region.id for r in self.record.regions):
+                return region
+            self._change([region, *self.record.regions])
+            return region
+
+    def move(self, id: str, box: Box) -> None:
+        """Move or resize a region; from then on it is the visitor's own."""
+        with self.lock:
+            region = self.region(id)
+            others = [r for r in self.record.regions if r.id != id]
+            moved = region.replace(box=_ordered(box), corners=None, landmarks=None, status="manual", score=1.0)
+            self._change([self._drawn(moved), *others])
+
+    def _drawn(self, region: Region) -> Region:
+        region = region.clip(self.record.width, self.record.height)
+        if region.width < 1 or region.height < 1:
+            raise SettingsError("Draw the box over the photo, at least one pixel wide and high.")
+        return region
+
+    def undo(self) -> bool:
+        """Take the last correction back; whether there was one."""
+        with self.lock:
+            if not self._past:
+                return False
+            self._set(self._past.pop())
+            return True
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._past)
+
+    # --- what is taken away ---
+
+    def write(self) -> Path:
+        """The clean photo, written by the engine at full size; the earlier one when nothing changed since.
+
+        Raises:
+            ImageError: it cannot be written. ChangedSourceError: the source is another file now.
+        """
+        with self.lock:
+            record, settings = self.record, self.settings
+            folder = self.folder / "out" / record.approval_hash(settings)
+            target = folder / clean_name(self.name, self.path.suffix)
+            if not target.is_file():
+                photo = images.load(self.path, settings)
+                if photo.sha256 != record.sha256:
+                    raise ChangedSourceError("The photo changed after it was looked at; please add it again.")
+                folder.mkdir(parents=True, exist_ok=True)
+                images.save(photo, hide(photo, record.regions, settings), target, settings)
+            return target
+
+    def report(self) -> dict[str, Any]:
+        """What was hidden, JSON-ready, as the command line writes it beside a photo."""
+        with self.lock:
+            return {**detections(self.record, self.settings), "image": self.name}
+
+
+def _looks(settings: Settings) -> Mapping[str, Any]:
+    """Kinds without what only chooses regions: two settings that hide the same regions alike look alike."""
+    return {n: dataclasses.replace(k, threshold=1.0, min_size=0.0, max_size=0.0) for n, k in settings.kinds.items()}
+
+
+def _ordered(box: Box) -> Box:
+    x1, y1, x2, y2 = box
+    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+
+
+def clean_name(name: str, suffix: str) -> str:
+    """IMG_1.jpg -> IMG_1-anonymized.jpg: the visitor's own name for the download, safe as a file name."""
+    stem = Path(name.replace("\\", "/")).stem
+    safe = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in stem).strip(" .")[:120] or "photo"
+    return f"{safe}-anonymized{suffix.lower()}"

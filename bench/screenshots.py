@@ -1,0 +1,128 @@
+"""Write screenshots of every tab, light and dark, wide and narrow: python bench/screenshots.py [FOLDER]
+
+Starts the server itself, and needs Debian's chromium (`apt-get install chromium`). Photos: ultralytics' own.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+def photos() -> list[Path]:
+    spec = find_spec("ultralytics")
+    assert spec is not None
+    assert spec.origin is not None
+    return sorted((Path(spec.origin).parent / "assets").glob("*.jpg"))
+
+
+@contextmanager
+def server(*options: str) -> Iterator[str]:
+    """`python app.py` on a free port; its address once it answers."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port), *options], cwd=ROOT)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/healthz", timeout=5).read()
+                break
+            except OSError:
+                time.sleep(0.25)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def page(browser: Browser, address: str, dark: bool = False, narrow: bool = False) -> Page:
+    context = browser.new_context(
+        viewport=NARROW if narrow else WIDE, color_scheme="dark" if dark else "light", has_touch=narrow
+    )  # type: ignore[arg-type]
+    opened = context.new_page()
+    opened.goto(address)
+    opened.wait_for_selector(".az-drop-title")
+    return opened
+
+
+def show_photo(opened: Page, photo: Path) -> None:
+    opened.set_input_files("#az-photo .az-drop input[type=file]", str(photo))
+    opened.wait_for_selector(".az-stage:visible", timeout=120_000)
+    opened.wait_for_function(
+        "document.querySelector('.az-after').complete && document.querySelector('.az-after').naturalWidth"
+    )
+    opened.wait_for_timeout(700)
+
+
+def write(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def shoot(opened: Page, name: str, full: bool = True) -> None:
+        opened.wait_for_timeout(400)
+        opened.screenshot(path=folder / f"{name}.png", full_page=full)
+        print(folder / f"{name}.png")
+
+    bus, zidane = photos()[:2]
+    with server() as address, sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        for look, dark, narrow in (("light", False, False), ("dark", True, False), ("phone", False, True)):
+            opened = page(browser, address, dark, narrow)
+            shoot(opened, f"{look}-1-empty")
+            show_photo(opened, zidane)
+            shoot(opened, f"{look}-2-photo")
+            opened.get_by_role("button", name="Correct").click()
+            opened.get_by_label("Show what was seen but not hidden").check()
+            opened.locator("rect.az-region.on").first.focus()
+            opened.keyboard.press("Enter")
+            shoot(opened, f"{look}-3-correct")
+            opened.get_by_role("tab", name="Many photos").click()
+            broken = folder / ".broken.jpg"
+            broken.write_bytes(b"not a photo")
+            opened.set_input_files("#az-batch-upload input[type=file]", [str(p) for p in (bus, zidane, broken)])
+            opened.get_by_text("3 photos are ready.").wait_for()
+            broken.unlink()
+            shoot(opened, f"{look}-4-batch-ready")
+            opened.get_by_role("button", name="Hide faces and plates").click()
+            opened.get_by_text("clean photos").last.wait_for(timeout=120_000)
+            opened.wait_for_timeout(1500)
+            for title in ("Scores and sizes", "What if the threshold moved?"):
+                opened.get_by_role("button", name=title).click()
+            opened.wait_for_timeout(1200)
+            shoot(opened, f"{look}-5-batch-done")
+            for name in ("Models", "About"):
+                tab = opened.get_by_role("tab", name=name)
+                if not tab.is_visible():  # a narrow window has a menu of the tabs that do not fit
+                    opened.locator(".overflow-menu button").first.click()
+                    opened.locator(".overflow-dropdown button", has_text=name).click()
+                else:
+                    tab.click()
+                shoot(opened, f"{look}-{'6' if name == 'Models' else '7'}-{name.lower()}")
+            opened.context.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "screenshots")
