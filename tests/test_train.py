@@ -1,4 +1,4 @@
-"""Training: small ones for real, on drawn plates; what goes in is checked, what comes out works, a kill costs little."""
+"""Training: small ones for real; what goes in is checked, what comes out works, and a kill costs little."""
 
 from __future__ import annotations
 
