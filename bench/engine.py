@@ -103,7 +103,9 @@ def main() -> None:
         print(f"detectors alone  {a:7.1f} s  {1000 * a / args.count:6.1f} ms a photo")
         print(f"run              {b:7.1f} s  {1000 * b / args.count:6.1f} ms a photo")
         print(f"ratio            {b / a:7.3f}")
-        print(f"peak memory      {most:7.0f} MB ({results['whole'][-1]['mb_quarter']:.0f} MB after a quarter of the photos)")
+        print(
+            f"peak memory      {most:7.0f} MB ({results['whole'][-1]['mb_quarter']:.0f} MB after a quarter of the photos)"
+        )
 
 
 if __name__ == "__main__":
