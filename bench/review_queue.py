@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from anonymize import annotations, evaluate, records
+from anonymize import evaluate, records
+from anonymize.annotations import read as read_annotations
 from anonymize.records import Header, Record
 from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
 from anonymize.settings import Settings
@@ -35,7 +36,7 @@ SURE, SEEN = 0.9, 0.35  # LARGER: one detector alone, or both
 def leaking(known: dict[str, Record], header: Header, source: Path) -> dict[str, bool]:
     """Path -> whether a true region of it would leak in an export."""
     folder = header.source(next(iter(known.values()))).parent
-    truth = annotations.read(source, folder, sorted(p.name for p in folder.iterdir()))
+    truth = read_annotations(source, folder, sorted(p.name for p in folder.iterdir()))
     result = evaluate.evaluate(known.values(), truth, header.settings, curves=False)
     return {
         p.path: any(c < evaluate.HIDDEN and not t.ignore for t, c in zip(p.truths, p.covered, strict=True))
@@ -147,7 +148,7 @@ def fit(args: argparse.Namespace) -> None:
     header, known = records.read(args.records)
     _, larger = records.read(args.larger)
     folder = header.source(next(iter(known.values()))).parent
-    truth = annotations.read(args.annotations, folder, sorted(known))
+    truth = read_annotations(args.annotations, folder, sorted(known))
     for kind in ("face", "plate"):
         rows: list[tuple[np.ndarray, np.ndarray]] = []
         empty_rows: list[tuple[np.ndarray, np.ndarray]] = []
@@ -183,7 +184,7 @@ def fit(args: argparse.Namespace) -> None:
 def fit_frames(args: argparse.Namespace) -> None:
     header, known = records.read(args.frames)
     folder = header.source(next(iter(known.values()))).parent
-    truth = annotations.read(args.annotations, folder, sorted(known))
+    truth = read_annotations(args.annotations, folder, sorted(known))
     near = queue.sequences(known)
     seen = {p: queue._see(r, header.settings) for p, r in known.items()}
     hits: dict[str, list[bool]] = {}

@@ -115,6 +115,7 @@ class ReviewDataset:
 
     def _make(self, fo: ModuleType) -> Any:
         dataset = fo.Dataset(self.name, persistent=True)
+        dataset.info = {"records": os.path.realpath(self.book.path)}  # the plugin's operators go there
         found = {
             "region": "",
             "status": "auto",

@@ -1,0 +1,194 @@
+"""`python -m review`: the queue, decisions and the gated export, without a window; or FiftyOne's App on loopback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from anonymize.cli import Group as Edge
+from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
+from anonymize.errors import RecordsError
+
+from .decisions import Book, gate, person
+from .queue import Queue
+
+RECORDS = click.argument("records", type=click.Path(path_type=Path))
+WHO = click.option("--who", default=person, help="Who decides [this account's name].")
+PHOTOS = click.argument("photos", nargs=-1)
+
+
+class Group(Edge):
+    """`python -m review RECORDS` is `python -m review serve RECORDS`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["serve", *args]
+        return click.Group.parse_args(self, ctx, args)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return self.commands.get(name)
+
+    format_commands = click.Group.format_commands
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """Find what was missed, fix it, and let only approved photos out.
+
+    \b
+    python -m review RECORDS                     FiftyOne's App with the queue, on this machine only
+    python -m review queue RECORDS               what to look at first, and why
+    python -m review approve RECORDS a.jpg       and flag, undo
+    python -m review export RECORDS OUTPUT       only approved photos
+    """
+
+
+def _book(records: Path, given: dict[str, Any]) -> Book:
+    """The book, with the detection's settings changed by the options: what an approval binds to, and an export
+    writes."""
+    book = Book(records)
+    return Book(records, settings_of(given, book.header.settings))
+
+
+@cli.command()
+@RECORDS
+@click.option("--json", "as_json", is_flag=True, help="Path, risk and reasons of each photo, in order.")
+@click.option("--all", "everything", is_flag=True, help="Also approved and flagged photos, and those with errors.")
+@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@THRESHOLDS
+@HIDING
+def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **given: Any) -> None:
+    """What to look at, likeliest leak first, with the reasons."""
+    waiting = Queue(_book(records, given))
+    items = (waiting.items() if everything else waiting.pending())[:limit]
+    if as_json:
+        rows = [{"path": i.path, "risk": round(i.risk, 6), "status": i.status, "reasons": i.reasons} for i in items]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    for item in items:
+        click.echo(f"{item.risk:.2f}  {item.path}" + (f"  [{item.status}]" if everything else ""))
+        for reason in item.reasons:
+            click.echo(f"      {reason}")
+    click.echo(str(waiting.progress()))
+
+
+@cli.command()
+@RECORDS
+@THRESHOLDS
+@HIDING
+def status(records: Path, **given: Any) -> None:
+    """How far the review is, and the last decisions."""
+    book = _book(records, given)
+    click.echo(str(Queue(book).progress()))
+    last = sorted((d["when"], r.path, d) for r in book for d in r.decisions)[-10:]
+    for when, path, decision in last:
+        note = f": {decision['note']}" if decision.get("note") else ""
+        click.echo(f"{when}  {decision['who']}  {decision['what']}  {path}{note}")
+
+
+def _decide(what: str, records: Path, photos: tuple[str, ...], who: str, note: str, given: dict[str, Any]) -> None:
+    book = _book(records, given)
+    if not photos:
+        raise RecordsError("name the photos, as the queue prints them")
+    known = book.refresh()
+    for photo in photos:  # all or none
+        if photo not in known:
+            raise RecordsError(f"{records} has no photo {photo!r}")
+    for photo in photos:
+        book.decide(photo, what, who=who, note=note)
+        click.echo(f"{what}: {photo}")
+
+
+def _deciding(what: str, text: str) -> None:
+    @RECORDS
+    @PHOTOS
+    @WHO
+    @click.option("--note", default="", help="Words to go with it.")
+    @THRESHOLDS
+    @HIDING
+    def command(records: Path, photos: tuple[str, ...], who: str, note: str, **given: Any) -> None:
+        _decide(what, records, photos, who, note, given)
+
+    command.__doc__ = text
+    cli.command(what)(command)
+
+
+_deciding("approve", "Let PHOTOS go out as they are. Bound to their regions and these settings.")
+_deciding("flag", "Keep PHOTOS back, for somebody to look at.")
+_deciding("unflag", "Put flagged PHOTOS back into the queue.")
+_deciding("undo", "Take back your last decision on PHOTOS.")
+
+
+@cli.command()
+@RECORDS
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--allow-unreviewed", is_flag=True, help="Also photos that nobody approved (flagged ones never).")
+@THRESHOLDS
+@HIDING
+@WRITING
+@FILES
+def export(
+    records: Path, output: Path, allow_unreviewed: bool, no_write_detections: bool, preview: bool, **given: Any
+) -> None:
+    """Write the approved photos, anonymized, to OUTPUT. Photos that show already what they should are left alone."""
+    from anonymize.cli.photos import report
+    from anonymize.engine import Engine
+
+    settings = settings_of(given, Book(records).header.settings)
+    if allow_unreviewed:
+        click.echo("WARNING: --allow-unreviewed: photos that nobody looked at go out, too", err=True)
+    report(
+        given,
+        lambda progress: Engine(settings, detectors=()).export(
+            records,
+            output,
+            gate=gate(settings, allow_unreviewed),
+            write_detections=not no_write_detections,
+            preview=output.with_name(f"{output.name}-preview") if preview else None,
+            progress=progress,
+        ),
+    )
+    if allow_unreviewed:
+        book = Book(records, settings)
+        nobody = sum(i.status == "pending" for i in Queue(book).items())
+        click.echo(f"--allow-unreviewed: {nobody} of the photos were not approved by anybody")
+
+
+@cli.command("dataset")
+@RECORDS
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["yolo", "coco"]), default="yolo", show_default=True)
+@click.option("--val", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, help="Share for validation.")
+@click.option("--test", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share for testing.")
+@click.option("--allow-unreviewed", is_flag=True, help="Also photos that nobody approved: their regions are guesses.")
+@THRESHOLDS
+@HIDING
+def dataset(
+    records: Path, output: Path, form: str, val: float, test: float, allow_unreviewed: bool, **given: Any
+) -> None:
+    """The way back to training: corrected photos and regions as a data set with splits. It holds ORIGINAL photos."""
+    from .training import write
+
+    told = write(_book(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    click.echo(", ".join(f"{n} {name}" for name, n in told.items()))
+
+
+@cli.command()
+@RECORDS
+@click.option("--port", type=int, default=7861, show_default=True, help="On 127.0.0.1.")
+@click.option("--annotations", type=click.Path(path_type=Path), help="Ground truth, for hits, misses and leaks.")
+def serve(records: Path, port: int, annotations: Path | None) -> None:
+    """Open RECORDS in FiftyOne's App, on this machine only, photos confined to the records' own."""
+    from .loopback import serve as run
+
+    run(records, port, annotations)
+
+
+if __name__ == "__main__":
+    cli(prog_name="python -m review")

@@ -1,0 +1,89 @@
+"""`python -m review RECORDS`: the guarded mount alone, on loopback, for the person at this machine."""
+
+from __future__ import annotations
+
+import secrets
+from http.cookies import SimpleCookie
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from anonymize.errors import AnnotationError
+
+from .reviews import OPEN
+from .server import NOTHING, ReviewServer
+
+COOKIE = "anonymize_review"
+
+
+class Loopback:
+    """Lets in only who brings the secret that was printed in the terminal, from a page of this server.
+
+    Loopback is shared by all accounts of a machine, and by every web page that a browser there shows: so the host's
+    name is checked (DNS rebinding), the origin (forged requests), and a secret in a cookie.
+    """
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        self.app, self.secret = app, secret
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[0]
+        host = urlsplit(f"//{headers.get('host', '')}").hostname
+        origin = headers.get("origin")
+        cookie: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
+        held = cookie[COOKIE].value if COOKIE in cookie else ""
+        is_ours = host in ("127.0.0.1", "localhost", "::1")
+        is_ours &= origin is None or urlsplit(origin).netloc == headers.get("host")
+        is_ours &= headers.get("sec-fetch-site") != "cross-site" or scope["path"] == "/start"
+        if is_ours and scope["path"] == "/start" and secrets.compare_digest(given.encode(), self.secret.encode()):
+            name = parse_qs(scope["query_string"].decode("latin-1")).get("name", [""])[0]
+            response = RedirectResponse(f"/review/open?name={name}", 303)
+            response.set_cookie(COOKIE, self.secret, httponly=True, samesite="strict")
+            await response(scope, receive, send)
+        elif not is_ours or not secrets.compare_digest(held.encode(), self.secret.encode()):
+            await PlainTextResponse(NOTHING, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+
+def build(secret: str) -> ASGIApp:
+    """The guarded app over the open reviews."""
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+
+    server = ReviewServer(OPEN)
+    return Loopback(Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context), secret)
+
+
+def serve(records: Path, port: int, annotations: Path | None = None) -> None:
+    """Serve until stopped.
+
+    Raises:
+        RecordsError, AnnotationError: files that are not what they should be. ReviewError: FiftyOne cannot start.
+    """
+    import uvicorn
+
+    review = OPEN.open(records)
+    if annotations is not None:
+        from anonymize.annotations import read as read_annotations
+        from anonymize.records import unescape
+
+        root = Path(unescape(review.book.header.root))
+        truth = read_annotations(annotations, root, sorted(unescape(p) for p in review.book.refresh()))
+        if not truth.photos:
+            raise AnnotationError(f"{annotations} says nothing of these photos")
+        review.truth = truth
+    print(f"{review.queue.progress()}; starting FiftyOne …", flush=True)
+    _ = review.dataset
+    secret = secrets.token_urlsafe(24)
+    print(f"Review: http://127.0.0.1:{port}/start?key={secret}&name={review.name}  (Ctrl+C stops it)", flush=True)
+    uvicorn.run(build(secret), host="127.0.0.1", port=port, log_level="warning", access_log=False)

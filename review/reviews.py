@@ -1,0 +1,117 @@
+"""The reviews that are open in this server: which records files, and who may see them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anonymize.annotations import Annotations
+from anonymize.errors import RecordsError
+
+from .dataset import ReviewDataset, ReviewError, dataset_name
+from .decisions import Book, person
+from .queue import Queue
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who asks. `key`: tells visitors apart (a session's). `name`: written into decisions. Neither comes from the
+    request's own words."""
+
+    key: str
+    name: str
+
+
+@dataclass
+class Review:
+    """One records file under review.
+
+    Attributes:
+        name: the FiftyOne dataset's; also how the page names it.
+        owner: the visitor's key whose photos these are; None: of everybody whom the server lets in.
+    """
+
+    book: Book
+    queue: Queue
+    name: str
+    owner: str | None = None
+    truth: Annotations | None = None
+    _dataset: ReviewDataset | None = None
+    _media: tuple[object, dict[str, str]] = (None, {})
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def dataset(self) -> ReviewDataset:
+        """The FiftyOne dataset; made at the first call, which takes seconds.
+
+        Raises:
+            ReviewError: FiftyOne cannot start.
+        """
+        with self._guard:
+            if self._dataset is None:
+                if self.owner is not None:
+                    raise ReviewError(
+                        "FiftyOne's App shows one state to everybody, so photos of one visitor stay out of it"
+                    )
+                self._dataset = ReviewDataset(self.queue, self.truth)
+            return self._dataset
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the FiftyOne dataset was made."""
+        return self._dataset is not None
+
+    def changed(self, path: str) -> None:
+        """After a decision outside FiftyOne: its sample follows."""
+        if self._dataset is not None:
+            self._dataset.show(path)
+
+
+class Reviews:
+    """All reviews of a server. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str | None], Review] = {}
+        self._guard = threading.Lock()
+
+    def open(self, records: Path, *, owner: str | None = None, truth: Annotations | None = None) -> Review:
+        """The review of a records file; the same one each time.
+
+        Raises:
+            RecordsError: not a records file.
+        """
+        name = dataset_name(records)
+        with self._guard:
+            review = self._open.get((name, owner))
+            if review is None:
+                book = Book(records)
+                review = self._open[name, owner] = Review(book, Queue(book), name, owner, truth)
+            return review
+
+    def of(self, visitor: Visitor) -> list[Review]:
+        with self._guard:
+            return [r for r in self._open.values() if r.owner in (None, visitor.key)]
+
+    def find(self, name: str, visitor: Visitor) -> Review:
+        """A review by its name, as this visitor may see it.
+
+        Raises:
+            RecordsError: there is none for them; whether there is one for others is not said.
+        """
+        for review in self.of(visitor):
+            if review.name == name:
+                return review
+        raise RecordsError("there is no such review here")
+
+    def close(self, owner: str) -> None:
+        """Forget a visitor's reviews; their photos go."""
+        with self._guard:
+            for key in [k for k in self._open if k[1] == owner]:
+                self._open.pop(key).book.__exit__()
+
+
+ALONE = Visitor("", person())
+
+# The reviews of this process: the server, the Review tab and the plugin's operators share their books and queues.
+OPEN = Reviews()
