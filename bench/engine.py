@@ -2,9 +2,9 @@
 
     python bench/engine.py [PHOTOS] [--count 200] [--size 1024]
 
-PHOTOS: a folder; without it, crops of the photo that ultralytics carries. Prints the time that the detectors alone need for
-the photos (decoded before), the time of `run` from files to files, their ratio, and the peak memory after a quarter and all
-of the photos. The two are timed in turn, in a process each, so neither warms the other up.
+PHOTOS: a folder; without it, crops of the photos that ultralytics carries. Prints the time that the detectors alone
+need for the photos (decoded before), the time of `run` from files to files, their ratio, and the peak memory after a
+quarter and all of the photos. The two are timed in turn, in a process each, so neither warms the other up.
 """
 
 from __future__ import annotations
@@ -103,9 +103,8 @@ def main() -> None:
         print(f"detectors alone  {a:7.1f} s  {1000 * a / args.count:6.1f} ms a photo")
         print(f"run              {b:7.1f} s  {1000 * b / args.count:6.1f} ms a photo")
         print(f"ratio            {b / a:7.3f}")
-        print(
-            f"peak memory      {most:7.0f} MB ({results['whole'][-1]['mb_quarter']:.0f} MB after a quarter of the photos)"
-        )
+        quarter = results["whole"][-1]["mb_quarter"]
+        print(f"peak memory      {most:7.0f} MB ({quarter:.0f} MB after a quarter of the photos)")
 
 
 if __name__ == "__main__":
