@@ -8,6 +8,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from anonymize.detectors import yolo
+from anonymize.detectors.candidates import regions
+from anonymize.detectors.runtime import open_network, parse
 from anonymize.errors import DetectionError, SettingsError, WeightsError
 from anonymize.settings import Settings
 
@@ -205,3 +207,42 @@ def test_none_of_the_wanted_classes(tmp_path: Path) -> None:
 def test_cutting_the_head_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="not a plain YOLOv8"):
         yolo.load("own", save(tmp_path / "own.onnx", names="{0: 'cat'}"), Settings(), None, {}, any_size=True)
+
+
+def test_doubtful_corners_are_none() -> None:
+    points = [v for p in ((40, 36), (59, 35), (60, 44), (41, 45)) for v in p]
+    sure, doubtful = ([v for i in range(4) for v in (*points[2 * i : 2 * i + 2], s)] for s in (0.6, 0.4))
+    found = yolo.decode(
+        raw((50, 40, 20, 10, 0.9, *sure), (90, 80, 20, 10, 0.8, *doubtful)), (96, 128), kinds=PLATE, classes=1
+    )
+    frame, _ = yolo.prepare(np.zeros((96, 128, 3), np.uint8), 128)
+    first, second = regions("plate", found["plate"], frame, "d", Settings())
+    assert first.corners == ((40, 36), (59, 35), (60, 44), (41, 45))
+    assert second.corners is None
+    assert second.score == pytest.approx(0.8)
+
+
+def test_a_pose_network_is_cut_too_and_gives_the_same_as_uncut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    from ultralytics.nn.tasks import PoseModel
+
+    from anonymize.corner_training import export
+
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(1)
+    model = PoseModel("yolov8n-pose.yaml", nc=1, data_kpt_shape=[4, 3], verbose=False)
+    for branch in model.model[-1].cv3:
+        torch.nn.init.constant_(branch[-1].bias, 1.0)
+    model.names = {0: "plate"}
+    torch.save({"model": model, "train_args": {"task": "pose"}}, tmp_path / "pose.pt")
+    made = export(tmp_path / "pose.pt", tmp_path / "pose.onnx")
+    uncut, cut = parse(made), parse(made)
+    assert yolo.cut_head(cut)
+    assert len(cut.graph.output) == 9
+    batch = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
+    whole = yolo.decode(open_network(made, "cpu", model=uncut, exact=True)(batch), (64, 96), kinds=PLATE, classes=1)
+    maps = yolo.decode_heads(open_network(made, "cpu", model=cut, exact=True)(batch), (64, 96), kinds=PLATE)
+    assert len(whole["plate"].scores) == len(maps["plate"].scores) == 126
+    for field, tolerance in (("boxes", 0.05), ("scores", 1e-4), ("corners", 0.05)):
+        ours, theirs = (getattr(c["plate"], field) for c in (maps, whole))
+        np.testing.assert_allclose(ours, theirs, atol=tolerance)

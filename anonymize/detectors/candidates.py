@@ -54,7 +54,8 @@ class Candidates:
     Attributes:
         boxes: (N, 4) x1 y1 x2 y2; scores: (N,) 0–1.
         landmarks: (N, 5, 2) left eye, right eye, nose, left and right mouth corner as seen, or None.
-        corners: (N, 4, 2) top left, top right, bottom right, bottom left in reading order, or None.
+        corners: (N, 4, 2) top left, top right, bottom right, bottom left in reading order, NaN where they are doubtful;
+            or None.
     """
 
     boxes: Floats
@@ -174,8 +175,8 @@ def regions(kind: str, found: Candidates, frame: Frame, name: str, settings: Set
     def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:
         if all_points is None:
             return [None] * len(chosen)
-        mapped = frame.to_image(np.asarray(all_points, np.float64)[keep[chosen]]).tolist()
-        return [tuple((x, y) for x, y in one) for one in mapped]
+        mapped = frame.to_image(np.asarray(all_points, np.float64)[keep[chosen]])
+        return [tuple((x, y) for x, y in one.tolist()) if np.isfinite(one).all() else None for one in mapped]
 
     out = []
     for i, corners, landmarks in zip(chosen, points(found.corners), points(found.landmarks), strict=True):

@@ -6,8 +6,7 @@ is the best of them. A pose network with four keypoints gives a plate's corners.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("person", "pedestrian", "people"), "person"),
 }
 PADDING = 114  # grey, as in ultralytics' training
+SURE = 0.5  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
 BINS = 16  # of the distance from a cell to each side of a box (distribution focal loss), in ultralytics' detection head
 Decode = Callable[[Outputs, tuple[int, int]], Mapping[str, Candidates]]
 
@@ -159,9 +159,17 @@ def decode(
             scores = rows[:, [4 + n for n in numbers]].max(axis=1)
         kept = rows[keep := worth(scores)]
         boxes = kept[:, :4] if is_end_to_end else _from_centre(kept[:, :4])
-        corners = None if ignore_extra or not extra else kept[:, fixed:].reshape(len(kept), 4, -1)[:, :, :2]
+        corners = None if ignore_extra or not extra else _sure(kept[:, fixed:].reshape(len(kept), 4, -1))
         result[kind] = Candidates(boxes, scores[keep], corners=corners)
     return result
+
+
+def _sure(points: Floats) -> Floats:
+    """Keypoints (N, 4, 2 or 3), the third number saying how sure each is -> (N, 4, 2), NaN where they are doubtful."""
+    corners = np.array(points[:, :, :2], np.float64)
+    if points.shape[2] == 3:
+        corners[points[:, :, 2].mean(axis=1) < SURE] = np.nan
+    return corners
 
 
 def _from_centre(boxes: Floats) -> Floats:
@@ -170,7 +178,7 @@ def _from_centre(boxes: Floats) -> Floats:
 
 
 def cut_head(model: Any) -> bool:
-    """Change an onnx.ModelProto: the maps of a YOLOv8 or 11 detector become its outputs, for `decode_heads`.
+    """Change an onnx.ModelProto: the maps of a YOLOv8 or 11 network become its outputs, for `decode_heads`.
 
     What is cut off is an export's very end, which computes coordinates in px from them. Decoding only the candidates is
     faster, bfloat16 does not round their coordinates, and an export for one size is no longer bound to it.
@@ -180,6 +188,11 @@ def cut_head(model: Any) -> bool:
     """
     import onnx
 
+    properties = {p.key: p.value for p in model.metadata_props}
+    task = properties.get("task", "detect")
+    if task not in ("detect", "pose"):  # other heads have more maps, which would be lost
+        return False
+    count = len(class_names(properties))
     made_by = {o: n for n in model.graph.node for o in n.output}
     weights = {i.name: list(i.dims) for i in model.graph.initializer}
     flat = [n.input[0] for n in model.graph.node if n.op_type == "Reshape"]
@@ -191,14 +204,16 @@ def cut_head(model: Any) -> bool:
         for part in parts:
             convolution = made_by.get(part)
             if convolution is not None and convolution.op_type == "Conv" and convolution.input[1] in weights:
-                maps[part] = weights[convolution.input[1]][0]
+                channels, depth = weights[convolution.input[1]][:2]
+                if (channels, depth) != (1, BINS):  # that is the expectation over the bins, which is cut off too
+                    maps[part] = channels
     boxes = [m for m, channels in maps.items() if channels == 4 * BINS]
-    classes = Counter(channels for channels in maps.values() if channels != 4 * BINS)
-    scores = [m for m, channels in maps.items() if channels != 4 * BINS and classes[channels] == 3]
-    if len(boxes) != 3 or len(scores) != 3 or len(model.graph.output) != 1:
+    scores = [m for m, channels in maps.items() if channels == count]
+    points = [m for m, channels in maps.items() if channels in (8, 12) and task == "pose"]  # four of x, y (, how sure)
+    if (len(boxes), len(scores), len(points)) != (3, 3, 3 * (task == "pose")) or len(model.graph.output) != 1:
         return False
     del model.graph.output[:]
-    for name in (*boxes, *scores):
+    for name in (*boxes, *scores, *points):
         shape = ["batch", maps[name], None, None]
         model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
     needed = {o.name for o in model.graph.output}
@@ -219,12 +234,13 @@ def decode_heads(
     """The maps of `cut_head`'s network -> candidates of each kind, in the input's px.
 
     Box maps (1, 64, h, w): for left, top, right, bottom 16 logits, whose expected index is the distance from the cell's
-    centre in cells; score maps (1, classes, h, w): logits.
+    centre in cells; score maps (1, classes, h, w): logits; corner maps (1, 8 or 12, h, w): half of the distance from
+    the cell's top left in cells, and a logit of how sure it is.
     """
     maps = [m[0] for m in outputs.values()]
-    pairs = zip(*(sorted(group, key=lambda m: -m.shape[1]) for group in (maps[:3], maps[3:])), strict=True)
+    groups = [sorted(maps[i : i + 3], key=lambda m: -m.shape[1]) for i in range(0, len(maps), 3)]
     parts: dict[str, list[Candidates]] = {kind: [] for kind in kinds}
-    for distances, logits in pairs:
+    for distances, logits, *marks in zip(*groups, strict=True):
         stride = size[0] // distances.shape[1]
         for kind, numbers in kinds.items():
             scores = 1 / (1 + np.exp(-logits[list(numbers)].max(axis=0).reshape(-1)))
@@ -235,8 +251,20 @@ def decode_heads(
             sides = np.einsum("sbn,b->sn", bins, np.arange(BINS, dtype=np.float32)) / bins.sum(axis=1)
             left, top, right, bottom = sides
             boxes = np.stack([x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom], axis=1) * stride
-            parts[kind].append(Candidates(boxes, scores[keep]))
-    return {
-        kind: Candidates(np.concatenate([c.boxes for c in some]), np.concatenate([c.scores for c in some]))
-        for kind, some in parts.items()
-    }
+            corners = None
+            if marks:
+                points = marks[0].reshape(4, -1, logits[0].size)[:, :, keep].transpose(2, 0, 1).astype(np.float64)
+                points[:, :, :2] = (points[:, :, :2] * 2 + np.stack([x, y], axis=1)[:, None]) * stride
+                points[:, :, 2:] = 1 / (1 + np.exp(-points[:, :, 2:]))
+                corners = _sure(points)
+            parts[kind].append(Candidates(boxes, scores[keep], corners=corners))
+    return {kind: _joined(some) for kind, some in parts.items()}
+
+
+def _joined(some: Sequence[Candidates]) -> Candidates:
+    corners = [c.corners for c in some if c.corners is not None]
+    return Candidates(
+        np.concatenate([c.boxes for c in some]),
+        np.concatenate([c.scores for c in some]),
+        corners=np.concatenate(corners) if corners else None,
+    )
