@@ -137,6 +137,7 @@ class ReviewDataset:
             error="x",
             regions_hash="",
             record="{}",
+            state="",
             **{
                 f: fo.Detections(detections=[fo.Detection(**box, confidence=0.5, **found, **compared)])
                 for f in REGION_FIELDS

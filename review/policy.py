@@ -7,11 +7,19 @@ the database. A review needs a small part of that, on its own dataset only.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from graphql import GraphQLError, parse
-from graphql.language import FieldNode, ObjectValueNode, OperationDefinitionNode, StringValueNode, VariableNode
+from graphql.language import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    StringValueNode,
+    VariableNode,
+)
 
 PLUGIN = "@anonymize/review"
 OPERATORS = (
@@ -41,6 +49,7 @@ QUERIES: Mapping[str, str | None] = {
     "config": None,
     "context": None,
     "dataset": "name",
+    "datasets": None,  # its answer is cut down to ours
     "dev": None,
     "doNotTrack": None,
     "estimatedDatasetCount": None,
@@ -111,24 +120,56 @@ def check_graphql(body: object, datasets: Collection[str], *, read_only: bool) -
         document = parse(body["query"], max_tokens=20_000)
     except GraphQLError as e:
         raise RefusedError("not GraphQL") from e
-    for definition in document.definitions:
-        if not isinstance(definition, OperationDefinitionNode):
-            continue  # fragments are reached through fields only: a root spread is refused below
-        known = QUERIES if definition.operation.value == "query" else MUTATIONS
-        if definition.operation.value == "subscription":
-            raise RefusedError("a subscription")
-        for chosen in definition.selection_set.selections:
-            if not isinstance(chosen, FieldNode) or chosen.name.value not in known:
-                raise RefusedError("an unknown root field")
-            argument = known[chosen.name.value]
-            given = {a.name.value: _value(a.value, variables) for a in chosen.arguments}
-            if argument is not None:
-                named = given.get(argument)
-                named = named.get("dataset") if isinstance(named, dict) else named
-                is_leaving = chosen.name.value in ("setDataset", "setView") and named in (None, "")
-                if named not in datasets and not is_leaving:
-                    raise RefusedError("another dataset")
+    parts = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
+    operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
+    if len(operations) != 1:
+        raise RefusedError("not one operation")
+    known = {"query": QUERIES, "mutation": MUTATIONS}.get(operations[0].operation.value)
+    if known is None:
+        raise RefusedError("a subscription")
+    for chosen in _root_fields(operations[0].selection_set.selections, parts):
+        if chosen.name.value not in known or chosen.alias is not None:
+            raise RefusedError(f"the root field {chosen.name.value}")
+        argument = known[chosen.name.value]
+        given = {a.name.value: _value(a.value, variables) for a in chosen.arguments}
+        if argument is not None:
+            named = given.get(argument)
+            named = named.get("dataset") if isinstance(named, dict) else named
+            is_leaving = chosen.name.value in ("setDataset", "setView") and named in (None, "")
+            if named not in datasets and not is_leaving:
+                raise RefusedError(f"another dataset for {chosen.name.value}")
     check_values(variables, read_only=read_only)
+
+
+def _root_fields(selections: Sequence[Any], parts: Mapping[str, Any], depth: int = 0) -> Iterator[FieldNode]:
+    """The fields of the root, those that fragments bring too."""
+    if depth > 10:
+        raise RefusedError("fragments within fragments")
+    for chosen in selections:
+        if isinstance(chosen, FieldNode):
+            yield chosen
+        elif isinstance(chosen, FragmentSpreadNode):
+            if chosen.name.value not in parts:
+                raise RefusedError("an unknown fragment")
+            yield from _root_fields(parts[chosen.name.value].selection_set.selections, parts, depth + 1)
+        else:
+            yield from _root_fields(chosen.selection_set.selections, parts, depth + 1)
+
+
+def only_own(answer: Any, datasets: Collection[str]) -> Any:
+    """A GraphQL answer without the names and the number of other datasets, and without errors' texts."""
+    if not isinstance(answer, dict):
+        return None
+    data = answer.get("data")
+    if isinstance(data, dict):
+        if isinstance(listed := data.get("datasets"), dict):
+            edges = [e for e in listed.get("edges") or () if ((e or {}).get("node") or {}).get("name") in datasets]
+            data["datasets"] = {**listed, "edges": edges, **({"total": len(edges)} if "total" in listed else {})}
+        if "estimatedDatasetCount" in data:
+            data["estimatedDatasetCount"] = len(datasets)
+    if answer.get("errors"):
+        answer["errors"] = [{"message": "refused"}]
+    return answer
 
 
 def _value(node: Any, variables: Mapping[str, Any]) -> Any:

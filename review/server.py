@@ -38,6 +38,11 @@ MOST_BYTES = 5_000_000
 STATIC = ("", "/", "/index.html", "/favicon.ico")
 # Browsers show these as they are, turned upright by themselves; anything else is decoded here.
 SHOWN_BY_BROWSERS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+# The App asks other hosts for fonts; nothing of a review leaves the machine, not even that.
+CSP = (
+    b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    b"style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
+)
 NOTHING = "There is nothing here for you."
 
 
@@ -131,7 +136,8 @@ class ReviewServer:
         ids = names | {str(r.dataset.dataset._doc.id) for r in shown}
         if path == "/graphql":
             policy.check_graphql(value, ids, read_only=self.read_only)
-        elif path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
+            return _hushed(_changed(_with_body(app, again), lambda answer: policy.only_own(answer, names)))
+        if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
             policy.check_json(value, ids, read_only=self.read_only)
             policy.check_operator(value, names, read_only=self.read_only)
             # Who decides is known here, whatever the browser says.
@@ -139,10 +145,10 @@ class ReviewServer:
             value["params"] = {**(params if isinstance(params, dict) else {}), "reviewer": visitor.name}
             again = _receive(json.dumps(value).encode(), request)
             return _hushed(_with_body(app, again))
-        elif path in ("/operators", "/operators/resolve-placements"):
+        if path in ("/operators", "/operators/resolve-placements"):
             policy.check_json(value, ids, read_only=self.read_only)
-            return _hushed(_only_ours(app, again))
-        elif path in ("/event", "/events"):
+            return _hushed(_changed(_with_body(app, again), _only_ours))
+        if path in ("/event", "/events"):
             policy.check_json(value, ids, read_only=self.read_only)
             policy.check_event(value, names)
         elif path in ("/aggregate", "/values", "/tagging", "/sort"):
@@ -337,25 +343,29 @@ def _replay(messages: Sequence[Message]) -> ASGIApp:
     return run
 
 
-def _only_ours(app: ASGIApp, again: Receive) -> ASGIApp:
-    """The list of operators and of their buttons, cut down to ours."""
+def _changed(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
+    """An answer in JSON, changed on its way."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        messages = await _collected(_with_body(app, again), scope)
+        messages = await _collected(app, scope)
+        status = messages[0]["status"]
         body = b"".join(m.get("body", b"") for m in messages[1:])
-        if messages[0]["status"] == 200:
-            value = json.loads(body)
-            for key in ("operators", "placements"):
-                if key in value:
-                    names = [str(o.get("uri") or o.get("operator_uri")) for o in value[key]]
-                    value[key] = [o for o, n in zip(value[key], names, strict=True) if n.startswith(policy.PLUGIN)]
-            value.pop("errors", None)
-            response: Response = JSONResponse(value)
-        else:
-            response = PlainTextResponse(NOTHING, messages[0]["status"])
+        response: Response = PlainTextResponse(NOTHING, status)
+        if status == 200:
+            response = Response(json.dumps(change(json.loads(body))), media_type="application/json")
         await response(scope, receive, send)
 
     return run
+
+
+def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
+    """The list of operators, or of their buttons, cut down to ours."""
+    out: dict[str, Any] = {}
+    for key in ("operators", "placements"):
+        if key in answer:
+            names = [str(o.get("uri") or o.get("operator_uri")) for o in answer[key]]
+            out[key] = [o for o, n in zip(answer[key], names, strict=True) if n.startswith(f"{policy.PLUGIN}/")]
+    return {**out, "errors": []}
 
 
 def _hushed(app: ASGIApp) -> ASGIApp:
@@ -370,6 +380,8 @@ def _hushed(app: ASGIApp) -> ASGIApp:
                 is_error = True
                 await PlainTextResponse(NOTHING, message["status"])(scope, receive, send)
             elif not is_error:
+                if message["type"] == "http.response.start":
+                    message = {**message, "headers": [*message["headers"], (b"content-security-policy", CSP)]}
                 await send(message)
 
         try:
