@@ -152,7 +152,7 @@ class OpenVino:
             is_fixed = shape[2].is_static and shape[3].is_static
             self.size = (shape[2].get_length(), shape[3].get_length()) if is_fixed else None
             self.metadata: Mapping[str, str] = _openvino_metadata(path, model)
-            self._names = [o.get_any_name() for o in model.outputs]
+            self._names = [o.get_any_name() if o.get_names() else str(i) for i, o in enumerate(model.outputs)]
             self._request = core.compile_model(model, "CPU", config).create_infer_request()
         except RuntimeError as e:
             raise WeightsError(f"{path} is not a network that OpenVINO can run: {_first_line(e)}") from e
