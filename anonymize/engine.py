@@ -13,18 +13,18 @@ import json
 import os
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from . import images, records, weights
 from .detectors import Detector, Image, create
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, RecordsError, SettingsError
 from .outputs import Output, why, write_json
+from .overlap import overlap
 from .records import Header, Record, escape, unescape
 from .regions import Region, suppress
 from .settings import Settings
@@ -32,8 +32,6 @@ from .settings import Settings
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
 RECORDS_NAME, SUMMARY_NAME = "records.jsonl", "summary.json"
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -309,38 +307,20 @@ class Engine:
         paths: Sequence[str],
         read: Callable[[str], _Task],
         infer: Callable[[_Task], _Task],
-        finish: Callable[[_Task], T],
-        stop: threading.Event | None = None,
-    ) -> Iterator[T]:
-        """read and finish in threads, infer here, results in order; bounded by photos and by pixels in flight."""
+        finish: Callable[[_Task], tuple[Record, bool]],
+        stop: threading.Event | None,
+    ) -> Iterator[tuple[Record, bool]]:
         threads = self.settings.jobs or os.cpu_count() or 1
-        with ThreadPoolExecutor(threads) as pool:
-            reading: deque[tuple[Future[_Task], int]] = deque()
-            writing: deque[tuple[Future[T], int]] = deque()
-            waiting = deque(paths)
-            pixels = 0
-            try:
-                while waiting or reading or writing:
-                    if stop and stop.is_set():
-                        waiting.clear()
-                    while waiting and len(reading) + len(writing) < 2 * threads + 1:
-                        size = images.count_pixels(root / waiting[0])
-                        if pixels and pixels + size > PIXELS_IN_FLIGHT:
-                            break
-                        pixels += size
-                        reading.append((pool.submit(read, waiting.popleft()), size))
-                    if reading:
-                        future, size = reading.popleft()
-                        writing.append((pool.submit(finish, infer(future.result())), size))
-                    while writing and (writing[0][0].done() or not reading):
-                        done, size = writing.popleft()
-                        yield done.result()
-                        pixels -= size
-                        if not reading and waiting:
-                            break
-            finally:
-                for unread, _ in reading:
-                    unread.cancel()
+        return overlap(
+            paths,
+            read,
+            infer,
+            finish,
+            threads=threads,
+            size=lambda path: images.count_pixels(root / path),
+            room=PIXELS_IN_FLIGHT,
+            stop=stop,
+        )
 
     def export(
         self,
@@ -372,6 +352,8 @@ class Engine:
             record = known[escape(path)]
             if record.error:
                 return _Task(path, record)
+            if not record.detectors and not record.decisions:
+                return _Task(path, record.replace(error="no detector looked at this photo, and no person"))
             if gate and (reason := gate(record)):
                 summary.withheld[record.path] = reason
                 return _Task(path, record)

@@ -1,0 +1,64 @@
+"""Three steps over many items at the same time: threads read ahead, the caller's thread works, threads finish."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+
+
+def overlap(
+    items: Iterable[A],
+    read: Callable[[A], B],
+    work: Callable[[B], C],
+    finish: Callable[[C], D],
+    *,
+    threads: int,
+    size: Callable[[A], int],
+    room: int,
+    stop: threading.Event | None = None,
+) -> Iterator[D]:
+    """`finish(work(read(item)))` for each item, in order; an exception of any step ends it.
+
+    Args:
+        items: what to do.
+        read, finish: run in threads. work: runs in the calling thread.
+        threads: how many. At most 2 * threads + 1 items are in flight.
+        size: of an item; the sizes of all in flight stay within `room`, except that one item may always be.
+        stop: when set, items in flight are finished and no further one begins.
+    """
+    waiting = deque(items)
+    reading: deque[tuple[Future[B], int]] = deque()
+    finishing: deque[tuple[Future[D], int]] = deque()
+    used = 0
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            while waiting or reading or finishing:
+                if stop and stop.is_set():
+                    waiting.clear()
+                while waiting and len(reading) + len(finishing) <= 2 * threads:
+                    needed = size(waiting[0])
+                    if used and used + needed > room:
+                        break
+                    used += needed
+                    reading.append((pool.submit(read, waiting.popleft()), needed))
+                if reading:
+                    ahead, needed = reading.popleft()
+                    finishing.append((pool.submit(finish, work(ahead.result())), needed))
+                # Take what is done; wait for one only when there is nothing else to do.
+                while finishing and (finishing[0][0].done() or not reading):
+                    behind, needed = finishing.popleft()
+                    yield behind.result()
+                    used -= needed
+                    if waiting and not reading:
+                        break
+        finally:
+            for unread, _ in reading:
+                unread.cancel()

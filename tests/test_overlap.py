@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anonymize.overlap import overlap
+
+
+def run(items: list[int], size: Callable[[int], int] = lambda _: 1, room: int = 100, threads: int = 2, **steps):  # type: ignore[no-untyped-def]
+    same = lambda x: x  # noqa: E731
+    read, work, finish = (steps.get(name, same) for name in ("read", "work", "finish"))
+    return overlap(items, read, work, finish, threads=threads, size=size, room=room, stop=steps.get("stop"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 50), max_size=40), st.integers(1, 4), st.integers(1, 60))
+def test_everything_comes_out_once_and_in_order(items: list[int], threads: int, room: int) -> None:
+    done = list(
+        run(items, lambda i: i, room, threads, read=lambda i: i + 1, work=lambda i: 2 * i, finish=lambda i: i - 1)
+    )
+    assert done == [2 * (i + 1) - 1 for i in items]
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 3))
+def test_what_is_in_flight_stays_within_the_room(items: list[int], threads: int) -> None:
+    lock, room = threading.Lock(), 60
+    inside: list[int] = []
+    most = [0, 0]
+
+    def read(i: int) -> int:
+        with lock:
+            inside.append(i)
+            most[0], most[1] = max(most[0], sum(inside)), max(most[1], len(inside))
+        return i
+
+    def finish(i: int) -> int:
+        with lock:
+            inside.remove(i)
+        return i
+
+    assert list(run(items, lambda i: i, room, threads, read=read, finish=finish)) == items
+    assert most[0] <= max([room, *items])
+    assert most[1] <= 2 * threads + 1
+
+
+def test_the_steps_run_at_the_same_time() -> None:
+    """Twenty items of three steps of 20 ms each: 1.2 s one after the other, 0.4 s for the middle step alone."""
+
+    def slow(i: int) -> int:
+        time.sleep(0.02)
+        return i
+
+    started = time.perf_counter()
+    assert len(list(run(list(range(20)), threads=4, read=slow, work=slow, finish=slow))) == 20
+    assert time.perf_counter() - started < 0.8
+
+
+@pytest.mark.parametrize("step", ["read", "work", "finish"])
+def test_an_exception_ends_it(step: str) -> None:
+    def fail(i: int) -> int:
+        if i == 3:
+            raise ValueError("three")
+        return i
+
+    done = []
+    with pytest.raises(ValueError, match="three"):
+        done.extend(run(list(range(100)), **{step: fail}))
+
+
+def test_work_runs_in_the_calling_thread() -> None:
+    names = set(run([1, 2], work=lambda _: threading.current_thread().name))
+    assert names == {threading.current_thread().name}
+
+
+def test_a_consumer_that_leaves_cancels_what_was_not_begun() -> None:
+    began: list[int] = []
+    for _ in run(list(range(1000)), read=lambda i: began.append(i) or i):
+        break
+    assert len(began) < 10
