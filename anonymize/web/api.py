@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
@@ -154,41 +156,78 @@ Image = Annotated[UploadFile, File(description="the photo: JPEG, PNG, WebP, TIFF
 Chosen = Annotated[Options, Depends(Options)]
 
 
+class Desk:
+    """Takes a photo, gives an answer, keeps nothing; so many at once, the others are told to come back."""
+
+    def __init__(self, policy: Policy, studio: Studio, data: Path) -> None:
+        self.policy, self.studio, self.data = policy, studio, data
+        self._places = threading.BoundedSemaphore(_WAITING)
+
+    @contextlib.contextmanager
+    def _taken(self, file: IO[bytes], name: str) -> Iterator[Path]:
+        """The photo as a file that is gone afterwards."""
+        if not self._places.acquire(blocking=False):
+            raise _BusyError("The server is busy; please try again in a moment.")
+        try:
+            suffix = Path(safe_name(name)).suffix.lower() or ".jpg"
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryDirectory(dir=self.data, prefix="api-") as folder:
+                path = Path(folder) / f"photo{suffix}"
+                with open(path, "xb") as copy:
+                    shutil.copyfileobj(file, copy)
+                yield path
+        finally:
+            self._places.release()
+
+    def detect(self, file: IO[bytes], name: str, options: Options) -> dict[str, Any]:
+        """What `Detected` describes."""
+        settings = options.settings(self.policy)
+        with self._taken(file, name) as path:
+            photo = images.load(path, settings)
+            (regions,) = self.studio.engine(settings).look([photo.rgb])
+            return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
+
+    def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
+        """What `Anonymized` describes, without its image, and the bytes that the engine wrote."""
+        settings = options.settings(self.policy)
+        with self._taken(file, name) as path:
+            photo = images.load(path, settings)
+            (regions,) = self.studio.engine(settings).look([photo.rgb])
+            target = path.with_name(f"clean{path.suffix}")
+            images.save(photo, hide(photo, regions, settings), target, settings)
+            clean = target.read_bytes()
+        answer = {
+            "width": photo.width,
+            "height": photo.height,
+            "regions": _regions(regions, settings),
+            "media_type": _media_type(clean),
+            "removed_metadata": list(photo.removed_metadata),
+        }
+        return answer, clean
+
+    def for_gradio_client(self, image: str, options: dict[str, Any]) -> dict[str, Any]:
+        """The same for gradio_client: a photo in base64 and the form's fields in; the JSON of /api/v1/anonymize out.
+
+        Files of Gradio's own are closed here, so that its cache never holds an original.
+        """
+        try:
+            photo = base64.b64decode(image, validate=True)
+            answer, clean = self.anonymize(io.BytesIO(photo), "", Options(**options))
+        except (AnonymizeError, TypeError, ValueError) as e:
+            return {"error": str(e)}
+        return {**answer, "image": base64.b64encode(clean).decode()}
+
+
 def router(policy: Policy, studio: Studio, data: Path) -> APIRouter:
     """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
     routes = APIRouter()
-    places = threading.BoundedSemaphore(_WAITING)
-
-    @contextlib.contextmanager
-    def taken(image: UploadFile) -> Iterator[Path]:
-        """The upload as a file that is gone afterwards."""
-        suffix = Path(safe_name(image.filename or "")).suffix.lower() or ".jpg"
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=data, prefix="api-") as folder:
-            path = Path(folder) / f"photo{suffix}"
-            with open(path, "xb") as file:
-                while chunk := image.file.read(1 << 20):
-                    file.write(chunk)
-            yield path
-
-    @contextlib.contextmanager
-    def place() -> Iterator[None]:
-        if not places.acquire(blocking=False):
-            raise _BusyError("The server is busy; please try again in a moment.")
-        try:
-            yield
-        finally:
-            places.release()
+    desk = Desk(policy, studio, data)
 
     @routes.post("/api/v1/detect", response_model=Detected, responses=_PROBLEMS, tags=["photos"])
     def detect(image: Image, options: Chosen) -> Any:
         """Find faces and plates; nothing is hidden and nothing is kept."""
         try:
-            settings = options.settings(policy)
-            with place(), taken(image) as path:
-                photo = images.load(path, settings)
-                (regions,) = studio.engine(settings).look([photo.rgb])
-                return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
+            return desk.detect(image.file, image.filename or "", options)
         except AnonymizeError as e:
             return _refused(e)
 
@@ -207,27 +246,13 @@ def router(policy: Policy, studio: Studio, data: Path) -> APIRouter:
     def anonymize(request: Request, image: Image, options: Chosen) -> Any:
         """Hide faces and plates. `Accept: image/*` answers with the photo itself, anything else with JSON around it."""
         try:
-            settings = options.settings(policy)
-            with place(), taken(image) as path:
-                photo = images.load(path, settings)
-                (regions,) = studio.engine(settings).look([photo.rgb])
-                target = path.with_name(f"clean{path.suffix}")
-                images.save(photo, hide(photo, regions, settings), target, settings)
-                clean = target.read_bytes()
+            answer, clean = desk.anonymize(image.file, image.filename or "", options)
         except AnonymizeError as e:
             return _refused(e)
-        media_type = _media_type(clean)
-        hidden = sum(map(settings.hides, regions))
         if "image/" in request.headers.get("accept", ""):
-            return Response(clean, media_type=media_type, headers={"X-Hidden-Regions": str(hidden)})
-        return {
-            "width": photo.width,
-            "height": photo.height,
-            "regions": _regions(regions, settings),
-            "media_type": media_type,
-            "image": base64.b64encode(clean).decode(),
-            "removed_metadata": list(photo.removed_metadata),
-        }
+            hidden = sum(r["hidden"] for r in answer["regions"])
+            return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
+        return {**answer, "image": base64.b64encode(clean).decode()}
 
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses={401: _PROBLEMS[401]})
     def models() -> Any:

@@ -37,7 +37,9 @@ def safe_name(name: str) -> str:
     last = PurePosixPath(name.replace("\\", "/")).name
     plain = _PLAIN.sub("_", last).strip(" .")
     stem, dot, extension = plain.rpartition(".")
-    return f"{(stem if dot else plain)[:100] or 'photo'}{dot}{extension[:10]}" if plain else "photo"
+    if not dot:
+        return plain[:100] or "photo"
+    return f"{stem[:100] or 'photo'}.{extension[:10]}"
 
 
 def refused(error: Exception, status: int = 400) -> JSONResponse:

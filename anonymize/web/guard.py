@@ -1,24 +1,23 @@
 """The guard: ASGI middleware around every route, the page's, the API's, Gradio's own and any that is mounted later.
 
 Gradio's `auth` protects only Gradio's own routes, and those routes give files to whoever knows a path. So nothing
-relies on them: in order, it checks the host name (against DNS rebinding), the origin of writing requests (against
-forgery), the rate, the login, that a Gradio route is one that the page needs, that a file of Gradio's belongs to the
-visitor who asks, and the size. It gives each visitor a session and each answer its security headers.
+relies on them: in order, this guard checks the host name (against DNS rebinding), the origin of writing requests
+(against forgery), the rate, the login, that a Gradio route is one that the page needs (none that takes or gives files),
+that an event stream is its visitor's own, and the size. It gives each visitor a session and each answer its headers.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import html
-import json
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
@@ -32,12 +31,13 @@ LOGIN_COOKIE = "anonymize_login"
 LOGIN_SECONDS = 12 * 3600.0
 # Wrong passwords from one address before it has to wait, and how long.
 MOST_WRONG, WRONG_SECONDS = 8, 60.0
-# What the page needs of Gradio. Everything else that it serves (proxies, monitoring, run history, …) is not there.
+# What the page needs of Gradio. The rest (its upload and file routes, proxies, monitoring, …) is not there: originals
+# never pass through Gradio, and no path of a file means anything to it.
 GRADIO_PAGES = ("/", "/config", "/theme.css", "/manifest.json", "/robots.txt", "/favicon.ico", "/login_check")
 GRADIO_FOLDERS = ("/assets/", "/static/", "/svelte/")
 GRADIO_API = (
     "info", "config", "queue/join", "queue/data", "heartbeat/", "reset", "cancel", "startup-events", "theme.css",
-    "upload", "upload_progress", "file=", "call/", "run/", "api/", "app_id", "login_check",
+    "call/", "run/", "api/", "app_id", "login_check",
 )  # fmt: skip
 OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
 CSP = (
@@ -67,7 +67,7 @@ class Guard:
         self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
         self._wrong: dict[str, deque[float]] = {}
         self._requests: dict[str, deque[float]] = {}
-        self._owners: OrderedDict[str, str] = OrderedDict()  # a path or an event stream of Gradio's -> session key
+        self._owners: OrderedDict[str, str] = OrderedDict()  # an event stream of Gradio's -> session key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -98,20 +98,20 @@ class Guard:
         if int(request.headers.get("content-length") or 0) > most:
             await _too_large(request, most)(scope, receive, sender)
             return
-        if path == "/gradio_api/upload":
-            sender = self._note_uploads(sender, scope["state"]["session"])
+        body = _Counted(receive, most)
         started = False
 
-        async def send_once(message: Message) -> None:
+        async def send_unless_too_large(message: Message) -> None:
             nonlocal started
+            if body.is_over and not started:
+                return  # whatever the app makes of its cut body (a 500), the answer is ours
             started = True
             await sender(message)
 
-        try:
-            await self.app(scope, _counted(receive, most), send_once)
-        except _TooLargeError:
-            if not started:
-                await _too_large(request, most)(scope, receive, sender)
+        with contextlib.suppress(_TooLargeError):
+            await self.app(scope, body, send_unless_too_large)
+        if body.is_over and not started:
+            await _too_large(request, most)(scope, receive, sender)
 
     # --- who may come in ---
 
@@ -123,7 +123,7 @@ class Guard:
         if policy.is_local and not policy.users and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
             name = _host_name(request.headers.get("host", ""))
-            if name not in (*LOOPBACK, "testserver"):
+            if name not in LOOPBACK:
                 return _say(request, 400, f"This server answers to localhost only, not to {name!r}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             origin = request.headers.get("origin")
@@ -205,8 +205,8 @@ class Guard:
         except UnicodeDecodeError:
             return _say(request, 400, "The form is not text.")
         user, password = form.get("user", [""])[0], form.get("password", [""])[0]
+        waits = _over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
         if not self._check_password(request, user, password):
-            waits = _over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
             why = "Too many attempts; please wait a minute." if waits else "The user name or the password is wrong."
             return HTMLResponse(_login_page(target, why), 429 if waits else 401)
         secret = new_secret()
@@ -268,9 +268,6 @@ class Guard:
         name = path.removeprefix("/gradio_api/")
         if name == path or not name.startswith(GRADIO_API):
             return _say(request, 404, "There is nothing here.")
-        if name.startswith("file="):
-            owner = self._owners.get(name.removeprefix("file="))
-            return None if owner == session.key else _say(request, 404, "There is nothing here.")
         stream = request.query_params.get("session_hash") if name == "queue/data" else None
         if stream is None and name.startswith("heartbeat/"):
             stream = name.removeprefix("heartbeat/")
@@ -286,23 +283,8 @@ class Guard:
             self._owners.popitem(last=False)
         return owner
 
-    def _note_uploads(self, send: Send, session: Session) -> Send:
-        """Remember which files Gradio took in for whom."""
-        body = b""
-
-        async def sender(message: Message) -> None:
-            nonlocal body
-            if message["type"] == "http.response.body":
-                body += message.get("body", b"")
-                if not message.get("more_body"):
-                    for path in _json_list(body):
-                        self._own(path, session)
-            await send(message)
-
-        return sender
-
     def _most_bytes(self, path: str) -> int:
-        if path.startswith(("/api/", "/photos", "/batches", "/gradio_api/upload")):
+        if path.startswith(("/api/", "/photos", "/batches", "/gradio_api/call/", "/gradio_api/run/")):
             return self.policy.most_upload + MB // 10  # the form around the photo
         if path.startswith(self.mounted or ("\0",)):
             return 20 * MB
@@ -338,14 +320,6 @@ def _basic(credentials: str) -> str:
         return ""
 
 
-def _json_list(body: bytes) -> list[str]:
-    try:
-        value: Any = json.loads(body)
-    except ValueError:
-        return []
-    return [unquote(v) for v in value if isinstance(v, str)] if isinstance(value, list) else []
-
-
 async def _body(request: Request, most: int) -> str:
     body = b""
     async for chunk in request.stream():
@@ -355,19 +329,19 @@ async def _body(request: Request, most: int) -> str:
     return body.decode()
 
 
-def _counted(receive: Receive, most: int) -> Receive:
-    """A body that was sent without its length is cut where it is too long."""
-    taken = 0
+class _Counted:
+    """A request's body that ends with an error where it is too long, also when it did not say how long it is."""
 
-    async def counting() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > most:
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive, self._left, self.is_over = receive, most, False
+
+    async def __call__(self) -> Message:
+        message = await self._receive()
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            self.is_over = True
             raise _TooLargeError
         return message
-
-    return counting
 
 
 def _too_large(request: Request, most: int) -> Response:

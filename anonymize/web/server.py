@@ -78,7 +78,7 @@ def assemble(
     app.include_router(files.router(policy, sessions))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
-    page = ui.build(ui.Site(policy, sessions, studio, batches), tabs)
+    page = ui.build(ui.Site(policy, sessions, studio, batches), tabs, api.Desk(policy, studio, data).for_gradio_client)
     options: dict[str, Any] = {
         "theme": ui.theme(),
         "css": ui.css(),

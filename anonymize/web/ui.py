@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -77,12 +78,17 @@ def theme() -> gr.themes.Base:
     )
 
 
-def build(site: Site, more: Mapping[str, Callable[[], object]] | None = None) -> gr.Blocks:
+def build(
+    site: Site,
+    more: Mapping[str, Callable[[], object]] | None = None,
+    client: Callable[..., Any] | None = None,
+) -> gr.Blocks:
     """The page.
 
     Args:
         site: the server's parts.
         more: title -> a function that draws a further tab (called inside gr.Blocks).
+        client: what gradio_client calls as /anonymize.
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, int(site.policy.keep_seconds))) as page:
         gr.HTML(_header(site.policy), elem_id="az-header", js_on_load=None)
@@ -98,6 +104,9 @@ def build(site: Site, more: Mapping[str, Callable[[], object]] | None = None) ->
                 tab_models.build(site)
             with gr.Tab("About", id="about"):
                 tab_about.build(site)
+    if client is not None:
+        with page:
+            gr.api(client, api_name="anonymize", concurrency_limit=2)
     page.queue(default_concurrency_limit=max(2, site.policy.defaults.jobs), max_size=200, api_open=True)
     return page
 

@@ -1,0 +1,281 @@
+"""Batches: photos and zips in, an engine run that can be watched and stopped, clean photos out as a zip."""
+
+import io
+import json
+import threading
+import zipfile
+
+import pytest
+
+from anonymize.detectors import FakeDetector
+from anonymize.errors import SettingsError
+from anonymize.records import Record
+from anonymize.regions import Region
+from anonymize.settings import Settings
+from anonymize.web.batch import Batch, Batches
+from anonymize.web.policy import Policy
+from anonymize.web.results import explore, heights, scores, status, table
+from anonymize.web.sessions import FullError, GoneError
+from anonymize.web.studio import Studio
+from anonymize.web.tab_batch import doing, duration, pictures, summary
+
+from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
+
+BUSY = ("waiting", "running")
+
+
+@pytest.fixture
+def batch(tmp_path):
+    return Batch("0" * 32, tmp_path / "batch", Policy())
+
+
+def fill(batch, tmp_path, *names):
+    for i, name in enumerate(names):
+        source = photo(tmp_path / "uploads" / f"{i}.png", seed=i)
+        batch.take(source, name, 10**9)
+
+
+def run(batch, detectors=None, settings=None, again=False):
+    studio = Studio(detectors=[FakeDetector([FACE, DOUBTFUL])] if detectors is None else detectors)
+    batches = Batches(studio)
+    batches.start(batch, settings or Settings(), again=again)
+    wait_for(lambda: batch.state not in BUSY)
+    batches.close()
+    return batch
+
+
+def test_names_never_collide_and_never_climb_out(batch, tmp_path):
+    fill(batch, tmp_path, "1.png", "1.png", "a/1.png", "b\\1.png", "../../../etc/1.png", "/abs/1.png")
+    found = sorted(p.relative_to(batch.inputs).as_posix() for p in batch.inputs.rglob("*.png"))
+    assert found == ["1-2.png", "1.png", "a/1.png", "abs/1.png", "b/1.png", "etc/1.png"]
+    assert batch.count == 6
+
+
+def test_a_batch_with_a_broken_photo(batch, tmp_path):
+    fill(batch, tmp_path, "a.png", "b.png")
+    (tmp_path / "broken").write_bytes(b"not a photo")
+    batch.take(tmp_path / "broken", "c.jpg", 10**9)
+    run(batch)
+    assert batch.state == "done"
+    assert (batch.summary.done, list(batch.summary.failures)) == (2, ["c.jpg"])
+    words = {r.path: status(r, batch.settings) for r in batch.records}
+    assert words == {"a.png": "fine", "b.png": "fine", "c.jpg": "failed"}
+    archive = zipfile.ZipFile(batch.zip())
+    assert sorted(archive.namelist()) == [
+        "photos/a.png", "photos/a.png.json", "photos/b.png", "photos/b.png.json", "records.jsonl", "summary.json"
+    ]  # fmt: skip
+    assert json.loads(archive.read("summary.json"))["failures"].keys() == {"c.jpg"}
+    assert str(tmp_path) not in archive.read("records.jsonl").decode()
+    assert archive.read("photos/a.png") != (batch.inputs / "a.png").read_bytes()
+    assert "c.jpg" in pictures(batch, "failed")
+    assert "a.png" not in pictures(batch, "failed")
+    assert "1 failed" in summary(batch)
+
+
+def test_zips_are_unpacked_photos_only(batch, tmp_path):
+    source = photo(tmp_path / "a.png")
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("x/a.png", "../../evil.png", "__MACOSX/a.png", "notes.txt"):
+            archive.write(source, name)
+    assert batch.take(packed, "in.zip", 10**9) == 2
+    assert sorted(p.relative_to(batch.inputs).as_posix() for p in batch.inputs.rglob("*.*")) == ["evil.png", "x/a.png"]
+    assert not (tmp_path / "evil.png").exists()
+
+
+def test_a_zip_bomb_is_stopped_by_what_it_unpacks_to(batch, tmp_path):
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bmp", b"\0" * 20_000_000)
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(FullError, match="too large"):
+        batch.take(bomb, "bomb.zip", 1_000_000)
+    assert not list(batch.inputs.rglob("*.bmp"))
+
+
+def test_what_is_no_zip_and_what_is_no_photo(batch, tmp_path):
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(b"PK not really")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        batch.take(bad, "bad.zip", 10**9)
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("notes.txt", "x")
+    with pytest.raises(SettingsError, match="no photo"):
+        batch.take(bad, "bad.zip", 10**9)
+    with pytest.raises(SettingsError, match="not a kind of photo"):
+        batch.take(bad, "a.exe", 10**9)
+
+
+def test_more_photos_than_are_allowed(tmp_path):
+    batch = Batch("0" * 32, tmp_path / "batch", Policy(most_photos=2))
+    fill(batch, tmp_path, "a.png", "b.png")
+    with pytest.raises(FullError, match="at most 2"):
+        fill(batch, tmp_path, "c.png")
+
+
+class Held:
+    """A detector that waits until it may go on."""
+
+    name, weights = "held", {}
+
+    def __init__(self):
+        self.go, self.seen = threading.Event(), 0
+
+    def detect(self, images):
+        self.seen += 1
+        assert self.go.wait(20)
+        return [[FACE] for _ in images]
+
+
+def test_stop_really_stops(batch, tmp_path):
+    fill(batch, tmp_path, *(f"{i}.png" for i in range(40)))
+    held = Held()
+    batches = Batches(Studio(detectors=[held]))
+    batches.start(batch, Settings())
+    wait_for(lambda: held.seen)
+    with pytest.raises(SettingsError, match="already"):
+        batches.start(batch, Settings())
+    batch.stop.set()
+    assert "stopping" in doing(batch, 0)
+    held.go.set()
+    wait_for(lambda: batch.state not in BUSY)
+    batches.close()
+    assert batch.state == "stopped"
+    assert held.seen < 20
+    assert len(list(batch.output.glob("*.png"))) == batch.summary.done < 20
+
+
+def test_a_stopped_batch_goes_on_where_it_stopped(batch, tmp_path):
+    fill(batch, tmp_path, "a.png", "b.png")
+    run(batch)
+    run(batch)
+    assert (batch.summary.done, batch.summary.unchanged) == (2, 2)
+
+
+def test_leaving_while_it_runs_leaves_nothing(batch, tmp_path):
+    fill(batch, tmp_path, *(f"{i}.png" for i in range(6)))
+    held = Held()
+    batches = Batches(Studio(detectors=[held]))
+    batches.start(batch, Settings())
+    wait_for(lambda: held.seen)
+    batch.close()
+    held.go.set()
+    wait_for(lambda: batch.state not in BUSY)
+    batches.close()
+    assert not batch.folder.exists()
+
+
+def test_a_run_that_cannot_start_says_why(batch, tmp_path):
+    fill(batch, tmp_path, "a.png")
+    batches = Batches(Studio())
+    batches.start(batch, Settings(face_detector="none", plate_detector="none"))
+    wait_for(lambda: batch.state not in BUSY)
+    batches.close()
+    assert batch.state == "failed"
+    assert "at least one detector" in doing(batch, 0)
+    with pytest.raises(GoneError):
+        batch.zip()
+
+
+def test_other_settings_are_applied_without_detecting_again(batch, tmp_path):
+    fill(batch, tmp_path, "a.png")
+    run(batch)
+    before = (batch.output / "a.png").read_bytes()
+
+    class Never:
+        name, weights = "never", {}
+
+        def detect(self, images):
+            raise AssertionError("detected again")
+
+    run(batch, [Never()], Settings().with_kind("face", threshold=0.1), again=True)
+    assert batch.state == "done", batch.problem
+    assert batch.summary.hidden["face"] == 2
+    assert (batch.output / "a.png").read_bytes() != before
+
+
+def test_a_correction_reaches_the_zip(batch, tmp_path):
+    fill(batch, tmp_path, "a.png")
+    run(batch)
+    before = zipfile.ZipFile(batch.zip()).read("photos/a.png")
+    record = batch.records[0]
+    batch.save(record.replace(regions=(Region("plate", (150, 100, 190, 120), status="manual"), *record.regions)))
+    archive = zipfile.ZipFile(batch.zip())
+    assert archive.read("photos/a.png") != before
+    assert len(json.loads(archive.read("photos/a.png.json"))["regions"]) == 2
+    assert batch.summary.hidden["plate"] == 1
+
+
+def test_folders_only_on_ones_own_machine(tmp_path):
+    photo(tmp_path / "mine" / "a.png")
+    for policy in (Policy(public=True), Policy(users={"a": "b"})):
+        with pytest.raises(SettingsError, match="own computer"):
+            Batch("0" * 32, tmp_path / "b1", policy).use_folder(str(tmp_path / "mine"))
+    batch = Batch("0" * 32, tmp_path / "b2", Policy())
+    for wrong in ("relative", str(tmp_path / "missing"), ""):
+        with pytest.raises(SettingsError, match="no folder"):
+            batch.use_folder(wrong)
+    batch.use_folder(str(tmp_path / "mine"))
+    run(batch)
+    assert batch.summary.done == 1
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["a.png"]
+
+
+def test_uploads_and_pictures_over_the_network_are_the_visitors_own(tmp_path):
+    with visitor(tmp_path / "data") as client:
+        id = client.post("/batches").json()["id"]
+        source = photo(tmp_path / "a.png")
+        answer = client.post(f"/batches/{id}/files?name=a.png", content=source.read_bytes())
+        assert answer.json() == {"added": 1, "photos": 1}
+        assert client.post(f"/batches/{id}/files?name=a.exe", content=b"MZ").status_code == 400
+        session = client.app.sessions.of(client.cookies["anonymize_session"])
+        batch = session.get(Batch, id)
+        run(batch)
+        thumb = client.get(f"/batches/{id}/thumb/0.jpg")
+        assert thumb.headers["content-type"] == "image/jpeg"
+        assert zipfile.ZipFile(io.BytesIO(client.get(f"/batches/{id}/clean.zip").content)).namelist()
+        other = another(client)
+        for path in (f"/batches/{id}/thumb/0.jpg", f"/batches/{id}/clean.zip"):
+            assert other.get(path).status_code == 404
+        assert other.post(f"/batches/{id}/files?name=b.png", content=b"x").status_code == 404
+        assert client.get(f"/batches/{id}/thumb/7.jpg").status_code == 404
+
+
+def record(path, *regions, error=None):
+    return Record(path, "0", 200, 150, regions, error=error)
+
+
+KNOWN = [
+    record("sure.jpg", Region("face", (0, 0, 20, 30), 0.95)),
+    record("narrow.jpg", Region("face", (0, 0, 20, 10), 0.55), Region("plate", (0, 0, 9, 5), 0.1)),
+    record("none.jpg", Region("face", (0, 0, 20, 30), 0.3)),
+    record("failed.jpg", error="it is broken"),
+]
+
+
+def test_the_table_says_what_to_look_at():
+    frame = table(KNOWN, Settings())
+    assert list(frame["status"]) == ["fine", "worth a look", "nothing found", "failed"]
+    assert list(frame["faces"]) == [1, 1, 0, 0]
+    assert frame["best not hidden"][2] == 0.3
+    assert frame["note"][3] == "it is broken"
+
+
+def test_histograms_count_every_region_once():
+    frame = scores(KNOWN, Settings())
+    assert frame.groupby("kind")["regions"].sum().to_dict() == {"face": 3, "plate": 1}
+    tall = heights(KNOWN, Settings())
+    assert tall.groupby("kind")["regions"].sum().to_dict() == {"face": 2, "plate": 0}
+    assert tall.query("kind == 'face' and regions > 0")["height"].tolist() == ["8", "24"]
+
+
+def test_the_explorer_counts_regions_and_photos():
+    frame = explore(KNOWN, Settings(), "face")
+    first, last = frame.iloc[0], frame.iloc[-1]
+    assert (first["regions"], first["photos"], first["changed"]) == (3, 3, 1)
+    assert (last["regions"], last["photos"], last["changed"]) == (0, 0, 2)
+    assert frame["regions"].is_monotonic_decreasing
+
+
+def test_durations_are_in_words():
+    assert [duration(s) for s in (0.2, 59, 61, 3000, 7200)] == ["1 s", "59 s", "1 min", "50 min", "2.0 h"]

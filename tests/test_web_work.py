@@ -1,0 +1,258 @@
+"""One photo on the page: detect once, filter and correct, show what the file will look like, write what was shown."""
+
+import dataclasses
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from anonymize.detectors import FakeDetector
+from anonymize.errors import ChangedSourceError, DetectionError, SettingsError, UnreadableImageError
+from anonymize.regions import Region
+from anonymize.settings import Settings
+from anonymize.web.sessions import GoneError, Sessions, new_secret
+from anonymize.web.studio import Gated, Studio
+from anonymize.web.tab_photo import correct, counted, rows, shown, summary, view, why
+from anonymize.web.work import DISPLAY, Display, clean_name, small_settings
+
+from .web_site import DOUBTFUL, FACE, PLATE, photo
+
+SOLID = Settings().with_kind("face", effect="solid", fill="ff00ff", mask="rectangle", grow=0.0, kernel="0,0,0")
+
+
+class Counting(FakeDetector):
+    calls = 0
+
+    def detect(self, images):
+        self.calls += 1
+        return super().detect(images)
+
+
+@pytest.fixture
+def detector():
+    return Counting([FACE, DOUBTFUL, PLATE])
+
+
+@pytest.fixture
+def session(tmp_path):
+    return Sessions(tmp_path / "sessions").of(new_secret())
+
+
+@pytest.fixture
+def work(session, detector):
+    path = photo(session.make_folder() / "photo.png", gps=True)
+    return Studio(detectors=[detector]).open(session, path, "street.png", SOLID)
+
+
+def test_sliders_never_detect_again(work, detector):
+    for threshold in (0.001, 0.1, 0.5, 1.0):
+        work.show(SOLID.with_kind("face", threshold=threshold))
+    assert detector.calls == 1
+
+
+def test_what_looks_the_same_is_not_rendered_again(work):
+    first = work.show(SOLID)
+    assert work.show(SOLID.with_kind("face", threshold=0.7)) is first  # the same regions are hidden
+    version = work.version
+    changed = work.show(SOLID.with_kind("face", threshold=0.1))
+    assert changed != first
+    assert work.version == version + 1
+
+
+def test_the_preview_is_the_file_at_full_size(work, tmp_path):
+    """A photo no larger than the display: what the page shows and what is written are the same pixels."""
+    shown_pixels = np.asarray(Image.open(_bytes(work.show(SOLID))))
+    written = np.asarray(Image.open(work.write()).convert("RGB"))
+    difference = np.abs(shown_pixels.astype(int) - written)
+    assert difference[38:72, 48:72].mean() < 3  # the page's picture is a JPEG, whose colours bleed at edges
+    assert (written[30:80, 40:80] == (255, 0, 255)).all()
+
+
+def _bytes(data):
+    import io
+
+    return io.BytesIO(data)
+
+
+def test_a_large_photo_is_shown_small_and_hides_the_same_places():
+    rng = np.random.default_rng(0)
+    large = np.repeat(np.repeat(rng.integers(0, 256, (300, 400, 3), dtype=np.uint8), 10, 0), 10, 1)
+    display = Display.of(large)
+    assert max(display.pixels.shape) == DISPLAY
+    assert display.factor == DISPLAY / 4000
+    region = Region("face", (1000, 500, 1600, 1300), 0.9)
+    after = np.asarray(Image.open(_bytes(display.after([region], SOLID))))
+    inside = after[int(500 * 0.4) + 2 : int(1300 * 0.4) - 2, int(1000 * 0.4) + 2 : int(1600 * 0.4) - 2]
+    assert np.abs(inside.astype(int) - (255, 0, 255)).mean() < 2
+    assert np.abs(after[:150].astype(int) - display.pixels[:150]).mean() < 12
+
+
+def test_kernels_shrink_with_the_picture_and_stay_odd():
+    settings = Settings().with_kind("face", kernel="101,9,20")
+    kernel = small_settings(settings, 0.25).kinds["face"].kernel
+    assert (kernel.size, kernel.sigma, kernel.feather) == (25, 2.25, 5)
+    assert small_settings(settings, 1.0) is settings
+    for size in range(1, 60, 2):
+        assert small_settings(settings.with_kind("face", kernel=f"{size},0,0"), 0.3).kinds["face"].kernel.size % 2 == 1
+
+
+def test_corrections_survive_sliders_and_undo(work):
+    drawn = work.draw("plate", (10, 10, 30, 20))
+    work.decide(FACE.id, hide=False)
+    work.decide(DOUBTFUL.id, hide=True)
+    for threshold in (1.0, 0.001):
+        work.show(SOLID.with_kind("face", threshold=threshold).with_kind("plate", threshold=threshold))
+        assert {drawn.id, DOUBTFUL.id} <= {r.id for r in work.hidden}
+        assert FACE.id not in {r.id for r in work.hidden}
+    for _ in range(3):
+        assert work.undo()
+    assert not work.undo()
+    assert [r.status for r in work.record.regions] == ["auto"] * 3
+
+
+def test_moving_makes_a_region_the_visitors_own(work):
+    work.move(FACE.id, (150, 100, 130, 60))  # drawn from the lower right
+    region = work.region(FACE.id)
+    assert (region.box, region.status) == ((130, 60, 150, 100), "manual")
+    work.decide(FACE.id, hide=False)  # and may be removed
+    with pytest.raises(GoneError):
+        work.region(FACE.id)
+
+
+def test_a_decision_can_be_left_to_the_score_again(work):
+    work.decide(FACE.id, hide=False)
+    work.leave_to_score(FACE.id)
+    assert work.region(FACE.id).status == "auto"
+
+
+def test_drawing_outside_of_the_photo(work):
+    assert work.draw("face", (-50, -50, 10, 10)).box == (0, 0, 10, 10)
+    for box in ((300, 300, 400, 400), (5, 5, 5.2, 40)):
+        with pytest.raises(SettingsError, match="over the photo"):
+            work.draw("face", box)
+
+
+def test_the_same_box_twice_is_one(work):
+    assert work.draw("face", (1, 1, 20, 20)) == work.draw("face", (1, 1, 20, 20))
+    assert sum(r.status == "manual" for r in work.record.regions) == 1
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"action": "fly"}, {"action": "draw", "box": [1, 2, 3]}, {"action": "draw", "box": "abcd"}]
+)
+def test_corrections_that_make_no_sense_change_nothing(work, data):
+    before = work.record
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        correct(work, data)
+    assert work.record == before
+
+
+def test_other_kinds_can_be_drawn(work):
+    correct(work, {"action": "draw", "kind": "<script>", "box": [1, 1, 20, 20]})
+    assert [r.kind for r in work.record.regions if r.status == "manual"] == ["other"]
+    assert work.counts["other"] == 1
+
+
+def test_written_once_for_the_same_choice_and_anew_for_another(work):
+    first = work.write()
+    stamp = first.stat().st_mtime_ns
+    assert work.write() == first
+    assert first.stat().st_mtime_ns == stamp
+    work.decide(FACE.id, hide=False)
+    second = work.write()
+    assert second != first
+    pixels = [np.asarray(Image.open(p).convert("RGB"))[30:80, 40:80] for p in (first, second)]
+    assert (pixels[0] == (255, 0, 255)).all()
+    assert not (pixels[1] == (255, 0, 255)).all()
+
+
+def test_a_source_that_changed_is_not_written(work):
+    photo(work.path, seed=5)
+    with pytest.raises(ChangedSourceError):
+        work.write()
+
+
+def test_a_failed_detection_opens_nothing(session):
+    class Broken:
+        name, weights = "broken", {}
+
+        def detect(self, images):
+            raise MemoryError
+
+    path = photo(session.make_folder() / "photo.png")
+    with pytest.raises(DetectionError):
+        Studio(detectors=[Broken()]).open(session, path, "a.png", SOLID)
+    path.write_bytes(b"no photo")
+    with pytest.raises(UnreadableImageError):
+        Studio(detectors=[FakeDetector()]).open(session, path, "a.png", SOLID)
+    assert not session.things
+
+
+def test_looking_again_keeps_decisions(work, detector):
+    studio = Studio(detectors=[detector])
+    work.decide(FACE.id, hide=False)
+    drawn = work.draw("face", (150, 100, 180, 140))
+    studio.look_again(work, SOLID)
+    assert work.region(FACE.id).status == "rejected"
+    assert work.region(drawn.id).status == "manual"
+    assert len(work.record.regions) == 4
+
+
+def test_no_detector_at_all_is_refused():
+    with pytest.raises(SettingsError, match="at least one detector"):
+        Studio().engine(Settings(face_detector="none", plate_detector="none"))
+
+
+def test_a_shared_detector_takes_turns_in_order():
+    running, order = [], []
+
+    class Slow:
+        name, weights = "slow", {}
+
+        def detect(self, images):
+            running.append(1)
+            assert len(running) == 1
+            order.append(images[0])
+            threading.Event().wait(0.02)
+            running.pop()
+            return [[]]
+
+    gated = Gated(Slow())
+    threads = []
+    for i in range(6):
+        threads.append(threading.Thread(target=gated.detect, args=([i],)))
+        threads[-1].start()
+        threading.Event().wait(0.005)
+    for t in threads:
+        t.join()
+    assert order == list(range(6))
+
+
+def test_what_the_page_says(work):
+    assert counted({"face": 1}) == "1 face and no license plates"
+    assert counted({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
+    assert "reaches the limit 0.5" in why(FACE, SOLID)
+    assert "below the limit 0.5" in why(DOUBTFUL, SOLID)
+    sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)
+    assert "outside the chosen range" in why(FACE, SOLID.replace(kinds={"face": sizes}))
+    html = summary(work)
+    assert "1 face and 1 license plate" in html
+    assert "GPS position" in html
+    assert f"/photos/{work.id}/clean" in html
+    assert len(rows(work)) == len(view(work)["regions"]) == len(shown(work)) == 3
+    assert "<script>" not in summary(dataclasses.replace(work, removed=("<script>",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "clean"),
+    [
+        ("IMG_1.JPG", "IMG_1-anonymized.jpg"),
+        ("../x", "x-anonymized.jpg"),
+        ("a/b\\c.png", "c-anonymized.jpg"),
+        ("...", "photo-anonymized.jpg"),
+        ('"a"\r\n.jpg', "_a___-anonymized.jpg"),
+    ],
+)
+def test_names_of_downloads(name, clean):
+    assert clean_name(name, ".JPG") == clean
