@@ -38,6 +38,8 @@ OPERATORS = (
 )
 # Those of them that only look: what is left on a read-only server.
 LOOKING = ("next", "preview", "panel")
+# FiftyOne's own that the Annotate tab asks; it only reads.
+READING = frozenset({"@voxel51/operators/get_label_schemas"})
 # The panel's methods: FiftyOne calls whichever attribute a browser names.
 PANEL_LOOKS = ("on_startup", "on_load", "on_change_current_sample", "go_next")
 PANEL_METHODS = (*PANEL_LOOKS, "approve_next", "flag_next", "undo")
@@ -248,7 +250,7 @@ def check_operator(body: Mapping[str, Any], datasets: Collection[str], *, read_o
     """Raises RefusedError: an operator that is not ours, another dataset, or none."""
     uri = body.get("operator_uri")
     offered = LOOKING if read_only else OPERATORS
-    if not isinstance(uri, str) or uri not in {f"{PLUGIN}/{name}" for name in offered}:
+    if not isinstance(uri, str) or uri not in {f"{PLUGIN}/{name}" for name in offered} | READING:
         raise RefusedError("an operator that is not offered")
     if body.get("dataset_name") not in datasets:
         raise RefusedError("another dataset")

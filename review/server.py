@@ -41,7 +41,8 @@ SHOWN_BY_BROWSERS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image
 # The App asks other hosts for fonts; nothing of a review leaves the machine, not even that.
 CSP = (
     b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    b"style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; frame-ancestors 'self'"
+    b"style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+    b"frame-ancestors 'self'"
 )
 NOTHING = "There is nothing here for you."
 
@@ -364,7 +365,11 @@ def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
     for key in ("operators", "placements"):
         if key in answer:
             names = [str(o.get("uri") or o.get("operator_uri")) for o in answer[key]]
-            out[key] = [o for o, n in zip(answer[key], names, strict=True) if n.startswith(f"{policy.PLUGIN}/")]
+            out[key] = [
+                o
+                for o, n in zip(answer[key], names, strict=True)
+                if n.startswith(f"{policy.PLUGIN}/") or n in policy.READING
+            ]
     return {**out, "errors": []}
 
 

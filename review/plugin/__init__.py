@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
+from fiftyone import ViewField
 from fiftyone.operators import types
 
 from anonymize.errors import AnonymizeError, RecordsError
@@ -122,11 +123,11 @@ class _OnLabels(_Operator):
 
 
 class Accept(_OnLabels):
-    operator_name, label, icon = "accept", "hide this", "/assets/check.svg"
+    operator_name, label, icon = "accept", "hide this", "check"
 
 
 class Reject(_OnLabels):
-    operator_name, label, icon = "reject", "this is nothing", "/assets/close.svg"
+    operator_name, label, icon = "reject", "this is nothing", "close"
 
 
 class SetKind(_OnLabels):
@@ -176,15 +177,15 @@ class _OnPhotos(_Operator):
 
 
 class Approve(_OnPhotos):
-    operator_name, label, icon = "approve", "approve", "/assets/check-circle.svg"
+    operator_name, label, icon = "approve", "approve", "check_circle"
 
 
 class Flag(_OnPhotos):
-    operator_name, label, icon = "flag", "flag", "/assets/flag.svg"
+    operator_name, label, icon = "flag", "flag", "flag"
 
 
 class Undo(_OnPhotos):
-    operator_name, label, icon = "undo", "undo", "/assets/undo.svg"
+    operator_name, label, icon = "undo", "undo", "undo"
 
 
 class SaveEdits(_Operator):
@@ -200,7 +201,7 @@ class SaveEdits(_Operator):
 
 
 class Next(_Operator):
-    operator_name, label, icon = "next", "next unreviewed", "/assets/arrow-right.svg"
+    operator_name, label, icon = "next", "next unreviewed", "skip_next"
 
     def act(self, ctx: Any) -> Any:
         review = _review(ctx)
@@ -209,18 +210,15 @@ class Next(_Operator):
         if item is None:
             ctx.ops.notify(f"Nothing is left to review. {review.queue.progress()}", variant="success")
             return {"path": None}
-        ctx.ops.open_sample(id=str(ctx.dataset.one(foo_view("photo") == item.path).id))
+        found = str(ctx.dataset.one(ViewField("photo") == item.path).id)
+        if not len(ctx.view.select(found)):  # a filter that is set would hide it
+            ctx.ops.clear_view()
+        ctx.ops.open_sample(id=found)
         return {"path": item.path, "risk": item.risk, "reasons": item.reasons}
 
 
-def foo_view(name: str) -> Any:
-    from fiftyone import ViewField
-
-    return ViewField(name)
-
-
 class Preview(_Operator):
-    operator_name, label, icon = "preview", "preview the anonymized photo", "/assets/visibility.svg"
+    operator_name, label, icon = "preview", "preview the anonymized photo", "visibility"
 
     def act(self, ctx: Any) -> Any:
         from PIL import Image
@@ -244,7 +242,7 @@ class Preview(_Operator):
 
 
 class Export(_Operator):
-    operator_name, label, icon, is_form = "export", "export approved photos", "/assets/download.svg", True
+    operator_name, label, icon, is_form = "export", "export approved photos", "download", True
 
     def resolve_input(self, ctx: Any) -> Any:
         inputs = types.Object()
@@ -276,7 +274,7 @@ def export_folder(review: Review) -> Path:
 class QueuePanel(foo.Panel):
     @property
     def config(self) -> Any:
-        return foo.PanelConfig(name="panel", label="Review queue", icon="/assets/checklist.svg", surfaces="grid modal")
+        return foo.PanelConfig(name="panel", label="Review queue", icon="checklist", surfaces="grid modal")
 
     def on_load(self, ctx: Any) -> None:
         ctx.panel.state.told = _told(ctx)
