@@ -183,6 +183,13 @@ def test_what_is_no_rgb_image_is_refused(made: Callable[[str], Detector], name: 
 
 
 @pytest.mark.weights
+def test_two_stages_name_their_sizes(made: Callable[[str], Detector]) -> None:
+    assert made("two-stage").name == "two-stage:safelicensing@320"
+    assert create("two-stage:safelicensing@96", S).name == "two-stage:safelicensing@96"
+    assert made("two-stage").weights == {n: model(n).sha256 for n in ("coco", "safelicensing")}
+
+
+@pytest.mark.weights
 def test_vehicles_and_persons_and_nothing_else(made: Callable[[str], Detector], bus: Path) -> None:
     (found,) = made("coco").detect([rgb(bus)])
     sure = [r for r in found if r.score > 0.5]
