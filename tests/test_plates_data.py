@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from anonymize.errors import AnnotationError
-from anonymize.plates_data import Marked, build, clean, paint_over, read_marks, yolo_lines
+from anonymize.plates_clean import Marked, clean, read_marks
+from anonymize.plates_data import build, from_coco, paint_over, tile, yolo_lines
 
 NONE = np.zeros((0, 4))
 CAR = np.array([(100.0, 100.0, 300.0, 250.0)])
@@ -137,3 +138,52 @@ def test_a_data_set_is_whole_and_the_same_for_one_seed(tmp_path):
     build(tmp_path / "again", photos, marked[:2], marked[:1], size=320, drawn=3, drawn_test=3, seed=1)
     for path in (tmp_path / "out" / "train").rglob("*.*"):
         assert path.read_bytes() == (tmp_path / "again" / path.relative_to(tmp_path / "out")).read_bytes()
+
+
+def test_a_tile_keeps_its_plates_where_they_are_and_paints_over_halves():
+    photo = np.zeros((100, 250, 3), np.uint8)
+    photo[..., 0], photo[..., 1] = np.arange(100)[:, None], np.arange(250)  # each pixel says where it lies
+    boxes = np.array([(140.0, 40.0, 160.0, 50.0), (100.0, 40.0, 130.0, 52.0), (2.0, 2.0, 12.0, 8.0)])
+    corners = np.stack([boxes[:, [0, 1]], boxes[:, [2, 1]], boxes[:, [2, 3]], boxes[:, [0, 3]]], axis=1)
+    halves = 0
+    for seed in range(40):
+        crop, left, points = tile(photo, boxes, corners, 64, np.random.default_rng(seed))
+        assert crop.shape == (64, 64, 3)
+        y, x = (int(crop[..., i].max()) - 63 for i in (0, 1))
+        cut = np.clip(boxes - (x, y, x, y), 0, 64)
+        share = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+        assert np.array_equal(left, boxes[share >= 0.6] - (x, y, x, y))
+        assert np.array_equal(points, corners[share >= 0.6] - (x, y))
+        for x1, y1, x2, y2 in cut[(share > 0.05) & (share < 0.6)].astype(int):
+            halves += 1
+            assert np.ptp(crop[y1:y2, x1:x2].reshape(-1, 3), axis=0).max() == 0
+    assert halves
+
+
+def test_tiles_hold_wide_plates_whole(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "a.jpg"), np.random.default_rng(0).integers(0, 255, (300, 400, 3), np.uint8))
+    marked = [Marked("a.jpg", np.array([(10.0, 100.0, 390.0, 190.0)]), NONE, NONE)]
+    build(tmp_path / "out", photos, marked, marked, size=400, tiles=200, drawn=0, drawn_test=0)
+    (label,) = (tmp_path / "out" / "train" / "labels").iterdir()
+    assert cv2.imread(str(tmp_path / "out" / "train" / "images" / f"{label.stem}.jpg")).shape == (150, 200, 3)
+    assert [float(v) for v in label.read_text().split()[1:5]] == pytest.approx([0.5, 145 / 300, 0.95, 0.3])
+
+
+def test_the_whole_way_without_detectors(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    images, marks = [], []
+    for i in range(4):
+        cv2.imwrite(str(photos / f"ride{i % 2}-{i}.jpg"), np.full((60, 80, 3), 90 + i, np.uint8))
+        images.append({"id": i, "file_name": f"ride{i % 2}-{i}.jpg"})
+        marks.append({"image_id": i, "category_id": 2, "bbox": [10, 20, 30, 10]})
+    coco = tmp_path / "c.json"
+    coco.write_text(json.dumps({"images": images, "annotations": marks}))
+    options = {"drawn": 1, "is_cleaned": False}
+    counts = from_coco(photos, coco, tmp_path / "out", held_out=("ride1-*",), **options)
+    assert (counts["whole"], counts["val"], counts["drawn"]) == (2, 2, 1)
+    assert sorted(p.name for p in (tmp_path / "out" / "val" / "images").iterdir()) == ["ride1-1.jpg", "ride1-3.jpg"]
+    with pytest.raises(AnnotationError, match="held out"):
+        from_coco(photos, coco, tmp_path / "again", held_out=("nothing",), **options)

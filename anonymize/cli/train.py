@@ -90,6 +90,7 @@ def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> 
 @click.option("--held-out", default="", metavar="A*,B*", help="Names of photos for val and test. [every 12th photo]")
 @click.option("--drawn", type=int, default=1500, show_default=True, help="Scenes with drawn plates.")
 @click.option("--size", type=int, default=640, show_default=True, help="Long side of the photos, px.")
+@click.option("--tiles", type=int, default=0, help="Cut the training photos into pictures of so many px. [whole]")
 @click.option("--no-clean", is_flag=True, help="Take the marks as they are (no detectors are run).")
 @click.option("--seed", type=int, default=0, show_default=True)
 @WEIGHTS
@@ -101,6 +102,7 @@ def build(
     held_out: str,
     drawn: int,
     size: int,
+    tiles: int,
     no_clean: bool,
     seed: int,
     weights_dir: Path | None,
@@ -119,6 +121,7 @@ def build(
         held_out=tuple(held_out.split(",")) if held_out else (),
         drawn=drawn,
         size=size,
+        tiles=tiles,
         is_cleaned=not no_clean,
         seed=seed,
         weights_dir=weights_dir,
