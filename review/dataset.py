@@ -244,29 +244,49 @@ class ReviewDataset:
                         path, change.what, who=who, expected=expected, **change.given
                     ).regions_hash()
             finally:
-                self.show(path)
+                self._show(path, document)
             return made
 
     def show(self, path: str) -> None:
-        """Write one photo's sample anew from its record, whatever the App left there."""
+        """Write one photo's sample anew from its record, after a decision outside FiftyOne."""
         with self._guard:
-            item = next(i for i in self.queue.items() if i.path == path)
-            old = self.samples.find_one({"photo": path}, {"photo": 1, "created_at": 1, "last_modified_at": 1})
-            document = self._document(self.book[path], item)
-            document["state"] = self._state(item)
-            # The time of the last change stays the App's own: it compares it before its next change.
-            self.samples.replace_one({"_id": old["_id"]}, _keyed(document, self.dataset, old))
+            self._show(path, None)
+
+    def _show(self, path: str, edited: Mapping[str, Any] | None) -> None:
+        item = next(i for i in self.queue.items() if i.path == path)
+        old = edited or self.samples.find_one({"photo": path}, {"photo": 1, "created_at": 1, "last_modified_at": 1})
+        if old is None:
+            return  # new since the last update, which will make it
+        document = self._document(self.book[path], item)
+        if edited is not None:
+            # The App goes on editing by places in its lists, and compares the time of the last change: both stay, until
+            # an update lays the sample out anew.
+            as_edited(document, edited)
+        document["state"] = "" if edited is not None else self._state(item)
+        self.samples.replace_one({"_id": old["_id"]}, _keyed(document, self.dataset, old, is_same=edited is not None))
 
 
-def _keyed(document: Document, dataset: Any, old: Mapping[str, Any] | None, place: int = 0) -> Document:
-    """The keys that FiftyOne adds to a sample."""
+def as_edited(document: Document, edited: Mapping[str, Any]) -> None:
+    """Put labels where the App has them: in its fields, in its order; those that it does not know come last."""
+    fresh = {label["_id"]: (f, label) for f in REGION_FIELDS for label in document[f]["detections"]}
+    for name in REGION_FIELDS:
+        ids = [label["_id"] for label in (edited.get(name) or {}).get("detections") or ()]
+        document[name]["detections"] = [fresh.pop(i)[1] for i in ids if i in fresh]
+    for name, label in fresh.values():
+        document[name]["detections"].append(label)
+
+
+def _keyed(
+    document: Document, dataset: Any, old: Mapping[str, Any] | None, place: int = 0, is_same: bool = False
+) -> Document:
+    """The keys that FiftyOne adds to a sample. `is_same`: with the time of the last change that the App knows."""
     now = datetime.now(UTC)
     keys: Document = {
         "_media_type": "image",
         "_rand": (place * 0.6180339887498949) % 1.0,
         "_dataset_id": dataset._doc.id,
         "created_at": (old or {}).get("created_at", now),
-        "last_modified_at": (old or {}).get("last_modified_at", now),
+        "last_modified_at": old["last_modified_at"] if old and is_same else now,
     }
     if old:
         keys["_id"] = old["_id"]
