@@ -99,18 +99,6 @@ def test_own_weights_that_are_not_there(tmp_path: Path) -> None:
         create(f"yolo:{tmp_path}/none.onnx", S)
 
 
-def test_own_weights_are_named_with_their_hash_and_an_at_sign_may_be_in_the_path(tmp_path: Path) -> None:
-    from test_yolo import save
-
-    folder = tmp_path / "team@64"
-    folder.mkdir()
-    path = save(folder / "own.onnx", names="{0: 'screen'}")
-    made = create(f"yolo:{path}@96", S)
-    assert made.name == "yolo:own.onnx@96"
-    assert made.weights == {"own.onnx": weights.sha256(path)}
-    assert create(f"yolo:{path}", S).name == "yolo:own.onnx@640"
-
-
 # ---- real weights
 
 FACES = {  # x, y inside each face that anybody sees

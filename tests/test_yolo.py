@@ -7,7 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from anonymize.detectors import yolo
+from anonymize import weights
+from anonymize.detectors import create, yolo
 from anonymize.detectors.candidates import regions
 from anonymize.detectors.runtime import open_network, parse
 from anonymize.errors import DetectionError, SettingsError, WeightsError
@@ -246,3 +247,13 @@ def test_a_pose_network_is_cut_too_and_gives_the_same_as_uncut(tmp_path: Path, m
     for field, tolerance in (("boxes", 0.05), ("scores", 1e-4), ("corners", 0.05)):
         ours, theirs = (getattr(c["plate"], field) for c in (maps, whole))
         np.testing.assert_allclose(ours, theirs, atol=tolerance)
+
+
+def test_own_weights_are_named_with_their_hash_and_an_at_sign_may_be_in_the_path(tmp_path: Path) -> None:
+    folder = tmp_path / "team@64"
+    folder.mkdir()
+    path = save(folder / "own.onnx", names="{0: 'screen'}")
+    made = create(f"yolo:{path}@96", Settings())
+    assert made.name == "yolo:own.onnx@96"
+    assert made.weights == {"own.onnx": weights.sha256(path)}
+    assert create(f"yolo:{path}", Settings()).name == "yolo:own.onnx@640"

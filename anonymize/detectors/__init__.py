@@ -91,8 +91,8 @@ GRAMMAR = (*TABLE, "two-stage", "two-stage:NAME", "yolo:PATH", "package.module:C
 LATER = {"retinaface-r50": ("retinaface-mobilenet", "centerface", "yunet")}  # in the registry, without a back end yet
 STRIDE = 32  # px; the largest stride of all networks here
 LARGEST_SIDE = 8192  # px; a network's buffers grow with the square
-# px; long side of a vehicle's crop when none is named. Plates that fill much of the input are missed: on dash-cam photos
-# 320 leaked .20 of the plates, 640 .31; on street photos .27 and .39 (safelicensing, threshold .25).
+# px; long side of a vehicle's crop when none is named. Plates that fill much of the input are missed: on dash-cam
+# photos 320 leaked .20 of the plates, 640 .31; on street photos .27 and .39 (safelicensing, threshold .25).
 CROP_SIDE = 320
 
 
