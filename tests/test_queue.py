@@ -1,0 +1,258 @@
+"""The queue: what is likeliest to leak comes first, each with its reason, without ground truth."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anonymize import records
+from anonymize.records import Header, Record
+from anonymize.regions import Region
+from anonymize.settings import Settings
+from bench import review_queue
+from review import risk
+from review.decisions import Book
+from review.queue import Queue, rank, sequences
+
+SETTINGS = Settings()
+ROOT = Path(__file__).parent.parent
+
+
+def photo(*regions: Region, path: str = "a.jpg", **more: object) -> Record:
+    return Record(path, "00", 1000, 800, regions, {"fake": {}}, **more)
+
+
+def face(score: float, x: float = 100, y: float = 100, size: float = 60, **more: object) -> Region:
+    return Region("face", (x, y, x + size, y + size), score, {"fake": score}, **more)
+
+
+def plate(score: float, x: float = 500, y: float = 500, **more: object) -> Region:
+    return Region("plate", (x, y, x + 100, y + 30), score, {"fake": score}, **more)
+
+
+CAR = Region("vehicle", (400, 300, 800, 620), 0.9)
+PERSON = Region("person", (80, 80, 220, 500), 0.9)
+
+
+def item(record: Record):
+    return rank([record], SETTINGS)[0]
+
+
+def texts(record: Record) -> str:
+    return "\n".join(item(record).reasons)
+
+
+def test_nothing_seen_is_no_risk_and_a_faint_candidate_is_some():
+    assert item(photo()).risk == 0
+    assert item(photo(face(0.9))).risk == 0
+    faint, fainter = item(photo(face(0.4))).risk, item(photo(face(0.04))).risk
+    assert 0.1 < faint < 0.9
+    assert fainter < faint / 4
+
+
+def test_the_reasons_that_the_issue_lists():
+    assert "scores 0.4, the threshold is 0.5" in texts(photo(face(0.4)))
+    assert "a vehicle without a plate" in texts(photo(CAR))
+    assert "a person without a face" in texts(photo(PERSON))
+    disagree = Region("plate", (1, 1, 90, 30), 0.2, {"one": 0.6, "two": 0.05})
+    assert "detectors disagree: one 0.60, two 0.05" in texts(photo(disagree))
+    assert "nothing: a face with a score of 0.52" in texts(photo(face(0.52, x=700), PERSON))
+
+
+def test_a_carrier_makes_its_candidate_likelier_and_is_one_place_with_it():
+    alone = item(photo(plate(0.24, x=10, y=10), CAR))
+    on_car = item(photo(plate(0.24), CAR))
+    (reason,) = on_car.misses
+    assert reason.text == "a vehicle without a plate; a candidate on it scores 0.24, the threshold is 0.25"
+    assert reason.region == plate(0.24).id
+    assert max(r.p for r in alone.misses if "candidate" in r.text) < reason.p
+
+
+def test_what_is_hidden_is_no_longer_suspected():
+    assert item(photo(face(0.9, x=110), PERSON)).misses == ()
+    assert item(photo(plate(0.9), CAR)).misses == ()
+    # the same face found again, weaker and shifted: covered
+    assert item(photo(face(0.9), face(0.4, x=115))).misses == ()
+    accepted = photo(face(0.01, status="accepted", x=110), PERSON)
+    assert item(accepted).misses == ()
+
+
+def test_a_decision_settles_a_place():
+    assert item(photo(face(0.4))).misses
+    assert item(photo(face(0.4, status="rejected"))).misses == ()
+    assert item(photo(face(0.4, status="rejected"), face(0.3, x=110))).misses == ()
+
+
+def test_one_thing_found_many_times_counts_once():
+    once = item(photo(face(0.4))).risk
+    assert item(photo(face(0.4), face(0.3, x=105), face(0.2, x=95), face(0.1, y=105))).risk == pytest.approx(once)
+    assert item(photo(face(0.4), face(0.4, x=600))).risk == pytest.approx(1 - (1 - once) ** 2)
+
+
+def test_a_neighbour_frame_that_has_one():
+    frames = [
+        photo(plate(0.9), path="ride/f_007.jpg"),
+        photo(path="ride/f_008.jpg"),
+        photo(plate(0.9), path="ride/f_009.jpg"),
+    ]
+    by_path = {i.path: i for i in rank(frames, SETTINGS)}
+    assert by_path["ride/f_008.jpg"].reasons == ["90 % both neighbour frames have a plate here"]
+    assert by_path["ride/f_007.jpg"].risk == 0
+    only_before = {i.path: i for i in rank(frames[:2], SETTINGS)}
+    assert only_before["ride/f_008.jpg"].reasons == ["54 % a neighbour frame has a plate here"]
+    rejected = photo(plate(0.9, status="rejected"), path="ride/f_008.jpg")
+    assert rank([frames[0], rejected], SETTINGS)[0].risk == 0
+    seen = photo(plate(0.1), path="ride/f_008.jpg")
+    (reason,) = {i.path: i for i in rank([frames[0], seen], SETTINGS)}["ride/f_008.jpg"].misses
+    assert reason.p == pytest.approx(0.54)
+
+
+def test_which_frames_are_neighbours():
+    near = sequences(["a/1.jpg", "a/2.jpg", "a/9.jpg", "b/2.jpg", "a/3.png", "noon.jpg", "a/" + "9" * 40 + ".jpg"])
+    assert near == {"a/1.jpg": ["a/2.jpg"], "a/2.jpg": ["a/1.jpg"]}
+
+
+def test_photos_with_an_error_come_last_and_never_as_pending():
+    broken = photo(path="b.jpg", error="truncated")
+    items = rank([broken, photo()], SETTINGS)
+    assert [(i.path, i.status) for i in items] == [("a.jpg", "pending"), ("b.jpg", "error")]
+
+
+def test_many_tiny_chances_add_up_exactly():
+    assert risk.at_least_one([]) == 0
+    assert risk.at_least_one([1.0, 0.5]) == pytest.approx(1)
+    assert risk.at_least_one([1e-9] * 1000) == pytest.approx(1e-6)
+
+
+def test_the_probabilities_grow_with_the_score():
+    scores = np.linspace(0.001, 0.999, 200)
+    for kind, weights in risk.CANDIDATE.items():
+        features = np.stack([np.ones(200), risk.logit(scores), np.zeros(200), np.zeros(200)], axis=1)
+        chances = risk.probability(weights, features)
+        assert (np.diff(chances) > 0).all(), kind
+        assert chances[0] < 0.01
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    known = [photo(face(s), path=f"p{n}.jpg") for n, s in enumerate((0.1, 0.4, 0.2, 0.3))]
+    records.write(tmp_path / "r.jsonl", Header("/p"), known)
+    return Book(tmp_path / "r.jsonl")
+
+
+def test_two_reviewers_get_different_photos(book: Book):
+    queue = Queue(book)
+    ana, bob = queue.next("ana"), queue.next("bob")
+    assert ana is not None
+    assert bob is not None
+    assert (ana.path, bob.path) == ("p1.jpg", "p3.jpg")
+    again = queue.next("ana")  # asking again without a decision: hers is free again, and still the riskiest
+    assert again is not None
+    assert again.path == "p1.jpg"
+    skipped = queue.next("ana", after="p1.jpg")
+    assert skipped is not None
+    assert skipped.path == "p2.jpg"
+
+
+def test_jump_to_the_next_unreviewed_until_none_is_left(book: Book):
+    queue = Queue(book)
+    seen = []
+    while found := queue.next("ana"):
+        seen.append(found.path)
+        book.decide(found.path, "approve", who="ana", expected=found.regions_hash)
+    assert seen == ["p1.jpg", "p3.jpg", "p2.jpg", "p0.jpg"]
+    progress = queue.progress()
+    assert (progress.approved, progress.pending) == (4, 0)
+    assert str(progress) == "4 of 4 approved, 0 pending"
+
+
+def test_progress_tells_the_time_that_is_left(book: Book, monkeypatch: pytest.MonkeyPatch):
+    many = [photo(path=f"q{n}.jpg") for n in range(20)]
+    records.write(book.path, book.header, many)
+    queue = Queue(book)
+    assert queue.progress().seconds_left is None
+    from review import decisions
+
+    for n in range(5):
+        record = book[f"q{n}.jpg"]
+        when = f"2026-11-21T10:00:{n * 10:02}+00:00"
+        after = decisions.decide(record, "approve", who="ana", settings=book.settings, when=when)
+        with records.Writer(book.path, book.header) as writer:
+            writer.write(after)
+    assert queue.progress().seconds_left == pytest.approx(150)
+    assert "about 2 min left" in str(queue.progress())
+
+
+def test_only_what_changed_is_computed_again(book: Book, monkeypatch: pytest.MonkeyPatch):
+    queue = Queue(book)
+    queue.items()
+    read: list[str] = []
+    plain = book.read
+    monkeypatch.setattr(book, "read", lambda path, span: (read.append(path), plain(path, span))[1])
+    queue.items()
+    assert read == []
+    Book(book.path).decide("p2.jpg", "flag", who="bob")
+    assert {i.path: i.status for i in queue.items()}["p2.jpg"] == "flagged"
+    assert read == ["p2.jpg"]
+
+
+def test_ten_thousand_photos_are_refreshed_in_under_a_second(tmp_path: Path):
+    few = (face(0.3), plate(0.1), CAR)
+    records.write(tmp_path / "r.jsonl", Header("/p"), (photo(*few, path=f"d{n % 7}/x{n}y.jpg") for n in range(10_000)))
+    book = Book(tmp_path / "r.jsonl")
+    queue = Queue(book)
+    queue.items()
+    book.decide("d0/x7y.jpg", "flag", who="ana")
+    started = time.perf_counter()
+    assert str(queue.progress()) == "0 of 10000 approved, 9999 pending, 1 flagged"
+    assert time.perf_counter() - started < 1
+
+
+def test_the_gain_of_perfect_random_and_worst_order():
+    leaks = {f"{n}": n < 5 for n in range(20)}
+    perfect = sorted(leaks, key=lambda p: not leaks[p])
+    assert review_queue.gain(perfect, leaks) == pytest.approx(1)
+    assert review_queue.gain(perfect[::-1], leaks) == pytest.approx(-1)
+    rng = np.random.default_rng(0)
+    shuffled = [review_queue.gain(list(rng.permutation(perfect)), leaks) for _ in range(2000)]
+    assert np.mean(shuffled) == pytest.approx(0, abs=0.03)
+
+
+def test_the_measuring_command_runs(tmp_path: Path):
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    annotations = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "face"}]}
+    known = []
+    for n in range(6):
+        Image.new("RGB", (1000, 800)).save(folder / f"{'abcdef'[n]}.jpg")
+        annotations["images"].append({"id": n, "file_name": f"{'abcdef'[n]}.jpg", "width": 1000, "height": 800})
+        annotations["annotations"].append(
+            {"id": n, "image_id": n, "category_id": 1, "bbox": [100, 100, 60, 60], "area": 3600, "iscrowd": 0}
+        )
+        known.append(photo(face(0.4 if n < 2 else 0.9), path=f"{'abcdef'[n]}.jpg"))
+    import json
+
+    (tmp_path / "truth.json").write_text(json.dumps(annotations))
+    records.write(tmp_path / "r.jsonl", Header(str(folder)), known)
+    command = [
+        sys.executable,
+        "-m",
+        "bench.review_queue",
+        "gain",
+        str(tmp_path / "r.jsonl"),
+        str(tmp_path / "truth.json"),
+    ]
+    done = subprocess.run(
+        [*command, "--json", "--plot", str(tmp_path / "plot.png")], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    result = json.loads(done.stdout)
+    assert (result["photos"], result["leaking"]) == (6, 2)
+    assert result["gain"]["the review's queue"] == pytest.approx(1)
+    assert Image.open(tmp_path / "plot.png").width > 500
