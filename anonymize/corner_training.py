@@ -27,6 +27,9 @@ from .detectors.runtime import threads
 from .errors import PathError, WeightsError
 from .scenes import degrade
 
+CORNER_BRANCH = "cv4"  # ultralytics' name of a pose head's keypoint convolutions
+CORNER_RATE = 5.0  # their learning rate / that of the rest
+
 
 class CornerLoss(v8PoseLoss):
     """Distance of corners in units of the box's size, only where they are known; and how sure each corner is.
@@ -203,6 +206,17 @@ class _Trainer:
 
 class CornerTrainer(_Trainer, PoseTrainer):
     model_class = CornerModel
+
+    def build_optimizer(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """The corner branch learns faster: it starts from nothing, everything else was trained before."""
+        optimizer = super().build_optimizer(model, *args, **kwargs)
+        fast = {id(p) for name, p in model.named_parameters() if f".{CORNER_BRANCH}." in name}
+        for group in list(optimizer.param_groups):
+            chosen = [p for p in group["params"] if id(p) in fast]
+            group["params"] = [p for p in group["params"] if id(p) not in fast]
+            if chosen:
+                optimizer.add_param_group({**group, "params": chosen, "lr": group["lr"] * CORNER_RATE})
+        return optimizer
 
 
 class BoxTrainer(_Trainer, DetectionTrainer):

@@ -274,3 +274,15 @@ def test_both_models_give_stock_losses_in_float32_while_training():
     stock, _ = super(BoxModel, model).loss(batch, model.forward(batch["img"]))
     assert float(total.sum()) == pytest.approx(float(stock.sum()), rel=0.05)
     assert set(items) == {"box_loss", "cls_loss", "dfl_loss"}
+
+
+def test_the_corner_branch_learns_faster_and_every_parameter_once():
+    from anonymize.corner_training import CORNER_RATE, CornerTrainer
+    from ultralytics.nn.tasks import PoseModel
+
+    model = PoseModel("yolov8n-pose.yaml", nc=1, data_kpt_shape=[4, 3], verbose=False)
+    optimizer = CornerTrainer.__new__(CornerTrainer).build_optimizer(model, name="AdamW", lr=0.001)
+    rates = {id(p): g["lr"] for g in optimizer.param_groups for p in g["params"]}
+    assert sum(len(g["params"]) for g in optimizer.param_groups) == len(rates) == len(list(model.parameters()))
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(0.001 * (CORNER_RATE if ".cv4." in name else 1))
