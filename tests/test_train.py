@@ -277,8 +277,9 @@ def test_both_models_give_stock_losses_in_float32_while_training():
 
 
 def test_the_corner_branch_learns_faster_and_every_parameter_once():
-    from anonymize.corner_training import CORNER_RATE, CornerTrainer
     from ultralytics.nn.tasks import PoseModel
+
+    from anonymize.corner_training import CORNER_RATE, CornerTrainer
 
     model = PoseModel("yolov8n-pose.yaml", nc=1, data_kpt_shape=[4, 3], verbose=False)
     optimizer = CornerTrainer.__new__(CornerTrainer).build_optimizer(model, name="AdamW", lr=0.001)
