@@ -170,9 +170,9 @@ def boxes(regions: Iterable[Region]) -> np.ndarray:
 
 def intersections(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Shared areas of boxes (N, 4) and (M, 4), px², as (N, M)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    return np.prod(np.clip(high - low, 0, None), axis=2)
+    width = np.minimum(a[:, None, 2], b[None, :, 2]) - np.maximum(a[:, None, 0], b[None, :, 0])
+    height = np.minimum(a[:, None, 3], b[None, :, 3]) - np.maximum(a[:, None, 1], b[None, :, 1])
+    return np.maximum(width, 0) * np.maximum(height, 0)
 
 
 def areas(a: np.ndarray) -> np.ndarray:

@@ -115,6 +115,19 @@ def test_suppression_of_arrays_equals_that_of_regions(
     assert [(tuple(boxes[i]), scores[i]) for i in kept] == [(r.box, r.score) for r in expected]
 
 
+def test_suppression_goes_on_beyond_one_chunk() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.random((1500, 2)) * 60
+    boxes = np.hstack([corner, corner + rng.random((1500, 2)) * 20 + 5])
+    scores = rng.random(1500)
+    as_regions = [Region("face", tuple(b), s) for b, s in zip(boxes.tolist(), scores, strict=True)]
+    for limit in (3, 290, 1500):
+        expected = geometry.suppress(as_regions, 0.45, limit)
+        kept = suppress(boxes, scores, 0.45, limit)
+        assert [tuple(boxes[i]) for i in kept] == [r.box for r in expected]
+    assert len(expected) > 100
+
+
 def test_regions_are_clipped_floored_suppressed_and_carry_their_vote() -> None:
     boxes = np.array([(-5, -5, 10, 10), (-4, -5, 10, 10), (40, 20, 80, 50), (61, 0, 64, 9), (0, 0, 9, 9)], float)
     scores = np.array([0.8, 0.9, 0.3, 0.9, 0.0005])

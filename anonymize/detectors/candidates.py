@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DetectionError
-from ..regions import Region
+from ..regions import Region, iou
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 
 STRIDE = 32
 # Candidates that go into the suppression, for each region that may come out. A face or plate draws about ten of them.
 CANDIDATES_PER_REGION = 10
+CHUNK = 256  # candidates that are compared with each other at a time
 
 Floats = NDArray[np.floating]
 
@@ -133,17 +134,20 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArr
         Indices of the kept ones, best score first.
     """
     order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = boxes[order].astype(np.float64).T
-    area = (x2 - x1) * (y2 - y1)
     kept: list[int] = []
-    alive = np.arange(len(order))
-    while alive.size and len(kept) < limit:
-        i, rest = alive[0], alive[1:]
-        kept.append(int(order[i]))
-        w = np.minimum(x2[i], x2[rest]) - np.maximum(x1[i], x1[rest])
-        h = np.minimum(y2[i], y2[rest]) - np.maximum(y1[i], y1[rest])
-        shared = np.maximum(w, 0) * np.maximum(h, 0)
-        alive = rest[shared <= overlap * (area[i] + area[rest] - shared)]
+    for start in range(0, len(order), CHUNK):  # mostly the first two or three are enough to reach the limit
+        some = order[start : start + CHUNK]
+        if kept:
+            some = some[(iou(boxes[some], boxes[kept]) <= overlap).all(axis=1)]
+        clash = iou(boxes[some], boxes[some]) > overlap
+        alive = np.ones(len(some), bool)
+        for i, index in enumerate(some.tolist()):
+            if not alive[i]:
+                continue
+            kept.append(index)
+            if len(kept) == limit:
+                return np.array(kept, dtype=np.intp)
+            alive &= ~clash[i]
     return np.array(kept, dtype=np.intp)
 
 
