@@ -32,6 +32,8 @@ class Model:
         licence: SPDX identifier that its publisher states.
         size: default long side of the input, px.
         classes: the model's class name -> kind of region.
+        calibration: numbers of `detectors.calibrated.Calibration`, in its order; empty: scores stay the network's own.
+        in_crops: the same where the network sees only a crop of a vehicle or person; empty: `calibration`.
 
     Raises:
         SettingsError: a field that is not what it should be.
@@ -46,9 +48,12 @@ class Model:
     licence: str
     size: int
     classes: Mapping[str, str] = field(default_factory=dict)
+    calibration: tuple[float, ...] = ()
+    in_crops: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sources", tuple(self.sources))
+        for name in ("sources", "calibration", "in_crops"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         object.__setattr__(self, "classes", dict(self.classes))
         wrong = f"model {self.name!r}: "
         if self.task not in TASKS:
@@ -63,6 +68,9 @@ class Model:
             raise SettingsError(f"{wrong}size is a long side in px, at least 32; received {self.size!r}")
         if not self.licence or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
             raise SettingsError(f"{wrong}licence and classes are non-empty strings")
+        for numbers in (self.calibration, self.in_crops):
+            if len(numbers) > 5 or len(numbers) == 1 or not all(type(n) in (int, float) for n in numbers):
+                raise SettingsError(f"{wrong}a calibration is two to five numbers; received {list(numbers)}")
         if not self.sources:
             raise SettingsError(f"{wrong}at least one source is needed")
         for source in self.sources:
@@ -84,13 +92,14 @@ def load(path: Path) -> dict[str, Model]:
     except (OSError, ValueError) as e:
         raise SettingsError(f"cannot read the models' registry {path}: {e}") from e
     known = {f.name for f in fields(Model)} - {"name"}
+    optional = {"calibration", "in_crops"}
     models = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise SettingsError(f"{path}: {name!r} is not a table")
         if unknown := set(table) - known:
             raise UnknownNameError(f"field of model {name!r}:", min(unknown), known)
-        if missing := known - set(table):
+        if missing := known - optional - set(table):
             raise SettingsError(f"{path}: model {name!r} lacks {', '.join(sorted(missing))}")
         try:
             models[name] = Model(name, **table)

@@ -5,9 +5,18 @@ A detector is anything with a name and `detect`. Composed detectors wrap others 
 `create` makes one from its name:
 
     NAME, NAME@LONG_SIDE           one of TABLE; photos' long side becomes LONG_SIDE px (default: models/registry.toml)
+    NAME@LOW-HIGH                  at LOW, at twice that, … up to HIGH, as far as the photo has detail for it
     yolo:PATH, yolo:PATH@LONG_SIDE a person's own weights: .onnx, an OpenVINO folder, or a .pt (needs trust)
     two-stage, two-stage:DETECTOR  vehicles first, then DETECTOR (default safelicensing) inside each, enlarged to 320 px
+    person-guided:DETECTOR         persons first, then DETECTOR where each one's head should be, likewise
+    tiled:DETECTOR                 the whole photo, and its overlapping tiles
+    flipped:DETECTOR               the photo's mirror image
+    A+B                            both, what they see brought together (`ensemble.Ensemble`)
+    A?B                            A; what A doubts is shown to B (`second_opinion.SecondOpinion`)
     package.module:Class           a person's own detector, called without arguments
+
+Scores of models whose calibration the registry knows are probabilities (`calibrated.Calibrated`), whatever the network
+said; votes are what it said.
 
 Importing this package loads numpy only; a back end and its libraries are imported when a detector of it is made.
 """
@@ -16,6 +25,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -87,7 +97,8 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "coco": "yolo",
     }
 )
-GRAMMAR = (*TABLE, "two-stage", "two-stage:NAME", "yolo:PATH", "package.module:Class")
+PREFIXES = ("two-stage", "person-guided", "tiled", "flipped")
+GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
 LATER = {"retinaface-r50": ("retinaface-mobilenet", "centerface", "yunet")}  # in the registry, without a back end yet
 STRIDE = 32  # px; the largest stride of all networks here
 LARGEST_SIDE = 8192  # px; a network's buffers grow with the square
@@ -103,6 +114,7 @@ def create(
     weights_dir: Path | None = None,
     trust: bool = False,
     progress: weights.Progress | None = None,
+    in_crops: bool = False,
 ) -> Detector:
     """Make a detector; its weights are fetched and verified first where they are not there.
 
@@ -112,26 +124,31 @@ def create(
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: unpickle a .pt that the registry does not know.
         progress: told of weights on their way.
+        in_crops: it will see crops of vehicles or persons, where its scores mean something else.
 
     Raises:
         UnknownNameError: no such name; the message lists the valid ones.
         SettingsError: a long side or a class that cannot be.
         WeightsError: weights that are not to be had, not the registry's, not trusted, or not a network of this kind.
     """
+    options: dict[str, Any] = {"weights_dir": weights_dir, "trust": trust, "progress": progress}
+    if name == "two-stage":
+        name = "two-stage:safelicensing"
+    from .composed import compose, is_composed
+
+    if is_composed(name):
+        return compose(name, settings, partial(create, settings=settings, **options))
     if name.startswith("yolo:"):
         return _own_weights(name, settings, weights_dir, trust)
-    if name == "two-stage" or name.startswith("two-stage:"):
-        inner = name.partition(":")[2] or "safelicensing"
-        inner = f"{inner}@{CROP_SIDE}" if inner in TABLE else inner
-        from .two_stage import TwoStage
-
-        vehicles, plates = (
-            create(n, settings, weights_dir=weights_dir, trust=trust, progress=progress) for n in ("coco", inner)
-        )
-        return TwoStage(vehicles, plates, settings)
     if re.fullmatch(r"[^\W\d][\w.]*:[^\W\d]\w*", name):
         return _own_class(name)
     base, at, side = name.partition("@")
+    low, dash, high = side.partition("-")
+    if dash:
+        from .multi_scale import MultiScale, octaves
+
+        sides = octaves(_long_side(low, name), _long_side(high, name))
+        return MultiScale([(n, create(f"{base}@{n}", settings, in_crops=in_crops, **options)) for n in sides], settings)
     if base in LATER:
         raise SettingsError(f"{base} comes with a later release; until then use {', '.join(LATER[base])}")
     if base not in TABLE:
@@ -142,13 +159,19 @@ def create(
     full_name = f"{base}@{long_side}"
     module = import_module(f".{TABLE[base]}", __name__)
     if TABLE[base] == "mtcnn":
-        return module.load(
-            full_name, weights.fetch(base, cache=weights_dir, progress=progress), settings, long_side, hashes
-        )
-    path = weights.onnx(base, cache=weights_dir, progress=progress, trust=trust)
+        path = weights.fetch(base, cache=weights_dir, progress=progress)
+    else:
+        path = weights.onnx(base, cache=weights_dir, progress=progress, trust=trust)
     if TABLE[base] == "yolo":
-        return module.load(base, path, settings, long_side, hashes, classes=known.classes, any_size=base == "coco")
-    return module.load(full_name, path, settings, long_side, hashes)
+        made = module.load(base, path, settings, long_side, hashes, classes=known.classes, any_size=base == "coco")
+    else:
+        made = module.load(full_name, path, settings, long_side, hashes)
+    numbers = (in_crops and known.in_crops) or known.calibration
+    if not numbers:
+        return made
+    from .calibrated import Calibrated, Calibration
+
+    return Calibrated(made, Calibration(*numbers), known.task, long_side)
 
 
 def _long_side(text: str, name: str) -> int:

@@ -1,0 +1,106 @@
+"""Scores that mean the same for every detector: the probability that something is there. And boxes that cover it.
+
+Networks are sure of themselves in their own ways: at the same number of false alarms RetinaFace's scores lie near .45,
+CenterFace's near .33, a plate network's near .1; and what is small in the network's input is believed less than its
+score says. A logistic regression on the score's log-odds (Platt 1999) and the height undoes both.
+`bench/calibration.py` fits it; models/registry.toml keeps it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import SettingsError
+from ..regions import Region
+from ..settings import MIN_THRESHOLD
+from . import Detector, Image
+from .asking import ask
+
+SMALL = 32.0  # px, the height at which `size` counts for nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """P(something is there) = sigmoid(bias + slope · log-odds(score) + size · log2(height / 32 px)).
+
+    Attributes:
+        bias, slope, size: of the regression; slope > 0, so that the order of two regions of one height stays.
+        margin: how far each side of a box moves outward, as a fraction of the box's width or height.
+        slack: px of the network's input by which each side moves outward, too: a network places a box no better than
+            to a fraction of its cells, which is much for what is small in its input and nothing for what is large.
+
+    Raises:
+        SettingsError: numbers that are not finite, a slope that is not positive, a negative margin or slack.
+    """
+
+    bias: float
+    slope: float
+    size: float = 0.0
+    margin: float = 0.0
+    slack: float = 0.0
+
+    def __post_init__(self) -> None:
+        values = [getattr(self, name) for name in self.__slots__]
+        if not all(isinstance(v, (int, float)) and math.isfinite(v) for v in values) or self.slope <= 0:
+            raise SettingsError(f"a calibration is finite numbers with a slope above 0; received {values}")
+        if self.margin < 0 or self.slack < 0:
+            raise SettingsError(f"a calibration's margin and slack are at least 0; received {values[3:]}")
+
+    def probability(self, score: float, height: float) -> float:
+        """A score (0–1) of a box that is `height` px high in the network's input -> 0.001–1."""
+        odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
+        return max(sigmoid(odds), MIN_THRESHOLD)
+
+    def widened(self, region: Region, factor: float) -> Region:
+        """The region with margin and slack added; `factor`: px of the network's input for one of the image."""
+        x1, y1, x2, y2 = region.box
+        dx, dy = ((side * self.margin + self.slack / factor) for side in (x2 - x1, y2 - y1))
+        return region.replace(box=(x1 - dx, y1 - dy, x2 + dx, y2 + dy), id="")
+
+
+def log_odds(probability: float) -> float:
+    """log(p / (1 - p)), p held within 0.0001–0.9999 (a network that says 1.0 is not infinitely sure)."""
+    p = min(max(probability, 1e-4), 1 - 1e-4)
+    return math.log(p / (1 - p))
+
+
+def sigmoid(odds: float) -> float:
+    return float(1 / (1 + np.exp(-odds)))
+
+
+class Calibrated:
+    """A detector whose regions of one kind carry probabilities as scores, and boxes that cover what was found.
+
+    Votes stay what the detector said.
+
+    Args:
+        detector: asked; each image is seen at `long_side`.
+        calibration: of this detector.
+        kind: regions of other kinds pass through unchanged.
+        long_side: px, the network's input; turns heights in the image into those that the network saw.
+    """
+
+    def __init__(self, detector: Detector, calibration: Calibration, kind: str, long_side: int) -> None:
+        self.name = detector.name
+        self.weights: Mapping[str, str] = dict(detector.weights)
+        self.kinds = frozenset({kind})
+        self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
+
+    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+        """See `Detector.detect`."""
+        return [self._calibrate(i, found) for i, found in zip(images, ask(self._detector, images), strict=True)]
+
+    def _calibrate(self, image: Image, found: Sequence[Region]) -> list[Region]:
+        height, width = image.shape[:2]
+        factor = self._long_side / max(height, width)
+        out = []
+        for r in found:
+            if r.kind == self._kind:
+                p = self._calibration.probability(r.score, r.height * factor)
+                r = self._calibration.widened(r, factor).clip(width, height).replace(score=p)
+            out.append(r)
+        return sorted(out, key=lambda r: -r.score)

@@ -1,0 +1,72 @@
+"""One detector at several sizes of the photo: as many as the photo has detail for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from ..errors import SettingsError
+from ..regions import Region, suppress
+from ..settings import Settings
+from . import Detector, Image
+from .asking import ask, named
+
+# A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
+# only enlarge what was seen already.
+WORTH = 1.5
+
+
+class MultiScale:
+    """The same network at rising sizes. A 1,024 px photo is seen at the first, a 12-megapixel one at all of them.
+
+    Small things are found at the larger sizes, things that fill the photo at the smaller ones. Give it `Calibrated`
+    detectors: the same score means less for what is larger in the network's input.
+
+    Args:
+        detectors: (long side in px, detector), by rising long side.
+        settings: overlap, max_regions.
+
+    Raises:
+        SettingsError: none, or long sides that do not rise.
+    """
+
+    def __init__(self, detectors: Sequence[tuple[int, Detector]], settings: Settings) -> None:
+        sides = [side for side, _ in detectors]
+        if not sides or any(b <= a for a, b in pairwise(sides)):
+            raise SettingsError(f"several scales need rising long sides; received {sides}")
+        self._detectors, self._settings = tuple(detectors), settings
+        first = detectors[0][1]
+        self.name = first.name if len(sides) == 1 else f"{first.name.rpartition('@')[0]}@{sides[0]}-{sides[-1]}"
+        self.weights: Mapping[str, str] = {k: v for _, d in detectors for k, v in d.weights.items()}
+        self.kinds: frozenset[str] | None = getattr(first, "kinds", None)
+
+    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+        """See `Detector.detect`."""
+        return [self._look(image) for image in images]
+
+    def _look(self, image: Image) -> list[Region]:
+        found = [
+            named(region, self.name)
+            for detector in self.chosen(max(image.shape[:2]))
+            for region in ask(detector, [image])[0]
+        ]
+        return suppress(found, self._settings.overlap, self._settings.max_regions)
+
+    def chosen(self, long_side: int) -> list[Detector]:
+        """The detectors that a photo of this long side, px, is worth."""
+        sides = [0, *(side for side, _ in self._detectors)]
+        return [d for (_, d), before in zip(self._detectors, sides, strict=False) if long_side >= WORTH * before]
+
+
+def octaves(low: int, high: int) -> list[int]:
+    """Long sides from `low` on, each twice the one before, up to `high`.
+
+    Raises:
+        SettingsError: `high` is less than twice `low`.
+    """
+    if high < 2 * low:
+        raise SettingsError(f"LOW-HIGH: high is at least twice low; received {low}-{high}")
+    sides = [low]
+    while sides[-1] * 2 <= high:
+        sides.append(sides[-1] * 2)
+    return sides
