@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from anonymize.errors import AnonymizeError, StaleDecisionError
 from anonymize.records import Record
 
-from .decisions import Span
+from .decisions import Span, last_words
 from .documents import (
     CANDIDATES,
     CONTEXT,
@@ -237,7 +237,7 @@ class ReviewDataset:
             record = self.book[path]
             try:
                 if record.regions_hash() != expected:
-                    raise StaleDecisionError(f"{path} changed meanwhile; look at it again")
+                    raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
                 made = changes(document, record)
                 for change in made:
                     expected = self.book.decide(

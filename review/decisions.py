@@ -336,7 +336,7 @@ class Book:
         with self._guard, records.locked(self.path):
             record = self[path]
             if expected is not None and record.regions_hash() != expected:
-                raise StaleDecisionError(f"{path} changed meanwhile{_last(record)}; look at it again")
+                raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
             changed = decide(record, what, who=who, settings=self.settings, **given)
             with records.Writer(self.path, self.header) as writer:
                 writer.write(changed)
@@ -352,7 +352,7 @@ class Book:
             self._file = None
 
 
-def _last(record: Record) -> str:
+def last_words(record: Record) -> str:
     if not record.decisions:
         return ""
     last = record.decisions[-1]

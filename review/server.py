@@ -383,6 +383,7 @@ def _hushed(app: ASGIApp) -> ASGIApp:
             nonlocal is_error
             if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != 412:
                 is_error = True
+                log.info("FiftyOne answered %s to %s", message["status"], scope["path"])
                 await PlainTextResponse(NOTHING, message["status"])(scope, receive, send)
             elif not is_error:
                 if message["type"] == "http.response.start":

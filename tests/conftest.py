@@ -51,3 +51,14 @@ def folder(tmp_path: Path) -> Path:
         Image.fromarray(draw(seed=i)).save(path, quality=95)
     (root / "notes.txt").write_text("not a photo")
     return root
+
+
+@pytest.fixture(scope="session")
+def fiftyone_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of the tests' own for FiftyOne, which reads this when it is first imported."""
+    home = tmp_path_factory.mktemp("fiftyone")
+    os.environ["FIFTYONE_DATABASE_DIR"] = str(home / "db")
+    os.environ["FIFTYONE_DATABASE_VALIDATION"] = "false"
+    os.environ["FIFTYONE_CONFIG_PATH"] = str(home / "config.json")
+    os.environ["FIFTYONE_DATASET_ZOO_DIR"] = os.environ["FIFTYONE_DEFAULT_DATASET_DIR"] = str(home / "data")
+    return home
