@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from .errors import SettingsError, UnknownNameError
@@ -134,10 +135,49 @@ class Kind:
         return cls(**data)
 
 
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What is found, with how much patience: detectors and the thresholds that fit them.
+
+    A preset's scores are probabilities. Each threshold is one round number for all photos (README: what it leaks, how
+    long it takes, what it hides for nothing). Every preset lives on weights from the package index or from models/.
+    """
+
+    face_detector: str
+    plate_detector: str
+    face_threshold: float
+    plate_threshold: float
+    help: str
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "fast": Preset(
+            "retinaface-mobilenet@1280", "safelicensing@640", 0.3, 0.2, "for near faces and plates, and for video"
+        ),
+        "balanced": Preset(
+            "retinaface-mobilenet@1536-3072+centerface@1280-2560",
+            "fastanpr@1280-2560+two-stage:safelicensing",
+            0.5,
+            0.2,
+            "for streets; the default",
+        ),
+        "thorough": Preset(
+            "retinaface-mobilenet@1536-3072+centerface@1280-2560+centerface@2048",
+            "fastanpr@1280-2560+safelicensing@1280-2560+pyplatex@1280-2560+two-stage:safelicensing+two-stage:fastanpr",
+            0.1,
+            0.05,
+            "misses least, hides more for nothing, takes its time",
+        ),
+    }
+)
+_BALANCED = PRESETS["balanced"]
+
+
 def _default_kinds() -> dict[str, Kind]:
     return {
-        "face": Kind(threshold=0.5, grow=0.1, mask="ellipse"),
-        "plate": Kind(threshold=0.25, grow=0.1, mask="quad"),
+        "face": Kind(threshold=_BALANCED.face_threshold, grow=0.1, mask="ellipse"),
+        "plate": Kind(threshold=_BALANCED.plate_threshold, grow=0.1, mask="quad"),
     }
 
 
@@ -148,9 +188,9 @@ class Settings:
     `kinds` names what is hidden; a kind that is not in it (vehicle, person) only helps to find and to rank.
     """
 
-    face_detector: str = _option("retinaface-mobilenet", "detector for faces, NAME or NAME@LONG_SIDE, or none")
+    face_detector: str = _option(_BALANCED.face_detector, "detector for faces, NAME, NAME@LONG_SIDE, A+B, or none")
     plate_detector: str = _option(
-        "safelicensing@640", "detector for plates, NAME or NAME@LONG_SIDE, yolo:PATH, or none"
+        _BALANCED.plate_detector, "detector for plates, NAME, NAME@LONG_SIDE, A+B, yolo:PATH, or none"
     )
     other_detectors: tuple[str, ...] = _option((), "further detectors, for kinds of your own")
     vehicle_threshold: float = _option(
@@ -204,6 +244,18 @@ class Settings:
         _known(Kind, changes, "setting of a kind")
         kind = dataclasses.replace(self.kinds.get(name, Kind()), **changes)
         return self.replace(kinds={**self.kinds, name: kind})
+
+    def with_preset(self, name: str) -> Settings:
+        """A copy with a preset's detectors and thresholds; everything else stays.
+
+        Raises:
+            UnknownNameError: no such preset; the message lists those that exist.
+        """
+        if name not in PRESETS:
+            raise UnknownNameError("preset", name, PRESETS)
+        p = PRESETS[name]
+        found = self.replace(face_detector=p.face_detector, plate_detector=p.plate_detector)
+        return found.with_kind("face", threshold=p.face_threshold).with_kind("plate", threshold=p.plate_threshold)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its exact inverse."""

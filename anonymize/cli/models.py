@@ -42,8 +42,9 @@ def _named(names: tuple[str, ...]) -> list[str]:
     """The given models; without any, those that the default settings need."""
     if names:
         return list(names)
-    wanted = (DEFAULTS.face_detector, DEFAULTS.plate_detector)
-    return [name.partition("@")[0] for name in wanted]
+    from ..detectors import models_of
+
+    return list(dict.fromkeys(m for n in (DEFAULTS.face_detector, DEFAULTS.plate_detector) for m in models_of(n)))
 
 
 @click.group()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SettingsError
-from ..settings import EFFECTS, MASKS, Kind, Settings, option_help
+from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help
 
 if TYPE_CHECKING:
     from ..engine import Engine
@@ -45,6 +45,13 @@ WEIGHTS = click.option(
 )
 VERBOSE = click.option("--verbose", is_flag=True, help="Show where an error came from.")
 FINDING = _options(
+    click.option(
+        "--preset",
+        metavar="NAME",
+        help="Detectors and thresholds together, before all other options: "
+        + "; ".join(f"{name}: {p.help}" for name, p in PRESETS.items())
+        + ".",
+    ),
     click.option("--face-detector", metavar="NAME", help=option_help("face_detector")),
     click.option("--plate-detector", metavar="NAME", help=option_help("plate_detector")),
     click.option("--detector", "other", multiple=True, metavar="NAME", help=option_help("other_detectors")),
@@ -102,6 +109,8 @@ PER_KIND: dict[str, Callable[[str], Any]] = {
 def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     """Options -> Settings; what was not given stays as in `base`. Consumes the options that it knows."""
     take = given.pop
+    if preset := take("preset", None):
+        base = base.with_preset(preset)
     changes: dict[str, Any] = {}
     for name in (
         "face_detector",

@@ -174,6 +174,30 @@ def create(
     return Calibrated(made, Calibration(*numbers), known.task, long_side)
 
 
+def models_of(name: str) -> list[str]:
+    """The registry's models that a detector's name needs, without loading any: those of all its parts, and the finder.
+
+    Raises:
+        UnknownNameError: a part is no name; the message lists the valid ones.
+    """
+    from .composed import FINDER, is_composed
+
+    if name in ("", "none"):
+        return []
+    if not is_composed(name):
+        base = name.partition("@")[0]
+        if base not in TABLE:
+            if ":" in name:  # a person's own
+                return []
+            raise UnknownNameError("detector", name, GRAMMAR)
+        return [base]
+    found: list[str] = []
+    for part in re.split("[+?]", name):
+        *prefixes, inner = part.strip().split(":")
+        found += [FINDER] * (bool({"two-stage", "person-guided"} & set(prefixes))) + models_of(inner)
+    return list(dict.fromkeys(found))
+
+
 def _long_side(text: str, name: str) -> int:
     if re.fullmatch("[0-9]{1,5}", text) and STRIDE <= int(text) <= LARGEST_SIDE and int(text) % STRIDE == 0:
         return int(text)

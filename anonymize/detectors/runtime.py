@@ -11,12 +11,14 @@ Environment variables, for machines that need them:
 from __future__ import annotations
 
 import ast
+import hashlib
 import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +76,26 @@ def open_network(path: Path, device: str = "auto", *, model: Any = None, exact: 
         SettingsError: cuda is asked for and there is no GPU.
         WeightsError: the file is not a network that the runtime can run.
     """
+    # Several detectors may share a network (scales of one, stages of another); it is loaded once for all of them.
+    variables = [os.environ.get(f"ANONYMIZE_{v}") for v in ("RUNTIME", "PRECISION", "THREADS")]
+    try:
+        stamp = max(p.stat().st_mtime_ns for p in (path, *(path.iterdir() if path.is_dir() else ())))
+    except OSError as e:
+        raise WeightsError(f"{path} cannot be read: {e}") from e
+    content = model and hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
+    key = (path, stamp, content, device, exact, *variables)
+    with _opening:
+        network: Network | None = _networks.get(key)
+        if network is None:
+            network = _networks[key] = _open(path, device, model, exact)
+    return network
+
+
+_networks: WeakValueDictionary[tuple[Any, ...], Network] = WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def _open(path: Path, device: str, model: Any, exact: bool) -> Network:
     runtime = os.environ.get("ANONYMIZE_RUNTIME", "openvino")
     if runtime not in ("openvino", "onnxruntime"):
         raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, ("openvino", "onnxruntime"))

@@ -32,7 +32,7 @@ from ..errors import (
 )
 from ..outputs import hide
 from ..registry import registry
-from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, Kind, Settings, option_help
+from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
 from .controls import check_detector
 from .files import safe_name
 from .policy import Policy
@@ -117,6 +117,10 @@ class Options:
 
     def __init__(
         self,
+        preset: Annotated[
+            Literal[tuple(PRESETS)] | None,  # type: ignore[valid-type]
+            Form(description="detectors and thresholds together, before all other fields"),
+        ] = None,
         face_threshold: Threshold = None,
         plate_threshold: Threshold = None,
         face_detector: Annotated[str | None, _text("face_detector")] = None,
@@ -132,6 +136,7 @@ class Options:
             str | None, Form(description=option_help("keep_metadata"), examples=["copyright,datetime"])
         ] = None,
     ) -> None:
+        self.preset: str | None = preset
         self.thresholds = {"face": face_threshold, "plate": plate_threshold}
         kind = {"effect": effect, "mask": mask, "kernel": kernel, "cells": cells, "grow": grow, "fill": fill}
         self.kind = {k: v for k, v in kind.items() if v is not None}
@@ -145,7 +150,8 @@ class Options:
         for name in ("face_detector", "plate_detector"):
             if name in self.whole:
                 check_detector(self.whole[name], policy)
-        out = policy.defaults.replace(**self.whole)
+        base = policy.defaults.with_preset(self.preset) if self.preset else policy.defaults
+        out = base.replace(**self.whole)
         for name in out.kinds:
             threshold = self.thresholds.get(name)
             out = out.with_kind(name, **self.kind, **({} if threshold is None else {"threshold": threshold}))

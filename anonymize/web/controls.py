@@ -11,7 +11,7 @@ from ..detectors import TABLE
 from ..effects import MAX_CELLS
 from ..errors import SettingsError
 from ..registry import registry
-from ..settings import SAFE_METADATA, Kernel, Settings
+from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
 from .policy import Policy
 
 EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
@@ -139,6 +139,7 @@ def check_detector(name: str, policy: Policy) -> None:
     """
     base, _, side = name.partition("@")
     known = base in (*TABLE, "none", "two-stage") and (not side or (side.isdigit() and 64 <= int(side) <= 4096))
+    known = known or name in [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
     if not known and not policy.own_machine:
         raise SettingsError(f"This server offers the detectors {', '.join(TABLE)} and none; not {name!r}.")
 
@@ -154,7 +155,8 @@ def threshold(label: str, value: float) -> gr.HTML:
 
 def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:
     names = [n for n, m in registry().items() if m.task == task and n in TABLE and m.sha256]
-    choices = list(dict.fromkeys([value, *names, "none"]))
+    presets = {getattr(p, f"{task}_detector"): f"{name}: {p.help}" for name, p in PRESETS.items()}
+    choices = [(presets.get(n, n), n) for n in dict.fromkeys([value, *presets, *names, "none"])]
     return gr.Dropdown(
         choices,
         value=value,
