@@ -248,6 +248,10 @@ class Book:
     def settings(self) -> Settings:
         return self._given or self.header.settings
 
+    def use(self, settings: Settings) -> None:
+        """Other thresholds or effects from now on: what was approved under the earlier ones is pending again."""
+        self._given = settings
+
     def refresh(self) -> Mapping[str, Span]:
         """Look at what others wrote since: path -> where its last line stands, in order of first appearance.
 

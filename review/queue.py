@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
+import numpy as np
+from numpy.typing import NDArray
+
 from anonymize.records import Record
 from anonymize.regions import Box, Region
 from anonymize.settings import Settings
@@ -93,6 +96,7 @@ class _Seen:
     size: tuple[int, int]
     hidden: tuple[tuple[str, Box], ...]
     rejected: tuple[Box, ...]
+    scores: dict[str, NDArray[np.float32]]
 
 
 def _see(record: Record, settings: Settings) -> _Seen:
@@ -110,7 +114,18 @@ def _see(record: Record, settings: Settings) -> _Seen:
         decided=(last[0]["who"], last[0]["when"]) if last else None,
     )
     places = tuple((r.kind, r.box) for r in hidden)
-    return _Seen(item, (record.width, record.height), places, _rejected(record.regions))
+    scores = {
+        kind: np.sort([_score(r) for r in record.regions if r.kind == kind and r.status != "rejected"]).astype(
+            np.float32
+        )
+        for kind in settings.kinds
+    }
+    return _Seen(item, (record.width, record.height), places, _rejected(record.regions), scores)
+
+
+def _score(region: Region) -> float:
+    """What a threshold compares with: what a person drew or accepted is hidden at every one."""
+    return region.score if region.status == "auto" else 1.0
 
 
 def _rejected(regions: Iterable[Region]) -> tuple[Box, ...]:
@@ -249,6 +264,15 @@ class Queue:
                     self._claims[item.path] = (who, now)
                     return item
             return None
+
+    def at_threshold(self, kind: str, threshold: float) -> tuple[int, int]:
+        """How many photos would hide something of this kind at this threshold, and how many regions in all."""
+        with self._guard:
+            self.items()
+            found = [
+                int((s.scores[kind] >= np.float32(threshold)).sum()) for _, s in self._seen.values() if kind in s.scores
+            ]
+        return sum(n > 0 for n in found), sum(found)
 
     def progress(self) -> Progress:
         items = self.items()

@@ -38,7 +38,6 @@ class Review:
     owner: str | None = None
     truth: Annotations | None = None
     _dataset: ReviewDataset | None = None
-    _media: tuple[object, dict[str, str]] = (None, {})
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -56,6 +55,11 @@ class Review:
                     )
                 self._dataset = ReviewDataset(self.queue, self.truth)
             return self._dataset
+
+    @property
+    def output(self) -> Path:
+        """Where approved photos go: beside the records. A browser does not choose where a server writes."""
+        return self.book.path.with_name(f"{self.book.path.stem}-approved")
 
     @property
     def is_shown(self) -> bool:
@@ -91,6 +95,8 @@ class Reviews:
 
     def of(self, visitor: Visitor) -> list[Review]:
         with self._guard:
+            for key in [k for k, r in self._open.items() if not r.book.path.exists()]:
+                self._open.pop(key)  # a visitor left, and their photos with them
             return [r for r in self._open.values() if r.owner in (None, visitor.key)]
 
     def find(self, name: str, visitor: Visitor) -> Review:
@@ -103,12 +109,6 @@ class Reviews:
             if review.name == name:
                 return review
         raise RecordsError("there is no such review here")
-
-    def close(self, owner: str) -> None:
-        """Forget a visitor's reviews; their photos go."""
-        with self._guard:
-            for key in [k for k in self._open if k[1] == owner]:
-                self._open.pop(key).book.__exit__()
 
 
 ALONE = Visitor("", person())

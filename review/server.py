@@ -15,18 +15,22 @@ import json
 import logging
 import os
 import stat
+import tempfile
+import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from anonymize import images
 from anonymize.errors import AnonymizeError, RecordsError
-from anonymize.records import unescape
+from anonymize.records import escape, unescape
 
 from . import policy
 from .dataset import ReviewError, fiftyone
@@ -108,6 +112,9 @@ class ReviewServer:
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
             return await run_in_threadpool(self.media, request, visitor)
+        if path == "/export" and method == "GET" and not self.read_only:
+            review = self.reviews.find(request.query_params.get("name", ""), visitor)
+            return await run_in_threadpool(_zip, review)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
         if path == "/open":  # the page's link: makes the dataset, then shows it
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
@@ -244,8 +251,6 @@ def photo_file(review: Review, wanted: str) -> Path | None:
         name = wanted[len(base) + 1 :]
         path = name if is_escaped else None
         if path is None:
-            from anonymize.records import escape
-
             path = escape(name)
         if path not in review.book.refresh():
             continue
@@ -263,14 +268,23 @@ def photo_file(review: Review, wanted: str) -> Path | None:
     return None
 
 
+def _zip(review: Review) -> Response:
+    """What the last export of a review wrote, as one file."""
+    handle, name = tempfile.mkstemp(suffix=".zip")
+    kept = {p for p in review.book.refresh() if images.output_path(unescape(p), review.output).is_file()}
+    with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(kept):
+            written = images.output_path(unescape(path), review.output)
+            archive.write(written, os.fsencode(written.relative_to(review.output)).decode("utf-8", "replace"))
+    return FileResponse(name, filename="approved.zip", background=BackgroundTask(os.unlink, name))
+
+
 def _photo(source: Path, review: Review) -> Response:
     headers = {"Cache-Control": "private, max-age=60", "X-Content-Type-Options": "nosniff"}
     kind = SHOWN_BY_BROWSERS.get(source.suffix.lower())
     if kind:
         return FileResponse(source, media_type=kind, headers=headers)
     from PIL import Image
-
-    from anonymize import images
 
     try:
         photo = images.load(source, review.book.settings)

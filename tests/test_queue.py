@@ -19,7 +19,7 @@ from review import risk
 from review.decisions import Book
 from review.queue import Queue, rank, sequences
 
-SETTINGS = Settings()
+SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 ROOT = Path(__file__).parent.parent
 
 
@@ -141,7 +141,7 @@ def test_the_probabilities_grow_with_the_score():
 @pytest.fixture
 def book(tmp_path: Path) -> Book:
     known = [photo(face(s), path=f"p{n}.jpg") for n, s in enumerate((0.1, 0.4, 0.2, 0.3))]
-    records.write(tmp_path / "r.jsonl", Header("/p"), known)
+    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), known)
     return Book(tmp_path / "r.jsonl")
 
 
@@ -203,7 +203,9 @@ def test_only_what_changed_is_computed_again(book: Book, monkeypatch: pytest.Mon
 
 def test_ten_thousand_photos_are_refreshed_in_under_a_second(tmp_path: Path):
     few = (face(0.3), plate(0.1), CAR)
-    records.write(tmp_path / "r.jsonl", Header("/p"), (photo(*few, path=f"d{n % 7}/x{n}y.jpg") for n in range(10_000)))
+    records.write(
+        tmp_path / "r.jsonl", Header("/p", SETTINGS), (photo(*few, path=f"d{n % 7}/x{n}y.jpg") for n in range(10_000))
+    )
     book = Book(tmp_path / "r.jsonl")
     queue = Queue(book)
     queue.items()
@@ -240,7 +242,7 @@ def test_the_measuring_command_runs(tmp_path: Path):
     import json
 
     (tmp_path / "truth.json").write_text(json.dumps(annotations))
-    records.write(tmp_path / "r.jsonl", Header(str(folder)), known)
+    records.write(tmp_path / "r.jsonl", Header(str(folder), SETTINGS), known)
     command = [
         sys.executable,
         "-m",

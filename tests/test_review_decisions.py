@@ -20,7 +20,7 @@ from anonymize.settings import Settings
 from review import decisions
 from review.decisions import Book, decide, gate, standing, status
 
-SETTINGS = Settings()
+SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 30), 0.9, votes={"fake": 0.9})
 SIGN = Region("plate", (50, 50, 90, 60), 0.8, votes={"fake": 0.8})
 FAINT = Region("plate", (5, 60, 25, 66), 0.05, votes={"fake": 0.05})
@@ -34,7 +34,7 @@ def by(what: str, record: Record = RECORD, who: str = "ana", **given: object) ->
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "records.jsonl"
-    records.write(path, Header("/photos"), [RECORD, RECORD.replace(path="b.jpg")])
+    records.write(path, Header("/photos", SETTINGS), [RECORD, RECORD.replace(path="b.jpg")])
     return path
 
 
@@ -162,7 +162,7 @@ def test_only_what_changed_stands_elsewhere(path: Path):
 
 def test_names_with_quotes_and_backslashes_are_found(tmp_path: Path):
     names = ['a"b.jpg', "a\\\\b.jpg", "ü,{}:.jpg", "\\xff.jpg"]
-    records.write(tmp_path / "r.jsonl", Header("/p"), [RECORD.replace(path=n) for n in names])
+    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [RECORD.replace(path=n) for n in names])
     book = Book(tmp_path / "r.jsonl")
     assert [book[n].path for n in names] == names
 
@@ -188,7 +188,7 @@ def test_no_records_no_book(tmp_path: Path):
 
 
 def _book(folder: Path) -> Book:
-    records.write(folder / "r.jsonl", Header("/photos"), [RECORD])
+    records.write(folder / "r.jsonl", Header("/photos", SETTINGS), [RECORD])
     return Book(folder / "r.jsonl")
 
 

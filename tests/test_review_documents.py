@@ -21,8 +21,8 @@ from review.decisions import decide
 from review.documents import CANDIDATES, CORNERS, HIDDEN, TRUTH, Change, changes, media_path, to_document, to_record
 from review.queue import rank
 
-SETTINGS = Settings()
-HEADER = Header("/photos")
+SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
+HEADER = Header("/photos", SETTINGS)
 WIDTH, HEIGHT = 1000, 700
 
 

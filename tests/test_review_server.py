@@ -23,6 +23,7 @@ from anonymize.annotations import Annotations, Photo, Truth
 from anonymize.errors import StaleDecisionError
 from anonymize.records import Header, Record
 from anonymize.regions import Region
+from anonymize.settings import Settings
 from review.decisions import Book
 from review.documents import to_record
 from review.loopback import COOKIE, build
@@ -32,6 +33,7 @@ from review.server import ReviewServer
 
 JSON_PATCH = {"content-type": "application/json-patch+json"}
 SECRET = "kept out of sight"
+SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
 FAINT = Region("plate", (50, 50, 80, 60), 0.2, {"two": 0.2})
 HOSTILE = '"><img src=x onerror=alert(1)>$where.jpg'
@@ -55,7 +57,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, fiftyone_home: Path) -> Pat
     names = ["a.jpg", "sub/b.jpg", HOSTILE, records.escape("caf\udce9.jpg"), "c.tif"]
     names += ["link.jpg", "folder/secret.jpg", "../secret.txt", "sub/../../secret.txt", "gone.jpg"]
     known = [Record(n, "00", 100, 80, (FACE, FAINT), {"one": {}}) for n in names]
-    records.write(home / "records.jsonl", Header(records.escape(root)), known)
+    records.write(home / "records.jsonl", Header(records.escape(root), SETTINGS), known)
     return home
 
 
@@ -76,7 +78,9 @@ def other(reviews: Reviews, photos: Path) -> Review:
     folder = photos / "upload"
     folder.mkdir()
     Image.new("RGB", (100, 80), "red").save(folder / "theirs.jpg")
-    records.write(photos / "theirs.jsonl", Header(str(folder)), [Record("theirs.jpg", "00", 100, 80, (FACE,))])
+    records.write(
+        photos / "theirs.jsonl", Header(str(folder), SETTINGS), [Record("theirs.jpg", "00", 100, 80, (FACE,))]
+    )
     return reviews.open(photos / "theirs.jsonl", owner="bob")
 
 
@@ -412,9 +416,9 @@ def test_drawing_on_a_photo_that_changed_meanwhile_is_refused(client: TestClient
     response = patch(client, review, [{"op": "add", "path": "/hidden/detections/-", "value": label}], path="sub/b.jpg")
     assert response.status_code == 409
     assert "changed meanwhile (last: reject by bob" in response.json()["error"]
-    assert [d["what"] for d in Book(review.book.path)["sub/b.jpg"].decisions] == ["reject"]
+    assert Book(review.book.path)["sub/b.jpg"].decisions[-1]["what"] == "reject"
     shown = review.dataset.samples.find_one({"photo": "sub/b.jpg"})
-    assert [d["status"] for d in shown["candidates"]["detections"]] == ["rejected", "auto"]
+    assert [d["status"] for f in ("hidden", "candidates") for d in shown[f]["detections"]] == ["rejected", "auto"]
     with pytest.raises(StaleDecisionError, match="gone"):
         review.dataset.sync("0" * 24, "ana")
 

@@ -246,7 +246,7 @@ class Export(_Operator):
 
     def resolve_input(self, ctx: Any) -> Any:
         inputs = types.Object()
-        where = export_folder(_review(ctx))
+        where = _review(ctx).output
         inputs.md(f"Approved photos are written to `{where}`. The others stay behind.", name="where")
         return types.Property(inputs)
 
@@ -255,7 +255,7 @@ class Export(_Operator):
 
         review = _review(ctx)
         settings = review.book.settings
-        done = Engine(settings, detectors=()).export(review.book.path, export_folder(review), gate=gate(settings))
+        done = Engine(settings, detectors=()).export(review.book.path, review.output, gate=gate(settings))
         text = f"{done.done} photos exported, {len(done.withheld)} withheld, {len(done.failures)} failed"
         ctx.ops.notify(text, variant="success" if done.ok else "error")
         return {"message": text}
@@ -264,11 +264,6 @@ class Export(_Operator):
         outputs = types.Object()
         outputs.str("message", label="Export")
         return types.Property(outputs)
-
-
-def export_folder(review: Review) -> Path:
-    """Beside the records: a browser does not choose where a server writes."""
-    return review.book.path.with_name(f"{review.book.path.stem}-approved")
 
 
 class QueuePanel(foo.Panel):
