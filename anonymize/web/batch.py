@@ -256,9 +256,10 @@ class Batch:
         with self.lock:
             if self.state in ("waiting", "running"):
                 raise SettingsError("The batch is being worked on; please wait until it is done.")
-            header, known = records.read(self._file)
-            with records.Writer(self._file, header) as writer:
-                writer.write(known[record.path].replace(regions=record.regions))
+            with records.locked(self._file):  # the review may be writing, too
+                header, known = records.read(self._file)
+                with records.Writer(self._file, header) as writer:
+                    writer.write(known[record.path].replace(regions=record.regions))
             self.corrected = True
 
     def refresh(self) -> None:
