@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 # Before Gradio is imported: no analytics, no version look-up, no run history; uploads of its own only in our folder.
 os.environ.update(
@@ -67,6 +69,35 @@ def policy(given: argparse.Namespace) -> Policy:
     return Policy(host=given.host, users=users, api_keys=keys)
 
 
+def review_parts(rules: Policy) -> dict[str, Any]:
+    """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
+    from anonymize.engine import RECORDS_NAME
+    from anonymize.web.batch import Batch
+    from anonymize.web.files import session_of
+    from review import tab
+    from review.decisions import person
+    from review.reviews import OPEN, Visitor
+    from review.server import ReviewServer
+
+    def who(scope: Any) -> Visitor:
+        state = getattr(getattr(scope, "request", scope), "scope", scope)["state"]
+        name = person() if rules.own_machine else f"visitor {state['session'].key[:8]}"
+        return Visitor(state["session"].key, str(state.get("user") or name))
+
+    def sources(request: Any) -> list[tuple[str, Path, str | None]]:
+        """A visitor's batches. FiftyOne's App shows one state to all: it gets those of the person at this machine."""
+        session = session_of(request)
+        owner = None if rules.own_machine else session.key
+        batches = [b for b in session.of_kind(Batch) if b.records]
+        return [(f"Batch {n}: {len(b.records)} photos", b.output / RECORDS_NAME, owner) for n, b in enumerate(batches, 1)]
+
+    server = ReviewServer(OPEN, who=who)
+    return {
+        "mounts": {"/review": server},
+        "tabs": {"Review": lambda: tab.build(OPEN, who, sources, own_machine=rules.own_machine)},
+    }
+
+
 def main(arguments: list[str] | None = None) -> int:
     given = options(arguments)
     try:
@@ -85,11 +116,17 @@ def main(arguments: list[str] | None = None) -> int:
         from anonymize.web.studio import Studio
 
         studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust)
-        app = assemble(rules, studio, data)
+        app = assemble(rules, studio, data, **review_parts(rules))
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
         print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
-        # No access log: it would name visitors and their photos. Open event streams may not delay a stop.
-        uvicorn.run(
+
+        class Server(uvicorn.Server):
+            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+                app.stop()
+                super().handle_exit(sig, frame)
+
+        # No access log: it would name visitors and their photos.
+        config = uvicorn.Config(
             app,
             host=given.host,
             port=given.port,
@@ -99,6 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
             server_header=False,
             proxy_headers=False,
         )
+        Server(config).run()
     return 0
 
 

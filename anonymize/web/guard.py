@@ -8,6 +8,7 @@ that an event stream is its visitor's own, and the size. It gives each visitor a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import contextlib
@@ -39,6 +40,8 @@ GRADIO_API = (
     "info", "config", "queue/join", "queue/data", "heartbeat/", "reset", "cancel", "startup-events", "theme.css",
     "call/", "run/", "api/", "app_id", "login_check",
 )  # fmt: skip
+# Answers without an end: the page listens there as long as it is open.
+STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
 OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -67,6 +70,7 @@ class Guard:
         self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
         self._wrong: dict[str, deque[float]] = {}
         self._requests: dict[str, deque[float]] = {}
+        self._stopping = asyncio.Event()
         self._owners: OrderedDict[str, str] = OrderedDict()  # an event stream of Gradio's -> session key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,9 +113,40 @@ class Guard:
             await sender(message)
 
         with contextlib.suppress(_TooLargeError):
-            await self.app(scope, body, send_unless_too_large)
+            if path.startswith(STREAMS) or path.endswith("/events"):
+                await self._until_stopped(scope, body, send_unless_too_large)
+            else:
+                await self.app(scope, body, send_unless_too_large)
         if body.is_over and not started:
             await _too_large(request, most)(scope, receive, sender)
+
+    def stop(self) -> None:
+        """The server stops: end the streams that would keep it waiting."""
+        self._stopping.set()
+
+    async def _until_stopped(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_whole = False
+
+        async def noting(message: Message) -> None:
+            nonlocal is_whole
+            is_whole = message["type"] == "http.response.body" and not message.get("more_body")
+            await send(message)
+
+        answering = asyncio.ensure_future(self.app(scope, receive, noting))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
+                return
+            answering.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await answering
+            if not is_whole:
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            answering.cancel()
+            stopping.cancel()
 
     # --- who may come in ---
 

@@ -504,7 +504,7 @@
     });
 
   // Tell the server when the last page closes, so that it deletes the photos; and that this page is still here.
-  addEventListener("pagehide", () => navigator.sendBeacon("/visit/leave"));
+  addEventListener("pagehide", () => fetch("/visit/leave", { method: "POST", keepalive: true }).catch(() => {}));
   setInterval(() => fetch("/visit/here", { method: "POST" }).catch(() => {}), 30000);
   addEventListener("pageshow", (e) => { if (e.persisted) fetch("/visit/here", { method: "POST" }).catch(() => {}); });
 

@@ -1,0 +1,108 @@
+"""Many photos in a real browser: one of them corrupt, one run stopped, results looked through and corrected."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+
+@pytest.fixture
+def photos(tmp_path: Path, bus: Path, zidane: Path) -> list[Path]:
+    """Eleven photos and one that is corrupt."""
+    found = []
+    for i in range(11):
+        target = tmp_path / f"photo-{i:02}.jpg"
+        with Image.open((bus, zidane)[i % 2]) as picture:
+            picture.resize((picture.width // 2, picture.height // 2)).save(target)
+        found.append(target)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(found[0].read_bytes()[:2000])
+    return [*found, broken]
+
+
+def begin(page: Page, files: list[Path]) -> None:
+    page.get_by_role("tab", name="Many photos").click()
+    page.set_input_files("#az-batch-upload input[type=file]", [str(p) for p in files])
+    page.get_by_text(f"{len(files)} photos are ready.").wait_for()
+    page.get_by_role("button", name="Hide faces and plates").click()
+
+
+def test_twelve_photos_one_of_them_corrupt(page: Page, photos: list[Path], tmp_path: Path) -> None:
+    begin(page, photos)
+    expect(page.locator("#az-batch-progress")).to_contain_text("12 of 12 photos · done", timeout=120_000)
+    expect(page.locator("#az-batch-result")).to_contain_text("1 failed")
+    expect(page.locator(".az-thumb")).to_have_count(12)
+    expect(page.locator(".az-thumb").first).to_contain_text("broken.jpg")  # what needs a person comes first
+    page.locator("#az-batch-filter").get_by_label("failed").check()
+    expect(page.locator(".az-thumb")).to_have_count(1)
+    page.locator("#az-batch-filter").get_by_label("all").check()
+    expect(page.locator(".az-thumb")).to_have_count(12)
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download 11 clean photos").click()
+    archive = zipfile.ZipFile(waiting.value.path())
+    clean = [n for n in archive.namelist() if n.endswith(".jpg")]
+    assert len(clean) == 11
+    assert "photos/broken.jpg" not in archive.namelist()
+    assert {"records.jsonl", "summary.json"} <= set(archive.namelist())
+    for name in clean:
+        source = tmp_path / Path(name).name
+        regions = json.loads(archive.read(f"{name}.json"))["regions"]
+        assert regions
+        old = np.asarray(Image.open(source)).astype(int)
+        new = np.asarray(Image.open(io.BytesIO(archive.read(name)))).astype(int)
+        for region in regions:
+            x1, y1, x2, y2 = (round(v) for v in region["box"])
+            a, b = old[y1:y2, x1:x2], new[y1:y2, x1:x2]
+            assert np.abs(np.diff(b, axis=1)).mean() < 0.5 * np.abs(np.diff(a, axis=1)).mean()
+
+
+def test_a_photo_of_a_batch_is_corrected(page: Page, photos: list[Path]) -> None:
+    begin(page, photos[:2])
+    expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
+    page.get_by_role("button", name="Look at photo-01.jpg and correct it").click()
+    page.locator(".az-stage").wait_for()
+    page.get_by_role("button", name="Correct").click()
+    page.locator("rect.az-region.on").first.focus()
+    page.keyboard.press("Delete")
+    expect(page.locator("#az-result h2")).to_contain_text("1 face ")
+    with page.expect_download() as waiting:
+        page.get_by_role("tab", name="Many photos").click()
+        page.get_by_role("link", name="Download 2 clean photos").click()
+    archive = zipfile.ZipFile(waiting.value.path())
+    assert len(json.loads(archive.read("photos/photo-01.jpg.json"))["regions"]) == 1
+
+
+def test_stop(page: Page, photos: list[Path], tmp_path: Path) -> None:
+    many = []
+    for i in range(60):
+        many.append(tmp_path / f"many-{i}.jpg")
+        many[-1].write_bytes(photos[i % 11].read_bytes() + bytes(8) * i)
+    begin(page, many)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#az-batch-progress")).to_contain_text("· stopped", timeout=60_000)
+    done = int(page.locator("#az-batch-progress").inner_text().split(" of ")[0].split()[-1])
+    assert done < 60
+
+
+def test_a_folder_of_this_computer(page: Page, photos: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(photos[0].read_bytes())
+    page.get_by_role("tab", name="Many photos").click()
+    page.locator("#az-folder").get_by_role("textbox").fill(str(folder))
+    page.get_by_role("button", name="Hide faces and plates").click()
+    expect(page.locator("#az-batch-progress")).to_contain_text("1 of 1 photos · done", timeout=60_000)
+    assert [p.name for p in folder.iterdir()] == ["a.jpg"]
+
+
+def test_starting_without_photos_says_what_to_do(page: Page) -> None:
+    page.get_by_role("tab", name="Many photos").click()
+    page.get_by_role("button", name="Hide faces and plates").click()
+    expect(page.locator("#az-batch-progress")).to_contain_text("Choose some photos first.")

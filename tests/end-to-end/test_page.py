@@ -1,0 +1,116 @@
+"""The page as a whole: login, phone, light and dark, accessible, and a server that stops."""
+
+from __future__ import annotations
+
+import base64
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from screenshots import NARROW, ROOT, server, show_photo
+
+TABS = ("One photo", "Many photos", "Models", "About")
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+    page.wait_for_timeout(300)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(new_page: Any, zidane: Path, scheme: str) -> None:
+    page = new_page(color_scheme=scheme)
+    show_photo(page, zidane)
+    problems = []
+    for name in TABS:
+        go(page, name)
+        if name == TABS[0]:
+            page.get_by_role("button", name="Correct").click()
+            page.get_by_role("button", name="More choices").first.click()
+            page.wait_for_timeout(500)
+        for violation in Axe().run(page).response["violations"]:
+            if violation["impact"] in ("serious", "critical"):
+                where = [n["target"] for n in violation["nodes"]]
+                problems.append((name, violation["id"], len(where), where[:3]))
+    assert not problems
+
+
+def test_a_phone_shows_everything_without_scrolling_sideways(new_page: Any, zidane: Path) -> None:
+    page = new_page(viewport=NARROW, has_touch=True, is_mobile=True)
+    show_photo(page, zidane)
+    expect(page.get_by_role("link", name="Download the clean photo")).to_be_visible()
+    for name in TABS:
+        go(page, name)
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= NARROW["width"], name
+
+
+def test_login(new_page: Any, tmp_path: Path, zidane: Path) -> None:
+    users = tmp_path / "users"
+    users.write_text("ada:correct horse\n")
+    with server("--auth", str(users)) as address:
+        page = new_page(address)
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        page.get_by_label("User name").fill("ada")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_contain_text("wrong")
+        page.get_by_label("User name").fill("ada")
+        page.get_by_label("Password").fill("correct horse")
+        page.keyboard.press("Enter")
+        show_photo(page, zidane)
+        assert page.locator("#az-folder").count() == 0
+        before = page.locator(".az-before").get_attribute("src")
+        page.get_by_role("link", name="Sign out").click()
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert page.request.get(f"{address}{before}").status == 401
+
+
+def test_gradio_client(address: str, zidane: Path) -> None:
+    from gradio_client import Client
+
+    client = Client(address, verbose=False)
+    answer = client.predict(
+        base64.b64encode(zidane.read_bytes()).decode(), {"face_threshold": 0.5}, api_name="/anonymize"
+    )
+    assert sum(r["hidden"] for r in answer["regions"]) == 2
+    assert base64.b64decode(answer["image"])[:2] == b"\xff\xd8"
+    assert "error" in client.predict("bm8=", {}, api_name="/anonymize")
+
+
+def test_sigterm_stops_it_and_leaves_nothing(browser: Any, tmp_path: Path, zidane: Path) -> None:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    data = tmp_path / "data"
+    command = [sys.executable, "app.py", "--port", str(port), "--data", str(data)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    context = browser.new_context()
+    try:
+        page = context.new_page()
+        for _ in range(120):
+            try:
+                page.goto(f"http://127.0.0.1:{port}")
+                break
+            except Exception:
+                time.sleep(0.25)
+        show_photo(page, zidane)
+        assert list((data / "sessions").rglob("photo.jpg"))
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=15)
+        assert process.returncode in (0, -signal.SIGTERM)
+        assert "Traceback" not in errors
+        assert not [p for p in data.rglob("*") if p.is_file()]
+    finally:
+        context.close()
+        process.kill()
