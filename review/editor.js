@@ -1,5 +1,5 @@
 // The review's editor: a photo with its regions. Drag draws, a click selects, the wheel zooms, keys decide.
-// value: {path, hash, src, width, height, regions: [{id, kind, box, state, text}], kind, kinds, problem}
+// value: {photo, hash, src, width, height, regions: [{id, kind, box, state, text}], kind, kinds, problem}
 ({ element, props, trigger, watch }) => {
   const NS = "http://www.w3.org/2000/svg";
   const host = element.querySelector(".rv-editor");
@@ -22,9 +22,9 @@
   };
   const look = () => svg.setAttribute("viewBox", view.join(" "));
   const act = (what, more = {}) => {
-    if (!value.path || busy) return;
+    if (!value.photo || busy) return;
     busy = true;
-    trigger("decided", { what, path: value.path, hash: value.hash, ...more });
+    trigger("decided", { what, photo: value.photo, hash: value.hash, ...more });
   };
   const box = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
 
@@ -97,8 +97,9 @@
       value.kind = value.kinds[(value.kinds.indexOf(value.kind) + 1) % value.kinds.length];
       say.textContent = `Drawing: ${value.kind}`;
     } else if ((key === "]" || key === "[") && value.regions?.length) {
-      const i = value.regions.findIndex((r) => r.id === chosen), n = value.regions.length;
-      chosen = value.regions[(i + (key === "]" ? 1 : n - 1 + (i < 0))) % n].id;
+      const some = value.regions.filter((r) => r.state !== "carrier");
+      const i = some.findIndex((r) => r.id === chosen), n = some.length;
+      if (n) chosen = some[(i + (key === "]" ? 1 : n - 1 + (i < 0))) % n].id;
       draw();
     } else return;
     e.preventDefault();
@@ -109,7 +110,7 @@
     const before = value;
     value = props.value || {};
     busy = false;
-    if (value.path !== before.path) { chosen = ""; view = null; }
+    if (value.photo !== before.photo) { chosen = ""; view = null; }
     if (!view && value.width) { view = [0, 0, value.width, value.height]; look(); }
     draw();
   };

@@ -22,6 +22,7 @@ from anonymize.records import Record
 from .decisions import ON_REGIONS, gate
 from .documents import FAINT, media_path
 from .queue import Item
+from .risk import SHOWN_REASON
 from .reviews import Review, Reviews, Visitor
 
 EDITOR = (Path(__file__).parent / "editor.js").read_text(encoding="utf-8")
@@ -30,6 +31,7 @@ STYLE = """<style>
 border-radius: 8px; } .rv-say { min-height: 1.5em; margin: 0 0 .4em; } .rv-problem { color: #b3003c; font-weight: 600; }
 .rv-region, .rv-drawing { vector-effect: non-scaling-stroke; stroke-width: 2; fill: transparent; cursor: pointer; }
 .rv-hidden { stroke: #12b8a6; fill: #12b8a633; } .rv-manual, .rv-accepted { stroke: #9d4edd; fill: #9d4edd33; }
+.rv-carrier { stroke: #ff9f1c; stroke-width: 1; stroke-dasharray: 1 5; pointer-events: none; }
 .rv-suspect { stroke: #ff9f1c; stroke-dasharray: 5 3; } .rv-rejected { stroke: #9aa0a6; stroke-dasharray: 2 3; }
 .rv-chosen { stroke-width: 4; stroke: #fff; } .rv-drawing { stroke: #fff; stroke-dasharray: 4 2; }
 .rv-side li { margin: .25em 0; } .rv-side table { width: 100%; font-size: .9em; } .rv-side td { padding: .15em .4em
@@ -139,7 +141,7 @@ def build(
             review, visitor = find(request, name)
         except AnonymizeError as e:
             return {"problem": str(e)}, gr.skip()
-        at = str(data.get("path") or "")
+        at = str(data.get("photo") or "")
         what = str(data.get("what") or "")
         asks = visitor.name + visitor.key
         try:
@@ -191,7 +193,7 @@ def build(
             None, js=f"() => document.dispatchEvent(new KeyboardEvent('keydown', {{key: '{key}'}}))", **private
         )
     kind.input(
-        None, [editor, kind], editor, js="(value, kind) => (value && value.path ? {...value, kind} : value)", **private
+        None, [editor, kind], editor, js="(value, kind) => (value && value.photo ? {...value, kind} : value)", **private
     )
     for slider in (face, plate):
         slider.release(explore, [opened, face, plate], explored, **private)
@@ -208,7 +210,8 @@ def item_of(review: Review, path: str) -> Item | None:
 def _state(record: Record, region: Any, settings: Any) -> str:
     if region.status != "auto":
         return str(region.status)
-    return "hidden" if settings.hides(region) else "suspect"
+    # A vehicle or a person is there to be seen: hidden by a click on it, it would vanish as a whole.
+    return "hidden" if settings.hides(region) else "suspect" if region.kind in settings.kinds else "carrier"
 
 
 def view(review: Review, item: Item | None, of: str, mount: str, problem: str = "", text: str = "") -> dict[str, Any]:
@@ -223,11 +226,8 @@ def view(review: Review, item: Item | None, of: str, mount: str, problem: str = 
     for r in record.regions:
         state = _state(record, r, settings)
         reason = suspected.get(r.id)
-        if (
-            state == "suspect"
-            and not (reason and reason.p >= 0.02)
-            and (r.score < FAINT or r.kind not in settings.kinds)
-        ):
+        is_told = reason is not None and reason.p >= SHOWN_REASON
+        if state in ("suspect", "carrier") and not is_told and (state == "carrier" or r.score < FAINT):
             continue
         words = f"{r.kind}, score {r.score:.2f}: {state}"
         if reason:
@@ -235,11 +235,13 @@ def view(review: Review, item: Item | None, of: str, mount: str, problem: str = 
         elif r.id in doubted:
             words += f". {100 * doubted[r.id].p:.0f} % nothing: {doubted[r.id].text}"
         regions.append({"id": r.id, "kind": r.kind, "box": list(r.box), "state": state, "text": words})
-    regions.sort(key=lambda r: r["state"] != "suspect")  # what lies on top may be clicked: hidden ones
+    regions.sort(
+        key=lambda r: ("carrier", "suspect").index(r["state"]) if r["state"] in ("carrier", "suspect") else 2
+    )  # what lies on top may be clicked: hidden ones
     where = quote(media_path(review.book.header, record), safe="")
     return {
         **said,
-        "path": item.path,
+        "photo": item.path,  # not "path": Gradio takes that for a file of its own
         "hash": record.regions_hash(),
         "src": f"{mount}/media?filepath={where}",
         "width": record.width,
