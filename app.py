@@ -89,7 +89,8 @@ def review_parts(rules: Policy) -> dict[str, Any]:
         session = session_of(request)
         owner = None if rules.own_machine else session.key
         batches = [b for b in session.of_kind(Batch) if b.records]
-        return [(f"Batch {n}: {len(b.records)} photos", b.output / RECORDS_NAME, owner) for n, b in enumerate(batches, 1)]
+        named = [(f"Batch {n}: {len(b.records)} photos", b.output) for n, b in enumerate(batches, 1)]
+        return [(label, output / RECORDS_NAME, owner) for label, output in named]
 
     server = ReviewServer(OPEN, who=who)
     return {

@@ -22,8 +22,8 @@ from anonymize.records import Record
 from .decisions import ON_REGIONS, gate
 from .documents import FAINT, media_path
 from .queue import Item
-from .risk import SHOWN_REASON
 from .reviews import Review, Reviews, Visitor
+from .risk import SHOWN_REASON
 
 EDITOR = (Path(__file__).parent / "editor.js").read_text(encoding="utf-8")
 STYLE = """<style>
