@@ -23,6 +23,7 @@ DEVICES = ("auto", "cpu", "cuda")
 # Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS,
 # MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
+MAX_KERNEL = 10_000  # px; as wide as the largest photo
 MIN_THRESHOLD = 0.001  # also the floor down to which candidates are stored (understand.ai's range)
 
 
@@ -49,6 +50,9 @@ def _check(value: object) -> None:
         choices = f.metadata.get("choices")
         if choices and given not in choices:
             raise UnknownNameError(f.name, given, choices)
+        for of in (bool, str):
+            if isinstance(f.default, of) and not isinstance(given, of):
+                raise SettingsError(f"{f.name} cannot be {given!r}")
         low, high = f.metadata.get("ge"), f.metadata.get("le")
         if low is None and high is None:
             continue
@@ -83,8 +87,8 @@ class Kernel:
     def __post_init__(self) -> None:
         if self.size < 0 or (self.size and self.size % 2 == 0):
             raise SettingsError(f"the kernel's size is an odd number of pixels, or 0; received {self.size}")
-        if not self.sigma >= 0 or self.feather < 0:
-            raise SettingsError(f"the kernel's sigma and feather are at least 0; received {self}")
+        if not 0 <= self.sigma <= MAX_KERNEL or not 0 <= self.feather <= MAX_KERNEL or self.size > MAX_KERNEL:
+            raise SettingsError(f"a kernel's numbers are at least 0 and at most {MAX_KERNEL}; received {self}")
 
     @classmethod
     def parse(cls, text: str) -> Kernel:
@@ -125,6 +129,8 @@ class Kind:
         kernel: Kernel | str = self.kernel  # text is taken too, as options and JSON write it
         if isinstance(kernel, str):
             object.__setattr__(self, "kernel", Kernel.parse(kernel))
+        elif not isinstance(kernel, Kernel):
+            raise SettingsError(f"a kernel is SIZE,SIGMA,FEATHER such as 101,3,19; received {kernel!r}")
         _check(self)
         if self.fill not in ("mean", "black") and not re.fullmatch("[0-9a-fA-F]{6}", self.fill):
             raise SettingsError(f"a fill is mean, black or six hex digits such as ff00ff; received {self.fill!r}")
@@ -153,18 +159,18 @@ class Preset:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "fast": Preset(
-            "retinaface-mobilenet@1280", "safelicensing@640", 0.3, 0.2, "for near faces and plates, and for video"
+            "retinaface-mobilenet@1536", "safelicensing@640", 0.3, 0.2, "near faces and plates; fit for video"
         ),
         "balanced": Preset(
             "retinaface-mobilenet@1536-3072+centerface@1280-2560",
-            "fastanpr@1280-2560+two-stage:safelicensing",
+            "fastanpr@1280-2560+safelicensing@640+two-stage:safelicensing",
             0.5,
-            0.2,
-            "for streets; the default",
+            0.15,
+            "streets; the default",
         ),
         "thorough": Preset(
-            "retinaface-mobilenet@1536-3072+centerface@1280-2560+centerface@2048",
-            "fastanpr@1280-2560+safelicensing@1280-2560+pyplatex@1280-2560+two-stage:safelicensing+two-stage:fastanpr",
+            "retinaface-mobilenet@1536-3072+centerface@1280-2560+centerface@2048+person-guided:centerface",
+            "fastanpr@640-2560+safelicensing@1280-2560+pyplatex@1280-2560+two-stage:safelicensing+two-stage:fastanpr",
             0.1,
             0.05,
             "misses least, hides more for nothing, takes its time",
@@ -211,8 +217,16 @@ class Settings:
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         for name in ("other_detectors", "keep_metadata", "image_extensions"):
-            set_(self, name, tuple(getattr(self, name)))
-        set_(self, "image_extensions", tuple(e.lower().strip(". ") for e in self.image_extensions))
+            given = getattr(self, name)
+            if isinstance(given, str) or not all(isinstance(v, str) for v in given):
+                raise SettingsError(f"{name} is a list of names; received {given!r}")
+            set_(self, name, tuple(given))
+        extensions = tuple(e.lower().strip(". ") for e in self.image_extensions)
+        set_(self, "image_extensions", extensions)
+        if not extensions or not all(re.fullmatch(r"\w+", e) for e in extensions):
+            raise SettingsError(f"image_extensions are one or more such as jpg or png; received {extensions}")
+        if not isinstance(self.kinds, Mapping):
+            raise SettingsError(f"kinds are name -> settings; received {self.kinds!r}")
         kinds = {k: v if isinstance(v, Kind) else Kind.from_dict(v) for k, v in self.kinds.items()}
         set_(self, "kinds", kinds)
         _check(self)

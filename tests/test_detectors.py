@@ -48,11 +48,6 @@ def test_a_long_side_is_a_multiple_of_32(side: str) -> None:
         create(f"safelicensing@{side}", S)
 
 
-def test_what_comes_later_names_the_alternatives() -> None:
-    with pytest.raises(SettingsError, match="later release; until then use retinaface-mobilenet"):
-        create("retinaface-r50", S)
-
-
 class Own(FakeDetector):
     def __init__(self) -> None:
         super().__init__([Region("face", (0, 0, 1, 1))], name="own")

@@ -88,6 +88,7 @@ class FakeDetector:
 TABLE: Mapping[str, str] = MappingProxyType(
     {
         "retinaface-mobilenet": "retinaface",
+        "retinaface-r50": "retinaface_r50",
         "centerface": "centerface",
         "mtcnn": "mtcnn",
         "yunet": "yunet",
@@ -99,7 +100,10 @@ TABLE: Mapping[str, str] = MappingProxyType(
 )
 PREFIXES = ("two-stage", "person-guided", "tiled", "flipped")
 GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
-LATER = {"retinaface-r50": ("retinaface-mobilenet", "centerface", "yunet")}  # in the registry, without a back end yet
+# Weights that only their publisher's pages have -> detectors that need none of these.
+ELSEWHERE = {
+    "retinaface-r50": ("retinaface-mobilenet@1536", "centerface@1280", "retinaface-mobilenet@1536+centerface@1280")
+}
 STRIDE = 32  # px; the largest stride of all networks here
 LARGEST_SIDE = 8192  # px; a network's buffers grow with the square
 # px; long side of a vehicle's crop when none is named. Plates that fill much of the input are missed: on dash-cam
@@ -149,8 +153,6 @@ def create(
 
         sides = octaves(_long_side(low, name), _long_side(high, name))
         return MultiScale([(n, create(f"{base}@{n}", settings, in_crops=in_crops, **options)) for n in sides], settings)
-    if base in LATER:
-        raise SettingsError(f"{base} comes with a later release; until then use {', '.join(LATER[base])}")
     if base not in TABLE:
         raise UnknownNameError("detector", name, GRAMMAR)
     known = model(base)
@@ -161,7 +163,12 @@ def create(
     if TABLE[base] == "mtcnn":
         path = weights.fetch(base, cache=weights_dir, progress=progress)
     else:
-        path = weights.onnx(base, cache=weights_dir, progress=progress, trust=trust)
+        try:
+            path = weights.onnx(base, cache=weights_dir, progress=progress, trust=trust)
+        except WeightsError as e:
+            if base in ELSEWHERE:
+                raise type(e)(f"{e}. Detectors that need nothing from there: {', '.join(ELSEWHERE[base])}") from e
+            raise
     if TABLE[base] == "yolo":
         made = module.load(base, path, settings, long_side, hashes, classes=known.classes, any_size=base == "coco")
     else:
