@@ -77,6 +77,16 @@ def show_photo(opened: Page, photo: Path) -> None:
     opened.wait_for_timeout(700)
 
 
+def open_tab(opened: Page, name: str) -> None:
+    tab = opened.get_by_role("tab", name=name)
+    if tab.count():
+        tab.click()
+    else:  # a narrow window has a menu of the tabs that do not fit
+        opened.locator(".overflow-menu > button").click()
+        opened.locator(".overflow-dropdown button", has_text=name).click()
+    opened.wait_for_timeout(300)
+
+
 def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -98,7 +108,7 @@ def write(folder: Path) -> None:
             opened.locator("rect.az-region.on").first.focus()
             opened.keyboard.press("Enter")
             shoot(opened, f"{look}-3-correct")
-            opened.get_by_role("tab", name="Many photos").click()
+            open_tab(opened, "Many photos")
             broken = folder / ".broken.jpg"
             broken.write_bytes(b"not a photo")
             opened.set_input_files("#az-batch-upload input[type=file]", [str(p) for p in (bus, zidane, broken)])
@@ -113,12 +123,7 @@ def write(folder: Path) -> None:
             opened.wait_for_timeout(1200)
             shoot(opened, f"{look}-5-batch-done")
             for name in ("Models", "About"):
-                tab = opened.get_by_role("tab", name=name)
-                if not tab.is_visible():  # a narrow window has a menu of the tabs that do not fit
-                    opened.locator(".overflow-menu button").first.click()
-                    opened.locator(".overflow-dropdown button", has_text=name).click()
-                else:
-                    tab.click()
+                open_tab(opened, name)
                 shoot(opened, f"{look}-{'6' if name == 'Models' else '7'}-{name.lower()}")
             opened.context.close()
         browser.close()

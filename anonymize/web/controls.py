@@ -12,6 +12,7 @@ from ..effects import MAX_CELLS
 from ..errors import SettingsError
 from ..registry import registry
 from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
+from .elements import element
 from .policy import Policy
 
 EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
@@ -145,12 +146,7 @@ def check_detector(name: str, policy: Policy) -> None:
 
 
 def threshold(label: str, value: float) -> gr.HTML:
-    return gr.HTML(
-        value,
-        html_template=f'<div class="az-threshold" data-label="{label}"></div>',
-        js_on_load="window.anonymize.threshold({element, props, trigger, watch}) /* 'input' */",
-        apply_default_css=False,
-    )
+    return element("threshold", "input", value=value, label=label)
 
 
 def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from ..errors import AnonymizeError
 from . import api, files, ui
 from .batch import Batches
+from .elements import STATIC
 from .guard import Guard
 from .policy import Policy
 from .sessions import GoneError, Sessions
@@ -69,8 +70,8 @@ def assemble(
 
     @app.get("/web/{name}", include_in_schema=False)
     def static(name: str) -> Response:
-        path = ui.STATIC / name
-        if name not in {p.name for p in ui.STATIC.iterdir()} or path.suffix not in _TYPES:
+        path = STATIC / name
+        if name not in {p.name for p in STATIC.iterdir()} or path.suffix not in _TYPES:
             raise GoneError("There is nothing here.")
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
 

@@ -11,6 +11,7 @@ import pandas as pd
 from ..errors import AnonymizeError
 from .batch import Batch
 from .controls import Controls
+from .elements import element, script
 from .files import session_of
 from .results import HEIGHTS, explore, heights, scores, status, table
 from .sessions import new_id
@@ -28,13 +29,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs) -> None:
     batch_id = gr.State("")
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
-            upload = gr.HTML(
-                "",
-                html_template='<div class="az-uploader"></div>',
-                js_on_load="window.anonymize.uploader({element, props, trigger, watch}) /* 'ready' */",
-                apply_default_css=False,
-                elem_id="az-batch-upload",
-            )
+            upload = element("uploader", "ready", elem_id="az-batch-upload")
             if site.policy.own_machine:
                 folder = gr.Textbox(
                     label="Or a folder on this computer",
@@ -54,6 +49,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs) -> None:
                 )
                 gallery = gr.HTML(
                     "",
+                    head=script(),
                     js_on_load="window.anonymize.clicks({element, trigger}) /* 'chosen' */",
                     elem_id="az-gallery",
                     apply_default_css=False,

@@ -15,6 +15,7 @@ from ..errors import AnonymizeError
 from ..regions import Region
 from ..settings import Settings
 from .controls import KEEP, Controls
+from .elements import element
 from .files import session_of
 from .sessions import GoneError
 from .work import OTHER, Work
@@ -39,13 +40,7 @@ class PhotoTab:
 def build(site: Site) -> PhotoTab:
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
-            viewer = gr.HTML(
-                {},
-                html_template='<div class="az-viewer"></div>',
-                js_on_load="window.anonymize.viewer({element, props, trigger, watch}) /* 'opened' 'corrected' */",
-                apply_default_css=False,
-                elem_id="az-photo",
-            )
+            viewer = element("viewer", "opened", "corrected", value={}, elem_id="az-photo")
             with gr.Accordion(
                 "Everything that was found", open=False, visible=False, elem_classes="az-card"
             ) as details:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from . import tab_about, tab_batch, tab_models, tab_photo
 from .batch import Batches
+from .elements import STATIC
 from .policy import Policy
 from .sessions import Sessions
 from .studio import Studio
 
-STATIC = Path(__file__).parent / "static"
 TITLE = "anonymize: hide faces and license plates"
 
 # Fonts that every system has: the page asks no other host for anything.
@@ -112,19 +110,11 @@ def build(
 
 
 def head() -> str:
-    """The page's own script, named by its content so that a browser never keeps an old one."""
-    return (
-        f'<script src="/web/app.js?{_version("app.js")}"></script><meta name="color-scheme" content="light dark">'
-        f'<link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
-    )
+    return '<meta name="color-scheme" content="light dark"><link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
 
 
 def css() -> str:
     return (STATIC / "app.css").read_text("utf-8")
-
-
-def _version(name: str) -> str:
-    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
 
 
 def _header(policy: Policy) -> str:

@@ -69,14 +69,16 @@ def test_a_photo_of_a_batch_is_corrected(page: Page, photos: list[Path]) -> None
     page.get_by_role("button", name="Look at photo-01.jpg and correct it").click()
     page.locator(".az-stage").wait_for()
     page.get_by_role("button", name="Correct").click()
-    page.locator("rect.az-region.on").first.focus()
+    boxes = page.locator("rect.az-region.on")
+    count = boxes.count()
+    boxes.first.focus()
     page.keyboard.press("Delete")
-    expect(page.locator("#az-result h2")).to_contain_text("1 face ")
+    expect(boxes).to_have_count(count - 1)
     with page.expect_download() as waiting:
         page.get_by_role("tab", name="Many photos").click()
         page.get_by_role("link", name="Download 2 clean photos").click()
     archive = zipfile.ZipFile(waiting.value.path())
-    assert len(json.loads(archive.read("photos/photo-01.jpg.json"))["regions"]) == 1
+    assert len(json.loads(archive.read("photos/photo-01.jpg.json"))["regions"]) == count - 1
 
 
 def test_stop(page: Page, photos: list[Path], tmp_path: Path) -> None:

@@ -14,15 +14,10 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
-from screenshots import NARROW, ROOT, server, show_photo
+from playwright.sync_api import expect
+from screenshots import NARROW, ROOT, open_tab, server, show_photo
 
 TABS = ("One photo", "Many photos", "Models", "About")
-
-
-def go(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-    page.wait_for_timeout(300)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -31,7 +26,7 @@ def test_axe_finds_nothing_serious(new_page: Any, zidane: Path, scheme: str) -> 
     show_photo(page, zidane)
     problems = []
     for name in TABS:
-        go(page, name)
+        open_tab(page, name)
         if name == TABS[0]:
             page.get_by_role("button", name="Correct").click()
             page.get_by_role("button", name="More choices").first.click()
@@ -48,7 +43,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(new_page: Any, zida
     show_photo(page, zidane)
     expect(page.get_by_role("link", name="Download the clean photo")).to_be_visible()
     for name in TABS:
-        go(page, name)
+        open_tab(page, name)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= NARROW["width"], name
 

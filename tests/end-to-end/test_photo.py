@@ -193,6 +193,7 @@ def test_another_visitor_sees_nothing_of_it(new_page: Any, zidane: Path, address
 
 
 def test_closing_the_page_takes_leave(page: Page) -> None:
+    page.locator(".az-drop-title").first.wait_for()
     with page.expect_request("**/visit/leave"):
         page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
 
