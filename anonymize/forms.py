@@ -105,10 +105,15 @@ def paletted(image: Image.Image, format_: str, bits: int, **options: Any) -> tup
 
 
 def _to_indices(pixels: Pixels, form: Form) -> NDArray[np.uint8]:
-    """Indices into the palette: the old ones where a pixel is as it was, else those of the nearest colours."""
+    """Indices into the palette: those of the pixels' colours where it has them, else of the nearest ones.
+
+    Of entries of one colour the first is taken, so that the indices tell no more than the pixels do.
+    """
     assert form.palette is not None
     assert form.indices is not None
-    palette, out = form.palette, form.indices.copy()
+    palette = form.palette
+    _, first, same = np.unique(palette, axis=0, return_index=True, return_inverse=True)
+    out = first[same.ravel()].astype(np.uint8)[form.indices]
     wide = palette.astype(np.int32)
     for rows in bands(*out.shape):
         changed = (palette[out[rows]] != pixels[rows]).any(axis=2)
