@@ -13,18 +13,24 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Self
 
 from filelock import FileLock, Timeout
 
-from .errors import RecordsError
+from .errors import RecordsError, SettingsError
 from .regions import Region, boxes, iou
 from .settings import Settings
 
 SCHEMA = 1
 LOCK_SECONDS = 10.0  # how long a writer waits for another one
 Review = Literal["pending", "approved", "flagged"]
+_TYPES: Mapping[str, Any] = {
+    **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
+    **dict.fromkeys(("width", "height"), int),
+    "detectors": dict,
+    "error": (str, type(None)),
+}
 
 
 def escape(path: str | os.PathLike[str]) -> str:
@@ -62,6 +68,15 @@ def unescape(text: str) -> str:
             raw += text[i : i + 1].encode()
             i += 1
     return os.fsdecode(bytes(raw))
+
+
+def _is_canonical(path: str) -> bool:
+    """Whether a path is written in its one form, so that no two records are of one photo ("a.jpg", "./a.jpg")."""
+    try:
+        name = unescape(path)
+        return escape(name) == path and PurePosixPath(name).as_posix() == name
+    except ValueError:  # no escape at all, or a character that no file name has
+        return False
 
 
 @dataclass(frozen=True)
@@ -144,6 +159,11 @@ class Record:
         names = {f.name for f in dataclasses.fields(cls)}
         if unknown := set(data) - names:
             raise RecordsError(f"a record has no field {sorted(unknown)[0]!r}")
+        for name, of in _TYPES.items():
+            if name in data and not isinstance(data[name], of):
+                raise RecordsError(f"a record's {name} cannot be {data[name]!r}")
+        if not _is_canonical(data["path"]):
+            raise RecordsError(f"{data['path']!r} is no path as records write it")
         values = dict(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
         values["decisions"] = tuple(data.get("decisions", ()))
@@ -173,6 +193,8 @@ class Header:
     def from_dict(cls, data: Mapping[str, Any]) -> Header:
         if data.get("schema") != SCHEMA:
             raise RecordsError(f"records have schema {SCHEMA}; this file has {data.get('schema')!r}")
+        if not isinstance(data["root"], str):
+            raise RecordsError(f"the root of records cannot be {data['root']!r}")
         return cls(data["root"], Settings.from_dict(data["settings"]), data.get("detectors", {}))
 
     def source(self, record: Record) -> Path:
@@ -186,18 +208,15 @@ def read(path: Path) -> tuple[Header, dict[str, Record]]:
     Raises:
         RecordsError: no such file, not a records file, another schema, a broken line that is not the last.
     """
-    try:
-        with open(path, encoding="utf-8") as lines:
-            parsed = list(_parse(lines, path))
-    except (OSError, UnicodeDecodeError) as e:
-        raise RecordsError(f"cannot read records {path}: {e}") from e
+    parsed = read_lines(path)
     if not parsed:
         raise RecordsError(f"{path} is not a records file: it has no header")
     try:
         header = Header.from_dict(parsed[0])
         return header, {r.path: r for r in map(Record.from_dict, parsed[1:])}
     except (KeyError, TypeError, ValueError) as e:
-        raise RecordsError(f"{path} is not a records file: {e!r}") from e
+        what = e if isinstance(e, SettingsError) else repr(e)
+        raise RecordsError(f"{path} is not a records file: {what}") from e
 
 
 def locked(path: Path) -> FileLock:
@@ -222,8 +241,9 @@ class _Lock(FileLock):
 
 
 def write(path: Path, header: Header, records: Iterable[Record]) -> None:
-    """Write a whole records file: a temporary file, then a rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a whole records file: a temporary file, then a rename. The caller holds its lock."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)  # of a killed process; it would be appended to
     try:
         with Writer(temporary, header) as writer:
             for record in records:
@@ -234,19 +254,34 @@ def write(path: Path, header: Header, records: Iterable[Record]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _parse(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
-    torn: str | None = None
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The values of a file of JSON lines (`JsonLines`); a torn last line is left out.
+
+    Raises:
+        RecordsError: no such file, a broken line that is not the last.
+    """
+    try:
+        with open(path, "rb") as lines:
+            return list(_parse(lines, path))
+    except OSError as e:
+        raise RecordsError(f"cannot read records {path}: {e}") from e
+
+
+def _parse(lines: Iterable[bytes], path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
-        if torn is not None:
-            raise RecordsError(f"{path}: line {number - 1} is broken: {torn[:80]!r}")
-        try:
-            value = json.loads(line)
-            if not line.endswith("\n") or not isinstance(value, dict):
-                torn = line
-            else:
-                yield value
-        except ValueError:
-            torn = line  # the last line of a killed run; anywhere else it is an error
+        if (value := _value(line)) is not None:
+            yield value
+        elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
+            raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
+
+
+def _value(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None for a broken one. The beginning of a JSON object is never one itself."""
+    try:
+        value = json.loads(line.decode())  # a line may be torn within a character
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 class JsonLines:
@@ -260,7 +295,13 @@ class JsonLines:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
         self._end = self._last_line_end()
-        self._file.truncate(self._end)
+        self._file.seek(self._end)
+        last = self._file.read()
+        if _value(last) is None:
+            self._file.truncate(self._end)
+        else:  # whole, but for the line's end: written by hand or by a script
+            self._file.write(b"\n")
+            self._end += len(last) + 1
 
     def _last_line_end(self) -> int:
         """Bytes up to and with the last line's end, sought from the end: one decision among 10,000 is quick."""

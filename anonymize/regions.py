@@ -157,6 +157,8 @@ class Region:
         unknown = set(data) - {f.name for f in dataclasses.fields(cls)}
         if unknown:
             raise SettingsError(f"a region has no field {sorted(unknown)[0]!r}")
+        if not isinstance(data.get("votes", {}), Mapping) or not isinstance(data.get("id", ""), str):
+            raise SettingsError(f"not a region: {data!r} (votes are name -> score, an id is text)")
         try:
             return cls(**data)
         except (TypeError, ValueError) as e:

@@ -49,7 +49,7 @@ def test_a_torn_last_line_is_dropped_and_cut_off(tmp_path: Path) -> None:
         writer.write(Record("a.jpg"))
         writer.write(Record("b.jpg"))
     whole = path.read_bytes()
-    for cut in range(1, 20):
+    for cut in range(2, 20):  # with the line's end alone missing it is whole
         path.write_bytes(whole[:-cut])
         assert list(records.read(path)[1]) == ["a.jpg"]
     with records.Writer(path, header) as writer:
@@ -122,3 +122,38 @@ for i in range(100):
     assert "OSError" in done.stderr
     assert path.read_bytes().endswith(b"\n")
     assert len(records.read(path)[1]) > 2
+
+
+def test_a_line_torn_within_a_character_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    records.write(path, Header("/"), [Record("a.jpg"), Record("zé.jpg")])
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex("é".encode()) + 1])
+    assert list(records.read(path)[1]) == ["a.jpg"]
+
+
+def test_a_whole_last_line_counts_without_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    records.write(path, Header("/"), [Record("a.jpg"), Record("b.jpg")])
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))  # as a script may leave it
+    assert list(records.read(path)[1]) == ["a.jpg", "b.jpg"]
+    with records.Writer(path, Header("/")) as writer:
+        writer.write(Record("c.jpg"))
+    assert list(records.read(path)[1]) == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+def test_a_broken_last_line_that_is_not_torn_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    records.write(path, Header("/"), [Record("a.jpg")])
+    path.write_bytes(path.read_bytes() + b"{broken\n")
+    with pytest.raises(RecordsError, match="line 3"):
+        records.read(path)
+
+
+def test_what_a_killed_rewrite_left_does_not_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    records.write(tmp_path / ".r.jsonl.tmp", Header("/old"), [Record("old.jpg")])
+    records.write(path, Header("/new"), [Record("a.jpg")])
+    header, known = records.read(path)
+    assert (header.root, list(known)) == ("/new", ["a.jpg"])
+    assert not (tmp_path / ".r.jsonl.tmp").exists()
