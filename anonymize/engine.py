@@ -14,7 +14,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import Any
 from . import images, records, weights
 from .detectors import Detector, Image, create
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, RecordsError, SettingsError
-from .outputs import Output, why, write_json
+from .outputs import SUMMARY_NAME, Output, why, write_json
 from .overlap import overlap
 from .records import Header, Record, escape, unescape
 from .regions import Region, suppress
@@ -31,7 +31,7 @@ from .settings import Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
-RECORDS_NAME, SUMMARY_NAME = "records.jsonl", "summary.json"
+RECORDS_NAME = "records.jsonl"
 
 
 @dataclass
@@ -226,7 +226,7 @@ class Engine:
         started = time.perf_counter()
         found = images.find(source, self.settings, exclude=target.folder if target else None)
         if target:
-            target.check(found)
+            target.check(found, records_path)
         # No decision of a person may fall between reading what is known and writing it anew.
         with contextlib.nullcontext() if dry_run else records.locked(records_path):
             return self._go(found, records_path, target, dry_run, progress, stop, started)
@@ -241,7 +241,7 @@ class Engine:
         stop: threading.Event | None,
         started: float,
     ) -> Summary:
-        summary = Summary(photos=len(found.paths), skipped=dict(found.skipped))
+        summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
         header = Header(escape(os.path.abspath(found.root)), self.settings, self.detector_weights)
         earlier: dict[str, Record] = {}
         if records_path.exists():
@@ -253,7 +253,7 @@ class Engine:
         def read(path: str) -> _Task:
             name = escape(path)
             last = earlier.get(name)
-            known = last if last and not last.error and last.detection == now else None
+            known = last if last and last.error is None and last.detection == now else None
             try:
                 # What an earlier run finished is only hashed, not decoded.
                 is_done = known and (target is None or target.is_current(known))
@@ -281,15 +281,18 @@ class Engine:
                 return task.record, task.record is not earlier.get(task.record.path)
             return target.write(task.record, task.photo)
 
+        summary_path = target.folder / SUMMARY_NAME if target else records_path.with_suffix(f".{SUMMARY_NAME}")
         with contextlib.ExitStack() as stack:
             writer = None
             if not dry_run:
-                if earlier:
-                    records.write(records_path, header, earlier.values())
-                writer = stack.enter_context(records.Writer(records_path, header))
                 if target:
                     stack.enter_context(target)
-            for record, changed in self._overlap(found.root, found.paths, read, infer, finish, stop):
+                summary_path.unlink(missing_ok=True)  # a run that is killed has none
+                records.write(records_path, header, earlier.values())
+                writer = stack.enter_context(records.Writer(records_path, header))
+            done = self._overlap(found.root, found.paths, read, infer, finish, stop)
+            stack.callback(done.close)  # photos in flight end before the files are closed
+            for record, changed in done:
                 if writer and record != earlier.get(record.path):
                     writer.write(record)
                 _count(summary, record, changed, self.settings)
@@ -297,8 +300,7 @@ class Engine:
         summary.stopped = bool(stop and stop.is_set() and summary.done < summary.photos)
         summary.seconds = time.perf_counter() - started
         if not dry_run:
-            where = target.folder / SUMMARY_NAME if target else records_path.with_suffix(f".{SUMMARY_NAME}")
-            write_json(where, summary.to_dict())
+            write_json(summary_path, summary.to_dict())
         return summary
 
     def _overlap(
@@ -309,7 +311,7 @@ class Engine:
         infer: Callable[[_Task], _Task],
         finish: Callable[[_Task], tuple[Record, bool]],
         stop: threading.Event | None,
-    ) -> Iterator[tuple[Record, bool]]:
+    ) -> Generator[tuple[Record, bool]]:
         threads = self.settings.jobs or os.cpu_count() or 1
         return overlap(
             paths,
@@ -345,15 +347,13 @@ class Engine:
         header, known = records.read(records_path)
         root = Path(unescape(header.root))
         target = Output(output, self.settings, write_detections, preview)
-        target.check(images.Found(root, [unescape(p) for p in known], {}))
+        target.check(images.Found(root, [unescape(p) for p in known], {}), records_path)
         summary = Summary(photos=len(known))
 
         def read(path: str) -> _Task:
             record = known[escape(path)]
-            if record.error:
+            if record.error is not None:
                 return _Task(path, record)
-            if not record.detectors and not record.decisions:
-                return _Task(path, record.replace(error="no detector looked at this photo, and no person"))
             if gate and (reason := gate(record)):
                 summary.withheld[record.path] = reason
                 return _Task(path, record)
@@ -373,9 +373,11 @@ class Engine:
                 return task.record, False
             return target.write(task.record, task.photo)
 
-        with target:
-            paths = [unescape(p) for p in known]
-            for record, changed in self._overlap(root, paths, read, lambda task: task, finish, stop):
+        with target, contextlib.ExitStack() as stack:
+            (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none
+            done = self._overlap(root, [unescape(p) for p in known], read, lambda task: task, finish, stop)
+            stack.callback(done.close)
+            for record, changed in done:
                 if record.path not in summary.withheld:
                     _count(summary, record, changed, self.settings)
                 progress(summary)
@@ -386,7 +388,7 @@ class Engine:
 
 
 def _count(summary: Summary, record: Record, changed: bool, settings: Settings) -> None:
-    if record.error:
+    if record.error is not None:
         summary.failures[record.path] = record.error
         return
     summary.done += 1

@@ -12,6 +12,7 @@ import io
 import os
 import secrets
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from .settings import Settings
 
 __all__ = [
     "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "remove_leftovers", "save",
-    "sha256",
+    "sha256", "write_whole",
 ]  # fmt: skip
 
 _LEFTOVER = ".anonymize-*.tmp"
@@ -207,19 +208,33 @@ def save(photo: Photo, pixels: Pixels, target: str | os.PathLike[str], settings:
         data = formats.encode(pixels, photo.form, settings.keep_metadata if settings else ())
     except Exception as e:  # encoders, as decoders in load
         raise WriteError(f"the photo could not be encoded ({e or type(e).__name__})") from e
-    temporary = target.with_name(_LEFTOVER.replace("*", secrets.token_hex(8)))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-            _verify(temporary, photo, len(data))
-            os.replace(temporary, target)
-        finally:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+        write_whole(target, data, lambda written: _verify(written, photo, len(data)))
     except OSError as e:
         raise WriteError(f"the photo could not be written ({e.strerror or e})") from e
+
+
+def write_whole(target: Path, data: bytes, verify: Callable[[Path], None] = lambda _: None) -> None:
+    """Write a file that appears at `target` whole or not at all: a temporary file beside it, then a rename.
+
+    A link at `target` is replaced; what it leads to stays as it is. Missing folders are made.
+
+    Args:
+        verify: looks at the temporary file and raises where it may not become the target.
+
+    Raises:
+        OSError: a full disk, a folder that may not be written. Whatever `verify` raises.
+    """
+    temporary = target.with_name(_LEFTOVER.replace("*", secrets.token_hex(8)))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+        verify(temporary)
+        os.replace(temporary, target)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _verify(path: Path, photo: Photo, length: int) -> None:

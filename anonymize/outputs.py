@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from . import effects, images
-from .errors import AnonymizeError, DetectionError, PathError
-from .records import JsonLines, Record, unescape
+from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError
+from .records import JsonLines, Record, locked, read_lines, unescape
 from .regions import Region
 from .settings import Settings
 
-EXPORTS_NAME = "exports.jsonl"
+EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
+_WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
 
 
 def why(error: Exception) -> str:
-    """Why one photo failed, in words; an error that is not ours is a bug and named whole, but stops one photo only."""
-    return str(error) if isinstance(error, (AnonymizeError, OSError)) else f"unexpected {error!r}"
+    """Why one photo failed, in words, never none; an error that is not ours is a bug and named whole."""
+    return str(error) or repr(error) if isinstance(error, (AnonymizeError, OSError)) else f"unexpected {error!r}"
 
 
 def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
@@ -29,20 +32,15 @@ def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> 
 
 
 def write_json(path: Path, value: Any) -> None:
-    """A temporary file, then a rename."""
-    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Written whole or not at all."""
+    images.write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 class Output:
     """The folder of anonymized photos, and its memory of what each file shows (exports.jsonl).
 
     The memory makes a repeated export touch only what changed, and keeps this program from ever removing a file that it
-    did not write. A context manager: the memory is open while photos are written.
+    did not write. A context manager: while photos are written the memory is open and no other process may write here.
     """
 
     def __init__(
@@ -50,75 +48,133 @@ class Output:
     ) -> None:
         self.folder, self.settings = folder, settings
         self.write_detections, self.preview = write_detections, preview
-        self._shown: dict[str, str] = {}
+        self._known: dict[str, tuple[str, Any]] = {}  # path -> what its file shows, and its stamp
         self._lock = threading.Lock()
+        self._open = contextlib.ExitStack()
         self._log: JsonLines
 
-    def check(self, found: images.Found) -> None:
+    def check(self, found: images.Found, records_path: Path) -> None:
+        """Refuse what would touch a source, show an original, or be two files in one place.
+
+        Raises:
+            PathError: any of these.
+        """
         images.check_output(found, self.folder)
+        targets = [images.output_path(p, self.folder) for p in found.paths]
+        beside = [_beside(t) for t in targets] if self.write_detections else []
+        files = [*targets, *beside, records_path, self.folder / EXPORTS_NAME, self.folder / SUMMARY_NAME]
+        path, count = Counter(map(os.path.abspath, files)).most_common(1)[0]
+        if count > 1:
+            raise PathError(f"{path!r} would be a photo's output and another file; rename the photo or the records")
         if self.preview is not None:
             images.check_output(found, self.preview)
-            inside = Path(os.path.abspath(self.preview)).is_relative_to(os.path.abspath(self.folder))
-            if inside:
-                raise PathError(
-                    f"previews show the originals, so {self.preview} may not lie in the output {self.folder}"
-                )
+            preview = Path(os.path.realpath(self.preview))
+            for what, folder in (("output", self.folder), ("input", found.root)):
+                if preview.is_relative_to(os.path.realpath(folder)):
+                    raise PathError(
+                        f"previews show the originals, so {self.preview} may not lie in the {what} {folder}"
+                    )
 
     def __enter__(self) -> Output:
         memory = self.folder / EXPORTS_NAME
-        self._log = JsonLines(memory)
-        images.remove_leftovers(self.folder)  # of a killed run
-        self._shown = {e["path"]: e["shows"] for e in map(json.loads, memory.read_text(encoding="utf-8").splitlines())}
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(locked(memory))
+            self._log = stack.enter_context(JsonLines(memory))
+            for folder in (self.folder, self.preview):
+                if folder is not None:
+                    images.remove_leftovers(folder)  # of a killed run
+            try:
+                self._known = {e["path"]: (e["shows"], e["stamp"]) for e in read_lines(memory)}
+            except (KeyError, TypeError) as e:
+                raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
+            self._open = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._log.close()
+        self._open.close()
 
     def _note(self, record: Record, shows: str) -> None:
+        stamp = _stamp(self.path(record))
         with self._lock:
-            self._shown[record.path] = shows
-            self._log.append({"path": record.path, "shows": shows})
+            self._log.append({"path": record.path, "shows": shows, "stamp": stamp})
+            self._known[record.path] = shows, stamp
 
     def path(self, record: Record) -> Path:
         return images.output_path(unescape(record.path), self.folder)
 
+    def _more(self, record: Record) -> list[Path]:
+        """What else is written for a photo: its detections, its preview."""
+        more = [_beside(self.path(record))] if self.write_detections else []
+        if self.preview is not None:
+            shown = images.output_path(unescape(record.path), self.preview)
+            more.append(shown.with_name(shown.name + ".jpg"))
+        return more
+
     def is_current(self, record: Record) -> bool:
-        """Whether the file that is there shows this record under these settings."""
-        return self._shown.get(record.path) == record.approval_hash(self.settings) and self.path(record).is_file()
+        """Whether the file that is there shows this record under these settings, untouched since, and lacks nothing."""
+        known = self._known.get(record.path)
+        wanted = record.approval_hash(self.settings), _stamp(self.path(record))
+        return known == wanted and all(p.is_file() for p in self._more(record))
 
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
-        if self._shown.get(record.path):
-            for path in (self.path(record), _beside(self.path(record))):
+        if record.path in self._known and self._known[record.path][0]:
+            for path in (self.path(record), _beside(self.path(record)), *self._more(record)):
                 path.unlink(missing_ok=True)
             self._note(record, "")
 
     def write(self, record: Record, photo: images.Photo | None) -> tuple[Record, bool]:
         """Write one photo. Returns its record, with an error when there is no output, and whether it was written."""
         try:
-            if record.error:
-                self.remove(record)
-                return record, False
-            if self.is_current(record):
-                return record, False
-            if photo is None:
-                raise DetectionError("the photo was not read")  # a bug must not look like success
-            self.remove(record)
-            hidden = record.hidden(self.settings)
-            pixels = hide(photo, hidden, self.settings)
-            target = self.path(record)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            images.save(photo, pixels, target, self.settings)
-            if self.write_detections:
-                write_json(_beside(target), detections(record, self.settings))
-            if self.preview is not None:
-                from .preview import save_preview
-
-                save_preview(photo, pixels, hidden, images.output_path(unescape(record.path), self.preview))
-            self._note(record, record.approval_hash(self.settings))
-            return record, True
+            if record.error is None:
+                return record, self._write(record, photo)
         except Exception as e:
-            return record.replace(error=why(e)), False
+            record = record.replace(error=why(e))
+        try:
+            self.remove(record)
+            if os.path.lexists(self.path(record)):
+                record = record.replace(error=f"{record.error}; the output has a file in its place, of another program")
+        except Exception as e:
+            record = record.replace(error=f"{record.error}; an earlier output may still be there: {why(e)}")
+        return record, False
+
+    def _write(self, record: Record, photo: images.Photo | None) -> bool:
+        if not record.detectors and not record.decisions:
+            raise DetectionError("no detector looked at this photo, and no person")
+        if self.is_current(record):
+            return False
+        if photo is None:
+            raise DetectionError("the photo was not read")  # a bug must not look like success
+        if (photo.width, photo.height) != (record.width, record.height):
+            raise ChangedSourceError(
+                f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
+                f"{photo.width} x {photo.height}; detect it again"
+            )
+        hidden = record.hidden(self.settings)
+        for kind, count in Counter(r.kind for r in hidden if r.status == "auto").items():
+            if count >= self.settings.max_regions:  # more were found than are kept, or may have been
+                raise DetectionError(f"{count} regions of kind {kind} are as many as are kept; raise max_regions")
+        self.remove(record)
+        self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
+        pixels = hide(photo, hidden, self.settings)
+        images.save(photo, pixels, self.path(record), self.settings)
+        if self.write_detections:
+            write_json(_beside(self.path(record)), detections(record, self.settings))
+        if self.preview is not None:
+            from .preview import save_preview
+
+            save_preview(photo, pixels, hidden, self._more(record)[-1])
+        self._note(record, record.approval_hash(self.settings))
+        return True
+
+
+def _stamp(path: Path) -> list[int] | None:
+    """Size and time of a file, not of what a link leads to: another file in its place has others. None: not there."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
 
 
 def _beside(target: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -24,7 +24,7 @@ def overlap(
     size: Callable[[A], int],
     room: int,
     stop: threading.Event | None = None,
-) -> Iterator[D]:
+) -> Generator[D]:
     """`finish(work(read(item)))` for each item, in order; an exception of any step ends it.
 
     Args:

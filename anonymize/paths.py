@@ -202,17 +202,21 @@ def check_output(found: Found, output: str | os.PathLike[str]) -> None:
 
     Raises:
         PathError: output is the input folder, or a file; an output path is an input; outputs would lie in the folder
-            that is searched (unless `find` excluded them); two outputs would be one file where case is ignored.
+            that is searched (unless `find` excluded them), or, through a link, outside of the output; two outputs would
+            be one file where case is ignored.
     """
     output = Path(output)
+    targets = [output_path(p, output) for p in found.paths]
     if output.exists() and not output.is_dir():
         raise PathError(f"the output {str(output)!r} is a file; a folder is needed")
     root, out = (os.path.join(os.path.realpath(p), "") for p in (found.root, output))
     if root == out or (_identity(output) is not None and _identity(output) == _identity(found.root)):
         raise PathError(f"the output {str(output)!r} is the input folder: sources are never overwritten")
     inputs = {i for p in found.paths if (i := _identity(found.root / p)) is not None}
-    for relative in found.paths:
-        target = output_path(relative, output)
+    for folder in {t.parent for t in targets}:
+        if not os.path.join(os.path.realpath(folder), "").startswith(out):
+            raise PathError(f"{str(folder)!r} leads out of the output {str(output)!r}; remove that link")
+    for relative, target in zip(found.paths, targets, strict=True):
         if (there := _identity(target)) is not None and there in inputs:
             raise PathError(f"the output {str(target)!r} is one of the inputs: sources are never overwritten")
         if out.startswith(root) and os.path.realpath(found.root / relative).startswith(out):

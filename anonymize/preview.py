@@ -13,7 +13,7 @@ import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
 
-from .images import Photo
+from .images import Photo, write_whole
 from .regions import Region, boxes
 
 LONG_SIDE = 1280  # px of each half: enough to judge by, quick to look through
@@ -53,8 +53,7 @@ def side_by_side(photo: Photo, pixels: NDArray, regions: Sequence[Region]) -> Im
 
 
 def save_preview(photo: Photo, pixels: NDArray, regions: Sequence[Region], target: Path) -> None:
-    """`side_by_side` as target.jpg; a photo whose preview fails has one failure, not a half picture."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """`side_by_side` as a JPEG at `target`; a photo whose preview fails has one failure, not a half picture."""
     buffer = io.BytesIO()
     side_by_side(photo, pixels, regions).save(buffer, "JPEG", quality=90)
-    target.with_name(target.name + ".jpg").write_bytes(buffer.getvalue())
+    write_whole(target, buffer.getvalue())

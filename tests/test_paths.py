@@ -232,7 +232,7 @@ def test_an_output_that_leads_to_an_input_is_refused(kind, tmp_path, tree):
     else:
         (out / "x").mkdir()
         (os.link if kind == "hard link" else os.symlink)(root / "x" / "a.jpg", out / "x" / "a.jpg")
-    with pytest.raises(PathError, match="one of the inputs"):
+    with pytest.raises(PathError, match=r"one of the inputs|leads out"):
         check_output(find(root, SETTINGS), out)
 
 

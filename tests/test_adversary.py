@@ -1,0 +1,297 @@
+"""What somebody else put in the way: links, foreign files, records and settings written by hand, a second run."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from anonymize import records
+from anonymize.detectors import FakeDetector
+from anonymize.engine import Engine, Summary
+from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError
+from anonymize.outputs import Output
+from anonymize.regions import Region
+from tests.conftest import draw
+from tests.test_engine import FACE, MAGENTA, engine, magenta, outputs
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def is_hidden(path: Path) -> bool:
+    return bool(magenta(path)[10:30, 10:30].all())
+
+
+def edited(folder: Path, path: Path, change: Callable[[dict[str, Any], dict[str, Any]], object]) -> None:
+    """Records of the folder, of which `change` got the header and the first record."""
+    engine()[0].detect(folder, path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    change(*lines[:2])
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+# A failure is never "nothing found"
+
+
+@pytest.mark.parametrize("error", [DetectionError(), OSError(), MemoryError()], ids=repr)
+def test_a_detector_that_fails_without_a_word_has_failed(folder: Path, out: Path, error: Exception) -> None:
+    class Silent(FakeDetector):
+        def detect(self, images: Any) -> Any:
+            raise error
+
+    summary = Engine(MAGENTA, detectors=[Silent()]).run(folder, out)
+    assert (summary.done, len(summary.failures), outputs(out)) == (0, 4, [])
+    assert all(summary.failures.values())
+
+
+def test_a_photo_that_no_detector_looked_at_is_not_written(folder: Path, out: Path) -> None:
+    summary = Engine(MAGENTA, detectors=[]).run(folder, out)
+    assert set(summary.failures.values()) == {"no detector looked at this photo, and no person"}
+    assert outputs(out) == []
+
+
+def test_as_many_regions_as_are_kept_may_not_be_all(folder: Path, out: Path) -> None:
+    crowd = [Region("face", (4 * i, 0, 4 * i + 3, 3), 0.9) for i in range(3)]
+    summary = engine(*crowd, settings=MAGENTA.replace(max_regions=3))[0].run(folder, out)
+    assert "max_regions" in summary.failures["1.jpg"]
+    assert outputs(out) == []
+    assert engine(*crowd, settings=MAGENTA.replace(max_regions=4))[0].run(folder, out).ok
+    doubtful = [r.replace(score=0.1) for r in crowd]  # what is not hidden anyway may be cut
+    assert engine(*doubtful, settings=MAGENTA.replace(max_regions=3))[0].run(folder, out).ok
+
+
+# Outputs that somebody touched
+
+
+@pytest.mark.parametrize("how", ["copy", "link"])
+def test_an_output_that_became_the_original_is_written_again(folder: Path, out: Path, tmp_path: Path, how: str) -> None:
+    engine()[0].run(folder, out)
+    shutil.copy(folder / "1.jpg", tmp_path / "original.jpg")
+    (out / "1.jpg").unlink()
+    if how == "copy":
+        shutil.copy(tmp_path / "original.jpg", out / "1.jpg")
+    else:
+        (out / "1.jpg").symlink_to(tmp_path / "original.jpg")
+    assert engine()[0].run(folder, out).unchanged == 3
+    assert is_hidden(out / "1.jpg")
+    assert not magenta(tmp_path / "original.jpg").any()
+
+
+def test_a_link_in_the_output_does_not_lead_out_of_it(folder: Path, out: Path, tmp_path: Path) -> None:
+    (folder / "a" / "1.jpg").rename(folder / "a" / "new.jpg")
+    for elsewhere in (folder, tmp_path / "elsewhere"):
+        elsewhere.mkdir(exist_ok=True)
+        before = sorted(elsewhere.rglob("*"))
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir()
+        (out / "a").symlink_to(elsewhere)
+        with pytest.raises(PathError, match="link"):
+            engine()[0].run(folder, out)
+        assert sorted(elsewhere.rglob("*")) == before
+
+
+def test_a_failed_photo_says_so_when_a_foreign_file_is_in_its_place(folder: Path, out: Path) -> None:
+    out.mkdir()
+    shutil.copy(folder / "1.jpg", out / "1.jpg")
+    (folder / "1.jpg").write_bytes(b"broken")
+    summary = engine()[0].run(folder, out)
+    assert "another program" in summary.failures["1.jpg"]
+
+
+def test_a_photo_that_fails_late_leaves_nothing(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, value: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("anonymize.outputs.write_json", full)  # after the photo itself was written
+    assert len(engine()[0].run(folder, out).failures) == 4
+    assert outputs(out) == []
+
+
+def test_what_is_asked_for_later_comes_too(folder: Path, out: Path, tmp_path: Path) -> None:
+    engine()[0].run(folder, out, write_detections=False)
+    engine()[0].run(folder, out, preview=tmp_path / "preview")
+    assert (out / "a" / "1.jpg.json").exists()
+    assert (tmp_path / "preview" / "a" / "1.jpg.jpg").exists()
+    assert engine()[0].run(folder, out, preview=tmp_path / "preview").unchanged == 4
+
+
+def test_previews_lie_neither_in_the_output_nor_in_the_input(folder: Path, out: Path, tmp_path: Path) -> None:
+    (out / "p").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(out / "p")
+    for wrong in (tmp_path / "link", folder / "preview"):
+        with pytest.raises(PathError, match="previews"):
+            engine()[0].run(folder, out, preview=wrong)
+
+
+def test_a_preview_never_writes_through_a_link(folder: Path, out: Path, tmp_path: Path) -> None:
+    before = (folder / "1.jpg").read_bytes()
+    (tmp_path / "preview").mkdir()
+    (tmp_path / "preview" / "1.jpg.jpg").symlink_to(folder / "1.jpg")
+    assert engine()[0].run(folder, out, preview=tmp_path / "preview").ok
+    assert (folder / "1.jpg").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["1.jpg.json", "records.jsonl", "summary.json", "exports.jsonl"])
+def test_a_photo_never_lies_where_another_file_does(folder: Path, out: Path, name: str) -> None:
+    shutil.copy(folder / "1.png", folder / name)
+    settings = MAGENTA.replace(image_extensions=("jpg", "png", "json", "jsonl"))
+    with pytest.raises(PathError, match="another file"):
+        engine(settings=settings)[0].run(folder, out)
+
+
+def test_an_interrupted_run_leaves_no_old_summary(folder: Path, out: Path) -> None:
+    def interrupt(_: Summary) -> None:
+        raise KeyboardInterrupt
+
+    engine()[0].run(folder, out)
+    with pytest.raises(KeyboardInterrupt):
+        engine()[0].run(folder, out, progress=interrupt)
+    assert not (out / "summary.json").exists()
+    assert engine()[0].run(folder, out).unchanged == 4
+
+
+# Two runs at once
+
+
+def test_a_second_run_into_an_output_is_refused(
+    folder: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "LOCK_SECONDS", 0.1)
+    engine()[0].detect(folder, tmp_path / "r.jsonl")
+    with Output(out, MAGENTA), pytest.raises(RecordsError, match="busy"):
+        Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out)
+    with Output(out, MAGENTA), pytest.raises(RecordsError, match="busy"):
+        engine()[0].run(folder, out, records_path=tmp_path / "other.jsonl")
+    assert Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out).ok
+
+
+KILLED_ANYWHERE = """
+import os, random, sys, threading, time
+from pathlib import Path
+from tests.test_engine import MAGENTA, engine
+fill, wait = sys.argv[3], float(sys.argv[4])
+threading.Thread(target=lambda: (time.sleep(wait), os.kill(os.getpid(), 9)), daemon=True).start()
+run = engine(settings=MAGENTA.with_kind("face", effect="solid", fill=fill))[0]
+run.run(sys.argv[1], Path(sys.argv[2]))
+"""
+
+
+def test_killed_at_any_moment_and_run_with_other_settings(folder: Path, out: Path) -> None:
+    for i in range(20):
+        Image.fromarray(draw(300, 200, seed=i)).save(folder / f"more{i}.png")
+    for i in range(6):
+        colour = ("ff00ff", "00ff00")[i % 2]
+        arguments = [sys.executable, "-c", KILLED_ANYWHERE, str(folder), str(out), colour, str(0.02 + 0.04 * i)]
+        subprocess.run(arguments, cwd=ROOT, capture_output=True)
+    (folder / "more3.png").write_bytes(b"broken meanwhile")
+    summary = engine()[0].run(folder, out)
+    assert list(summary.failures) == ["more3.png"]
+    assert len(outputs(out)) == 23
+    assert all(is_hidden(out / name) for name in outputs(out))
+    assert not [p for p in out.rglob("*") if p.name.endswith(".tmp")]
+    assert engine()[0].run(folder, out).unchanged == 23
+
+
+# Records and settings written by hand
+
+
+def set_region(**changes: Any) -> Callable[[Any, Any], None]:
+    return lambda _, record: record["regions"][0].update(changes)
+
+
+def set_record(**changes: Any) -> Callable[[Any, Any], None]:
+    return lambda _, record: record.update(changes)
+
+
+def set_header(**changes: Any) -> Callable[[Any, Any], None]:
+    return lambda header, _: header.update(changes)
+
+
+def set_settings(**changes: Any) -> Callable[[Any, Any], None]:
+    return lambda header, _: header["settings"].update(changes)
+
+
+def set_kind(**changes: Any) -> Callable[[Any, Any], None]:
+    return lambda header, _: header["settings"]["kinds"]["face"].update(changes)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(set_record(path=p) for p in ("../x.jpg", "/etc/passwd", "./a/1.jpg", "a//1.jpg", "a\\x2f1.jpg")),
+        *(set_record(path=p) for p in ("a\\x00.jpg", "a\\xzz.jpg", "a\ud800.jpg", "", ".", 5, None)),
+        *(set_record(**{n: 5}) for n in ("sha256", "regions", "detectors", "error", "review")),
+        *(set_region(box=b) for b in ([float("nan")] * 4, [0, 0, float("inf"), 1], [3, 3, 1, 1], [1, 2], "abcd", 5)),
+        *(set_region(**{n: v}) for n, v in (("votes", 5), ("id", 5), ("kind", ["face"]), ("status", "x"), ("new", 1))),
+        *(set_header(**{n: v}) for n, v in (("root", 5), ("settings", 5), ("schema", 2))),
+        *(set_settings(**{n: v}) for n, v in (("kinds", 5), ("allow_weak", "no"), ("image_extensions", "jpg"))),
+        *(set_settings(**{n: v}) for n, v in (("face_detector", 5), ("image_extensions", [5]), ("new", 1))),
+        *(set_kind(kernel=k) for k in (5, "101,inf,9", "101,nan,9", "101,3,1" + "0" * 400)),
+        *(set_kind(**{n: v}) for n, v in (("fill", 5), ("effect", "none"), ("threshold", float("nan")), ("cells", 0))),
+    ],
+)  # fmt: skip
+def test_hostile_records_are_refused_in_words(
+    folder: Path, out: Path, tmp_path: Path, change: Callable[[Any, Any], None]
+) -> None:
+    edited(folder, tmp_path / "r.jsonl", change)
+    with pytest.raises(AnonymizeError):
+        Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out)
+    assert not out.exists() or outputs(out) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [set_record(width=10, height=10), set_record(sha256="0" * 64), set_record(detectors={}), set_record(error="")]
+    + [set_region(box=[-1e308, -1e308, 1e308, 1e308])],
+)
+def test_a_hostile_record_fails_alone(
+    folder: Path, out: Path, tmp_path: Path, change: Callable[[Any, Any], None]
+) -> None:
+    edited(folder, tmp_path / "r.jsonl", change)
+    summary = Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out)
+    assert list(summary.failures) == ["1.jpg"]
+    assert outputs(out) == ["1.png", "a/1.jpg", "b/1.jpg"]
+
+
+@pytest.mark.parametrize("content", [b'nonsense\n{"a":1}\n', b'{"a":1}\n', b"\xff\xfe\n"])
+def test_a_broken_memory_of_outputs_is_refused(folder: Path, out: Path, content: bytes) -> None:
+    out.mkdir()
+    (out / "exports.jsonl").write_bytes(content)
+    with pytest.raises(RecordsError, match=r"exports\.jsonl"):
+        engine()[0].run(folder, out)
+
+
+def test_extensions_of_any_bytes_are_counted(folder: Path, out: Path) -> None:
+    for name in (os.fsdecode(b"x.caf\xe9"), "y.[red]"):
+        (folder / name).touch()
+    summary = engine()[0].run(folder, out)
+    assert summary.skipped == {"caf\\xe9": 1, "[red]": 1, "txt": 1}
+    assert json.loads((out / "summary.json").read_text())["skipped"] == summary.skipped
+
+
+def test_photos_in_flight_end_before_the_memory_is_closed(folder: Path, out: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    def stop(_: Summary) -> None:
+        raise StopError
+
+    with pytest.raises(StopError):
+        engine(FACE)[0].run(folder, out, progress=stop)
+    assert threading.active_count() < 20
+    shown = [json.loads(line) for line in (out / "exports.jsonl").read_text().splitlines()]
+    assert {e["path"] for e in shown if len(e["shows"]) > 1} == set(outputs(out))
