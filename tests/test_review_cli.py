@@ -1,0 +1,213 @@
+"""`python -m review`: queue, decisions, the gate, data sets for training. And the tab's page, without a browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from anonymize import images, records
+from anonymize.annotations import read as read_annotations
+from anonymize.errors import ChangedSourceError, PathError
+from anonymize.records import Header, Record
+from anonymize.regions import Region
+from anonymize.settings import Settings
+from review import tab, training
+from review.__main__ import cli
+from review.decisions import Book, status
+from review.reviews import Reviews, Visitor
+
+SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
+FACE = Region("face", (20, 20, 60, 70), 0.9, {"one": 0.9})
+FAINT = Region("plate", (90, 60, 130, 75), 0.2, {"two": 0.2})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    root = tmp_path / "in"
+    known = []
+    for n, name in enumerate(("a.png", "b.png", "sub/a.png")):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(n).integers(0, 255, (100, 160, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(root / name)
+        found = (FACE, FAINT) if n == 1 else (FACE,)
+        known.append(Record(name, images.sha256(root / name), 160, 100, found, {"one": {}, "two": {}}))
+    records.write(tmp_path / "records.jsonl", Header(str(root), SETTINGS), known)
+    return tmp_path / "records.jsonl"
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output
+    return result
+
+
+def test_every_command_has_help():
+    for name, command in cli.commands.items():
+        text = run(name, "--help").output
+        assert command.help, name
+        assert "RECORDS" in text
+
+
+def test_the_queue_as_text_and_as_json(path: Path):
+    text = run("queue", path).output
+    assert text.splitlines()[0].endswith("b.png")
+    assert "a candidate for a plate scores 0.2, the threshold is 0.25" in text
+    assert text.splitlines()[-1] == "0 of 3 approved, 3 pending"
+    rows = json.loads(run("queue", path, "--json").output)
+    assert [r["path"] for r in rows] == ["b.png", "a.png", "sub/a.png"]
+    assert rows[0]["risk"] > rows[1]["risk"]
+    assert "a candidate for a plate" in rows[0]["reasons"][0]
+    run("approve", path, "b.png")
+    assert [r["path"] for r in json.loads(run("queue", path, "--json").output)] == ["a.png", "sub/a.png"]
+    assert len(json.loads(run("queue", path, "--json", "--all").output)) == 3
+
+
+def test_decisions_name_who_and_are_all_or_none(path: Path):
+    run("approve", path, "a.png", "b.png", "--who", "ana")
+    run("flag", path, "sub/a.png", "--who", "bob", "--note", "ask the owner")
+    assert "2 of 3 approved, 0 pending, 1 flagged" in run("status", path).output
+    assert "bob  flag  sub/a.png: ask the owner" in run("status", path).output
+    assert "the last decision is bob's" in run("undo", path, "sub/a.png", "--who", "ana", code=1).output
+    run("undo", path, "sub/a.png", "--who", "bob")
+    assert Book(path)["sub/a.png"].review == "pending"
+    before = path.read_bytes()
+    assert "no photo 'c.png'" in run("approve", path, "sub/a.png", "c.png", code=1).output
+    assert path.read_bytes() == before
+    assert "name the photos" in run("approve", path, code=1).output
+
+
+def test_only_approved_photos_are_exported(path: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run("approve", path, "a.png")
+    run("export", path, out, "--quiet")
+    assert sorted(str(p.relative_to(out)) for p in out.rglob("*.png")) == ["a.png"]
+    # another threshold: what was approved was another picture, and its output is taken away
+    run("export", path, out, "--quiet", "--face-threshold", "0.95")
+    assert list(out.rglob("*.png")) == []
+    run("approve", path, "a.png", "--face-threshold", "0.95")
+    run("export", path, out, "--quiet", "--face-threshold", "0.95")
+    assert (out / "a.png").read_bytes() != b""
+    assert np.array_equal(np.asarray(Image.open(out / "a.png")), np.asarray(Image.open(tmp_path / "in" / "a.png")))
+
+
+def test_unreviewed_photos_go_out_only_when_it_is_said_aloud(path: Path, tmp_path: Path):
+    run("approve", path, "a.png")
+    run("flag", path, "b.png")
+    result = run("export", path, tmp_path / "out", "--quiet", "--allow-unreviewed")
+    assert "WARNING: --allow-unreviewed" in result.output
+    assert "1 of the photos were not approved by anybody" in result.output
+    found = sorted(str(p.relative_to(tmp_path / "out")) for p in (tmp_path / "out").rglob("*.png"))
+    assert found == ["a.png", "sub/a.png"]  # the flagged one never
+
+
+def test_a_correction_is_what_the_export_shows_and_only_it_is_written_again(path: Path, tmp_path: Path):
+    book, out = Book(path), tmp_path / "out"
+    for name in ("a.png", "b.png"):
+        run("approve", path, name)
+    run("export", path, out, "--quiet")
+    first = {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}
+    book.decide("a.png", "reject", who="ana", region=FACE.id)
+    book.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")
+    assert "2 of 3" not in run("status", path).output
+    run("approve", path, "a.png")
+    run("export", path, out, "--quiet")
+    second = {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}
+    assert second["b.png"] == first["b.png"]
+    assert second["a.png"] != first["a.png"]
+    old, new = (np.asarray(Image.open(f / "a.png")).astype(int) for f in (tmp_path / "in", out))
+    assert np.array_equal(old[20:70, 20:60], new[20:70, 20:60])  # the false alarm: as it was, to the bit
+    assert np.abs(old[20:60, 100:150] - new[20:60, 100:150]).mean() > 20  # the missed plate: hidden
+
+
+@pytest.mark.parametrize("form", ["yolo", "coco"])
+def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
+    book = Book(path)
+    book.decide("b.png", "reject", who="ana", region=FACE.id)
+    book.decide("b.png", "accept", who="ana", region=FAINT.id)
+    run("approve", path, "a.png", "b.png")
+    out = tmp_path / "set"
+    told = run("dataset", path, out, "--format", form, "--val", "0").output
+    assert "2 train" in told
+    assert "1 not approved" in told
+    names = json.loads((out / "sources.json").read_text())
+    where = {source: f"train/{safe}" for safe, source in names.items()}
+    source = out / "data.yaml" if form == "yolo" else out / "annotations" / "train.json"
+    folder = out / "images" if form == "yolo" else out / "images" / "train"
+    truth = read_annotations(source, folder, sorted(str(p.relative_to(folder)) for p in folder.rglob("*.png")))
+    read = {p.removeprefix("train/"): photo.at(160, 100) for p, photo in truth.photos.items()}
+    (plate,) = read[where["b.png"].removeprefix("train/")]
+    (face,) = read[where["a.png"].removeprefix("train/")]
+    assert (plate.kind, face.kind) == ("plate", "face")
+    assert plate.box == pytest.approx(FAINT.box, abs=0.02)
+    assert face.box == pytest.approx(FACE.box, abs=0.02)
+    if form == "yolo":
+        assert yaml.safe_load(source.read_text())["names"] == {0: "face", 1: "plate"}
+    with pytest.raises(PathError, match="not empty"):
+        training.write(book, out, form)
+
+
+def test_neighbouring_frames_never_stand_on_both_sides():
+    paths = [f"ride/f{n:04}.jpg" for n in range(200)] + [f"alone/{'x' * (n % 7)}-{n * 1000}.jpg" for n in range(300)]
+    group = training.groups(paths)
+    assert len({group[p] for p in paths[:200]}) == 1
+    parts = {p: training.split_of(group[p], 0.2, 0.1) for p in paths}
+    assert len({parts[p] for p in paths[:200]}) == 1
+    alone = [parts[p] for p in paths[200:]]
+    assert alone.count("val") == pytest.approx(60, abs=25)
+    assert alone.count("test") == pytest.approx(30, abs=20)
+
+
+def test_a_photo_that_changed_is_not_taught(path: Path, tmp_path: Path):
+    run("approve", path, "a.png")
+    Image.new("RGB", (160, 100)).save(tmp_path / "in" / "a.png")
+    with pytest.raises(ChangedSourceError):
+        training.write(Book(path), tmp_path / "set", "yolo")
+
+
+def test_what_the_tab_shows(path: Path):
+    review = Reviews().open(path, owner="ana")
+    item = review.queue.next("ana")
+    shown = tab.view(review, item, "plate", "/review")
+    assert shown["photo"] == "b.png"
+    assert [r["state"] for r in shown["regions"]] == ["suspect", "hidden"]
+    assert "a candidate for a plate" in shown["regions"][0]["text"]
+    assert shown["src"].startswith("/review/media?filepath=%2F")
+    assert shown["hash"] == review.book["b.png"].regions_hash()
+    side = tab.told(review, item, "/review")
+    assert "0 of 3 approved" in side
+    assert "Open in FiftyOne" not in side  # a visitor's own photos stay out of the App that all share
+    assert "| plate, then | 0.1 | 1 | 1 |" in tab.explorer(review, {"plate": 0.1})
+    assert "| plate, now | 0.25 | 0 | 0 |" in tab.explorer(review, {"plate": 0.1})
+
+
+def test_hostile_names_are_text_in_the_tab(tmp_path: Path):
+    evil = '<img src=x onerror="alert(1)">.jpg'
+    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [Record(evil, "00", 160, 100, (FACE, FAINT))])
+    review = Reviews().open(tmp_path / "r.jsonl")
+    item = review.queue.items()[0]
+    assert "<img" not in tab.told(review, item, "/review")
+    assert "<" not in tab.view(review, item, "face", "/review")["src"]
+
+
+def test_other_thresholds_make_approvals_pending(path: Path):
+    review = Reviews().open(path)
+    review.book.decide("a.png", "approve", who="ana")
+    review.book.use(SETTINGS.with_kind("face", threshold=0.3))
+    assert status(review.book["a.png"], review.book.settings) == "pending"
+    assert {i.status for i in review.queue.items()} == {"pending"}
+
+
+def test_a_review_is_its_visitors_and_goes_with_the_file(path: Path):
+    reviews = Reviews()
+    review = reviews.open(path, owner="ana")
+    assert reviews.open(path, owner="ana") is review
+    assert reviews.of(Visitor("ana", "ana")) == [review]
+    assert reviews.of(Visitor("bob", "bob")) == []
+    path.unlink()
+    assert reviews.of(Visitor("ana", "ana")) == []
