@@ -184,3 +184,29 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
     assert header.settings == Settings.from_dict(
         Settings().with_kind("face", kernel="101,3,19").with_kind("plate", kernel="101,3,19", threshold=0.05).to_dict()
     )
+
+
+def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:
+    for option, value in (("--effect", "fcae=solid"), ("--grow", "plte=0.3"), ("--kernel", "screen=101,3,9")):
+        result = run("run", folder, tmp_path / "out", *MINE, option, value, code=1)
+        assert "unknown kind" in result.output
+        assert "face, plate" in result.output
+
+
+def test_names_that_look_like_markup_are_shown(folder: Path, tmp_path: Path) -> None:
+    (folder / "x.[bold]").touch()
+    assert "skipped .[bold]" in run("run", folder, tmp_path / "out", *MINE, "--hide", "[/face]").output
+
+
+def test_allow_weak_warns_also_when_records_ask_for_it(folder: Path, tmp_path: Path) -> None:
+    warning = "warning: allow_weak is set"
+    assert warning in run("run", folder, tmp_path / "out", *MINE, "--allow-weak").output
+    assert warning in run("export", tmp_path / "out" / "records.jsonl", tmp_path / "again", "--quiet").output
+    assert warning not in run("run", folder, tmp_path / "safe", *MINE).output
+
+
+def test_a_preview_of_the_current_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run("run", folder, ".", *MINE, "--preview")
+    assert (tmp_path / "here-preview" / "a" / "1.jpg.jpg").exists()

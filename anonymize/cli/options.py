@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SettingsError
+from ..errors import SettingsError, UnknownNameError
 from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ DEFAULTS = Settings()
 
 
 def _each(values: Iterable[str], settings: Settings, name: str, parse: Callable[[str], Any]) -> Settings:
-    """`VALUE` for every kind, `KIND=VALUE` for one."""
+    """`VALUE` for every kind that is hidden, `KIND=VALUE` for one of them."""
     for value in values:
         kind, _, text = value.rpartition("=")
+        if kind and kind not in settings.kinds:  # a slip would leave the kind that was meant as it is
+            raise UnknownNameError("kind", kind, settings.kinds)
         for k in [kind] if kind else list(settings.kinds):
             try:
                 settings = settings.with_kind(k, **{name: parse(text)})
@@ -57,6 +59,7 @@ FINDING = _options(
     click.option("--detector", "other", multiple=True, metavar="NAME", help=option_help("other_detectors")),
     click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
     click.option("--overlap", type=float, help=option_help("overlap")),
+    click.option("--max-regions", type=int, help=option_help("max_regions")),
     click.option("--device", type=str, help=option_help("device")),
     WEIGHTS,
     click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
@@ -117,6 +120,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         "plate_detector",
         "vehicle_threshold",
         "overlap",
+        "max_regions",
         "device",
         "max_megapixels",
         "jobs",
@@ -132,7 +136,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     settings = base.replace(**changes)
     for value in take("hide", ()):
         kind, _, threshold = value.partition("=")
-        settings = _each([f"{kind}={threshold or Kind().threshold}"], settings, "threshold", float)
+        settings = _each([f"{kind}={threshold or Kind().threshold}"], settings.with_kind(kind), "threshold", float)
     for kind in ("face", "plate"):
         if (value := take(f"{kind}_threshold", None)) is not None:
             settings = settings.with_kind(kind, threshold=value)

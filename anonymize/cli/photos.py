@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,7 @@ from .options import FILES, FINDING, HIDING, THRESHOLDS, WRITING, engine_of, set
 
 if TYPE_CHECKING:
     from ..engine import Summary
+    from ..settings import Settings
 
 
 @click.command()
@@ -50,7 +53,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
     from ..engine import Engine
 
     header, _ = records.read(records_path)
-    engine = Engine(settings_of(given, header.settings), detectors=())
+    engine = Engine(_warn(settings_of(given, header.settings)), detectors=())
     report(
         given,
         lambda progress: engine.export(
@@ -86,7 +89,7 @@ def run(
 
     The same command again goes on where it was stopped.
     """
-    settings = settings_of(given)
+    settings = _warn(settings_of(given))
     engine = engine_of(settings, given)
     report(
         given,
@@ -104,7 +107,15 @@ def run(
 
 def _preview(output: Path, wanted: bool) -> Path | None:
     # Beside the output, never inside it: a preview's left half is the original.
-    return output.with_name(f"{output.name}-preview") if wanted else None
+    return Path(f"{os.path.abspath(output)}-preview") if wanted else None
+
+
+def _warn(settings: Settings) -> Settings:
+    """Say once, also where records ask for it, what otherwise every photo would say."""
+    if settings.allow_weak:
+        click.echo("warning: allow_weak is set: what is hidden can be recovered from the output", err=True)
+        warnings.filterwarnings("ignore", "allow_weak")
+    return settings
 
 
 def report(
@@ -115,6 +126,7 @@ def report(
     Part of a larger command, it prints failures only, and that command goes on.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Table
 
@@ -135,7 +147,7 @@ def report(
         def progress(s: Summary) -> None:
             done = s.done + len(s.failures) + len(s.withheld)
             seconds = bar.tasks[0].elapsed or 0.0
-            found = ", ".join(f"{n} {kind}s" for kind, n in sorted(s.hidden.items()))
+            found = ", ".join(f"{n} {escape(kind)}s" for kind, n in sorted(s.hidden.items()))
             failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
             bar.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
 
@@ -149,7 +161,7 @@ def report(
     rows += [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(summary.skipped.items())]
     rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
     for name, value in rows:
-        table.add_row(name, str(value))
+        table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
     if not is_part:
         Console().print(table)
     for path, reason in summary.failures.items():
