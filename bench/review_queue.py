@@ -140,7 +140,7 @@ def is_real(regions: Sequence[Region], true: np.ndarray) -> np.ndarray:
 def regression(features: np.ndarray, hit: np.ndarray) -> tuple[float, ...]:
     from sklearn.linear_model import LogisticRegression
 
-    model = LogisticRegression(fit_intercept=False, C=10.0, max_iter=1000).fit(features, hit)
+    model = LogisticRegression(fit_intercept=False, C=1.0, max_iter=1000).fit(features, hit)
     return tuple(round(float(v), 3) for v in model.coef_[0])
 
 

@@ -65,8 +65,9 @@ def test_the_reasons_that_the_issue_lists():
 
 
 def test_a_carrier_makes_its_candidate_likelier_and_is_one_place_with_it():
-    alone = item(photo(plate(0.24, x=10, y=10), CAR))
-    on_car = item(photo(plate(0.24), CAR))
+    car = CAR.replace(score=0.5)
+    alone = item(photo(plate(0.24, x=10, y=10), car))
+    on_car = item(photo(plate(0.24), car))
     (reason,) = on_car.misses
     assert reason.text == "a vehicle without a plate; a candidate on it scores 0.24, the threshold is 0.25"
     assert reason.region == plate(0.24).id
