@@ -185,6 +185,8 @@ def _tiff_array(data: bytes, compression: str, mode: str) -> Pixels:
         pixels = np.asarray(page.asarray())
         if page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.shape[2:] != (len(mode),):  # tags that contradict each other
+        raise UnreadableImageError("the TIFF's pixels are truncated or broken")
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 

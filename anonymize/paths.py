@@ -46,13 +46,16 @@ def find(source: str | os.PathLike[str], settings: Settings, exclude: str | os.P
         exclude: a folder that is not entered: the output, so that photos written earlier are not taken for inputs.
 
     Raises:
-        PathError: nothing is there, or a list that cannot be read.
+        PathError: nothing is there, or a folder or a list that cannot be read.
     """
     text = os.fspath(source)
     path = Path(text)
     barred = _identity(exclude) if exclude is not None else None
     if path.is_dir():
-        return _search(path, settings, barred, lambda _parts, _is_folder: True)
+        found = _search(path, settings, barred, lambda _parts, _is_folder: True)
+        if found.paths == ["."]:
+            raise PathError(f"the folder {text!r} may not be listed")
+        return found
     if os.path.lexists(path):
         return _listed(path, settings, barred) if path.suffix.lower() == ".txt" else Found(path.parent, [path.name])
     if not _MAGIC & set(text):

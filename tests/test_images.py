@@ -230,6 +230,14 @@ def test_no_change_reaches_beyond_its_rows(name, rows, value):
         assert np.array_equal(out[part], pixels[part])
 
 
+def test_a_tiff_whose_tags_contradict_each_other_is_broken(open_):
+    data = bytearray(tiff(drawn(3, np.uint16), photometric="rgb"))
+    planar = tifffile.TiffFile(io.BytesIO(data)).pages[0].tags["PlanarConfiguration"].valueoffset
+    data[planar : planar + 2] = b"\4\0"
+    with pytest.raises(UnreadableImageError, match="broken"):
+        open_(bytes(data))
+
+
 def test_indices_of_a_palette_tell_no_more_than_its_colours(open_, again):
     # a picture drawn in entries of one colour is not seen, so it is not detected, and could not be hidden
     image = Image.frombytes("P", (4, 1), bytes([0, 1, 2, 3]))

@@ -154,6 +154,8 @@ def test_a_folder_that_may_not_be_listed_is_not_overlooked():
         assert found(root) == ["closed"]
         with pytest.raises(UnreadableImageError, match="may not be listed"):
             images.load(root / "closed", SETTINGS)
+        with pytest.raises(PathError, match="may not be listed"):
+            find(root / "closed", SETTINGS)
     finally:
         if is_root:
             os.seteuid(0)
