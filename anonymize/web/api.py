@@ -48,6 +48,9 @@ DESCRIPTION: dict[str, Any] = {
 _WAITING = 16
 
 
+METHODS = {"/api/v1/detect": "POST", "/api/v1/anonymize": "POST", "/api/v1/models": "GET", "/healthz": "GET"}
+
+
 class RegionOut(BaseModel):
     id: str
     kind: str = Field(description="face, plate, or a kind of your own")
@@ -287,6 +290,14 @@ def router(policy: Policy, studio: Studio, data: Path) -> APIRouter:
         if studio.problem:
             return JSONResponse({"status": "failing"}, 503)
         return {"status": "ok" if studio.ready else "starting"}
+
+    def other_method(request: Request) -> Response:
+        allowed = METHODS[request.url.path]
+        return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
+
+    for path, allowed in METHODS.items():  # else Gradio, which is mounted below them all, would say 404
+        others = [m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE") if m != allowed]
+        routes.add_api_route(path, other_method, methods=others, include_in_schema=False)
 
     return routes
 

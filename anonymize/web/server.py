@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from ..errors import AnonymizeError
@@ -67,6 +68,10 @@ def assemble(
     @app.exception_handler(AnonymizeError)
     def said(request: Request, error: AnonymizeError) -> Response:
         return JSONResponse({"error": str(error)}, 404 if isinstance(error, GoneError) else 400)
+
+    @app.exception_handler(HTTPException)
+    def refused(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours
+        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
     @app.get("/web/{name}", include_in_schema=False)
     def static(name: str) -> Response:
