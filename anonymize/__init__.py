@@ -8,8 +8,6 @@
 These are the public names; each is imported when it is first used, so that `import anonymize` is quick.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
