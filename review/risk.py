@@ -181,7 +181,7 @@ def _faint(record: Record, region: Region, threshold: float) -> str:
     if region.score >= threshold:
         return f"a {region.kind} (score {region.score:.3g}) that the size limits leave alone"
     text = f"a candidate for a {region.kind} scores {region.score:.3g}, the threshold is {threshold:g}"
-    if len(region.votes) > 1 or any(v >= threshold for v in region.votes.values()):
+    if len(region.votes) > 1:
         seen = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.votes.items(), key=lambda v: -v[1]))
         text += f"; detectors disagree: {seen}"
     return text
