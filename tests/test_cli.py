@@ -210,3 +210,16 @@ def test_a_preview_of_the_current_folder(folder: Path, tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path / "here")
     run("run", folder, ".", *MINE, "--preview")
     assert (tmp_path / "here-preview" / "a" / "1.jpg.jpg").exists()
+
+
+def test_a_photo_that_could_not_be_measured_is_a_failure(folder: Path, tmp_path: Path) -> None:
+    coco = {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 64, "height": 48}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "face"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    assert "failed" not in run("evaluate", folder, tmp_path / "coco.json", *MINE).output
+    (folder / "broken.jpg").touch()
+    result = run("evaluate", folder, tmp_path / "coco.json", *MINE, code=1)
+    assert "1 of 5 photos failed" in result.output

@@ -83,6 +83,9 @@ def evaluate(
         reports.write_json_lines(matches, result)
     if pickle_path:
         reports.write_pickle(pickle_path, result)
+    if failed := sum(r.error is not None for r in known.values()):
+        click.echo(f"{failed} of {len(known)} photos failed and were not measured", err=True)
+        click.get_current_context().exit(1)
 
 
 @click.command()
@@ -158,6 +161,7 @@ def _detect(
     def detect() -> tuple[Iterable[Record], float]:
         from .. import images
         from ..errors import AnonymizeError
+        from ..outputs import why
         from ..records import Record, escape
 
         engine = engine_of(settings.replace(face_detector=name, plate_detector="none", other_detectors=()), dict(given))
@@ -173,7 +177,7 @@ def _detect(
                 seconds, seen = seconds + time.perf_counter() - started, seen + 1
                 out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
             except AnonymizeError as e:
-                out.append(Record(escape(path), error=str(e)))
+                out.append(Record(escape(path), error=why(e)))
         return out, 1000 * seconds / max(seen, 1)
 
     return detect
