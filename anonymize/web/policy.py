@@ -24,7 +24,7 @@ class Policy:
         users: name -> password; empty: no login. api_keys: keys for programs; empty: the API is as open as the page.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
         most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
-        requests_a_minute: for one address, of those that cost work; 0: no limit.
+        requests_a_minute: photos that one address may send (and ten times as much from the page); 0: no limit.
         keep_seconds: after so long without use a visitor's photos are deleted.
         defaults: the settings that pages and API start from.
 
@@ -84,7 +84,7 @@ def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys:
         most_upload=40 * MB,
         most_session=600 * MB,
         most_photos=100,
-        requests_a_minute=240,
+        requests_a_minute=150,
         defaults=Settings(max_megapixels=50.0),
     )
 
