@@ -65,8 +65,8 @@ class Tiled:
             for region in ask(self._detector, [image[y1:y2, x1:x2]])[0]:
                 moved = region.shift(x1, y1)
                 found.append(Found(moved, cut(moved.box, window, (width, height))))
-        named = [named(r, self.name) for r in join(found)]
-        return suppress(named, self._settings.overlap, self._settings.max_regions)
+        joined = [named(r, self.name) for r in join(found)]
+        return suppress(joined, self._settings.overlap, self._settings.max_regions)
 
 
 def tiles(width: int, height: int, tile: int, overlap: float) -> Iterator[tuple[int, int, int, int]]:

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from anonymize.detectors import FakeDetector
+from anonymize.detectors.calibrated import Calibrated, Calibration
+from anonymize.errors import SettingsError
+from anonymize.regions import Region
+
+IMAGE = np.zeros((100, 200, 3), np.uint8)
+
+
+def test_a_score_becomes_the_regressions_probability() -> None:
+    c = Calibration(bias=1.0, slope=2.0, size=0.5)
+    odds = 1.0 + 2.0 * math.log(0.3 / 0.7) + 0.5 * 1.0  # 64 px is one doubling of 32
+    assert c.probability(0.3, 64.0) == pytest.approx(1 / (1 + math.exp(-odds)))
+    assert Calibration(0.0, 1.0).probability(0.25, 500.0) == pytest.approx(0.25)
+
+
+def test_a_probability_stays_between_the_floor_and_one() -> None:
+    c = Calibration(0.0, 50.0)
+    assert c.probability(0.0, 1.0) == 0.001
+    assert 0.999 < c.probability(1.0, 1.0) <= 1.0
+
+
+def test_heights_are_those_that_the_network_saw() -> None:
+    region = Region("face", (0, 0, 10, 16), 0.5, {"net": 0.5})
+    once, twice = (
+        Calibrated(FakeDetector([region]), Calibration(0.0, 1.0, 1.0), "face", side).detect([IMAGE])[0][0].score
+        for side in (200, 400)
+    )
+    assert once == pytest.approx(1 / (1 + math.exp(1.0)))  # 16 px is half of 32
+    assert twice == pytest.approx(0.5)
+
+
+def test_boxes_grow_by_margin_and_slack_inside_the_image_and_votes_stay_the_networks() -> None:
+    regions = [Region("plate", (50, 50, 70, 60), 0.5, {"net": 0.5}), Region("vehicle", (0, 0, 99, 99), 0.4)]
+    detector = Calibrated(FakeDetector(regions), Calibration(1.0, 1.0, margin=0.1, slack=2.0), "plate", 400)
+    plate, vehicle = detector.detect([IMAGE])[0]
+    assert plate.box == pytest.approx((50 - 2 - 1, 50 - 1 - 1, 70 + 2 + 1, 60 + 1 + 1))  # 2 px of the input are 1 here
+    assert dict(plate.votes) == {"net": 0.5}
+    assert plate.id != regions[0].id
+    assert (vehicle.box, vehicle.score) == (regions[1].box, 0.4)
+    edge = Calibrated(FakeDetector([Region("plate", (0, 0, 20, 10), 0.5)]), Calibration(0, 1, 0, 0.5), "plate", 200)
+    assert edge.detect([IMAGE])[0][0].box == (0, 0, 30, 15)
+
+
+@pytest.mark.parametrize(
+    "numbers", [(0, 0), (0, -1), (math.nan, 1), (0, 1, math.inf), (0, 1, 0, -0.1), (0, 1, 0, 0, -1)]
+)
+def test_impossible_numbers_are_refused(numbers: tuple[float, ...]) -> None:
+    with pytest.raises(SettingsError, match="calibration"):
+        Calibration(*numbers)
