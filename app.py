@@ -50,6 +50,14 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         help="where visitors' photos are kept while they are here [a temporary folder]",
     )
     add("--weights", type=Path, metavar="DIR", help="folder of weights [the user's cache]")
+    add(
+        "--review",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="RECORDS",
+        help="a records file that everybody here may review (with --public: only look at)",
+    )
     add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
     return parser.parse_args(arguments)
 
@@ -69,7 +77,7 @@ def policy(given: argparse.Namespace) -> Policy:
     return Policy(host=given.host, users=users, api_keys=keys)
 
 
-def review_parts(rules: Policy) -> dict[str, Any]:
+def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
     from anonymize.engine import RECORDS_NAME
     from anonymize.web.batch import Batch
@@ -90,12 +98,17 @@ def review_parts(rules: Policy) -> dict[str, Any]:
         owner = None if rules.own_machine else session.key
         batches = [b for b in session.of_kind(Batch) if b.records]
         named = [(f"Batch {n}: {len(b.records)} photos", b.output) for n, b in enumerate(batches, 1)]
-        return [(label, output / RECORDS_NAME, owner) for label, output in named]
+        own = [(label, output / RECORDS_NAME, owner) for label, output in named]
+        return [*((path.stem, path, None) for path in shared), *own]
 
-    server = ReviewServer(OPEN, who=who)
+    for path in shared:
+        OPEN.open(path)
+    server = ReviewServer(OPEN, who=who, read_only=rules.public)
     return {
         "mounts": {"/review": server},
-        "tabs": {"Review": lambda: tab.build(OPEN, who, sources, own_machine=rules.own_machine)},
+        "tabs": {
+            "Review": lambda: tab.build(OPEN, who, sources, own_machine=rules.own_machine, read_only=rules.public)
+        },
     }
 
 
@@ -117,7 +130,11 @@ def main(arguments: list[str] | None = None) -> int:
         from anonymize.web.studio import Studio
 
         studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust)
-        app = assemble(rules, studio, data, **review_parts(rules))
+        try:
+            app = assemble(rules, studio, data, **review_parts(rules, given.review))
+        except AnonymizeError as e:  # --review names no records file
+            print(f"error: {e}", file=sys.stderr)
+            return 1
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
         print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
 

@@ -112,8 +112,10 @@ class ReviewServer:
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
             return await run_in_threadpool(self.media, request, visitor)
-        if path == "/export" and method == "GET" and not self.read_only:
+        if path == "/export" and method == "GET":
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
+            if self.read_only and review.owner is None:
+                raise RefusedError("only looked at")
             return await run_in_threadpool(_zip, review)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
         if path == "/open":  # the page's link: makes the dataset, then shows it

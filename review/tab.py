@@ -42,7 +42,13 @@ Sources = Callable[[Any], Sequence[tuple[str, Path, str | None]]]
 
 
 def build(
-    reviews: Reviews, who: Callable[[Any], Visitor], sources: Sources, *, own_machine: bool, mount: str = "/review"
+    reviews: Reviews,
+    who: Callable[[Any], Visitor],
+    sources: Sources,
+    *,
+    own_machine: bool,
+    read_only: bool = False,
+    mount: str = "/review",
 ) -> None:
     """Draw the tab; called inside gr.Blocks.
 
@@ -101,6 +107,13 @@ def build(
         visitor = who(request)
         return reviews.find(name, visitor), visitor
 
+    def find_mine(request: gr.Request, name: str) -> tuple[Review, Visitor]:
+        """To decide on, not only to look at."""
+        review, visitor = find(request, name)
+        if read_only and review.owner is None:
+            raise RecordsError("This sample is only to be looked at. Your own photos can be reviewed.")
+        return review, visitor
+
     def page(review: Review, visitor: Visitor, item: Item | None, of: str, **said: str) -> tuple[Any, ...]:
         return view(review, item, of, mount, **said), told(review, item, mount)
 
@@ -153,6 +166,7 @@ def build(
                 if what == "add":
                     given["kind"] = str(data.get("kind") or of)
                     given["box"] = tuple(round(float(v), 2) for v in data["box"])
+            find_mine(request, name)
             review.book.decide(at, what, who=visitor.name, expected=str(data.get("hash")), **given)
             review.changed(at)
         except (AnonymizeError, KeyError, TypeError, ValueError) as e:
@@ -164,7 +178,7 @@ def build(
 
     def use_thresholds(request: gr.Request, name: str, of: str, f: float, p: float) -> tuple[Any, ...]:
         try:
-            review, visitor = find(request, name)
+            review, visitor = find_mine(request, name)
             settings = review.book.settings.with_kind("face", threshold=f).with_kind("plate", threshold=p)
             review.book.use(settings)
             return *page(review, visitor, review.queue.next(visitor.name + visitor.key), of), explorer(review, {})
@@ -179,7 +193,7 @@ def build(
 
     def write(request: gr.Request, name: str, anything: bool) -> str:
         try:
-            review, _ = find(request, name)
+            review, _ = find_mine(request, name)
             return exporting(review, anything, mount, own_machine)
         except (AnonymizeError, OSError) as e:
             return f"<p class='rv-problem'>{html.escape(str(e))}</p>"

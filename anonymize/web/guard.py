@@ -61,7 +61,8 @@ class Guard:
     Args:
         app: everything that is to be protected.
         policy: who may do what.
-        sessions: the visitors; the one of a request is in `scope["state"]["session"]`, its secret in `["secret"]`.
+        sessions: the visitors; the one of a request is in `scope["state"]["session"]`, its secret in `["secret"]`, who
+            signed in (or None) in `["user"]`.
         mounted: paths below which another app lives that only the login guards ("/review").
     """
 
@@ -92,7 +93,7 @@ class Guard:
         secret, is_new = self._secret(request)
         if refusal is None and not path.startswith(("/api/", "/healthz")):
             session = self.sessions.of(secret)
-            scope.setdefault("state", {}).update(session=session, secret=secret)
+            scope.setdefault("state", {}).update(session=session, secret=secret, user=self._user(request))
             refusal = self._gradio(request, session)
         sender = self._with_headers(scope, send, secret if is_new else None)
         if refusal is not None:

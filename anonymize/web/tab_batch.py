@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -25,7 +26,8 @@ _ORDER = {"failed": 0, "nothing found": 1, "worth a look": 2, "fine": 3}
 _PAGE = 60  # pictures at once
 
 
-def build(site: Site, photo: PhotoTab, tabs: gr.Tabs) -> None:
+def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
+    """Draw the tab. `others`: titles of further tabs that a batch can be opened in (review)."""
     batch_id = gr.State("")
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
@@ -54,6 +56,10 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs) -> None:
                     elem_id="az-gallery",
                     apply_default_css=False,
                 )
+                for title in others:
+                    gr.Button(f"Open in {title}", elem_id=f"az-open-{title.lower()}").click(
+                        lambda id=title.lower(): gr.Tabs(selected=id), None, tabs, api_visibility="private"
+                    )
                 with gr.Accordion("Table", open=False, elem_classes="az-card"):
                     photos = gr.Dataframe(
                         interactive=False, label="Photos", show_label=False, wrap=True, max_height=420

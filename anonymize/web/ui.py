@@ -94,7 +94,7 @@ def build(
             with gr.Tab("One photo", id="photo"):
                 photo = tab_photo.build(site)
             with gr.Tab("Many photos", id="batch"):
-                tab_batch.build(site, photo, tabs)
+                tab_batch.build(site, photo, tabs, more or ())
             for title, draw in (more or {}).items():
                 with gr.Tab(title, id=title.lower()):
                     draw()

@@ -63,7 +63,7 @@ def test_batch_review_correct_approve_export(page: Page, zidane: Path, tmp_path:
     page.get_by_role("button", name="Hide faces and plates").click()
     expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
 
-    page.get_by_role("tab", name="Review").click()
+    page.locator("#az-open-review").click()
     expect(page.locator("#rv-source input")).to_have_value(re.compile("Batch 1"), timeout=20_000)
     page.locator("#rv-open").click()
     expect(page.locator(".rv-editor image")).to_have_count(1, timeout=20_000)
