@@ -368,10 +368,13 @@ class Engine:
             return _Task(path, record, photo)
 
         def finish(task: _Task) -> tuple[Record, bool]:
-            if task.record.path in summary.withheld:
-                target.remove(task.record)
-                return task.record, False
-            return target.write(task.record, task.photo)
+            reason = summary.withheld.get(task.record.path)
+            if reason is None:
+                return target.write(task.record, task.photo)
+            record, _ = target.write(task.record.replace(error=reason), None)
+            if record.error != reason:  # something lies in its place that could not be taken away: a failure
+                del summary.withheld[record.path]
+            return record, False
 
         with target, contextlib.ExitStack() as stack:
             (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none

@@ -84,7 +84,7 @@ class Output:
                 if folder is not None:
                     images.remove_leftovers(folder)  # of a killed run
             try:
-                self._known = {e["path"]: (e["shows"], e["stamp"]) for e in read_lines(memory)}
+                self._known = {e["path"]: (e["shows"], e.get("stamp")) for e in read_lines(memory)}
             except (KeyError, TypeError) as e:
                 raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
             self._open = stack.pop_all()

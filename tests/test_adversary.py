@@ -112,6 +112,16 @@ def test_a_failed_photo_says_so_when_a_foreign_file_is_in_its_place(folder: Path
     assert "another program" in summary.failures["1.jpg"]
 
 
+def test_a_withheld_photo_whose_place_is_taken_is_a_failure(folder: Path, out: Path, tmp_path: Path) -> None:
+    engine()[0].detect(folder, tmp_path / "r.jsonl")
+    out.mkdir()
+    shutil.copy(folder / "1.jpg", out / "1.jpg")
+    withhold = Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out, gate=lambda _: "not approved")
+    assert len(withhold.withheld) == 3
+    assert "another program" in withhold.failures["1.jpg"]
+    assert not withhold.ok
+
+
 def test_a_photo_that_fails_late_leaves_nothing(folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, value: Any) -> None:
         raise OSError("no space left")
