@@ -194,7 +194,10 @@ def test_looking_again_keeps_decisions(work, detector):
     studio = Studio(detectors=[detector])
     work.decide(FACE.id, hide=False)
     drawn = work.draw("face", (150, 100, 180, 140))
-    studio.look_again(work, SOLID)
+    studio.look_again(work, SOLID)  # the same detectors: nothing to do
+    assert detector.calls == 1
+    studio.look_again(work, SOLID.replace(overlap=0.3))
+    assert detector.calls == 2
     assert work.region(FACE.id).status == "rejected"
     assert work.region(drawn.id).status == "manual"
     assert len(work.record.regions) == 4

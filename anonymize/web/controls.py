@@ -17,6 +17,7 @@ from .policy import Policy
 
 EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
 _FILLS = [("Average colour of the place", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
+_PRESETS = [("Quick", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
     "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
     "iso": "ISO", "f-number": "aperture", "make": "camera make", "model": "camera model",
@@ -37,6 +38,13 @@ class Controls:
         face, plate = s.kind("face"), s.kind("plate")
         with gr.Group(elem_classes="az-card"):
             gr.HTML("<h2>What to hide</h2>", js_on_load=None)
+            self.preset = gr.Radio(
+                _PRESETS,
+                value=next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None),
+                label="How hard to look",
+                info="Thorough misses least, hides more that is harmless, and takes its time.",
+                elem_classes="az-pills",
+            )
             self.face = threshold("Faces", face.threshold)
             self.plate = threshold("License plates", plate.threshold)
         with gr.Group(elem_classes="az-card"):
@@ -87,6 +95,15 @@ class Controls:
                 info="boxes that overlap by more than this count as one",
             )
 
+        self.preset.input(
+            _apply_preset,
+            [self.preset],
+            [self.face, self.plate, self.face_detector, self.plate_detector],
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
     @property
     def live(self) -> list[Any]:
         return [
@@ -130,6 +147,11 @@ class Controls:
             )
         except TypeError as e:
             raise SettingsError("One of the settings is not a number.") from e
+
+
+def _apply_preset(name: str) -> tuple[float, float, str, str]:
+    p = PRESETS[name]
+    return p.face_threshold, p.plate_threshold, p.face_detector, p.plate_detector
 
 
 def check_detector(name: str, policy: Policy) -> None:

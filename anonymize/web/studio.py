@@ -155,8 +155,8 @@ class Studio:
 
     def look_again(self, work: Work, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
-        engine = self.engine(settings)
-        record = engine.record(images.load(work.path, settings), work.path.name)
-        with work.lock:
-            work.record = record.keep_decisions(work.record)
+        with work.lock:  # a second change that comes meanwhile waits, and finds its work done
+            if settings.detection_hash() != work.settings.detection_hash():
+                record = self.engine(settings).record(images.load(work.path, settings), work.path.name)
+                work.record = record.keep_decisions(work.record)
             work.settings = settings

@@ -15,6 +15,7 @@ from .. import weights
 from ..detectors import TABLE
 from ..errors import AnonymizeError
 from ..registry import Model, registry
+from ..settings import PRESETS
 from .policy import MB
 
 if TYPE_CHECKING:
@@ -115,9 +116,12 @@ def _said(text: str, problem: bool = False) -> str:
 
 def _ready(site: Site) -> str:
     s = site.policy.defaults
+    preset = next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None)
+    used = f"the choice <strong>{preset}</strong>" if preset else "your own choice"
+    names = f"{html.escape(s.face_detector)} · {html.escape(s.plate_detector)}"
     return (
-        f"<p>In use at first: <strong>{html.escape(s.face_detector)}</strong> for faces, "
-        f"<strong>{html.escape(s.plate_detector)}</strong> for plates.</p>"
+        f"<p>In use at first: {used}, which brings several of these together.</p><p "
+        f"class='az-small'><code>{names}</code></p>"
     )
 
 
