@@ -163,7 +163,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "balanced": Preset(
             "retinaface-mobilenet@1536-3072+centerface@1280-2560",
-            "fastanpr@1280-2560+safelicensing@640+two-stage:safelicensing",
+            "on-vehicles:fastanpr@1280-2560+safelicensing@640+two-stage:safelicensing",
             0.5,
             0.15,
             "streets; the default",

@@ -11,6 +11,7 @@ A detector is anything with a name and `detect`. Composed detectors wrap others 
     person-guided:DETECTOR         persons first, then DETECTOR where each one's head should be, likewise
     tiled:DETECTOR                 the whole photo, and its overlapping tiles
     flipped:DETECTOR               the photo's mirror image
+    on-vehicles:DETECTORS          all that follows; a plate that no vehicle carries must be surer
     A+B                            both, what they see brought together (`ensemble.Ensemble`)
     A?B                            A; what A doubts is shown to B (`second_opinion.SecondOpinion`)
     package.module:Class           a person's own detector, called without arguments
@@ -98,7 +99,7 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "coco": "yolo",
     }
 )
-PREFIXES = ("two-stage", "person-guided", "tiled", "flipped")
+PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "on-vehicles")
 GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
 # Weights that only their publisher's pages have -> detectors that need none of these.
 ELSEWHERE = {

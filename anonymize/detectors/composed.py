@@ -1,6 +1,6 @@
 """Names of composed detectors -> detectors: `A+B`, `A?B`, `two-stage:A`, `tiled:A`, … (the grammar is in `detectors`).
 
-`?` binds weakest, then `+`, then the prefixes, which therefore belong to the next name only.
+`on-vehicles:` binds weakest, then `?`, then `+`, then the other prefixes, which belong to the next name only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from ..settings import Settings
 from . import CROP_SIDE, PREFIXES, TABLE, Detector
 from .ensemble import Ensemble
 from .flipped import Flipped
+from .on_vehicles import OnVehicles
 from .second_opinion import SecondOpinion
 from .tiled import Tiled
 from .two_stage import TwoStage, person_guided
 
+WEAKEST = "on-vehicles:"
 FINDER = "coco"  # finds what is looked into
 
 
@@ -33,6 +35,8 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
     Raises:
         SettingsError: a part is missing. And whatever `make` raises.
     """
+    if name.startswith(WEAKEST):
+        return OnVehicles(make(_given(name.removeprefix(WEAKEST), name)))
     first, is_doubted, second = _last(name, "?")
     if is_doubted:
         return SecondOpinion(make(_given(first, name)), make(_given(second, name), in_crops=True))

@@ -18,8 +18,8 @@ from .candidates import Candidates, Frame, fit, worth
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
 
 SIDES = {32: (512, 256), 16: (128, 64), 8: (32, 16)}  # stride -> sides of the square anchors, px, in the file's order
-# px; where every first cell's anchors lie, whatever the stride. The package says 7.5 and subtracts 1 from each width and
-# height, since its boxes end on a pixel; these end after one.
+# px; where every first cell's anchors lie, whatever the stride. The package says 7.5 and subtracts 1 from each width
+# and height, since its boxes end on a pixel; these end after one.
 CENTRE = 8.0
 
 
