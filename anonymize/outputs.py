@@ -18,6 +18,9 @@ from .regions import Region
 from .settings import Settings
 
 EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
+# Of regions with a lower score nearly none is real (scores are calibrated), so that a slider at its low end may leave
+# those beyond `max_regions` out. As many likelier ones as are kept are a crowd of which some may be cut: an error.
+UNLIKELY = 0.05
 _WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
 
 
@@ -151,7 +154,8 @@ class Output:
                 f"{photo.width} x {photo.height}; detect it again"
             )
         hidden = record.hidden(self.settings)
-        for kind, count in Counter(r.kind for r in hidden if r.status == "auto").items():
+        likely = Counter(r.kind for r in hidden if r.status == "auto" and r.score >= UNLIKELY)
+        for kind, count in likely.items():
             if count >= self.settings.max_regions:  # more were found than are kept, or may have been
                 raise DetectionError(f"{count} regions of kind {kind} are as many as are kept; raise max_regions")
         self.remove(record)

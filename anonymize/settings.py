@@ -24,6 +24,7 @@ DEVICES = ("auto", "cpu", "cuda")
 # MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
+RENDERING = 1  # counted up when effects or writing change: then every photo is exported and approved anew
 MIN_THRESHOLD = 0.001  # also the floor down to which candidates are stored (understand.ai's range)
 
 
@@ -296,4 +297,4 @@ class Settings:
 
     def export_hash(self) -> str:
         """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""
-        return self._hash("kinds", "allow_weak", "keep_metadata")
+        return self._hash("kinds", "allow_weak", "keep_metadata") + f"-{RENDERING}"

@@ -70,6 +70,8 @@ def test_as_many_regions_as_are_kept_may_not_be_all(folder: Path, out: Path) -> 
     assert "max_regions" in summary.failures["1.jpg"]
     assert outputs(out) == []
     assert engine(*crowd, settings=MAGENTA.replace(max_regions=4))[0].run(folder, out).ok
+    at_the_end = MAGENTA.with_kind("face", threshold=0.001).replace(max_regions=3)  # of a slider: all of them junk
+    assert engine(*[r.replace(score=0.01) for r in crowd], settings=at_the_end)[0].run(folder, out).ok
     doubtful = [r.replace(score=0.1) for r in crowd]  # what is not hidden anyway may be cut
     assert engine(*doubtful, settings=MAGENTA.replace(max_regions=3))[0].run(folder, out).ok
 
