@@ -49,7 +49,9 @@ class Controls:
             self.plate = threshold("License plates", plate.threshold)
         with gr.Group(elem_classes="az-card"):
             gr.HTML("<h2>How to hide it</h2>", js_on_load=None)
-            self.face_effect = gr.Radio(EFFECTS, value=face.effect, label="Faces", elem_classes="az-pills")
+            self.face_effect = gr.Radio(
+                EFFECTS, value=face.effect, label="Faces", elem_classes="az-pills az-face-effect"
+            )
             self.plate_effect = gr.Radio(EFFECTS, value=plate.effect, label="License plates", elem_classes="az-pills")
             self.cells = gr.Slider(
                 1,

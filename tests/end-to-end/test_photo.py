@@ -203,7 +203,7 @@ def test_effects_change_the_picture(page: Page, zidane: Path, kind: str) -> None
     show_photo(page, zidane)
     names = {"blur": "Blur", "pixelate": "Mosaic", "solid": "Solid colour"}
     other = "pixelate" if kind == "blur" else "blur"
-    faces = page.locator(".az-pills").first
+    faces = page.locator(".az-face-effect").first
     faces.get_by_label(names[other]).check()
     page.wait_for_timeout(600)
     before = version(page)
