@@ -170,9 +170,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             "streets; the default",
         ),
         "thorough": Preset(
-            "retinaface-mobilenet@1536-3072+centerface@1280-2560+centerface@2048+person-guided:centerface",
+            "retinaface-mobilenet@1536-3072+retinaface-mobilenet@2048+centerface@1280-2560+centerface@2048",
             "fastanpr@640-2560+safelicensing@1280-2560+pyplatex@1280-2560+two-stage:safelicensing+two-stage:fastanpr",
-            0.1,
+            0.2,
             0.05,
             "misses least, hides more for nothing, takes its time",
         ),
