@@ -204,6 +204,8 @@ def suppress(regions: Sequence[Region], overlap: float, limit: int | None = None
     for kind in dict.fromkeys(r.kind for r in regions):
         of_kind = sorted((r for r in regions if r.kind == kind), key=lambda r: -r.score)
         all_boxes = boxes(of_kind)
+        # All overlaps at once are much faster than row by row; thousands of regions would take too much memory.
+        every = iou(all_boxes, all_boxes) if len(of_kind) <= 1000 else None
         alive = np.ones(len(of_kind), dtype=bool)
         count = 0
         for i, region in enumerate(of_kind):
@@ -213,7 +215,8 @@ def suppress(regions: Sequence[Region], overlap: float, limit: int | None = None
             count += 1
             if limit is not None and count >= limit:
                 break
-            alive[i + 1 :] &= iou(all_boxes[i : i + 1], all_boxes[i + 1 :])[0] <= overlap
+            later = iou(all_boxes[i : i + 1], all_boxes[i + 1 :])[0] if every is None else every[i, i + 1 :]
+            alive[i + 1 :] &= later <= overlap
     return sorted(kept, key=lambda r: -r.score)
 
 

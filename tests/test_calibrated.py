@@ -20,10 +20,12 @@ def test_a_score_becomes_the_regressions_probability() -> None:
     assert Calibration(0.0, 1.0).probability(0.25, 500.0) == pytest.approx(0.25)
 
 
-def test_a_probability_stays_between_the_floor_and_one() -> None:
+def test_a_probability_stays_between_zero_and_one_and_below_the_floor_nothing_is_stored() -> None:
     c = Calibration(0.0, 50.0)
-    assert c.probability(0.0, 1.0) == 0.001
+    assert 0 <= c.probability(0.0, 1.0) < 1e-9
     assert 0.999 < c.probability(1.0, 1.0) <= 1.0
+    faint = [Region("face", (0, 0, 9, 9), 0.4), Region("plate", (0, 0, 9, 9), 0.001)]
+    assert Calibrated(FakeDetector(faint), c, "face", 200).detect([IMAGE]) == [[faint[1]]]
 
 
 def test_heights_are_those_that_the_network_saw() -> None:

@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from .. import weights
 from ..errors import AnonymizeError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
-from ..registry import model
 from ..settings import Settings
+from ..weights.registry import model
 
 Image = NDArray[np.uint8]  # RGB, (H, W, 3), 0–255, upright
 

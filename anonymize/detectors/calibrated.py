@@ -51,9 +51,9 @@ class Calibration:
             raise SettingsError(f"a calibration's margin and slack are at least 0; received {values[3:]}")
 
     def probability(self, score: float, height: float) -> float:
-        """A score (0–1) of a box that is `height` px high in the network's input -> 0.001–1."""
+        """A score (0–1) of a box that is `height` px high in the network's input -> 0–1."""
         odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
-        return max(sigmoid(odds), MIN_THRESHOLD)
+        return sigmoid(odds)
 
     def widened(self, region: Region, factor: float) -> Region:
         """The region with margin and slack added; `factor`: px of the network's input for one of the image."""
@@ -101,6 +101,8 @@ class Calibrated:
         for r in found:
             if r.kind == self._kind:
                 p = self._calibration.probability(r.score, r.height * factor)
+                if p < MIN_THRESHOLD:  # below the floor of what is stored, as a network's own score would be
+                    continue
                 r = self._calibration.widened(r, factor).clip(width, height).replace(score=p)
             out.append(r)
         return sorted(out, key=lambda r: -r.score)

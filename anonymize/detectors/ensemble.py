@@ -77,7 +77,7 @@ def fuse(found: Sequence[Sequence[Region]], overlap: float) -> list[Region]:
         overlap: IoU from which two regions are of one thing.
 
     Returns:
-        By descending score.
+        By descending score, down to the floor.
     """
     every = sorted(((r, i) for i, regions in enumerate(found) for r in regions), key=lambda pair: -pair[0].score)
     overlaps = iou(b := boxes(r for r, _ in every), b)
@@ -90,7 +90,9 @@ def fuse(found: Sequence[Sequence[Region]], overlap: float) -> list[Region]:
         for j in np.flatnonzero(free & (overlaps[i] > overlap)) if overlaps[i, i] else [i]:
             free[j] = False
             group.setdefault(every[j][1], every[j][0])
-        out.append(_together(list(group.values()), len(found)))
+        score = combined([r.score for r in group.values()], len(found) - len(group))
+        if score >= MIN_THRESHOLD:  # the floor of what is stored
+            out.append(_together(list(group.values()), score))
     return sorted(out, key=lambda r: -r.score)
 
 
@@ -106,14 +108,14 @@ def combined(probabilities: Sequence[float], absent: int = 0) -> float:
     return sigmoid(odds / math.sqrt(n))
 
 
-def _together(group: Sequence[Region], detectors: int) -> Region:
+def _together(group: Sequence[Region], score: float) -> Region:
     """One region of the best ones of the detectors that saw a thing, best score first."""
     weights = np.array([r.score for r in group])
     box = (boxes(group) * weights[:, None]).sum(axis=0) / weights.sum()
     votes = {name: score for r in group for name, score in r.votes.items()}
     return group[0].replace(
         box=tuple(box.tolist()),
-        score=max(combined([r.score for r in group], detectors - len(group)), MIN_THRESHOLD),
+        score=score,
         votes=votes,
         corners=next((r.corners for r in group if r.corners), None),
         landmarks=next((r.landmarks for r in group if r.landmarks), None),
