@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anonymize.annotations import read as read_annotations
 from anonymize.detectors import create
 from anonymize.engine import Engine
+from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.regions import boxes, intersections
 from anonymize.settings import PRESETS, Settings
 

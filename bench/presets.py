@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 
 from anonymize import evaluate, images
-from anonymize.annotations import Annotations
-from anonymize.annotations import read as read_annotations
 from anonymize.engine import Engine
+from anonymize.evaluate.ground_truth import Annotations
+from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Record
 from anonymize.settings import PRESETS, Settings
 
