@@ -24,7 +24,7 @@ from typing import Any
 
 from . import weights
 from .errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError
-from .registry import TASKS, registry
+from .weights.registry import TASKS, registry
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 KEPT = ("names", "nc", "kpt_shape", "flip_idx", "kpt_names")  # of a data.yaml; `download` may hold code and is dropped

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from anonymize import evaluate, records
-from anonymize.annotations import read as read_annotations
+from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Header, Record
 from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
 from anonymize.settings import Settings

@@ -36,7 +36,7 @@ from .documents import (
 from .queue import Item, Queue
 
 if TYPE_CHECKING:
-    from anonymize.annotations import Annotations
+    from anonymize.evaluate.ground_truth import Annotations
 
 PLUGIN = Path(__file__).parent / "plugin"
 EVALUATION = "eval"
@@ -215,8 +215,8 @@ class ReviewDataset:
     def _compare(self, record: Record) -> Any:
         if self.truth is None or record.error or record.path not in self.truth.photos:
             return None
-        from anonymize.annotations import Annotations
         from anonymize.evaluate import evaluate
+        from anonymize.evaluate.ground_truth import Annotations
 
         only = Annotations({record.path: self.truth.photos[record.path]})
         return evaluate([record], only, self.book.settings, curves=False).photos[0]

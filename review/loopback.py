@@ -74,7 +74,7 @@ def serve(records: Path, port: int, annotations: Path | None = None) -> None:
 
     review = OPEN.open(records)
     if annotations is not None:
-        from anonymize.annotations import read as read_annotations
+        from anonymize.evaluate.ground_truth import read as read_annotations
         from anonymize.records import unescape
 
         root = Path(unescape(review.book.header.root))

@@ -6,8 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anonymize.annotations import Annotations
 from anonymize.errors import RecordsError
+from anonymize.evaluate.ground_truth import Annotations
 
 from .dataset import ReviewDataset, ReviewError, dataset_name
 from .decisions import Book, person

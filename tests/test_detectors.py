@@ -15,8 +15,8 @@ from anonymize import weights
 from anonymize.detectors import TABLE, Detector, FakeDetector, create, runtime
 from anonymize.errors import DetectionError, SettingsError, UnknownNameError, UntrustedWeightsError, WeightsError
 from anonymize.regions import Region, boxes, iou
-from anonymize.registry import model, registry
 from anonymize.settings import MIN_THRESHOLD, Settings
+from anonymize.weights.registry import model, registry
 
 S = Settings(device="cpu")
 

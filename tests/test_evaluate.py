@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from anonymize import effects, plots, reports
-from anonymize.annotations import Annotations, Photo, Truth
-from anonymize.compare import Contender, best_threshold, compare, tuned
+from anonymize import effects
 from anonymize.errors import AnnotationError
-from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate
-from anonymize.matching import average_precision, match
+from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate, plots, reports
+from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned
+from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
+from anonymize.evaluate.matching import average_precision, match
 from anonymize.records import Record
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Kernel, Kind, Settings

@@ -22,8 +22,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from anonymize import formats, forms, images, metadata
+from anonymize import images
 from anonymize.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
+from anonymize.images import formats, forms, metadata
 from anonymize.settings import SAFE_METADATA, Settings
 
 SETTINGS = Settings()

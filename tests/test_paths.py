@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anonymize import images, paths
+from anonymize import images
 from anonymize.errors import PathError, UnreadableImageError
-from anonymize.paths import Found, check_output, find, output_path
+from anonymize.images import paths
+from anonymize.images.paths import Found, check_output, find, output_path
 from anonymize.settings import Settings
 
 SETTINGS = Settings()

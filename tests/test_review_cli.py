@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from anonymize import images, records
-from anonymize.annotations import read as read_annotations
 from anonymize.errors import ChangedSourceError, PathError
+from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings

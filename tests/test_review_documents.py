@@ -10,9 +10,9 @@ from bson import BSON, ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize.annotations import Truth
 from anonymize.errors import SettingsError
 from anonymize.evaluate import PhotoResult
+from anonymize.evaluate.ground_truth import Truth
 from anonymize.records import Header, Record, escape
 from anonymize.regions import Region
 from anonymize.settings import Settings

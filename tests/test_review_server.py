@@ -19,8 +19,8 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient
 
 from anonymize import records
-from anonymize.annotations import Annotations, Photo, Truth
 from anonymize.errors import StaleDecisionError
+from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings

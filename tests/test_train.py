@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from anonymize import registry
 from anonymize.errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError, WeightsError
 from anonymize.train import Options, read_data, train
+from anonymize.weights import registry
 
 SMALL = Options(base="yolov8n.yaml", epochs=2, size=64, batch=2, device="cpu")
 

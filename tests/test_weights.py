@@ -14,13 +14,13 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anonymize import registry as registry_module
-from anonymize import sources, weights
+from anonymize import weights
 from anonymize.errors import (
     HashMismatchError,
     SettingsError,
@@ -29,7 +29,10 @@ from anonymize.errors import (
     WeightsError,
     WeightsUnavailableError,
 )
-from anonymize.registry import Model
+from anonymize.weights import sources
+from anonymize.weights.registry import Model
+
+registry_module = import_module("anonymize.weights.registry")  # the package has a function of that name
 
 DATA = bytes(range(256)) * 700  # more than half a network read, and every byte value
 
@@ -502,7 +505,7 @@ def test_two_processes_at_once_both_get_the_file(index: Path, cache: Path) -> No
         "print(weights.fetch(m, cache=Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, json.dumps(model), str(cache)]
-    root = Path(weights.__file__).parent.parent
+    root = Path(weights.__file__).parents[2]
     running = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     said = [process.communicate(timeout=60)[0].strip() for process in running]
     assert said == [str(cache / "toy.onnx")] * 3

@@ -14,15 +14,16 @@ import click
 from .options import FILES, FINDING, HIDING, THRESHOLDS, engine_of, settings_of
 
 if TYPE_CHECKING:
-    from ..annotations import Annotations
-    from ..compare import Contender
-    from ..paths import Found
+    from ..evaluate.compare import Contender
+    from ..evaluate.ground_truth import Annotations
+    from ..images.paths import Found
     from ..records import Record
     from ..settings import Settings
 
 
 def _annotated(folder: Path, source: Path, settings: Settings) -> tuple[Found, Annotations]:
-    from .. import annotations, images
+    from .. import images
+    from ..evaluate import ground_truth as annotations
 
     found = images.find(folder, settings)
     return found, annotations.read(source, folder, found.paths, settings.kinds)
@@ -59,8 +60,9 @@ def evaluate(
     from rich.console import Console
 
     from .. import evaluate as measuring
-    from .. import plots as drawing
-    from .. import records, reports
+    from .. import records
+    from ..evaluate import plots as drawing
+    from ..evaluate import reports
     from .photos import report
 
     settings = settings_of(given)
@@ -119,8 +121,8 @@ def compare(
     """
     from rich.console import Console
 
-    from .. import compare as comparing
-    from .. import reports
+    from ..evaluate import compare as comparing
+    from ..evaluate import reports
 
     settings = settings_of(given)
     found, annotations = _annotated(folder, source, settings)
@@ -141,8 +143,8 @@ def compare(
 
 
 def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> Contender:
-    from ..compare import Contender
-    from ..registry import registry
+    from ..evaluate.compare import Contender
+    from ..weights.registry import registry
 
     base, _, size = name.removeprefix("two-stage:").partition("@")
     model = registry().get(base)

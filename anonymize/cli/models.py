@@ -61,7 +61,7 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
     from rich.table import Table
 
     from .. import weights
-    from ..registry import registry
+    from ..weights.registry import registry
 
     table = Table(box=None)
     for header in ("model", "finds", "input px", "MB", "licence", "here"):
@@ -98,7 +98,7 @@ def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None, verbose
 def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> None:
     """Hash weights again (without NAMES: all that are here)."""
     from .. import weights
-    from ..registry import registry
+    from ..weights.registry import registry
 
     states = [weights.state(n, cache=weights_dir) for n in registry()]
     # A file that is here and does not fit is verified too, so that it is named; without a hash there is nothing to do.
@@ -117,7 +117,7 @@ def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> N
 def convert(name: str, trust: bool, weights_dir: Path | None, verbose: bool) -> None:
     """Convert NAME (of the registry, or a path to a .pt) to the ONNX that is run; it is kept in the cache."""
     from .. import weights
-    from ..registry import registry
+    from ..weights.registry import registry
 
     with fetching() as progress:
         what = name if name in registry() else Path(name)

@@ -31,8 +31,8 @@ from ..errors import (
     WeightsError,
 )
 from ..outputs import hide
-from ..registry import registry
 from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
+from ..weights.registry import registry
 from .controls import check_detector
 from .files import safe_name
 from .policy import Policy

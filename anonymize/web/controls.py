@@ -10,8 +10,8 @@ import gradio as gr
 from ..detectors import TABLE
 from ..effects import MAX_CELLS
 from ..errors import SettingsError
-from ..registry import registry
 from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
+from ..weights.registry import registry
 from .elements import element
 from .policy import Policy
 

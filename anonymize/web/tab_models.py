@@ -14,8 +14,8 @@ import pandas as pd
 from .. import weights
 from ..detectors import TABLE
 from ..errors import AnonymizeError
-from ..registry import Model, registry
 from ..settings import PRESETS
+from ..weights.registry import Model, registry
 from .policy import MB
 
 if TYPE_CHECKING:

@@ -23,13 +23,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import (
-    HashMismatchError,
-    UnknownNameError,
-    UntrustedWeightsError,
-    WeightsError,
-    WeightsUnavailableError,
-)
+from ..errors import HashMismatchError, UnknownNameError, UntrustedWeightsError, WeightsError, WeightsUnavailableError
 from .registry import LARGEST, Model, model, registry, registry_path
 from .sources import FAILURES, Report, Source, download, in_place, last_words, redact, wheels
 

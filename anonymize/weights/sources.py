@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-from .errors import SettingsError, WeightsError, WeightsUnavailableError
+from ..errors import SettingsError, WeightsError, WeightsUnavailableError
 
 Report = Callable[[int, "int | None"], None]  # bytes so far, bytes in all (None: unknown)
 

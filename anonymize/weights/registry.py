@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 
-from .errors import SettingsError, UnknownNameError
+from ..errors import SettingsError, UnknownNameError
 from .sources import Source, parse
 
 TASKS = ("face", "plate", "vehicle")
@@ -117,7 +117,7 @@ def registry_path() -> Path:
     Raises:
         SettingsError: it is in neither place.
     """
-    beside = Path(__file__).resolve().parent.parent / "models" / "registry.toml"
+    beside = Path(__file__).resolve().parents[2] / "models" / "registry.toml"
     if beside.is_file():
         return beside
     try:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .annotations import Annotations
-from .evaluate import Evaluation, KindResult, evaluate
-from .records import Record
-from .settings import MIN_THRESHOLD, Settings
+from ..records import Record
+from ..settings import MIN_THRESHOLD, Settings
+from . import Evaluation, KindResult, evaluate
+from .ground_truth import Annotations
 
 
 @dataclass(frozen=True)

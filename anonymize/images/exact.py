@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
+from ..errors import UnreadableImageError, UnsupportedImageError
 from . import metadata
-from .errors import UnreadableImageError, UnsupportedImageError
 from .forms import Form, Pixels, as_image, paletted, plain, saved, stored, upright
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"

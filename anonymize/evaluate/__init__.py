@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import effects
-from .annotations import Annotations, Truth
-from .errors import AnnotationError
+from .. import effects
+from ..errors import AnnotationError
+from ..records import Record
+from ..regions import Region
+from ..settings import MIN_THRESHOLD, Settings
+from .ground_truth import Annotations, Truth
 from .matching import Matches, average_precision, match
-from .records import Record
-from .regions import Region
-from .settings import MIN_THRESHOLD, Settings
 
 HIDDEN, SEEN = 0.9, 0.5  # a region of which less than HIDDEN is covered leaks; less than SEEN: it was missed
 HEIGHTS = (("<8", 0.0, 8.0), ("8–16", 8.0, 16.0), ("16–32", 16.0, 32.0), ("32–64", 32.0, 64.0), (">64", 64.0, math.inf))

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .errors import UnreadableImageError, UnsupportedImageError
+from ..errors import UnreadableImageError, UnsupportedImageError
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W) or (H, W, C)
 

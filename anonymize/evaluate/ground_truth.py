@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .errors import AnnotationError
-from .records import escape
-from .regions import Box
+from ..errors import AnnotationError
+from ..records import escape
+from ..regions import Box
 
 # Class names as data sets write them, in lower case with single spaces -> the kind that they mean.
 _PLATES = (

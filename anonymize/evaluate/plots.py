@@ -6,7 +6,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .evaluate import Evaluation, KindResult
+from . import Evaluation, KindResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from anonymize.annotations import Annotations, Photo, Truth, kind_of, read
 from anonymize.errors import AnnotationError
+from anonymize.evaluate.ground_truth import Annotations, Photo, Truth, kind_of, read
 
 PHOTOS = ["a.jpg", "sub/b.png", "c.heic"]
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .annotations import Truth
-from .regions import Region
+from ..regions import Region
+from .ground_truth import Truth
 
 IOU = 0.5  # overlap from which a detection can be one of a true region
 

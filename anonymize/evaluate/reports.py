@@ -14,8 +14,8 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from . import Estimate, Evaluation, KindResult, PhotoResult, Share
 from .compare import Row
-from .evaluate import Estimate, Evaluation, KindResult, PhotoResult, Share
 
 NONE = "–"
 

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
+from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from . import metadata
-from .errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from .exact import PNG_MAGIC, TiffImageFile, read_png, read_tiff, write_png, write_tiff
 from .forms import Form, Pixels, paletted, plain, saved, stored, upright
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from .errors import PathError
-from .settings import Settings
+from ..errors import PathError
+from ..settings import Settings
 
 _MAGIC = frozenset("*?[")
 

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
+from ..settings import Settings
 from . import formats, forms
-from .errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
-from .settings import Settings
 
 __all__ = [
     "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "remove_leftovers", "save",
