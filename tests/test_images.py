@@ -560,6 +560,21 @@ def test_what_is_dropped_has_names(bus, open_):
     assert open_(pil(Image.fromarray(smooth()), "JPEG")).removed_metadata == ()
 
 
+@pytest.mark.parametrize("make", [RGB, grey_alpha_png16], ids=["8 bits", "16 bits"])
+def test_what_a_pngs_chunks_carry_has_names(make, open_):
+    made = make()
+    plain = made if isinstance(made, bytes) else pil(made, "PNG")
+    assert open_(plain).removed_metadata == ()
+    first, *rest, end = chunks(plain)
+    texts = [
+        (b"tEXt", b"Comment\0of a dark street"), (b"zTXt", b"Author\0\0" + zlib.compress(b"me")), (b"tEXt", b"\n\0x"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x/>"), (b"tIME", b"\x07\xea\1\2\3\4\5"), (b"prVt", b"mine"),
+    ]  # fmt: skip
+    names = ("comment", "text “Author”", "text", "XMP", "date of change", "further data")
+    for data in (png([first, *texts, *rest, end]), png([first, *rest, *texts, end])):
+        assert set(open_(data).removed_metadata) == set(names)
+
+
 def test_resolution_turns_with_the_photo(open_, again):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -61,6 +61,7 @@ def read_png(image: Any, data: bytes) -> tuple[Pixels, Form]:
     options: dict[str, Any] = {"colour": colour}
     if b"eXIf" in first:
         image.info["exif"] = first[b"eXIf"]  # it may stand behind the pixels
+    image.info["chunks"] = chunks  # for metadata.names; Pillow mixes keywords that a file chose with names of its own
     key = first.get(b"tRNS", b"")
     if colours in (0, 2) and len(key) == (2 if colours == 0 else 6):
         options["key"] = key  # the one colour that is transparent

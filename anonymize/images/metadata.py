@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -29,6 +29,10 @@ TAGS: Mapping[str, tuple[int, ...]] = {
 _EXIF_IFD, _GPS_IFD, _ORIENTATION = ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo, ExifTags.Base.Orientation
 _LAST_IFD0_TAG = 0x8298  # of the tags above, those up to Copyright stand in the first directory, the others in Exif's
 _MAX_TEXT = 500  # bytes
+# Chunks that say how a PNG's pixels look (PNG 3rd edition, section 11), and eXIf, which is named by what is in it.
+_PNG_PICTURE = frozenset(
+    b"IHDR PLTE IDAT IEND tRNS cHRM gAMA iCCP sBIT sRGB cICP mDCV cLLI bKGD hIST pHYs sPLT eXIf".split()
+)
 
 
 def _text(value: Any) -> bytes | None:
@@ -163,4 +167,22 @@ def names(info: Mapping[Any, Any], exif: Image.Exif) -> tuple[str, ...]:
     for key, name in (("photoshop", "IPTC"), ("mp", "further pictures"), ("comment", "comment")):
         if info.get(key):
             out.append(name)
+    out += _in_chunks(info.get("chunks", ()))
     return tuple(dict.fromkeys(out))
+
+
+def _in_chunks(chunks: Iterable[tuple[bytes, bytes]]) -> Iterator[str]:
+    """Names of what a PNG's chunks carry besides the picture; a text goes by its keyword."""
+    for kind, body in chunks:
+        if kind in (b"tEXt", b"zTXt", b"iTXt"):
+            keyword = body.split(b"\0")[0][:79].decode("latin-1")  # 79: the longest that PNG allows
+            if keyword == "XML:com.adobe.xmp":
+                yield "XMP"
+            elif keyword == "Comment":
+                yield "comment"
+            else:
+                yield f"text “{keyword}”" if keyword.isprintable() and keyword.strip() else "text"
+        elif kind == b"tIME":
+            yield "date of change"
+        elif kind not in _PNG_PICTURE:
+            yield "further data"
