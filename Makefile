@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements.txt)
 
-.PHONY: app test lint types setup setup-dev chromium clean
+.PHONY: app test test-browser screenshots lint types setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py
 
-test: $(VENV)/.installed-dev  ## set up, then run the tests
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed-dev  ## set up, then run the tests (those in a browser: make test-browser)
+	$(BIN)/python -m pytest -m "not browser"
+
+test-browser: $(VENV)/.installed-dev chromium  ## the tests that drive a real Chromium
+	$(BIN)/python -m pytest -m browser tests/end-to-end
+
+screenshots: $(VENV)/.installed-dev chromium  ## pictures of every tab, light, dark and as a phone shows it, in screenshots/
+	$(BIN)/python -m bench.screenshots
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

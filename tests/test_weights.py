@@ -14,7 +14,6 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +28,8 @@ from anonymize.errors import (
     WeightsError,
     WeightsUnavailableError,
 )
-from anonymize.weights import sources
+from anonymize.weights import registry, sources
 from anonymize.weights.registry import Model
-
-registry_module = import_module("anonymize.weights.registry")  # the package has a function of that name
 
 DATA = bytes(range(256)) * 700  # more than half a network read, and every byte value
 
@@ -158,12 +155,12 @@ def left_over(cache: Path) -> list[str]:
 
 
 def test_the_registry_names_every_model_of_the_readme() -> None:
-    models = weights.registry()
+    models = registry.registry()
     plates = {"safelicensing", "pyplatex", "fastanpr"}
     assert set(models) >= {"retinaface-mobilenet", "centerface", "mtcnn", "yunet", "retinaface-r50", "coco", *plates}
     assert {m.name for m in models.values() if m.task == "plate"} >= plates
     assert models["coco"].classes["truck"] == "vehicle"
-    cards = registry_module.registry_path().with_name("README.md").read_text("utf-8")
+    cards = registry.registry_path().with_name("README.md").read_text("utf-8")
     assert [name for name in models if f"## {name}\n" not in cards] == []
 
 
@@ -171,7 +168,7 @@ def test_defaults_need_no_https_and_have_a_hash() -> None:
     from anonymize.settings import Settings
 
     for chosen in (Settings().face_detector, Settings().plate_detector):
-        model = weights.registry().get(chosen.split("@")[0])
+        model = registry.registry().get(chosen.split("@")[0])
         if model is not None:  # a composed detector is no model
             assert model.sha256
             assert any(s.scheme != "https" for s in model.parsed())
@@ -221,7 +218,7 @@ def test_a_registry_file_with_unknown_missing_or_doubled_fields_is_refused(tmp_p
         'bytes = 1\nlicence = "MIT"\nsize = 640\nclasses = { face = "face" }\n'
     )
     path.write_text(f"[a]\n{good}")
-    assert registry_module.load(path)["a"].file == "a.onnx"
+    assert registry.load(path)["a"].file == "a.onnx"
     for text, says in (
         (f'[a]\n{good}sha265 = "x"\n', "sha265.*valid:.*sha256"),
         ("[a]\n" + good.replace("bytes = 1\n", ""), "lacks bytes"),
@@ -232,7 +229,7 @@ def test_a_registry_file_with_unknown_missing_or_doubled_fields_is_refused(tmp_p
     ):
         path.write_text(text)
         with pytest.raises(SettingsError, match=says):
-            registry_module.load(path)
+            registry.load(path)
 
 
 def test_an_unknown_model_lists_the_known() -> None:
@@ -546,7 +543,7 @@ def test_an_installed_package_that_is_missing_or_another(cache: Path) -> None:
 
 def test_a_file_beside_the_registry(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ours.onnx").write_bytes(DATA)
-    monkeypatch.setattr(weights, "registry_path", lambda: tmp_path / "registry.toml")
+    monkeypatch.setattr(registry, "registry_path", lambda: tmp_path / "registry.toml")
     model = a_model("file:ours.onnx")
     assert weights.fetch(model, cache=cache) == tmp_path / "ours.onnx"  # used where it is
     assert weights.onnx(model, cache=cache) == tmp_path / "ours.onnx"
@@ -677,7 +674,7 @@ def test_a_hostile_pickle_runs_nothing_even_when_its_hash_fits(
             return os.system, (f"touch {ran}",)
 
     torch.save({"model": Evil()}, tmp_path / "evil.pt")
-    monkeypatch.setattr(weights, "registry_path", lambda: tmp_path / "registry.toml")
+    monkeypatch.setattr(registry, "registry_path", lambda: tmp_path / "registry.toml")
     model = a_model("file:evil.pt", data=(tmp_path / "evil.pt").read_bytes(), file="evil.pt")
     with pytest.raises(
         WeightsError, match=r"toy: converting it to ONNX failed: .*types outside the supported"

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import HashMismatchError, UnknownNameError, UntrustedWeightsError, WeightsError, WeightsUnavailableError
-from .registry import LARGEST, Model, model, registry, registry_path
+from . import registry
+from .registry import LARGEST, Model, model
 from .sources import FAILURES, Report, Source, download, in_place, last_words, redact, wheels
 
 __all__ = [
@@ -87,7 +88,7 @@ def _present(model: Model, cache: Path, refused: list[str]) -> Path | None:
     for source in model.parsed():
         if source.is_here():
             with suppress(WeightsUnavailableError):
-                candidates.append(in_place(source, registry_path().parent))
+                candidates.append(in_place(source, registry.registry_path().parent))
     for files in candidates:
         try:
             _check(model, files)
@@ -141,7 +142,7 @@ def fetch(
     for source in wanted.parsed():
         if source.is_here():
             try:
-                in_place(source, registry_path().parent)  # there, but refused above
+                in_place(source, registry.registry_path().parent)  # there, but refused above
             except WeightsUnavailableError as e:
                 failures.append(f"{source.text} ({e})")
             continue
@@ -275,7 +276,7 @@ def onnx(
         WeightsError: it has no ONNX form, or the conversion failed.
     """
     cache = cache or cache_dir()
-    if isinstance(name, str) and name in registry():
+    if isinstance(name, str) and name in registry.registry():
         name = model(name)
     if isinstance(name, Model):
         path = fetch(name, cache=cache, progress=progress, trust=trust)
@@ -287,14 +288,14 @@ def onnx(
     path = Path(name)
     if not path.exists():
         if isinstance(name, str) and path.name == name and not path.suffix:
-            raise UnknownNameError("model", name, registry())
+            raise UnknownNameError("model", name, registry.registry())
         raise WeightsUnavailableError(f"{path} is not there")
     if path.suffix in (".onnx", ".xml") or (path.is_dir() and any(path.glob("*.xml"))):
         return path
     if path.suffix != ".pt":
         raise WeightsError(f"{path}: a model is an .onnx, an OpenVINO folder or a .pt")
     digest = sha256(path)
-    if any(m.sha256 == digest for m in registry().values()):
+    if any(m.sha256 == digest for m in registry.registry().values()):
         return _converted(path, digest, cache, progress, modes=("SAFE",), label=path.name)
     if not trust:
         raise UntrustedWeightsError(
