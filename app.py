@@ -126,10 +126,11 @@ def main(arguments: list[str] | None = None) -> int:
 
         import uvicorn
 
+        from anonymize.cli.models import fetching
         from anonymize.web.server import assemble
         from anonymize.web.studio import Studio
 
-        studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust)
+        studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
         try:
             app = assemble(rules, studio, data, **review_parts(rules, given.review))
         except AnonymizeError as e:  # --review names no records file

@@ -1,28 +1,34 @@
 """The presets on annotated photos: the README's table, by one command.
 
     python -m bench.presets IMAGES ANNOTATIONS [--presets fast,balanced,thorough] [--large]
+    python -m bench.presets IMAGES ANNOTATIONS --singles yunet=0.6,fastanpr@1280=0.25 --json models/measured.json
 
 Leaks with Wilson's 95 % interval, false alarms a photo for each kind, the area hidden for nothing beside the true area,
 and the detectors' time a photo: the median over all photos after a first one, on an otherwise idle machine. `--large`
-adds the time of one 12-megapixel photo (4,000 × 3,000 px, made of the first ones).
+adds the time of one 12-megapixel photo (4,000 × 3,000 px, made of the first ones). `--json` also writes what the web
+app's Models tab shows, with `--singles` for detectors by themselves, each at its threshold.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from anonymize import evaluate, images
+from anonymize.detectors import models_of
 from anonymize.engine import Engine
 from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Record
 from anonymize.settings import PRESETS, Settings
+from anonymize.weights.registry import model
 
 LARGE = (4000, 3000)  # px
 KINDS = ("face", "plate")
@@ -58,6 +64,36 @@ def row(preset: str, records: Sequence[Record], ms: float, truth: Annotations) -
     return cells
 
 
+def single(text: str) -> tuple[str, Settings]:
+    """NAME=THRESHOLD -> the detector's name, and settings that look with nothing else."""
+    name, _, threshold = text.rpartition("=")
+    kind = next(task for m in models_of(name) if (task := model(m).task) in KINDS)
+    other = KINDS[kind == "face"]
+    settings = Settings().replace(**{f"{kind}_detector": name, f"{other}_detector": "none"})
+    return name, settings.with_kind(kind, threshold=float(threshold))
+
+
+def measured(name: str, records: Sequence[Record], ms: float, truth: Annotations, settings: Settings) -> dict[str, Any]:
+    """One row of models/measured.json: shares from 0 to 1, `false_alarms` a photo, `ms` a photo."""
+    result = evaluate.evaluate(records, truth, settings, curves=False)
+    kinds = {}
+    for kind in KINDS:
+        if getattr(settings, f"{kind}_detector") != "none":
+            leaks = result.kinds[kind].leaks
+            low, high = leaks.interval or (0.0, 1.0)
+            found = {"missed": leaks.rate or 0.0, "low": low, "high": high}
+            found["false_alarms"] = result.kinds[kind].false_alarms.value or 0.0
+            kinds[kind] = {"threshold": settings.kinds[kind].threshold, **found}
+    return {"name": name, "preset": name in PRESETS, "ms": ms, "kinds": kinds}
+
+
+def write_json(path: Path, rows: Sequence[dict[str, Any]], photos: int, truth: Annotations, any_: list[Record]) -> None:
+    """models/measured.json, read by the web app's Models tab."""
+    kinds = evaluate.evaluate(any_, truth, Settings(), curves=False).kinds
+    data = {"photos": photos, "true": {kind: kinds[kind].leaks.of for kind in KINDS}, "rows": rows}
+    path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
+
+
 def large_photo(engine: Engine, found: images.Found) -> float:
     """The best of three times, ms, for a 12-megapixel photo of tiles that show the first twelve photos enlarged."""
     pieces = []
@@ -81,21 +117,33 @@ def main() -> None:
     parser.add_argument("annotations", type=Path)
     parser.add_argument("--presets", default=",".join(PRESETS))
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--singles", default="", metavar="NAME=THRESHOLD,…")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there too (models/measured.json)")
     args = parser.parse_args()
     head = ["preset"]
     for kind in KINDS:
         head += [f"{kind}s that leak (95 %)", f"{kind}s of 16 px and more hidden", f"false {kind}s a photo"]
     head += ["hidden for nothing, beside the true area", "ms a photo"] + ["ms, 12 megapixels"] * args.large
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
-    for preset in args.presets.split(","):
+    found = images.find(args.folder, Settings())
+    truth = read_annotations(args.annotations, args.folder, found.paths, KINDS)
+    rows: list[dict[str, Any]] = []
+    records: list[Record] = []
+    for preset in filter(None, args.presets.split(",")):
         engine = Engine(Settings().with_preset(preset))
-        found = images.find(args.folder, engine.settings)
-        truth = read_annotations(args.annotations, args.folder, found.paths, KINDS)
         records, ms = detect(engine, found)
         cells = row(preset, records, ms, truth)
+        rows.append(measured(preset, records, ms, truth, engine.settings))
         if args.large:
             cells.append(f"{large_photo(engine, found):.0f}")
         print("| " + " | ".join(cells) + " |", flush=True)
+    for text in filter(None, args.singles.split(",")):
+        name, settings = single(text)
+        records, ms = detect(Engine(settings), found)
+        rows.append(measured(name, records, ms, truth, settings))
+        print(json.dumps(rows[-1]), flush=True)
+    if args.json:
+        write_json(args.json, rows, len(found.paths), truth, records)
 
 
 if __name__ == "__main__":

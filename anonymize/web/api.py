@@ -91,6 +91,7 @@ class Models(BaseModel):
 
 class Health(BaseModel):
     status: Literal["ok", "starting", "failing"]
+    doing: str = Field("", description="what keeps it from being ok, in a sentence")
 
 
 class Problem(BaseModel):
@@ -288,8 +289,8 @@ def router(policy: Policy, studio: Studio, data: Path) -> APIRouter:
     def health() -> Any:
         """`ok` once the default detectors are loaded."""
         if studio.problem:
-            return JSONResponse({"status": "failing"}, 503)
-        return {"status": "ok" if studio.ready else "starting"}
+            return JSONResponse({"status": "failing", "doing": ""}, 503)
+        return {"status": "ok", "doing": ""} if studio.ready else {"status": "starting", "doing": studio.doing}
 
     def other_method(request: Request) -> Response:
         allowed = METHODS[request.url.path]

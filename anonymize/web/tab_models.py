@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import html
+import json
+import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import pandas as pd
+from markdown_it import MarkdownIt
 
 from .. import weights
-from ..detectors import TABLE
-from ..errors import AnonymizeError
+from ..errors import AnonymizeError, SettingsError
 from ..settings import PRESETS
-from ..weights.registry import Model, registry
+from ..weights.registry import Model, registry, registry_path
 from .policy import MB
+from .studio import fetched
 
 if TYPE_CHECKING:
     from .ui import Site
 
-_COLUMNS = ["model", "finds", "on this machine", "size, MB", "looks at, px", "licence", "comes from"]
-# Measured on 58 street photos with 170 faces and 89 plates, drawn by hand; "missed" = less than 90 % covered.
-# Times: a photo of 1,024 px on 2 busy cores.
-_MEASURED = pd.DataFrame(
-    [
-        ("YuNet, 1024", "face", 0.60, 10.0, 0.14, 54),
-        ("RetinaFace mobilenet, 1024", "face", 0.50, 30.6, 0.17, 84),
-        ("RetinaFace mobilenet, 2048", "face", 0.50, 10.6, 0.52, 310),
-        ("CenterFace, 1024", "face", 0.20, 7.6, 1.28, 204),
-        ("MTCNN", "face", 0.90, 40.6, 0.07, 349),
-        ("safelicensing, 640", "plate", 0.25, 38.2, 0.17, 83),
-        ("safelicensing, 1280", "plate", 0.10, 22.5, 0.48, 314),
-        ("fastanpr, 1280", "plate", 0.25, 31.5, 0.14, 306),
-        ("pyplatex, 1280", "plate", 0.25, 31.5, 0.33, 312),
-    ],
-    columns=["detector, picture size", "finds", "threshold", "missed, %", "false alarms a photo", "ms a photo"],
-)
+_FINDS = {"face": "faces", "plate": "license plates", "vehicle": "vehicles, to find plates"}
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
 def models() -> list[Model]:
@@ -49,25 +38,17 @@ def build(site: Site) -> None:
     with gr.Group(elem_classes="az-card"):
         gr.HTML(
             "<h2>What finds faces and plates</h2><p>The detectors are small programs that were trained on other "
-            "people's photos. "
-            "They run on this machine; once fetched, they need no network.</p>",
+            "people's photos. They run on this machine; once fetched, they need no network. Open a line to read "
+            "about it.</p>",
             js_on_load=None,
         )
         status = gr.HTML(_ready(site), js_on_load=None)
-        table = gr.Dataframe(
-            lambda: _table(site), interactive=False, label="Models", show_label=False, wrap=True, elem_id="az-models"
-        )
+        known = gr.HTML(lambda: _list(site), js_on_load=None, elem_id="az-models")
         with gr.Row(elem_classes="az-row-end"):
             choice = gr.Dropdown([m.name for m in models()], label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
-    with gr.Group(elem_classes="az-card"):
-        gr.HTML(
-            "<h2>How good they are</h2><p>Measured on 58 street photos in which every face (170) and plate (89) was "
-            "marked by hand, many of "
-            "them small. A lower threshold misses less and hides more that is harmless.</p>",
-            js_on_load=None,
-        )
-        gr.Dataframe(_MEASURED, interactive=False, label="Measured", show_label=False, wrap=True)
+    if table := measured_table(registry_path().with_name("measured.json")):
+        gr.HTML(table, js_on_load=None, elem_classes="az-card az-text", elem_id="az-measured")
     if site.policy.own_machine:
         with gr.Group(elem_classes="az-card"):
             gr.HTML(
@@ -83,10 +64,10 @@ def build(site: Site) -> None:
         if name not in {m.name for m in models()}:
             yield _said("Choose a model first."), gr.skip()
             return
-        seen: dict[str, Any] = {"bytes": 0, "all": None, "error": None}
+        seen: dict[str, Any] = {"doing": f"fetching {name}", "error": None}
 
-        def report(_: str, done: int, total: int | None) -> None:
-            seen["bytes"], seen["all"] = done, total
+        def report(what: str, done: int, total: int | None) -> None:
+            seen["doing"] = fetched(what, done, total)
 
         def work() -> None:
             try:
@@ -97,16 +78,15 @@ def build(site: Site) -> None:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         while thread.is_alive():
-            total = f" of {seen['all'] / MB:.1f}" if seen["all"] else ""
-            yield _said(f"Fetching {name}: {seen['bytes'] / MB:.1f}{total} MB …"), gr.skip()
+            yield _said(f"{seen['doing'].capitalize()} …"), gr.skip()
             time.sleep(0.5)
         if seen["error"]:
             yield _said(f"{name} could not be fetched. {seen['error']}", True), gr.skip()
         else:
-            yield _said(f"{name} is here and its bytes are the right ones."), _table(site)
+            yield _said(f"{name} is here and its bytes are the right ones."), _list(site)
 
     button.click(
-        fetch, [choice], [status, table], api_visibility="private", show_progress="hidden", concurrency_id="fetch"
+        fetch, [choice], [status, known], api_visibility="private", show_progress="hidden", concurrency_id="fetch"
     )
 
 
@@ -125,19 +105,73 @@ def _ready(site: Site) -> str:
     )
 
 
-def _table(site: Site) -> pd.DataFrame:
-    rows = []
-    for m in models():
-        source = m.sources[0]
-        if source.startswith("pypi:"):
-            source = f"package {source[5:].split('#')[0]}"
-        elif source.startswith("installed:"):
-            source = f"installed with {source[10:].split('#')[0]}"
-        elif source.startswith("https://"):
-            source = "/".join(source.split("/")[2:5])
+def _list(site: Site) -> str:
+    return "".join(_model(m, weights.installed(m, cache=site.studio.weights_dir)) for m in registry().values())
+
+
+def _model(m: Model, here: bool) -> str:
+    size = f"{m.bytes / MB:.1f} MB" if m.bytes else "size not known"
+    state = "on this machine" if here else "not fetched yet" if m.sha256 else "not offered: it cannot be checked"
+    cells = (_FINDS[m.task], size, m.licence, state)
+    line = f"<strong>{html.escape(m.name)}</strong>" + "".join(f"<span>{html.escape(c)}</span>" for c in cells)
+    return f'<details class="az-model"><summary>{line}</summary><div class="az-text">{card(m.name)}</div></details>'
+
+
+@functools.cache
+def card(name: str) -> str:
+    """A model's card as HTML: its section of models/README.md, else models/NAME.md; a sentence where it has none."""
+    folder = registry_path().parent
+    try:
+        section = re.search(
+            rf"^## {re.escape(name)}\n(.*?)(?=^## |\Z)", (folder / "README.md").read_text("utf-8"), re.M | re.S
+        )
+        own = folder / f"{name}.md"
+        text = section[1] if section else own.read_text("utf-8")
+    except OSError:
+        return "<p>It has no card.</p>"
+    drawn: str = _MARKDOWN.render(text)
+    drawn = re.sub(r"<thead>\s*<tr>\s*(<th></th>\s*)+</tr>\s*</thead>", "", drawn)
+    drawn = re.sub(r"<(/?)h[1-6]>", r"<\1h3>", drawn)
+    return re.sub(r'<a href="(?!https?:)[^"]*">(.*?)</a>', r"\1", drawn)  # files beside it are not served
+
+
+def measured_table(path: Path) -> str:
+    """What `python -m bench.presets … --json models/measured.json` wrote, as HTML; empty where there is no such file.
+
+    Raises:
+        SettingsError: the file is broken.
+    """
+    if not path.is_file():
+        return ""
+    try:
+        data = json.loads(path.read_text("utf-8"))
+        rows = "".join(_measured_row(row) for row in data["rows"])
+        told = f"{int(data['photos'])} street photos, every face ({int(data['true']['face'])}) and plate "
+        told += f"({int(data['true']['plate'])}) marked by hand, many of them small"
+    except (KeyError, TypeError, ValueError) as e:
+        raise SettingsError(f"{path} is broken: {e!r}") from e
+    heads = ("faces missed", "false faces a photo", "plates missed", "false plates a photo", "time a photo")
+    head = "".join(f'<th scope="col">{h}</th>' for h in ("choice or detector", *heads))
+    return (
+        f"<h2>How good they are</h2><p>Measured on {told}. “Missed”: less than 90 % of it was covered; in brackets, "
+        "where the true share lies in 95 of 100 cases. A lower threshold misses less and hides more that is harmless. "
+        f'Times compare, they do not promise.</p><div class="az-scroll" tabindex="0" role="region" '
+        f'aria-label="Measured"><table class="az-compare"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
+        "</table></div>"
+    )
+
+
+def _measured_row(row: dict[str, Any]) -> str:
+    name = html.escape(str(row["name"]))
+    if row["preset"]:
+        name = f"<strong>{name}</strong>"
+    cells = []
+    for kind in ("face", "plate"):
+        k = row["kinds"].get(kind)
+        if k:
+            cells += [f"{k['missed']:.1%} ({k['low']:.0%}–{k['high']:.0%})", f"{k['false_alarms']:.2f}"]
+            name += "" if row["preset"] else f" from {k['threshold']:g}"
         else:
-            source = "this project"
-        here = weights.installed(m, cache=site.studio.weights_dir)
-        used = "" if m.name in TABLE else " (helps to find)"
-        rows.append((m.name, m.task + used, "yes" if here else "no", round(m.bytes / MB, 1), m.size, m.licence, source))
-    return pd.DataFrame(rows, columns=_COLUMNS)
+            cells += ["–", "–"]
+    cells.append(f"{row['ms'] / 1000:.2f} s")
+    return f'<tr><th scope="row">{name}</th>' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"

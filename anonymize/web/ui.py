@@ -10,7 +10,7 @@ import gradio as gr
 
 from . import tab_about, tab_batch, tab_models, tab_photo
 from .batch import Batches
-from .elements import STATIC
+from .elements import STATIC, element
 from .policy import Policy
 from .sessions import Sessions
 from .studio import Studio
@@ -90,6 +90,7 @@ def build(
     """
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(60, int(site.policy.keep_seconds))) as page:
         gr.HTML(_header(site.policy), elem_id="az-header", js_on_load=None)
+        element("starting", elem_id="az-starting")
         with gr.Tabs(elem_id="az-tabs") as tabs:
             with gr.Tab("One photo", id="photo"):
                 photo = tab_photo.build(site)

@@ -496,6 +496,28 @@
     watch("value", () => { if (props.value === "new") { batch = null; taken = 0; status.textContent = ""; problems.replaceChildren(); } });
   };
 
+  // While the server still fetches or loads its detectors, say so; a photo that comes meanwhile is looked at afterwards.
+  const starting = ({ element }) => {
+    const root = element.querySelector(".az-starting");
+    if (root.dataset.ready) return;
+    root.dataset.ready = "yes";
+    const status = make("p", { class: "az-status az-spin", role: "status", hidden: true });
+    root.append(status);
+    const look = async () => {
+      let now = { status: "starting" };
+      try { now = await (await fetch("/healthz")).json(); } catch { /* it may come back */ }
+      status.hidden = now.status === "ok";
+      status.classList.toggle("problem", now.status === "failing");
+      status.classList.toggle("az-spin", now.status === "starting");
+      const text = now.status === "failing"
+        ? "The detectors could not be loaded, so no photo can be looked at. Adding a photo tries again and says why."
+        : `Getting ready${now.doing ? `: ${now.doing}` : ""} … You can add a photo already.`;
+      if (!status.hidden && status.textContent !== text) status.textContent = text;
+      if (now.status === "starting") setTimeout(look, 700);
+    };
+    look();
+  };
+
   // A link or a button anywhere on the page with data-event sends that to a gr.HTML around it.
   const clicks = ({ element, trigger }) =>
     element.addEventListener("click", (e) => {
@@ -508,5 +530,5 @@
   setInterval(() => fetch("/visit/here", { method: "POST" }).catch(() => {}), 30000);
   addEventListener("pageshow", (e) => { if (e.persisted) fetch("/visit/here", { method: "POST" }).catch(() => {}); });
 
-  window.anonymize = { viewer, threshold, uploader, clicks };
+  window.anonymize = { viewer, threshold, uploader, clicks, starting };
 })();
