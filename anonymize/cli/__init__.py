@@ -18,6 +18,8 @@ COMMANDS = {
     "export": ("photos:export", "Write anonymized photos from records."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall and false alarms on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
+    "train": ("train:train", "Train a detector on photos of your own."),
+    "plates": ("train:plates", "Training data for plates: clean, cut, draw."),
     "models": ("models:models", "List, fetch, verify and convert weights."),
 }
 

@@ -93,6 +93,7 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "centerface": "centerface",
         "mtcnn": "mtcnn",
         "yunet": "yunet",
+        "plates": "yolo",
         "safelicensing": "yolo",
         "fastanpr": "yolo",
         "pyplatex": "yolo",
