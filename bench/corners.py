@@ -1,6 +1,6 @@
 """How well a network knows plates' corners, on drawn plates whose corners are known.
 
-    python -m bench.corners DATASET/test --detector yolo:models/plates.onnx [--side 640] [--crop 128] [--margin 0.5]
+    python -m bench.corners DATASET/test --detector yolo:models/plates.onnx [--side 640] [--crop 128] [--margin 0.25]
 
 DATASET: from `python -m anonymize plates build`. Prints, for plates that were found: the mean distance of their corners
 in shares of the plate's width, how many have corners that are not in doubt, and for photos turned by 30° how much of

@@ -51,7 +51,7 @@ def test_a_plate_gets_the_corners_that_a_second_look_finds(photo: Image) -> None
     assert isinstance(detector, Detector)
     (found,) = detector.detect([photo])
     assert found == [plate(corners=CORNERS)]  # box, score, votes and id stay
-    assert eye.seen == [(50, 80)]  # half of the width on each side
+    assert eye.seen == [(30, 60)]  # a quarter of the width on each side
     assert detector.weights == {"eye": "11"}
     assert detector.name == "a"
 
@@ -62,7 +62,7 @@ def test_the_crop_ends_at_the_photos_edge(photo: Image) -> None:
     eye = Eye(plate((0, 0, 40, 10), corners=corners))
     (found,) = WithCorners(FakeDetector([at_the_edge]), eye).detect([photo])
     assert found[0].corners == corners
-    assert eye.seen == [(30, 60)]
+    assert eye.seen == [(20, 50)]
 
 
 @pytest.mark.parametrize(
