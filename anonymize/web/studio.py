@@ -63,8 +63,8 @@ def fetched(what: str, done: int, total: int | None) -> str:
 
     The package index says no size before the end; the model's own, of about its package's, stands in for it.
     """
-    if not done and total is None:
-        return f"preparing {what}"
+    if not done and total is None:  # another step than fetching says what it is itself
+        return f"{'fetching' if what in registry() else 'preparing'} {what}"
     size, about = total, ""
     if size is None and what in registry() and done <= registry()[what].bytes:
         size, about = registry()[what].bytes, "about "

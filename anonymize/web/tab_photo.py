@@ -48,6 +48,7 @@ def build(site: Site) -> PhotoTab:
                     headers=_COLUMNS,
                     datatype=["str", "number", "number", "str", "str", "str"],
                     interactive=False,
+                    column_widths=["80px", "75px", "105px", "200px", "95px", "260px"],
                     label="Regions, best first",
                     show_label=False,
                     max_height=360,
