@@ -15,7 +15,7 @@ from . import Detector, Image
 from .asking import ask
 from .candidates import check
 
-MARGIN = 0.25  # of the longer side, around the box; at 128 px .25 is nearer to the true corners than .5 (bench/corners.py)
+MARGIN = 0.25  # of the longer side, around the box; .5 puts the corners no better and takes longer (bench/corners.py)
 AGREES = 0.5  # IoU between the box and what is found in the crop, from which both are the same plate
 LEAST = 0.02  # regions that score less are hidden by no usual setting; they keep their boxes
 
