@@ -24,7 +24,7 @@ from typing import Any
 
 from . import weights
 from .errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError
-from .weights.registry import TASKS, registry
+from .weights.registry import TASKS, registry, registry_path
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 KEPT = ("names", "nc", "kpt_shape", "flip_idx", "kpt_names")  # of a data.yaml; `download` may hold code and is dropped
@@ -35,8 +35,8 @@ class Options:
     """How to train.
 
     Attributes:
-        base: where to start: a model of the registry with a .pt, the path of an ultralytics .pt, or a stock
-            architecture such as yolov8n.yaml (from nothing).
+        base: where to start: a model of the registry with a .pt (plates, safelicensing, …), the path of an ultralytics
+            .pt, or a stock architecture such as yolov8n.yaml (from nothing).
         epochs: passes over the data (over `photos_per_epoch` photos each, where given).
         size: long side of the input, px, a multiple of 32.
         batch: photos a step.
@@ -255,6 +255,9 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
         return corner_training.architecture_for(name, corners), None
     if name in registry():
         path, is_known = weights.fetch(name, cache=cache), True
+        beside = registry_path().with_name(f"{name}.pt")  # of a model trained here; read by the restricted unpickler
+        if path.suffix != ".pt" and beside.is_file():
+            path = beside
     else:
         path = Path(name)
         if not path.is_file():
@@ -269,7 +272,7 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
         raise UntrustedWeightsError(
             f"{path} is a pickle from outside the registry and can run any code; --trust loads it"
         )
-    return corner_training.clean_checkpoint(path, output / "base.pt", corners=corners, safe=not trust)
+    return corner_training.clean_checkpoint(path, output / "base.pt", corners=corners, safe=is_known or not trust)
 
 
 def _overrides(options: Options, config: Path, output: Path) -> dict[str, Any]:

@@ -287,3 +287,10 @@ def test_the_corner_branch_learns_faster_and_every_parameter_once():
     assert sum(len(g["params"]) for g in optimizer.param_groups) == len(rates) == len(list(model.parameters()))
     for name, parameter in model.named_parameters():
         assert rates[id(parameter)] == pytest.approx(0.001 * (CORNER_RATE if ".cv4." in name else 1))
+
+
+def test_the_projects_own_plate_model_is_a_base(tmp_path):
+    from anonymize.train import _base
+
+    assert _base("plates", True, tmp_path, False, None) == ("yolov8n-pose.yaml", str(tmp_path / "base.pt"))
+    assert _base("plates", False, tmp_path, False, None)[0] == "yolov8n.yaml"
