@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from anonymize.cli.models import fetching
 from anonymize.detectors import FakeDetector
 from anonymize.errors import SettingsError, WeightsError
 from anonymize.settings import Settings
@@ -101,8 +102,20 @@ def test_a_start_that_fails_does_nothing_more(monkeypatch: pytest.MonkeyPatch) -
     studio = Studio()
     studio.warm_up()
     assert (studio.ready, studio.problem, studio.doing) == (False, "no network", "")
+    monkeypatch.setattr(studios, "create", lambda name, *_, **__: FakeDetector(name=name))
+    studio.engine(Settings(face_detector="mtcnn"))
+    assert studio.problem  # another choice says nothing about the default one
+    studio.engine(Settings())
+    assert (studio.ready, studio.problem) == (True, "")
 
 
 def test_health_says_what_a_start_is_doing(tmp_path: Path) -> None:
     with visitor(tmp_path / "data", warm_up=False) as client:
         assert client.get("/healthz").json() == {"status": "starting", "doing": ""}
+
+
+def test_a_log_gets_a_line_for_each_model_on_its_way(capsys: pytest.CaptureFixture[str]) -> None:
+    with fetching() as progress:
+        progress("centerface", 0, None)
+        progress("centerface", 5, 10)
+        assert capsys.readouterr().err == "fetching centerface …\n"

@@ -71,6 +71,10 @@ def fetched(what: str, done: int, total: int | None) -> str:
     return f"fetching {what}: {done / MB:.1f}{f' of {about}{size / MB:.1f}' if size else ''} MB"
 
 
+def _names(settings: Settings) -> list[str]:
+    return [n for n in (settings.face_detector, settings.plate_detector, *settings.other_detectors) if n != "none"]
+
+
 class Studio:
     """What all visitors share: the detectors, each loaded once.
 
@@ -113,10 +117,13 @@ class Studio:
         """
         if self._given is not None:
             return Engine(settings, detectors=self._given)
-        names = [n for n in (settings.face_detector, settings.plate_detector, *settings.other_detectors) if n != "none"]
+        names = _names(settings)
         if not any(names):
             raise SettingsError("Choose at least one detector: with none, nothing would be looked for.")
-        return Engine(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        engine = Engine(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
+            self.ready, self.problem = True, ""
+        return engine
 
     def _detector(self, name: str, settings: Settings) -> Gated:
         key = (name, settings.vehicle_threshold, settings.overlap, settings.max_regions, settings.device)

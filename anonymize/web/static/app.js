@@ -513,7 +513,7 @@
         ? "The detectors could not be loaded, so no photo can be looked at. Adding a photo tries again and says why."
         : `Getting ready${now.doing ? `: ${now.doing}` : ""} … You can add a photo already.`;
       if (!status.hidden && status.textContent !== text) status.textContent = text;
-      if (now.status === "starting") setTimeout(look, 700);
+      if (now.status !== "ok") setTimeout(look, now.status === "starting" ? 700 : 5000);
     };
     look();
   };
