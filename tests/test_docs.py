@@ -47,7 +47,8 @@ def test_every_command_has_these_options(line: str) -> None:
         try:
             command.make_context(words[0], words[1:])  # parses; an unknown option or a missing argument raises
         except click.BadParameter as e:
-            assert "does not exist" in str(e)  # the document's file is the reader's
+            if "does not exist" not in str(e):  # the document's file is the reader's
+                raise
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
