@@ -31,7 +31,7 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("person", "pedestrian", "people"), "person"),
 }
 PADDING = 114  # grey, as in ultralytics' training
-SURE = 0.5  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
+SURE = 0.65  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
 BINS = 16  # of the distance from a cell to each side of a box (distribution focal loss), in ultralytics' detection head
 Decode = Callable[[Outputs, tuple[int, int]], Mapping[str, Candidates]]
 
