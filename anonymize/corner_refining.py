@@ -7,6 +7,7 @@ patches are cut out for every plate with known corners, and the network itself n
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +69,8 @@ def collect(model: Any, folders: list[str], *, size: int, passes: int, batch: in
     model.args = hyp
     loss = CornerLoss(model)
     parts: list[list[tuple[torch.Tensor, ...]]] = [[], [], []]
-    torch.manual_seed(seed)
-    np.random.seed(seed)
+    for start in (random.seed, np.random.seed, torch.manual_seed):  # ultralytics' augmentation draws from all three
+        start(seed)
     for examples in _batches(photos, passes, batch):
         for level, part in enumerate(_cells(model, loss, examples)):
             parts[level].append(part)
@@ -127,9 +128,10 @@ def learn(branch: Any, patches: Patches, *, steps: int, batch: int = 256, rate: 
     """Train one stride's convolutions on its patches, in place.
 
     Returns:
-        The mean distance of corners over the last tenth of the steps, in units of the plates' size.
+        The mean distance of corners over the last tenth of the steps, in units of the plates' size; NaN, and the
+        convolutions as they were, where there are fewer than two patches.
     """
-    if not len(patches.features):
+    if len(patches.features) < 2:  # the branch normalizes over its examples; one is nothing to normalize
         return float("nan")
     paddings = [(m, m.padding) for m in branch.modules() if isinstance(m, nn.Conv2d)]
     for m, _ in paddings:

@@ -70,6 +70,15 @@ def test_a_branch_learns_what_can_be_learned() -> None:
     assert not branch.training
 
 
+@pytest.mark.parametrize("number", [0, 1])
+def test_too_few_patches_leave_a_branch_as_it_was(network: PoseModel, number: int) -> None:
+    branch = network.model[-1].cv4[0]
+    before = copy.deepcopy(branch.state_dict())
+    patches = Patches(torch.zeros(number, 64, 5, 5), torch.zeros(number, 4, 2), torch.ones(number))
+    assert np.isnan(learn(branch, patches, steps=3))
+    assert all(torch.equal(before[k], v) for k, v in branch.state_dict().items())
+
+
 def test_refining_changes_corners_only(network: PoseModel, crowds: Path, tmp_path: Path) -> None:
     torch.save({"model": copy.deepcopy(network), "train_args": {"task": "pose"}}, tmp_path / "a.pt")
     refine(tmp_path / "a.pt", [crowds], tmp_path / "b.pt", size=128, passes=1, steps=30)
