@@ -1,6 +1,6 @@
 """What the engine adds to its detectors: time and memory of `run` over many photos.
 
-    python bench/engine.py [PHOTOS] [--count 200] [--size 1024]
+    python -m bench.engine [PHOTOS] [--count 200] [--size 1024]
 
 PHOTOS: a folder; without it, crops of the photos that ultralytics carries. Prints the time that the detectors alone
 need for the photos (decoded before), the time of `run` from files to files, their ratio, and the peak memory after a
@@ -95,7 +95,7 @@ def main() -> None:
         results: dict[str, list[dict[str, float]]] = {"alone": [], "whole": []}
         for _ in range(args.rounds):
             for part, found in results.items():
-                command = [sys.executable, __file__, "--part", part, str(folder)]
+                command = [sys.executable, "-m", "bench.engine", "--part", part, str(folder)]
                 found.append(json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
         a, b = (min(r["seconds"] for r in results[part]) for part in ("alone", "whole"))
         most = max(r["mb"] for r in results["whole"])

@@ -60,7 +60,7 @@ def plates() -> None:
 
 @plates.command()
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of everything random.")
 @click.option("--photo", type=click.Path(path_type=Path), help="Also draw scenes into this photo, on its --box.")
 @click.option("--box", metavar="X1,Y1,X2,Y2", multiple=True, help="A plate in the photo, px.")
 def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> None:
@@ -93,7 +93,7 @@ def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> 
 @click.option("--tiles", type=int, default=0, help="Cut the training photos into pictures of so many px. [whole]")
 @click.option("--crowds", type=int, default=0, show_default=True, help="Pictures full of drawn plates, for `refine`.")
 @click.option("--no-clean", is_flag=True, help="Take the marks as they are (no detectors are run).")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @WEIGHTS
 @VERBOSE
 def build(
