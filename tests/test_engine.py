@@ -23,7 +23,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 
 FACE = Region("face", (10, 10, 30, 30), 0.9)
-WEAK = Region("plate", (40, 30, 50, 34), 0.1)
+WEAK = Region("plate", (40, 30, 50, 34), 0.07)
 MAGENTA = Settings().with_kind("face", effect="solid", fill="ff00ff").with_kind("plate", effect="solid", fill="ff00ff")
 
 
