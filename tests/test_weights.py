@@ -202,7 +202,7 @@ def test_a_bad_field_is_refused(changes: dict[str, object], says: str) -> None:
         "http://example.org/x.onnx", "ftp://example.org/x", "file:/etc/passwd", "file:../x.onnx", "file:a/../../x",
         "pypi:toy==1.0#../../etc/passwd", "pypi:toy==1.0#a/../../b", "pypi:toy==1.0#/etc/passwd",
         "pypi:toy==1.0#a\\..\\b",
-        "pypi:toy#a", "pypi:--index-url==1.0#a", "pypi:toy==1.0 --pre#a", "pypi:toy==1.0", "pypi:toy==1.0#a.py::x()",
+        "pypi:toy#a", "pypi:--trusted-host==1.0#a", "pypi:toy==1.0 --pre#a", "pypi:toy==1.0", "pypi:toy==1.0#a.py::x()",
         "installed:toy==1#../*.pt", "", "x.onnx",
     ],
 )  # fmt: skip
