@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from anonymize import effects
 from anonymize.detectors import Detector, FakeDetector, create
 from anonymize.detectors.corners import MARGIN, WithCorners
-from anonymize.plates_clean import load
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
+from anonymize.training.marks import load
 
 Corners = NDArray[np.float64]  # (N, 4, 2) px
 QUAD = Settings().with_kind("plate", mask="quad", threshold=0.001)

@@ -11,8 +11,8 @@ from PIL import Image
 from anonymize import weights
 from anonymize.detectors import create, yolo
 from anonymize.regions import Region, boxes, iou
-from anonymize.scenes import scene
 from anonymize.settings import Settings
+from anonymize.training.scenes import scene
 from anonymize.weights import registry
 
 MODELS = registry.registry_path().parent
@@ -103,7 +103,7 @@ def test_a_photo_without_plates_has_none() -> None:
 
 
 def test_the_checkpoint_can_be_trained_further_without_unpickling_anything_foreign(tmp_path: Path) -> None:
-    from anonymize.corner_training import clean_checkpoint
+    from anonymize.training.trainers import clean_checkpoint
 
     base = tmp_path / "base.pt"
     assert clean_checkpoint(MODELS / "plates.pt", base, corners=True, safe=True) == ("yolov8n-pose.yaml", str(base))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from anonymize.errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError, WeightsError
-from anonymize.train import Options, read_data, train
+from anonymize.training import Options, read_data, train
 from anonymize.weights import registry
 
 SMALL = Options(base="yolov8n.yaml", epochs=2, size=64, batch=2, device="cpu")
@@ -21,8 +21,8 @@ SMALL = Options(base="yolov8n.yaml", epochs=2, size=64, batch=2, device="cpu")
 @pytest.fixture
 def data(tmp_path):
     """Four photos with one plate each; in half of them its corners are known."""
-    from anonymize.plates_data import yolo_lines
-    from anonymize.scenes import scene
+    from anonymize.training.data_set import yolo_lines
+    from anonymize.training.scenes import scene
 
     rng = np.random.default_rng(0)
     for i in range(4):
@@ -49,18 +49,18 @@ def epochs_of(output):
 
 
 def test_a_training_leaves_a_network_its_card_and_its_entry_and_resumes_after_a_kill(data, tmp_path, monkeypatch):
-    from anonymize import corner_training
     from anonymize.detectors import create
     from anonymize.settings import Settings
+    from anonymize.training import trainers
 
     output = tmp_path / "plates2"
-    own = corner_training.CornerTrainer.save_model
+    own = trainers.CornerTrainer.save_model
 
     def killed(self):
         own(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(corner_training.CornerTrainer, "save_model", killed)
+    monkeypatch.setattr(trainers.CornerTrainer, "save_model", killed)
     with pytest.raises(KeyboardInterrupt):
         train(data, output, SMALL)
     monkeypatch.undo()
@@ -139,7 +139,7 @@ def test_another_base_is_trained_further_and_a_foreign_pickle_is_not_opened(data
         def __reduce__(self):
             return (tmp_path.joinpath("hacked").mkdir, ())
 
-    from anonymize.corner_training import clean_checkpoint
+    from anonymize.training.trainers import clean_checkpoint
 
     torch.save({"model": Evil()}, base)
     with pytest.raises(WeightsError):
@@ -214,7 +214,7 @@ class TestCornerLoss:
     def loss(self, predicted, known, sure=0.0):
         import torch
 
-        from anonymize.corner_training import CornerLoss
+        from anonymize.training.trainers import CornerLoss
 
         corners = torch.tensor([[[[0.0, 0.0], [16.0, 0.0], [16.0, 16.0], [0.0, 16.0]]]])
         truth = torch.cat([corners, torch.tensor(known)[None, None, :, None]], dim=-1)
@@ -259,7 +259,7 @@ def test_both_models_give_stock_losses_in_float32_while_training():
     import torch
     from ultralytics.cfg import get_cfg
 
-    from anonymize.corner_training import BoxModel, has_bfloat16
+    from anonymize.training.trainers import BoxModel, has_bfloat16
 
     torch.manual_seed(0)
     model = BoxModel("yolov8n.yaml", nc=1, verbose=False)
@@ -284,7 +284,7 @@ def test_both_models_give_stock_losses_in_float32_while_training():
 def test_the_corner_branch_learns_faster_and_every_parameter_once():
     from ultralytics.nn.tasks import PoseModel
 
-    from anonymize.corner_training import CORNER_RATE, CornerTrainer
+    from anonymize.training.trainers import CORNER_RATE, CornerTrainer
 
     model = PoseModel("yolov8n-pose.yaml", nc=1, data_kpt_shape=[4, 3], verbose=False)
     optimizer = CornerTrainer.__new__(CornerTrainer).build_optimizer(model, name="AdamW", lr=0.001)
@@ -295,7 +295,7 @@ def test_the_corner_branch_learns_faster_and_every_parameter_once():
 
 
 def test_the_projects_own_plate_model_is_a_base(tmp_path):
-    from anonymize.train import _base
+    from anonymize.training import _base
 
     assert _base("plates", True, tmp_path, False, None) == ("yolov8n-pose.yaml", str(tmp_path / "base.pt"))
     assert _base("plates", False, tmp_path, False, None)[0] == "yolov8n.yaml"

@@ -227,7 +227,7 @@ def test_a_pose_network_is_cut_too_and_gives_the_same_as_uncut(tmp_path: Path, m
     import torch
     from ultralytics.nn.tasks import PoseModel
 
-    from anonymize.corner_training import export
+    from anonymize.training.trainers import export
 
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(1)

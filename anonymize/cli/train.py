@@ -43,7 +43,7 @@ def train(
 
     DATA.yaml is YOLO's, as Roboflow, CVAT and the review's export write it; with kpt_shape it learns corners too.
     """
-    from .. import train as training
+    from .. import training
 
     options = training.Options(**{k: v for k, v in given.items() if v is not None})
     done = training.train(data, output, options, name=name, resume=resume, trust=trust, cache=weights_dir)
@@ -68,11 +68,11 @@ def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> 
     import numpy as np
     from PIL import Image
 
-    from .. import plates_synth, scenes
     from ..errors import SettingsError
+    from ..training import scenes, synth
 
     if photo is None:
-        Image.fromarray(plates_synth.contact_sheet(seed)).save(output)
+        Image.fromarray(synth.contact_sheet(seed)).save(output)
         return
     try:
         boxes = np.array([[float(v) for v in b.split(",")] for b in box]).reshape(-1, 4)
@@ -91,7 +91,6 @@ def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> 
 @click.option("--drawn", type=int, default=1500, show_default=True, help="Scenes with drawn plates.")
 @click.option("--size", type=int, default=640, show_default=True, help="Long side of the photos, px.")
 @click.option("--tiles", type=int, default=0, help="Cut the training photos into pictures of so many px. [whole]")
-@click.option("--crowds", type=int, default=0, show_default=True, help="Pictures full of drawn plates, for `refine`.")
 @click.option("--no-clean", is_flag=True, help="Take the marks as they are (no detectors are run).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @WEIGHTS
@@ -104,7 +103,6 @@ def build(
     drawn: int,
     size: int,
     tiles: int,
-    crowds: int,
     no_clean: bool,
     seed: int,
     weights_dir: Path | None,
@@ -114,9 +112,9 @@ def build(
 
     Three public detectors at 1,152 px correct the marks first; what they change is counted in counts.json.
     """
-    from .. import plates_data
+    from ..training import data_set
 
-    counts = plates_data.from_coco(
+    counts = data_set.from_coco(
         folder,
         annotations,
         output,
@@ -124,36 +122,9 @@ def build(
         drawn=drawn,
         size=size,
         tiles=tiles,
-        crowds=crowds,
         is_cleaned=not no_clean,
         seed=seed,
         weights_dir=weights_dir,
     )
     click.echo(", ".join(f"{k} {v}" for k, v in counts.items()))
     click.echo(f"{output / 'data.yaml'}  goes into: python -m anonymize train {output / 'data.yaml'} --output …")
-
-
-@plates.command()
-@click.argument("checkpoint", metavar="CHECKPOINT.pt", type=click.Path(path_type=Path, exists=True))
-@click.argument("folders", metavar="IMAGES...", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--output", required=True, type=click.Path(path_type=Path), help="The new checkpoint (.pt); its .onnx beside."
-)
-@click.option("--size", type=int, default=416, show_default=True, help="Long side of the input, px.")
-@click.option("--passes", type=int, default=2, show_default=True, help="Over the images, each time augmented anew.")
-@click.option("--steps", type=int, default=3000, show_default=True, help="For each of the network's three strides.")
-@VERBOSE
-def refine(
-    checkpoint: Path, folders: tuple[Path, ...], output: Path, size: int, passes: int, steps: int, verbose: bool
-) -> None:
-    """Train the corner branch of CHECKPOINT alone, on drawn plates; boxes and scores stay as they are.
-
-    CHECKPOINT is one of your own (it is unpickled); IMAGES are folders of `plates build`, labels beside them.
-    """
-    from .. import corner_refining, corner_training
-
-    distances = corner_refining.refine(checkpoint, list(folders), output, size=size, passes=passes, steps=steps)
-    click.echo(
-        "corners off by " + ", ".join(f"{d:.3f}" for d in distances) + " of the plate's size (strides 8, 16, 32)"
-    )
-    click.echo(str(corner_training.export(output, output.with_suffix(".onnx"))))

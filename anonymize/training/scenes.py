@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .plates_synth import LETTERS, Image, draw_plate, glyphs, paste, pose_in_box, project, wear
+from .synth import LETTERS, Image, draw_plate, glyphs, paste, pose_in_box, project, wear
 
 Corners = NDArray[np.float64]
 

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import weights
-from .errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError
-from .weights.registry import TASKS, registry, registry_path
+from .. import weights
+from ..errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError
+from ..weights.registry import TASKS, registry, registry_path
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 KEPT = ("names", "nc", "kpt_shape", "flip_idx", "kpt_names")  # of a data.yaml; `download` may hold code and is dropped
@@ -199,7 +199,7 @@ def train(
         raise PathError(f"{last} is not there, so there is nothing to resume")
     output.mkdir(parents=True, exist_ok=True)
     _quiet(output)
-    from . import corner_training
+    from . import trainers
 
     config = _write_config(read, output)
     if resume:
@@ -210,7 +210,7 @@ def train(
         architecture, base = _base(options.base, read.has_corners, output, trust, cache)
         overrides = {**_overrides(options, config, output), "model": architecture, "pretrained": base or False}
     overrides["device"] = _device(options.device)
-    best = corner_training.run(
+    best = trainers.run(
         overrides, corners=read.has_corners, photos=options.photos_per_epoch, validate_every=options.validate_every
     )
     return finish(best, read, output, options, name or output.resolve().name)
@@ -249,10 +249,10 @@ def _device(name: str) -> str:
 
 def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | None) -> tuple[str, str | None]:
     """A base's name -> (architecture, path of clean weights to start from or None)."""
-    from . import corner_training
+    from . import trainers
 
     if name.endswith((".yaml", ".yml")):
-        return corner_training.architecture_for(name, corners), None
+        return trainers.architecture_for(name, corners), None
     if name in registry():
         path, is_known = weights.fetch(name, cache=cache), True
         beside = registry_path().with_name(f"{name}.pt")  # of a model trained here; read by the restricted unpickler
@@ -272,7 +272,7 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
         raise UntrustedWeightsError(
             f"{path} is a pickle from outside the registry and can run any code; --trust loads it"
         )
-    return corner_training.clean_checkpoint(path, output / "base.pt", corners=corners, safe=is_known or not trust)
+    return trainers.clean_checkpoint(path, output / "base.pt", corners=corners, safe=is_known or not trust)
 
 
 def _overrides(options: Options, config: Path, output: Path) -> dict[str, Any]:
@@ -317,13 +317,13 @@ def finish(best: Path, data: Data, output: Path, options: Options, name: str) ->
     Raises:
         WeightsError: the export failed.
     """
-    from . import corner_training
-    from .detectors.yolo import kind_of
+    from ..detectors.yolo import kind_of
+    from . import trainers
 
-    network = corner_training.export(best, output / f"{name}.onnx")
-    figures, facts = corner_training.figures(best), corner_training.facts(best)
+    network = trainers.export(best, output / f"{name}.onnx")
+    figures, facts = trainers.figures(best), trainers.facts(best)
     if (output / "results.csv").exists():
-        corner_training.curves(output / "results.csv")
+        trainers.curves(output / "results.csv")
     digest = hashlib.sha256(network.read_bytes()).hexdigest()
     kinds = {n: kind_of(n) for n in data.names}
     task = next((k for k in kinds.values() if k in TASKS), None)

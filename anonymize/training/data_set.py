@@ -19,9 +19,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from .errors import AnnotationError
-from .plates_clean import Boxes, Image, Marked, cleaned, load, read_marks
-from .regions import intersections
+from ..errors import AnnotationError
+from .marks import Boxes, Image, Marked, cleaned, load, read_marks
 from .scenes import scene
 
 YOLO_NAMES = {0: "plate"}
@@ -41,7 +40,6 @@ def from_coco(
     drawn: int = 1500,
     size: int = 640,
     tiles: int = 0,
-    crowds: int = 0,
     is_cleaned: bool = True,
     seed: int = 0,
     weights_dir: Path | None = None,
@@ -54,7 +52,7 @@ def from_coco(
         output: folder of the data set.
         held_out: patterns of the names of photos for val and test (neighbouring frames of one ride resemble each other:
             name the ride). Empty: every twelfth.
-        drawn, size, tiles, crowds, seed: see `build`.
+        drawn, size, tiles, seed: see `build`.
         is_cleaned: run the detectors; else the marks are taken as they are, and no plate is drawn beside them.
 
     Returns:
@@ -81,7 +79,6 @@ def from_coco(
         [m for m in all_marked if m.file in chosen],
         size=size,
         tiles=tiles,
-        crowds=crowds,
         drawn=drawn,
         seed=seed,
     )
@@ -199,7 +196,6 @@ def build(
     tiles: int = 0,
     drawn: int = 1500,
     drawn_test: int = 200,
-    crowds: int = 0,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Write the data set: whole photos, crops at native size around small plates, drawn plates; and `data.yaml`.
@@ -209,7 +205,6 @@ def build(
         tiles: cut the training photos (at `size`) into pictures of so many px: less to compute for each plate. 0: none.
         drawn: training scenes with drawn plates.
         drawn_test: scenes in `test/`, from held-out photos with another seed; a third of them turned by exactly ±30°.
-        crowds: pictures full of drawn plates, `size` or `tiles` px, in `corners/`, for `corner_refining`.
         seed: of all choices.
 
     Returns:
@@ -249,40 +244,11 @@ def build(
         name = f"drawn-{i:05d}{'-turned' if turn else ''}"
         _save(output / "test", name, *_draw_one(images, held_out, size, rng, turn))
         counts["test"] += 1
-    rng = np.random.default_rng(seed + 2_000_003)
-    for i in range(crowds):
-        marked = train[int(rng.integers(len(train)))]
-        photo, _, _ = tile(load(images / marked.file), marked.plates, None, tiles or size, rng)
-        _save(output / "corners", f"crowd-{i:05d}", *crowded(photo, 12, rng))
-    counts["crowds"] = crowds
     names = "\n".join(f"  {k}: {v}" for k, v in YOLO_NAMES.items())
     yaml = f"train: train/images\nval: val/images\ntest: test/images\nnames:\n{names}\n"
     (output / "data.yaml").write_text(yaml + f"kpt_shape: [4, 3]\nflip_idx: {list(FLIP)}\n")
     (output / "counts.json").write_text(json.dumps(counts, indent=1))
     return counts
-
-
-def crowded(photo: Image, number: int, rng: Generator) -> Example:
-    """Plates all over a photo, each where no other is: for the corner branch, which cares little where they hang.
-
-    Args:
-        photo: RGB uint8 (H, W, 3), left as it is.
-        number: of plates that are tried.
-    """
-    height, width = photo.shape[:2]
-    places = np.zeros((0, 4))
-    for _ in range(number):
-        w = float(np.exp(rng.uniform(np.log(14), np.log(0.6 * width))))
-        h = w / float(rng.uniform(1.0, 5.0))
-        x, y = rng.uniform(0, max(width - w, 1)), rng.uniform(0, max(height - h, 1))
-        box = np.array([x, y, x + w, y + h])
-        near = box + np.array([-0.3, -0.5, 0.3, 0.5]) * np.array([w, h, w, h])
-        if h >= 5 and not intersections(near[None], places).any() and y + h < height:
-            places = np.concatenate([places, box[None]])
-    none = np.zeros((0, 4))
-    out, corners = scene(photo, places, none, rng, roll=0.08 if rng.random() < 0.5 else 0.35)
-    boxes = np.concatenate([corners.min(1), corners.max(1)], axis=1) if len(corners) else none
-    return out, boxes, corners
 
 
 def _draw_one(images: Path, photos: Sequence[Marked], size: int, rng: Generator, turn: float | None) -> Example:

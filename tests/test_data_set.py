@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from anonymize.errors import AnnotationError
-from anonymize.plates_clean import Marked, clean, read_marks
-from anonymize.plates_data import build, from_coco, paint_over, tile, yolo_lines
+from anonymize.training.data_set import build, from_coco, paint_over, tile, yolo_lines
+from anonymize.training.marks import Marked, clean, read_marks
 
 NONE = np.zeros((0, 4))
 CAR = np.array([(100.0, 100.0, 300.0, 250.0)])
@@ -124,7 +124,7 @@ def test_a_data_set_is_whole_and_the_same_for_one_seed(tmp_path):
         cv2.imwrite(str(photos / f"{name}.jpg"), rng.integers(0, 255, (240, width, 3), np.uint8))
         marked.append(Marked(f"{name}.jpg", np.array([(50.0, 100.0, 90.0, 112.0)]), NONE, NONE))
     counts = build(tmp_path / "out", photos, marked[:2], marked[:1], size=320, drawn=3, drawn_test=3, seed=1)
-    assert counts == {"whole": 2, "crops": 1, "drawn": 3, "val": 1, "test": 3, "plates": 2, "crowds": 0}
+    assert counts == {"whole": 2, "crops": 1, "drawn": 3, "val": 1, "test": 3, "plates": 2}
     for split, n in (("train", 6), ("val", 1), ("test", 3)):
         images = sorted(p.stem for p in (tmp_path / "out" / split / "images").iterdir())
         assert images == sorted(p.stem for p in (tmp_path / "out" / split / "labels").iterdir())

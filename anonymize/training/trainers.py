@@ -22,10 +22,10 @@ from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.nn.tasks import DetectionModel, PoseModel, load_checkpoint, torch_safe_load
 from ultralytics.utils.loss import v8PoseLoss
 
-from .detectors.runtime import threads
-from .errors import PathError, WeightsError
+from ..detectors.runtime import threads
+from ..errors import PathError, WeightsError
+from ..weights.convert import OPSET
 from .scenes import degrade
-from .weights.convert import OPSET
 
 CORNER_BRANCH = "cv4"  # ultralytics' name of a pose head's keypoint convolutions
 CORNER_RATE = 5.0  # their learning rate / that of the rest
@@ -265,7 +265,7 @@ def clean_checkpoint(source: Path, target: Path, *, corners: bool, safe: bool) -
     Raises:
         WeightsError: not a checkpoint of a detector.
     """
-    from .weights.convert import TRAINING_ONLY, Absent
+    from ..weights.convert import TRAINING_ONLY, Absent
 
     if safe:
         try:
