@@ -52,7 +52,7 @@ class Region:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__  # frozen: the only place that normalizes
-        set_(self, "box", tuple(float(v) for v in self.box))
+        set_(self, "box", tuple(map(float, self.box)))
         if len(self.box) != 4 or not all(map(math.isfinite, self.box)):
             raise SettingsError(f"a box is four finite numbers (x1, y1, x2, y2); received {self.box}")
         if self.box[0] > self.box[2] or self.box[1] > self.box[3]:
@@ -72,7 +72,7 @@ class Region:
                     raise SettingsError(f"{name} are {count} finite points; received {points}")
                 set_(self, name, points)
         if not self.id:
-            text = f"{self.kind} " + " ".join(f"{v:.2f}" for v in self.box)
+            text = "{} {:.2f} {:.2f} {:.2f} {:.2f}".format(self.kind, *self.box)
             set_(self, "id", hashlib.blake2s(text.encode(), digest_size=6).hexdigest())
 
     @property

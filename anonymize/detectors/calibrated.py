@@ -12,13 +12,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ..errors import SettingsError
-from ..regions import Region
+from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD
 from . import Detector, Image
 from .asking import ask
+from .runtime import NetworkDetector
 
 SMALL = 32.0  # px, the height at which `size` counts for nothing
 
@@ -55,11 +54,16 @@ class Calibration:
         odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
         return sigmoid(odds)
 
-    def widened(self, region: Region, factor: float) -> Region:
-        """The region with margin and slack added; `factor`: px of the network's input for one of the image."""
-        x1, y1, x2, y2 = region.box
+    def least(self, long_side: int) -> float:
+        """The score below which no box in an input of this long side, px, has a probability worth storing."""
+        help_ = max(self.size * math.log2(height / SMALL) for height in (1, long_side))
+        return sigmoid((log_odds(MIN_THRESHOLD) - self.bias - help_) / self.slope)
+
+    def widened(self, box: Box, factor: float) -> Box:
+        """A box with margin and slack added; `factor`: px of the network's input for one of the image."""
+        x1, y1, x2, y2 = box
         dx, dy = ((side * self.margin + self.slack / factor) for side in (x2 - x1, y2 - y1))
-        return region.replace(box=(x1 - dx, y1 - dy, x2 + dx, y2 + dy), id="")
+        return (x1 - dx, y1 - dy, x2 + dx, y2 + dy)
 
 
 def log_odds(probability: float) -> float:
@@ -69,7 +73,7 @@ def log_odds(probability: float) -> float:
 
 
 def sigmoid(odds: float) -> float:
-    return float(1 / (1 + np.exp(-odds)))
+    return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
 
 
 class Calibrated:
@@ -88,6 +92,8 @@ class Calibrated:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
         self.kinds = frozenset({kind})
+        if isinstance(detector, NetworkDetector):
+            detector = detector.above(calibration.least(long_side))
         self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
@@ -103,6 +109,8 @@ class Calibrated:
                 p = self._calibration.probability(r.score, r.height * factor)
                 if p < MIN_THRESHOLD:  # below the floor of what is stored, as a network's own score would be
                     continue
-                r = self._calibration.widened(r, factor).clip(width, height).replace(score=p)
+                x1, y1, x2, y2 = self._calibration.widened(r.box, factor)
+                box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
+                r = r.replace(box=box, score=p, id="")
             out.append(r)
         return sorted(out, key=lambda r: -r.score)

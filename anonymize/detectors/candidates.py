@@ -117,9 +117,9 @@ def tensor(pixels: Image, *, mean: Sequence[float] = (0.0, 0.0, 0.0), divisor: f
     return out[None]
 
 
-def worth(scores: Floats) -> NDArray[np.intp]:
+def worth(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:
     """Indices of the scores (N,) that reach the floor; NaN too, so that `regions` can complain about it."""
-    return np.flatnonzero(~(scores < MIN_THRESHOLD))
+    return np.flatnonzero(~(scores < floor))
 
 
 def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArray[np.intp]:
@@ -151,12 +151,15 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArr
     return np.array(kept, dtype=np.intp)
 
 
-def regions(kind: str, found: Candidates, frame: Frame, name: str, settings: Settings) -> list[Region]:
+def regions(
+    kind: str, found: Candidates, frame: Frame, name: str, settings: Settings, floor: float = MIN_THRESHOLD
+) -> list[Region]:
     """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
 
     Args:
         kind: the regions' kind; name: the detector's, for the votes.
         settings: overlap and max_regions.
+        floor: score below which a candidate is nothing.
 
     Raises:
         DetectionError: a score or a box that is not a finite number. Comparing would drop it in silence.
@@ -164,7 +167,7 @@ def regions(kind: str, found: Candidates, frame: Frame, name: str, settings: Set
     scores = np.asarray(found.scores, np.float64)
     if not np.isfinite(scores).all():
         raise DetectionError(f"{name}: the network gave scores that are not numbers")
-    keep = worth(scores)
+    keep = worth(scores, floor)
     most = settings.max_regions * CANDIDATES_PER_REGION
     if keep.size > most:
         keep = keep[np.argpartition(-scores[keep], most)[:most]]

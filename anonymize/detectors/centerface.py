@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Frame, fit, tensor, worth
 from .runtime import NetworkDetector, Outputs, Tensor, lift_size, open_network, parse
@@ -28,7 +28,7 @@ def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
     return frame, tensor(frame.pixels)
 
 
-def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
+def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """Four maps of size / 4 -> faces in the input's px; one candidate a cell.
 
     537: score (1, 1, h, w), 0–1; 538: log of height and width in cells (1, 2, h, w); 539: centre's offset in the cell,
@@ -36,7 +36,7 @@ def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
     """
     heat, log_size, offset, marks = (outputs[k][0] for k in ("537", "538", "539", "540"))
     scores = heat[0].reshape(-1)
-    keep = worth(scores)
+    keep = worth(scores, floor)
     y, x = np.divmod(keep, heat.shape[2])
     sides = np.exp(log_size.reshape(2, -1)[::-1, keep].T) * CELL
     centre = (np.stack([x, y], axis=1) + offset.reshape(2, -1)[::-1, keep].T + 0.5) * CELL

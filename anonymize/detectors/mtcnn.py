@@ -59,7 +59,7 @@ def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
     return frame, tensor(frame.pixels)
 
 
-def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
+def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """boxes (N, 5): x1, y1, x2, y2, score; points (N, 5, 2) -> faces in the input's px."""
     boxes = outputs["boxes"]
     return {"face": Candidates(boxes[:, :4], boxes[:, 4], outputs["points"])}

@@ -45,11 +45,10 @@ class MultiScale:
         return [self._look(image) for image in images]
 
     def _look(self, image: Image) -> list[Region]:
-        found = [
-            named(region, self.name)
-            for detector in self.chosen(max(image.shape[:2]))
-            for region in ask(detector, [image])[0]
-        ]
+        chosen = self.chosen(max(image.shape[:2]))
+        found = [named(region, self.name) for detector in chosen for region in ask(detector, [image])[0]]
+        if len(chosen) == 1:  # it suppressed its own already
+            return found
         return suppress(found, self._settings.overlap, self._settings.max_regions)
 
     def chosen(self, long_side: int) -> list[Detector]:

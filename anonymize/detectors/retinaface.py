@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Floats, Frame, fit, tensor, worth
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
@@ -49,10 +49,10 @@ def priors(height: int, width: int) -> Floats:
     return out
 
 
-def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
+def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """loc (1, N, 4), conf (1, N, 2) after softmax, landmarks (1, N, 10) -> faces in the input's px."""
     scores = outputs["conf"][0, :, 1]
-    keep = worth(scores)
+    keep = worth(scores, floor)
     anchors, loc, marks = priors(*size)[keep], outputs["loc"][0, keep], outputs["landmarks"][0, keep]
     centre = anchors[:, :2] + loc[:, :2] * VARIANCES[0] * anchors[:, 2:]
     half = anchors[:, 2:] * np.exp(loc[:, 2:] * VARIANCES[1]) / 2

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DetectionError
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Frame, fit, worth
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
@@ -35,7 +35,7 @@ def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
     return frame, np.ascontiguousarray(frame.pixels[None], dtype=np.float32)
 
 
-def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
+def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """Nine maps -> faces in the input's px; `size` is not needed.
 
     For strides 32, 16 and 8 in turn: (1, h, w, 4) probabilities, two of "no face", then two of "face"; (1, h, w, 8)
@@ -52,7 +52,7 @@ def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
         SIDES.items(), zip(*[iter(maps)] * 3, strict=True), strict=True
     ):
         flat = probability[0, :, :, 2:].reshape(-1)
-        keep = worth(flat)
+        keep = worth(flat, floor)
         cell, anchor = np.divmod(keep, 2)
         y, x = np.divmod(cell, probability.shape[2])
         side = np.array(sides, np.float32)[anchor][:, None]

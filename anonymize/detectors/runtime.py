@@ -11,6 +11,7 @@ Environment variables, for machines that need them:
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import logging
 import os
@@ -25,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Frame, check, regions
 
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 Tensor = NDArray[np.float32]
 Outputs = Mapping[str, Tensor]
+Decode = Callable[[Outputs, tuple[int, int], float], Mapping[str, Candidates]]
 
 
 class Network(Protocol):
@@ -262,7 +264,7 @@ class NetworkDetector:
         name: the detector's, long side included.
         network: what `open_network` gave.
         prepare: image -> (frame, float32 (1, 3, H, W)).
-        decode: (outputs, (H, W) of the input) -> kind -> candidates, in the input's pixels.
+        decode: (outputs, (H, W) of the input, least score) -> kind -> candidates, in the input's pixels.
         settings: overlap and max_regions.
         weights: name -> sha256.
     """
@@ -272,13 +274,20 @@ class NetworkDetector:
         name: str,
         network: Callable[[Tensor], Outputs],
         prepare: Callable[[Image], tuple[Frame, Tensor]],
-        decode: Callable[[Outputs, tuple[int, int]], Mapping[str, Candidates]],
+        decode: Decode,
         settings: Settings,
         weights: Mapping[str, str],
     ) -> None:
         self.name = name
         self.weights: Mapping[str, str] = dict(weights)
         self._network, self._prepare, self._decode, self._settings = network, prepare, decode, settings
+        self._floor = MIN_THRESHOLD
+
+    def above(self, floor: float) -> NetworkDetector:
+        """The same detector without what scores less: most candidates of a face network do, and each costs time."""
+        made = copy.copy(self)
+        made._floor = max(floor, MIN_THRESHOLD)
+        return made
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`. One image after the other: a batch gains nothing on a CPU, and sizes differ."""
@@ -288,8 +297,8 @@ class NetworkDetector:
         try:
             frame, batch = self._prepare(image)
             outputs = self._network(batch)
-            found = self._decode(outputs, (batch.shape[2], batch.shape[3]))
-            every = [regions(kind, c, frame, self.name, self._settings) for kind, c in found.items()]
+            found = self._decode(outputs, (batch.shape[2], batch.shape[3]), self._floor)
+            every = [regions(kind, c, frame, self.name, self._settings, self._floor) for kind, c in found.items()]
         except AnonymizeError:
             raise
         except Exception as e:  # whatever a runtime throws, out of memory included: the photo was not looked at

@@ -6,7 +6,7 @@ is the best of them. A pose network with four keypoints gives a plate's corners.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DetectionError, SettingsError, WeightsError
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Floats, Frame, fit, tensor, worth
-from .runtime import Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
+from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
 # A class's name in lower case, separators as spaces -> kind. Every other name is a kind of its own, as it is written.
 KINDS: Mapping[str, str] = {
@@ -33,7 +33,6 @@ KINDS: Mapping[str, str] = {
 PADDING = 114  # grey, as in ultralytics' training
 SURE = 0.65  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
 BINS = 16  # of the distance from a cell to each side of a box (distribution focal loss), in ultralytics' detection head
-Decode = Callable[[Outputs, tuple[int, int]], Mapping[str, Candidates]]
 
 
 def kind_of(class_name: str) -> str:
@@ -123,6 +122,7 @@ def prepare(image: Image, long_side: int, target: tuple[int, int] | None = None)
 def decode(
     outputs: Outputs,
     size: tuple[int, int],
+    floor: float = MIN_THRESHOLD,
     *,
     kinds: Mapping[str, Collection[int]],
     classes: int,
@@ -157,7 +157,7 @@ def decode(
             scores = np.where(np.isin(rows[:, 5].round(), list(numbers)), rows[:, 4], 0.0)
         else:
             scores = rows[:, [4 + n for n in numbers]].max(axis=1)
-        kept = rows[keep := worth(scores)]
+        kept = rows[keep := worth(scores, floor)]
         boxes = kept[:, :4] if is_end_to_end else _from_centre(kept[:, :4])
         corners = None if ignore_extra or not extra else _sure(kept[:, fixed:].reshape(len(kept), 4, -1))
         result[kind] = Candidates(boxes, scores[keep], corners=corners)
@@ -229,7 +229,11 @@ def cut_head(model: Any) -> bool:
 
 
 def decode_heads(
-    outputs: Outputs, size: tuple[int, int], *, kinds: Mapping[str, Collection[int]]
+    outputs: Outputs,
+    size: tuple[int, int],
+    floor: float = MIN_THRESHOLD,
+    *,
+    kinds: Mapping[str, Collection[int]],
 ) -> dict[str, Candidates]:
     """The maps of `cut_head`'s network -> candidates of each kind, in the input's px.
 
@@ -244,7 +248,7 @@ def decode_heads(
         stride = size[0] // distances.shape[1]
         for kind, numbers in kinds.items():
             scores = 1 / (1 + np.exp(-logits[list(numbers)].max(axis=0).reshape(-1)))
-            keep = worth(scores)
+            keep = worth(scores, floor)
             y, x = np.divmod(keep, logits.shape[2])
             bins = distances.reshape(4, BINS, -1)[:, :, keep]
             bins = np.exp(bins - bins.max(axis=1, keepdims=True))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Frame, fit, tensor
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
@@ -26,7 +26,7 @@ def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
     return frame, tensor(frame.pixels[:, :, ::-1])
 
 
-def decode(outputs: Outputs, size: tuple[int, int]) -> dict[str, Candidates]:
+def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """For each stride cls, obj (1, N, 1), bbox (1, N, 4), kps (1, N, 10) over rows then columns -> faces.
 
     The score is the geometric mean of class and objectness; a box is its centre's offset from the cell's top left and
