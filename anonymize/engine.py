@@ -8,25 +8,22 @@ fails at any step has an `error` in its record and no output; the others go on.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
+import dataclasses
 import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import images, records, weights
-from .detectors import Detector, Image, create
-from .errors import AnonymizeError, ChangedSourceError, DetectionError, RecordsError, SettingsError
+from . import images, records
+from .errors import ChangedSourceError, RecordsError
+from .finder import Finder
 from .outputs import SUMMARY_NAME, Output, why, write_json
 from .overlap import overlap
 from .records import Header, Record, escape, unescape
-from .regions import Region, suppress
 from .settings import Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
@@ -41,6 +38,7 @@ class Summary:
     Attributes:
         photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
         failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
+        gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
         hidden: kind -> regions hidden (or, without an output, that would be hidden).
         skipped: extension -> files that are not photos by their extension. seconds: wall time.
     """
@@ -50,6 +48,7 @@ class Summary:
     unchanged: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
     hidden: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -80,95 +79,8 @@ def _ignore(_: Summary) -> None:
     pass
 
 
-class Engine:
-    """Finds and hides. Detectors are loaded at the first use, once, and shared by all threads.
-
-    Args:
-        settings: which detectors, thresholds, effects.
-        detectors: used instead of those that the settings name (composed ones, a FakeDetector).
-        weights_dir: where weights are kept instead of the user's cache folder.
-        trust: load pickles from outside the registry.
-        fetching: told of weights on their way.
-    """
-
-    def __init__(
-        self,
-        settings: Settings | None = None,
-        *,
-        detectors: Sequence[Detector] | None = None,
-        weights_dir: Path | None = None,
-        trust: bool = False,
-        fetching: weights.Progress | None = None,
-    ) -> None:
-        self.settings = settings or Settings()
-        self._given = detectors
-        self._loading_options: dict[str, Any] = {"weights_dir": weights_dir, "trust": trust, "progress": fetching}
-        self._loading = threading.Lock()
-
-    @cached_property
-    def _loaded(self) -> list[Detector]:
-        if self._given is not None:
-            return list(self._given)
-        s = self.settings
-        names = [n for n in (s.face_detector, s.plate_detector, *s.other_detectors) if n and n != "none"]
-        if not names:
-            raise SettingsError("no detector is named, so nothing would be looked for")
-        return [create(n, s, **self._loading_options) for n in dict.fromkeys(names)]
-
-    @property
-    def detectors(self) -> list[Detector]:
-        with self._loading:
-            return self._loaded
-
-    @property
-    def detector_weights(self) -> dict[str, Mapping[str, str]]:
-        """Detector -> its weights (name -> sha256), as records keep them."""
-        return {d.name: dict(d.weights) for d in self.detectors}
-
-    @property
-    def detection_hash(self) -> str:
-        """What a record's `detection` is compared with: the settings that find, and the weights."""
-        text = json.dumps([self.settings.detection_hash(), self.detector_weights], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def look(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Run every detector on images in memory (a camera's frames, a web upload).
-
-        Args:
-            batch: uint8 RGB arrays (H, W, 3), upright.
-
-        Returns:
-            For each image its regions, all kinds, by descending score, down to the floor score.
-
-        Raises:
-            DetectionError: a detector failed; there is no partial answer.
-        """
-        found: list[list[Region]] = [[] for _ in batch]
-        for detector in self.detectors:
-            try:
-                answers = detector.detect(batch)
-            except AnonymizeError:
-                raise
-            except Exception as e:  # the edge to other people's code: whatever it raises is a failed detection
-                raise DetectionError(f"{detector.name} failed: {e!r}") from e
-            if len(answers) != len(batch):
-                raise DetectionError(f"{detector.name} gave {len(answers)} answers for {len(batch)} images")
-            for regions, answer in zip(found, answers, strict=True):
-                regions += answer
-        return [tuple(suppress(regions, self.settings.overlap, self.settings.max_regions)) for regions in found]
-
-    def record(self, photo: images.Photo, path: str) -> Record:
-        """Detect in one loaded photo; `path` is stored escaped."""
-        (regions,) = self.look([photo.rgb])
-        return Record(
-            path=escape(path),
-            sha256=photo.sha256,
-            width=photo.width,
-            height=photo.height,
-            regions=regions,
-            detectors=self.detector_weights,
-            detection=self.detection_hash,
-        )
+class Engine(Finder):
+    """Finds and hides, from files to files: a `Finder` that reads, keeps records and writes."""
 
     def detect(
         self,
@@ -248,6 +160,9 @@ class Engine:
             old, earlier = records.read(records_path)
             if old.root != header.root:
                 raise RecordsError(f"{records_path} belongs to another input, {old.root}")
+            if old.review and old.settings.export_hash() == header.settings.export_hash():
+                kept = {name: getattr(old.review, name) for name in ("kinds", "allow_weak", "keep_metadata")}
+                header = dataclasses.replace(header, review=self.settings.replace(**kept))  # what a review chose stands
         now = self.detection_hash
 
         def read(path: str) -> _Task:
@@ -341,7 +256,7 @@ class Engine:
 
         Args:
             gate: says why a record may not go out, or None where it may (the review's gate). A withheld photo has
-                no output; an earlier one is taken away.
+                no output; an earlier one is taken away, as that of a photo that is gone and would be written anew.
         """
         started = time.perf_counter()
         header, known = records.read(records_path)
@@ -349,6 +264,8 @@ class Engine:
         target = Output(output, self.settings, write_detections, preview)
         target.check(images.Found(root, [unescape(p) for p in known], {}), records_path)
         summary = Summary(photos=len(known))
+        gone: set[str] = set()
+        is_there = root.is_dir()  # else all photos fail: a drive that is not there has not lost them
 
         def read(path: str) -> _Task:
             record = known[escape(path)]
@@ -359,6 +276,9 @@ class Engine:
                 return _Task(path, record)
             if target.is_current(record):
                 return _Task(path, record)
+            if is_there and not os.path.lexists(root / path):
+                gone.add(record.path)
+                return _Task(path, record)
             try:
                 photo = images.load(root / path, self.settings)
                 if photo.sha256 != record.sha256:
@@ -368,12 +288,14 @@ class Engine:
             return _Task(path, record, photo)
 
         def finish(task: _Task) -> tuple[Record, bool]:
-            reason = summary.withheld.get(task.record.path)
+            path = task.record.path
+            reason = "no longer in the input" if path in gone else summary.withheld.get(path)
             if reason is None:
                 return target.write(task.record, task.photo)
             record, _ = target.write(task.record.replace(error=reason), None)
             if record.error != reason:  # something lies in its place that could not be taken away: a failure
-                del summary.withheld[record.path]
+                summary.withheld.pop(path, None)
+                gone.discard(path)
             return record, False
 
         with target, contextlib.ExitStack() as stack:
@@ -381,10 +303,13 @@ class Engine:
             done = self._overlap(root, [unescape(p) for p in known], read, lambda task: task, finish, stop)
             stack.callback(done.close)
             for record, changed in done:
-                if record.path not in summary.withheld:
+                if record.path in gone:
+                    summary.gone.append(record.path)
+                elif record.path not in summary.withheld:
                     _count(summary, record, changed, self.settings)
                 progress(summary)
-        summary.stopped = bool(stop and stop.is_set() and summary.done + len(summary.withheld) < summary.photos)
+        finished = summary.done + len(summary.withheld) + len(summary.gone)
+        summary.stopped = bool(stop and stop.is_set() and finished < summary.photos)
         summary.seconds = time.perf_counter() - started
         write_json(target.folder / SUMMARY_NAME, summary.to_dict())
         return summary

@@ -17,6 +17,7 @@
     ├── RecordsError               a records file that is not one, or of another schema
     │   ├── ChangedSourceError     a photo is no longer the one that was detected
     │   └── StaleDecisionError     a review decision on a photo that changed meanwhile
+    ├── ReviewError                FiftyOne or its database cannot start or fails; the message says why
     └── AnnotationError            ground truth that cannot be read
 
 Errors are caught at the edges only: the engine turns those of one photo into its record's `error`, the command
@@ -100,6 +101,10 @@ class ChangedSourceError(RecordsError):
 
 class StaleDecisionError(RecordsError):
     pass
+
+
+class ReviewError(AnonymizeError):
+    """The review's App cannot be had; everything but it works without."""
 
 
 class AnnotationError(AnonymizeError):

@@ -82,16 +82,28 @@ class Output:
         memory = self.folder / EXPORTS_NAME
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(memory))
+            self._remember(memory)
             self._log = stack.enter_context(JsonLines(memory))
             for folder in (self.folder, self.preview):
                 if folder is not None:
                     images.remove_leftovers(folder)  # of a killed run
-            try:
-                self._known = {e["path"]: (e["shows"], e.get("stamp")) for e in read_lines(memory)}
-            except (KeyError, TypeError) as e:
-                raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
             self._open = stack.pop_all()
         return self
+
+    def _remember(self, memory: Path) -> None:
+        """Read what the files show; a memory with more lines than files is written anew, the last line of each."""
+        if not memory.exists():
+            return
+        lines = read_lines(memory)
+        try:
+            self._known = {e["path"]: (e["shows"], e.get("stamp")) for e in lines}
+        except (KeyError, TypeError) as e:
+            raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
+        kept = {e["path"]: e for e in lines}
+        kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
+        if len(kept) < len(lines):
+            text = "".join(json.dumps(e, ensure_ascii=False, separators=(",", ":")) + "\n" for e in kept.values())
+            images.write_whole(memory, text.encode())
 
     def __exit__(self, *_: object) -> None:
         self._open.close()

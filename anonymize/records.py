@@ -178,16 +178,19 @@ class Header:
         root: the input folder, absolute, escaped; records' paths are relative to it.
         settings: those of the detection; an export may use others.
         detectors: name -> its weights' (name -> sha256).
+        review: thresholds and effects that people chose in a review since; approvals bind to them. None: `settings`.
     """
 
     root: str
     settings: Settings = field(default_factory=Settings)
     detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     schema: int = SCHEMA
+    review: Settings | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {"schema": self.schema, **out, "settings": self.settings.to_dict()}
+        out = {"schema": self.schema, "root": self.root, "settings": self.settings.to_dict()}
+        chosen = {"review": self.review.to_dict()} if self.review else {}
+        return {**out, "detectors": self.detectors, **chosen}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Header:
@@ -195,7 +198,8 @@ class Header:
             raise RecordsError(f"records have schema {SCHEMA}; this file has {data.get('schema')!r}")
         if not isinstance(data["root"], str):
             raise RecordsError(f"the root of records cannot be {data['root']!r}")
-        return cls(data["root"], Settings.from_dict(data["settings"]), data.get("detectors", {}))
+        chosen = Settings.from_dict(data["review"]) if data.get("review") else None
+        return cls(data["root"], Settings.from_dict(data["settings"]), data.get("detectors", {}), review=chosen)
 
     def source(self, record: Record) -> Path:
         """Where a record's photo is."""
@@ -249,6 +253,25 @@ def write(path: Path, header: Header, records: Iterable[Record]) -> None:
             for record in records:
                 writer.write(record)
             writer.sync()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def rewrite(path: Path, header: Header, lines: Iterable[bytes]) -> None:
+    """A records file of this header and of lines that another one had, byte for byte; through to the disk.
+
+    Whole or not at all. The caller holds the file's lock.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with Writer(temporary, header):
+            pass
+        with open(temporary, "ab") as new:
+            new.writelines(lines)
+            new.flush()
+            os.fsync(new.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -50,10 +50,8 @@ def cli() -> None:
 
 
 def _book(records: Path, given: dict[str, Any]) -> Book:
-    """The book, with the detection's settings changed by the options: what an approval binds to, and an export
-    writes."""
-    book = Book(records)
-    return Book(records, settings_of(given, book.header.settings))
+    """The book, with the review's settings changed by the options: what an approval binds to, and an export writes."""
+    return Book(records, settings_of(given, Book(records).settings))
 
 
 @cli.command()
@@ -86,6 +84,8 @@ def status(records: Path, **given: Any) -> None:
     """How far the review is, and the last decisions."""
     book = _book(records, given)
     click.echo(str(Queue(book).progress()))
+    if gone := book.gone():
+        click.echo(f"{len(gone)} photos are no longer in the input ({gone[0]} …); `forget` takes them out")
     last = sorted((d["when"], r.path, d) for r in book for d in r.decisions)[-10:]
     for when, path, decision in last:
         note = f": {decision['note']}" if decision.get("note") else ""
@@ -119,10 +119,34 @@ def _deciding(what: str, text: str) -> None:
     cli.command(what)(command)
 
 
+@cli.command()
+@RECORDS
+@THRESHOLDS
+@HIDING
+def use(records: Path, **given: Any) -> None:
+    """Choose thresholds and effects for this review, kept in RECORDS; approvals under others become pending."""
+    book = Book(records)
+    book.use(settings_of(given, book.settings))
+    for name, kind in book.settings.kinds.items():
+        click.echo(f"{name}: from {kind.threshold:g}, {kind.effect}")
+    click.echo(str(Queue(book).progress()))
+
+
 _deciding("approve", "Let PHOTOS go out as they are. Bound to their regions and these settings.")
 _deciding("flag", "Keep PHOTOS back, for somebody to look at.")
 _deciding("unflag", "Put flagged PHOTOS back into the queue.")
 _deciding("undo", "Take back your last decision on PHOTOS.")
+
+
+@cli.command()
+@RECORDS
+@PHOTOS
+def forget(records: Path, photos: tuple[str, ...]) -> None:
+    """Take PHOTOS that are no longer in the input (all such, without names) out of RECORDS, decisions and all."""
+    for path in (found := Book(records).forget(photos)):
+        click.echo(f"forgotten: {path}")
+    if not found:
+        click.echo("every photo of these records is in the input, or the input is not there; nothing was forgotten")
 
 
 @cli.command()
@@ -140,7 +164,7 @@ def export(
     from anonymize.cli.photos import report
     from anonymize.engine import Engine
 
-    settings = settings_of(given, Book(records).header.settings)
+    settings = settings_of(given, Book(records).settings)
     if allow_unreviewed:
         click.echo("WARNING: --allow-unreviewed: photos that nobody looked at go out, too", err=True)
     report(

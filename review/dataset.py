@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from anonymize.errors import AnonymizeError, StaleDecisionError
+from anonymize.errors import ReviewError, StaleDecisionError
 from anonymize.records import Record
 
 from .decisions import Span, last_words
@@ -43,10 +43,6 @@ EVALUATION = "eval"
 # One colour a meaning: false alarms and misses must be seen at once, also by people who do not tell red from green.
 COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
 STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
-
-
-class ReviewError(AnonymizeError):
-    """FiftyOne or its database cannot start; the message says why. Everything but its App works without."""
 
 
 def fiftyone() -> ModuleType:

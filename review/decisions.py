@@ -7,6 +7,7 @@ that is no longer the photo's, it is refused (StaleDecisionError) and nothing is
 
 from __future__ import annotations
 
+import dataclasses
 import getpass
 import json
 import os
@@ -223,7 +224,8 @@ class Book:
 
     Args:
         path: the records file.
-        settings: those that approvals bind to; the file's own when not given.
+        settings: those that approvals bind to; those of the file (a review's choice, else the detection's) when not
+            given.
 
     Raises:
         RecordsError: not a records file.
@@ -246,11 +248,55 @@ class Book:
 
     @property
     def settings(self) -> Settings:
-        return self._given or self.header.settings
+        return self._given or self.header.review or self.header.settings
 
     def use(self, settings: Settings) -> None:
-        """Other thresholds or effects from now on: what was approved under the earlier ones is pending again."""
-        self._given = settings
+        """Other thresholds or effects from now on, for everybody who opens these records: kept in the file.
+
+        What was approved under the earlier ones is pending again (and approved again when those come back).
+
+        Raises:
+            RecordsError: the file is busy.
+        """
+        with self._guard, records.locked(self.path):
+            spans = self.refresh()
+            chosen = None if settings == self.header.settings else settings
+            self._rewrite(dataclasses.replace(self.header, review=chosen), spans)
+            self._given = None
+
+    def gone(self) -> list[str]:
+        """Photos that are no longer in the input folder; none, where the folder itself is not there (a drive)."""
+        if not Path(records.unescape(self.header.root)).is_dir():
+            return []
+        return [p for p in self.refresh() if not os.path.lexists(self.header.source(Record(p)))]
+
+    def forget(self, paths: Sequence[str] = ()) -> list[str]:
+        """Take photos that are no longer in the input out of the records, decisions and all; which ones.
+
+        Args:
+            paths: only these; all that are gone when empty.
+
+        Raises:
+            RecordsError: one of them is not in the records, or its photo is still there; nothing was forgotten.
+        """
+        with self._guard, records.locked(self.path):
+            spans, gone = self.refresh(), set(self.gone())
+            for path in paths:
+                if path not in spans:
+                    raise RecordsError(f"{self.path} has no photo {path!r}")
+                if path not in gone:
+                    raise RecordsError(f"{path} is still in {self.header.root}, or that folder is not there")
+            wanted = gone.intersection(paths or gone)
+            if wanted:
+                self._rewrite(self.header, {p: s for p, s in spans.items() if p not in wanted})
+            return sorted(wanted)
+
+    def _rewrite(self, header: Header, spans: Mapping[str, Span]) -> None:
+        """The last line of each of these photos, as it is, under this header."""
+        assert self._file is not None
+        file = self._file.fileno()
+        records.rewrite(self.path, header, (os.pread(file, size, start) for start, size in spans.values()))
+        self.refresh()
 
     def refresh(self) -> Mapping[str, Span]:
         """Look at what others wrote since: path -> where its last line stands, in order of first appearance.

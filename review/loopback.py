@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnnotationError
 
+from .relay import NOTHING
 from .reviews import OPEN
-from .server import NOTHING, ReviewServer
+from .server import ReviewServer
 
 COOKIE = "anonymize_review"
 

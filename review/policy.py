@@ -107,6 +107,13 @@ class RefusedError(Exception):
     """Not for this visitor. The answer says no more than that."""
 
 
+class ReadOnlyError(RefusedError):
+    """What everybody may look at here, and nobody may change."""
+
+    def __init__(self) -> None:
+        super().__init__("This sample is only to be looked at. Your own photos can be reviewed.")
+
+
 def check_graphql(body: object, datasets: Collection[str], *, read_only: bool) -> None:
     """One GraphQL request: known root fields, on the given datasets.
 
@@ -206,7 +213,7 @@ def check_values(value: object, *, read_only: bool) -> None:
         if key == "_cls" and isinstance(inner, str) and "." in inner and inner not in STAGES:
             raise RefusedError("a stage that is not offered")
         if key == "_cls" and read_only and isinstance(inner, str) and inner.rpartition(".")[2].startswith("To"):
-            raise RefusedError("a view that is written")
+            raise ReadOnlyError
         if key.startswith("$") and key not in CALCULATIONS and not key.startswith("$$"):
             raise RefusedError("an expression that is not offered")
 
@@ -247,19 +254,25 @@ def check_event(body: Mapping[str, Any], datasets: Collection[str]) -> None:
 
 
 def check_operator(body: Mapping[str, Any], datasets: Collection[str], *, read_only: bool) -> None:
-    """Raises RefusedError: an operator that is not ours, another dataset, or none."""
+    """One call of an operator.
+
+    Raises:
+        RefusedError: an operator that is not ours, another dataset, or none. ReadOnlyError: one that writes.
+    """
     uri = body.get("operator_uri")
-    offered = LOOKING if read_only else OPERATORS
-    if not isinstance(uri, str) or uri not in {f"{PLUGIN}/{name}" for name in offered} | READING:
+    if not isinstance(uri, str) or uri not in {f"{PLUGIN}/{name}" for name in OPERATORS} | READING:
         raise RefusedError("an operator that is not offered")
     if body.get("dataset_name") not in datasets:
         raise RefusedError("another dataset")
     params = body.get("params")
     method = params.get("__method__") if isinstance(params, dict) else None
-    if method is not None and method not in (PANEL_LOOKS if read_only else PANEL_METHODS):
+    if method is not None and method not in PANEL_METHODS:
         raise RefusedError("a method that is not offered")
     if body.get("request_delegation"):
         raise RefusedError("no delegation")
+    name = uri.rpartition("/")[2]
+    if read_only and uri not in READING and (name not in LOOKING or (method and method not in PANEL_LOOKS)):
+        raise ReadOnlyError
 
 
 def check_patch(body: object) -> None:

@@ -6,10 +6,10 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from anonymize.errors import RecordsError
+from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
 
-from .dataset import ReviewDataset, ReviewError, dataset_name
+from .dataset import ReviewDataset, dataset_name
 from .decisions import Book, person
 from .queue import Queue
 

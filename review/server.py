@@ -10,45 +10,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import logging
-import os
-import stat
-import tempfile
-import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anonymize import images
-from anonymize.errors import AnonymizeError, RecordsError
-from anonymize.records import escape, unescape
+from anonymize.errors import AnonymizeError, RecordsError, ReviewError
 
-from . import policy
-from .dataset import ReviewError, fiftyone
-from .policy import RefusedError
+from . import photos, policy
+from .dataset import fiftyone
+from .policy import ReadOnlyError, RefusedError
+from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
 from .reviews import ALONE, Review, Reviews, Visitor
 
 log = logging.getLogger("anonymize.review")
-MOST_BYTES = 5_000_000
 STATIC = ("", "/", "/index.html", "/favicon.ico")
-# Browsers show these as they are, turned upright by themselves; anything else is decoded here.
-SHOWN_BY_BROWSERS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
-# The App asks other hosts for fonts; nothing of a review leaves the machine, not even that.
-CSP = (
-    b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    b"style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
-    b"frame-ancestors 'self'"
-)
-NOTHING = "There is nothing here for you."
 
 
 class ReviewServer:
@@ -94,11 +77,16 @@ class ReviewServer:
         request = Request(scope, receive)
         try:
             return await self._route(request, self.who(scope))
+        except ReadOnlyError as e:
+            return PlainTextResponse(str(e), 403)
         except RefusedError as e:
             log.info("refused: %s", e)
             return PlainTextResponse(NOTHING, 403)
         except (ReviewError, RecordsError) as e:
-            return JSONResponse({"error": str(e)}, 503 if isinstance(e, ReviewError) else 409)
+            status = 503 if isinstance(e, ReviewError) else 409
+            if request.method == "GET":  # a person followed a link
+                return PlainTextResponse(str(e), status)
+            return JSONResponse({"error": str(e)}, status)
 
     async def _route(self, request: Request, visitor: Visitor) -> ASGIApp:
         scope = request.scope
@@ -115,8 +103,8 @@ class ReviewServer:
         if path == "/export" and method == "GET":
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             if self.read_only and review.owner is None:
-                raise RefusedError("only looked at")
-            return await run_in_threadpool(_zip, review)
+                raise ReadOnlyError
+            return await run_in_threadpool(photos.exported, review)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
         if path == "/open":  # the page's link: makes the dataset, then shows it
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
@@ -129,35 +117,35 @@ class ReviewServer:
         app = await self._fiftyone()
         if method in ("GET", "HEAD"):
             if path in STATIC:
-                return RedirectResponse(_address(root, shown[0].name)) if shown and root else _hushed(app)
+                return RedirectResponse(_address(root, shown[0].name)) if shown and root else hushed(app)
             if path.startswith("/datasets/"):
                 if path.split("/")[2] not in names and not self._is_static("/" + path.partition("/datasets/")[2]):
                     raise RefusedError("another dataset")
-                return _hushed(app)
+                return hushed(app)
             if path in ("/plugins", "/fiftyone") or self._is_static(path):
-                return _hushed(app)
+                return hushed(app)
             raise RefusedError("a route that is not offered")
         if sample := policy.SAMPLE.fullmatch(path):
             return await self._edit(request, sample, shown, visitor, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
-        body, again = await _body(request)
-        value = _json(body)
+        body, again = await whole_body(request)
+        value = as_json(body)
         ids = names | {str(r.dataset.dataset._doc.id) for r in shown}
         if path == "/graphql":
             policy.check_graphql(value, ids, read_only=self.read_only)
-            return _hushed(_changed(_with_body(app, again), lambda answer: policy.only_own(answer, names)))
+            return hushed(changed(with_body(app, again), lambda answer: policy.only_own(answer, names)))
         if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
             policy.check_json(value, ids, read_only=self.read_only)
             policy.check_operator(value, names, read_only=self.read_only)
             # Who decides is known here, whatever the browser says.
             params = value.get("params")
             value["params"] = {**(params if isinstance(params, dict) else {}), "reviewer": visitor.name}
-            again = _receive(json.dumps(value).encode(), request)
-            return _hushed(_with_body(app, again))
+            again = giving(json.dumps(value).encode(), request)
+            return hushed(with_body(app, again))
         if path in ("/operators", "/operators/resolve-placements"):
             policy.check_json(value, ids, read_only=self.read_only)
-            return _hushed(_changed(_with_body(app, again), _only_ours))
+            return hushed(changed(with_body(app, again), _only_ours))
         if path in ("/event", "/events"):
             policy.check_json(value, ids, read_only=self.read_only)
             policy.check_event(value, names)
@@ -165,7 +153,7 @@ class ReviewServer:
             policy.check_json(value, ids, read_only=self.read_only)
         else:
             raise RefusedError("a route that is not offered")
-        return _hushed(_with_body(app, again))
+        return hushed(with_body(app, again))
 
     async def _fiftyone(self) -> ASGIApp:
         """FiftyOne's own app, started at the first call; debug off.
@@ -208,8 +196,8 @@ class ReviewServer:
         if len(wanted) != 1:
             return refused
         for review in self.reviews.of(visitor):
-            if source := photo_file(review, wanted[0]):
-                return _photo(source, review)
+            if source := photos.photo_file(review, wanted[0]):
+                return photos.answer(source, review)
         return refused
 
     # --- changes ---
@@ -219,160 +207,30 @@ class ReviewServer:
     ) -> ASGIApp:
         """A label drawn, moved or deleted in FiftyOne: FiftyOne's database, then the records, then the answer."""
         review = next((r for r in shown if str(r.dataset.dataset._doc.id) == sample[1]), None)
-        if review is None or self.read_only or request.method not in ("PATCH", "GET"):
-            raise RefusedError("another dataset, or no changes here")
+        if review is None or request.method not in ("PATCH", "GET"):
+            raise RefusedError("another dataset")
         if request.method == "GET":
-            return _hushed(app)
+            return hushed(app)
+        if self.read_only:
+            raise ReadOnlyError
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
-        body, again = await _body(request)
-        value = _json(body)
+        body, again = await whole_body(request)
+        value = as_json(body)
         policy.check_field_patch(value) if sample[3] else policy.check_patch(value)
-        messages = await _collected(_with_body(app, again), request.scope)
+        messages = await collected(with_body(app, again), request.scope)
         status = messages[0]["status"]
         if status == 200:
             try:
                 await run_in_threadpool(review.dataset.sync, sample[2], visitor.name)
             except AnonymizeError as e:
                 return JSONResponse({"error": str(e)}, 409)
-        return _hushed(_replay(messages))
+        return hushed(replay(messages))
 
 
 def _address(root: str, name: str) -> str:
     """Where the App shows a dataset; under a mount it must be told where it lives."""
     return f"{root}/datasets/{name}?proxy={root}/" if root else f"/datasets/{name}"
-
-
-def photo_file(review: Review, wanted: str) -> Path | None:
-    """The file behind a sample's file path, if it is a photo of this review: named in its records, and no link."""
-    root = review.book.header.root.rstrip("/")
-    shown = unescape(root)
-    for base, is_escaped in ((shown, False), (root, True)):
-        if not wanted.startswith(base + "/"):
-            continue
-        name = wanted[len(base) + 1 :]
-        path = name if is_escaped else None
-        if path is None:
-            path = escape(name)
-        if path not in review.book.refresh():
-            continue
-        source = Path(shown) / unescape(path)
-        try:
-            parts = [shown, *unescape(path).split("/")]
-            for n in range(2, len(parts) + 1):  # neither the file nor a folder on the way may be a link
-                if stat.S_ISLNK(os.lstat("/".join(parts[:n])).st_mode):
-                    return None
-            if ".." in parts or not stat.S_ISREG(os.stat(source).st_mode):
-                return None
-        except (OSError, ValueError):
-            return None
-        return source
-    return None
-
-
-def _zip(review: Review) -> Response:
-    """What the last export of a review wrote, as one file."""
-    handle, name = tempfile.mkstemp(suffix=".zip")
-    kept = {p for p in review.book.refresh() if images.output_path(unescape(p), review.output).is_file()}
-    with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(kept):
-            written = images.output_path(unescape(path), review.output)
-            archive.write(written, os.fsencode(written.relative_to(review.output)).decode("utf-8", "replace"))
-    return FileResponse(name, filename="approved.zip", background=BackgroundTask(os.unlink, name))
-
-
-def _photo(source: Path, review: Review) -> Response:
-    headers = {"Cache-Control": "private, max-age=60", "X-Content-Type-Options": "nosniff"}
-    kind = SHOWN_BY_BROWSERS.get(source.suffix.lower())
-    if kind:
-        return FileResponse(source, media_type=kind, headers=headers)
-    from PIL import Image
-
-    try:
-        photo = images.load(source, review.book.settings)
-    except AnonymizeError as e:
-        log.info("%s", e)
-        return PlainTextResponse(NOTHING, 404)
-    out = io.BytesIO()
-    Image.fromarray(photo.rgb).save(out, "JPEG", quality=92)
-    return Response(out.getvalue(), media_type="image/jpeg", headers=headers)
-
-
-async def _body(request: Request) -> tuple[bytes, Receive]:
-    """The whole body, and a `receive` that gives it once more."""
-    chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > MOST_BYTES:
-            raise RefusedError("too large")
-        chunks.append(chunk)
-    body = b"".join(chunks)
-    return body, _receive(body, request)
-
-
-def _receive(body: bytes, request: Request) -> Receive:
-    is_given = False
-
-    async def again() -> Message:
-        nonlocal is_given
-        if not is_given:
-            is_given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await request.receive()
-
-    return again
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as e:
-        raise RefusedError("not JSON") from e
-
-
-def _with_body(app: ASGIApp, again: Receive) -> ASGIApp:
-    async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        # The body may be another one than the browser's.
-        headers = [h for h in scope["headers"] if h[0].lower() != b"content-length"]
-        await app({**scope, "headers": headers}, again, send)
-
-    return run
-
-
-async def _collected(app: ASGIApp, scope: Scope) -> list[Message]:
-    messages: list[Message] = []
-
-    async def keep(message: Message) -> None:
-        messages.append(message)
-
-    async def nothing() -> Message:
-        return {"type": "http.disconnect"}
-
-    await app(scope, nothing, keep)
-    return messages
-
-
-def _replay(messages: Sequence[Message]) -> ASGIApp:
-    async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        for message in messages:
-            await send(message)
-
-    return run
-
-
-def _changed(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
-    """An answer in JSON, changed on its way."""
-
-    async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        messages = await _collected(app, scope)
-        status = messages[0]["status"]
-        body = b"".join(m.get("body", b"") for m in messages[1:])
-        response: Response = PlainTextResponse(NOTHING, status)
-        if status == 200:
-            response = Response(json.dumps(change(json.loads(body))), media_type="application/json")
-        await response(scope, receive, send)
-
-    return run
 
 
 def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
@@ -387,31 +245,3 @@ def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
                 if n.startswith(f"{policy.PLUGIN}/") or n in policy.READING
             ]
     return {**out, "errors": []}
-
-
-def _hushed(app: ASGIApp) -> ASGIApp:
-    """Errors without their text: FiftyOne puts stacks, paths and names into them."""
-
-    async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        is_error = False
-
-        async def send_hushed(message: Message) -> None:
-            nonlocal is_error
-            if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != 412:
-                is_error = True
-                log.info("FiftyOne answered %s to %s", message["status"], scope["path"])
-                await PlainTextResponse(NOTHING, message["status"])(scope, receive, send)
-            elif not is_error:
-                if message["type"] == "http.response.start":
-                    message = {**message, "headers": [*message["headers"], (b"content-security-policy", CSP)]}
-                await send(message)
-
-        try:
-            await app(scope, receive, send_hushed)
-        except Exception as e:
-            if is_error:
-                return
-            log.exception("FiftyOne failed")
-            raise RuntimeError("FiftyOne failed") from e
-
-    return run

@@ -8,6 +8,7 @@ may be.
 from __future__ import annotations
 
 import html
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,9 @@ def view(review: Review, item: Item | None, of: str, mount: str, problem: str = 
     if item is None:
         return {**said, "text": f"{text} Nothing is left to review. {review.queue.progress()}".strip()}
     record, settings = review.book[item.path], review.book.settings
+    if not os.path.lexists(review.book.header.source(record)):
+        gone = "is no longer in the input. `python -m review forget` takes it out of the records; N goes on."
+        said["problem"] = problem or f"{item.path} {gone}"
     suspected = {r.region: r for r in item.misses if r.region}
     doubted = {r.region: r for r in item.doubts if r.p >= 0.5}
     regions = []
@@ -310,6 +314,7 @@ def exporting(review: Review, allow_unreviewed: bool, mount: str, own_machine: b
         review.book.path, folder, gate=gate(settings, allow_unreviewed), write_detections=False
     )
     text = f"{done.done} photos exported ({done.done - done.unchanged} written anew), {len(done.withheld)} withheld"
+    text += f", {len(done.gone)} no longer in the input" if done.gone else ""
     text += f", {len(done.failures)} FAILED" if done.failures else ""
     lines = [f"<p>{html.escape(text)}.</p>"]
     if allow_unreviewed:

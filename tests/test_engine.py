@@ -395,3 +395,15 @@ def test_odd_names_survive(tmp_path: Path) -> None:
 
 def test_every_expected_error_is_ours() -> None:
     assert all(issubclass(e, AnonymizeError) for e in (PathError, RecordsError, SettingsError, DetectionError))
+
+
+def test_the_memory_of_an_output_does_not_grow_for_ever(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for threshold in (0.5, 0.3, 0.5, 0.3):
+        settings = Settings().with_kind("face", threshold=threshold)
+        Engine(settings, detectors=[FakeDetector([Region("face", (0, 0, 9, 9), 0.9)])]).run(folder, out)
+    memory = out / "exports.jsonl"
+    assert len(memory.read_text().splitlines()) > 4  # what the last run wrote itself
+    assert Engine(settings, detectors=[FakeDetector([])]).export(out / "records.jsonl", out).unchanged == 4
+    assert len(memory.read_text().splitlines()) == 4
+    assert Engine(settings, detectors=[FakeDetector([])]).export(out / "records.jsonl", out).unchanged == 4

@@ -211,3 +211,58 @@ def test_a_review_is_its_visitors_and_goes_with_the_file(path: Path):
     assert reviews.of(Visitor("bob", "bob")) == []
     path.unlink()
     assert reviews.of(Visitor("ana", "ana")) == []
+
+
+def test_chosen_thresholds_stay_with_the_records(path: Path, tmp_path: Path):
+    review = Reviews().open(path)
+    run("approve", path, "a.png")
+    review.book.use(SETTINGS.with_kind("face", threshold=0.95))  # as the tab does
+    assert {i.status for i in review.queue.items()} == {"pending"}
+    assert Book(path).settings.kind("face").threshold == 0.95  # another process, or this one after a kill
+    run("export", path, tmp_path / "out", "--quiet")
+    assert list((tmp_path / "out").rglob("*.png")) == []
+    run("approve", path, "a.png")
+    run("export", path, tmp_path / "out", "--quiet")
+    assert [p.name for p in (tmp_path / "out").rglob("*.png")] == ["a.png"]
+    told = run("use", path, "--face-threshold", "0.5").output
+    assert "face: from 0.5, blur" in told
+    assert records.read(path)[0].review is None  # the detection's again
+    assert len(list(Book(path))) == 3
+
+
+def test_detecting_again_keeps_the_chosen_thresholds_until_the_detection_s_own_change(path: Path, tmp_path: Path):
+    from anonymize import Engine, FakeDetector
+
+    Book(path).use(SETTINGS.with_kind("face", threshold=0.95))
+    Engine(SETTINGS, detectors=[FakeDetector([FACE])]).detect(tmp_path / "in", path)
+    assert Book(path).settings.kind("face").threshold == 0.95
+    Engine(SETTINGS.with_kind("face", threshold=0.4), detectors=[FakeDetector([FACE])]).detect(tmp_path / "in", path)
+    assert Book(path).settings.kind("face").threshold == 0.4
+
+
+def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    run("approve", path, "a.png", "b.png")
+    run("export", path, out, "--quiet")
+    (tmp_path / "in" / "b.png").unlink()
+    run("export", path, out, "--quiet")  # its output shows what was approved: nothing to do
+    assert (out / "b.png").exists()
+    Book(path).decide("b.png", "reject", who="ana", region=FACE.id)
+    run("approve", path, "b.png")
+    told = run("export", path, out, "--quiet").output  # exit 0: the others went out
+    assert "no longer in the input, so not written: b.png" in told
+    assert "failed:" not in told
+    assert not (out / "b.png").exists()  # it showed other regions than the approved ones
+    review = Reviews().open(path)
+    item = next(i for i in review.queue.items() if i.path == "b.png")
+    assert "no longer in the input" in tab.view(review, item, "face", "/review")["problem"]
+    assert "1 photos are no longer in the input (b.png …)" in run("status", path).output
+    assert "a.png is still in" in run("forget", path, "a.png", code=1).output
+    assert run("forget", path).output == "forgotten: b.png\n"
+    assert [r.path for r in Book(path)] == ["a.png", "sub/a.png"]
+    assert Book(path)["a.png"].review == "approved"
+    assert "no longer" not in run("export", path, out, "--quiet").output
+    (tmp_path / "in").rename(tmp_path / "unplugged")  # all are away: a drive, not deleted photos
+    assert "nothing was forgotten" in run("forget", path).output
+    assert len(list(Book(path))) == 2
+    assert "failed: sub/a.png" not in run("export", path, out, "--quiet").output  # withheld, and a.png is current

@@ -500,7 +500,8 @@ def test_why_fiftyone_cannot_start_is_said(tmp_path: Path):
 
     code = (
         "import sys, json; sys.modules['fiftyone'] = None\n"
-        "from review.dataset import ReviewError, fiftyone\n"
+        "from anonymize.errors import ReviewError\n"
+        "from review.dataset import fiftyone\n"
         "try: fiftyone()\n"
         "except ReviewError as e: print(e)\n"
     )

@@ -145,7 +145,7 @@ def report(
         task = bar.add_task("photos", total=None, rate=0.0, found="")
 
         def progress(s: Summary) -> None:
-            done = s.done + len(s.failures) + len(s.withheld)
+            done = s.done + len(s.failures) + len(s.withheld) + len(s.gone)
             seconds = bar.tasks[0].elapsed or 0.0
             found = ", ".join(f"{n} {escape(kind)}s" for kind, n in sorted(s.hidden.items()))
             failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
@@ -158,12 +158,18 @@ def report(
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
     rows += [(f"{kind}s", n) for kind, n in sorted(summary.hidden.items())]
     rows += [("withheld", len(summary.withheld))] if summary.withheld else []
+    rows += [("no longer in the input", len(summary.gone))] if summary.gone else []
     rows += [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(summary.skipped.items())]
     rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
     for name, value in rows:
         table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
     if not is_part:
         Console().print(table)
+    if summary.gone:
+        named = ", ".join(summary.gone[:5]) + (" …" if len(summary.gone) > 5 else "")
+        click.echo(
+            f"no longer in the input, so not written: {named} (`python -m review forget` forgets them)", err=True
+        )
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)
     if not summary.ok and not is_part:

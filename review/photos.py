@@ -1,0 +1,80 @@
+"""The files that a review shows: its photos as they were, and what it exported, as one ZIP."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import stat
+import tempfile
+import zipfile
+from pathlib import Path
+
+from starlette.background import BackgroundTask
+from starlette.responses import FileResponse, PlainTextResponse, Response
+
+from anonymize import images
+from anonymize.errors import AnonymizeError
+from anonymize.records import escape, unescape
+
+from .relay import NOTHING
+from .reviews import Review
+
+log = logging.getLogger("anonymize.review")
+# Browsers show these as they are, turned upright by themselves; anything else is decoded here.
+SHOWN_BY_BROWSERS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".webp": "image/webp"}
+
+
+def photo_file(review: Review, wanted: str) -> Path | None:
+    """The file behind a sample's file path, if it is a photo of this review: named in its records, and no link."""
+    root = review.book.header.root.rstrip("/")
+    shown = unescape(root)
+    for base, is_escaped in ((shown, False), (root, True)):
+        if not wanted.startswith(base + "/"):
+            continue
+        name = wanted[len(base) + 1 :]
+        path = name if is_escaped else None
+        if path is None:
+            path = escape(name)
+        if path not in review.book.refresh():
+            continue
+        source = Path(shown) / unescape(path)
+        try:
+            parts = [shown, *unescape(path).split("/")]
+            for n in range(2, len(parts) + 1):  # neither the file nor a folder on the way may be a link
+                if stat.S_ISLNK(os.lstat("/".join(parts[:n])).st_mode):
+                    return None
+            if ".." in parts or not stat.S_ISREG(os.stat(source).st_mode):
+                return None
+        except (OSError, ValueError):
+            return None
+        return source
+    return None
+
+
+def exported(review: Review) -> Response:
+    """What the last export of a review wrote, as one file."""
+    handle, name = tempfile.mkstemp(suffix=".zip")
+    kept = {p for p in review.book.refresh() if images.output_path(unescape(p), review.output).is_file()}
+    with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(kept):
+            written = images.output_path(unescape(path), review.output)
+            archive.write(written, os.fsencode(written.relative_to(review.output)).decode("utf-8", "replace"))
+    return FileResponse(name, filename="approved.zip", background=BackgroundTask(os.unlink, name))
+
+
+def answer(source: Path, review: Review) -> Response:
+    headers = {"Cache-Control": "private, max-age=60", "X-Content-Type-Options": "nosniff"}
+    kind = SHOWN_BY_BROWSERS.get(source.suffix.lower())
+    if kind:
+        return FileResponse(source, media_type=kind, headers=headers)
+    from PIL import Image
+
+    try:
+        photo = images.load(source, review.book.settings)
+    except AnonymizeError as e:
+        log.info("%s", e)
+        return PlainTextResponse(NOTHING, 404)
+    out = io.BytesIO()
+    Image.fromarray(photo.rgb).save(out, "JPEG", quality=92)
+    return Response(out.getvalue(), media_type="image/jpeg", headers=headers)

@@ -1,0 +1,129 @@
+"""Requests handed on to FiftyOne's app and answers handed back: read whole, changed on their way, errors hushed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .policy import RefusedError
+
+log = logging.getLogger("anonymize.review")
+MOST_BYTES = 5_000_000
+# The App asks other hosts for fonts; nothing of a review leaves the machine, not even that.
+CSP = (
+    b"default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    b"style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
+    b"frame-ancestors 'self'"
+)
+NOTHING = "There is nothing here for you."
+
+
+async def whole_body(request: Request) -> tuple[bytes, Receive]:
+    """The whole body, and a `receive` that gives it once more."""
+    chunks, size = [], 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > MOST_BYTES:
+            raise RefusedError("too large")
+        chunks.append(chunk)
+    body = b"".join(chunks)
+    return body, giving(body, request)
+
+
+def giving(body: bytes, request: Request) -> Receive:
+    is_given = False
+
+    async def again() -> Message:
+        nonlocal is_given
+        if not is_given:
+            is_given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await request.receive()
+
+    return again
+
+
+def as_json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as e:
+        raise RefusedError("not JSON") from e
+
+
+def with_body(app: ASGIApp, again: Receive) -> ASGIApp:
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        # The body may be another one than the browser's.
+        headers = [h for h in scope["headers"] if h[0].lower() != b"content-length"]
+        await app({**scope, "headers": headers}, again, send)
+
+    return run
+
+
+async def collected(app: ASGIApp, scope: Scope) -> list[Message]:
+    messages: list[Message] = []
+
+    async def keep(message: Message) -> None:
+        messages.append(message)
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    await app(scope, nothing, keep)
+    return messages
+
+
+def replay(messages: Sequence[Message]) -> ASGIApp:
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        for message in messages:
+            await send(message)
+
+    return run
+
+
+def changed(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
+    """An answer in JSON, changed on its way."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        messages = await collected(app, scope)
+        status = messages[0]["status"]
+        body = b"".join(m.get("body", b"") for m in messages[1:])
+        response: Response = PlainTextResponse(NOTHING, status)
+        if status == 200:
+            response = Response(json.dumps(change(json.loads(body))), media_type="application/json")
+        await response(scope, receive, send)
+
+    return run
+
+
+def hushed(app: ASGIApp) -> ASGIApp:
+    """Errors without their text: FiftyOne puts stacks, paths and names into them."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        is_error = False
+
+        async def send_hushed(message: Message) -> None:
+            nonlocal is_error
+            if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != 412:
+                is_error = True
+                log.info("FiftyOne answered %s to %s", message["status"], scope["path"])
+                await PlainTextResponse(NOTHING, message["status"])(scope, receive, send)
+            elif not is_error:
+                if message["type"] == "http.response.start":
+                    message = {**message, "headers": [*message["headers"], (b"content-security-policy", CSP)]}
+                await send(message)
+
+        try:
+            await app(scope, receive, send_hushed)
+        except Exception as e:
+            if is_error:
+                return
+            log.exception("FiftyOne failed")
+            raise RuntimeError("FiftyOne failed") from e
+
+    return run
