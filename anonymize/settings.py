@@ -24,6 +24,9 @@ DEVICES = ("auto", "cpu", "cuda")
 # MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
+# Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
+# calibrations count by themselves.)
+FINDING = 2
 RENDERING = 1  # counted up when effects or writing change: then every photo is exported and approved anew
 MIN_THRESHOLD = 0.001  # also the floor down to which candidates are stored (understand.ai's range)
 
@@ -295,7 +298,7 @@ class Settings:
     def detection_hash(self) -> str:
         """A hash of all settings that decide which regions are found and stored (not which of them are hidden)."""
         names = ("face_detector", "plate_detector", "other_detectors", "vehicle_threshold", "overlap", "max_regions")
-        return self._hash(*names)
+        return self._hash(*names) + f"-{FINDING}"
 
     def export_hash(self) -> str:
         """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""

@@ -171,11 +171,10 @@ def _detect(
         for path in found.paths:
             try:
                 photo = images.load(found.root / path, settings)
-                rgb = photo.rgb
                 if not seen:
-                    engine.look([rgb])  # compile, outside the clock
+                    engine.find(photo)  # compile, outside the clock
                 started = time.perf_counter()
-                (regions,) = engine.look([rgb])
+                regions = engine.find(photo)
                 seconds, seen = seconds + time.perf_counter() - started, seen + 1
                 out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
             except AnonymizeError as e:

@@ -12,7 +12,7 @@ import io
 import os
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,14 +71,44 @@ class Photo:
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
-        """What detectors look at: uint8 RGB (H, W, 3), 0–255, upright; made anew at each call unless it is `pixels`.
+        """The picture for people: uint8 RGB (H, W, 3), 0–255, upright; made anew at each call unless it is `pixels`.
 
-        16 bits are scaled down. Colours of transparent pixels are taken as they are stored, so that a face under an
-        alpha of 0 is found. CMYK goes through its ICC profile, or the simple formula where that is not usable.
+        16 bits are scaled down. Colours of transparent pixels are taken as they are stored. CMYK goes through its ICC
+        profile, or the simple formula where that is not usable.
         """
+        return self._rgb(8)
+
+    def views(self) -> Iterator[NDArray[np.uint8]]:
+        """What detectors look at: all that any viewer can show of the photo, each like `rgb`.
+
+        First the stored colours, also of transparent pixels, so that a face under an alpha of 0 is found. The deepest
+        shadows of 16 bits count when nothing is brighter: many cameras store 10 or 12 bits in 16, which scaled down
+        would be black. Where something is transparent, also what is seen on white and on black: letters of the colour
+        that is stored around them show only there.
+        """
+        stored, has_alpha = self.pixels, self.mode in ("LA", "RGBA")
+        brightest = int((stored[:, :, :-1] if has_alpha else stored).max())
+        colours = self._rgb(max(brightest.bit_length() - 8, 0))
+        yield colours
+        if not has_alpha:
+            return
+        alpha = stored[:, :, -1]
+        if alpha.dtype == np.uint16:
+            alpha = (alpha >> 8).astype(np.uint8)
+        if alpha.min() == 255:
+            return
+        for ground in (255, 0):
+            seen = np.empty_like(colours)
+            for rows in forms.bands(self.height, self.width):
+                weight = alpha[rows][:, :, None].astype(np.uint16)
+                seen[rows] = (colours[rows] * weight + ground * (255 - weight) + 127) // 255
+            yield seen
+
+    def _rgb(self, shift: int) -> NDArray[np.uint8]:
+        """As `rgb`; of 16 bits those from bit `shift` on."""
         pixels = self.pixels
         if pixels.dtype == np.uint16:
-            pixels = (pixels >> 8).astype(np.uint8)
+            pixels = (pixels >> shift).astype(np.uint8)
         if self.mode == "CMYK":
             return _cmyk_to_rgb(pixels, self.form.icc)
         if self.mode in ("RGB", "RGBA"):

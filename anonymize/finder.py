@@ -1,0 +1,130 @@
+"""The part of the engine that needs no files: detectors, loaded once, and what they say of a photo in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from . import images, weights
+from .detectors import Detector, Image, create
+from .errors import AnonymizeError, DetectionError, SettingsError
+from .records import Record, escape
+from .regions import Region, suppress
+from .settings import Settings
+from .weights.registry import registry
+
+
+def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
+    """A detector's answers, one for each image. This is the edge to other people's code.
+
+    Raises:
+        DetectionError: whatever it raised, or another number of answers.
+    """
+    try:
+        answers = detector.detect(batch)
+    except AnonymizeError:
+        raise
+    except Exception as e:
+        raise DetectionError(f"{detector.name} failed: {e!r}") from e
+    if len(answers) != len(batch):
+        raise DetectionError(f"{detector.name} gave {len(answers)} answers for {len(batch)} images")
+    return answers
+
+
+class Finder:
+    """Detectors and the settings that they are asked with. They are loaded at the first use, once, for all threads.
+
+    Args:
+        settings: which detectors, thresholds, effects.
+        detectors: used instead of those that the settings name (composed ones, a FakeDetector).
+        weights_dir: where weights are kept instead of the user's cache folder.
+        trust: load pickles from outside the registry.
+        fetching: told of weights on their way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        detectors: Sequence[Detector] | None = None,
+        weights_dir: Path | None = None,
+        trust: bool = False,
+        fetching: weights.Progress | None = None,
+    ) -> None:
+        self.settings = settings or Settings()
+        self._given = detectors
+        self._loading_options: dict[str, Any] = {"weights_dir": weights_dir, "trust": trust, "progress": fetching}
+        self._loading = threading.Lock()
+
+    @cached_property
+    def _loaded(self) -> list[Detector]:
+        if self._given is not None:
+            return list(self._given)
+        s = self.settings
+        names = [n for n in (s.face_detector, s.plate_detector, *s.other_detectors) if n and n != "none"]
+        if not names:
+            raise SettingsError("no detector is named, so nothing would be looked for")
+        return [create(n, s, **self._loading_options) for n in dict.fromkeys(names)]
+
+    @property
+    def detectors(self) -> list[Detector]:
+        with self._loading:
+            return self._loaded
+
+    @property
+    def detector_weights(self) -> dict[str, Mapping[str, str]]:
+        """Detector -> its weights (name -> sha256), as records keep them."""
+        return {d.name: dict(d.weights) for d in self.detectors}
+
+    @property
+    def detection_hash(self) -> str:
+        """What a record's `detection` is compared with: the settings that find, the weights, and their calibration."""
+        known, used = registry(), self.detector_weights
+        numbers = {m: (known[m].calibration, known[m].in_crops) for w in used.values() for m in w if m in known}
+        text = json.dumps([self.settings.detection_hash(), used, numbers], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def look(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
+        """Run every detector on images in memory (a camera's frames, a web upload).
+
+        Args:
+            batch: uint8 RGB arrays (H, W, 3), upright.
+
+        Returns:
+            For each image its regions, all kinds, by descending score, down to the floor score.
+
+        Raises:
+            DetectionError: a detector failed; there is no partial answer.
+        """
+        # At once: while one detector prepares or decodes, another's network has the cores.
+        with ThreadPoolExecutor(max(len(self.detectors), 1)) as pool:
+            answers = list(pool.map(lambda detector: _ask(detector, batch), self.detectors))
+        found = [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
+        return [tuple(suppress(regions, self.settings.overlap, self.settings.max_regions)) for regions in found]
+
+    def find(self, photo: images.Photo) -> tuple[Region, ...]:
+        """`look` at everything that a viewer can show of one photo (`Photo.views`), brought together.
+
+        Raises:
+            DetectionError: as `look`.
+        """
+        found = [region for view in photo.views() for region in self.look([view])[0]]
+        return tuple(suppress(found, self.settings.overlap, self.settings.max_regions))
+
+    def record(self, photo: images.Photo, path: str) -> Record:
+        """Detect in one loaded photo; `path` is stored escaped."""
+        return Record(
+            path=escape(path),
+            sha256=photo.sha256,
+            width=photo.width,
+            height=photo.height,
+            regions=self.find(photo),
+            detectors=self.detector_weights,
+            detection=self.detection_hash,
+        )
