@@ -39,6 +39,7 @@ class Summary:
         photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
         failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
+        left_over: output of earlier runs that was not looked at now -> what is to be said of it.
         hidden: kind -> regions hidden (or, without an output, that would be hidden).
         skipped: extension -> files that are not photos by their extension. seconds: wall time.
     """
@@ -49,6 +50,7 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    left_over: dict[str, str] = field(default_factory=dict)
     hidden: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
@@ -212,6 +214,8 @@ class Engine(Finder):
                     writer.write(record)
                 _count(summary, record, changed, self.settings)
                 progress(summary)
+            if target and not dry_run:
+                summary.left_over = target.left_over(found)
         summary.stopped = bool(stop and stop.is_set() and summary.done < summary.photos)
         summary.seconds = time.perf_counter() - started
         if not dry_run:
@@ -262,7 +266,8 @@ class Engine(Finder):
         header, known = records.read(records_path)
         root = Path(unescape(header.root))
         target = Output(output, self.settings, write_detections, preview)
-        target.check(images.Found(root, [unescape(p) for p in known], {}), records_path)
+        found = images.Found(root, [unescape(p) for p in known])
+        target.check(found, records_path)
         summary = Summary(photos=len(known))
         gone: set[str] = set()
         is_there = root.is_dir()  # else all photos fail: a drive that is not there has not lost them
@@ -300,7 +305,7 @@ class Engine(Finder):
 
         with target, contextlib.ExitStack() as stack:
             (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none
-            done = self._overlap(root, [unescape(p) for p in known], read, lambda task: task, finish, stop)
+            done = self._overlap(root, found.paths, read, lambda task: task, finish, stop)
             stack.callback(done.close)
             for record, changed in done:
                 if record.path in gone:
@@ -308,6 +313,7 @@ class Engine(Finder):
                 elif record.path not in summary.withheld:
                     _count(summary, record, changed, self.settings)
                 progress(summary)
+            summary.left_over = target.left_over(found)
         finished = summary.done + len(summary.withheld) + len(summary.gone)
         summary.stopped = bool(stop and stop.is_set() and finished < summary.photos)
         summary.seconds = time.perf_counter() - started

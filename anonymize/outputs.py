@@ -13,7 +13,7 @@ from typing import Any
 
 from . import effects, images
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError
-from .records import JsonLines, Record, locked, read_lines, unescape
+from .records import JsonLines, Record, escape, locked, read_lines, unescape
 from .regions import Region
 from .settings import Settings
 
@@ -25,8 +25,10 @@ _WRITING = "?"  # what a file shows while it is written: nothing that it could b
 
 
 def why(error: Exception) -> str:
-    """Why one photo failed, in words, never none; an error that is not ours is a bug and named whole."""
-    return str(error) or repr(error) if isinstance(error, (AnonymizeError, OSError)) else f"unexpected {error!r}"
+    """Why one photo failed, on one line, never empty; an error that is not ours is a bug and named whole."""
+    if not isinstance(error, (AnonymizeError, OSError)):
+        return f"unexpected {error!r}"
+    return " ".join(str(error).split()) or repr(error)
 
 
 def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
@@ -97,7 +99,10 @@ class Output:
         lines = read_lines(memory)
         try:
             self._known = {e["path"]: (e["shows"], e.get("stamp")) for e in lines}
-        except (KeyError, TypeError) as e:
+            for path, (shows, _) in self._known.items():
+                images.output_path(unescape(path), self.folder)  # raises for one that leads elsewhere
+                shows.endswith("")  # and for what is no text
+        except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
         kept = {e["path"]: e for e in lines}
         kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
@@ -131,11 +136,26 @@ class Output:
         wanted = record.approval_hash(self.settings), _stamp(self.path(record))
         return known == wanted and all(p.is_file() for p in self._more(record))
 
+    def left_over(self, found: images.Found) -> dict[str, str]:
+        """Photos of earlier runs that lie here, are none of `found`, and of which there is something to say: what."""
+        ours, looked_at = self.settings.export_hash(), set(map(escape, found.paths))
+        out = {}
+        for path in sorted(self._known.keys() - looked_at):
+            shows = self._known[path][0]
+            if not shows or not os.path.lexists(images.output_path(unescape(path), self.folder)):
+                continue
+            if not os.path.lexists(found.root / unescape(path)):
+                out[path] = "its photo is no longer in the input"
+            elif not shows.endswith(ours):
+                out[path] = "it was written with other settings"
+        return out
+
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
         if record.path in self._known and self._known[record.path][0]:
             for path in (self.path(record), _beside(self.path(record)), *self._more(record)):
-                path.unlink(missing_ok=True)
+                if os.path.lexists(path):  # not so a name that is too long to be there
+                    path.unlink(missing_ok=True)
             self._note(record, "")
 
     def write(self, record: Record, photo: images.Photo | None) -> tuple[Record, bool]:

@@ -76,6 +76,26 @@ def test_as_many_regions_as_are_kept_may_not_be_all(folder: Path, out: Path) -> 
     assert engine(*doubtful, settings=MAGENTA.replace(max_regions=3))[0].run(folder, out).ok
 
 
+def test_a_name_too_long_for_its_detections_is_one_clear_failure(folder: Path, out: Path) -> None:
+    name = "n" * 250 + ".jpg"
+    (folder / "1.jpg").rename(folder / name)
+    summary = engine()[0].run(folder, out)
+    assert list(summary.failures) == [name]
+    assert "too long" in summary.failures[name]
+    assert "may still be there" not in summary.failures[name]
+    assert outputs(out) == ["1.png", "a/1.jpg", "b/1.jpg"]
+    assert engine()[0].run(folder, out, write_detections=False).ok
+
+
+def test_a_reason_is_one_line(folder: Path, out: Path) -> None:
+    class Verbose(FakeDetector):
+        def detect(self, images: Any) -> Any:
+            raise DetectionError("it failed\n  at line 7\n")
+
+    summary = Engine(MAGENTA, detectors=[Verbose()]).run(folder, out)
+    assert set(summary.failures.values()) == {"it failed at line 7"}
+
+
 # Outputs that somebody touched
 
 
@@ -279,7 +299,13 @@ def test_a_hostile_record_fails_alone(
     assert outputs(out) == ["1.png", "a/1.jpg", "b/1.jpg"]
 
 
-@pytest.mark.parametrize("content", [b'nonsense\n{"a":1}\n', b'{"a":1}\n', b"\xff\xfe\n"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b'nonsense\n{"a":1}\n', b'{"a":1}\n', b"\xff\xfe\n", b'{"path":"../../a.jpg","shows":"x"}\n'),
+        *(b'{"path":["a.jpg"],"shows":"x"}\n', b'{"path":"a.jpg","shows":5}\n'),
+    ],
+)
 def test_a_broken_memory_of_outputs_is_refused(folder: Path, out: Path, content: bytes) -> None:
     out.mkdir()
     (out / "exports.jsonl").write_bytes(content)

@@ -223,3 +223,61 @@ def test_a_photo_that_could_not_be_measured_is_a_failure(folder: Path, tmp_path:
     (folder / "broken.jpg").touch()
     result = run("evaluate", folder, tmp_path / "coco.json", *MINE, code=1)
     assert "1 of 5 photos failed" in result.output
+
+
+def coco(path: Path, *names: str) -> Path:
+    """A face in each of these photos."""
+    numbered = list(enumerate(names, 1))
+    truth = {
+        "images": [{"id": i, "file_name": n, "width": 64, "height": 48} for i, n in numbered],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [10, 10, 20, 20]} for i, _ in numbered],
+        "categories": [{"id": 1, "name": "face"}],
+    }
+    path.write_text(json.dumps(truth))
+    return path
+
+
+@pytest.mark.parametrize("command", [("evaluate",), ("compare", "--detectors", "tests.test_cli:Faces")])
+def test_annotated_photos_that_are_not_there_are_named_and_no_success(
+    folder: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    all_there = coco(tmp_path / "all.json", "1.jpg", "a/1.jpg")
+    run(command[0], folder, all_there, *command[1:], *MINE)
+    result = run(command[0], folder, coco(tmp_path / "two.json", "1.jpg", "gone.jpg"), *command[1:], *MINE, code=1)
+    assert "not measured: gone.jpg: the photo is not in the folder" in result.output
+    assert "1 of 2 annotated photos were not measured" in result.output
+
+
+def test_records_without_an_annotated_photo_are_no_success(folder: Path, tmp_path: Path) -> None:
+    run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE)
+    truth = coco(tmp_path / "truth.json", "1.jpg", "a/1.jpg")
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    assert "not measured: a/1.jpg: there is no record of it" in result.output
+
+
+def test_a_folder_without_photos_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    for more in ((tmp_path / "out",), (tmp_path / "out", "--dry-run")):
+        assert "no photo" in run("run", tmp_path / "in", *more, *MINE, code=3).output
+    assert "no photo" in run("detect", tmp_path / "in", "--records", tmp_path / "r.jsonl", *MINE, code=3).output
+    assert "no photo" in run("export", tmp_path / "r.jsonl", tmp_path / "clean", code=3).output
+
+
+def test_export_searches_nothing_and_has_no_extensions(tmp_path: Path) -> None:
+    assert "No such option" in run("export", "r.jsonl", "clean", "--image-extensions", "jpg", code=2).output
+
+
+def test_what_earlier_runs_left_in_the_output_is_said(folder: Path, tmp_path: Path) -> None:
+    """A looser run, and photos that the second one does not look at: their output hides less than these settings do."""
+    out = tmp_path / "out"
+    run("run", folder, out, *MINE, "--face-threshold", 0.95)
+    (folder / "a" / "1.jpg").unlink()
+    result = run("run", folder, out, *MINE, "--image-extensions", "jpg")
+    assert "by an earlier run, 1, it was written with other settings: 1.png" in result.output
+    assert "by an earlier run, 1, its photo is no longer in the input: a/1.jpg" in result.output
+    assert set(json.loads((out / "summary.json").read_text())["left_over"]) == {"1.png", "a/1.jpg"}
+    (folder / "a" / "1.jpg").touch()  # there again, and broken: no output of it stays
+    result = run("run", folder, out, *MINE, code=1)
+    assert "by an earlier run" not in result.output
+    assert not (out / "a" / "1.jpg").exists()

@@ -45,6 +45,14 @@ def test_a_folder_gives_its_photos_in_a_fixed_order_and_counts_the_rest(tree):
     assert find(root, SETTINGS.replace(image_extensions=("txt",))).paths == ["note.txt", "b/n.TXT"]
 
 
+def test_what_macos_leaves_beside_photos_is_no_photo(tree):
+    root = tree("a.jpg", "b/._a.jpg", "._real.jpg", ".DS_Store", "._.DS_Store")
+    (root / "b/._a.jpg").write_bytes(bytes.fromhex("00051607") + bytes(78))
+    got = find(root, SETTINGS)
+    assert got.paths == ["._real.jpg", "a.jpg"]  # a photo of such a name is a photo
+    assert got.skipped == {"": 1, "_*": 1, "ds_store": 1}
+
+
 def test_a_file_is_taken_whatever_its_extension(tree):
     root = tree("a.jpg", "photo.jfif")
     assert find(root / "photo.jfif", SETTINGS) == Found(root, ["photo.jfif"])
@@ -246,8 +254,10 @@ def test_an_output_that_is_a_file_is_refused(tree):
 
 
 def test_names_that_differ_in_case_need_a_file_system_that_tells_them_apart(tmp_path, tree, monkeypatch):
-    got = find(tree("a.jpg", "A.jpg"), SETTINGS)
-    check_output(got, tmp_path / "out")
-    monkeypatch.setattr(paths, "_ignores_case", lambda _folder: True)
-    with pytest.raises(PathError, match="case only"):
+    for i, names in enumerate((("a.jpg", "A.jpg"), ("\u00e9.jpg", "E\u0301.jpg"))):
+        got = find(tree(*names, root=str(i)), SETTINGS)
         check_output(got, tmp_path / "out")
+        with monkeypatch.context() as m:
+            m.setattr(paths, "_ignores_case", lambda _folder: True)
+            with pytest.raises(PathError, match="case or accents only"):
+                check_output(got, tmp_path / "out")

@@ -19,7 +19,7 @@ COMMANDS = {
     "evaluate": ("measure:evaluate", "Measure leaks, recall and false alarms on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "train": ("train:train", "Train a detector on photos of your own."),
-    "plates": ("train:plates", "Training data for plates: clean, cut, draw."),
+    "plates": ("train:plates", "Plates: draw, make training data, train corners."),
     "models": ("models:models", "List, fetch, verify and convert weights."),
 }
 
@@ -73,6 +73,8 @@ def cli() -> None:
     python -m anonymize run PHOTOS OUTPUT            detect and hide in one go
     python -m anonymize detect PHOTOS --records F    find only; look and correct, then
     python -m anonymize export F OUTPUT              write the anonymized photos
+
+    Exit codes: 0 all done, 1 a failure (each is named), 2 a wrong command line, 3 no photo there, 130 stopped.
     """
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILES, FINDING, HIDING, THRESHOLDS, engine_of, settings_of
+from .options import FILES, FINDING, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
 
 if TYPE_CHECKING:
+    from ..evaluate import Evaluation
     from ..evaluate.compare import Contender
     from ..evaluate.ground_truth import Annotations
     from ..images.paths import Found
@@ -42,6 +43,7 @@ def _annotated(folder: Path, source: Path, settings: Settings) -> tuple[Found, A
 @FINDING
 @THRESHOLDS
 @HIDING
+@SEARCHING
 @FILES
 def evaluate(
     folder: Path,
@@ -87,7 +89,21 @@ def evaluate(
         reports.write_pickle(pickle_path, result)
     if failed := sum(r.error is not None for r in known.values()):
         click.echo(f"{failed} of {len(known)} photos failed and were not measured", err=True)
+    if _say_withheld(result) or failed:
         click.get_current_context().exit(1)
+
+
+def _say_withheld(result: Evaluation) -> bool:
+    """Name the annotated photos that no figure counts; whether there are any."""
+    for path, reason in result.withheld.items():
+        click.echo(f"not measured: {path}: {reason}", err=True)
+    if result.withheld:
+        click.echo(
+            f"{len(result.withheld)} of {len(result.photos)} annotated photos were not measured: "
+            "the figures are of the others only",
+            err=True,
+        )
+    return bool(result.withheld)
 
 
 @click.command()
@@ -103,6 +119,7 @@ def evaluate(
 @FINDING
 @THRESHOLDS
 @HIDING
+@SEARCHING
 @FILES
 def compare(
     folder: Path,
@@ -140,6 +157,9 @@ def compare(
         Console().print(reports.comparison(rows))
     if json_path:
         json_path.write_text(json.dumps([row.to_dict() for row in rows], indent=1) + "\n")
+    withheld = max((row.evaluation for row in rows), key=lambda e: len(e.withheld))
+    if _say_withheld(withheld):
+        click.get_current_context().exit(1)
 
 
 def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> Contender:

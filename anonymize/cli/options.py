@@ -86,12 +86,12 @@ HIDING = _options(
     click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
 )
 FILES = _options(
-    click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions")),
     click.option("--max-megapixels", type=float, help=option_help("max_megapixels")),
     click.option("--jobs", type=int, help=option_help("jobs")),
     click.option("--quiet", is_flag=True, help="No progress bar."),
     VERBOSE,
 )
+SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
 WRITING = _options(
     click.option("--no-write-detections", is_flag=True, help="No JSON file beside each photo."),
     click.option(

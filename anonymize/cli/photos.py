@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILES, FINDING, HIDING, THRESHOLDS, WRITING, engine_of, settings_of
+from .options import FILES, FINDING, HIDING, SEARCHING, THRESHOLDS, WRITING, engine_of, settings_of
 
 if TYPE_CHECKING:
     from ..engine import Summary
     from ..settings import Settings
+
+NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: a wrong command line, 130: stopped
 
 
 @click.command()
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
 @FINDING
 @THRESHOLDS
+@SEARCHING
 @FILES
 def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
@@ -75,6 +78,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 @THRESHOLDS
 @HIDING
 @WRITING
+@SEARCHING
 @FILES
 def run(
     source: str,
@@ -121,7 +125,7 @@ def _warn(settings: Settings) -> Settings:
 def report(
     given: dict[str, Any], work: Callable[[Callable[[Summary], None]], Summary], *, is_part: bool = False
 ) -> None:
-    """Run with a progress bar, print the summary table, exit 1 when a photo failed.
+    """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when there was none.
 
     Part of a larger command, it prints failures only, and that command goes on.
     """
@@ -170,8 +174,15 @@ def report(
         click.echo(
             f"no longer in the input, so not written: {named} (`python -m review forget` forgets them)", err=True
         )
+    for what in dict.fromkeys(summary.left_over.values()):
+        paths = [path for path, said in summary.left_over.items() if said == what]
+        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)
     if not summary.ok and not is_part:
         click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
         click.get_current_context().exit(1)
+    if not summary.photos and not is_part:
+        click.echo("there was no photo to do (--image-extensions says which files are photos)", err=True)
+        click.get_current_context().exit(NOTHING_TO_DO)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +25,8 @@ class Found:
         root: the folder that paths are relative to.
         paths: POSIX, relative to root, in a fixed order, as `os.fsdecode` writes them (bytes that are not UTF-8 as
             surrogates). A folder that may not be listed stands here too, so that it counts as a failure.
-        skipped: extension (lower case, no dot) -> number of files that do not count as photos.
+        skipped: extension (lower case, no dot) -> number of files that do not count as photos; "_*": macOS's companions
+            (._x.jpg beside x.jpg).
     """
 
     root: Path
@@ -85,10 +88,10 @@ def _matches(parts: Sequence[str], pattern: Sequence[str], partly: bool) -> bool
 def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
     """What a path leads to, the same for all its names; None when it is not there."""
     try:
-        stat = os.stat(path)
+        there = os.stat(path)
     except OSError:
         return None
-    return stat.st_dev, stat.st_ino
+    return there.st_dev, there.st_ino
 
 
 def _search(
@@ -98,11 +101,29 @@ def _search(
     skipped: Counter[str] = Counter()
     for parts, is_failure in _walk(root, barred, wanted):
         extension = os.path.splitext(parts[-1])[1].lower().lstrip(".") if parts else ""
-        if is_failure or extension in settings.image_extensions:
-            photos.append("/".join(parts) or ".")
-        else:
+        if not is_failure and extension not in settings.image_extensions:
             skipped[extension] += 1
+        elif not is_failure and _is_companion(root.joinpath(*parts)):
+            skipped["_*"] += 1
+        else:
+            photos.append("/".join(parts) or ".")
     return Found(root, photos, dict(sorted(skipped.items())))
+
+
+def _is_companion(path: Path) -> bool:
+    """Whether a file is AppleDouble, which macOS puts beside x.jpg as ._x.jpg on foreign disks and in archives.
+
+    Only what says so in its first bytes (RFC 1740, appendix B); a photo of such a name is a photo.
+    """
+    if not path.name.startswith("._"):
+        return False
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a named pipe would wait for ever
+            return False
+        with open(path, "rb") as file:
+            return file.read(4) == b"\0\5\x16\7"
+    except OSError:
+        return False
 
 
 def _walk(
@@ -226,10 +247,17 @@ def check_output(found: Found, output: str | os.PathLike[str]) -> None:
             raise PathError(f"{relative!r} lies in the output {str(output)!r}; photos there are no inputs")
         if root.startswith(out) and os.path.realpath(target).startswith(root):
             raise PathError(f"the output {str(target)!r} would lie among the inputs")
-    folded = Counter(p.casefold() for p in found.paths)
+    folded = Counter(map(_folded, found.paths))
     if len(folded) < len(found.paths) and _ignores_case(output):
-        twice = next(p for p in found.paths if folded[p.casefold()] > 1)
-        raise PathError(f"{twice!r} and another photo differ in case only, and the output's file system ignores case")
+        twice = next(p for p in found.paths if folded[_folded(p)] > 1)
+        raise PathError(
+            f"{twice!r} and another photo differ in case or accents only, which the output's file system ignores"
+        )
+
+
+def _folded(path: str) -> str:
+    """As file systems that ignore case compare names; they ignore how an accent is written, too."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 
 
 def _ignores_case(folder: Path) -> bool:
