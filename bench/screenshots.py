@@ -46,12 +46,14 @@ def server(*options: str) -> Iterator[str]:
     process = subprocess.Popen([sys.executable, "app.py", "--port", str(port), *options], cwd=ROOT)
     try:
         address = f"http://127.0.0.1:{port}"
-        for _ in range(240):
+        for _ in range(720):
             try:
                 urllib.request.urlopen(f"{address}/healthz", timeout=5).read()
                 break
             except OSError:
                 time.sleep(0.25)
+        else:
+            raise TimeoutError("the server does not answer within three minutes")
         yield address
     finally:
         process.terminate()
@@ -104,7 +106,7 @@ def write(folder: Path) -> None:
             show_photo(opened, zidane)
             shoot(opened, f"{look}-2-photo")
             opened.get_by_role("button", name="Correct").click()
-            opened.get_by_label("Show what was seen but not hidden").check()
+            opened.get_by_label("Show what was not hidden").check()
             opened.locator("rect.az-region.on").first.focus()
             opened.keyboard.press("Enter")
             shoot(opened, f"{look}-3-correct")
@@ -116,7 +118,7 @@ def write(folder: Path) -> None:
             broken.unlink()
             shoot(opened, f"{look}-4-batch-ready")
             opened.get_by_role("button", name="Hide faces and plates").click()
-            opened.get_by_text("clean photos").last.wait_for(timeout=30_000)
+            opened.locator("#az-batch-result a.az-download").wait_for(timeout=60_000)
             opened.wait_for_timeout(1500)
             for title in ("Scores and sizes", "What if the threshold moved?"):
                 opened.get_by_role("button", name=title).click()

@@ -266,7 +266,7 @@ def test_histograms_count_every_region_once():
     assert frame.groupby("kind")["regions"].sum().to_dict() == {"face": 3, "plate": 1}
     tall = heights(KNOWN, Settings())
     assert tall.groupby("kind")["regions"].sum().to_dict() == {"face": 2, "plate": 0}
-    assert tall.query("kind == 'face' and regions > 0")["height"].tolist() == ["8", "24"]
+    assert tall.query("kind == 'face' and regions > 0")["height"].tolist() == ["8–16", "16–32"]
 
 
 def test_the_explorer_counts_regions_and_photos():

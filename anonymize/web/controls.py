@@ -17,7 +17,7 @@ from .policy import Policy
 
 EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
 _FILLS = [("Average colour of the place", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
-_PRESETS = [("Quick", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
+_PRESETS = [("Fast", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
     "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
     "iso": "ISO", "f-number": "aperture", "make": "camera make", "model": "camera model",

@@ -24,6 +24,7 @@ from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_id
 from .work import Work
 
+_BLOCK = 1 << 20  # bytes of an upload that are written at once
 _PLAIN = re.compile(r"[^\w .()+\-]")
 
 
@@ -50,16 +51,23 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
     """Write an upload as it comes in; the number of bytes.
 
     Raises:
-        FullError: more than there is room for; nothing stays.
+        FullError: more than there is room for; nothing stays. It is read to its end all the same, because a browser
+            shows no answer to what it could not send whole.
     """
-    size = 0
+    size, waiting = 0, bytearray()
     try:
         with open(target, "xb") as file:
             async for chunk in chunks:
                 size += len(chunk)
                 if size > room:
-                    raise FullError("There is no room for that photo: please download and delete some first.")
-                await run_in_threadpool(file.write, chunk)
+                    continue
+                waiting += chunk
+                if len(waiting) > _BLOCK:
+                    await run_in_threadpool(file.write, bytes(waiting))
+                    waiting.clear()
+            if size > room:
+                raise FullError("There is no room for that photo. “Delete my photos now” under About makes some.")
+            await run_in_threadpool(file.write, bytes(waiting))
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -101,6 +101,8 @@ class Guard:
             return
         most = self._most_bytes(path)
         if int(request.headers.get("content-length") or 0) > most:
+            if "expect" not in request.headers:  # whoever asks before sending has its answer before sending
+                await _drain(receive, 3 * most)
             await _too_large(request, most)(scope, receive, sender)
             return
         body = _Counted(receive, most)
@@ -119,6 +121,7 @@ class Guard:
             else:
                 await self.app(scope, body, send_unless_too_large)
         if body.is_over and not started:
+            await _drain(receive, 3 * most)
             await _too_large(request, most)(scope, receive, sender)
 
     def stop(self) -> None:
@@ -368,6 +371,20 @@ async def _body(request: Request, most: int) -> str:
         if len(body) > most:
             raise _TooLargeError
     return body.decode()
+
+
+async def _drain(receive: Receive, most: int) -> None:
+    """Read what is left of a body that is refused, as far as `most` bytes and half a minute go.
+
+    A client shows no answer to what it could not send whole: it says that the connection broke.
+    """
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(30):
+            while most > 0:
+                message = await receive()
+                most -= len(message.get("body", b""))
+                if message["type"] != "http.request" or not message.get("more_body"):
+                    return
 
 
 class _Counted:

@@ -11,10 +11,22 @@ from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
 
+NAMES = {"face": ("face", "faces"), "plate": ("license plate", "license plates")}
 # A score so little above the threshold that a person should look: hidden, but perhaps wrongly.
 NARROW = 1.5
-HEIGHTS = ["<8", "8", "16", "24", "32", "48", "64", "96", "128", "192", "256", ">512"]
+HEIGHTS = ["<8", "8–16", "16–32", "32–64", "64–128", ">128"]
 _TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
+
+
+def counted(counts: dict[str, int]) -> str:
+    """`3 faces and 1 license plate`."""
+    words = []
+    for kind, (one, many) in NAMES.items():
+        words.append(f"{counts.get(kind, 0) or 'no'} {one if counts.get(kind, 0) == 1 else many}")
+    other = sum(n for kind, n in counts.items() if kind not in NAMES)
+    if other:
+        words.append(f"{other} more")
+    return ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def status(record: Record, settings: Settings) -> str:
@@ -59,7 +71,7 @@ def scores(known: list[Record], settings: Settings) -> pd.DataFrame:
 
 def heights(known: list[Record], settings: Settings) -> pd.DataFrame:
     """How tall the hidden regions are, px: columns height, kind, regions."""
-    edges = np.array([0, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1e9])
+    edges = np.array([0, 8, 16, 32, 64, 128, 1e9])
     frame = _histogram(known, settings, lambda r: r.height, edges, "height", hidden=True)
     frame["height"] = [HEIGHTS[int(np.searchsorted(edges, v)) - 1] for v in frame["height"]]
     return frame
@@ -98,3 +110,17 @@ def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:
             (threshold, sum(map(len, then)), sum(map(bool, then)), sum(a != b for a, b in zip(now, then, strict=True)))
         )
     return pd.DataFrame(rows, columns=["threshold", "regions", "photos", "changed"])
+
+
+def if_moved(known: list[Record], settings: Settings, kind: str, threshold: float) -> str:
+    """What one other threshold of a kind would do to these photos, in a sentence (HTML)."""
+    now = [{r.id for r in record.hidden(settings) if r.kind == kind} for record in known]
+    other = settings.with_kind(kind, threshold=threshold)
+    then = [{r.id for r in record.hidden(other) if r.kind == kind} for record in known]
+    changed = sum(a != b for a, b in zip(now, then, strict=True))
+    more = sum(map(len, then)) - sum(map(len, now))
+    words = f"{abs(more)} {'more' if more > 0 else 'fewer'} than now" if more else "as many as now"
+    one, many = NAMES.get(kind, (kind, kind))
+    total = sum(map(len, then))
+    photos = "no photo changes" if not changed else "1 photo changes" if changed == 1 else f"{changed} photos change"
+    return f"<p><strong>{total} {one if total == 1 else many}</strong> hidden, {words}; {photos}.</p>"

@@ -88,7 +88,7 @@ def assemble(
     options: dict[str, Any] = {
         "theme": ui.theme(),
         "css": ui.css(),
-        "head": ui.head(),
+        "head": ui.head(policy),
         "footer_links": [],
         "run_history": False,
         "show_error": False,

@@ -19,6 +19,10 @@ _FORGET = """element.querySelector('button')?.addEventListener('click', async ()
   setTimeout(() => location.reload(), 900);
 });"""
 
+# The example names the address under which this page was opened.
+_HERE = """const example = element.querySelector('pre');
+example.textContent = example.textContent.replace('http://127.0.0.1:7860', location.origin);"""
+
 
 def build(site: Site) -> None:
     with gr.Row(elem_classes="az-main"):
@@ -27,7 +31,7 @@ def build(site: Site) -> None:
             gr.HTML(prose("licences"), js_on_load=None, elem_classes="az-card az-text")
         with gr.Column(min_width=320):
             gr.HTML(uploads(site), js_on_load=_FORGET, elem_classes="az-card az-text")
-            gr.HTML(_programs(site), js_on_load=None, elem_classes="az-card az-text")
+            gr.HTML(_programs(site), js_on_load=_HERE, elem_classes="az-card az-text")
 
 
 def prose(name: str) -> str:

@@ -11,19 +11,19 @@ import pandas as pd
 
 from ..errors import AnonymizeError
 from .batch import Batch
-from .controls import Controls
+from .controls import Controls, threshold
 from .elements import element, script
 from .files import session_of
-from .results import HEIGHTS, explore, heights, scores, status, table
+from .results import HEIGHTS, counted, explore, heights, if_moved, scores, status, table
 from .sessions import new_id
-from .tab_photo import PhotoTab, counted, shown_in
+from .tab_photo import PhotoTab, shown_in
 
 if TYPE_CHECKING:
     from .ui import Site
 
 _FILTERS = ["all", "failed", "nothing found", "worth a look", "fine"]
+_COLOURS = {"face": "#1c8f83", "plate": "#e8963a"}
 _ORDER = {"failed": 0, "nothing found": 1, "worth a look": 2, "fine": 3}
-_PAGE = 60  # pictures at once
 
 
 def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
@@ -31,7 +31,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     batch_id = gr.State("")
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
-            upload = element("uploader", "ready", elem_id="az-batch-upload")
+            upload = element("uploader", "ready", "cleared", elem_id="az-batch-upload")
             if site.policy.own_machine:
                 folder = gr.Textbox(
                     label="Or a folder on this computer",
@@ -42,9 +42,10 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             else:
                 folder = gr.Textbox(visible=False)
             with gr.Row():
-                start = gr.Button("Hide faces and plates", variant="primary", elem_id="az-batch-start")
+                start = gr.Button("Hide faces and plates", elem_id="az-batch-start")
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="az-batch-stop")
             progress = gr.HTML("", js_on_load=None, elem_id="az-batch-progress")
+            result = gr.HTML(_empty(), js_on_load=None, elem_id="az-batch-result")
             with gr.Column(visible=False) as results:
                 chosen = gr.Radio(
                     _FILTERS, value="all", label="Show", elem_classes="az-pills", elem_id="az-batch-filter"
@@ -69,15 +70,23 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                         x="score",
                         y="regions",
                         color="kind",
+                        color_map=_COLOURS,
                         title="Scores of everything seen",
                         height=220,
                         x_title="score",
                         y_title="regions",
                     )
                     height_plot = gr.BarPlot(
-                        x="height", y="regions", color="kind", title="Heights of what is hidden, px", height=220,
-                        sort=HEIGHTS, x_title="height from, px", y_title="regions",
-                    )  # fmt: skip
+                        x="height",
+                        y="regions",
+                        color="kind",
+                        color_map=_COLOURS,
+                        title="Heights of what is hidden",
+                        height=220,
+                        sort=HEIGHTS,
+                        x_title="height, px",
+                        y_title="regions",
+                    )
                 with gr.Accordion("What if the threshold moved?", open=False, elem_classes="az-card"):
                     kind = gr.Radio(
                         [("Faces", "face"), ("License plates", "plate")],
@@ -85,17 +94,19 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                         label="Of",
                         elem_classes="az-pills",
                     )
+                    probe = threshold("Would hide from a score of", site.policy.defaults.kind("face").threshold)
+                    moved = gr.HTML("", js_on_load=None, elem_id="az-moved")
+                    use = gr.Button("Use this", size="sm", elem_id="az-use")
                     what_if = gr.Dataframe(
                         interactive=False, label="Other thresholds", show_label=False, max_height=320
                     )
         with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
-            result = gr.HTML(_empty(), js_on_load=None, elem_id="az-batch-result")
             again = gr.Button("Apply changed settings", visible=False, elem_id="az-batch-again")
             controls = Controls(site.policy)
     timer = gr.Timer(1.0, active=False)
 
     running = [progress, start, stop, timer]
-    finished = [results, gallery, photos, score_plot, height_plot, what_if, result, again]
+    finished = [results, gallery, photos, score_plot, height_plot, what_if, probe, moved, result, again]
 
     def find(request: gr.Request, id: str) -> Batch:
         return session_of(request).get(Batch, id)
@@ -104,7 +115,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
         busy = batch.state in ("waiting", "running")
         return (
             doing(batch, site.batches.before(batch)),
-            gr.update(interactive=not busy),
+            gr.update(interactive=not busy, variant="primary" if batch.state == "empty" else "secondary"),
             gr.update(visible=busy, interactive=not batch.stop.is_set()),
             gr.update(active=busy),
         )
@@ -120,6 +131,8 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             scores(known, settings),
             heights(known, settings),
             rounded(explore(known, settings, of)),
+            settings.kind(of).threshold,
+            if_moved(known, settings, of, settings.kind(of).threshold),
             summary(batch),
             gr.update(visible=bool(known)),
         )
@@ -127,9 +140,17 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     def nothing(text: str) -> tuple[Any, ...]:
         return said(text), gr.skip(), gr.skip(), gr.skip()
 
-    def ready(event: gr.EventData) -> tuple[str, str]:
+    def ready(event: gr.EventData) -> tuple[str, str, Any]:
         data = event._data or {}
-        return str(data.get("id") or ""), ""
+        return str(data.get("id") or ""), "", gr.update(variant="primary" if data.get("photos") else "secondary")
+
+    def cleared(request: gr.Request, id: str) -> tuple[Any, ...]:
+        """Other photos instead of more: what there was is stopped and deleted."""
+        session_of(request).remove(id)
+        skipped = (gr.skip() for _ in finished[1:-2])
+        off = gr.update(visible=False)
+        first = "", gr.update(interactive=True, variant="secondary"), off, gr.update(active=False)
+        return *first, off, *skipped, _empty(), off, ""
 
     def begin(request: gr.Request, id: str, path: str, *values: Any) -> tuple[Any, ...]:
         try:
@@ -189,8 +210,17 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     def explore_kind(request: gr.Request, id: str, of: str) -> Any:
         try:
             batch = find(request, id)
-            return rounded(explore(batch.records, batch.settings, of))
+            now = batch.settings.kind(of).threshold
+            said = if_moved(batch.records, batch.settings, of, now)
+            return rounded(explore(batch.records, batch.settings, of)), now, said
         except AnonymizeError:
+            return gr.skip(), gr.skip(), gr.skip()
+
+    def move(request: gr.Request, id: str, of: str, to: float) -> Any:
+        try:
+            batch = find(request, id)
+            return if_moved(batch.records, batch.settings, of, float(to))
+        except (AnonymizeError, TypeError, ValueError):
             return gr.skip()
 
     def correct(request: gr.Request, event: gr.EventData, id: str) -> tuple[Any, ...]:
@@ -215,7 +245,9 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             return gr.skip(), gr.skip()
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    upload.ready(ready, None, [batch_id, progress], **private)
+    upload.ready(ready, None, [batch_id, progress, start], **private)
+    upload.cleared(cleared, [batch_id], [*running, *finished, batch_id], **private)
+    folder.input(lambda path: gr.update(variant="primary" if path else "secondary"), folder, start, **private)
     start.click(begin, [batch_id, folder, *controls.all], [*running, batch_id], **private)
     again.click(apply_again, [batch_id, *controls.all], running, **private)
     stop.click(halt, [batch_id], running, **private)
@@ -223,7 +255,14 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     gallery.chosen(correct, [batch_id], [progress, tabs, *photo.outputs, photo.current], **private)
     tabs.select(back, [batch_id, chosen], [gallery, result], **private)
     chosen.change(show_only, [batch_id, chosen], gallery, **private)
-    kind.change(explore_kind, [batch_id, kind], what_if, **private)
+    kind.change(explore_kind, [batch_id, kind], [what_if, probe, moved], **private)
+    probe.input(move, [batch_id, kind, probe], moved, trigger_mode="always_last", **private)
+    use.click(
+        lambda of, to, face, plate: (to, plate) if of == "face" else (face, to),
+        [kind, probe, controls.face, controls.plate],
+        [controls.face, controls.plate],
+        **private,
+    )
 
 
 def said(text: str) -> str:
@@ -285,7 +324,7 @@ def pictures(batch: Batch, which: str) -> str:
             f'class="az-note">{"There are no photos yet." if not known else f"No photo is “{html.escape(which)}”."}</p>'
         )
     cells = []
-    for i, record, word in kept[:_PAGE]:
+    for i, record, word in kept:
         name = html.escape(record.path)
         kind = word.replace(" ", "-")
         if record.error:
@@ -300,10 +339,7 @@ def pictures(batch: Batch, which: str) -> str:
             f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span>'
             f'<span class="az-word">{word}</span></li>'
         )
-    more = (
-        f"<p class='az-note'>{len(kept) - _PAGE} more are in the table and in the zip.</p>" if len(kept) > _PAGE else ""
-    )
-    return f'<ul class="az-gallery">{"".join(cells)}</ul>{more}'
+    return f'<ul class="az-gallery">{"".join(cells)}</ul>'
 
 
 def summary(batch: Batch) -> str:

@@ -25,7 +25,12 @@ from .studio import fetched
 if TYPE_CHECKING:
     from .ui import Site
 
-_FINDS = {"face": "faces", "plate": "license plates", "vehicle": "vehicles, to find plates"}
+_FINDS = {
+    "face": "faces",
+    "plate": "license plates",
+    "vehicle": "vehicles, to find plates",
+    "corners": "plates' corners, for masks that follow them",
+}
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
@@ -44,8 +49,8 @@ def build(site: Site) -> None:
         )
         status = gr.HTML(_ready(site), js_on_load=None)
         known = gr.HTML(lambda: _list(site), js_on_load=None, elem_id="az-models")
-        with gr.Row(elem_classes="az-row-end"):
-            choice = gr.Dropdown([m.name for m in models()], label="Model to fetch", scale=2)
+        with gr.Row(elem_classes="az-row-end") as fetching:
+            choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
     if table := measured_table(registry_path().with_name("measured.json")):
         gr.HTML(table, js_on_load=None, elem_classes="az-card az-text", elem_id="az-measured")
@@ -60,9 +65,15 @@ def build(site: Site) -> None:
                 js_on_load=None,
             )
 
-    def fetch(name: str) -> Iterator[tuple[Any, Any]]:
+    def offered() -> tuple[Any, Any]:
+        """Those that are not here yet; nothing to choose where all are."""
+        missing = [m.name for m in models() if not weights.installed(m, cache=site.studio.weights_dir)]
+        return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
+
+    def fetch(name: str | None) -> Iterator[tuple[Any, ...]]:
+        waiting = gr.skip(), gr.skip(), gr.skip()
         if name not in {m.name for m in models()}:
-            yield _said("Choose a model first."), gr.skip()
+            yield _said("Choose a model first."), *waiting
             return
         seen: dict[str, Any] = {"doing": f"fetching {name}", "error": None}
 
@@ -78,15 +89,23 @@ def build(site: Site) -> None:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         while thread.is_alive():
-            yield _said(f"{seen['doing'].capitalize()} …"), gr.skip()
+            yield _said(f"{seen['doing'].capitalize()} …"), *waiting
             time.sleep(0.5)
         if seen["error"]:
-            yield _said(f"{name} could not be fetched. {seen['error']}", True), gr.skip()
+            yield _said(f"{name} could not be fetched. {seen['error']}", True), *waiting
         else:
-            yield _said(f"{name} is here and its bytes are the right ones."), _list(site)
+            yield _said(f"{name} is here and its bytes are the right ones."), _list(site), *offered()
 
     button.click(
-        fetch, [choice], [status, known], api_visibility="private", show_progress="hidden", concurrency_id="fetch"
+        fetch,
+        [choice],
+        [status, known, fetching, choice],
+        api_visibility="private",
+        show_progress="hidden",
+        concurrency_id="fetch",
+    )
+    gr.on(  # when the page is opened
+        None, offered, [], [fetching, choice], api_visibility="private", show_progress="hidden", queue=False
     )
 
 

@@ -17,6 +17,7 @@ from ..settings import Settings
 from .controls import KEEP, Controls
 from .elements import element
 from .files import session_of
+from .results import NAMES, counted
 from .sessions import GoneError
 from .work import OTHER, Work
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
 _COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
-NAMES = {"face": ("face", "faces"), "plate": ("license plate", "license plates")}
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,10 @@ class PhotoTab:
 def build(site: Site) -> PhotoTab:
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
-            viewer = element("viewer", "opened", "corrected", value={}, elem_id="az-photo")
+            kept = (
+                "It stays on this computer." if site.policy.own_machine else "It is deleted from here after your visit."
+            )
+            viewer = element("viewer", "opened", "corrected", value={}, label=kept, elem_id="az-photo")
             with gr.Accordion(
                 "Everything that was found", open=False, visible=False, elem_classes="az-card"
             ) as details:
@@ -261,17 +264,6 @@ def rows(work: Work) -> pd.DataFrame:
         ],
         columns=_COLUMNS,
     )
-
-
-def counted(counts: dict[str, int]) -> str:
-    """`3 faces and 1 license plate`."""
-    words = []
-    for kind, (one, many) in NAMES.items():
-        words.append(f"{counts.get(kind, 0) or 'no'} {one if counts.get(kind, 0) == 1 else many}")
-    other = sum(n for kind, n in counts.items() if kind not in NAMES)
-    if other:
-        words.append(f"{other} more")
-    return ", ".join(words[:-1]) + " and " + words[-1]
 
 
 def _empty() -> str:

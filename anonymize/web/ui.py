@@ -110,8 +110,11 @@ def build(
     return page
 
 
-def head() -> str:
-    return '<meta name="color-scheme" content="light dark"><link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
+def head(policy: Policy) -> str:
+    return (
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
+        f'<meta name="anonymize-most" content="{policy.most_upload}">'
+    )
 
 
 def css() -> str:

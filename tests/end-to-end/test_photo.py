@@ -76,7 +76,7 @@ def test_from_upload_to_a_download_that_is_checked(page: Page, bus: Path, tmp_pa
     expect(page.locator(f"{RESULT} h2")).to_have_text(counted)
     # a missed region is drawn, and stays when the slider moves
     page.get_by_role("button", name="Correct").click()
-    page.get_by_role("button", name="Draw something else").click()
+    page.get_by_role("button", name="Draw other").click()
     drag(page, (0.40, 0.70), (0.60, 0.80))
     expect(page.locator(f"{RESULT} h2")).to_contain_text("1 more")
     page.get_by_label("License plates: score").first.fill("0.9")

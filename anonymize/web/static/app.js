@@ -22,8 +22,10 @@
   let unique = 0;
 
   // Send a file as it is. onprogress gets 0..1. Resolves to the answer's JSON, rejects with a sentence.
+  const most = Number(document.querySelector('meta[name="anonymize-most"]')?.content) || Infinity;
   const send = (url, file, onprogress) =>
     new Promise((resolve, reject) => {
+      if (file.size > most) { reject(`That is too large: at most ${Math.round(most / 1e6)} MB.`); return; }
       const request = new XMLHttpRequest();
       request.open("POST", url);
       request.setRequestHeader("Content-Type", "application/octet-stream");
@@ -139,7 +141,7 @@
     };
     const camera = () => takePicture(open, (p) => say(p, true));
     const zone = dropzone({ title: "Choose a photo", accept: PHOTOS, onfiles: (f) => open(f[0]), camera,
-      hint: "or drop it here, or paste it. It stays on this server and is deleted after your visit." });
+      hint: `or drop it here, or paste it. ${root.dataset.label}` });
     const status = make("p", { class: "az-status", role: "status", "aria-live": "polite" });
 
     // stage
@@ -168,7 +170,7 @@
     const again = make("input", { type: "file", accept: PHOTOS, class: "az-file", tabindex: "-1", "aria-label": "Choose another photo",
       onchange: () => { if (again.files[0]) open(again.files[0]); again.value = ""; } });
     const drawing = {};
-    for (const [kind, text] of [["face", "Draw a face"], ["plate", "Draw a plate"], ["other", "Draw something else"]])
+    for (const [kind, text] of [["face", "Draw a face"], ["plate", "Draw a plate"], ["other", "Draw other"]])
       drawing[kind] = button(text, () => { tool = tool === kind ? null : kind; selected = null; paint(); });
     const undo = button("Undo", () => trigger("corrected", { action: "undo" }));
     const check = (text, onchange) => {
@@ -178,7 +180,7 @@
     };
     const correctBar = make("div", { class: "az-bar az-correct" }, ...Object.values(drawing), undo, make("span", { class: "az-space" }),
       check("Show the original", (on) => { showOriginal = on; place(); }),
-      check("Show what was seen but not hidden", (on) => { showOthers = on; paint(); }));
+      check("Show what was not hidden", (on) => { showOthers = on; paint(); }));
     const about = make("div", { class: "az-about", "aria-live": "polite" });
     const body = make("div", { class: "az-body", hidden: true }, bar, correctBar, stage, about, again);
     root.append(zone, status, body);
@@ -452,17 +454,32 @@
   };
 
   // ---- many photos ----
-  const uploader = ({ element, trigger, props, watch }) => {
+  const uploader = ({ element, trigger }) => {
     const root = element.querySelector(".az-uploader");
     if (root.dataset.ready) return;
     root.dataset.ready = "yes";
     let batch = null, taken = 0, sending = false;
     const status = make("p", { class: "az-status", role: "status", "aria-live": "polite" });
+    // Other photos instead of more of them: the server forgets those it has.
+    const over = make("button", { type: "button", class: "az-button", hidden: true, onclick: () => {
+      trigger("cleared", { id: batch });
+      batch = null;
+      taken = 0;
+      problems.replaceChildren();
+      ready();
+      zone.querySelector("input").focus();
+    } }, "Start over");
+    const ready = () => {
+      status.textContent = !taken ? "" : taken === 1 ? "1 photo is ready." : `${taken} photos are ready.`;
+      over.hidden = !taken;
+      title.textContent = taken ? "Add more photos" : "Choose photos";
+      root.classList.toggle("has", taken > 0);
+    };
     const bar = make("progress", { max: "1", value: "0", hidden: true, "aria-label": "Sending photos" });
     const problems = make("ul", { class: "az-problems" });
     const onfiles = async (files) => {
       if (sending) return;
-      sending = true;
+      sending = over.disabled = true;
       problems.replaceChildren();
       bar.hidden = false;
       try {
@@ -485,15 +502,16 @@
           }
         };
         await Promise.all([worker(), worker(), worker()]);
-        status.textContent = taken === 1 ? "1 photo is ready." : `${taken} photos are ready.`;
+        ready();
       } catch (problem) { problems.append(make("li", {}, String(problem))); status.textContent = ""; }
       bar.hidden = true;
-      sending = false;
+      sending = over.disabled = false;
       trigger("ready", { id: batch, photos: taken });
     };
-    root.append(dropzone({ title: "Choose photos", multiple: true, accept: `${PHOTOS},.zip`, onfiles,
-      hint: "or drop photos, folders or a zip file here." }), status, bar, problems);
-    watch("value", () => { if (props.value === "new") { batch = null; taken = 0; status.textContent = ""; problems.replaceChildren(); } });
+    const zone = dropzone({ title: "Choose photos", multiple: true, accept: `${PHOTOS},.zip`, onfiles,
+      hint: "or drop photos, folders or a zip file here." });
+    const title = zone.querySelector(".az-drop-title");
+    root.append(zone, make("div", { class: "az-bar" }, status, over), bar, problems);
   };
 
   // While the server still fetches or loads its detectors, say so; a photo that comes meanwhile is looked at afterwards.
