@@ -19,7 +19,7 @@ from rich.console import Console
 from anonymize import effects
 from anonymize.errors import AnnotationError
 from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate, plots, reports
-from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned
+from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned, tuned_to_area
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.evaluate.matching import average_precision, match
 from anonymize.records import Record
@@ -375,6 +375,22 @@ def test_no_threshold_is_high_enough():
     assert tuned(records, annotations, SETTINGS, 0.0).kinds["face"].threshold == 1.0
 
 
+def test_threshold_for_a_hidden_area_by_hand():
+    """Two photos of 10,000 px: .9 hides 400 px of one, .5 hides 600 more, .3 hides 1,000 of the other."""
+    found = [face(0, 0, 20, 20, 0.9), face(50, 50, 80, 70, 0.5), face(50, 50, 80, 70, 0.2)]
+    records = [record("a", *found), record("b", face(0, 0, 50, 20, 0.3)), record("failed", error="broken")]
+    annotations = truths(a=[Truth("face", (0, 0, 20, 20))], b=[Truth("face", (0, 0, 50, 20))], failed=[])
+    for area, threshold in ((0.1, 0.001), (0.099, 0.301), (0.05, 0.301), (0.049, 0.501), (0.01, 0.901)):
+        settings = tuned_to_area(records, annotations, SETTINGS, area, ["face"])
+        assert settings.kinds["face"].threshold == threshold
+        assert settings.kinds["plate"] == SETTINGS.kinds["plate"]
+    rows = compare([Contender("x", "", SETTINGS, lambda: (records, 1.0))], annotations, hidden_area=0.05, curves=True)
+    of_face = rows[0].evaluation.kinds["face"]
+    assert of_face.leaks.count == 1
+    assert of_face.curve[0].hidden_area == pytest.approx(0.1)
+    assert of_face.curve[-1].hidden_area == 0.0
+
+
 def _text(renderable) -> str:
     console = Console(width=220, record=True, file=io.StringIO())
     console.print(renderable)
@@ -485,3 +501,13 @@ def test_plots_show_both_kinds(by_hand, tmp_path):
         for colour, _ in plots.STYLES[:2]:
             rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
             assert (pixels == rgb).all(axis=1).sum() > 500, f"{draw.__name__} has no line in {colour}"
+
+
+def test_contenders_have_a_line_each(tmp_path):
+    made = [Contender(name, "640", SETTINGS, lambda: (BY_HAND_RECORDS, 1.0)) for name in ("a", "b")]
+    other = Contender("of plates", "", SETTINGS, lambda: (BY_HAND_RECORDS, 1.0), ("plate",))
+    plots.contenders(compare([*made, other], BY_HAND, curves=True), "face", tmp_path / "x.png")
+    pixels = np.asarray(Image.open(tmp_path / "x.png").convert("RGB")).reshape(-1, 3)
+    seen = [(pixels == [int(c[i : i + 2], 16) for i in (1, 3, 5)]).all(axis=1).sum() for c, _ in plots.STYLES[:3]]
+    assert seen[1] > 500, "the second line lies on the first"
+    assert seen[2] == 0, "a detector of plates has no line among faces"

@@ -68,7 +68,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One kind's figures at one threshold, other kinds staying at theirs."""
+    """One kind's figures at one threshold, other kinds staying at theirs.
+
+    `hidden_area`: the mean share of a photo's area that regions of this kind hide, 0–1.
+    """
 
     threshold: float
     recall: float
@@ -76,6 +79,7 @@ class Point:
     false_alarms: float
     leak_rate: float
     miss_rate: float
+    hidden_area: float
 
 
 @dataclass(frozen=True)
@@ -347,28 +351,29 @@ def _curve(kind: str, m: Matches, photos: Sequence[_Measured], settings: Setting
     """From the highest threshold down, each step renders only the regions that it adds."""
     opened = _candidates([kind], settings)
     covered: list[list[float]] = [[] for _ in THRESHOLDS]
+    areas = [0.0 for _ in THRESHOLDS]
     for photo in photos:
         boxes = [_pixels(t.box) for t in photo.truths if t.kind == kind and not t.ignore]
-        if not boxes:
-            continue
         record = photo.record
         size = (record.width, record.height)
-        mask = effects.coverage((r for r in record.regions if r.kind != kind), settings, *size)
+        others = effects.coverage((r for r in record.regions if r.kind != kind), settings, *size)
+        own = np.zeros_like(others)
         mine = [r for r in record.regions if r.kind == kind and opened.hides(r)]
-        above, shares = math.inf, [float(mask[b].mean()) for b in boxes]
+        above, area, shares = math.inf, 0.0, [float(others[b].mean()) for b in boxes]
         for n in reversed(range(len(THRESHOLDS))):
             if added := [r for r in mine if THRESHOLDS[n] <= _score(r) < above]:
-                mask |= effects.coverage(added, opened, *size)
-                shares = [float(mask[b].mean()) for b in boxes]
+                own |= effects.coverage(added, opened, *size)
+                area, shares = float(own.mean()), [float((others[b] | own[b]).mean()) for b in boxes]
             covered[n] += shares
+            areas[n] += area / len(photos)
             above = THRESHOLDS[n]
     points = []
-    for threshold, shares in zip(THRESHOLDS, covered, strict=True):
+    for threshold, shares, area in zip(THRESHOLDS, covered, areas, strict=True):
         kept = m.score >= threshold
         hits, false, real = int((m.hit & kept).sum()), int((m.false & kept).sum()), len(shares)
         leaks, misses = (sum(c < limit for c in shares) / real for limit in (HIDDEN, SEEN))
         precision = hits / (hits + false) if hits + false else None
-        points.append(Point(threshold, hits / real, precision, false / len(photos), leaks, misses))
+        points.append(Point(threshold, hits / real, precision, false / len(photos), leaks, misses, area))
     return tuple(points)
 
 

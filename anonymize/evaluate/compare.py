@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .. import effects
 from ..records import Record
+from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
 from . import Evaluation, KindResult, evaluate
 from .ground_truth import Annotations
@@ -50,6 +52,9 @@ def compare(
     annotations: Annotations,
     false_alarms: float | None = None,
     progress: Callable[[str], None] = lambda label: None,
+    *,
+    hidden_area: float | None = None,
+    curves: bool = False,
 ) -> list[Row]:
     """Run and evaluate each contender.
 
@@ -59,6 +64,9 @@ def compare(
         false_alarms: where given, each kind's threshold is the lowest with at most so many false alarms a photo
             (`tuned`), so that detectors whose scores mean different things can be compared.
         progress: called with each contender's label before it runs.
+        hidden_area: where given, each kind's threshold is the lowest at which its regions hide at most this share of
+            the photos' area on average, 0–1 (`tuned_to_area`): what leaks at the same price.
+        curves: also figures at every threshold, for `plots.contenders`.
 
     Raises:
         AnnotationError: the annotations do not fit the photos.
@@ -72,7 +80,9 @@ def compare(
         settings = contender.settings
         if false_alarms is not None:
             settings = tuned(records, annotations, settings, false_alarms, kinds)
-        evaluation = evaluate(records, annotations, settings, curves=False)
+        if hidden_area is not None:
+            settings = tuned_to_area(records, annotations, settings, hidden_area, kinds)
+        evaluation = evaluate(records, annotations, settings, curves=curves)
         rows.append(Row(contender.label, contender.size, ms, kinds, evaluation))
     return rows
 
@@ -93,6 +103,29 @@ def tuned(
         if name in settings.kinds and (kinds is None or name in kinds):
             settings = settings.with_kind(name, threshold=best_threshold(result, false_alarms) or 1.0)
     return settings
+
+
+def tuned_to_area(
+    records: Sequence[Record], annotations: Annotations, settings: Settings, area: float, kinds: Iterable[str]
+) -> Settings:
+    """The settings with each kind's threshold, to three decimals, as low as this mean hidden share of the area allows.
+
+    A kind that hides more even at the highest threshold gets that one, 1.0.
+    """
+    measured = [r for r in records if r.error is None and r.path in annotations.photos]
+    for kind in kinds:
+        low, high = round(MIN_THRESHOLD * 1000), 1000  # in thousandths; hidden areas fall as thresholds rise
+        while low < high:
+            middle = (low + high) // 2
+            trial = settings.with_kind(kind, threshold=middle / 1000)
+            hidden = (_area([r for r in m.regions if r.kind == kind], trial, m) for m in measured)
+            low, high = (middle + 1, high) if sum(hidden) > area * len(measured) else (low, middle)
+        settings = settings.with_kind(kind, threshold=low / 1000)
+    return settings
+
+
+def _area(regions: Sequence[Region], settings: Settings, record: Record) -> float:
+    return float(effects.coverage(regions, settings, record.width, record.height).mean()) if regions else 0.0
 
 
 def best_threshold(result: KindResult, false_alarms: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from . import Evaluation, KindResult
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from .compare import Row
 
 # Colours that colour-blind people tell apart (Okabe and Ito, 2008), each with a marker of its own.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
@@ -73,6 +76,35 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
     _save(figure, path)
 
 
+def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
+    """What each detector leaks for a number of false alarms (left), and for the area that it hides (right).
+
+    Args:
+        rows: of `compare.compare(…, curves=True)`; those that do not look for this kind are left out.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
+    alarms, areas = figure.subplots(1, 2, sharey=True)
+    alarms.set_title(f"{kind}s that leak, by false alarms", loc="left")
+    alarms.set(xlabel="false alarms a photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
+    areas.set_title("by what is hidden", loc="left")
+    areas.set(xlabel="% of the photos' area hidden", xlim=(0, None))
+    for axes in (alarms, areas):
+        _plain(axes)
+    for (colour, marker), row in zip(cycle(STYLES), [r for r in rows if kind in r.kinds], strict=False):
+        result = row.evaluation.kinds[kind]
+        kept = [p for p in result.curve if p.false_alarms <= 3]
+        leaks = [p.leak_rate for p in kept]
+        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2}
+        alarms.plot([p.false_alarms for p in kept], leaks, **style, label=f"{row.label} {row.size}".strip())
+        areas.plot([100 * p.hidden_area for p in kept], leaks, **style)
+        if result.leaks.rate is not None and result.false_alarms.value is not None:
+            alarms.plot([result.false_alarms.value], [result.leaks.rate], color=colour, marker="o", ms=11, mfc="none")
+    alarms.legend(loc="upper right", **LEGEND)
+    _save(figure, path)
+
+
 def _mark_threshold(kind: KindResult, colour: str, *panels: Axes) -> None:
     if kind.threshold is None:
         return
@@ -99,10 +131,14 @@ def _figure(rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0].tolist()
     for axes in panels:
-        axes.grid(color="#dddddd", lw=0.7)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        _plain(axes)
     return figure, panels
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="#dddddd", lw=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _save(figure: Figure, path: Path) -> None:
