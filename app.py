@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Before Gradio is imported: no analytics, no version look-up, no run history; uploads of its own only in our folder.
 os.environ.update(
@@ -22,6 +25,10 @@ os.environ.update(
 
 from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
+
+if TYPE_CHECKING:
+    from anonymize.web.sessions import Session
+    from anonymize.web.studio import Studio
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -56,7 +63,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="RECORDS",
-        help="a records file that everybody here may review (with --public: only look at)",
+        help="a records file that everybody here may review (with --public: only look at, instead of the sample)",
     )
     add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
     return parser.parse_args(arguments)
@@ -77,10 +84,22 @@ def policy(given: argparse.Namespace) -> Policy:
     return Policy(host=given.host, users=users, api_keys=keys)
 
 
-def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
-    """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
+def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
+    """What a visitor may open in Review, as (label, records, owner): what is shared, and their own batches.
+
+    FiftyOne's App shows one state to all, so only the batches of the person at this machine have no owner.
+    """
     from anonymize.engine import RECORDS_NAME
     from anonymize.web.batch import Batch
+
+    owner = None if rules.own_machine else session.key
+    batches = [b for b in session.of_kind(Batch) if b.records]
+    own = [(f"Batch {n}: {len(b.records)} photos", b.output / RECORDS_NAME, owner) for n, b in enumerate(batches, 1)]
+    return [*((path.stem, path, None) for path in shared), *own]
+
+
+def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
+    """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
     from anonymize.web.files import session_of
     from review import tab
     from review.decisions import person
@@ -92,24 +111,47 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
         name = person() if rules.own_machine else f"visitor {state['session'].key[:8]}"
         return Visitor(state["session"].key, str(state.get("user") or name))
 
-    def sources(request: Any) -> list[tuple[str, Path, str | None]]:
-        """A visitor's batches. FiftyOne's App shows one state to all: it gets those of the person at this machine."""
-        session = session_of(request)
-        owner = None if rules.own_machine else session.key
-        batches = [b for b in session.of_kind(Batch) if b.records]
-        named = [(f"Batch {n}: {len(b.records)} photos", b.output) for n, b in enumerate(batches, 1)]
-        own = [(label, output / RECORDS_NAME, owner) for label, output in named]
-        return [*((path.stem, path, None) for path in shared), *own]
-
     for path in shared:
         OPEN.open(path)
     server = ReviewServer(OPEN, who=who, read_only=rules.public)
     return {
         "mounts": {"/review": server},
         "tabs": {
-            "Review": lambda: tab.build(OPEN, who, sources, own_machine=rules.own_machine, read_only=rules.public)
+            "Review": lambda: tab.build(
+                OPEN,
+                who,
+                lambda request: offered(rules, shared, session_of(request)),
+                own_machine=rules.own_machine,
+                read_only=rules.public,
+            )
         },
     }
+
+
+@contextlib.contextmanager
+def sample(studio: Studio, folder: Path, shared: list[Path]) -> Iterator[None]:
+    """While the server runs, a public demo's Review has a sample; it is made beside, because it takes some seconds."""
+    from review.reviews import OPEN
+    from review.sample import make
+
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            path = make(folder, studio.engine(studio.defaults), stop)
+            OPEN.open(path)
+            shared.append(path)
+        except (AnonymizeError, OSError) as e:
+            if not stop.is_set():
+                print(f"error: no sample for Review: {e}", file=sys.stderr)
+
+    thread = threading.Thread(target=work, name="sample", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(10)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -131,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
         from anonymize.web.studio import Studio
 
         studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
+        shows_sample = given.public and not given.review
         try:
             app = assemble(rules, studio, data, **review_parts(rules, given.review))
         except AnonymizeError as e:  # --review names no records file
@@ -155,7 +198,8 @@ def main(arguments: list[str] | None = None) -> int:
             server_header=False,
             proxy_headers=False,
         )
-        Server(config).run()
+        with sample(studio, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
+            Server(config).run()
     return 0
 
 

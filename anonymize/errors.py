@@ -18,6 +18,7 @@
     │   ├── ChangedSourceError     a photo is no longer the one that was detected
     │   └── StaleDecisionError     a review decision on a photo that changed meanwhile
     ├── ReviewError                FiftyOne or its database cannot start or fails; the message says why
+    │   └── ReadOnlyError          a review that is only to be looked at
     └── AnnotationError            ground truth that cannot be read
 
 Errors are caught at the edges only: the engine turns those of one photo into its record's `error`, the command
@@ -105,6 +106,10 @@ class StaleDecisionError(RecordsError):
 
 class ReviewError(AnonymizeError):
     """The review's App cannot be had; everything but it works without."""
+
+
+class ReadOnlyError(ReviewError):
+    pass
 
 
 class AnnotationError(AnonymizeError):

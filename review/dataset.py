@@ -8,8 +8,10 @@ before.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from anonymize.errors import ReviewError, StaleDecisionError
+from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
 from .decisions import Span, last_words
@@ -42,6 +44,7 @@ PLUGIN = Path(__file__).parent / "plugin"
 EVALUATION = "eval"
 # One colour a meaning: false alarms and misses must be seen at once, also by people who do not tell red from green.
 COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
+HEIGHTS = ((0, 16), (16, 32), (32, math.inf))  # px, of the saved views
 STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
 
 
@@ -95,11 +98,16 @@ class ReviewDataset:
                     fo.delete_dataset(
                         self.name
                     )  # made by another version, or without ground truth: records have it all
-            if not fo.dataset_exists(self.name):
+            is_new = not fo.dataset_exists(self.name)
+            if is_new:
                 self.dataset = self._make(fo)
+            self.update()
+            if is_new or "bookkeeping" not in {g.name for g in self.dataset.app_config.sidebar_groups or ()}:
+                _dress(fo, self.dataset, self.book.settings.kinds, has_truth=self.truth is not None)
+        except AnonymizeError:
+            raise
         except Exception as e:
             raise ReviewError(f"the review's dataset cannot be made: {e}") from e
-        self.update()
 
     @property
     def samples(self) -> Any:
@@ -110,7 +118,9 @@ class ReviewDataset:
         return [*REGION_FIELDS, CORNERS, "photo", "risk", *([TRUTH] if self.truth else [])]
 
     def _make(self, fo: ModuleType) -> Any:
-        dataset = fo.Dataset(self.name, persistent=True)
+        # What is temporary (a batch of the page) leaves nothing behind: FiftyOne drops it when it starts anew.
+        is_temporary = Path(os.path.realpath(self.book.path)).is_relative_to(os.path.realpath(tempfile.gettempdir()))
+        dataset = fo.Dataset(self.name, persistent=not is_temporary)
         dataset.info = {"records": os.path.realpath(self.book.path)}  # the plugin's operators go there
         found = {
             "region": "",
@@ -155,7 +165,6 @@ class ReviewDataset:
         dataset.delete_samples([shape.id])
         for name in ("photo", "risk", "review"):
             dataset.create_index(name, unique=name == "photo")
-        _dress(fo, dataset, self.book.settings.kinds, has_truth=self.truth is not None)
         return dataset
 
     def update(self) -> int:
@@ -290,8 +299,9 @@ def _keyed(
 
 
 def _dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool) -> None:
-    """Saved views, colours, sidebar, and the classes that may be drawn."""
+    """Saved views, colours, sidebar, and the classes that may be drawn; of a dataset that has its samples."""
     f = fo.ViewField
+    detectors = sorted(dataset.distinct(f"{HIDDEN}.detections.seen_by"))
     views = {
         "1 pending, riskiest first": (
             dataset.match(f("review") == "pending").sort_by("risk", reverse=True),
@@ -308,16 +318,23 @@ def _dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: boo
         "7 small: under 32 px": (dataset.filter_labels(HIDDEN, f("height_px") < 32), "regions by height"),
         "8 seen by one detector only": (dataset.filter_labels(HIDDEN, f("seen_by").length() == 1), ""),
     }
+    for name in detectors:
+        only = (f("seen_by").length() == 1) & f("seen_by").contains(name)
+        views[f"only by {name}"] = (dataset.filter_labels(HIDDEN, only), "hidden because of this detector alone")
     if has_truth:
         views |= {
             "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
             "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
             "false alarms (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
-            "leaks under 32 px": (
-                dataset.filter_labels(TRUTH, (f("leak") == True) & (f("height_px") < 32)),  # noqa: E712
-                "",
-            ),
         }
+        for low, high in HEIGHTS:
+            tall = (f("height_px") >= low) & (f("height_px") < high)
+            size = f"under {high} px" if low == 0 else f"{low} px and more" if high == math.inf else f"{low}–{high} px"
+            views[f"missed (fn), {size}"] = (dataset.filter_labels(TRUTH, (f("eval") == "fn") & tall), "")
+            views[f"false alarms (fp), {size}"] = (dataset.filter_labels(HIDDEN, (f("eval") == "fp") & tall), "")
+        for name in detectors:
+            wrong = (f("eval") == "fp") & f("seen_by").contains(name)
+            views[f"false alarms (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
     for name, (view, text) in views.items():
         dataset.save_view(name, view, description=text or None, overwrite=True)
     by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)
@@ -332,13 +349,21 @@ def _dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: boo
     ]
     if has_truth:
         fields.append({"path": TRUTH, "fieldColor": COLORS["fn"], "colorByAttribute": "eval", "valueColors": values})
-    fields += [{"path": CANDIDATES, "fieldColor": "#f4a261"}, {"path": CONTEXT, "fieldColor": "#6c757d"}]
+    suspected = [{"value": v, "color": c} for v, c in (STATUS_COLORS | {"auto": "#f4a261"}).items()]
+    fields.append({"path": CANDIDATES, "fieldColor": "#f4a261", "colorByAttribute": "status", "valueColors": suspected})
+    fields.append({"path": CONTEXT, "fieldColor": "#6c757d"})
     fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
     scheme = fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
     dataset.app_config.color_scheme = scheme
     groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    for group in groups:
-        group.paths = [p for p in group.paths if p not in ("record", "regions_hash", "state")]
+    ours = ("review", "risk", "reasons", "photo", "error", "leaks", "eval_tp", "eval_fp", "eval_fn")
+    rest: list[str] = []
+    for group in groups:  # what a reviewer filters by stays in sight; a field in no group would come back by itself
+        if group.name not in ("tags", "labels"):
+            rest += [p for p in group.paths if p not in ours]
+            group.paths = [p for p in ours if p in group.paths]
+    groups = [g for g in groups if g.paths or g.name in ("tags", "labels")]
+    groups.append(fo.SidebarGroupDocument(name="bookkeeping", paths=rest, expanded=False))
     dataset.app_config.sidebar_groups = groups
     dataset.app_config.active_fields = fo.ActiveFields(
         paths=[HIDDEN, *([TRUTH] if has_truth else [CANDIDATES]), "risk", "review"]

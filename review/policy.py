@@ -21,7 +21,10 @@ from graphql.language import (
     VariableNode,
 )
 
+from anonymize.errors import ReadOnlyError
+
 PLUGIN = "@anonymize/review"
+ONLY_LOOKED_AT = "This sample is only to be looked at. Your own photos can be reviewed."
 OPERATORS = (
     "accept",
     "reject",
@@ -105,13 +108,6 @@ EDITED = re.compile(r"/(hidden|candidates)(/detections(/(\d+|-)(/.*)?)?)?")
 
 class RefusedError(Exception):
     """Not for this visitor. The answer says no more than that."""
-
-
-class ReadOnlyError(RefusedError):
-    """What everybody may look at here, and nobody may change."""
-
-    def __init__(self) -> None:
-        super().__init__("This sample is only to be looked at. Your own photos can be reviewed.")
 
 
 def check_graphql(body: object, datasets: Collection[str], *, read_only: bool) -> None:
@@ -207,13 +203,13 @@ def check_values(value: object, *, read_only: bool) -> None:
     """Stages and expressions anywhere in a request.
 
     Raises:
-        RefusedError: a stage or a database operator that is not on the lists.
+        RefusedError: a stage or a database operator that is not on the lists. ReadOnlyError: a view that is stored.
     """
     for key, inner in _walk(value):
         if key == "_cls" and isinstance(inner, str) and "." in inner and inner not in STAGES:
             raise RefusedError("a stage that is not offered")
         if key == "_cls" and read_only and isinstance(inner, str) and inner.rpartition(".")[2].startswith("To"):
-            raise ReadOnlyError
+            raise ReadOnlyError(ONLY_LOOKED_AT)
         if key.startswith("$") and key not in CALCULATIONS and not key.startswith("$$"):
             raise RefusedError("an expression that is not offered")
 
@@ -272,7 +268,7 @@ def check_operator(body: Mapping[str, Any], datasets: Collection[str], *, read_o
         raise RefusedError("no delegation")
     name = uri.rpartition("/")[2]
     if read_only and uri not in READING and (name not in LOOKING or (method and method not in PANEL_LOOKS)):
-        raise ReadOnlyError
+        raise ReadOnlyError(ONLY_LOOKED_AT)
 
 
 def check_patch(body: object) -> None:

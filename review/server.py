@@ -22,11 +22,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anonymize.errors import AnonymizeError, RecordsError, ReviewError
+from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 
 from . import photos, policy
 from .dataset import fiftyone
-from .policy import ReadOnlyError, RefusedError
+from .policy import ONLY_LOOKED_AT, RefusedError
 from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
 from .reviews import ALONE, Review, Reviews, Visitor
 
@@ -103,7 +103,7 @@ class ReviewServer:
         if path == "/export" and method == "GET":
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             if self.read_only and review.owner is None:
-                raise ReadOnlyError
+                raise ReadOnlyError(ONLY_LOOKED_AT)
             return await run_in_threadpool(photos.exported, review)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
         if path == "/open":  # the page's link: makes the dataset, then shows it
@@ -140,7 +140,9 @@ class ReviewServer:
             policy.check_operator(value, names, read_only=self.read_only)
             # Who decides is known here, whatever the browser says.
             params = value.get("params")
-            value["params"] = {**(params if isinstance(params, dict) else {}), "reviewer": visitor.name}
+            given = params if isinstance(params, dict) else {}
+            name = "a visitor" if self.read_only else visitor.name
+            value["params"] = {**given, "reviewer": name, "read_only": self.read_only}
             again = giving(json.dumps(value).encode(), request)
             return hushed(with_body(app, again))
         if path in ("/operators", "/operators/resolve-placements"):
@@ -212,7 +214,7 @@ class ReviewServer:
         if request.method == "GET":
             return hushed(app)
         if self.read_only:
-            raise ReadOnlyError
+            raise ReadOnlyError(ONLY_LOOKED_AT)
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
         body, again = await whole_body(request)

@@ -17,11 +17,12 @@ from urllib.parse import quote
 import gradio as gr
 
 from anonymize.engine import Engine
-from anonymize.errors import AnonymizeError, RecordsError
+from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.records import Record
 
 from .decisions import ON_REGIONS, gate
 from .documents import FAINT, media_path
+from .policy import ONLY_LOOKED_AT
 from .queue import Item
 from .reviews import Review, Reviews, Visitor
 from .risk import SHOWN_REASON
@@ -111,9 +112,16 @@ def build(
     def find_mine(request: gr.Request, name: str) -> tuple[Review, Visitor]:
         """To decide on, not only to look at."""
         review, visitor = find(request, name)
-        if read_only and review.owner is None:
-            raise RecordsError("This sample is only to be looked at. Your own photos can be reviewed.")
+        if is_sample(review):
+            raise ReadOnlyError(ONLY_LOOKED_AT)
         return review, visitor
+
+    def is_sample(review: Review) -> bool:
+        return read_only and review.owner is None
+
+    def asking(review: Review, visitor: Visitor) -> str:
+        """Whose photo the next one is; a sample's are everybody's, so that all visitors see all of it."""
+        return "" if is_sample(review) else visitor.name + visitor.key
 
     def page(review: Review, visitor: Visitor, item: Item | None, of: str, **said: str) -> tuple[Any, ...]:
         return view(review, item, of, mount, **said), told(review, item, mount)
@@ -133,7 +141,7 @@ def build(
                     raise RecordsError("Hide faces and plates in some photos first (Many photos), then open them here.")
                 review = reviews.open(found[0][1], owner=found[0][2])
             kinds = list(review.book.settings.kinds)
-            item = review.queue.next(visitor.name + visitor.key)
+            item = review.queue.next(asking(review, visitor))
             first = of if of in kinds else kinds[0]
             settings = review.book.settings
             return (
@@ -157,7 +165,7 @@ def build(
             return {"problem": str(e)}, gr.skip()
         at = str(data.get("photo") or "")
         what = str(data.get("what") or "")
-        asks = visitor.name + visitor.key
+        asks = asking(review, visitor)
         try:
             if what == "next":
                 return page(review, visitor, review.queue.next(asks, after=at or None), of)
@@ -182,7 +190,7 @@ def build(
             review, visitor = find_mine(request, name)
             settings = review.book.settings.with_kind("face", threshold=f).with_kind("plate", threshold=p)
             review.book.use(settings)
-            return *page(review, visitor, review.queue.next(visitor.name + visitor.key), of), explorer(review, {})
+            return *page(review, visitor, review.queue.next(asking(review, visitor)), of), explorer(review, {})
         except AnonymizeError as e:
             return {"problem": str(e)}, gr.skip(), gr.skip()
 

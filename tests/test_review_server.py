@@ -27,6 +27,7 @@ from anonymize.settings import Settings
 from review.decisions import Book
 from review.documents import to_record
 from review.loopback import COOKIE, build
+from review.policy import LOOKING, ONLY_LOOKED_AT, OPERATORS, PANEL_LOOKS, PANEL_METHODS
 from review.queue import Queue
 from review.reviews import Review, Reviews, Visitor
 from review.server import ReviewServer
@@ -116,6 +117,10 @@ def test_views_colours_and_evaluation_patches(review: Review, client: TestClient
     counts = {name: len(dataset.load_saved_view(name)) for name in dataset.list_saved_views()}
     assert counts["missed (fn)"] == counts["leaks"] == 1
     assert counts["false alarms (fp)"] == 0
+    assert counts["missed (fn), 32 px and more"] == counts["false alarms (fp) of one"] == 0
+    assert (counts["missed (fn), under 16 px"], counts["only by one"]) == (1, 10)
+    (folded,) = [g for g in dataset.app_config.sidebar_groups if g.name == "bookkeeping"]
+    assert {"record", "regions_hash", "state", "filepath"} <= set(folded.paths)
     assert counts["1 pending, riskiest first"] == len(found := list(review.book))
     scheme = dataset.app_config.color_scheme
     (hidden,) = [f for f in scheme.fields if f["path"] == "hidden"]
@@ -449,16 +454,51 @@ def test_masks_are_never_written(client: TestClient, review: Review):
     nothing_in(patch(client, review, [{"op": "add", "path": "/mask_path", "value": "/x"}], field="/hidden/" + "f" * 24))
 
 
-def test_read_only_shows_and_decides_nothing(reviews: Reviews, review: Review, photos: Path, client: TestClient):
+def test_read_only_shows_and_refuses_every_change_with_the_reason(
+    reviews: Reviews, review: Review, photos: Path, client: TestClient
+):
     server = ReviewServer(reviews, who=lambda _: Visitor("ana", "ana"), read_only=True)
     with TestClient(Starlette(routes=[Mount("/review", server)]), follow_redirects=False) as reader:
         assert graphql(reader, QUERY, name=review.name).status_code == 200
         assert media(reader, f"{photos}/in/a.jpg").status_code == 200
         before = review.book.path.read_bytes()
-        for name in ("approve", "flag", "accept", "export", "save_edits"):
-            nothing_in(operate(reader, review, f"@anonymize/review/{name}", current_sample=sample_id(review)))
-        nothing_in(patch(reader, review, [{"op": "remove", "path": "/hidden/detections/0"}]))
+        label = review.dataset.samples.find_one({"photo": "a.jpg"})["hidden"]["detections"][0]
+        chosen = [{"label_id": str(label["_id"]), "sample_id": sample_id(review), "field": "hidden"}]
+        at = {"current_sample": sample_id(review), "selected_labels": chosen}
+        refused = [operate(reader, review, f"@anonymize/review/{name}", **at) for name in set(OPERATORS) - set(LOOKING)]
+        assert len(refused) == 9
+        for method in set(PANEL_METHODS) - set(PANEL_LOOKS):
+            given = {"__method__": method, "panel_id": "p"}
+            refused.append(operate(reader, review, "@anonymize/review/panel", params=given, **at))
+        refused.append(patch(reader, review, [{"op": "remove", "path": "/hidden/detections/0"}]))
+        moved = [{"op": "replace", "path": "/bounding_box", "value": [0, 0, 1, 1]}]
+        refused.append(patch(reader, review, moved, field=f"/hidden.detections/{label['_id']}"))
+        refused.append(reader.get("/review/export", params={"name": review.name}))
+        stored = {"_cls": "fiftyone.core.stages.ToEvaluationPatches", "kwargs": [["eval_key", "eval"]]}
+        query = "query Q($d: String!, $v: BSONArray!) { samples(dataset: $d, view: $v) { __typename } }"
+        refused.append(graphql(reader, query, d=review.name, v=[stored]))
+        for response in refused:
+            assert (response.status_code, response.text) == (403, ONLY_LOOKED_AT)
         assert review.book.path.read_bytes() == before
+        assert not review.output.exists()
+        panel = operate(reader, review, "@anonymize/review/panel", params={"__method__": "on_load", "panel_id": "p"})
+        assert "of 10 approved" in panel.text
+        assert "Approve, next" not in panel.text
+
+
+def test_a_visitors_records_never_reach_the_shared_app(reviews: Reviews, other: Review, client: TestClient):
+    import fiftyone as fo
+
+    for read_only in (False, True):
+        server = ReviewServer(reviews, who=lambda _: Visitor("bob", "bob"), read_only=read_only)
+        with TestClient(Starlette(routes=[Mount("/review", server)]), follow_redirects=False) as bob:
+            mine = bob.get("/review/open", params={"name": other.name})
+            assert mine.status_code == 503
+            assert "photos of one visitor stay out of it" in mine.text
+            nothing_in(bob.get(f"/review/datasets/{other.name}"))
+            nothing_in(graphql(bob, QUERY, name=other.name))
+    assert not other.is_shown
+    assert other.name not in fo.list_datasets()
 
 
 # --- who may come in ---
