@@ -106,8 +106,9 @@ def test_detect_export_evaluate(folder: Path, tmp_path: Path) -> None:
     assert "1 of 2" in detected.output
     compared = run(
         "compare", folder, tmp_path / "coco.json", "--detectors", "tests.test_cli:Faces", "--markdown",
-        "--json", tmp_path / "c.json",
+        "--json", tmp_path / "c.json", "--plots", tmp_path / "drawn", "--hidden-area", "100",
     )  # fmt: skip
+    assert (tmp_path / "drawn" / "contenders-face.png").read_bytes().startswith(b"\x89PNG")
     assert "|tests.test_cli:Faces |" in compared.output.replace("| ", "|")
     assert json.loads((tmp_path / "c.json").read_text())[0]["kinds"]["face"]["leaks"]["count"] == 1
 

@@ -114,6 +114,10 @@ def _say_withheld(result: Evaluation) -> bool:
 )
 @click.option("--sizes", default="", metavar="640,1280", help="Long sides for each detector that names none.")
 @click.option("--false-alarms", type=float, help="Set each threshold as low as so many false alarms a photo allow.")
+@click.option(
+    "--hidden-area", type=float, metavar="PERCENT", help="Or as low as so much hidden area of the photos allows."
+)
+@click.option("--plots", type=click.Path(path_type=Path), help="Draw leaks by false alarms and by area in this folder.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @FINDING
@@ -127,6 +131,8 @@ def compare(
     detectors: str,
     sizes: str,
     false_alarms: float | None,
+    hidden_area: float | None,
+    plots: Path | None,
     json_path: Path | None,
     markdown: bool,
     **given: Any,
@@ -134,13 +140,16 @@ def compare(
     """Measure several detectors on the same annotated photos, in one table with ms a photo.
 
     --face-threshold and --plate-threshold hold for all of them; scores of different detectors mean different things, so
-    --false-alarms X gives each its own: the lowest with at most X false alarms a photo.
+    --false-alarms X gives each its own: the lowest with at most X false alarms a photo; --hidden-area X the lowest that
+    hides at most X % of the photos' area.
     """
     from rich.console import Console
 
     from ..evaluate import compare as comparing
     from ..evaluate import reports
 
+    if false_alarms is not None and hidden_area is not None:
+        raise click.UsageError("--false-alarms and --hidden-area both choose the thresholds; give one")
     settings = settings_of(given)
     found, annotations = _annotated(folder, source, settings)
     names = [
@@ -150,7 +159,21 @@ def compare(
     ]
     contenders = [_contender(name, settings, found, given) for name in names]
     console = Console(stderr=True)
-    rows = comparing.compare(contenders, annotations, false_alarms, progress=lambda label: console.print(f"… {label}"))
+    rows = comparing.compare(
+        contenders,
+        annotations,
+        false_alarms,
+        progress=lambda label: console.print(f"… {label}"),
+        hidden_area=None if hidden_area is None else hidden_area / 100,
+        curves=plots is not None,
+    )
+    if plots is not None:
+        from ..evaluate import plots as drawing
+
+        plots.mkdir(parents=True, exist_ok=True)
+        for kind in annotations.kinds:
+            if any(kind in row.kinds for row in rows):
+                drawing.contenders(rows, kind, plots / f"contenders-{kind}.png")
     if markdown:
         click.echo(reports.markdown(rows), nl=False)
     else:
