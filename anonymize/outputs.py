@@ -15,12 +15,9 @@ from . import effects, images
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError
 from .records import JsonLines, Record, escape, locked, read_lines, unescape
 from .regions import Region
-from .settings import Settings
+from .settings import UNLIKELY, Settings
 
 EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
-# Of regions with a lower score nearly none is real (scores are calibrated), so that a slider at its low end may leave
-# those beyond `max_regions` out. As many likelier ones as are kept are a crowd of which some may be cut: an error.
-UNLIKELY = 0.05
 _WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
 
 

@@ -28,6 +28,9 @@ MAX_KERNEL = 10_000  # px; as wide as the largest photo
 # calibrations count by themselves.)
 FINDING = 2
 RENDERING = 1  # counted up when effects or writing change: then every photo is exported and approved anew
+# Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
+# left out. That a likelier one would have to be is an error.
+UNLIKELY = 0.05
 MIN_THRESHOLD = 0.001  # also the floor down to which candidates are stored (understand.ai's range)
 
 
@@ -122,7 +125,11 @@ class Kind:
         0.1, "each side moves outward by this fraction of the region's width and height", ge=0.0, le=2.0
     )
     effect: str = _option("blur", "what hides the region", choices=EFFECTS)
-    mask: str = _option("rectangle", "shape; quad follows corners and falls back to the rectangle", choices=MASKS)
+    mask: str = _option(
+        "rectangle",
+        "shape; quad follows a plate's corners, which are then looked for; in doubt it is the rectangle",
+        choices=MASKS,
+    )
     kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
     cells: int = _option(6, "mosaic cells across the region's longer side, before any blur", ge=1, le=64)
     fill: str = _option("mean", "colour for the solid effect: mean, black, or six hex digits such as ff00ff")

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonymize import regions as geometry
-from anonymize.detectors.candidates import Candidates, Frame, check, fit, regions, suppress, tensor
+from anonymize.detectors.candidates import Candidates, Frame, check, fit, regions, sigmoid, suppress, tensor
 from anonymize.errors import DetectionError
 from anonymize.regions import Region
-from anonymize.settings import Settings
+from anonymize.settings import UNLIKELY, Settings
 
 EMPTY = Frame(np.zeros((32, 64, 3), np.uint8), (1.0, 1.0), (0, 0), (60, 30))
 
@@ -165,7 +165,36 @@ def test_the_limit_keeps_the_best_of_thousands() -> None:
     rng = np.random.default_rng(0)
     corner = rng.random((20_000, 2)) * (50, 20)
     boxes = np.hstack([corner, corner + 1])
-    scores = rng.random(20_000)
+    scores = rng.random(20_000) * UNLIKELY
     out = regions("face", Candidates(boxes, scores), EMPTY, "d", Settings(max_regions=7))
     assert len(out) == 7
     assert out[0].score == scores.max()
+
+
+def row_of(count: int) -> np.ndarray:
+    return np.array([(3 * i, 0, 3 * i + 2, 2) for i in range(count)], float)
+
+
+@pytest.mark.parametrize("likely", [UNLIKELY, 0.4])
+def test_a_likely_region_beyond_the_limit_is_an_error(likely: float) -> None:
+    def find(last: float) -> int:
+        found = Candidates(row_of(8), np.array([*[0.9] * 7, last]))
+        return len(regions("face", found, EMPTY, "d", Settings(max_regions=7), likely=likely))
+
+    assert find(likely - 0.01) == 7
+    with pytest.raises(DetectionError, match="max_regions"):
+        find(likely)
+
+
+def test_a_likely_region_is_not_crowded_out_by_many_candidates_of_another() -> None:
+    boxes = np.vstack([np.tile([[0.0, 0, 2, 2]], (100, 1)), row_of(2)[1:]])
+    scores = np.array([0.9] * 100 + [0.3])
+    assert len(regions("face", Candidates(boxes, scores), EMPTY, "d", Settings(max_regions=7))) == 2
+
+
+def test_sigmoid_of_any_logit_is_right_and_warns_of_nothing() -> None:
+    logits = np.array([-1e4, -200, -87, -6.9, 0, 6.9, 1e4, np.nan], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        got = sigmoid(logits)
+    assert got[:7] == pytest.approx([0, 0, 0, 0.0010068, 0.5, 0.9989932, 1], abs=1e-7)
+    assert np.isnan(got[7])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -93,3 +94,13 @@ def test_a_small_photo_is_seen_once() -> None:
 def test_impossible_tiles_are_refused(tile: int, overlap: float) -> None:
     with pytest.raises(SettingsError, match="tile"):
         Tiled(Bright(), S, tile=tile, overlap=overlap)
+
+
+def test_the_many_tiles_of_a_large_photo_fit_into_memory() -> None:
+    found = [Found(Region("face", (i, 0, i + 1, 1), 0.01), is_cut=i % 100 == 0) for i in range(4000)]
+    tracemalloc.start()
+    try:
+        assert len(join(found)) == 4000
+        assert tracemalloc.get_traced_memory()[1] < 40e6  # all overlaps at once: 128 MB and more
+    finally:
+        tracemalloc.stop()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import SettingsError
 from ..regions import Box, Region
-from ..settings import MIN_THRESHOLD
+from ..settings import MIN_THRESHOLD, UNLIKELY
 from . import Detector, Image
 from .asking import ask
 from .runtime import NetworkDetector
@@ -54,10 +54,10 @@ class Calibration:
         odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
         return sigmoid(odds)
 
-    def least(self, long_side: int) -> float:
-        """The score below which no box in an input of this long side, px, has a probability worth storing."""
+    def least(self, long_side: int, probability: float = MIN_THRESHOLD) -> float:
+        """The score below which no box in an input of this long side, px, has this probability (the least stored)."""
         help_ = max(self.size * math.log2(height / SMALL) for height in (1, long_side))
-        return sigmoid((log_odds(MIN_THRESHOLD) - self.bias - help_) / self.slope)
+        return sigmoid((log_odds(probability) - self.bias - help_) / self.slope)
 
     def widened(self, box: Box, factor: float) -> Box:
         """A box with margin and slack added; `factor`: px of the network's input for one of the image."""
@@ -93,7 +93,7 @@ class Calibrated:
         self.weights: Mapping[str, str] = dict(detector.weights)
         self.kinds = frozenset({kind})
         if isinstance(detector, NetworkDetector):
-            detector = detector.above(calibration.least(long_side))
+            detector = detector.above(calibration.least(long_side), calibration.least(long_side, UNLIKELY))
         self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import DetectionError
 from ..regions import Region, iou
-from ..settings import MIN_THRESHOLD, Settings
+from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from . import Image
 
 STRIDE = 32
@@ -117,6 +117,12 @@ def tensor(pixels: Image, *, mean: Sequence[float] = (0.0, 0.0, 0.0), divisor: f
     return out[None]
 
 
+def sigmoid(logits: Floats) -> Floats:
+    """1 / (1 + e^-x), elementwise; where e^-x would be more than a float32 holds, as good as 0."""
+    out: Floats = 1 / (1 + np.exp(np.minimum(-logits, 80)))
+    return out
+
+
 def worth(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:
     """Indices of the scores (N,) that reach the floor; NaN too, so that `regions` can complain about it."""
     return np.flatnonzero(~(scores < floor))
@@ -152,7 +158,13 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArr
 
 
 def regions(
-    kind: str, found: Candidates, frame: Frame, name: str, settings: Settings, floor: float = MIN_THRESHOLD
+    kind: str,
+    found: Candidates,
+    frame: Frame,
+    name: str,
+    settings: Settings,
+    floor: float = MIN_THRESHOLD,
+    likely: float = UNLIKELY,
 ) -> list[Region]:
     """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
 
@@ -160,15 +172,17 @@ def regions(
         kind: the regions' kind; name: the detector's, for the votes.
         settings: overlap and max_regions.
         floor: score below which a candidate is nothing.
+        likely: score from which none may be left out for being one too many.
 
     Raises:
-        DetectionError: a score or a box that is not a finite number. Comparing would drop it in silence.
+        DetectionError: a score or a box that is not a finite number (comparing would drop it in silence); likely ones
+            beyond max_regions.
     """
     scores = np.asarray(found.scores, np.float64)
     if not np.isfinite(scores).all():
         raise DetectionError(f"{name}: the network gave scores that are not numbers")
     keep = worth(scores, floor)
-    most = settings.max_regions * CANDIDATES_PER_REGION
+    most = max(settings.max_regions * CANDIDATES_PER_REGION, int((scores[keep] >= likely).sum()))
     if keep.size > most:
         keep = keep[np.argpartition(-scores[keep], most)[:most]]
     boxes = frame.to_image(np.asarray(found.boxes, np.float64)[keep].reshape(-1, 2, 2)).reshape(-1, 4)
@@ -177,7 +191,11 @@ def regions(
     boxes = np.clip(boxes, 0.0, np.array(frame.size * 2, np.float64))
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # the others lie in the padding
     boxes, keep = boxes[seen], keep[seen]
-    chosen = suppress(boxes, scores[keep], settings.overlap, settings.max_regions)
+    chosen = suppress(boxes, scores[keep], settings.overlap, settings.max_regions + 1)
+    if len(chosen) > settings.max_regions:
+        if scores[keep[chosen[-1]]] >= likely:
+            raise DetectionError(f"{name}: more likely regions of kind {kind} than are kept; raise max_regions")
+        chosen = chosen[:-1]
 
     def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:
         if all_points is None:

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import SettingsError
-from ..regions import Region, boxes, iou, suppress
+from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD, Settings
 from . import Detector, Image
-from .asking import ask
+from .asking import ask, brought_together
 from .calibrated import log_odds, sigmoid
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
@@ -61,7 +61,7 @@ class Ensemble:
                 if looks_for(member, kind) or any(r.kind == kind for r in regions)
             ]
             out += fuse(of_kind, s.overlap)
-        return suppress(out, s.overlap, s.max_regions)
+        return brought_together(out, self.name, s)
 
 
 def looks_for(detector: Detector, kind: str) -> bool:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ..errors import SettingsError
-from ..regions import Region, suppress
+from ..regions import Region
 from ..settings import Settings
 from . import Detector, Image
-from .asking import ask, named
+from .asking import ask, brought_together, named
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
 # only enlarge what was seen already.
@@ -49,7 +49,7 @@ class MultiScale:
         found = [named(region, self.name) for detector in chosen for region in ask(detector, [image])[0]]
         if len(chosen) == 1:  # it suppressed its own already
             return found
-        return suppress(found, self._settings.overlap, self._settings.max_regions)
+        return brought_together(found, self.name, self._settings)
 
     def chosen(self, long_side: int) -> list[Detector]:
         """The detectors that a photo of this long side, px, is worth."""

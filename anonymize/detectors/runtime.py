@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
-from ..settings import MIN_THRESHOLD, Settings
+from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from . import Image
 from .candidates import Candidates, Frame, check, regions
 
@@ -281,12 +281,15 @@ class NetworkDetector:
         self.name = name
         self.weights: Mapping[str, str] = dict(weights)
         self._network, self._prepare, self._decode, self._settings = network, prepare, decode, settings
-        self._floor = MIN_THRESHOLD
+        self._floor, self._likely = MIN_THRESHOLD, UNLIKELY
 
-    def above(self, floor: float) -> NetworkDetector:
-        """The same detector without what scores less: most candidates of a face network do, and each costs time."""
+    def above(self, floor: float, likely: float) -> NetworkDetector:
+        """The same detector without what scores less: most candidates of a face network do, and each costs time.
+
+        likely: the score from which none may be left out for being one too many, UNLIKELY in this network's scores.
+        """
         made = copy.copy(self)
-        made._floor = max(floor, MIN_THRESHOLD)
+        made._floor, made._likely = max(floor, MIN_THRESHOLD), likely
         return made
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
@@ -298,7 +301,10 @@ class NetworkDetector:
             frame, batch = self._prepare(image)
             outputs = self._network(batch)
             found = self._decode(outputs, (batch.shape[2], batch.shape[3]), self._floor)
-            every = [regions(kind, c, frame, self.name, self._settings, self._floor) for kind, c in found.items()]
+            every = [
+                regions(kind, c, frame, self.name, self._settings, self._floor, self._likely)
+                for kind, c in found.items()
+            ]
         except AnonymizeError:
             raise
         except Exception as e:  # whatever a runtime throws, out of memory included: the photo was not looked at

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SettingsError
-from ..regions import Box, Region, boxes, intersections, merge, suppress
+from ..regions import Box, Region, areas, boxes, intersections, merge
 from ..settings import Settings
 from . import Detector, Image
-from .asking import ask, named
+from .asking import ask, brought_together, named
 from .candidates import check
 
 OVERLAP = 0.2  # of a tile's side, with the next
@@ -66,7 +66,7 @@ class Tiled:
                 moved = region.shift(x1, y1)
                 found.append(Found(moved, cut(moved.box, window, (width, height))))
         joined = [named(r, self.name) for r in join(found)]
-        return suppress(joined, self._settings.overlap, self._settings.max_regions)
+        return brought_together(joined, self.name, self._settings)
 
 
 def tiles(width: int, height: int, tile: int, overlap: float) -> Iterator[tuple[int, int, int, int]]:
@@ -102,11 +102,13 @@ def join(found: Sequence[Found]) -> list[Region]:
         return i
 
     b = boxes(f.region for f in found)
-    shared = intersections(b, b)
+    sizes = areas(b)
     for i, piece in enumerate(found):
         if not piece.is_cut:
             continue
-        for j in np.flatnonzero(shared[i] >= PIECE * np.minimum(shared[i, i], shared.diagonal())).tolist():
+        # Row by row: all tiles of a large photo at once would be gigabytes.
+        shared = intersections(b[i : i + 1], b)[0]
+        for j in np.flatnonzero(shared >= PIECE * np.minimum(sizes[i], sizes)).tolist():
             if found[j].region.kind == piece.region.kind:
                 groups[root(i)] = root(j)
     members: dict[int, list[Region]] = {}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..regions import Region, suppress
+from ..regions import Region
 from ..settings import Settings
 from . import Detector, Image
-from .asking import ask, named
+from .asking import ask, brought_together, named
 from .candidates import check
 
 MARGIN = 0.1  # of the vehicle's box on each side: bumpers and plates reach beyond loose boxes
@@ -63,7 +63,7 @@ class TwoStage:
         plates = []
         for (x, y, _, _), regions in zip(windows, ask(self._plates, crops), strict=True):
             plates += [named(r.shift(x, y), self.name) for r in regions]
-        return suppress([*plates, *found], s.overlap, s.max_regions)
+        return brought_together([*plates, *found], self.name, s)
 
     def _window(self, region: Region, width: int, height: int) -> tuple[int, int, int, int]:
         x1, y1, x2, y2 = region.box

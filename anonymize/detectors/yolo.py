@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DetectionError, SettingsError, WeightsError
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Floats, Frame, fit, tensor, worth
+from .candidates import Candidates, Floats, Frame, fit, sigmoid, tensor, worth
 from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
 # A class's name in lower case, separators as spaces -> kind. Every other name is a kind of its own, as it is written.
@@ -247,7 +247,7 @@ def decode_heads(
     for distances, logits, *marks in zip(*groups, strict=True):
         stride = size[0] // distances.shape[1]
         for kind, numbers in kinds.items():
-            scores = 1 / (1 + np.exp(-logits[list(numbers)].max(axis=0).reshape(-1)))
+            scores = sigmoid(logits[list(numbers)].max(axis=0).reshape(-1))
             keep = worth(scores, floor)
             y, x = np.divmod(keep, logits.shape[2])
             bins = distances.reshape(4, BINS, -1)[:, :, keep]
@@ -259,7 +259,7 @@ def decode_heads(
             if marks:
                 points = marks[0].reshape(4, -1, logits[0].size)[:, :, keep].transpose(2, 0, 1).astype(np.float64)
                 points[:, :, :2] = (points[:, :, :2] * 2 + np.stack([x, y], axis=1)[:, None]) * stride
-                points[:, :, 2:] = 1 / (1 + np.exp(-points[:, :, 2:]))
+                points[:, :, 2:] = sigmoid(points[:, :, 2:])
                 corners = _sure(points)
             parts[kind].append(Candidates(boxes, scores[keep], corners=corners))
     return {kind: _joined(some) for kind, some in parts.items()}
