@@ -19,7 +19,7 @@ import numpy as np
 from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
-from . import metadata
+from . import metadata, profiles
 from .exact import PNG_MAGIC, TiffImageFile, read_png, read_tiff, write_png, write_tiff
 from .forms import Form, Pixels, paletted, plain, saved, stored, upright
 
@@ -92,15 +92,23 @@ def decode(data: bytes, max_pixels: float) -> tuple[Pixels, Form, tuple[str, ...
         exif = metadata.parse(opened.info.get("exif", b""))
         fields, removed, turn = metadata.read(exif), metadata.names(opened.info, exif), metadata.orientation(exif)
     dpi = metadata.resolution(opened.info, exif)
+    icc, notes = _profile(opened.info)
     form = replace(
         form,
-        icc=opened.info.get("icc_profile") or b"",
+        icc=icc,
         indices=None if form.indices is None else upright(form.indices, turn),
         fields=fields,
         dpi=dpi[::-1] if dpi and turn >= 5 else dpi,
         options=_turned_jpeg(form.options, turn) if form.format == "JPEG" else form.options,
     )
-    return upright(pixels, turn), form, removed
+    return upright(pixels, turn), form, (*removed, *notes)
+
+
+def _profile(info: Mapping[Any, Any]) -> tuple[bytes, tuple[str, ...]]:
+    """What is kept of the colour profile, and a name for what is not."""
+    raw = info.get("icc_profile") or b""
+    kept = profiles.colours(raw)
+    return kept, ("notes in the colour profile",) if kept != raw else ()
 
 
 def encode(pixels: Pixels, form: Form, keep: Iterable[str] = ()) -> bytes:
@@ -223,10 +231,10 @@ def _read_heif(file: Any) -> tuple[Pixels, Form, tuple[str, ...]]:
     info, exif = picture.info, metadata.parse(picture.info.get("exif") or b"")
     options = {"kind": kind + (";16" if depth else ""), "chroma": info.get("chroma"), "nclx": info.get("nclx_profile")}
     fields, dpi = metadata.read(exif), metadata.resolution({}, exif)
-    icc = info.get("icc_profile") or b""
+    icc, notes = _profile(info)
     form = Form("HEIF", kind.upper(), info["bit_depth"], icc, fields=fields, dpi=dpi, options=options)
     dropped = ["depth map"] * bool(info.get("depth_images")) + ["auxiliary pictures"] * bool(info.get("aux"))
-    return pixels, form, (*metadata.names(info, exif), *dropped)
+    return pixels, form, (*metadata.names(info, exif), *dropped, *notes)
 
 
 def _write_heif(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
