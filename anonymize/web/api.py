@@ -194,7 +194,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            (regions,) = self.studio.engine(settings).look([photo.rgb])
+            regions = self.studio.engine(settings).find(photo)
             return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
 
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
@@ -202,7 +202,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            (regions,) = self.studio.engine(settings).look([photo.rgb])
+            regions = self.studio.engine(settings).find(photo)
             target = path.with_name(f"clean{path.suffix}")
             images.save(photo, hide(photo, regions, settings), target, settings)
             clean = target.read_bytes()
