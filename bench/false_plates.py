@@ -1,6 +1,6 @@
 """What is taken for a plate where there is none: crops without plate or vehicle, and drawn shop fronts and road signs.
 
-    python -m bench.false_plates crops PHOTOS ANNOTATIONS OUT   100 crops to look at, with contact sheets
+    python -m bench.false_plates crops PHOTOS ANNOTATIONS OUT   160 crops to look at, with contact sheets
     python -m bench.false_plates drawn OUT                      50 drawn pictures
     python -m bench.false_plates count FOLDER… [--preset balanced]
 
@@ -23,7 +23,7 @@ from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.regions import boxes, intersections
 from anonymize.settings import PRESETS, Settings
 
-SIDE, CROPS, DRAWN = 448, 120, 50  # of the crops, some show a vehicle in spite of all
+SIDE, CROPS, DRAWN = 448, 160, 50  # of the crops, some show a vehicle in spite of all
 FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_TRIPLEX, cv2.FONT_HERSHEY_COMPLEX)
 NAMES = (
     *("BAKERY", "CAFE 24", "HOTEL", "PIZZA 2GO", "BANK", "SALE -50%", "OPEN 9-18", "BAR 77", "PHARMACY", "TAXI"),
