@@ -1,5 +1,6 @@
 """The guard: who comes in, what is refused, and that no route gives one visitor what is another's."""
 
+import asyncio
 import base64
 
 import pytest
@@ -155,6 +156,38 @@ def test_bodies_are_limited_announced_or_not(tmp_path):
     assert browser.post("/photos", content=b"x" * 2 * MB).status_code == 413
     assert browser.post("/photos", content=(b"x" * MB for _ in range(3))).status_code == 413
     assert browser.post("/photos", content=b"x", headers={"Content-Length": "x"}).status_code == 400
+
+
+def test_a_body_that_is_refused_is_read_so_that_the_client_hears_why(tmp_path):
+    """A browser says "connection reset", not what the server answered, when it cannot send to the end."""
+    app = client(tmp_path, Policy(most_upload=MB)).app
+
+    async def post(chunks: int, *headers: tuple[bytes, bytes]) -> tuple[int, int]:
+        """The status, and how many of the body's megabytes had been read before it came."""
+        left, status, read = chunks, [], []
+
+        async def receive() -> dict[str, object]:
+            nonlocal left
+            left -= 1
+            return {"type": "http.request", "body": b"x" * MB, "more_body": left > 0}
+
+        async def send(message: dict[str, object]) -> None:
+            if message["type"] == "http.response.start":
+                status.append(message["status"])
+                read.append(chunks - left)
+
+        host = [(b"host", b"localhost"), *headers]
+        scope = {"type": "http", "method": "POST", "path": "/photos", "query_string": b"", "headers": host}
+        await app({**scope, "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 1)}, receive, send)
+        return status[0], read[0]
+
+    said = (b"content-length", b"3000000")
+    assert asyncio.run(post(3, said)) == (413, 3)
+    assert asyncio.run(post(3)) == (413, 3)
+    assert asyncio.run(post(3, said, (b"expect", b"100-continue"))) == (413, 0)
+    status, read = asyncio.run(post(50, (b"content-length", b"50000000")))
+    assert status == 413
+    assert read < 6  # not without end
 
 
 def test_a_public_server_limits_requests_an_address(tmp_path):

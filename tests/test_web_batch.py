@@ -14,7 +14,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.batch import Batch, Batches
 from anonymize.web.policy import Policy
-from anonymize.web.results import explore, heights, scores, status, table
+from anonymize.web.results import explore, heights, if_moved, scores, status, table
 from anonymize.web.sessions import FullError, GoneError
 from anonymize.web.studio import Studio
 from anonymize.web.tab_batch import doing, duration, pictures, summary
@@ -275,6 +275,19 @@ def test_the_explorer_counts_regions_and_photos():
     assert (first["regions"], first["photos"], first["changed"]) == (3, 3, 1)
     assert (last["regions"], last["photos"], last["changed"]) == (0, 0, 2)
     assert frame["regions"].is_monotonic_decreasing
+
+
+def test_one_other_threshold_in_a_sentence():
+    assert "<strong>2 faces</strong> hidden, as many as now; no photo changes" in if_moved(
+        KNOWN, Settings(), "face", 0.5
+    )
+    assert "<strong>3 faces</strong> hidden, 1 more than now; 1 photo changes" in if_moved(
+        KNOWN, Settings(), "face", 0.2
+    )
+    assert "<strong>0 faces</strong> hidden, 2 fewer than now; 2 photos change" in if_moved(
+        KNOWN, Settings(), "face", 1
+    )
+    assert "<strong>1 license plate</strong>" in if_moved(KNOWN, Settings(), "plate", 0.05)
 
 
 def test_durations_are_in_words():

@@ -1,6 +1,7 @@
 """One photo on the page: detect once, filter and correct, show what the file will look like, write what was shown."""
 
 import dataclasses
+import re
 import threading
 
 import numpy as np
@@ -8,12 +9,14 @@ import pytest
 from PIL import Image
 
 from anonymize.detectors import FakeDetector
+from anonymize.effects import warn_reversible
 from anonymize.errors import ChangedSourceError, DetectionError, SettingsError, UnreadableImageError
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.web.results import counted
 from anonymize.web.sessions import GoneError, Sessions, new_secret
 from anonymize.web.studio import Gated, Studio
-from anonymize.web.tab_photo import correct, counted, rows, shown, summary, view, why
+from anonymize.web.tab_photo import correct, plain, rows, shown, summary, view, why
 from anonymize.web.work import DISPLAY, Display, clean_name, small_settings
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo
@@ -246,6 +249,20 @@ def test_what_the_page_says(work):
     assert f"/photos/{work.id}/clean" in html
     assert len(rows(work)) == len(view(work)["regions"]) == len(shown(work)) == 3
     assert "<script>" not in summary(dataclasses.replace(work, removed=("<script>",)))
+
+
+def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(work):
+    work.settings = Settings()
+    assert '<details class="az-warn"><summary>Is this safe? One thing to know' in summary(work)
+    work.settings = Settings(allow_weak=True)
+    html = summary(work)
+    assert '<details class="az-warn" open><summary>What is hidden may be recovered' in html
+    assert "Faces: a Gaussian blur" in html
+    assert "“Blur without the mosaic”" in html
+    for worst in (Settings(allow_weak=True), Settings().with_kind("plate", grow=0.0).with_kind("face", grow=0.0)):
+        for warning in warn_reversible(worst):
+            said = plain(warning)
+            assert not re.search(r"allow_weak|grow to|mosaic cells|^(face|plate):", said)
 
 
 @pytest.mark.parametrize(

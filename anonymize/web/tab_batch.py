@@ -63,7 +63,12 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                     )
                 with gr.Accordion("Table", open=False, elem_classes="az-card"):
                     photos = gr.Dataframe(
-                        interactive=False, label="Photos", show_label=False, wrap=True, max_height=420
+                        interactive=False,
+                        label="Photos",
+                        show_label=False,
+                        wrap=True,
+                        max_height=420,
+                        column_widths=["260px", "115px", "75px", "75px", "90px", "110px", "220px"],
                     )
                 with gr.Accordion("Scores and sizes", open=False, elem_classes="az-card"), gr.Row():
                     score_plot = gr.BarPlot(
@@ -148,9 +153,9 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
         """Other photos instead of more: what there was is stopped and deleted."""
         session_of(request).remove(id)
         skipped = (gr.skip() for _ in finished[1:-2])
-        off = gr.update(visible=False)
+        off, hidden = gr.update(visible=False), gr.update(visible="hidden")  # unmounted, a plot would fail
         first = "", gr.update(interactive=True, variant="secondary"), off, gr.update(active=False)
-        return *first, off, *skipped, _empty(), off, ""
+        return *first, hidden, *skipped, _empty(), off, ""
 
     def begin(request: gr.Request, id: str, path: str, *values: Any) -> tuple[Any, ...]:
         try:
@@ -163,11 +168,11 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             elif id:
                 batch = find(request, id)
             else:
-                return *nothing("Choose some photos first."), id
+                return *nothing("Choose some photos first."), id, gr.skip()
             site.batches.start(batch, settings)
-            return *watch(batch), batch.id
+            return *watch(batch), batch.id, gr.skip() if batch.records else ""
         except AnonymizeError as e:
-            return *nothing(str(e)), id
+            return *nothing(str(e)), id, gr.skip()
 
     def apply_again(request: gr.Request, id: str, *values: Any) -> tuple[Any, ...]:
         try:
@@ -248,7 +253,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     upload.ready(ready, None, [batch_id, progress, start], **private)
     upload.cleared(cleared, [batch_id], [*running, *finished, batch_id], **private)
     folder.input(lambda path: gr.update(variant="primary" if path else "secondary"), folder, start, **private)
-    start.click(begin, [batch_id, folder, *controls.all], [*running, batch_id], **private)
+    start.click(begin, [batch_id, folder, *controls.all], [*running, batch_id, result], **private)
     again.click(apply_again, [batch_id, *controls.all], running, **private)
     stop.click(halt, [batch_id], running, **private)
     timer.tick(tick, [batch_id, chosen, kind], [*running, *finished], **private)
@@ -363,13 +368,11 @@ def summary(batch: Batch) -> str:
             f"photo</summary><ul>{items}</ul></details>"
         )
     words = [status(r, batch.settings) for r in batch.records]
-    look = words.count("nothing found"), words.count("worth a look")
-    if any(look):
-        parts.append(
-            f"<p>Please look through <strong>{look[0]}</strong> photos in which nothing was found and "
-            f"<strong>{look[1]}</strong> with "
-            "narrow decisions: that is where something may have been missed.</p>"
-        )
+    empty, narrow = words.count("nothing found"), words.count("worth a look")
+    look = [f"<strong>{empty}</strong> in which nothing was found"] * bool(empty)
+    look += [f"<strong>{narrow}</strong> where it was a narrow decision"] * bool(narrow)
+    if look:
+        parts.append(f"<p>Please look at {' and '.join(look)}: there something may have been missed.</p>")
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 

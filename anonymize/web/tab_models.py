@@ -116,7 +116,7 @@ def _said(text: str, problem: bool = False) -> str:
 def _ready(site: Site) -> str:
     s = site.policy.defaults
     preset = next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None)
-    used = f"the choice <strong>{preset}</strong>" if preset else "your own choice"
+    used = f"the choice <strong>{preset.capitalize()}</strong>" if preset else "your own choice"
     names = f"{html.escape(s.face_detector)} · {html.escape(s.plate_detector)}"
     return (
         f"<p>In use at first: {used}, which brings several of these together.</p><p "
@@ -183,7 +183,7 @@ def measured_table(path: Path) -> str:
 def _measured_row(row: dict[str, Any]) -> str:
     name = html.escape(str(row["name"]))
     if row["preset"]:
-        name = f"<strong>{name}</strong>"
+        name = f"<strong>{name.capitalize()}</strong>"
     cells = []
     for kind in ("face", "plate"):
         k = row["kinds"].get(kind)

@@ -292,11 +292,33 @@ def summary(work: Work) -> str:
         f'<a class="az-link" href="{base}/all.zip" download>both as a zip</a></p>'
     )
     if warnings := warn_reversible(settings):
-        note = "One thing to know" if len(warnings) == 1 else f"{len(warnings)} things to know"
-        items = "".join(f"<li>{html.escape(w)}</li>" for w in warnings)
-        parts.append(f'<details class="az-warn"><summary>Is this safe? {note}</summary><ul>{items}</ul></details>')
+        # With the settings as they come there is one thing to know; more than that, and a person should read it.
+        worse = len(warnings) > len(warn_reversible(Settings()))
+        note = "What is hidden may be recovered" if worse else "Is this safe? One thing to know"
+        items = "".join(f"<li>{html.escape(plain(w))}</li>" for w in warnings)
+        parts.append(f'<details class="az-warn"{" open" * worse}><summary>{note}</summary><ul>{items}</ul></details>')
     parts.append(carried(work))
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
+
+
+# What the engine calls its settings, as the page does.
+_CONTROLS = {
+    "face:": "Faces:",
+    "plate:": "License plates:",
+    "Switch allow_weak off": "Switch off “Blur without the mosaic”",
+    "because allow_weak is set": "because the blur without the mosaic is on",
+    "Set grow to 0.1": "Set “Extra margin” to 0.1",
+    "mosaic cells": "tiles",
+    "what blur leaves": "what a blur leaves",
+    "what pixelate leaves": "what a mosaic leaves",
+}
+
+
+def plain(warning: str) -> str:
+    """A warning of the engine in the page's words."""
+    for engine, page in _CONTROLS.items():
+        warning = warning.replace(engine, page)
+    return warning
 
 
 def carried(work: Work) -> str:
