@@ -265,7 +265,9 @@ class Engine(Finder):
         started = time.perf_counter()
         header, known = records.read(records_path)
         root = Path(unescape(header.root))
-        target = Output(output, self.settings, write_detections, preview)
+        # How many regions were kept is the detection's; a larger number here would hide that some were left out.
+        settings = self.settings.replace(max_regions=min(self.settings.max_regions, header.settings.max_regions))
+        target = Output(output, settings, write_detections, preview)
         found = images.Found(root, [unescape(p) for p in known])
         target.check(found, records_path)
         summary = Summary(photos=len(known))

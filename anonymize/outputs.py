@@ -29,8 +29,17 @@ def why(error: Exception) -> str:
 
 
 def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
-    """The photo's pixels with the regions hidden: what `export` writes, in memory."""
-    return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)
+    """The photo's pixels with the regions hidden: what `export` writes, in memory.
+
+    Raises:
+        DetectionError: of a kind as many likely regions as are kept, so that some may have been left out.
+    """
+    hidden = [r for r in regions if settings.hides(r)]
+    likely = Counter(r.kind for r in hidden if r.status == "auto" and r.score >= UNLIKELY)
+    for kind, count in likely.items():
+        if count >= settings.max_regions:
+            raise DetectionError(f"{count} regions of kind {kind} are as many as are kept; raise max_regions")
+    return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -183,13 +192,9 @@ class Output:
                 f"{photo.width} x {photo.height}; detect it again"
             )
         hidden = record.hidden(self.settings)
-        likely = Counter(r.kind for r in hidden if r.status == "auto" and r.score >= UNLIKELY)
-        for kind, count in likely.items():
-            if count >= self.settings.max_regions:  # more were found than are kept, or may have been
-                raise DetectionError(f"{count} regions of kind {kind} are as many as are kept; raise max_regions")
+        pixels = hide(photo, hidden, self.settings)
         self.remove(record)
         self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
-        pixels = hide(photo, hidden, self.settings)
         images.save(photo, pixels, self.path(record), self.settings)
         if self.write_detections:
             write_json(_beside(self.path(record)), detections(record, self.settings))

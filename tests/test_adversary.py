@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from anonymize import records
+from anonymize import images, records
 from anonymize.detectors import FakeDetector
 from anonymize.engine import Engine, Summary
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError
-from anonymize.outputs import Output
+from anonymize.outputs import Output, hide
 from anonymize.regions import Region
 from tests.conftest import draw
 from tests.test_engine import FACE, MAGENTA, engine, magenta, outputs
@@ -74,6 +74,23 @@ def test_as_many_regions_as_are_kept_may_not_be_all(folder: Path, out: Path) -> 
     assert engine(*[r.replace(score=0.01) for r in crowd], settings=at_the_end)[0].run(folder, out).ok
     doubtful = [r.replace(score=0.1) for r in crowd]  # what is not hidden anyway may be cut
     assert engine(*doubtful, settings=MAGENTA.replace(max_regions=3))[0].run(folder, out).ok
+
+
+def test_an_export_knows_how_many_regions_the_detection_kept(folder: Path, out: Path, tmp_path: Path) -> None:
+    crowd = [Region("face", (4 * i, 0, 4 * i + 3, 3), 0.9) for i in range(5)]
+    engine(*crowd, settings=MAGENTA.replace(max_regions=3))[0].detect(folder, tmp_path / "r.jsonl")
+    summary = Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out)
+    assert len(summary.failures) == 4
+    assert outputs(out) == []
+
+
+def test_what_is_hidden_in_memory_is_held_to_the_same_number(folder: Path) -> None:
+    """The REST API writes no records."""
+    settings = MAGENTA.replace(max_regions=3)
+    photo = images.load(folder / "1.jpg", settings)
+    crowd = [Region("face", (4 * i, 0, 4 * i + 3, 3), 0.9) for i in range(5)]
+    with pytest.raises(DetectionError, match="max_regions"):
+        hide(photo, engine(*crowd, settings=settings)[0].find(photo), settings)
 
 
 def test_a_name_too_long_for_its_detections_is_one_clear_failure(folder: Path, out: Path) -> None:
