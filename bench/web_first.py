@@ -3,8 +3,8 @@
 Needs Debian's chromium, and the default weights on this machine (`python -m anonymize models fetch`). Prints:
 
 1. From starting `python app.py`: seconds until /healthz and the page answer, and until the detectors are loaded.
-2. For a 12-megapixel photo (ultralytics' two photos as 4 × 3 tiles of 1,000 px, JPEG), the best of ROUNDS (3), taking
-   turns:
+2. For a 12-megapixel photo (ultralytics' two photos as 4 × 3 tiles of 1,000 px, JPEG), best and median of ROUNDS (3),
+   taking turns:
    page: in a real browser, a warm server, from choosing the file to the finished preview drawn on the page;
    api: the same server, POST /api/v1/anonymize, the clean full-size photo in the answer;
    command: `python -m anonymize run`, the whole command, its start and the loading of its detectors INCLUDED;
@@ -23,6 +23,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
@@ -121,11 +122,12 @@ def main(rounds: int) -> None:
                 spent["work"].append(seconds(work))
         browser.close()
     for name, each in spent.items():
-        print(f"{name:8} best {min(each):5.2f} s   all {', '.join(f'{s:.2f}' for s in each)}")
-    best = {name: min(each) for name, each in spent.items()}
+        each_ = ", ".join(f"{s:.2f}" for s in each)
+        print(f"{name:8} best {min(each):5.2f} s   median {median(each):5.2f} s   all {each_}")
     for name in ("page", "api"):
-        included, excluded = best[name] / best["command"], best[name] / best["work"]
-        print(f"{name} / command line: {included:.2f} with its start, {excluded:.2f} without (at most 1.2)")
+        for what, of in (("best", min), ("median", median)):
+            included, excluded = (of(spent[name]) / of(spent[other]) for other in ("command", "work"))
+            print(f"{name} / command line, {what}: {included:.2f} with its start, {excluded:.2f} without (at most 1.2)")
 
 
 if __name__ == "__main__":
