@@ -208,7 +208,7 @@ def detector(network: object, decode: object) -> runtime.NetworkDetector:
     return runtime.NetworkDetector("d@32", network, prepare, decode, Settings(), {"d": "00"})  # type: ignore[arg-type]
 
 
-def one_face(outputs: object, size: tuple[int, int]) -> dict[str, Candidates]:
+def one_face(outputs: object, size: tuple[int, int], floor: float) -> dict[str, Candidates]:
     return {"face": Candidates(np.array([[1, 2, 3, 4.0]]), np.array([0.5]))}
 
 

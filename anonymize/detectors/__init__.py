@@ -72,7 +72,8 @@ class FakeDetector:
     """Returns the regions it was given, for every image: for tests and for trying an export without weights.
 
     Args:
-        regions: one list for all images, or a function of the image.
+        regions: found in every image, cut at its edges.
+        name: of the detector.
     """
 
     weights: Mapping[str, str] = {}
