@@ -249,6 +249,15 @@ def test_annotated_photos_that_are_not_there_are_named_and_no_success(
     assert "1 of 2 annotated photos were not measured" in result.output
 
 
+@pytest.mark.parametrize("option", ["--json", "--matches", "--pickle"])
+@pytest.mark.parametrize("name", ["in/a/1.jpg", "truth.json"])
+def test_measuring_never_writes_over_what_it_measures(folder: Path, tmp_path: Path, option: str, name: str) -> None:
+    truth = coco(tmp_path / "truth.json", "1.jpg")
+    before = (tmp_path / name).read_bytes()
+    assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=1).output
+    assert (tmp_path / name).read_bytes() == before
+
+
 def test_records_without_an_annotated_photo_are_no_success(folder: Path, tmp_path: Path) -> None:
     run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE)
     truth = coco(tmp_path / "truth.json", "1.jpg", "a/1.jpg")

@@ -22,11 +22,21 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-def _annotated(folder: Path, source: Path, settings: Settings) -> tuple[Found, Annotations]:
+def _annotated(folder: Path, source: Path, settings: Settings, *written: Path | None) -> tuple[Found, Annotations]:
+    """Photos and ground truth; `written`: files that will be made, none of which may be one of these.
+
+    Raises:
+        PathError, AnnotationError.
+    """
     from .. import images
+    from ..errors import PathError
     from ..evaluate import ground_truth as annotations
 
     found = images.find(folder, settings)
+    inputs = [source, *(found.root / p for p in found.paths)]
+    for target in filter(None, written):
+        if target.exists() and any(p.exists() and p.samefile(target) for p in inputs):
+            raise PathError(f"{str(target)!r} is one of the inputs, which are never overwritten")
     return found, annotations.read(source, folder, found.paths, settings.kinds)
 
 
@@ -68,7 +78,7 @@ def evaluate(
     from .photos import report
 
     settings = settings_of(given)
-    _, annotations = _annotated(folder, source, settings)
+    _, annotations = _annotated(folder, source, settings, json_path, matches, pickle_path)
     with tempfile.TemporaryDirectory() as temporary:
         if records_path is None:
             records_path = Path(temporary) / "records.jsonl"
@@ -151,7 +161,7 @@ def compare(
     if false_alarms is not None and hidden_area is not None:
         raise click.UsageError("--false-alarms and --hidden-area both choose the thresholds; give one")
     settings = settings_of(given)
-    found, annotations = _annotated(folder, source, settings)
+    found, annotations = _annotated(folder, source, settings, json_path)
     names = [
         f"{name}@{size}" if size and "@" not in name else name
         for name in detectors.split(",")
