@@ -1,36 +1,47 @@
 """Does the review's order find what leaks? And the fit of the probabilities behind it.
 
-    python -m bench.review_queue gain RECORDS ANNOTATIONS [--plot FILE.png] [--json]
-    python -m bench.review_queue fit  RECORDS ANNOTATIONS LARGER [--frames FRAMES]
+    python -m bench.review_queue gain IMAGES ANNOTATIONS --work DIR [--presets balanced,thorough,fast] [--plot FILE.png]
+    python -m bench.review_queue fit  IMAGES ANNOTATIONS --work DIR [--photos 175] [--frames 120]
 
 `gain`: the queue orders the photos without their ground truth; the curve is the share of photos looked at against the
 share of leaking photos found, beside random order and order by the lowest score that is hidden. The gain is (area -
-random's) / (perfect order's - random's): 0 random, 1 perfect.
+random's) / (perfect order's - random's): 0 random, 1 perfect. Few photos leak at the thresholds of a good preset, so it
+is also told for other thresholds of the same detections, where others and more of them leak.
 
-`fit`: prints the constants of review/risk.py and review/queue.py. RECORDS: of photos with annotated plates. LARGER:
-records of the same photos by two face detectors at a larger scale, not fused; a face is one that either is sure of, or
-that both see. FRAMES: records of annotated neighbouring frames.
+`fit`: writes review/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
+detectors. Faces are not annotated there: a face is what two detectors at a larger scale see, or one is sure of. Photos
+whose names are numbered in a row are frames of a ride: they say what a neighbour frame is worth, and nothing else.
+
+Both keep what was detected in DIR, so that a second run goes on from there. The photos of a fit are drawn by seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from anonymize import evaluate, records
+from anonymize import evaluate, images, records
+from anonymize.engine import Engine
+from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Header, Record
 from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
 from anonymize.settings import Settings
 from review import queue, risk
 
-SURE, SEEN = 0.9, 0.35  # LARGER: one detector alone, or both
+SURE, SEEN = 0.9, 0.35  # score from which one detector at a larger scale is enough, or two are
+TEACHERS = ("retinaface-mobilenet@2048", "centerface@2048")
+TIMES = (0.5, 1.0, 2.0, 3.0)  # the preset's thresholds, and others
+KINDS = ("face", "plate")
+FEW = 8  # real places, or others, below which nothing is fitted
 
 
 def leaking(known: dict[str, Record], header: Header, source: Path) -> dict[str, bool]:
@@ -61,36 +72,81 @@ def lowest_score(known: Iterable[Record], settings: Settings) -> list[str]:
     return [r.path for r in sorted(known, key=lambda r: min((x.score for x in r.hidden(settings)), default=1.0))]
 
 
-def show_gain(args: argparse.Namespace) -> None:
-    header, known = records.read(args.records)
-    leaks = leaking(known, header, args.annotations)
+def detected(target: Path, paths: Sequence[Path], settings: Settings) -> tuple[Header, dict[str, Record]]:
+    """Records of these photos, detected unless `target` has them."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    names = target.with_suffix(".txt")
+    names.write_text("".join(f"{p.absolute()}\n" for p in paths))
+    summary = Engine(settings).detect(names, target)
+    print(f"{target}: {summary.done} photos in {summary.seconds:.0f} s, {len(summary.failures)} failed", flush=True)
+    return records.read(target)
+
+
+def moved(header: Header, times: float) -> Header:
+    """The same detections under other thresholds."""
+    settings = header.settings
+    for kind in KINDS:
+        settings = settings.with_kind(kind, threshold=min(settings.kinds[kind].threshold * times, 0.95))
+    return dataclasses.replace(header, settings=settings)
+
+
+def interval(order: Sequence[str], leaks: dict[str, bool]) -> tuple[float, float]:
+    """95 % of the gain over photos drawn anew, 2,000 times."""
+    rng = np.random.default_rng(0)
+    all_hits, draws = np.array([leaks[p] for p in order]), []
+    for _ in range(2000):
+        hit = all_hits[np.sort(rng.integers(0, len(order), len(order)))]
+        if 0 < hit.sum() < len(hit):
+            x = np.linspace(0, 1, len(hit) + 1)
+            y, best = (np.concatenate([[0], np.cumsum(h) / hit.sum()]) for h in (hit, np.sort(hit)[::-1]))
+            draws.append((np.trapezoid(y, x) - 0.5) / (np.trapezoid(best, x) - 0.5))
+    low, high = np.percentile(draws, [2.5, 97.5]) if draws else (-1, 1)
+    return float(low), float(high)
+
+
+def gains(header: Header, known: dict[str, Record], annotations: Path) -> dict[str, Any]:
+    """One row: thresholds, leaking photos, gain of the queue's order with its 95 %, gain of the lowest score first."""
+    leaks = leaking(known, header, annotations)
     known = {p: r for p, r in known.items() if p in leaks}
     bare = [r.replace(review="pending", decisions=(), approved_hash="") for r in known.values()]
     orders = {
         "the review's queue": [i.path for i in queue.rank(bare, header.settings)],
         "lowest score first": lowest_score(known.values(), header.settings),
     }
-    gains = {name: gain(order, leaks) for name, order in orders.items()}
-    rng = np.random.default_rng(0)  # how sure: photos drawn anew, 2,000 times
-    paths = np.array(orders["the review's queue"])
-    draws = []
-    for _ in range(2000):
-        drawn = np.sort(rng.integers(0, len(paths), len(paths)))
-        hit = np.array([leaks[p] for p in paths[drawn]])
-        if 0 < hit.sum() < len(hit):
-            x = np.linspace(0, 1, len(hit) + 1)
-            y, best = (np.concatenate([[0], np.cumsum(h) / hit.sum()]) for h in (hit, np.sort(hit)[::-1]))
-            draws.append((np.trapezoid(y, x) - 0.5) / (np.trapezoid(best, x) - 0.5))
-    low, high = np.percentile(draws, [2.5, 97.5])
-    result = {"photos": len(leaks), "leaking": sum(leaks.values()), "gain": gains, "interval": [low, high]}
+    return {
+        "thresholds": {k: round(header.settings.kinds[k].threshold, 3) for k in KINDS},
+        "photos": len(leaks),
+        "leaking": sum(leaks.values()),
+        "gain": {name: gain(order, leaks) for name, order in orders.items()},
+        "interval": interval(orders["the review's queue"], leaks),
+        "orders": orders,
+        "leaks": leaks,
+    }
+
+
+def show_gain(args: argparse.Namespace) -> None:
+    found = images.find(args.images, Settings())
+    result: dict[str, list[dict[str, Any]]] = {}
+    for n, name in enumerate(args.presets.split(",")):
+        settings = Settings().with_preset(name)
+        header, known = detected(args.work / f"{name}.jsonl", [found.root / p for p in found.paths], settings)
+        rows = [gains(moved(header, t), known, args.annotations) for t in TIMES]
+        if n == 0 and args.plot:
+            at = rows[TIMES.index(1.0)]
+            plot(args.plot, at["orders"], at["gain"], at["leaks"])
+        result[name] = [{k: v for k, v in row.items() if k not in ("orders", "leaks")} for row in rows]
     if args.json:
         print(json.dumps(result, indent=1))
-    else:
-        print(f"{len(leaks)} photos, {sum(leaks.values())} of them leak something")
-        for name, value in gains.items():
-            print(f"{name:20} gain {value:5.2f}" + (f"  (95 %: {low:.2f} to {high:.2f})" if "queue" in name else ""))
-    if args.plot:
-        plot(args.plot, orders, gains, leaks)
+        return
+    print("\n| preset | faces from | plates from | photos that leak | gain (95 %) | lowest score first |")
+    print("|---|---|---|---|---|---|")
+    for name, rows in result.items():
+        for times, row in zip(TIMES, rows, strict=True):
+            mine, other = row["gain"].values()
+            low, high = row["interval"]
+            cells = [f"**{name}**" if times == 1 else name, *(f"{t:g}" for t in row["thresholds"].values())]
+            cells += [f"{row['leaking']} of {row['photos']}", f"{mine:.2f} ({low:.2f}–{high:.2f})", f"{other:.2f}"]
+            print(f"| {' | '.join(cells)} |")
 
 
 def plot(target: Path, orders: dict[str, list[str]], gains: dict[str, float], leaks: dict[str, bool]) -> None:
@@ -144,75 +200,104 @@ def regression(features: np.ndarray, hit: np.ndarray) -> tuple[float, ...]:
     return tuple(round(float(v), 3) for v in model.coef_[0])
 
 
-def fit(args: argparse.Namespace) -> None:
-    header, known = records.read(args.records)
-    _, larger = records.read(args.larger)
-    folder = header.source(next(iter(known.values()))).parent
-    truth = read_annotations(args.annotations, folder, sorted(known))
-    for kind in ("face", "plate"):
-        rows: list[tuple[np.ndarray, np.ndarray]] = []
-        empty_rows: list[tuple[np.ndarray, np.ndarray]] = []
+Rows = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+
+
+def places(known: Mapping[str, Record], larger: Mapping[str, Record], truth: Annotations, settings: Settings) -> Rows:
+    """("candidate" | "empty", kind) -> features (N, K) of all such places, and which of them are real (N,).
+
+    Args:
+        known: photos whose plates `truth` has. larger: the same photos, faces of `TEACHERS`.
+    """
+    rows: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for kind in KINDS:
         for path, record in known.items():
-            if path not in larger:
-                continue
             if kind == "face":
                 true = agreed_faces(larger[path])
             else:
                 true = np.array([t.box for t in truth.photos[path].truths if t.kind == kind]).reshape(-1, 4)
             # Everything stored is a candidate: those above the threshold teach the same curve.
-            open_ = header.settings.with_kind(kind, threshold=1.0)
-            found = risk.places(record, open_, kind)
-            rows.append((found.features, is_real(found.candidates, true)))
-            at = risk.places(record, header.settings, kind)
-            zones = risk.zones(kind, at.empty)
-            hidden = boxes(record.hidden(header.settings))
+            found = risk.places(record, settings.with_kind(kind, threshold=1.0), kind)
+            rows.setdefault(("candidate", kind), []).append((found.features, is_real(found.candidates, true)))
+            at = risk.places(record, settings, kind)
+            hidden = boxes(record.hidden(settings))
             covered = intersections(true, hidden).max(axis=1, initial=0) / np.maximum(areas(true), 1)
-            empty_rows.append((at.empty_features, risk.centres_in(zones, true[covered < 0.5]).any(axis=1)))
-        for name, data in (("CANDIDATE", rows), ("EMPTY", empty_rows)):
-            x, y = np.concatenate([d[0] for d in data]), np.concatenate([d[1] for d in data])
-            weights = regression(x, y)
-            print(f"{name}[{kind!r}] = {weights}  # {len(y)} places, {int(y.sum())} of them real")
-            chances = risk.probability(weights, x)
-            for low, high in pairwise((0.0, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)):
-                told = (chances >= low) & (chances < high)
-                if told.any():
-                    print(f"    told {chances[told].mean():.3f}, were {y[told].mean():.3f} of {told.sum()}")
-    if args.frames:
-        fit_frames(args)
+            lost = np.any(risk.centres_in(risk.zones(kind, at.empty), true[covered < 0.5]), axis=1)
+            rows.setdefault(("empty", kind), []).append((at.empty_features, np.asarray(lost)))
+    return {k: (np.concatenate([x for x, _ in v]), np.concatenate([y for _, y in v])) for k, v in rows.items()}
 
 
-def fit_frames(args: argparse.Namespace) -> None:
-    header, known = records.read(args.frames)
-    folder = header.source(next(iter(known.values()))).parent
-    truth = read_annotations(args.annotations, folder, sorted(known))
-    near = queue.sequences(known)
-    seen = {p: queue._see(r, header.settings) for p, r in known.items()}
-    hits: dict[str, list[bool]] = {}
-    for path, others in near.items():
+def beside(known: dict[str, Record], truth: Annotations, settings: Settings) -> list[tuple[int, int]]:
+    """Of the plates that one neighbour frame, or both, hide where a frame hides none: (real, all) of each."""
+    seen = {p: queue._see(r, settings) for p, r in known.items()}
+    hits: list[list[bool]] = [[], []]
+    for path, others in queue.sequences(known).items():
         true = [t.box for t in truth.photos[path].truths]
         for reason in queue.beside(seen[path], [seen[o] for o in others]):
             assert reason.box is not None
             if reason.kind == "plate":  # faces are not annotated there
-                hits.setdefault(reason.text, []).append(any(queue._near(reason.box, box) for box in true))
-    for text, said in hits.items():
-        print(f"SEEN_BESIDE, {text}: {np.mean(said):.2f} of {len(said)}")
+                hits["both" in reason.text].append(any(queue._near(reason.box, box) for box in true))
+    return [(sum(h), len(h)) for h in hits]
+
+
+def fit(args: argparse.Namespace) -> None:
+    settings = Settings()
+    root = args.images
+    names = sorted(images.find(root, settings).paths)
+    frames = [n for n in names if n in queue.sequences(names)]
+    alone = sorted(set(names) - set(frames))
+    random.Random(0).shuffle(alone)
+    alone, frames = alone[: args.photos], frames[: args.frames]
+    truth = read_annotations(args.annotations, root, names)
+    header, known = detected(args.work / "photos.jsonl", [root / n for n in alone], settings)
+    teachers = settings.replace(
+        face_detector=TEACHERS[0], plate_detector="none", other_detectors=TEACHERS[1:], overlap=1.0
+    )
+    _, larger = detected(args.work / "larger.jsonl", [root / n for n in alone], teachers)
+    known = {p: r for p, r in known.items() if not r.error and not larger[p].error}
+    fitted: dict[str, Any] = {"candidate": {}, "empty": {}, "beside": list(risk.BESIDE)}
+    for (place, kind), (x, y) in places(known, larger, truth, header.settings).items():
+        if min(y.sum(), len(y) - y.sum()) < FEW:
+            fitted[place][kind] = list({"candidate": risk.CANDIDATE, "empty": risk.EMPTY}[place][kind])
+            print(f"{place} {kind}: {int(y.sum())} of {len(y)} places are real, too few to fit; left as it was")
+            continue
+        weights = regression(x, y)
+        fitted[place][kind] = list(weights)
+        print(f"{place} {kind}: {weights}  # {len(y)} places, {int(y.sum())} of them real")
+        chances = risk.probability(weights, x)
+        for low, high in pairwise((0.0, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)):
+            told = (chances >= low) & (chances < high)
+            if told.any():
+                print(f"    told {chances[told].mean():.3f}, were {y[told].mean():.3f} of {told.sum()}")
+    if frames:
+        _, ride = detected(args.work / "frames.jsonl", [root / n for n in frames], settings)
+        found = beside({p: r for p, r in ride.items() if not r.error}, truth, settings)
+        print(f"beside: {found} (real, all), of one neighbour frame and of both")
+        # Laplace's rule: few are certain of nothing.
+        fitted["beside"] = [round((real + 1) / (of + 2), 2) for real, of in found]
+    detectors = {"face": settings.face_detector, "plate": settings.plate_detector}
+    fitted = {"detectors": detectors, "photos": len(known), "frames": len(frames), **fitted}
+    args.output.write_text(json.dumps(fitted, indent=1) + "\n")
+    print(f"written: {args.output}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    command: Any = commands.add_parser("gain")
-    command.add_argument("records", type=Path)
-    command.add_argument("annotations", type=Path)
-    command.add_argument("--plot", type=Path)
-    command.add_argument("--json", action="store_true")
-    command.set_defaults(run=show_gain)
-    command = commands.add_parser("fit")
-    command.add_argument("records", type=Path)
-    command.add_argument("annotations", type=Path)
-    command.add_argument("larger", type=Path)
-    command.add_argument("--frames", type=Path)
-    command.set_defaults(run=fit)
+    for name, run in (("gain", show_gain), ("fit", fit)):
+        command: Any = commands.add_parser(name)
+        command.add_argument("images", type=Path)
+        command.add_argument("annotations", type=Path)
+        command.add_argument("--work", type=Path, required=True, help="a folder for what was detected")
+        command.set_defaults(run=run)
+        if name == "gain":
+            command.add_argument("--presets", default="balanced,thorough,fast", help="the first one is plotted")
+            command.add_argument("--plot", type=Path)
+            command.add_argument("--json", action="store_true")
+        else:
+            command.add_argument("--photos", type=int, default=175)
+            command.add_argument("--frames", type=int, default=120)
+            command.add_argument("--output", type=Path, default=Path(risk.__file__).with_suffix(".json"))
     args = parser.parse_args(arguments)
     args.run(args)
 

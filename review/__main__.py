@@ -73,6 +73,8 @@ def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **g
         click.echo(f"{item.risk:.2f}  {item.path}" + (f"  [{item.status}]" if everything else ""))
         for reason in item.reasons:
             click.echo(f"      {reason}")
+    if waiting.note:
+        click.echo(waiting.note, err=True)
     click.echo(str(waiting.progress()))
 
 

@@ -20,14 +20,11 @@ from anonymize.regions import Box, Region
 from anonymize.settings import Settings
 
 from .decisions import Book, Span, standing, status
-from .risk import SHOWN_REASON, Reason, at_least_one, false_alarms, misses
+from .risk import BESIDE, CARRIER, SHOWN_REASON, Reason, at_least_one, false_alarms, misses
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long
 PAUSE_SECONDS = 600.0  # a longer gap between two decisions is a pause, not work
 NEIGHBOURS = 3  # frames whose numbers differ by at most this much are neighbours
-# P(something leaks here | a neighbour frame hides a region of this kind here, this one none): fitted by
-# `bench/review_queue.py fit` on the dash-cam frames of plates-train; one neighbour says so, or both sides do.
-SEEN_BESIDE = (0.54, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,7 @@ class _Seen:
     hidden: tuple[tuple[str, Box], ...]
     rejected: tuple[Box, ...]
     scores: dict[str, NDArray[np.float32]]
+    has_carrier: bool
 
 
 def _see(record: Record, settings: Settings) -> _Seen:
@@ -120,7 +118,8 @@ def _see(record: Record, settings: Settings) -> _Seen:
         )
         for kind in settings.kinds
     }
-    return _Seen(item, (record.width, record.height), places, _rejected(record.regions), scores)
+    has_carrier = any(r.kind in CARRIER.values() for r in record.regions)
+    return _Seen(item, (record.width, record.height), places, _rejected(record.regions), scores, has_carrier)
 
 
 def _score(region: Region) -> float:
@@ -178,7 +177,7 @@ def beside(here: _Seen, neighbours: Sequence[_Seen]) -> list[Reason]:
                 lost.append((kind, box, {i}))
     return [
         Reason(
-            SEEN_BESIDE[min(len(who), 2) - 1],
+            BESIDE[min(len(who), 2) - 1],
             f"a neighbour frame has a {kind} here" if len(who) == 1 else f"both neighbour frames have a {kind} here",
             kind,
             box=box,
@@ -273,6 +272,19 @@ class Queue:
                 int((s.scores[kind] >= np.float32(threshold)).sum()) for _, s in self._seen.values() if kind in s.scores
             ]
         return sum(n > 0 for n in found), sum(found)
+
+    @property
+    def note(self) -> str:
+        """What makes this order weaker than it could be, or "": without vehicles and persons nobody can say where
+        something was missed without a trace."""
+        with self._guard:
+            self.items()
+            if not self._seen or any(s.has_carrier for _, s in self._seen.values()):
+                return ""
+        return (
+            "No detector looked for vehicles and persons, so what was missed without a trace is not suspected; "
+            "detect with `--detector coco`, too, for a better order."
+        )
 
     def progress(self) -> Progress:
         items = self.items()

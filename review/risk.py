@@ -1,16 +1,18 @@
 """Risk: what may have been missed in a photo, and how likely, without ground truth.
 
 Every place where something may leak gets a probability, and a photo's risk is that of at least one leak, the places
-taken as independent: 1 - prod(1 - p). The probabilities are calibrated: `bench/review_queue.py fit` fits them on
-plates-train (plates: its annotations; faces, which it does not mark: what two detectors at a larger scale agree on).
-Nothing is fitted to the photos on which the queue is measured.
+taken as independent: 1 - prod(1 - p). The probabilities are calibrated: `bench/review_queue.py fit` writes them to
+risk.json, from photos with annotated plates; faces, which are not marked there, are what two detectors at a larger
+scale agree on. Nothing is fitted to the photos on which the queue is measured.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +29,14 @@ HEAD = 0.45  # of a person's height, from the top: where a face is
 SAME = 0.5  # of the smaller of two boxes inside the other: one thing, found twice
 SHOWN_REASON = 0.02  # least probability for a reason of its own
 
+_FITTED = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 # Logistic regressions, weights of (1, logit of the score, log2 of height / 32 px, +1 on its carrier, -1 off every one,
 # 0 where no detector looked for carriers) for a candidate, and of (1, logit of the score, log2 of height / 128 px) for
-# a carrier in which nothing is hidden. Fitted with the default detectors on 175 of plates-train's Open Images photos.
-CANDIDATE: Mapping[str, tuple[float, float, float, float]] = {
-    "face": (-1.16, 0.944, 0.195, 0.522),
-    "plate": (-0.244, 0.86, 0.59, 0.355),
-}
-EMPTY: Mapping[str, tuple[float, float, float]] = {
-    "face": (-2.187, -0.209, -0.352),
-    "plate": (-2.24, 0.242, 0.646),
-}
+# a carrier in which nothing is hidden.
+CANDIDATE: Mapping[str, tuple[float, ...]] = {k: tuple(v) for k, v in _FITTED["candidate"].items()}
+EMPTY: Mapping[str, tuple[float, ...]] = {k: tuple(v) for k, v in _FITTED["empty"].items()}
+# P(something leaks here | one neighbour frame, or both, hide a region of this kind here, this one none).
+BESIDE: tuple[float, float] = tuple(_FITTED["beside"])
 
 
 @dataclass(frozen=True, slots=True)

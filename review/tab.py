@@ -294,6 +294,8 @@ def told(review: Review, item: Item | None, mount: str) -> str:
     rows = [
         f"<tr><td>{i.risk:.2f}</td><td><code>{html.escape(i.path)}</code></td></tr>" for i in review.queue.pending()[:8]
     ]
+    if review.queue.note:
+        lines.append(f"<p>{html.escape(review.queue.note)}</p>")
     lines.append(f"<table><caption>Next</caption>{''.join(rows)}</table>" if rows else "")
     if review.owner is None:
         link = f"{mount}/open?name={quote(review.name)}"

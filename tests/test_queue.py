@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from anonymize import records
 from anonymize.records import Header, Record
@@ -20,7 +20,6 @@ from review.decisions import Book
 from review.queue import Queue, rank, sequences
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
-ROOT = Path(__file__).parent.parent
 
 
 def photo(*regions: Region, path: str = "a.jpg", **more: object) -> Record:
@@ -102,15 +101,17 @@ def test_a_neighbour_frame_that_has_one():
         photo(plate(0.9), path="ride/f_009.jpg"),
     ]
     by_path = {i.path: i for i in rank(frames, SETTINGS)}
-    assert by_path["ride/f_008.jpg"].reasons == ["90 % both neighbour frames have a plate here"]
+    assert by_path["ride/f_008.jpg"].reasons == [
+        f"{100 * risk.BESIDE[1]:.0f} % both neighbour frames have a plate here"
+    ]
     assert by_path["ride/f_007.jpg"].risk == 0
     only_before = {i.path: i for i in rank(frames[:2], SETTINGS)}
-    assert only_before["ride/f_008.jpg"].reasons == ["54 % a neighbour frame has a plate here"]
+    assert only_before["ride/f_008.jpg"].reasons == [f"{100 * risk.BESIDE[0]:.0f} % a neighbour frame has a plate here"]
     rejected = photo(plate(0.9, status="rejected"), path="ride/f_008.jpg")
     assert rank([frames[0], rejected], SETTINGS)[0].risk == 0
     seen = photo(plate(0.1), path="ride/f_008.jpg")
     (reason,) = {i.path: i for i in rank([frames[0], seen], SETTINGS)}["ride/f_008.jpg"].misses
-    assert reason.p == pytest.approx(0.54)
+    assert reason.p == pytest.approx(risk.BESIDE[0])
 
 
 def test_which_frames_are_neighbours():
@@ -226,36 +227,76 @@ def test_the_gain_of_perfect_random_and_worst_order():
     assert np.mean(shuffled) == pytest.approx(0, abs=0.03)
 
 
-def test_the_measuring_command_runs(tmp_path: Path):
-    from PIL import Image
-
+@pytest.fixture
+def annotated(tmp_path: Path) -> tuple[Path, dict[str, Record]]:
+    """40 photos with a plate and a face each, which the faint candidates in half of them are; and annotations."""
     folder = tmp_path / "images"
     folder.mkdir()
-    annotations = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "face"}]}
-    known = []
-    for n in range(6):
-        Image.new("RGB", (1000, 800)).save(folder / f"{'abcdef'[n]}.jpg")
-        annotations["images"].append({"id": n, "file_name": f"{'abcdef'[n]}.jpg", "width": 1000, "height": 800})
-        annotations["annotations"].append(
-            {"id": n, "image_id": n, "category_id": 1, "bbox": [100, 100, 60, 60], "area": 3600, "iscrowd": 0}
+    annotations = {"images": [], "annotations": []}
+    annotations["categories"] = [{"id": 1, "name": "face"}, {"id": 2, "name": "plate"}]
+    known = {}
+    rng = np.random.default_rng(0)
+    for n in range(40):
+        name = f"{'abcdefgh'[n % 8]}{'abcdefgh'[n // 8]}.jpg"
+        Image.new("RGB", (1000, 800)).save(folder / name)
+        annotations["images"].append({"id": n, "file_name": name, "width": 1000, "height": 800})
+        for of, box in ((1, [100, 100, 60, 60]), (2, [500, 500, 100, 30])):
+            one = {"id": 2 * n + of, "image_id": n, "category_id": of, "bbox": box, "area": 1, "iscrowd": 0}
+            annotations["annotations"].append(one)
+        lost = n % 2 == 0
+        found = (
+            face(0.2 if lost else 0.9),
+            plate(0.2 if lost else 0.9),
+            plate(float(rng.uniform(0.01, 0.2)), x=5, y=5),
         )
-        known.append(photo(face(0.4 if n < 2 else 0.9), path=f"{'abcdef'[n]}.jpg"))
-    import json
-
+        known[name] = photo(*found, CAR, PERSON, path=name)
     (tmp_path / "truth.json").write_text(json.dumps(annotations))
-    records.write(tmp_path / "r.jsonl", Header(str(folder), SETTINGS), known)
-    command = [
-        sys.executable,
-        "-m",
-        "bench.review_queue",
-        "gain",
-        str(tmp_path / "r.jsonl"),
-        str(tmp_path / "truth.json"),
-    ]
-    done = subprocess.run(
-        [*command, "--json", "--plot", str(tmp_path / "plot.png")], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    result = json.loads(done.stdout)
-    assert (result["photos"], result["leaking"]) == (6, 2)
-    assert result["gain"]["the review's queue"] == pytest.approx(1)
-    assert Image.open(tmp_path / "plot.png").width > 500
+    return tmp_path, known
+
+
+def test_a_row_of_the_measure_and_its_plot(annotated: tuple[Path, dict[str, Record]]):
+    home, known = annotated
+    header = Header(str(home / "images"), SETTINGS)
+    row = review_queue.gains(header, known, home / "truth.json")
+    assert (row["photos"], row["leaking"]) == (40, 20)
+    assert row["gain"]["the review's queue"] == pytest.approx(1)
+    assert row["interval"] == (pytest.approx(1), pytest.approx(1))
+    lower = review_queue.gains(review_queue.moved(header, 0.4), known, home / "truth.json")
+    assert (lower["leaking"], lower["thresholds"]) == (0, {"face": 0.2, "plate": 0.1})
+    review_queue.plot(home / "plot.png", row["orders"], row["gain"], row["leaks"])
+    assert Image.open(home / "plot.png").width > 500
+
+
+def test_a_fit_is_reproducible_and_is_what_risk_reads(
+    annotated: tuple[Path, dict[str, Record]], monkeypatch: pytest.MonkeyPatch
+):
+    home, known = annotated
+    sure = {p: photo(face(0.99), path=p) for p in known}
+    asked = {}
+
+    def detected(target: Path, paths: list[Path], settings: Settings) -> tuple[Header, dict[str, Record]]:
+        asked[target.stem] = [p.name for p in paths]
+        chosen = sure if target.stem == "larger" else known
+        return Header(str(home / "images"), SETTINGS), {n: chosen[n] for n in asked[target.stem]}
+
+    monkeypatch.setattr(review_queue, "detected", detected)
+    written = []
+    for output in ("one.json", "two.json"):
+        more = ["--work", str(home), "--photos", "30", "--output", str(home / output)]
+        review_queue.main(["fit", str(home / "images"), str(home / "truth.json"), *more])
+        written.append((home / output).read_text())
+    assert written[0] == written[1]
+    assert asked["photos"] == asked["larger"]
+    assert len(asked["photos"]) == 30
+    fitted = json.loads(written[0])
+    assert set(fitted) == set(json.loads(Path(risk.__file__).with_suffix(".json").read_text()))
+    assert fitted["candidate"]["plate"][1] > 0  # a higher score is likelier real
+    assert fitted["beside"] == list(risk.BESIDE)  # no frames here: as they were
+    assert {len(v) for v in fitted["empty"].values()} == {3}
+
+
+def test_a_queue_without_vehicles_and_persons_says_that_its_order_is_weaker(tmp_path: Path):
+    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [photo(face(0.3)), photo(plate(0.3), path="b.jpg")])
+    assert "--detector coco" in Queue(Book(tmp_path / "r.jsonl")).note
+    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [photo(face(0.3)), photo(CAR, path="b.jpg")])
+    assert Queue(Book(tmp_path / "r.jsonl")).note == ""
