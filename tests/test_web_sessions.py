@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import time
 import zipfile
 
@@ -96,6 +97,15 @@ def test_a_full_folder_takes_no_more(tmp_path):
         assert "room" in answer.json()["error"]
         assert sum(p.is_file() for p in (tmp_path / "data" / "sessions").rglob("*")) == 1
     assert issubclass(FullError, Exception)
+
+
+def test_files_that_go_while_they_are_counted_are_no_failure(tmp_path, monkeypatch):
+    """Photos of a batch come in side by side: what one upload counts, another one has just renamed."""
+    session = Sessions(tmp_path / "s", most_bytes=1000).of(new_secret())
+    (session.make_folder() / "kept").write_bytes(b"x" * 100)
+    walk = os.walk
+    monkeypatch.setattr(os, "walk", lambda top: [(folder, [], [*names, "gone"]) for folder, _, names in walk(top)])
+    assert session.room() == 900
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,8 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
         incoming = batch.folder / f".{new_id()}.part"
         try:
             await save(request.stream(), incoming, await run_in_threadpool(session.room))
-            added = await run_in_threadpool(batch.take, incoming, name, session.room())
+            room = await run_in_threadpool(session.room) if name.lower().endswith(".zip") else 0
+            added = await run_in_threadpool(batch.take, incoming, name, room)
         except FullError as e:
             return refused(e, 413)
         except AnonymizeError as e:

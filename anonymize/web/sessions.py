@@ -11,6 +11,7 @@ import ctypes
 import gc
 import hashlib
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -127,7 +128,11 @@ class Session:
 
     def room(self) -> int:
         """Bytes that may still come in."""
-        taken = sum(f.stat().st_size for f in self.folder.rglob("*") if f.is_file()) if self.folder.is_dir() else 0
+        taken = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):  # another upload of this visitor was renamed or refused
+                    taken += os.lstat(os.path.join(folder, name)).st_size
         return max(0, self.most_bytes - taken)
 
 
