@@ -20,7 +20,7 @@ from anonymize.regions import Region
 from anonymize.settings import UNLIKELY, Settings
 
 IMAGE = np.zeros((100, 200, 3), np.uint8)
-THREE = Settings(max_regions=3)
+THREE, FOUR = Settings(max_regions=3), Settings(max_regions=4)
 
 
 def found(score: float, count: int = 3) -> list[Region]:
@@ -44,8 +44,8 @@ def test_as_many_likely_regions_as_are_kept_may_not_be_all(wrap: Callable[[Detec
     assert wrap(FakeDetector(found(UNLIKELY / 10))).detect([IMAGE])[0]  # junk may be left out
 
 
-def test_a_part_that_left_likely_ones_out_fails_whatever_its_ensemble_makes_of_the_rest() -> None:
-    """Four faces of which a network keeps three; calibrated and fused, the number would tell nothing of that."""
+def test_a_part_loses_no_likely_one_on_the_way_to_its_ensemble() -> None:
+    """Four faces, three regions allowed: what calibration believes of the fourth decides whether the photo fails."""
     boxes = np.array([r.box for r in found(0.9, 4)])
 
     def network(scores: list[float]) -> NetworkDetector:
@@ -60,7 +60,7 @@ def test_a_part_that_left_likely_ones_out_fails_whatever_its_ensemble_makes_of_t
 
     strict = Calibration(-4.0, 1.0)  # a score of 0.6 is a probability of .03
     for calibration, last, is_likely in ((Calibration(0.0, 1.0), 0.2, True), (strict, 0.6, False), (strict, 0.9, True)):
-        detector = Ensemble([Calibrated(network([0.95, 0.95, 0.95, last]), calibration, "face", 192)], Settings())
+        detector = Ensemble([Calibrated(network([0.95, 0.95, 0.95, last]), calibration, "face", 192)], FOUR)
         if is_likely:
             with pytest.raises(DetectionError, match="raise max_regions"):
                 detector.detect([IMAGE])

@@ -176,14 +176,13 @@ def row_of(count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("likely", [UNLIKELY, 0.4])
-def test_a_likely_region_beyond_the_limit_is_an_error(likely: float) -> None:
+def test_the_limit_leaves_no_likely_region_out(likely: float) -> None:
     def find(last: float) -> int:
         found = Candidates(row_of(8), np.array([*[0.9] * 7, last]))
         return len(regions("face", found, EMPTY, "d", Settings(max_regions=7), likely=likely))
 
     assert find(likely - 0.01) == 7
-    with pytest.raises(DetectionError, match="max_regions"):
-        find(likely)
+    assert find(likely) == 8
 
 
 def test_a_likely_region_is_not_crowded_out_by_many_candidates_of_another() -> None:

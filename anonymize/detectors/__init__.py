@@ -176,6 +176,7 @@ def create(
         made = module.load(base, path, settings, long_side, hashes, classes=known.classes, any_size=base == "coco")
     else:
         made = module.load(full_name, path, settings, long_side, hashes)
+    made.kinds = frozenset(known.classes.values())
     numbers = (in_crops and known.in_crops) or known.calibration
     if not numbers:
         return made

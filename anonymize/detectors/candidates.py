@@ -172,11 +172,11 @@ def regions(
         kind: the regions' kind; name: the detector's, for the votes.
         settings: overlap and max_regions.
         floor: score below which a candidate is nothing.
-        likely: score from which none may be left out for being one too many.
+        likely: score from which none is left out for being one too many: there can be more than max_regions of these.
+            Whoever brings them together knows what their scores are worth, and refuses if too many remain.
 
     Raises:
-        DetectionError: a score or a box that is not a finite number (comparing would drop it in silence); likely ones
-            beyond max_regions.
+        DetectionError: a score or a box that is not a finite number: comparing would drop it in silence.
     """
     scores = np.asarray(found.scores, np.float64)
     if not np.isfinite(scores).all():
@@ -191,11 +191,9 @@ def regions(
     boxes = np.clip(boxes, 0.0, np.array(frame.size * 2, np.float64))
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # the others lie in the padding
     boxes, keep = boxes[seen], keep[seen]
-    chosen = suppress(boxes, scores[keep], settings.overlap, settings.max_regions + 1)
-    if len(chosen) > settings.max_regions:
-        if scores[keep[chosen[-1]]] >= likely:
-            raise DetectionError(f"{name}: more likely regions of kind {kind} than are kept; raise max_regions")
-        chosen = chosen[:-1]
+    limit = max(settings.max_regions, int((scores[keep] >= likely).sum()))
+    chosen = suppress(boxes, scores[keep], settings.overlap, limit)
+    chosen = chosen[(np.arange(len(chosen)) < settings.max_regions) | (scores[keep[chosen]] >= likely)]
 
     def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:
         if all_points is None:

@@ -282,6 +282,7 @@ class NetworkDetector:
         self.weights: Mapping[str, str] = dict(weights)
         self._network, self._prepare, self._decode, self._settings = network, prepare, decode, settings
         self._floor, self._likely = MIN_THRESHOLD, UNLIKELY
+        self.kinds: frozenset[str] | None = None  # what it looks for, where that is known
 
     def above(self, floor: float, likely: float) -> NetworkDetector:
         """The same detector without what scores less: most candidates of a face network do, and each costs time.
