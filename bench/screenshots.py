@@ -72,7 +72,7 @@ def page(browser: Browser, address: str, dark: bool = False, narrow: bool = Fals
 
 def show_photo(opened: Page, photo: Path) -> None:
     opened.set_input_files("#az-photo .az-drop input[type=file]", str(photo))
-    opened.wait_for_selector(".az-stage:visible", timeout=30_000)
+    opened.wait_for_selector(".az-stage:visible", timeout=180_000)
     opened.wait_for_function(
         "document.querySelector('.az-after').complete && document.querySelector('.az-after').naturalWidth"
     )
@@ -118,7 +118,7 @@ def write(folder: Path) -> None:
             broken.unlink()
             shoot(opened, f"{look}-4-batch-ready")
             opened.get_by_role("button", name="Hide faces and plates").click()
-            opened.locator("#az-batch-result a.az-download").wait_for(timeout=60_000)
+            opened.locator("#az-batch-result a.az-download").wait_for(timeout=180_000)
             opened.wait_for_timeout(1500)
             for title in ("Scores and sizes", "What if the threshold moved?"):
                 opened.get_by_role("button", name=title).click()

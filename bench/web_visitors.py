@@ -1,7 +1,7 @@
 """Ten visitors at once, each with a batch of 20 photos: python -m bench.web_visitors
 
-The real server with the default detectors, in this process, over HTTP. Shows that all finish, that nobody can fetch
-what is another's, and what memory it takes: before, at most, and after the visitors have left.
+The real server with a preset's detectors (`--preset`, balanced), in this process, over HTTP. Shows that all finish,
+that nobody can fetch what is another's, and what memory it takes: before, at most, and after the visitors have left.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import psutil
 import uvicorn
 from PIL import Image
 
+from anonymize.settings import PRESETS, Settings
 from anonymize.web.batch import Batch, Batches
 from anonymize.web.policy import Policy
 from anonymize.web.server import assemble
@@ -49,11 +50,12 @@ def variations(count: int) -> list[bytes]:
     return found
 
 
-def main(visitors: int, count: int) -> None:
+def main(visitors: int, count: int, preset: str) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    policy, studio = Policy(), Studio()
+    policy = Policy(defaults=Settings().with_preset(preset))
+    studio = Studio(policy.defaults)
     with tempfile.TemporaryDirectory() as folder:
         guard = assemble(policy, studio, Path(folder), warm_up=False)
         server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="warning"))
@@ -126,5 +128,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--visitors", type=int, default=10)
     parser.add_argument("--photos", type=int, default=20)
+    parser.add_argument("--preset", choices=PRESETS, default="balanced")
     given = parser.parse_args()
-    main(given.visitors, given.photos)
+    main(given.visitors, given.photos, given.preset)

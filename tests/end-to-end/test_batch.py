@@ -27,10 +27,10 @@ def photos(tmp_path: Path, bus: Path, zidane: Path) -> list[Path]:
     return [*found, broken]
 
 
-def begin(page: Page, files: list[Path]) -> None:
+def begin(page: Page, files: list[Path], ready: str = "") -> None:
     page.get_by_role("tab", name="Many photos").click()
     page.set_input_files("#az-batch-upload input[type=file]", [str(p) for p in files])
-    page.get_by_text(f"{len(files)} photos are ready.").wait_for()
+    page.get_by_text(ready or f"{len(files)} photos are ready.").wait_for()
     page.get_by_role("button", name="Hide faces and plates").click()
 
 
@@ -91,6 +91,44 @@ def test_stop(page: Page, photos: list[Path], tmp_path: Path) -> None:
     expect(page.locator("#az-batch-progress")).to_contain_text("· stopped", timeout=60_000)
     done = int(page.locator("#az-batch-progress").inner_text().split(" of ")[0].split()[-1])
     assert done < 60
+
+
+def test_starting_over_forgets_the_photos(page: Page, photos: list[Path]) -> None:
+    begin(page, photos[:2])
+    expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
+    page.get_by_role("button", name="Scores and sizes").click()
+    thumb = page.locator(".az-thumb img").first.get_attribute("src")
+    page.get_by_role("button", name="Start over").click()
+    expect(page.locator(".az-gallery")).to_be_hidden()
+    expect(page.locator("#az-batch-result")).to_contain_text("A whole folder at once")
+    assert page.request.get(page.url.rstrip("/") + str(thumb)).status == 404
+    begin(page, photos[:1], "1 photo is ready.")
+    expect(page.locator("#az-batch-progress")).to_contain_text("1 of 1 photos · done", timeout=120_000)
+
+
+def test_another_threshold_is_tried_over_the_batch(page: Page, photos: list[Path]) -> None:
+    begin(page, photos[:2])
+    expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
+    page.get_by_role("button", name="What if the threshold moved?").click()
+    said = page.locator("#az-moved")
+    expect(said).to_contain_text("as many as now; no photo changes")
+    page.get_by_label("Would hide from a score of: score").fill("0.001")
+    page.keyboard.press("Tab")
+    expect(said).to_contain_text("more than now; 2 photos change")
+    page.get_by_role("button", name="Use this").click()
+    expect(page.get_by_label("Faces: score").last).to_have_value("0.001")
+    page.get_by_role("button", name="Apply changed settings").click()
+    expect(said).to_contain_text("as many as now; no photo changes", timeout=60_000)
+
+
+def test_a_file_that_is_too_large_is_told_so_before_it_is_sent(page: Page, tmp_path: Path) -> None:
+    with open(tmp_path / "huge.jpg", "wb") as file:
+        file.truncate(201_000_000)
+    page.get_by_role("tab", name="Many photos").click()
+    page.set_input_files("#az-batch-upload input[type=file]", str(tmp_path / "huge.jpg"))
+    expect(page.locator("#az-batch-upload .az-problems")).to_contain_text(
+        "huge.jpg: That is too large: at most 200 MB."
+    )
 
 
 def test_a_folder_of_this_computer(page: Page, photos: list[Path], tmp_path: Path) -> None:
