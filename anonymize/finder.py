@@ -64,6 +64,15 @@ class Finder:
 
     @cached_property
     def _loaded(self) -> list[Detector]:
+        made = self._made()
+        if self.settings.kind("plate").mask != "quad":
+            return made
+        from .detectors.corners import WithCorners, load
+
+        corners = load(self.settings, weights_dir=self._loading_options["weights_dir"])
+        return [WithCorners(detector, corners) for detector in made]
+
+    def _made(self) -> list[Detector]:
         if self._given is not None:
             return list(self._given)
         s = self.settings

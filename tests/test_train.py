@@ -29,7 +29,8 @@ def data(tmp_path):
         photo = rng.integers(40, 120, (64, 64, 3), np.uint8)
         drawn, corners = scene(photo, np.array([(10.0, 20.0, 50.0, 34.0)]), np.zeros((0, 4)), rng, turn=0.0)
         box = np.concatenate([corners.min(1), corners.max(1)], axis=1)
-        for kind, content in (("images", drawn), ("labels", yolo_lines(box, corners if i % 2 else None, 64, 64))):
+        known = corners if i % 2 else corners - 1000  # outside of the photo: not known
+        for kind, content in (("images", drawn), ("labels", yolo_lines(box, 64, 64, known))):
             folder = tmp_path / "set" / "train" / kind
             folder.mkdir(parents=True, exist_ok=True)
             if kind == "images":

@@ -1,4 +1,4 @@
-"""train: a network of one's own from a YOLO data.yaml. plates: the data of the project's own plate model."""
+"""train: a network of one's own from a YOLO data.yaml. plates: data for the project's own plate models, and corners."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def train(
 
 @click.group()
 def plates() -> None:
-    """Training data for plates: clean marks, draw plates with known corners."""
+    """Plates: draw them, make training data of marked photos, train the network that knows their corners."""
 
 
 @plates.command()
@@ -91,6 +91,7 @@ def sheet(output: Path, seed: int, photo: Path | None, box: tuple[str, ...]) -> 
 @click.option("--drawn", type=int, default=1500, show_default=True, help="Scenes with drawn plates.")
 @click.option("--size", type=int, default=640, show_default=True, help="Long side of the photos, px.")
 @click.option("--tiles", type=int, default=0, help="Cut the training photos into pictures of so many px. [whole]")
+@click.option("--hard-negatives", default="", metavar="DETECTOR", help="What this one takes for plates is cut out too.")
 @click.option("--no-clean", is_flag=True, help="Take the marks as they are (no detectors are run).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @WEIGHTS
@@ -103,12 +104,13 @@ def build(
     drawn: int,
     size: int,
     tiles: int,
+    hard_negatives: str,
     no_clean: bool,
     seed: int,
     weights_dir: Path | None,
     verbose: bool,
 ) -> None:
-    """From marked photos (COCO, category 2 is plate) to a data set with drawn plates, for `train`.
+    """From marked photos (COCO, category 2 is plate) to a data set with drawn plates, for `train` and `plates corners`.
 
     Three public detectors at 1,152 px correct the marks first; what they change is counted in counts.json.
     """
@@ -122,9 +124,36 @@ def build(
         drawn=drawn,
         size=size,
         tiles=tiles,
+        hard_negatives=hard_negatives,
         is_cleaned=not no_clean,
         seed=seed,
         weights_dir=weights_dir,
     )
     click.echo(", ".join(f"{k} {v}" for k, v in counts.items()))
     click.echo(f"{output / 'data.yaml'}  goes into: python -m anonymize train {output / 'data.yaml'} --output …")
+
+
+@plates.command()
+@click.argument("folder", metavar="PHOTOS", type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for everything it leaves.")
+@click.option("--held-out", type=click.Path(path_type=Path), help="Photos to measure with. [every 12th of PHOTOS]")
+@click.option("--crops", type=int, help="Plates that are drawn, or places without one. [30000]")
+@click.option("--epochs", type=int, help="Passes over them. [8]")
+@click.option("--batch", type=int, help="Crops a step. [64]")
+@click.option("--learning-rate", type=float, help="AdamW's, at its highest. [0.0025]")
+@click.option("--device", help="auto, cpu or cuda. [auto]")
+@click.option("--seed", type=int, help="Of everything random. [0]")
+@VERBOSE
+def corners(folder: Path, output: Path, held_out: Path | None, verbose: bool, **given: Any) -> None:
+    """Train the network that knows plates' corners, on plates drawn into PHOTOS (any photos of streets).
+
+    YOLO labels beside them (as `plates build` writes them) say where real plates are, which makes it better. The same
+    command goes on where it was stopped.
+    """
+    from ..training import corners as training
+    from ..training.corner_net import Options
+
+    options = Options(**{k: v for k, v in given.items() if v is not None})
+    done = training.train(folder, output, options, held_out=held_out, tell=click.echo)
+    click.echo(", ".join(f"{k} {v:.3f}" for k, v in done.figures.items()))
+    click.echo(f"{done.onnx}  and {done.card}; its entry for models/registry.toml lies beside")

@@ -121,6 +121,7 @@ OPERATORS: Mapping[str, Callable[[Values, Attributes], Any]] = {
     "Div": _divide,
     "Expand": lambda v, a: v[0] * torch.ones(_numbers(v[1]), dtype=v[0].dtype, device=v[0].device),
     "Gather": _gather,
+    "GlobalAveragePool": lambda v, a: v[0].mean((2, 3), keepdim=True),
     "Identity": lambda v, a: v[0],
     "LeakyRelu": lambda v, a: F.leaky_relu(v[0], a.get("alpha", 0.01)),
     "MatMul": lambda v, a: v[0] @ v[1],

@@ -19,7 +19,7 @@ from .synth import LETTERS, Image, draw_plate, glyphs, paste, pose_in_box, proje
 Corners = NDArray[np.float64]
 
 
-def _erase(photo: Image, box: Sequence[float]) -> None:
+def erase(photo: Image, box: Sequence[float]) -> None:
     """Fill a box (and a rim) from what lies around it, in place: no plate may be left beside the one drawn over it."""
     height, width = photo.shape[:2]
     x1, y1, x2, y2 = box
@@ -36,7 +36,7 @@ def _erase(photo: Image, box: Sequence[float]) -> None:
     photo[b:d, a:c] = (upper * (1 - ramp) + lower * ramp).astype(np.uint8)
 
 
-def _light(photo: Image, box: Sequence[float], rng: Generator) -> NDArray[np.float32]:
+def light_of(photo: Image, box: Sequence[float], rng: Generator) -> NDArray[np.float32]:
     """What a white plate would look like in this place: the bright end of what is there, with its cast."""
     height, width = photo.shape[:2]
     x1, y1 = int(np.clip(box[0], 0, width - 1)), int(np.clip(box[1], 0, height - 1))
@@ -46,11 +46,14 @@ def _light(photo: Image, box: Sequence[float], rng: Generator) -> NDArray[np.flo
     return np.clip(np.maximum(bright, 45) * rng.uniform(0.85, 1.25), 40, 262).astype(np.float32)
 
 
-def distract(photo: Image, avoid: Corners, rng: Generator) -> None:
+def distract(photo: Image, avoid: Corners, rng: Generator) -> tuple[float, float, float, float] | None:
     """Draw one thing that is no plate but resembles one, in place: a sign, a banner, a lit window, bare text.
 
     Args:
         avoid: boxes (N, 4) that must stay as they are.
+
+    Returns:
+        Its box before perspective, px; None where nothing was drawn.
     """
     height, width = photo.shape[:2]
     kind = str(rng.choice(["sign", "banner", "text", "window", "sticker"]))
@@ -62,7 +65,7 @@ def distract(photo: Image, avoid: Corners, rng: Generator) -> None:
     if len(avoid) and bool(
         np.any((avoid[:, 0] < x + w + 4) & (avoid[:, 2] > x - 4) & (avoid[:, 1] < y + h + 4) & (avoid[:, 3] > y - 4))
     ):
-        return
+        return None
     canvas_h = 72
     canvas = np.empty((canvas_h, max(round(canvas_h * aspect), 8), 3), np.float32)
     canvas[:] = rng.uniform(0, 255, 3)
@@ -71,7 +74,7 @@ def distract(photo: Image, avoid: Corners, rng: Generator) -> None:
     if kind == "text":  # lettering straight on what is there
         part = photo[int(max(y, 0)) : int(y + h) + 1, int(max(x, 0)) : int(x + w) + 1]
         if part.size == 0:
-            return
+            return None
         canvas = cv2.resize(part, (canvas.shape[1], canvas_h)).astype(np.float32)
         ink = np.array([250.0] * 3 if part.mean() < 128 else [20.0] * 3)
     if kind == "window":
@@ -102,9 +105,10 @@ def distract(photo: Image, avoid: Corners, rng: Generator) -> None:
     if len(avoid):
         low, high = corners.min(0) - 3, corners.max(0) + 3
         if bool(np.any((avoid[:, :2] < high).all(1) & (avoid[:, 2:] > low).all(1))):
-            return
-    light = np.full(3, 255, np.float32) if kind == "text" else _light(photo, box, rng)
+            return None
+    light = np.full(3, 255, np.float32) if kind == "text" else light_of(photo, box, rng)
     paste(photo, np.clip(canvas, 0, 255).astype(np.uint8), corners, light, float(rng.uniform(0, 0.9)))
+    return box
 
 
 def degrade(photo: Image, rng: Generator, amount: float = 1.0) -> Image:
@@ -198,8 +202,8 @@ def scene(
         drawn.append(corners)
 
     for box in plates:
-        light = _light(out, box, rng)
-        _erase(out, box)
+        light = light_of(out, box, rng)
+        erase(out, box)
         draw(box, light)
     for x1, y1, x2, y2 in vehicles.tolist():
         inside = len(plates) and np.any(
@@ -217,7 +221,7 @@ def scene(
         others = np.array([(*c.min(0), *c.max(0)) for c in drawn]).reshape(-1, 4)
         clash = (others[:, 0] < box[2]) & (others[:, 2] > box[0]) & (others[:, 1] < box[3]) & (others[:, 3] > box[1])
         if box[2] - box[0] > 8 and box[3] - box[1] > 5 and not clash.any():
-            draw(box, _light(out, box, rng))
+            draw(box, light_of(out, box, rng))
     boxes = np.array([(*c.min(0), *c.max(0)) for c in drawn]).reshape(-1, 4)
     for _ in range(int(rng.poisson(1.2))):
         distract(out, boxes, rng)

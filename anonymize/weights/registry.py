@@ -14,7 +14,7 @@ from types import MappingProxyType
 from ..errors import SettingsError, UnknownNameError
 from .sources import Source, parse
 
-TASKS = ("face", "plate", "vehicle")
+TASKS = ("face", "plate", "vehicle", "corners")
 LARGEST = 2_000_000_000  # bytes; no source may deliver more where the registry knows no size
 
 
