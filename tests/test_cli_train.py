@@ -71,4 +71,4 @@ def test_a_data_set_from_marked_photos(tmp_path: Path) -> None:
     assert result.exit_code == 0, (result.output, result.exception)
     assert "whole 2" in result.output
     assert "val 1" in result.output
-    assert training.read_data(tmp_path / "set" / "data.yaml").photos == {"train": 3, "val": 1}
+    assert training.read_data(tmp_path / "set" / "data.yaml").photos == {"train": 5, "val": 1}

@@ -174,7 +174,7 @@ def empty_crop(photo: Image, plates: Boxes, rng: Generator) -> Crop:
         box = distract(photo, plates, rng)
     for _ in range(8 if box is None else 0):
         w = float(np.exp(rng.uniform(np.log(10), np.log(200))))
-        h = w / float(rng.uniform(1, 5))
+        w, h = min(w, width), min(w / float(rng.uniform(1, 5)), height)
         x, y = rng.uniform(-0.2 * w, width - 0.8 * w), rng.uniform(-0.2 * h, height - 0.8 * h)
         box = (x, y, x + w, y + h)
         if not _touches(box, plates):
