@@ -26,7 +26,7 @@ SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-FINDING = 2
+FINDING = 3
 RENDERING = 2  # counted up when effects or writing change: then every photo is exported and approved anew
 # Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
 # left out. That a likelier one would have to be is an error.
@@ -170,19 +170,18 @@ class Preset:
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "fast": Preset(
-            "retinaface-mobilenet@1536", "safelicensing@640", 0.3, 0.2, "near faces and plates; fit for video"
+            "retinaface-mobilenet@1536", "plates@320-640", 0.3, 0.15, "near faces and plates; fit for video"
         ),
         "balanced": Preset(
             "retinaface-mobilenet@1536-3072+centerface@1280-2560",
-            "on-vehicles:plates@1280-2560+fastanpr@1280-2560+safelicensing@640+two-stage:safelicensing",
+            "on-vehicles:plates@320-2560+safelicensing@640+coco",
             0.5,
-            0.1,
+            0.15,
             "streets; the default",
         ),
         "thorough": Preset(
             "retinaface-mobilenet@1536-3072+retinaface-mobilenet@2048+centerface@1280-2560+centerface@2048",
-            "plates@1280-2560+fastanpr@640-2560+safelicensing@1280-2560+pyplatex@1280-2560"
-            "+two-stage:safelicensing+two-stage:fastanpr",
+            "plates@320-2560+fastanpr@640-2560+safelicensing@1280-2560+two-stage:safelicensing",
             0.2,
             0.05,
             "misses least, hides more for nothing, takes its time",
