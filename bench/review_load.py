@@ -21,7 +21,8 @@ from anonymize import images, records
 from anonymize.engine import Engine
 from anonymize.records import Header, Record
 from anonymize.regions import Region
-from review.decisions import Book, gate
+from review.book import Book
+from review.decisions import gate
 from review.queue import Queue
 from review.reviews import Reviews
 

@@ -12,7 +12,8 @@ from anonymize.cli import Group as Edge
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
 from anonymize.errors import RecordsError
 
-from .decisions import Book, gate, person
+from .book import Book
+from .decisions import gate, person
 from .queue import Queue
 
 RECORDS = click.argument("records", type=click.Path(path_type=Path))

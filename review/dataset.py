@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
-from .decisions import Span, last_words
+from .book import Span
+from .decisions import last_words
 from .documents import (
     CANDIDATES,
     CONTEXT,

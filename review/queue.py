@@ -19,7 +19,8 @@ from anonymize.records import Record
 from anonymize.regions import Box, Region
 from anonymize.settings import Settings
 
-from .decisions import Book, Span, standing, status
+from .book import Book, Span
+from .decisions import standing, status
 from .risk import BESIDE, CARRIER, SHOWN_REASON, Reason, at_least_one, false_alarms, misses
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long

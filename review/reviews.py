@@ -9,8 +9,9 @@ from pathlib import Path
 from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
 
+from .book import Book
 from .dataset import ReviewDataset, dataset_name
-from .decisions import Book, person
+from .decisions import person
 from .queue import Queue
 
 

@@ -17,7 +17,7 @@ from anonymize.engine import Engine
 from anonymize.errors import PathError
 from anonymize.images import write_whole
 
-from .decisions import Book
+from .book import Book
 from .queue import Queue
 
 NAME = "Sample.jsonl"

@@ -18,7 +18,8 @@ from typing import Any
 from anonymize.errors import ChangedSourceError, PathError, SettingsError
 from anonymize.records import Record, unescape
 
-from .decisions import Book, status
+from .book import Book
+from .decisions import status
 from .queue import sequences
 
 

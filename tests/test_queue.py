@@ -16,7 +16,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from bench import review_queue
 from review import risk
-from review.decisions import Book
+from review.book import Book
 from review.queue import Queue, rank, sequences
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)

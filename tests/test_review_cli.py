@@ -19,7 +19,8 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import tab, training
 from review.__main__ import cli
-from review.decisions import Book, status
+from review.book import Book
+from review.decisions import status
 from review.reviews import Reviews, Visitor
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)

@@ -18,7 +18,8 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import decisions
-from review.decisions import Book, decide, gate, standing, status
+from review.book import Book
+from review.decisions import decide, gate, standing, status
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 30), 0.9, votes={"fake": 0.9})
@@ -221,7 +222,7 @@ def test_a_busy_file_is_said_and_nothing_is_lost(path: Path, monkeypatch: pytest
 
 def test_kill_9_loses_nothing_that_was_acknowledged(path: Path):
     code = (
-        "import sys; from pathlib import Path; from review.decisions import Book\n"
+        "import sys; from pathlib import Path; from review.book import Book\n"
         f"book = Book(Path({str(path)!r}))\n"
         "for i in range(10**6):\n"
         "    book.decide('a/1.jpg', 'add', who='ana', box=(0, 0, 5, 5 + i % 70), kind='face')\n"

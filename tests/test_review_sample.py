@@ -15,7 +15,8 @@ from anonymize.web.batch import Batch
 from anonymize.web.policy import Policy, for_public
 from anonymize.web.studio import Studio
 from review import sample
-from review.decisions import Book, status
+from review.book import Book
+from review.decisions import status
 from review.queue import Queue
 from review.reviews import OPEN, Visitor
 from tests.web_site import another, visitor, wait_for

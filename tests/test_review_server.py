@@ -24,7 +24,7 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.decisions import Book
+from review.book import Book
 from review.documents import to_record
 from review.loopback import COOKIE, build
 from review.policy import LOOKING, ONLY_LOOKED_AT, OPERATORS, PANEL_LOOKS, PANEL_METHODS

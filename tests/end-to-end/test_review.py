@@ -21,7 +21,7 @@ from anonymize import images, records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.decisions import Book
+from review.book import Book
 
 ROOT = Path(__file__).parents[2]
 # Photo pixels -> page pixels, through the editor's zoom.
