@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anonymize.detectors import FakeDetector
-from anonymize.detectors.on_vehicles import OnVehicles, weigh
+from anonymize.detectors.on_vehicles import CLOSE_LOSS, FAR_LOSS, OnVehicles, weigh
 from anonymize.regions import Region
 
 
@@ -23,8 +23,8 @@ def test_a_plate_on_a_vehicle_keeps_its_score_and_another_loses_odds() -> None:
     on, beside, close_up = plate(120, 20), plate(400, 20), plate(500, 300)
     found = {r.box: r.score for r in weigh([on, beside, close_up, car], 1000)}
     assert found[on.box] == 0.9
-    assert odds(found[beside.box]) == pytest.approx(odds(0.9) - 5)
-    assert odds(found[close_up.box]) == pytest.approx(odds(0.9) - 1)
+    assert odds(found[beside.box]) == pytest.approx(odds(0.9) - FAR_LOSS)
+    assert odds(found[close_up.box]) == pytest.approx(odds(0.9) - CLOSE_LOSS)
     assert found[car.box] == 0.06
 
 

@@ -89,18 +89,21 @@ def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
     alarms.set_title(f"{kind}s that leak, by false alarms", loc="left")
     alarms.set(xlabel="false alarms a photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
     areas.set_title("by what is hidden", loc="left")
-    areas.set(xlabel="% of the photos' area hidden", xlim=(0, None))
+    areas.set(xlabel="% of the photos' area hidden")
     for axes in (alarms, areas):
         _plain(axes)
-    for (colour, marker), row in zip(cycle(STYLES), [r for r in rows if kind in r.kinds], strict=False):
+    for n, row in enumerate(r for r in rows if kind in r.kinds):
+        colour, marker = STYLES[n % len(STYLES)]
         result = row.evaluation.kinds[kind]
         kept = [p for p in result.curve if p.false_alarms <= 3]
         leaks = [p.leak_rate for p in kept]
-        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2}
+        line = "-" if n < len(STYLES) else "--"
+        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2, "ls": line}
         alarms.plot([p.false_alarms for p in kept], leaks, **style, label=f"{row.label} {row.size}".strip())
         areas.plot([100 * p.hidden_area for p in kept], leaks, **style)
         if result.leaks.rate is not None and result.false_alarms.value is not None:
             alarms.plot([result.false_alarms.value], [result.leaks.rate], color=colour, marker="o", ms=11, mfc="none")
+    areas.set_xlim(left=0)
     alarms.legend(loc="upper right", **LEGEND)
     _save(figure, path)
 
