@@ -184,6 +184,7 @@ def test_a_body_that_is_refused_is_read_so_that_the_client_hears_why(tmp_path):
     said = (b"content-length", b"3000000")
     assert asyncio.run(post(3, said)) == (413, 3)
     assert asyncio.run(post(3)) == (413, 3)
+    assert asyncio.run(post(2)) == (413, 2)  # too long by its last piece: what comes next never comes
     assert asyncio.run(post(3, said, (b"expect", b"100-continue"))) == (413, 0)
     status, read = asyncio.run(post(50, (b"content-length", b"50000000")))
     assert status == 413

@@ -121,7 +121,8 @@ class Guard:
             else:
                 await self.app(scope, body, send_unless_too_large)
         if body.is_over and not started:
-            await _drain(receive, 3 * most)
+            if not body.is_read:
+                await _drain(receive, 3 * most)
             await _too_large(request, most)(scope, receive, sender)
 
     def stop(self) -> None:
@@ -388,13 +389,17 @@ async def _drain(receive: Receive, most: int) -> None:
 
 
 class _Counted:
-    """A request's body that ends with an error where it is too long, also when it did not say how long it is."""
+    """A request's body that ends with an error where it is too long, also when it did not say how long it is.
+
+    `is_read`: nothing of it is left; whoever asked for more would wait until the client goes.
+    """
 
     def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._left, self.is_over = receive, most, False
+        self._receive, self._left, self.is_over, self.is_read = receive, most, False, False
 
     async def __call__(self) -> Message:
         message = await self._receive()
+        self.is_read = not message.get("more_body")
         self._left -= len(message.get("body", b""))
         if self._left < 0:
             self.is_over = True

@@ -90,6 +90,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                         height=220,
                         sort=HEIGHTS,
                         x_title="height, px",
+                        x_label_angle=-40,
                         y_title="regions",
                     )
                 with gr.Accordion("What if the threshold moved?", open=False, elem_classes="az-card"):
@@ -364,8 +365,8 @@ def summary(batch: Batch) -> str:
             f"<li><strong>{html.escape(p)}</strong>: {html.escape(e)}</li>" for p, e in list(s.failures.items())[:20]
         )
         parts.append(
-            f'<details class="az-warn" open><summary>{len(s.failures)} failed and have no clean '
-            f"photo</summary><ul>{items}</ul></details>"
+            f'<details class="az-warn" open><summary>{len(s.failures)} failed and '
+            f"{'has' if len(s.failures) == 1 else 'have'} no clean photo</summary><ul>{items}</ul></details>"
         )
     words = [status(r, batch.settings) for r in batch.records]
     empty, narrow = words.count("nothing found"), words.count("worth a look")

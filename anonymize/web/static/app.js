@@ -353,7 +353,7 @@
           node.setAttribute("role", "button");
           node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, score ${r.score.toFixed(2)}`);
           boxes.append(node);
-          const text = svg("text", { x: r.box[0], y: r.box[1], class: "az-label", "aria-hidden": "true" });
+          const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label ${r.id === selected ? "selected" : ""}`, "aria-hidden": "true" });
           text.textContent = r.status === "manual" ? "yours" : r.score.toFixed(2);
           boxes.append(text);
           if (r.id === selected)
@@ -373,7 +373,7 @@
     const label = () => {
       if (!state || !stage.clientWidth) return;
       const px = state.width / stage.clientWidth / zoom;
-      for (const t of boxes.querySelectorAll("text")) { t.style.fontSize = `${12 * px}px`; t.setAttribute("dy", -4 * px); t.style.strokeWidth = `${3 * px}px`; }
+      for (const t of boxes.querySelectorAll("text")) { t.style.fontSize = `${12 * px}px`; t.setAttribute("dy", (t.classList.contains("selected") ? -11 : -4) * px); t.style.strokeWidth = `${3 * px}px`; }
       for (const c of boxes.querySelectorAll("circle")) c.setAttribute("r", 7 * px);
     };
     const explain = () => {
