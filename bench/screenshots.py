@@ -1,14 +1,17 @@
-"""Write screenshots of every tab, light and dark, wide and narrow: python bench/screenshots.py [FOLDER]
+"""Write screenshots of every tab, light and dark, wide and narrow: python bench/screenshots.py [FOLDER] [--readme]
 
-Starts the server itself, and needs Debian's chromium (`apt-get install chromium`). Photos: ultralytics' own.
+`--readme` writes those of the README instead, into docs/. Starts the server itself, and needs Debian's chromium
+(`apt-get install chromium`). Photos: ultralytics' own.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -16,7 +19,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from PIL import Image
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -27,7 +31,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+WIDE = ViewportSize(width=1280, height=900)
+NARROW = ViewportSize(width=390, height=844)
 
 
 def photos() -> list[Path]:
@@ -63,7 +68,7 @@ def server(*options: str) -> Iterator[str]:
 def page(browser: Browser, address: str, dark: bool = False, narrow: bool = False) -> Page:
     context = browser.new_context(
         viewport=NARROW if narrow else WIDE, color_scheme="dark" if dark else "light", has_touch=narrow
-    )  # type: ignore[arg-type]
+    )
     opened = context.new_page()
     opened.goto(address)
     opened.wait_for_selector(".az-drop-title")
@@ -131,5 +136,42 @@ def write(folder: Path) -> None:
         browser.close()
 
 
+def write_readme(folder: Path) -> None:
+    """app-photo.jpg and app-batch.jpg: one photo, and six of which one is damaged and one shows nobody's face."""
+    bus, zidane = photos()[:2]
+    with server() as address, sync_playwright() as driver, tempfile.TemporaryDirectory() as temporary:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        opened = page(browser, address)
+        show_photo(opened, zidane)
+        opened.set_viewport_size({"width": 1280, "height": 760})
+        opened.wait_for_timeout(400)
+        opened.screenshot(path=folder / "app-photo.jpg", quality=88)
+        many = [Path(temporary) / f"street-{i}.jpg" for i in range(1, 6)]
+        with Image.open(bus) as street, Image.open(zidane) as stand:
+            parts = [street, stand, street.crop((0, 330, 420, 900)), street.crop((180, 330, 810, 900))]
+            for target, picture in zip(many, [*parts, street.crop((60, 130, 560, 390))], strict=True):
+                picture.save(target, quality=92)
+        damaged = Path(temporary) / "damaged.jpg"
+        damaged.write_bytes(b"not a photo")
+        open_tab(opened, "Many photos")
+        opened.set_input_files("#az-batch-upload input[type=file]", [str(p) for p in (*many, damaged)])
+        opened.get_by_text("6 photos are ready.").wait_for()
+        opened.get_by_role("button", name="Hide faces and plates").click()
+        opened.locator("#az-batch-result a.az-download").wait_for(timeout=180_000)
+        opened.set_viewport_size({"width": 1280, "height": 1080})
+        opened.mouse.move(0, 0)
+        opened.wait_for_timeout(1500)
+        opened.evaluate("scrollTo(0, 0)")
+        opened.screenshot(path=folder / "app-batch.jpg", quality=88)
+        browser.close()
+
+
 if __name__ == "__main__":
-    write(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "screenshots")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "screenshots")
+    parser.add_argument("--readme", action="store_true")
+    given = parser.parse_args()
+    if given.readme:
+        write_readme(ROOT / "docs")
+    else:
+        write(given.folder)
