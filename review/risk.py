@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from anonymize.records import Record
 from anonymize.regions import Box, Region, areas, boxes, intersections
-from anonymize.settings import Settings
+from anonymize.settings import MIN_THRESHOLD, Settings
 
 # What carries what. A vehicle or a person that the detectors saw makes a candidate in the right place likelier, and one
 # without anything hidden in it is suspect.
@@ -30,9 +30,8 @@ SAME = 0.5  # of the smaller of two boxes inside the other: one thing, found twi
 SHOWN_REASON = 0.02  # least probability for a reason of its own
 
 _FITTED = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
-# Logistic regressions, weights of (1, logit of the score, log2 of height / 32 px, +1 on its carrier, -1 off every one,
-# 0 where no detector looked for carriers) for a candidate, and of (1, logit of the score, log2 of height / 128 px) for
-# a carrier in which nothing is hidden.
+# Logistic regressions, weights of `candidate_features` for a candidate, and of (1, logit of the score, log2 of height /
+# 128 px, logit of the best candidate's score on it) for a carrier in which nothing is hidden.
 CANDIDATE: Mapping[str, tuple[float, ...]] = {k: tuple(v) for k, v in _FITTED["candidate"].items()}
 EMPTY: Mapping[str, tuple[float, ...]] = {k: tuple(v) for k, v in _FITTED["empty"].items()}
 # P(something leaks here | one neighbour frame, or both, hide a region of this kind here, this one none).
@@ -92,8 +91,8 @@ class Places:
     """The places of one kind in a photo where something may leak, and what is known of each.
 
     Attributes:
-        candidates: not hidden, not covered by what is hidden, one a thing. features: (N, 4) as `CANDIDATE`'s weights
-        want them. empty: carriers in which nothing is hidden. empty_features: (M, 3) as `EMPTY`'s.
+        candidates: not hidden, not covered by what is hidden, one a thing. features: (N, 5), `candidate_features`.
+        empty: carriers in which nothing is hidden. empty_features: (M, 4) as `EMPTY`'s.
         inside: (M, N), which candidates lie on which of them.
     """
 
@@ -102,6 +101,22 @@ class Places:
     empty: list[Region]
     empty_features: Floats
     inside: NDArray[np.bool_]
+
+
+def candidate_features(record: Record, found: Sequence[Region], on_carrier: Floats) -> Floats:
+    """What speaks for regions of one kind: (1, logit of the score, log2 of height / 32 px, carrier, agreement), (N, 5).
+
+    Agreement is +1 where several detectors see it, -1 where one alone does, 0 where only one is heard in this photo.
+
+    Args:
+        on_carrier: (N,), +1 on its carrier, -1 off every one, 0 where no detector looked for carriers.
+    """
+    height = np.log2(np.maximum([r.height for r in found], 1.0) / 32)
+    score = logit(np.array([r.score for r in found], dtype=np.float64))
+    heard = {name for r in record.regions if found and r.kind == found[0].kind for name in r.votes}
+    votes = np.array([len(r.votes) for r in found])
+    agreement = np.where(votes > 1, 1.0, -1.0) if len(heard) > 1 else np.zeros(len(found))
+    return np.stack([np.ones(len(found)), score, height, on_carrier, agreement], axis=1)
 
 
 def places(record: Record, settings: Settings, kind: str) -> Places:
@@ -117,15 +132,15 @@ def places(record: Record, settings: Settings, kind: str) -> Places:
     where = zones(kind, carriers)
     on = centres_in(where, found)
     on_carrier = np.where(on.any(axis=0), 1.0, -1.0) if of_carrier else np.zeros(len(open_))
-    height = np.log2(np.maximum(found[:, 3] - found[:, 1], 1.0) / 32)
-    score = logit(np.array([r.score for r in open_], dtype=np.float64))
-    features = np.stack([np.ones(len(open_)), score, height, on_carrier], axis=1)
     same = boxes([r for r in record.regions if r.kind == kind and (settings.hides(r) or r.status == "rejected")])
     is_empty = np.logical_not(np.any(centres_in(where, same), axis=1))
     empty = [c for c, e in zip(carriers, is_empty.tolist(), strict=True) if e]
     tall = np.log2(np.array([max(c.height, 1.0) for c in empty]) / 128)
     sure = logit(np.array([c.score for c in empty], dtype=np.float64))
-    return Places(open_, features, empty, np.stack([np.ones(len(empty)), sure, tall], axis=1), on[is_empty])
+    inside = on[is_empty]
+    faint = np.where(inside, [r.score for r in open_], MIN_THRESHOLD).max(axis=1, initial=MIN_THRESHOLD)
+    empty_features = np.stack([np.ones(len(empty)), sure, tall, logit(faint)], axis=1)
+    return Places(open_, candidate_features(record, open_, on_carrier), empty, empty_features, inside)
 
 
 def distinct(found: Sequence[Region], settled: Sequence[Region]) -> list[Region]:
@@ -162,12 +177,13 @@ def misses(record: Record, settings: Settings) -> list[Reason]:
             counted |= found.inside[i]
             together = 1 - float(np.prod(1 - chances[on]))
             text = f"a {carrier.kind} without a {kind}"
-            if len(on) and together > base:
+            p = max(together, float(base))
+            if len(on) and together >= SHOWN_REASON:  # that would be a reason of its own
                 best = found.candidates[on[chances[on].argmax()]]
                 text += f"; a candidate on it scores {best.score:.3g}, the threshold is {threshold:g}"
-                out.append(Reason(together, text, kind, best.id, best.box))
+                out.append(Reason(p, text, kind, best.id, best.box))
             else:
-                out.append(Reason(float(base), text, kind, carrier.id, carrier.box))
+                out.append(Reason(p, text, kind, carrier.id, carrier.box))
         for region, p in zip(
             (r for r, t in zip(found.candidates, taken.tolist(), strict=True) if not t), chances[~taken], strict=True
         ):
@@ -197,9 +213,7 @@ def false_alarms(record: Record, settings: Settings) -> list[Reason]:
         carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
         on = centres_in(zones(kind, carriers), boxes(shown)).any(axis=0)
         where = np.where(on, 1.0, -1.0) if of_carrier else np.zeros(len(shown))
-        height = np.log2(np.maximum([r.height for r in shown], 1.0) / 32)
-        score = logit(np.array([r.score for r in shown]))
-        features = np.stack([np.ones(len(shown)), score, height, where], axis=1)
+        features = candidate_features(record, shown, where)
         chances = 1 - probability(CANDIDATE.get(kind, CANDIDATE["plate"]), features)
         for region, p, w in zip(shown, chances, where, strict=True):
             text = f"a {kind} with a score of {region.score:.3g}"
