@@ -29,11 +29,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from screenshots import CHROMIUM, FLAGS, ROOT, server
 
-SIZE, SMALL = {"width": 1440, "height": 900}, {"width": 1180, "height": 760}
-DRAWN, SHOWN = (
-    24,
-    8,
-)  # pictures that are drawn, and those of them with most hits, false alarms and misses, which are kept
+SIZE, SMALL = {"width": 1440, "height": 900}, {"width": 1180, "height": 820}
+GRID = {"x": 300, "y": 74, "width": 1140, "height": 490}  # of FiftyOne's page: the photos beside its filters
+# Pictures that are drawn, and those of them with most hits, false alarms and misses, which are kept.
+DRAWN, SHOWN = 24, 8
 HEIGHTS = (44, 26, 8)  # px, of the plates in each: the last is hard to find
 # A network by itself at a low threshold: it takes signs for plates, and has not seen such small ones.
 SETTINGS = (
@@ -111,7 +110,8 @@ def fiftyone(page: Page, records: Path, annotations: Path, target: Path) -> None
                 page.wait_for_timeout(200)
         page.get_by_text("Dismiss").click(timeout=60_000)
         page.wait_for_timeout(3000)
-        page.screenshot(path=target / "review-fiftyone.jpg", quality=88)
+        page.screenshot(path=target / "review-fiftyone.jpg", quality=88, clip=GRID)
+        page.set_viewport_size(SMALL)
         page.locator('[title*="panel" i], [data-cy*="new-panel"]').first.click()
         page.get_by_text("Review queue").click()
         page.wait_for_timeout(4000)
@@ -129,6 +129,7 @@ def tab(page: Page, records: Path, target: Path) -> None:
         page.locator("#rv-open").click()
         page.locator(".rv-editor image").wait_for()
         page.wait_for_timeout(1500)
+        page.get_by_text("Getting ready").wait_for(state="hidden", timeout=120_000)
         page.screenshot(path=target / "review-tab.jpg", quality=88)
 
 
@@ -140,7 +141,7 @@ def main() -> None:
         records, annotations = make(Path(home))
         shown = sample.make(Path(home) / "sample", Engine(Settings().replace(other_detectors=("coco",))))
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        fiftyone(browser.new_page(viewport=SMALL), records, annotations, target)
+        fiftyone(browser.new_page(viewport=SIZE), records, annotations, target)
         tab(browser.new_page(viewport=SIZE), shown, target)
         browser.close()
 
