@@ -1,7 +1,8 @@
 """Ten visitors at once, each with a batch of 20 photos: python -m bench.web_visitors
 
 The real server with a preset's detectors (`--preset`, balanced), in this process, over HTTP. Shows that all finish,
-that nobody can fetch what is another's, and what memory it takes: before, at most, and after the visitors have left.
+that nobody can fetch what is another's, and what memory it takes: before, at most, and after the visitors have left;
+with `--rounds` after each of several such crowds, so that what grows for ever differs from what has its level.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def variations(count: int) -> list[bytes]:
     return found
 
 
-def main(visitors: int, count: int, preset: str) -> None:
+def main(visitors: int, count: int, preset: str, rounds: int) -> None:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -86,39 +87,42 @@ def main(visitors: int, count: int, preset: str) -> None:
                 client.post("/visit/forget")
                 client.close()
 
+        def crowd() -> None:
+            before, most = megabytes(), [0.0]
+            done = threading.Event()
+
+            def watch() -> None:
+                while not done.wait(0.1):
+                    most[0] = max(most[0], psutil.Process().memory_info().rss / 1e6)
+
+            threading.Thread(target=watch, daemon=True).start()
+            started = time.perf_counter()
+            with ThreadPoolExecutor(visitors) as pool:
+                visits = list(pool.map(visit, [files] * visitors))
+            took = time.perf_counter() - started
+            done.set()
+            print(
+                f"{visitors} visitors x {count} photos: {took:.1f} s, {visitors * count / took:.1f} photos a second; ",
+                end="",
+            )
+            print(f"first done after {min(v[2] for v in visits):.1f} s, last after {max(v[2] for v in visits):.1f} s")
+            refused = 0
+            for i, (client, _, _) in enumerate(visits):
+                for j, (_, other, _) in enumerate(visits):
+                    for path in ("thumb/0.jpg", "clean.zip"):
+                        status = client.get(f"/batches/{other}/{path}").status_code
+                        assert status == (200 if i == j else 404), (i, j, path, status)
+                        refused += status == 404
+            print(f"nobody could fetch what is another's ({refused} requests refused)")
+            leave(visits)
+            left = [p for p in (Path(folder) / "sessions").rglob("*") if p.is_file()]
+            memory = f"before {before:.0f} MB, at most {most[0]:.0f}, after {megabytes():.0f}"
+            print(f"files left: {len(left)}; memory: {memory}", flush=True)
+
         with ThreadPoolExecutor(visitors) as pool:  # the detectors are loaded, threads and allocator have their level
             leave(list(pool.map(visit, [files[:4]] * visitors)))
-        before, most = megabytes(), [0.0]
-        done = threading.Event()
-
-        def watch() -> None:
-            while not done.wait(0.1):
-                most[0] = max(most[0], psutil.Process().memory_info().rss / 1e6)
-
-        threading.Thread(target=watch, daemon=True).start()
-        started = time.perf_counter()
-        with ThreadPoolExecutor(visitors) as pool:
-            visits = list(pool.map(visit, [files] * visitors))
-        took = time.perf_counter() - started
-        done.set()
-        print(
-            f"{visitors} visitors x {count} photos: {took:.1f} s, {visitors * count / took:.1f} photos a second; ",
-            end="",
-        )
-        print(f"first done after {min(v[2] for v in visits):.1f} s, last after {max(v[2] for v in visits):.1f} s")
-        refused = 0
-        for i, (client, _, _) in enumerate(visits):
-            for j, (_, other, _) in enumerate(visits):
-                for path in ("thumb/0.jpg", "clean.zip"):
-                    status = client.get(f"/batches/{other}/{path}").status_code
-                    assert status == (200 if i == j else 404), (i, j, path, status)
-                    refused += status == 404
-        print(f"nobody could fetch what is another's ({refused} requests refused)")
-        leave(visits)
-        left = [p for p in (Path(folder) / "sessions").rglob("*") if p.is_file()]
-        print(
-            f"files left: {len(left)}; memory: before {before:.0f} MB, at most {most[0]:.0f}, after {megabytes():.0f}"
-        )
+        for _ in range(rounds):
+            crowd()
         server.should_exit = True
         guard.stop()
         time.sleep(1)
@@ -128,6 +132,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--visitors", type=int, default=10)
     parser.add_argument("--photos", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--preset", choices=PRESETS, default="balanced")
     given = parser.parse_args()
-    main(given.visitors, given.photos, given.preset)
+    main(given.visitors, given.photos, given.preset, given.rounds)
