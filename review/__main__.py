@@ -89,10 +89,11 @@ def status(records: Path, **given: Any) -> None:
     click.echo(str(Queue(book).progress()))
     if gone := book.gone():
         click.echo(f"{len(gone)} photos are no longer in the input ({gone[0]} …); `forget` takes them out")
-    last = sorted((d["when"], r.path, d) for r in book for d in r.decisions)[-10:]
-    for when, path, decision in last:
+    # Sorted by time alone: a photo's decisions of the same millisecond stay in their order.
+    last = sorted(((r.path, d) for r in book for d in r.decisions), key=lambda of: of[1]["when"])[-10:]
+    for path, decision in last:
         note = f": {decision['note']}" if decision.get("note") else ""
-        click.echo(f"{when}  {decision['who']}  {decision['what']}  {path}{note}")
+        click.echo(f"{decision['when']}  {decision['who']}  {decision['what']}  {path}{note}")
 
 
 def _decide(what: str, records: Path, photos: tuple[str, ...], who: str, note: str, given: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from anonymize.settings import Settings
 from review import tab, training
 from review.__main__ import cli
 from review.book import Book
-from review.decisions import status
+from review.decisions import decide, status
 from review.reviews import Reviews, Visitor
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
@@ -81,6 +81,16 @@ def test_decisions_name_who_and_are_all_or_none(path: Path):
     assert "no photo 'c.png'" in run("approve", path, "sub/a.png", "c.png", code=1).output
     assert path.read_bytes() == before
     assert "name the photos" in run("approve", path, code=1).output
+
+
+def test_the_status_tells_decisions_of_the_same_millisecond_in_their_order(path: Path):
+    header, known = records.read(path)
+    when = "2026-11-21T10:00:00.000+00:00"
+    record = decide(known["a.png"], "reject", who="ana", settings=SETTINGS, when=when, region=FACE.id)
+    record = decide(record, "approve", who="ana", settings=SETTINGS, when=when)
+    records.write(path, header, {**known, "a.png": record}.values())
+    told = run("status", path).output.splitlines()[-2:]
+    assert [line.split()[2] for line in told] == ["reject", "approve"]
 
 
 def test_only_approved_photos_are_exported(path: Path, tmp_path: Path):
