@@ -6,7 +6,6 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -111,9 +110,7 @@ class Finder:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        # At once: while one detector prepares or decodes, another's network has the cores.
-        with ThreadPoolExecutor(max(len(self.detectors), 1)) as pool:
-            answers = list(pool.map(lambda detector: _ask(detector, batch), self.detectors))
+        answers = [_ask(detector, batch) for detector in self.detectors]
         found = [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
         return [tuple(suppress(regions, self.settings.overlap, self.settings.max_regions)) for regions in found]
 
