@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -235,3 +237,26 @@ def test_one_bad_image_fails_the_call() -> None:
     good, bad = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
     with pytest.raises(DetectionError, match="an image is"):
         detector(lambda b: {}, one_face).detect([good, bad])
+
+
+def test_two_threads_that_come_first_do_not_wait_for_each_other() -> None:
+    """OpenVINO's binding sets itself up at the first array; two threads there at once could block each other for ever."""
+    code = """
+import os, sys, threading
+import numpy as np
+from anonymize.detectors import create
+from anonymize.settings import Settings
+sys.setswitchinterval(1e-6)
+detectors = [create(name, Settings()) for name in ("plates@64", "plates@96")]
+barrier, image, done = threading.Barrier(2), np.zeros((48, 64, 3), np.uint8), []
+def first(detector):
+    barrier.wait()
+    done.append(detector.detect([image]))
+threads = [threading.Thread(target=first, args=(d,), daemon=True) for d in detectors]
+for thread in threads: thread.start()
+for thread in threads: thread.join(60)
+print(len(done), flush=True)
+os._exit(0)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert found.stdout.strip() == "2", found.stderr
