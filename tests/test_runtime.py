@@ -240,7 +240,7 @@ def test_one_bad_image_fails_the_call() -> None:
 
 
 def test_two_threads_that_come_first_do_not_wait_for_each_other() -> None:
-    """OpenVINO's binding sets itself up at the first array; two threads there at once could block each other for ever."""
+    """OpenVINO's binding sets itself up at the first array; two threads there at once blocked each other for ever."""
     code = """
 import os, sys, threading
 import numpy as np

@@ -160,8 +160,8 @@ class OpenVino:
             if len(found) != 1:
                 raise WeightsError(f"{path} is not an OpenVINO folder: it has {len(found)} .xml files")
             path = source = found[0]
-        # The binding sets its numpy interface up at the first array; two threads that both come first wait for each other
-        # for ever (each holds the GIL or the lock that the other needs). Here, one network is opened at a time.
+        # The binding sets its numpy interface up at the first array; two threads that both come first wait for each
+        # other for ever (one holds the GIL, one the lock that the other needs). Here, one network is opened at a time.
         ov.Tensor(np.zeros(1, np.float32))
         core = ov.Core()
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
