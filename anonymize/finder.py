@@ -12,6 +12,7 @@ from typing import Any
 
 from . import images, weights
 from .detectors import Detector, Image, create
+from .detectors.asking import ask
 from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
@@ -20,20 +21,17 @@ from .weights.registry import registry
 
 
 def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-    """A detector's answers, one for each image. This is the edge to other people's code.
+    """`ask` at the edge to other people's code: whatever it raises is a failed detection.
 
     Raises:
-        DetectionError: whatever it raised, or another number of answers.
+        DetectionError: that, or another number of answers than of images.
     """
     try:
-        answers = detector.detect(batch)
+        return ask(detector, batch)
     except AnonymizeError:
         raise
     except Exception as e:
         raise DetectionError(f"{detector.name} failed: {e!r}") from e
-    if len(answers) != len(batch):
-        raise DetectionError(f"{detector.name} gave {len(answers)} answers for {len(batch)} images")
-    return answers
 
 
 class Finder:

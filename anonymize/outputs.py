@@ -31,15 +31,24 @@ def why(error: Exception) -> str:
 def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
     """The photo's pixels with the regions hidden: what `export` writes, in memory.
 
+    Args:
+        regions: all of the photo's, also those that are not hidden.
+
     Raises:
         DetectionError: of a kind as many likely regions as are kept, so that some may have been left out.
     """
-    hidden = [r for r in regions if settings.hides(r)]
-    likely = Counter(r.kind for r in hidden if r.status == "auto" and r.score >= UNLIKELY)
+    regions = list(regions)
+    # Those that are too small to be hidden, or that a person rejected, took places too; what a person drew did not.
+    likely = Counter(r.kind for r in regions if r.status != "manual" and _could_hide(r, settings))
     for kind, count in likely.items():
         if count >= settings.max_regions:
             raise DetectionError(f"{count} regions of kind {kind} are as many as are kept; raise max_regions")
-    return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
+    return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)
+
+
+def _could_hide(region: Region, settings: Settings) -> bool:
+    kind = settings.kinds.get(region.kind)
+    return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -191,8 +200,7 @@ class Output:
                 f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
                 f"{photo.width} x {photo.height}; detect it again"
             )
-        hidden = record.hidden(self.settings)
-        pixels = hide(photo, hidden, self.settings)
+        pixels = hide(photo, record.regions, self.settings)
         self.remove(record)
         self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
         images.save(photo, pixels, self.path(record), self.settings)
@@ -201,7 +209,7 @@ class Output:
         if self.preview is not None:
             from .preview import save_preview
 
-            save_preview(photo, pixels, hidden, self._more(record)[-1])
+            save_preview(photo, pixels, record.hidden(self.settings), self._more(record)[-1])
         self._note(record, record.approval_hash(self.settings))
         return True
 

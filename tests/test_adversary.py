@@ -93,6 +93,21 @@ def test_what_is_hidden_in_memory_is_held_to_the_same_number(folder: Path) -> No
         hide(photo, engine(*crowd, settings=settings)[0].find(photo), settings)
 
 
+def test_a_crowd_is_one_whatever_of_it_is_not_hidden(folder: Path) -> None:
+    """Four faces of which three are kept: that one of these is too small, or was rejected, brings no other one back."""
+    settings = MAGENTA.replace(max_regions=3)
+    photo = images.load(folder / "1.jpg", settings)
+    crowd = [Region("face", (6 * i, 0, 6 * i + (2 if i == 0 else 5), 5), 0.9 - i / 100) for i in range(4)]
+    kept = engine(*crowd, settings=settings)[0].find(photo)
+    assert len(kept) == 3
+    with pytest.raises(DetectionError, match="max_regions"):
+        hide(photo, kept, settings.with_kind("face", min_size=4))
+    with pytest.raises(DetectionError, match="max_regions"):
+        hide(photo, [kept[0].replace(status="rejected"), *kept[1:]], settings)
+    drawn = [Region("face", (6 * i, 0, 6 * i + 5, 5), status="manual") for i in range(4)]
+    assert hide(photo, drawn, settings).shape == photo.pixels.shape
+
+
 def test_a_name_too_long_for_its_detections_is_one_clear_failure(folder: Path, out: Path) -> None:
     name = "n" * 250 + ".jpg"
     (folder / "1.jpg").rename(folder / name)

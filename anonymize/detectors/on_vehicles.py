@@ -2,7 +2,7 @@
 
 On photos of vehicles a plate network is right about as often beside a vehicle as on one, once its score is known: most
 of what is beside is a close-up, whose vehicle does not fit into the photo. On photos without vehicles nearly all that
-it finds is a sign. So a plate that no vehicle carries loses odds, much where it is small, little where it could be a
+it finds is a sign. So a plate that no vehicle carries loses odds, most where it is small, less where it could be a
 close-up. README has what this costs and gains (`bench/false_plates.py`).
 """
 
