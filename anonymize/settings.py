@@ -26,7 +26,7 @@ SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-FINDING = 3
+FINDING = 4
 RENDERING = 2  # counted up when effects or writing change: then every photo is exported and approved anew
 # Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
 # left out. That a likelier one would have to be is an error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -44,6 +45,43 @@ def test_what_shows_through_transparency_alone_is_seen(tmp_path: Path, mode: str
     plain.putalpha(alpha)
     plain.save(tmp_path / "cut.png")
     assert found(tmp_path / "cut.png") == 1
+
+
+def keyed(path: Path, bits: int, channels: int) -> None:
+    """A PNG of two greys a step apart, one of them transparent; by hand, since Pillow does not write all of these."""
+    shape = np.indices((16, 16)).sum(axis=0) // 4 % 2
+    ground = 2**bits // 2
+    samples = np.repeat((ground - shape)[:, :, None], channels, axis=2).reshape(16, -1)
+    if bits < 8:
+        every = np.unpackbits(samples.astype(np.uint8)[:, :, None], axis=2)[:, :, -bits:]
+        rows = np.packbits(every.reshape(16, -1), axis=1)
+    else:
+        rows = samples.astype(f">u{bits // 8}").view(np.uint8).reshape(16, -1)
+    head = (16).to_bytes(4, "big") * 2 + bytes([bits, 0 if channels == 1 else 2, 0, 0, 0])
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    other = ground | 1 << bits if bits < 16 else ground  # bits that no sample has do not count
+    chunks = ((b"IHDR", head), (b"tRNS", other.to_bytes(2, "big") * channels), (b"IDAT", pixels), (b"IEND", b""))
+    body = (len(c).to_bytes(4, "big") + k + c + zlib.crc32(k + c).to_bytes(4, "big") for k, c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+
+
+@pytest.mark.parametrize(("bits", "channels"), [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (8, 3), (16, 3)])
+def test_what_is_cut_out_by_one_transparent_colour_is_seen(tmp_path: Path, bits: int, channels: int) -> None:
+    keyed(tmp_path / "key.png", bits, channels)
+    photo = images.load(tmp_path / "key.png", Settings())
+    stored, on_white, on_black = photo.views()
+    clear = np.indices((16, 16)).sum(axis=0) // 4 % 2 == 0
+    for view, ground in ((on_white, 255), (on_black, 0)):
+        assert (view[clear] == ground).all()
+        assert np.array_equal(view[~clear], stored[~clear])
+    if bits >= 8:  # else one step is much of what there is
+        assert np.ptp(stored.astype(int)) <= 1
+    assert found(tmp_path / "key.png") == 1
+
+
+def test_a_transparent_colour_that_no_pixel_has_is_not_looked_at(tmp_path: Path) -> None:
+    Image.fromarray(ramp()).save(tmp_path / "key.png", transparency=1)  # the ramp goes in steps of four
+    assert len(list(images.load(tmp_path / "key.png", Settings()).views())) == 1
 
 
 def test_what_lies_under_transparent_pixels_is_seen_too(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
 from ..settings import Settings
-from . import formats, forms
+from . import exact, formats, forms
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
@@ -86,16 +86,11 @@ class Photo:
         would be black. Where something is transparent, also what is seen on white and on black: letters of the colour
         that is stored around them show only there.
         """
-        stored, has_alpha = self.pixels, self.mode in ("LA", "RGBA")
-        brightest = int((stored[:, :, :-1] if has_alpha else stored).max())
+        brightest = int((self.pixels[:, :, :-1] if self.mode in ("LA", "RGBA") else self.pixels).max())
         colours = self._rgb(max(brightest.bit_length() - 8, 0))
         yield colours
-        if not has_alpha:
-            return
-        alpha = stored[:, :, -1]
-        if alpha.dtype == np.uint16:
-            alpha = (alpha >> 8).astype(np.uint8)
-        if alpha.min() == 255:
+        alpha = self._alpha()
+        if alpha is None or alpha.min() == 255:
             return
         for ground in (255, 0):
             seen = np.empty_like(colours)
@@ -103,6 +98,13 @@ class Photo:
                 weight = alpha[rows][:, :, None].astype(np.uint16)
                 seen[rows] = (colours[rows] * weight + ground * (255 - weight) + 127) // 255
             yield seen
+
+    def _alpha(self) -> NDArray[np.uint8] | None:
+        """How opaque each pixel is, (H, W), 0–255; None for a photo that has no transparency."""
+        if self.mode not in ("LA", "RGBA"):
+            return exact.key_alpha(self.pixels, self.form)
+        alpha = self.pixels[:, :, -1]
+        return (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else alpha
 
     def _rgb(self, shift: int) -> NDArray[np.uint8]:
         """As `rgb`; of 16 bits those from bit `shift` on."""

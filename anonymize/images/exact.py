@@ -14,11 +14,12 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from ..errors import UnreadableImageError, UnsupportedImageError
 from . import metadata
-from .forms import Form, Pixels, as_image, paletted, plain, saved, stored, upright
+from .forms import Form, Pixels, as_image, bands, paletted, plain, saved, stored, upright
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # PNG chunks that say how numbers become colours, and their exact lengths (PNG 1.2, 4.2.2; PNG 3, 11.3.2.6). Like an ICC
@@ -79,6 +80,22 @@ def read_png(image: Any, data: bytes) -> tuple[Pixels, Form]:
     mode = {2: "RGB", 4: "LA", 6: "RGBA"}[colours]
     order = {"RGB": [2, 1, 0], "LA": [0, 3], "RGBA": [2, 1, 0, 3]}[mode]
     return np.ascontiguousarray(deep[:, :, order]), Form("PNG", mode, 16, options=options)
+
+
+def key_alpha(pixels: Pixels, form: Form) -> NDArray[np.uint8] | None:
+    """How opaque the pixels are where one colour is transparent: (H, W), 0 or 255; None where none is.
+
+    That is PNG's tRNS without a palette. Of its 16 bits a sample those count that samples have (PNG 3, 11.3.1.1).
+    """
+    if "key" not in form.options:
+        return None
+    most = 2**form.bits - 1
+    colour = (np.frombuffer(form.options["key"], ">u2") & most) * (255 // most if form.bits < 8 else 1)
+    alpha = np.empty(pixels.shape[:2], np.uint8)
+    for rows in bands(pixels.shape[0], pixels.shape[1]):
+        is_clear = pixels[rows] == colour
+        alpha[rows] = np.where(is_clear.all(axis=2) if is_clear.ndim == 3 else is_clear, 0, 255)
+    return alpha
 
 
 def write_png(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
