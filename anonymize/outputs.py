@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +109,16 @@ class Output:
 
     def _remember(self, memory: Path) -> None:
         """Read what the files show; a memory with more lines than files is written anew, the last line of each."""
+        lines = self._read(memory)
+        kept = {e["path"]: e for e in lines}
+        kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
+        if len(kept) < len(lines):
+            text = "".join(json.dumps(e, ensure_ascii=False, separators=(",", ":")) + "\n" for e in kept.values())
+            images.write_whole(memory, text.encode())
+
+    def _read(self, memory: Path) -> list[dict[str, Any]]:
         if not memory.exists():
-            return
+            return []
         lines = read_lines(memory)
         try:
             self._known = {e["path"]: (e["shows"], e.get("stamp")) for e in lines}
@@ -119,11 +127,7 @@ class Output:
                 shows.endswith("")  # and for what is no text
         except (KeyError, TypeError, ValueError, AttributeError) as e:
             raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
-        kept = {e["path"]: e for e in lines}
-        kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
-        if len(kept) < len(lines):
-            text = "".join(json.dumps(e, ensure_ascii=False, separators=(",", ":")) + "\n" for e in kept.values())
-            images.write_whole(memory, text.encode())
+        return lines
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
@@ -212,6 +216,22 @@ class Output:
             save_preview(photo, pixels, record.hidden(self.settings), self._more(record)[-1])
         self._note(record, record.approval_hash(self.settings))
         return True
+
+
+def written(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[tuple[Record, Path]]:
+    """Those records whose photo in an output folder shows them under these settings, untouched since, and where it is.
+
+    What is handed out together goes through here: a folder may also hold photos as they were before a correction, and
+    files that this program never wrote.
+
+    Raises:
+        RecordsError: the folder's memory is not what this program wrote.
+    """
+    target = Output(folder, settings, write_detections=False)
+    target._read(folder / EXPORTS_NAME)
+    for record in known:
+        if record.error is None and target.is_current(record):
+            yield record, target.path(record)
 
 
 def _stamp(path: Path) -> list[int] | None:

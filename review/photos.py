@@ -15,8 +15,10 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from anonymize import images
 from anonymize.errors import AnonymizeError
+from anonymize.outputs import written
 from anonymize.records import escape, unescape
 
+from .decisions import gate
 from .relay import NOTHING
 from .reviews import Review
 
@@ -52,14 +54,25 @@ def photo_file(review: Review, wanted: str) -> Path | None:
     return None
 
 
-def exported(review: Review) -> Response:
-    """What the last export of a review wrote, as one file."""
+def exported(review: Review, allow_unreviewed: bool = False) -> Response:
+    """The photos that the last export wrote, as one file: those that may go out now, as they were decided.
+
+    What was corrected, flagged or taken back since then stays behind until the next export.
+
+    Args:
+        allow_unreviewed: as for the export, also those that nobody approved.
+    """
+    settings = review.book.settings
+    may_not = gate(settings, allow_unreviewed)
     handle, name = tempfile.mkstemp(suffix=".zip")
-    kept = {p for p in review.book.refresh() if images.output_path(unescape(p), review.output).is_file()}
-    with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(kept):
-            written = images.output_path(unescape(path), review.output)
-            archive.write(written, os.fsencode(written.relative_to(review.output)).decode("utf-8", "replace"))
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for record, photo in written(review.output, review.book, settings):
+                if not may_not(record):
+                    archive.write(photo, os.fsencode(photo.relative_to(review.output)).decode("utf-8", "replace"))
+    except BaseException:
+        os.unlink(name)
+        raise
     return FileResponse(name, filename="approved.zip", background=BackgroundTask(os.unlink, name))
 
 

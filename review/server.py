@@ -104,7 +104,8 @@ class ReviewServer:
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             if self.read_only and review.owner is None:
                 raise ReadOnlyError(ONLY_LOOKED_AT)
-            return await run_in_threadpool(photos.exported, review)
+            anything = request.query_params.get("unreviewed") == "yes"
+            return await run_in_threadpool(photos.exported, review, anything)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
         if path == "/open":  # the page's link: makes the dataset, then shows it
             review = self.reviews.find(request.query_params.get("name", ""), visitor)

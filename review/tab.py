@@ -288,7 +288,8 @@ def told(review: Review, item: Item | None, mount: str) -> str:
     if item is not None:
         hidden = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in item.hidden) or "nothing"
         lines.append(
-            f"<p><code>{html.escape(item.path)}</code><br>{item.status}, risk {item.risk:.2f}; hides {hidden}</p>"
+            f"<p><code>{html.escape(item.path)}</code><br>{item.status}, risk {item.risk:.2f}; hides "
+            f"{html.escape(hidden)}</p>"
         )
         lines.append("<ul>" + "".join(f"<li>{html.escape(r)}</li>" for r in item.reasons) + "</ul>")
     rows = [
@@ -338,5 +339,6 @@ def exporting(review: Review, allow_unreviewed: bool, mount: str, own_machine: b
     lines.append("<ul>" + "".join(f"<li>{html.escape(p)}: {html.escape(e)}</li>" for p, e in failed) + "</ul>")
     if own_machine:
         lines.append(f"<p>They are in <code>{html.escape(str(folder))}</code></p>")
-    lines.append(f'<p><a href="{mount}/export?name={quote(review.name)}" download>Download as ZIP</a></p>')
+    link = f"{mount}/export?name={quote(review.name)}" + ("&amp;unreviewed=yes" if allow_unreviewed else "")
+    lines.append(f'<p><a href="{link}" download>Download as ZIP</a></p>')
     return "".join(lines)

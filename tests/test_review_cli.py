@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review import tab, training
+from review import photos, tab, training
 from review.__main__ import cli
 from review.book import Book
 from review.decisions import decide, status
@@ -204,6 +205,42 @@ def test_hostile_names_are_text_in_the_tab(tmp_path: Path):
     item = review.queue.items()[0]
     assert "<img" not in tab.told(review, item, "/review")
     assert "<" not in tab.view(review, item, "face", "/review")["src"]
+
+
+def test_a_kind_that_a_person_made_up_is_text_in_the_tab(path: Path):
+    """Any reviewer may name a kind, and another one's page shows it."""
+    review = Reviews().open(path)
+    region = review.book["a.png"].regions[0].id
+    review.book.decide("a.png", "set-kind", who="eve", region=region, kind="<img src=x onerror=alert(1)>")
+    item = next(i for i in review.queue.items() if i.path == "a.png")
+    assert "<img" not in tab.told(review, item, "/review")
+    assert "&lt;img" in tab.told(review, item, "/review")
+
+
+def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_path: Path):
+    """What was corrected, flagged or taken back after the export stays behind; so does what somebody put there."""
+
+    def names(allow_unreviewed: bool = False) -> list[str]:
+        response = photos.exported(review, allow_unreviewed)
+        with zipfile.ZipFile(response.path) as archive:
+            found = sorted(archive.namelist())
+        Path(response.path).unlink()
+        return found
+
+    review = Reviews().open(path)
+    assert names() == []
+    run("approve", path, "a.png", "b.png", "sub/a.png")
+    tab.exporting(review, False, "/review", True)
+    assert names() == ["a.png", "b.png", "sub/a.png"]
+    review.book.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")  # missed, and approved
+    review.book.decide("b.png", "flag", who="ana")
+    assert names() == ["sub/a.png"]
+    assert names(allow_unreviewed=True) == ["sub/a.png"]  # a.png is not yet written as it was corrected
+    assert "unreviewed=yes" in tab.exporting(review, True, "/review", True)
+    assert names(allow_unreviewed=True) == ["a.png", "sub/a.png"]
+    assert names() == ["sub/a.png"]
+    (review.output / "sub" / "a.png").write_bytes((tmp_path / "in" / "sub" / "a.png").read_bytes())
+    assert names() == []
 
 
 def test_other_thresholds_make_approvals_pending(path: Path):
