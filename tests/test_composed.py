@@ -66,6 +66,10 @@ def test_the_models_that_a_name_needs() -> None:
     assert models_of("centerface@1280") == ["centerface"]
     assert models_of("on-vehicles:fastanpr@1280-2560+two-stage:safelicensing") == ["fastanpr", "coco", "safelicensing"]
     assert models_of("my.module:Class") == []
+    assert models_of("two-stage") == ["coco", "safelicensing"]
+    assert models_of("plates + two-stage") == ["plates", "coco", "safelicensing"]
+    for own in ("yolo:best.onnx", "my.module:Class", "tiled:yolo:best.onnx"):
+        assert models_of(f"{own}+plates@640") == ["plates"], own
 
 
 @pytest.mark.weights

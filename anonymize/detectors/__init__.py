@@ -102,6 +102,7 @@ TABLE: Mapping[str, str] = MappingProxyType(
     }
 )
 PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "on-vehicles")
+TWO_STAGE = "two-stage:safelicensing"  # what "two-stage" alone means
 GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
 # Weights that only their publisher's pages have -> detectors that need none of these.
 ELSEWHERE = {
@@ -140,7 +141,7 @@ def create(
     """
     options: dict[str, Any] = {"weights_dir": weights_dir, "trust": trust, "progress": progress}
     if name == "two-stage":
-        name = "two-stage:safelicensing"
+        name = TWO_STAGE
     from .composed import compose, is_composed
 
     if is_composed(name):
@@ -203,9 +204,10 @@ def models_of(name: str) -> list[str]:
             raise UnknownNameError("detector", name, GRAMMAR)
         return [base]
     found: list[str] = []
-    for part in re.split("[+?]", name):
-        *prefixes, inner = part.strip().split(":")
-        found += [FINDER] * (bool({"two-stage", "person-guided"} & set(prefixes))) + models_of(inner)
+    for part in map(str.strip, re.split("[+?]", name)):
+        prefix, _, inner = (TWO_STAGE if part == "two-stage" else part).partition(":")
+        found += [FINDER] * (prefix in ("two-stage", "person-guided"))
+        found += models_of(inner if prefix in PREFIXES else part)
     return list(dict.fromkeys(found))
 
 
