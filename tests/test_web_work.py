@@ -142,6 +142,32 @@ def test_the_same_box_twice_is_one(work):
     assert sum(r.status == "manual" for r in work.record.regions) == 1
 
 
+def test_a_second_box_can_be_drawn_where_the_first_one_was_moved_away(work):
+    """With the keyboard a box is always drawn in the middle, then moved."""
+    first = work.draw("face", (90, 70, 110, 80))
+    work.move(first.id, (10, 100, 30, 110))
+    second = work.draw("face", (90, 70, 110, 80))
+    assert {r.box for r in work.hidden if r.status == "manual"} == {(10, 100, 30, 110), (90, 70, 110, 80)}
+    assert second.id != first.id
+
+
+def test_a_box_drawn_over_a_faint_one_is_hidden(work):
+    assert work.draw("face", DOUBTFUL.box).id in {r.id for r in work.hidden}
+    assert work.region(DOUBTFUL.id).status == "auto"
+
+
+def test_a_correction_that_cannot_be_kept_is_not_shown(work):
+    def full(_):
+        raise SettingsError("The batch is being worked on.")
+
+    work.saved = full
+    before = work.record
+    with pytest.raises(SettingsError):
+        work.draw("plate", (10, 10, 30, 20))
+    assert work.record == before
+    assert not work.can_undo
+
+
 @pytest.mark.parametrize(
     "data", [{}, {"action": "fly"}, {"action": "draw", "box": [1, 2, 3]}, {"action": "draw", "box": "abcd"}]
 )
@@ -206,6 +232,14 @@ def test_looking_again_keeps_decisions(work, detector):
     assert len(work.record.regions) == 4
 
 
+def test_other_detectors_look_though_a_slider_told_of_them_first(work, detector):
+    """The slider's event is quick, the detectors' waits for its turn: it must not find its work done."""
+    studio, other = Studio(detectors=[detector]), SOLID.replace(overlap=0.3)
+    work.show(other)
+    studio.look_again(work, other)
+    assert detector.calls == 2
+
+
 def test_no_detector_at_all_is_refused():
     with pytest.raises(SettingsError, match="at least one detector"):
         Studio().engine(Settings(face_detector="none", plate_detector="none"))
@@ -249,6 +283,12 @@ def test_what_the_page_says(work):
     assert f"/photos/{work.id}/clean" in html
     assert len(rows(work)) == len(view(work)["regions"]) == len(shown(work)) == 3
     assert "<script>" not in summary(dataclasses.replace(work, removed=("<script>",)))
+
+
+def test_what_counts_for_a_photo_of_a_batch_is_said(work):
+    assert "batch" not in summary(work)
+    work.saved = lambda _: None
+    assert "Sliders and effects count only here" in summary(work)
 
 
 def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(work):

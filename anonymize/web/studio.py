@@ -203,7 +203,9 @@ class Studio:
     def look_again(self, work: Work, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
         with work.lock:  # a second change that comes meanwhile waits, and finds its work done
-            if settings.detection_hash() != work.settings.detection_hash():
-                record = self.engine(settings).record(images.load(work.path, settings), work.path.name)
+            engine = self.engine(settings)
+            # Not compared with what is shown: a slider's event brings the new detectors' names before they looked.
+            if engine.detection_hash != work.record.detection:
+                record = engine.record(images.load(work.path, settings), work.path.name)
                 work.record = record.keep_decisions(work.record)
             work.settings = settings

@@ -285,6 +285,11 @@ def summary(work: Work) -> str:
             "it, move a "
             "slider to the left, or draw a box around it (Correct).</p>"
         )
+    if work.saved:
+        parts.append(
+            "<p class='az-note'>This photo belongs to a batch. Boxes that you draw, move or switch off here count "
+            "there, too. Sliders and effects count only here; those of the batch are under “Many photos”.</p>"
+        )
     base = f"/photos/{work.id}"
     parts.append(
         f'<p><a class="az-button az-primary az-download" href="{base}/clean" download>Download the clean photo</a></p>'

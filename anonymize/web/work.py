@@ -133,14 +133,16 @@ class Work:
     # --- corrections ---
 
     def _change(self, regions: Sequence[Region]) -> None:
-        self._past.append(self.record.regions)
-        del self._past[:-100]
+        before = self.record.regions
         self._set(tuple(sorted(regions, key=lambda r: -r.score)))
+        self._past.append(before)
+        del self._past[:-100]
 
     def _set(self, regions: tuple[Region, ...]) -> None:
-        self.record = self.record.replace(regions=regions)
+        changed = self.record.replace(regions=regions)
         if self.saved:
-            self.saved(self.record)
+            self.saved(changed)  # first: what cannot be kept is not shown as if it were
+        self.record = changed
 
     def region(self, id: str) -> Region:
         for region in self.record.regions:
@@ -174,8 +176,13 @@ class Work:
         """
         with self.lock:
             region = self._drawn(Region(kind, _ordered(box), status="manual", votes={"you": 1.0}))
-            if any(r.id == region.id for r in self.record.regions):
-                return region
+            taken = {r.id: r for r in self.record.regions}
+            name, number = region.id, 1
+            while (there := taken.get(region.id)) is not None:
+                if there == region:
+                    return there
+                number += 1  # one that was moved away from here, or was found here and is not hidden
+                region = region.replace(id=f"{name}-{number}")
             self._change([region, *self.record.regions])
             return region
 
@@ -198,7 +205,8 @@ class Work:
         with self.lock:
             if not self._past:
                 return False
-            self._set(self._past.pop())
+            self._set(self._past[-1])
+            self._past.pop()
             return True
 
     @property
