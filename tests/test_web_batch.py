@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from anonymize.detectors import FakeDetector
-from anonymize.errors import SettingsError
+from anonymize.errors import SettingsError, StaleDecisionError
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -199,11 +199,50 @@ def test_a_correction_reaches_the_zip(batch, tmp_path):
     run(batch)
     before = zipfile.ZipFile(batch.zip()).read("photos/a.png")
     record = batch.records[0]
-    batch.save(record.replace(regions=(Region("plate", (150, 100, 190, 120), status="manual"), *record.regions)))
+    drawn = Region("plate", (150, 100, 190, 120), status="manual")
+    batch.keeping(record)(record.replace(regions=(drawn, *record.regions)))
     archive = zipfile.ZipFile(batch.zip())
     assert archive.read("photos/a.png") != before
     assert len(json.loads(archive.read("photos/a.png.json"))["regions"]) == 2
     assert batch.summary.hidden["plate"] == 1
+
+
+def test_corrections_in_two_places_lose_nothing(batch, tmp_path):
+    """A photo that is open in two places, or in the review: whoever comes second is told to look again."""
+    fill(batch, tmp_path, "a.png")
+    run(batch)
+    record = batch.records[0]
+    drawn = [Region("face", (10 * n, 100, 10 * n + 8, 110), status="manual") for n in range(3)]
+    one, two = batch.keeping(record), batch.keeping(record)
+    first = record.replace(regions=(drawn[0], *record.regions))
+    one(first)
+    one(first.replace(regions=(drawn[1], *first.regions)))
+    with pytest.raises(StaleDecisionError, match="open it again"):
+        two(record.replace(regions=(drawn[2], *record.regions)))
+    assert {r.box for r in batch.records[0].regions if r.status == "manual"} == {d.box for d in drawn[:2]}
+    batch.close()
+    with pytest.raises(GoneError):
+        one(first)
+    assert not batch.folder.exists()
+
+
+def test_a_correction_says_which_detectors_looked(batch, tmp_path):
+    fill(batch, tmp_path, "a.png")
+    run(batch)
+    record = batch.records[0]
+    batch.keeping(record)(record.replace(regions=(), detectors={"another": {}}, detection="other"))
+    assert (batch.records[0].detectors, batch.records[0].detection) == ({"another": {}}, "other")
+
+
+def test_what_a_stopped_run_did_not_write_anew_stays_out_of_the_zip(batch, tmp_path):
+    """It hides less than was asked for now."""
+    fill(batch, tmp_path, "a.png", "b.png")
+    run(batch)
+    batch.settings = batch.settings.with_kind("face", threshold=0.1)
+    batch.state = "stopped"  # before the first photo
+    assert [n for n in zipfile.ZipFile(batch.zip()).namelist() if n.startswith("photos/")] == []
+    run(batch, settings=batch.settings, again=True)
+    assert "photos/b.png" in zipfile.ZipFile(batch.zip()).namelist()
 
 
 def test_folders_only_on_ones_own_machine(tmp_path):

@@ -20,8 +20,8 @@ from PIL import Image as Pil
 
 from .. import records
 from ..engine import Engine, Summary
-from ..errors import AnonymizeError, SettingsError
-from ..outputs import write_json
+from ..errors import AnonymizeError, SettingsError, StaleDecisionError
+from ..outputs import write_json, written
 from ..records import Header, Record, unescape
 from ..settings import Settings
 from .policy import Policy
@@ -97,7 +97,7 @@ class Batch:
         self.count = 0
         self.started = 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
-        self._records: tuple[float, list[Record]] = (-1.0, [])
+        self._records: tuple[object, list[Record]] = None, []
 
     def close(self) -> None:
         """Stop and delete; what is in flight is deleted when it ends."""
@@ -234,11 +234,12 @@ class Batch:
 
     @property
     def records(self) -> list[Record]:
-        """What is known of each photo so far; read again only when the file grew."""
+        """What is known of each photo so far; read again only when the file changed."""
         try:
-            changed = self._file.stat().st_mtime_ns
+            found = self._file.stat()
         except OSError:
             return []
+        changed = found.st_ino, found.st_size, found.st_mtime_ns  # lines may come faster than the clock of files ticks
         if changed != self._records[0]:
             self._records = changed, list(records.read(self._file)[1].values())
         return self._records[1]
@@ -251,21 +252,44 @@ class Batch:
     def source_of(self, record: Record) -> Path:
         return (self.source or self.inputs) / unescape(record.path)
 
-    def save(self, record: Record) -> None:
-        """Keep a visitor's correction; the clean photo follows at the next `refresh`."""
+    def keeping(self, record: Record) -> Callable[[Record], None]:
+        """What keeps a visitor's corrections of this photo, one after the other; the clean photo follows at the next
+        `refresh`.
+
+        It raises GoneError where the photo is no longer here, StaleDecisionError where somebody else changed it since
+        (the review), SettingsError while the batch is worked on; then nothing was kept.
+        """
+        seen = record.regions_hash()
+
+        def keep(changed: Record) -> None:
+            nonlocal seen
+            self._keep(changed, seen)
+            seen = changed.regions_hash()
+
+        return keep
+
+    def _keep(self, record: Record, seen: str) -> None:
         with self.lock:
+            if self.closed:
+                raise GoneError("The photos of this batch were deleted.")
             if self.state in ("waiting", "running"):
                 raise SettingsError("The batch is being worked on; please wait until it is done.")
             with records.locked(self._file):  # the review may be writing, too
                 header, known = records.read(self._file)
+                last = known.get(record.path)
+                if last is None:
+                    raise GoneError("That photo is no longer in the batch.")
+                if last.regions_hash() != seen:
+                    raise StaleDecisionError("This photo was changed elsewhere meanwhile; open it again.")
+                found = {"detectors": record.detectors, "detection": record.detection}  # others may have looked since
                 with records.Writer(self._file, header) as writer:
-                    writer.write(known[record.path].replace(regions=record.regions))
+                    writer.write(last.replace(regions=record.regions, **found))
             self.corrected = True
 
     def refresh(self) -> None:
         """Write the photos again that were corrected since they were written; no detector runs."""
         with self.lock:
-            if self.corrected:
+            if self.corrected and self.state not in ("waiting", "running"):
                 self.summary = Engine(self.settings, detectors=()).export(self._file, self.output)
                 self.corrected, self.written = False, self.written + 1
 
@@ -287,6 +311,8 @@ class Batch:
     def zip(self) -> Path:
         """The clean photos, each with what was hidden in it, the records and the summary.
 
+        A photo that a stopped run did not come to, and that still shows other settings, stays behind.
+
         Raises:
             GoneError: nothing has been written.
         """
@@ -297,11 +323,10 @@ class Batch:
         part = target.with_name(f".{threading.get_ident()}.part")
         known = self.records
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for record in known:
+            for record, clean in written(self.output, known, self.settings):
                 name = unescape(record.path)
-                for path in (name, f"{name}.json"):
-                    if not record.error and (self.output / path).is_file():
-                        archive.write(self.output / path, f"photos/{path}")
+                archive.write(clean, f"photos/{name}")
+                archive.write(clean.with_name(f"{clean.name}.json"), f"photos/{name}.json")
             own = self.folder / f".{threading.get_ident()}.jsonl"
             # Where this server keeps a visitor's files is nobody's business.
             records.write(own, Header("photos", self.settings, {}), known)

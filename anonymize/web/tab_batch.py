@@ -234,7 +234,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             batch = find(request, id)
             record = batch.record(int((event._data or {}).get("number", -1)))
             session = session_of(request)
-            work = site.studio.reopen(session, batch.source_of(record), record, batch.settings, batch.save)
+            work = site.studio.reopen(session, batch.source_of(record), record, batch.settings, batch.keeping(record))
             return said(""), gr.Tabs(selected="photo"), *shown_in(work, batch.settings), work.id
         except (AnonymizeError, TypeError, ValueError) as e:
             return said(str(e)), *(gr.skip() for _ in range(len(photo.outputs) + 2))
