@@ -1,7 +1,7 @@
 """The records file that people decide on, read record by record, and written to decision by decision.
 
-A decision is appended and written through to the disk before it is acknowledged. It names the photo's `regions_hash`
-that the person saw: where that is no longer the photo's, it is refused (StaleDecisionError) and nothing is written.
+A decision is appended and written through to the disk before it is acknowledged. It names what the person saw, a hash
+of the photo's regions and settings: where these are others now, it is refused (StaleDecisionError), nothing is written.
 """
 
 from __future__ import annotations
@@ -190,7 +190,8 @@ class Book:
 
         Args:
             path: the record's path. what, given: as for `decide`.
-            expected: the `regions_hash` of what the person saw; None only where nobody looked (a script's bulk call).
+            expected: the `approval_hash` of what the person saw, its regions and settings; the `regions_hash` where
+                settings were not shown; None only where nobody looked (a script's bulk call).
 
         Raises:
             StaleDecisionError: the photo changed meanwhile; nothing was written. RecordsError: no such photo, or the
@@ -198,7 +199,10 @@ class Book:
         """
         with self._guard, records.locked(self.path):
             record = self[path]
-            if expected is not None and record.regions_hash() != expected:
+            is_seen = expected in (None, record.regions_hash(), record.approval_hash(self.settings))
+            if expected is not None and not is_seen:
+                if expected.startswith(record.regions_hash()):
+                    raise StaleDecisionError(f"{path}: thresholds or effects changed meanwhile; look at it again")
                 raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
             changed = decide(record, what, who=who, settings=self.settings, **given)
             with records.Writer(self.path, self.header) as writer:

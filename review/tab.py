@@ -268,7 +268,7 @@ def view(review: Review, item: Item | None, of: str, mount: str, problem: str = 
     return {
         **said,
         "photo": item.path,  # not "path": Gradio takes that for a file of its own
-        "hash": record.regions_hash(),
+        "hash": record.approval_hash(settings),
         "src": f"{mount}/media?filepath={where}",
         "width": record.width,
         "height": record.height,

@@ -190,7 +190,7 @@ def test_what_the_tab_shows(path: Path):
     assert [r["state"] for r in shown["regions"]] == ["suspect", "hidden"]
     assert "a candidate for a plate" in shown["regions"][0]["text"]
     assert shown["src"].startswith("/review/media?filepath=%2F")
-    assert shown["hash"] == review.book["b.png"].regions_hash()
+    assert shown["hash"] == review.book["b.png"].approval_hash(review.book.settings)
     side = tab.told(review, item, "/review")
     assert "0 of 3 approved" in side
     assert "Open in FiftyOne" not in side  # a visitor's own photos stay out of the App that all share

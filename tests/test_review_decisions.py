@@ -149,6 +149,19 @@ def test_a_decision_on_a_photo_that_changed_meanwhile_is_refused_and_not_written
     assert status(bob["b.jpg"], bob.settings) == "approved"
 
 
+def test_an_approval_is_of_the_settings_that_the_person_saw(path: Path):
+    """Another reviewer hides less meanwhile: what nobody looked at is not approved."""
+    ana, bob = Book(path), Book(path)
+    seen = ana["b.jpg"].approval_hash(ana.settings)
+    bob.use(bob.settings.with_kind("face", threshold=0.99))
+    before = path.read_bytes()
+    with pytest.raises(StaleDecisionError, match="thresholds or effects changed"):
+        ana.decide("b.jpg", "approve", who="ana", expected=seen)
+    assert path.read_bytes() == before
+    ana.decide("b.jpg", "approve", who="ana", expected=ana["b.jpg"].approval_hash(ana.settings))
+    assert status(bob["b.jpg"], bob.settings) == "approved"
+
+
 def test_only_what_changed_stands_elsewhere(path: Path):
     book = Book(path)
     before = book.refresh()
