@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -93,9 +94,17 @@ def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[s
     from anonymize.web.batch import Batch
 
     owner = None if rules.own_machine else session.key
-    batches = [b for b in session.of_kind(Batch) if b.records]
-    own = [(f"Batch {n}: {len(b.records)} photos", b.output / RECORDS_NAME, owner) for n, b in enumerate(batches, 1)]
-    return [*((path.stem, path, None) for path in shared), *own]
+    batches = enumerate(sorted(session.of_kind(Batch), key=lambda b: b.made), 1)
+    # While one is worked on it grows, and nobody else may write to its records.
+    ready = [(n, b, len(b.records)) for n, b in batches if b.state not in ("waiting", "running")]
+    own = [
+        (f"Batch {n}: {count} photo{'s' * (count != 1)}", b.output / RECORDS_NAME, owner)
+        for n, b, count in ready
+        if count
+    ]
+    stems = Counter(path.stem for path in shared)
+    labels = [p.stem if stems[p.stem] == 1 else f"{p.absolute().parent.name}/{p.stem}" for p in shared]
+    return [*((label, path, None) for label, path in zip(labels, shared, strict=True)), *own]
 
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:

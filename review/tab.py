@@ -20,6 +20,7 @@ from anonymize.engine import Engine
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.records import Record
 
+from .dataset import dataset_name
 from .decisions import ON_REGIONS, gate
 from .documents import FAINT, media_path
 from .policy import ONLY_LOOKED_AT
@@ -62,7 +63,7 @@ def build(
         folders. mount: where `ReviewServer` is mounted; it delivers the photos.
     """
     gr.HTML(STYLE, js_on_load=None, padding=False)
-    opened = gr.State("")
+    opened, known = gr.State(""), gr.State([])
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320):
             with gr.Row():
@@ -126,17 +127,17 @@ def build(
     def page(review: Review, visitor: Visitor, item: Item | None, of: str, **said: str) -> tuple[Any, ...]:
         return view(review, item, of, mount, **said), told(review, item, mount)
 
-    def offer(request: gr.Request) -> Any:
-        choices = [label for label, _, _ in sources(request)]
-        return gr.update(choices=choices, value=choices[-1] if choices else None)
+    def offer(request: gr.Request, chosen: str | None, known: Sequence[str]) -> tuple[Any, list[str]]:
+        now = offered(sources(request), chosen, known)
+        return gr.update(**now), [name for _, name in now["choices"]]
 
-    def begin(request: gr.Request, label: str, given: str, of: str) -> tuple[Any, ...]:
+    def begin(request: gr.Request, chosen: str | None, given: str, of: str) -> tuple[Any, ...]:
         try:
             visitor = who(request)
             if own_machine and given and given.strip():
                 review = reviews.open(Path(given.strip()).expanduser())
             else:
-                found = [s for s in sources(request) if s[0] == label]
+                found = [s for s in sources(request) if dataset_name(s[1]) == chosen]
                 if not found:
                     raise RecordsError("Hide faces and plates in some photos first (Many photos), then open them here.")
                 review = reviews.open(found[0][1], owner=found[0][2])
@@ -223,7 +224,23 @@ def build(
     use.click(use_thresholds, [opened, kind, face, plate], [*shown, explored], **private)
     export.click(write, [opened, unreviewed], exported, api_visibility="private")
     here = gr.Timer(4.0)
-    here.tick(offer, None, source, **private)
+    here.tick(offer, [source, known], [source, known], **private)
+
+
+def offered(
+    found: Sequence[tuple[str, Path, str | None]], chosen: str | None, known: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What may be opened, as a list's choices: what is new comes to the front, else what is chosen stays.
+
+    They are known by their records file: labels may be alike, and a batch's number may change while the page is open.
+
+    Args:
+        known: the names that were offered last.
+    """
+    choices = [(label, dataset_name(path)) for label, path, _ in found]
+    names = [name for _, name in choices]
+    is_kept = chosen in names and set(names) <= set(known)
+    return {"choices": choices, "value": chosen if is_kept else names[-1] if names else None}
 
 
 def item_of(review: Review, path: str) -> Item | None:

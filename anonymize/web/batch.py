@@ -95,7 +95,7 @@ class Batch:
         self.lock = threading.RLock()
         self.closed = self.corrected = False
         self.count = 0
-        self.started = 0.0
+        self.made, self.started = time.monotonic(), 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
         self._records: tuple[object, list[Record]] = None, []
 
