@@ -2,14 +2,18 @@
 
 import base64
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError
+from anonymize.web.api import Desk
 from anonymize.web.policy import MB, Policy, for_public
+from anonymize.web.studio import Studio
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo, visitor
 
@@ -72,6 +76,30 @@ def test_a_photo_comes_back_in_its_own_format(api, tmp_path, extension):
 def test_nothing_is_kept(api, data, tmp_path):
     post(api, photo(tmp_path / "a.jpg"))
     assert not [p for p in data.rglob("*") if p.is_file()]
+
+
+def test_photos_that_a_killed_server_left_are_deleted_at_the_next_start(tmp_path):
+    """With --data the folder outlives the process."""
+
+    class Snapshot:
+        name, weights = "snapshot", {}
+
+        def detect(self, images):
+            shutil.copytree(tmp_path / "data", tmp_path / "killed", dirs_exist_ok=True)  # while a photo is looked at
+            return [[] for _ in images]
+
+    with visitor(tmp_path / "data", detectors=[Snapshot()], warm_up=False) as client:
+        assert post(client, photo(tmp_path / "a.jpg")).status_code == 200
+    assert [p.name for p in (tmp_path / "killed").rglob("*") if p.is_file()] == ["photo.jpg"]
+    with visitor(tmp_path / "killed", warm_up=False):
+        assert not [p for p in (tmp_path / "killed").rglob("*") if p.is_file()]
+
+
+def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
+    desk = Desk(Policy(), Studio(detectors=[FakeDetector([FACE])]), tmp_path / "desk")
+    image = base64.b64encode(photo(tmp_path / "a.jpg", gps=True).read_bytes()).decode()
+    assert desk.for_gradio_client(image, {"keep_metadata": ["make"]})["image"]
+    assert "metadata field" in desk.for_gradio_client(image, {"keep_metadata": ["gps"]})["error"]
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,9 @@ class Options:
         whole = {"face_detector": face_detector, "plate_detector": plate_detector, "overlap": overlap}
         self.whole: dict[str, Any] = {k: v for k, v in whole.items() if v is not None}
         if keep_metadata is not None:
-            self.whole["keep_metadata"] = tuple(n.strip() for n in keep_metadata.split(",") if n.strip())
+            # A form has text; gradio_client hands on what its caller wrote, perhaps a list.
+            names = keep_metadata.split(",") if isinstance(keep_metadata, str) else keep_metadata
+            self.whole["keep_metadata"] = tuple(str(n).strip() for n in names if str(n).strip())
 
     def settings(self, policy: Policy) -> Settings:
         """Raises SettingsError: a value that its field's type could not check."""
@@ -167,11 +169,16 @@ Chosen = Annotated[Options, Depends(Options)]
 
 
 class Desk:
-    """Takes a photo, gives an answer, keeps nothing; so many at once, the others are told to come back."""
+    """Takes a photo, gives an answer, keeps nothing; so many at once, the others are told to come back.
 
-    def __init__(self, policy: Policy, studio: Studio, data: Path) -> None:
-        self.policy, self.studio, self.data = policy, studio, data
+    Args:
+        folder: where a photo lies while it is looked at; this process owns it.
+    """
+
+    def __init__(self, policy: Policy, studio: Studio, folder: Path) -> None:
+        self.policy, self.studio, self.folder = policy, studio, folder
         self._places = threading.BoundedSemaphore(_WAITING)
+        shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
     @contextlib.contextmanager
     def _taken(self, file: IO[bytes], name: str) -> Iterator[Path]:
@@ -180,8 +187,8 @@ class Desk:
             raise _BusyError("The server is busy; please try again in a moment.")
         try:
             suffix = Path(safe_name(name)).suffix.lower() or ".jpg"
-            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with tempfile.TemporaryDirectory(dir=self.data, prefix="api-") as folder:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryDirectory(dir=self.folder) as folder:
                 path = Path(folder) / f"photo{suffix}"
                 with open(path, "xb") as copy:
                     shutil.copyfileobj(file, copy)
@@ -228,10 +235,9 @@ class Desk:
         return {**answer, "image": base64.b64encode(clean).decode()}
 
 
-def router(policy: Policy, studio: Studio, data: Path) -> APIRouter:
+def router(desk: Desk) -> APIRouter:
     """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
-    routes = APIRouter()
-    desk = Desk(policy, studio, data)
+    routes, studio = APIRouter(), desk.studio
 
     @routes.post("/api/v1/detect", response_model=Detected, responses=_PROBLEMS, tags=["photos"])
     def detect(image: Image, options: Chosen) -> Any:

@@ -38,13 +38,14 @@ def assemble(
     """The whole server as one ASGI app.
 
     Args:
-        policy: who may do what. studio: the detectors. data: a folder for visitors' files, emptied at start and end.
+        policy: who may do what. studio: the detectors. data: a folder for visitors' files, which go at start and end.
         mounts: path -> another app behind the same guard ("/review"); its lifespan is run too.
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
     """
     sessions = Sessions(data / "sessions", keep_seconds=policy.keep_seconds, most_bytes=policy.most_session)
     batches = Batches(studio, policy.defaults.jobs)
+    desk = api.Desk(policy, studio, data / "api")
     mounts = mounts or {}
 
     @contextlib.asynccontextmanager
@@ -80,11 +81,11 @@ def assemble(
             raise GoneError("There is nothing here.")
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
 
-    app.include_router(api.router(policy, studio, data))
+    app.include_router(api.router(desk))
     app.include_router(files.router(policy, sessions))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
-    page = ui.build(ui.Site(policy, sessions, studio, batches), tabs, api.Desk(policy, studio, data).for_gradio_client)
+    page = ui.build(ui.Site(policy, sessions, studio, batches), tabs, desk.for_gradio_client)
     options: dict[str, Any] = {
         "theme": ui.theme(),
         "css": ui.css(),
