@@ -141,6 +141,10 @@ class Record:
             overlap = iou(boxes(fresh), boxes(decided))
             same_kind = [[f.kind == d.kind for d in decided] for f in fresh]
             fresh = [f for f, o, s in zip(fresh, overlap, same_kind, strict=True) if not ((o > 0.5) & s).any()]
+            # One that a person moved keeps its id, and what is found anew where it was would have the same.
+            taken = {d.id for d in decided}
+            while any(f.id in taken for f in fresh):
+                fresh = [f.replace(id=f"{f.id}-again") if f.id in taken else f for f in fresh]
         return self.replace(
             regions=tuple(sorted([*decided, *fresh], key=lambda r: -r.score)),
             review=earlier.review,

@@ -100,6 +100,17 @@ def test_detecting_again_keeps_what_people_decided() -> None:
     assert Record("a.jpg", "12").keep_decisions(None) == Record("a.jpg", "12")
 
 
+def test_what_is_found_again_where_a_person_moved_it_away_is_a_region_of_its_own() -> None:
+    """With one id for two, a decision on the one would take the other with it."""
+    moved = FACE.replace(box=(500, 500, 520, 520), status="manual")
+    earlier = Record("a.jpg", "12", regions=(moved,))
+    again = Record("a.jpg", "12", regions=(FACE,)).keep_decisions(earlier)
+    assert {r.box for r in again.regions} == {FACE.box, moved.box}
+    assert len({r.id for r in again.regions}) == 2
+    assert moved in again.regions
+    assert Record("a.jpg", "12", regions=(FACE,)).keep_decisions(again).regions == again.regions
+
+
 def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
     import resource
     import subprocess
