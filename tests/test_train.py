@@ -161,6 +161,7 @@ def test_another_base_is_trained_further_and_a_foreign_pickle_is_not_opened(data
         ("names: [a]\ntrain: nowhere\nval: train/images\n", "nowhere is not there"),
         ("names: [a]\ntrain: train/labels\nval: train/images\n", "no photos for train"),
         ("names: 3\ntrain: train/images\nval: train/images\n", "names"),
+        ("names: [a]\ntrain: train/images\nval: train/images\nkpt_shape: [5, 3]\n", "kpt_shape"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused_with_a_reason(data, text, said):
@@ -193,7 +194,9 @@ def test_options_out_of_their_limits_are_refused(wrong):
         Options(**wrong)
 
 
-@pytest.mark.parametrize(("base", "said"), [("nothing", "safelicensing"), ("retinaface-mobilenet", "only a .pt")])
+@pytest.mark.parametrize(
+    ("base", "said"), [("nothing", "plates, pyplatex, safelicensing$"), ("retinaface-mobilenet", "only a .pt")]
+)
 def test_a_base_that_cannot_be_trained_is_refused(data, tmp_path, base, said, monkeypatch):
     from anonymize import weights
 

@@ -103,11 +103,12 @@ class Data:
 def read_data(path: Path) -> Data:
     """Read a YOLO data.yaml, as Roboflow, CVAT, ultralytics and the review's export write it.
 
-    Its folders are looked for beside the file, then under its `path`; "../train/images" also without the "../", as
+    Its folders are looked for under its `path`, then beside the file; "../train/images" also without the "../", as
     Roboflow needs it.
 
     Raises:
-        AnnotationError: not such a file, no class names, or a split without photos.
+        AnnotationError: not such a file, no class names, key points that are not four corners, or a split without
+            photos.
     """
     import yaml
 
@@ -119,6 +120,11 @@ def read_data(path: Path) -> Data:
         raise AnnotationError(f"{path}: a data.yaml has names (of the classes), train and val")
     if not isinstance(fields["names"], (dict, list)):
         raise AnnotationError(f"{path}: names is a list, or class number: name; received {fields['names']!r}")
+    if fields.get("kpt_shape", [4, 3]) not in ([4, 2], [4, 3]):  # of others no detector here could make anything
+        raise AnnotationError(
+            f"{path}: kpt_shape is [4, 2] or [4, 3], a plate's corners; received {fields['kpt_shape']!r}. Export the "
+            "data set with boxes alone"
+        )
     roots = [path.resolve().parent]
     if fields.get("path"):
         roots.append(roots[0] / str(fields["path"]))
@@ -255,15 +261,16 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
         return trainers.architecture_for(name, corners), None
     if name in registry():
         path, is_known = weights.fetch(name, cache=cache), True
-        beside = registry_path().with_name(f"{name}.pt")  # of a model trained here; read by the restricted unpickler
-        if path.suffix != ".pt" and beside.is_file():
-            path = beside
+        if path.suffix != ".pt" and _beside(name).is_file():
+            path = _beside(name)  # of a model trained here; read by the restricted unpickler
     else:
         path = Path(name)
         if not path.is_file():
+            detectors = (n for n, m in registry().items() if m.task != "corners")
+            bases = (n for n in detectors if registry()[n].file.endswith(".pt") or _beside(n).is_file())
             raise SettingsError(
                 f"base {name!r} is no file, no stock architecture (such as yolov8n.yaml) and no model of the registry: "
-                + ", ".join(sorted(n for n, m in registry().items() if m.file.endswith(".pt")))
+                + ", ".join(sorted(bases))
             )
         is_known = any(m.sha256 == weights.sha256(path) for m in registry().values())
     if path.suffix != ".pt":
@@ -273,6 +280,11 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
             f"{path} is a pickle from outside the registry and can run any code; --trust loads it"
         )
     return trainers.clean_checkpoint(path, output / "base.pt", corners=corners, safe=is_known or not trust)
+
+
+def _beside(name: str) -> Path:
+    """Where the .pt of a model trained here lies, whose .onnx is what the registry names."""
+    return registry_path().with_name(f"{name}.pt")
 
 
 def _overrides(options: Options, config: Path, output: Path) -> dict[str, Any]:
