@@ -93,6 +93,22 @@ def test_a_zip_bomb_is_stopped_by_what_it_unpacks_to(batch, tmp_path):
     assert not list(batch.inputs.rglob("*.bmp"))
 
 
+def test_a_photo_that_is_damaged_in_its_zip_does_not_come_in(batch, tmp_path):
+    """What it unpacks to has another checksum: it is not the photo that was packed."""
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(photo(tmp_path / "a.bmp"), "a.bmp")
+        archive.write(photo(tmp_path / "b.bmp", seed=1), "b.bmp")
+        place = archive.getinfo("b.bmp").header_offset + 5000
+    with open(packed, "r+b") as file:
+        file.seek(place)
+        file.write(b"damaged")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        batch.take(packed, "in.zip", 10**9)
+    assert [p.name for p in batch.folder.rglob("*") if p.is_file()] == ["a.bmp"]
+    assert batch.count == 1
+
+
 def test_what_is_no_zip_and_what_is_no_photo(batch, tmp_path):
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK not really")

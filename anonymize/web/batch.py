@@ -158,16 +158,18 @@ class Batch:
                 for info in photos:
                     if info.flag_bits & 1:
                         raise SettingsError("That zip file has a password; please unpack it first.")
-                    with self.lock:
-                        target = self._place(info.filename)
-                    with archive.open(info) as source, open(target, "xb") as out:
-                        while chunk := source.read(1 << 20):
-                            room -= len(chunk)  # counted, not believed: a zip may lie about its sizes
-                            if room < 0:
-                                out.close()
-                                target.unlink()
-                                raise FullError("What is in that zip file is too large.")
-                            out.write(chunk)
+                    part = self.folder / f".{threading.get_ident()}.unpacked"
+                    try:
+                        with archive.open(info) as source, open(part, "wb") as out:
+                            while chunk := source.read(1 << 20):
+                                room -= len(chunk)  # counted, not believed: a zip may lie about its sizes
+                                if room < 0:
+                                    raise FullError("What is in that zip file is too large.")
+                                out.write(chunk)
+                        with self.lock:
+                            part.rename(self._place(info.filename))  # whole, or not at all
+                    finally:
+                        part.unlink(missing_ok=True)
                     added += 1
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
             raise SettingsError("That zip file cannot be read.") from e
