@@ -85,6 +85,11 @@ def test_login_does_not_send_to_another_site(tmp_path, target):
     assert answer.headers["location"] == "/"
 
 
+def test_a_login_form_that_is_too_long_is_refused_with_its_limit(tmp_path):
+    answer = client(tmp_path, with_login()).post("/login", content=b"x" * 20_000)
+    assert (answer.status_code, answer.json()["error"]) == (413, "That is too large: at most 10 kB.")
+
+
 def test_login_changes_the_session(tmp_path):
     browser = client(tmp_path, with_login())
     browser.cookies.set(COOKIE, "known-to-an-attacker-0123456789abcdef")

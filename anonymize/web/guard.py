@@ -20,11 +20,12 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .bodies import Counted, TooLargeError, drain, say, too_large, whole_text
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
@@ -49,10 +50,6 @@ CSP = (
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-src 'self'; "
     "frame-ancestors {ancestors}"
 )
-
-
-class _TooLargeError(Exception):
-    pass
 
 
 class Guard:
@@ -102,10 +99,10 @@ class Guard:
         most = self._most_bytes(path)
         if int(request.headers.get("content-length") or 0) > most:
             if "expect" not in request.headers:  # whoever asks before sending has its answer before sending
-                await _drain(receive, 3 * most)
-            await _too_large(request, most)(scope, receive, sender)
+                await drain(receive, 3 * most)
+            await too_large(request, most)(scope, receive, sender)
             return
-        body = _Counted(receive, most)
+        body = Counted(receive, most)
         started = False
 
         async def send_unless_too_large(message: Message) -> None:
@@ -115,15 +112,15 @@ class Guard:
             started = True
             await sender(message)
 
-        with contextlib.suppress(_TooLargeError):
+        with contextlib.suppress(TooLargeError):
             if path.startswith(STREAMS) or path.endswith("/events"):
                 await self._until_stopped(scope, body, send_unless_too_large)
             else:
                 await self.app(scope, body, send_unless_too_large)
         if body.is_over and not started:
             if not body.is_read:
-                await _drain(receive, 3 * most)
-            await _too_large(request, most)(scope, receive, sender)
+                await drain(receive, 3 * most)
+            await too_large(request, most)(scope, receive, sender)
 
     def stop(self) -> None:
         """The server stops: end the streams that would keep it waiting."""
@@ -159,20 +156,20 @@ class Guard:
         policy = self.policy
         length = request.headers.get("content-length", "0")
         if not length.isdigit():
-            return _say(request, 400, "The request's Content-Length is not a number.")
+            return say(request, 400, "The request's Content-Length is not a number.")
         if policy.is_local and not policy.users and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
             name = _host_name(request.headers.get("host", ""))
             if name not in LOOPBACK:
-                return _say(request, 400, f"This server answers to localhost only, not to {name!r}.")
+                return say(request, 400, f"This server answers to localhost only, not to {name!r}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             origin = request.headers.get("origin")
             if origin not in (None, "null") and urlsplit(origin).netloc != request.headers.get("host"):
-                return _say(request, 403, "The request comes from another web site.")
+                return say(request, 403, "The request comes from another web site.")
             if request.headers.get("sec-fetch-site") == "cross-site":
-                return _say(request, 403, "The request comes from another web site.")
+                return say(request, 403, "The request comes from another web site.")
             if self._too_many(request):
-                return _say(request, 429, "Too many requests; please wait a minute.", {"Retry-After": "60"})
+                return say(request, 429, "Too many requests; please wait a minute.", {"Retry-After": "60"})
         return None
 
     def _too_many(self, request: Request) -> bool:
@@ -201,16 +198,14 @@ class Guard:
             user, _, password = _basic(credentials).partition(":")
             if self._check_password(request, user, password):
                 return None
-            return _say(request, 401, "The user name or the password is wrong.")
+            return say(request, 401, "The user name or the password is wrong.")
         if path.startswith("/api/") and path != "/api/v1/openapi.json" and policy.api_keys:
-            return _say(
-                request, 401, "An API key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"}
-            )
+            return say(request, 401, "An API key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
         if not policy.users:
             return None
         if "text/html" in request.headers.get("accept", "") and request.method == "GET":
             return RedirectResponse(f"/login?next={quote(path)}", 303)
-        return _say(request, 401, "Please sign in.", {"WWW-Authenticate": 'Basic realm="anonymize"'})
+        return say(request, 401, "Please sign in.", {"WWW-Authenticate": 'Basic realm="anonymize"'})
 
     def _user(self, request: Request) -> str | None:
         user, since = self._logins.get(request.cookies.get(LOGIN_COOKIE, ""), ("", 0.0))
@@ -242,13 +237,13 @@ class Guard:
         if request.method in ("GET", "HEAD"):
             return HTMLResponse(_login_page(target))
         if request.method != "POST":
-            return _say(request, 405, "GET or POST.", {"Allow": "GET, POST"})
+            return say(request, 405, "GET or POST.", {"Allow": "GET, POST"})
         try:
-            form = parse_qs(await _body(request, 10_000), keep_blank_values=True)
-        except _TooLargeError:
-            return _too_large(request, 10_000)
+            form = parse_qs(await whole_text(request, 10_000), keep_blank_values=True)
+        except TooLargeError:
+            return too_large(request, 10_000)
         except UnicodeDecodeError:
-            return _say(request, 400, "The form is not text.")
+            return say(request, 400, "The form is not text.")
         user, password = form.get("user", [""])[0], form.get("password", [""])[0]
         waits = _over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
         if not self._check_password(request, user, password):
@@ -312,12 +307,12 @@ class Guard:
             return None
         name = path.removeprefix("/gradio_api/")
         if name == path or not name.startswith(GRADIO_API):
-            return _say(request, 404, "There is nothing here.")
+            return say(request, 404, "There is nothing here.")
         stream = request.query_params.get("session_hash") if name == "queue/data" else None
         if stream is None and name.startswith("heartbeat/"):
             stream = name.removeprefix("heartbeat/")
         if stream is not None and self._own(f"stream {stream}", session) != session.key:
-            return _say(request, 404, "There is nothing here.")
+            return say(request, 404, "There is nothing here.")
         return None
 
     def _own(self, name: str, session: Session) -> str:
@@ -363,58 +358,6 @@ def _basic(credentials: str) -> str:
         return base64.b64decode(credentials, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError, ValueError):
         return ""
-
-
-async def _body(request: Request, most: int) -> str:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > most:
-            raise _TooLargeError
-    return body.decode()
-
-
-async def _drain(receive: Receive, most: int) -> None:
-    """Read what is left of a body that is refused, as far as `most` bytes and half a minute go.
-
-    A client shows no answer to what it could not send whole: it says that the connection broke.
-    """
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(30):
-            while most > 0:
-                message = await receive()
-                most -= len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body"):
-                    return
-
-
-class _Counted:
-    """A request's body that ends with an error where it is too long, also when it did not say how long it is.
-
-    `is_read`: nothing of it is left; whoever asked for more would wait until the client goes.
-    """
-
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive, self._left, self.is_over, self.is_read = receive, most, False, False
-
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self.is_read = not message.get("more_body")
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            self.is_over = True
-            raise _TooLargeError
-        return message
-
-
-def _too_large(request: Request, most: int) -> Response:
-    return _say(request, 413, f"That is too large: at most {most / MB:.0f} MB.", {"Connection": "close"})
-
-
-def _say(request: Request, status: int, why: str, headers: dict[str, str] | None = None) -> Response:
-    if "text/html" in Headers(scope=request.scope).get("accept", "") and not request.url.path.startswith("/api/"):
-        return PlainTextResponse(why, status, headers)
-    return JSONResponse({"error": why}, status, headers)
 
 
 def _login_page(target: str, problem: str = "") -> str:
