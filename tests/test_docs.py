@@ -57,6 +57,11 @@ def test_links_to_files_lead_somewhere(document: Path) -> None:
         assert (document.parent / target).exists(), target
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
+def test_tables_have_rows(document: Path) -> None:
+    assert not re.findall(r"^\|[-:| ]+\|\n(?!\|)", TEXT[document], re.M)
+
+
 def test_make_targets_that_are_named_exist() -> None:
     targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M)
     named = {
