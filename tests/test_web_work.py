@@ -240,6 +240,22 @@ def test_other_detectors_look_though_a_slider_told_of_them_first(work, detector)
     assert detector.calls == 2
 
 
+def test_detectors_that_are_in_use_stay_loaded_whatever_one_visitor_tries(monkeypatch):
+    made = []
+
+    def create(name, settings, **_):
+        made.append((name, settings.overlap))
+        return FakeDetector([FACE])
+
+    monkeypatch.setattr("anonymize.web.studio.create", create)
+    studio = Studio()
+    for step in range(20):
+        studio.engine(Settings())
+        studio.engine(Settings(overlap=0.5 + step / 100))
+    assert len(made) == 2 * 21  # each pair once, the default's too
+    assert len(studio._loaded) == 12
+
+
 def test_no_detector_at_all_is_refused():
     with pytest.raises(SettingsError, match="at least one detector"):
         Studio().engine(Settings(face_detector="none", plate_detector="none"))

@@ -129,9 +129,10 @@ class Studio:
         key = (name, settings.vehicle_threshold, settings.overlap, settings.max_regions, settings.device)
         with self._loading:
             if key not in self._loaded:
-                if len(self._loaded) >= 12:  # visitors may try many sliders; the oldest choice goes
+                if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes
                     self._loaded.pop(next(iter(self._loaded)))
                 self._loaded[key] = Gated(self._made(name, settings))
+            self._loaded[key] = self._loaded.pop(key)  # the last one now
             return self._loaded[key]
 
     def _made(self, name: str, settings: Settings) -> Detector:
