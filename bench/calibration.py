@@ -4,8 +4,8 @@
 
 Plates: candidates on IMAGES' annotated plates are real. Faces, which are not annotated: what RetinaFace and CenterFace
 both see at 2,048 px, or one of them is sure of, is real; what either of them half sees there is left out. Prints, for
-each detector, [bias, slope, size] and how often its candidates are real by what the fit says. Margin and slack, the
-numbers after them, are chosen by hand: an export grows regions anyway.
+each detector, bias, slope, size and edge, and how often its candidates are real by what the fit says. Margin and slack,
+the numbers before edge, are chosen by hand: an export grows regions anyway.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from anonymize.detectors import Image, create
-from anonymize.detectors.calibrated import SMALL, log_odds
+from anonymize.detectors.calibrated import SMALL, log_odds, reaches_edge
 from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.regions import Region, boxes, iou, suppress
 from anonymize.settings import Settings
@@ -59,8 +59,8 @@ def agreed(image: Image, teachers: Sequence) -> tuple[np.ndarray, np.ndarray]:
     return np.array(real).reshape(-1, 4), np.array(may).reshape(-1, 4)
 
 
-def fit(name: str, kind: str, photos: Sequence[tuple[str, Image]], truth: Truth, with_size: bool) -> str:
-    """One detector's regression, as a line for the registry and its reliability."""
+def fit(name: str, kind: str, photos: Sequence[tuple[str, Image]], truth: Truth, is_whole: bool) -> str:
+    """One detector's regression, as numbers for the registry, and its reliability."""
     from sklearn.linear_model import LogisticRegression
 
     detector, side = create(name, S), int(name.rpartition("@")[2]) if "@" in name else 0
@@ -73,8 +73,12 @@ def fit(name: str, kind: str, photos: Sequence[tuple[str, Image]], truth: Truth,
             hit = bool(len(real)) and on[i].max() >= SAME
             if not hit and len(may) and near[i].max() > NEAR:
                 continue
-            height = region.height * side / max(image.shape[:2])
-            rows.append((1.0, log_odds(raw(region)), np.log2(max(height, 1) / SMALL) if with_size else 0.0))
+            row = (1.0, log_odds(raw(region)), 0.0, 0.0)
+            if is_whole:  # a crop of a vehicle has neither a scale of its own nor the photo's edge
+                height = region.height * side / max(image.shape[:2])
+                is_cut = reaches_edge(region.box, image.shape[1], image.shape[0])
+                row = (*row[:2], np.log2(max(height, 1) / SMALL), float(is_cut))
+            rows.append(row)
             hits.append(hit)
     x, y = np.array(rows), np.array(hits)
     model = LogisticRegression(fit_intercept=False, C=100, max_iter=1000).fit(x, y)
@@ -84,7 +88,8 @@ def fit(name: str, kind: str, photos: Sequence[tuple[str, Image]], truth: Truth,
         between = (p >= low) & (p < low + 0.2)
         if between.any():
             reliability.append(f"{low:.1f}–{low + 0.2:.1f}: {y[between].mean():.2f} of {between.sum()}")
-    return f"{name}: {[round(float(v), 2) for v in model.coef_[0]]}, {y.sum()} real; " + ", ".join(reliability)
+    told = dict(zip(("bias", "slope", "size", "edge"), (round(float(v), 2) for v in model.coef_[0]), strict=True))
+    return f"{name}: {told}, {y.sum()} real; " + ", ".join(reliability)
 
 
 def main() -> None:
@@ -115,7 +120,7 @@ def main() -> None:
     teachers = [create(n, S) for n in TEACHERS] if any(is_face.values()) else []
     for name in args.names:
         kind, truth = ("face", agreed_once) if is_face[name] else ("plate", plates)
-        print(fit(name, kind, photos, truth, with_size="@" in name), flush=True)
+        print(fit(name, kind, photos, truth, is_whole="@" in name), flush=True)
 
 
 if __name__ == "__main__":

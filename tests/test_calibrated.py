@@ -50,6 +50,17 @@ def test_boxes_grow_by_margin_and_slack_inside_the_image_and_votes_stay_the_netw
     assert edge.detect([IMAGE])[0][0].box == (0, 0, 30, 15)
 
 
+def test_what_the_photos_edge_cuts_is_believed_less() -> None:
+    boxes = [(50, 50, 70, 60), (0.5, 50, 20, 60), (180, 50, 200, 60), (50, 0, 70, 10), (50, 88, 70, 99)]
+    found = FakeDetector([Region("plate", box, 0.5, {"net": 0.5}) for box in boxes])
+    edged = Calibrated(found, Calibration(0.0, 1.0, edge=-1.0), "plate", 200).detect([IMAGE])[0]
+    within, cut = 0.5, 1 / (1 + math.exp(1.0))
+    assert {r.box: r.score for r in edged} == pytest.approx(dict(zip(boxes, [within, *[cut] * 4], strict=True)))
+    # What a network need not even give back takes the most that an edge adds into account.
+    assert Calibration(0.0, 1.0, edge=1.0).least(200, 0.5) == pytest.approx(1 / (1 + math.exp(1.0)))
+    assert Calibration(0.0, 1.0, edge=-1.0).least(200, 0.5) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     "numbers", [(0, 0), (0, -1), (math.nan, 1), (0, 1, math.inf), (0, 1, 0, -0.1), (0, 1, 0, 0, -1)]
 )

@@ -69,8 +69,8 @@ class Model:
         if not self.licence or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
             raise SettingsError(f"{wrong}licence and classes are non-empty strings")
         for numbers in (self.calibration, self.in_crops):
-            if len(numbers) > 5 or len(numbers) == 1 or not all(type(n) in (int, float) for n in numbers):
-                raise SettingsError(f"{wrong}a calibration is two to five numbers; received {list(numbers)}")
+            if len(numbers) > 6 or len(numbers) == 1 or not all(type(n) in (int, float) for n in numbers):
+                raise SettingsError(f"{wrong}a calibration is two to six numbers; received {list(numbers)}")
         if not self.sources:
             raise SettingsError(f"{wrong}at least one source is needed")
         for source in self.sources:
