@@ -1,5 +1,5 @@
 // The review's editor: a photo with its regions. Drag draws, a click selects, the wheel zooms, keys decide.
-// value: {photo, hash, src, width, height, regions: [{id, kind, box, state, text}], kind, kinds, problem}
+// value: {photo, hash, src, width, height, regions: [{id, kind, box, state, text}], kind, kinds, problem, turn}
 ({ element, props, trigger, watch }) => {
   const NS = "http://www.w3.org/2000/svg";
   const host = element.querySelector(".rv-editor");

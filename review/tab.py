@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,7 @@ def build(
         return "" if is_sample(review) else visitor.name + visitor.key
 
     def page(review: Review, visitor: Visitor, item: Item | None, of: str, **said: str) -> tuple[Any, ...]:
-        return view(review, item, of, mount, **said), told(review, item, mount)
+        return fresh(view(review, item, of, mount, **said)), told(review, item, mount)
 
     def offer(request: gr.Request, chosen: str | None, known: Sequence[str]) -> tuple[Any, list[str]]:
         now = offered(sources(request), chosen, known)
@@ -154,7 +155,7 @@ def build(
                 explorer(review, {}),
             )
         except (AnonymizeError, OSError) as e:
-            return {"problem": str(e)}, _empty(), "", gr.skip(), gr.skip(), gr.skip(), ""
+            return fresh({"problem": str(e)}), _empty(), "", gr.skip(), gr.skip(), gr.skip(), ""
 
     def decide(request: gr.Request, event: gr.EventData, name: str, of: str) -> tuple[Any, ...]:
         return act(request, name, of, dict(event._data or {}))
@@ -163,7 +164,7 @@ def build(
         try:
             review, visitor = find(request, name)
         except AnonymizeError as e:
-            return {"problem": str(e)}, gr.skip()
+            return fresh({"problem": str(e)}), gr.skip()
         at = str(data.get("photo") or "")
         what = str(data.get("what") or "")
         asks = asking(review, visitor)
@@ -193,7 +194,7 @@ def build(
             review.book.use(settings)
             return *page(review, visitor, review.queue.next(asking(review, visitor)), of), explorer(review, {})
         except AnonymizeError as e:
-            return {"problem": str(e)}, gr.skip(), gr.skip()
+            return fresh({"problem": str(e)}), gr.skip(), gr.skip()
 
     def explore(request: gr.Request, name: str, f: float, p: float) -> str:
         try:
@@ -252,6 +253,11 @@ def _state(record: Record, region: Any, settings: Any) -> str:
         return str(region.status)
     # A vehicle or a person is there to be seen: hidden by a click on it, it would vanish as a whole.
     return "hidden" if settings.hides(region) else "suspect" if region.kind in settings.kinds else "carrier"
+
+
+def fresh(value: dict[str, Any]) -> dict[str, Any]:
+    """An answer for the editor, which waits for one: Gradio hands on only what differs from what it has."""
+    return {**value, "turn": time.monotonic_ns()}
 
 
 def view(review: Review, item: Item | None, of: str, mount: str, problem: str = "", text: str = "") -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ def build(site: Site) -> PhotoTab:
 
     def failed(error: Exception, work: Work | None = None) -> tuple[Any, ...]:
         value = {**view(work), "problem": str(error)} if work else {"problem": str(error), "id": ""}
+        value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
         return value, gr.skip(), gr.skip(), gr.skip()
 
     def find(request: gr.Request, id: str) -> Work:
