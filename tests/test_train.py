@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import tomllib
 
@@ -89,6 +90,27 @@ def test_a_training_leaves_a_network_its_card_and_its_entry_and_resumes_after_a_
     assert len(found) == 1  # untrained as it is, it runs on photos of another shape
     with pytest.raises(PathError, match="has ended"):
         train(data, moved, SMALL, resume=True)
+
+
+def test_a_resumed_training_goes_on_as_it_began_and_its_card_says_how(data, tmp_path, monkeypatch):
+    from anonymize import training
+    from anonymize.training import trainers
+
+    runs, described = [], []
+
+    def run(overrides, **more):
+        runs.append(more)
+        (tmp_path / "out" / "weights").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "out" / "weights" / "last.pt").write_bytes(b"")
+        return tmp_path / "out" / "weights" / "last.pt"
+
+    monkeypatch.setattr(trainers, "run", run)
+    monkeypatch.setattr(training, "finish", lambda best, read, output, options, name: described.append(options))
+    began = dataclasses.replace(SMALL, photos_per_epoch=2, validate_every=3, frozen=4)
+    train(data, tmp_path / "out", began)
+    train(data, tmp_path / "out", Options(device="auto", hours=2.0), resume=True)
+    assert runs[0] == runs[1] == {"corners": True, "photos": 2, "validate_every": 3}
+    assert described == [began, dataclasses.replace(began, device="auto", hours=2.0)]
 
 
 def test_checkpoints_name_stock_classes_only(data, tmp_path):

@@ -2,6 +2,7 @@
 
     train(Path("data.yaml"), Path("out")) leaves
         out/weights/best.pt last.pt   checkpoints; a resume needs last.pt
+        out/options.json              how it is trained; a resume goes on so
         out/NAME.onnx                 for `--plate-detector yolo:out/NAME.onnx`
         out/results.csv results.png   losses and figures, epoch by epoch
         out/card.md registry.toml     what it is, and its entry for models/registry.toml
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 from collections.abc import Mapping
@@ -186,7 +188,8 @@ def train(
         data: a data.yaml.
         output: a folder of its own.
         name: of the model; default: the output folder's.
-        resume: go on from output/weights/last.pt; options that change the training are taken from there.
+        resume: go on from output/weights/last.pt, with the options that it began with; device, and hours where given,
+            are those of now.
         trust: unpickle a base .pt that is not in the registry.
         cache: where fetched weights are kept.
 
@@ -208,6 +211,7 @@ def train(
     from . import trainers
 
     config = _write_config(read, output)
+    options = _kept(options, output / "options.json", resume)
     if resume:
         overrides: dict[str, Any] = {"resume": str(last), "data": str(config), "save_dir": str(output.resolve())}
         if options.hours is not None:
@@ -220,6 +224,16 @@ def train(
         overrides, corners=read.has_corners, photos=options.photos_per_epoch, validate_every=options.validate_every
     )
     return finish(best, read, output, options, name or output.resolve().name)
+
+
+def _kept(given: Options, file: Path, resume: bool) -> Options:
+    """The options that a training began with: ultralytics' checkpoints do not know all of them."""
+    if resume and file.is_file():  # trainings of earlier versions have none
+        began = Options(**json.loads(file.read_text("utf-8")))
+        return dataclasses.replace(began, device=given.device, hours=given.hours or began.hours)
+    if not resume:
+        file.write_text(json.dumps(dataclasses.asdict(given), indent=1) + "\n", "utf-8")
+    return given
 
 
 def _quiet(output: Path) -> None:
