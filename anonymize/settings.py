@@ -42,11 +42,14 @@ def _option(default: Any, help: str, **limits: Any) -> Any:
 
 
 def option_help(name: str, cls: type | None = None) -> str:
-    """A setting's help text and default, for command line and web."""
+    """A setting's help text and default (each kind's where they differ), for command line and web."""
     f = next(f for f in dataclasses.fields(cls or Settings) if f.name == name)
     default = f.default
     if isinstance(default, tuple):
         default = ",".join(default)
+    of_kinds = {kind: getattr(k, name) for kind, k in _default_kinds().items()} if cls is Kind else {}
+    if any(value != default for value in of_kinds.values()):
+        default = ", ".join(f"{kind}={value}" for kind, value in of_kinds.items())
     return f"{f.metadata['help']} [{default}]" if default not in ("", None) else str(f.metadata["help"])
 
 

@@ -60,6 +60,12 @@ def test_every_command_and_option_says_what_it_does(name: tuple[str, ...], comma
     run(*name, "--help")
 
 
+def test_help_shows_each_kinds_default_where_they_differ() -> None:
+    text = " ".join(run("run", "--help").output.split())
+    assert "[face=ellipse, plate=rectangle]" in text
+    assert "width and height [0.1]" in text
+
+
 def test_an_unknown_command_is_an_error() -> None:
     assert "No such command" in run("hide", code=2).output
 
