@@ -237,6 +237,8 @@ class Queue:
             spans, settings = self.book.refresh(), self.book.settings
             if self._settings != settings:
                 self._seen, self._settings = {}, settings
+            for forgotten in self._seen.keys() - spans.keys():
+                del self._seen[forgotten]
             changed = {p: s for p, s in spans.items() if p not in self._seen or self._seen[p][0] != s}
             for path, span in changed.items():
                 self._seen[path] = (span, _see(self.book.read(path, span), settings))

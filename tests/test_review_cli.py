@@ -306,7 +306,9 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     assert "no longer in the input" in tab.view(review, item, "face", "/review")["problem"]
     assert "1 photos are no longer in the input (b.png …)" in run("status", path).output
     assert "a.png is still in" in run("forget", path, "a.png", code=1).output
+    assert review.queue.at_threshold("plate", 0.15) == (1, 1)
     assert run("forget", path).output == "forgotten: b.png\n"
+    assert review.queue.at_threshold("plate", 0.15) == (0, 0)
     assert [r.path for r in Book(path)] == ["a.png", "sub/a.png"]
     assert Book(path)["a.png"].review == "approved"
     assert "no longer" not in run("export", path, out, "--quiet").output
