@@ -146,9 +146,10 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     def nothing(text: str) -> tuple[Any, ...]:
         return said(text), gr.skip(), gr.skip(), gr.skip()
 
-    def ready(event: gr.EventData) -> tuple[str, str, Any]:
+    def ready(event: gr.EventData) -> tuple[str, str, Any, str]:
+        """What came in last is what starts: a folder that was named earlier is forgotten."""
         data = event._data or {}
-        return str(data.get("id") or ""), "", gr.update(variant="primary" if data.get("photos") else "secondary")
+        return str(data.get("id") or ""), "", gr.update(variant="primary" if data.get("photos") else "secondary"), ""
 
     def cleared(request: gr.Request, id: str) -> tuple[Any, ...]:
         """Other photos instead of more: what there was is stopped and deleted."""
@@ -251,7 +252,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             return gr.skip(), gr.skip()
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    upload.ready(ready, None, [batch_id, progress, start], **private)
+    upload.ready(ready, None, [batch_id, progress, start, folder], **private)
     upload.cleared(cleared, [batch_id], [*running, *finished, batch_id], **private)
     folder.input(lambda path: gr.update(variant="primary" if path else "secondary"), folder, start, **private)
     start.click(begin, [batch_id, folder, *controls.all], [*running, batch_id, result], **private)

@@ -69,7 +69,7 @@ def build(site: Site) -> PhotoTab:
         return shown_in(work, settings)
 
     def failed(error: Exception, work: Work | None = None) -> tuple[Any, ...]:
-        value = {**view(work), "problem": str(error)} if work else {"problem": str(error), "id": ""}
+        value: dict[str, Any] = {**view(work), "problem": str(error)} if work else {"problem": str(error), "id": ""}
         value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
         return value, gr.skip(), gr.skip(), gr.skip()
 

@@ -34,6 +34,15 @@ def begin(page: Page, files: list[Path], ready: str = "") -> None:
     page.get_by_role("button", name="Hide faces and plates").click()
 
 
+def test_photos_that_come_in_after_a_folder_are_what_starts(page: Page, photos: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    page.get_by_role("tab", name="Many photos").click()
+    page.locator("#az-folder textarea").fill(str(tmp_path / "other"))
+    begin(page, photos[:1], "1 photo is ready.")
+    expect(page.locator("#az-folder textarea")).to_have_value("")
+    expect(page.locator("#az-batch-progress")).to_contain_text("1 of 1 photos · done", timeout=60_000)
+
+
 def test_twelve_photos_one_of_them_corrupt(page: Page, photos: list[Path], tmp_path: Path) -> None:
     begin(page, photos)
     expect(page.locator("#az-batch-progress")).to_contain_text("12 of 12 photos · done", timeout=120_000)
