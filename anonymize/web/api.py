@@ -42,7 +42,7 @@ VERSION = "1"
 DESCRIPTION: dict[str, Any] = {
     "title": "anonymize",
     "version": VERSION,
-    "description": "Hide every face and license plate in photos. Photos are processed in memory and not kept.",
+    "description": "Hide every face and license plate in photos. A photo is deleted as soon as it is answered.",
 }
 # Requests that may wait for the detectors; more are told to come back.
 _WAITING = 16
