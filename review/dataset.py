@@ -8,12 +8,11 @@ before.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import re
 import tempfile
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -23,30 +22,26 @@ from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
 from .book import Span
-from .decisions import last_words
+from .decisions import last_words, person
 from .documents import (
-    CANDIDATES,
-    CONTEXT,
     CORNERS,
     HIDDEN,
     REGION_FIELDS,
     TRUTH,
     Change,
     Document,
+    absolute,
     changes,
     to_document,
 )
 from .queue import Item, Queue
+from .views import dress
 
 if TYPE_CHECKING:
     from anonymize.evaluate.ground_truth import Annotations
 
 PLUGIN = Path(__file__).parent / "plugin"
 EVALUATION = "eval"
-# One colour a meaning: false alarms and misses must be seen at once, also by people who do not tell red from green.
-COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
-HEIGHTS = ((0, 16), (16, 32), (32, math.inf))  # px, of the saved views
-STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
 
 
 def fiftyone() -> ModuleType:
@@ -80,7 +75,8 @@ class ReviewDataset:
 
     Args:
         queue: the review's queue over the records.
-        truth: ground truth, where there is some; then hits, misses and leaks are fields too.
+        truth: ground truth, where there is some; then hits, misses and leaks are fields too. Not given: the ground
+            truth that this dataset was last opened with, if any.
 
     Raises:
         ReviewError: FiftyOne cannot start.
@@ -102,9 +98,11 @@ class ReviewDataset:
             is_new = not fo.dataset_exists(self.name)
             if is_new:
                 self.dataset = self._make(fo)
+            elif self.truth is None:
+                self.truth = self._kept_truth()
             self.update()
             if is_new or "bookkeeping" not in {g.name for g in self.dataset.app_config.sidebar_groups or ()}:
-                _dress(fo, self.dataset, self.book.settings.kinds, has_truth=self.truth is not None)
+                dress(fo, self.dataset, self.book.settings.kinds, has_truth=self.truth is not None)
         except AnonymizeError:
             raise
         except Exception as e:
@@ -116,7 +114,7 @@ class ReviewDataset:
         return self.dataset._sample_collection
 
     def _columns(self) -> list[str]:
-        return [*REGION_FIELDS, CORNERS, "photo", "risk", *([TRUTH] if self.truth else [])]
+        return [*REGION_FIELDS, CORNERS, "photo", "risk", "shown_at", *([TRUTH] if self.truth else [])]
 
     def _make(self, fo: ModuleType) -> Any:
         # What is temporary (a batch of the page) leaves nothing behind: FiftyOne drops it when it starts anew.
@@ -145,6 +143,7 @@ class ReviewDataset:
             regions_hash="",
             record="{}",
             state="",
+            shown_at=datetime.now(UTC),
             **{
                 f: fo.Detections(detections=[fo.Detection(**box, confidence=0.5, **found, **compared)])
                 for f in REGION_FIELDS
@@ -168,16 +167,32 @@ class ReviewDataset:
             dataset.create_index(name, unique=name == "photo")
         return dataset
 
+    def _kept_truth(self) -> Annotations | None:
+        """The ground truth that the dataset was made with: opened without it (the plugin knows none), it stays."""
+        from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
+
+        if TRUTH not in self.dataset.get_field_schema():
+            return None
+        photos = {}
+        for d in self.samples.find({f"{TRUTH}.detections": {"$exists": True}}, {"photo": 1, TRUTH: 1}):
+            truths = [
+                Truth(t["label"], absolute(t["bounding_box"], 1, 1), t["iscrowd"]) for t in d[TRUTH]["detections"]
+            ]
+            photos[d["photo"]] = Photo(tuple(truths), (1, 1))
+        return Annotations(photos) if photos else None
+
     def update(self) -> int:
         """Bring the dataset up to the records; how many samples changed.
 
         Raises:
-            RecordsError: the records cannot be read. ReviewError: the database failed.
+            StaleDecisionError: as `save_edits`. RecordsError: the records cannot be read. ReviewError: the database
+                failed.
         """
         from pymongo import InsertOne, ReplaceOne
         from pymongo.errors import PyMongoError
 
         with self._guard:
+            self.save_edits(person())  # left behind by a FiftyOne that was closed: the samples are written over here
             items = self.queue.items()
             spans = self.book.refresh()
             try:
@@ -227,6 +242,20 @@ class ReviewDataset:
         only = Annotations({record.path: self.truth.photos[record.path]})
         return evaluate([record], only, self.book.settings, curves=False).photos[0]
 
+    def save_edits(self, who: str) -> list[str]:
+        """Write what was drawn, moved or deleted in any sample since it was shown to the records; which photos changed.
+
+        Behind our server every edit is in the records before it is acknowledged. Anybody's own FiftyOne keeps edits in
+        its database and tells nobody: so they are looked for, before each decision and before an export.
+
+        Raises:
+            StaleDecisionError: as `sync`; the next call goes on with the other samples.
+        """
+        with self._guard:
+            known = self.book.refresh()
+            edited = list(self.samples.find({"$expr": {"$ne": ["$last_modified_at", "$shown_at"]}}, {"photo": 1}))
+            return [d["photo"] for d in edited if d["photo"] in known and self.sync(str(d["_id"]), who)]
+
     def sync(self, sample_id: str, who: str) -> list[Change]:
         """Write what a person changed in one sample's labels to the records, as decisions; then show what they became.
 
@@ -269,7 +298,9 @@ class ReviewDataset:
             # an update lays the sample out anew.
             as_edited(document, edited)
         document["state"] = "" if edited is not None else self._state(item)
-        self.samples.replace_one({"_id": old["_id"]}, _keyed(document, self.dataset, old, is_same=edited is not None))
+        # An edit that came in since the sample was read is not written over: whoever looks for edits next finds it.
+        which = {"_id": old["_id"]} | ({"last_modified_at": old["last_modified_at"]} if edited is not None else {})
+        self.samples.replace_one(which, _keyed(document, self.dataset, old, is_same=edited is not None))
 
 
 def as_edited(document: Document, edited: Mapping[str, Any]) -> None:
@@ -294,90 +325,7 @@ def _keyed(
         "created_at": (old or {}).get("created_at", now),
         "last_modified_at": old["last_modified_at"] if old and is_same else now,
     }
+    keys["shown_at"] = keys["last_modified_at"]  # where they differ, somebody edited the sample since
     if old:
         keys["_id"] = old["_id"]
     return {**document, **keys}
-
-
-def _dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool) -> None:
-    """Saved views, colours, sidebar, and the classes that may be drawn; of a dataset that has its samples."""
-    f = fo.ViewField
-    detectors = sorted(dataset.distinct(f"{HIDDEN}.detections.seen_by"))
-    views = {
-        "1 pending, riskiest first": (
-            dataset.match(f("review") == "pending").sort_by("risk", reverse=True),
-            "not approved yet",
-        ),
-        "2 suspected misses": (
-            dataset.filter_labels(CANDIDATES, f("chance") >= 0.1).sort_by("risk", reverse=True),
-            "candidates that may be real and are not hidden",
-        ),
-        "3 suspected false alarms": (dataset.filter_labels(HIDDEN, f("chance") >= 0.5), "hidden, but maybe nothing"),
-        "4 drawn or corrected by a person": (dataset.filter_labels(HIDDEN, f("status") != "auto"), ""),
-        "5 flagged": (dataset.match(f("review") == "flagged"), ""),
-        "6 approved": (dataset.match(f("review") == "approved"), ""),
-        "7 small: under 32 px": (dataset.filter_labels(HIDDEN, f("height_px") < 32), "regions by height"),
-        "8 seen by one detector only": (dataset.filter_labels(HIDDEN, f("seen_by").length() == 1), ""),
-    }
-    for name in detectors:
-        only = (f("seen_by").length() == 1) & f("seen_by").contains(name)
-        views[f"only by {name}"] = (dataset.filter_labels(HIDDEN, only), "hidden because of this detector alone")
-    if has_truth:
-        views |= {
-            "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
-            "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
-            "false alarms (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
-        }
-        for low, high in HEIGHTS:
-            tall = (f("height_px") >= low) & (f("height_px") < high)
-            size = f"under {high} px" if low == 0 else f"{low} px and more" if high == math.inf else f"{low}–{high} px"
-            views[f"missed (fn), {size}"] = (dataset.filter_labels(TRUTH, (f("eval") == "fn") & tall), "")
-            views[f"false alarms (fp), {size}"] = (dataset.filter_labels(HIDDEN, (f("eval") == "fp") & tall), "")
-        for name in detectors:
-            wrong = (f("eval") == "fp") & f("seen_by").contains(name)
-            views[f"false alarms (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
-    for name, (view, text) in views.items():
-        dataset.save_view(name, view, description=text or None, overwrite=True)
-    by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)
-    values = [{"value": v, "color": c} for v, c in colors.items()]
-    fields = [
-        {
-            "path": HIDDEN,
-            "fieldColor": colors.get("tp", colors.get("auto")),
-            "colorByAttribute": by,
-            "valueColors": values,
-        }
-    ]
-    if has_truth:
-        fields.append({"path": TRUTH, "fieldColor": COLORS["fn"], "colorByAttribute": "eval", "valueColors": values})
-    suspected = [{"value": v, "color": c} for v, c in (STATUS_COLORS | {"auto": "#f4a261"}).items()]
-    fields.append({"path": CANDIDATES, "fieldColor": "#f4a261", "colorByAttribute": "status", "valueColors": suspected})
-    fields.append({"path": CONTEXT, "fieldColor": "#6c757d"})
-    fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
-    scheme = fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
-    dataset.app_config.color_scheme = scheme
-    groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
-    ours = ("review", "risk", "reasons", "photo", "error", "leaks", "eval_tp", "eval_fp", "eval_fn")
-    rest: list[str] = []
-    for group in groups:  # what a reviewer filters by stays in sight; a field in no group would come back by itself
-        if group.name not in ("tags", "labels"):
-            rest += [p for p in group.paths if p not in ours]
-            group.paths = [p for p in ours if p in group.paths]
-    groups = [g for g in groups if g.paths or g.name in ("tags", "labels")]
-    groups.append(fo.SidebarGroupDocument(name="bookkeeping", paths=rest, expanded=False))
-    dataset.app_config.sidebar_groups = groups
-    dataset.app_config.active_fields = fo.ActiveFields(
-        paths=[HIDDEN, *([TRUTH] if has_truth else [CANDIDATES]), "risk", "review"]
-    )
-    schema = {
-        name: {
-            "type": "detections",
-            "component": "dropdown",
-            "classes": list(dict.fromkeys([*kinds, "face", "plate"])),
-            "attributes": [{"name": "status", "type": "str", "component": "dropdown", "values": list(STATUS_COLORS)}],
-        }
-        for name in (HIDDEN, CANDIDATES)
-    }
-    dataset.set_label_schemas(schema)
-    dataset.active_label_schemas = [HIDDEN, CANDIDATES]
-    dataset.save()

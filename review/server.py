@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 
 from . import photos, policy
-from .dataset import fiftyone
+from .dataset import PLUGIN, fiftyone
 from .policy import ONLY_LOOKED_AT, RefusedError
 from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
 from .reviews import ALONE, Review, Reviews, Visitor
@@ -166,7 +166,9 @@ class ReviewServer:
         """
         async with self._starting:
             if self._app is None:
-                await run_in_threadpool(fiftyone)
+                fo = await run_in_threadpool(fiftyone)
+                # Plugins of this person's own FiftyOne are code that a guarded server does not load.
+                fo.config.plugins_dir = str(PLUGIN)
 
                 def load() -> Any:
                     from fiftyone.server import app as module
@@ -245,6 +247,6 @@ def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
             out[key] = [
                 o
                 for o, n in zip(answer[key], names, strict=True)
-                if n.startswith(f"{policy.PLUGIN}/") or n in policy.READING
+                if n in {f"{policy.PLUGIN}/{name}" for name in policy.OPERATORS} | policy.READING
             ]
     return {**out, "errors": []}

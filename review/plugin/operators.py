@@ -1,0 +1,351 @@
+"""The plugin's operators: the review's decisions, as buttons and forms of FiftyOne's App.
+
+A dataset that `review` made carries the path of its records. Every operator is one call of the book, so it is the same
+as `python -m review …`. In anybody's own FiftyOne what is drawn in the Annotate tab lies in FiftyOne's database only,
+so every operator first brings it to the records.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fiftyone.operators as foo
+from bson import ObjectId
+from fiftyone.operators import types
+
+from anonymize.errors import AnonymizeError, ImageError, RecordsError
+from review.decisions import gate, person
+from review.documents import CORNERS, REGION_FIELDS
+from review.reviews import OPEN, Review
+
+# Where a label is, and its region's id: all that operators need of a sample.
+LABELS = {**dict.fromkeys(REGION_FIELDS, "detections"), CORNERS: "polylines"}
+SEEN = [
+    *("photo", "regions_hash", "last_modified_at", "shown_at"),
+    *(f"{name}.{many}.{key}" for name, many in LABELS.items() for key in ("_id", "region")),
+]
+Sample = Mapping[str, Any]
+
+
+def _review(ctx: Any) -> Review:
+    """The review of the dataset that the App shows.
+
+    Raises:
+        RecordsError: it is none of a review, or its records are not where they were.
+    """
+    records = ((ctx.dataset.info if ctx.dataset is not None else None) or {}).get("records")
+    if not records:
+        raise RecordsError(
+            "no review made this dataset; the operator `Review: open records` makes one of a records file"
+        )
+    if not Path(records).exists():
+        raise RecordsError(f"the records {records} are not there any more; where they are now, `Review: open records`")
+    review = OPEN.open(Path(records))
+    if ctx.dataset.name != review.name:
+        raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
+    return review
+
+
+def saved(ctx: Any) -> Review:
+    """The review, with what was drawn and moved in the App in its records."""
+    review = _review(ctx)
+    if not ctx.params.get("read_only"):
+        review.dataset.save_edits(_who(ctx))
+    return review
+
+
+def _who(ctx: Any) -> str:
+    # The review's server writes the name of the visitor here, over whatever a browser sent; elsewhere it is this
+    # account.
+    return str(ctx.params.get("reviewer") or person())
+
+
+def _chosen(ctx: Any) -> list[str]:
+    """Ids of the open sample, else of the selected ones."""
+    ids = [ctx.current_sample] if ctx.current_sample else list(ctx.selected or ())
+    if not ids:
+        raise RecordsError("open or select a photo first")
+    return ids
+
+
+def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
+    """The review, and these samples as the person saw them: a decision on one that changed since is refused."""
+    review = _review(ctx)
+    before = _find(ctx, ids)  # opening the review may bring samples up to their records
+    review = saved(ctx)
+    after = _find(ctx, ids)
+    if len(after) < len(set(ids)):
+        raise RecordsError("the sample is gone; reload the page")
+    samples = []
+    for i in ids:
+        seen = before.get(i, {})
+        was_edited = seen.get("last_modified_at") != seen.get("shown_at")  # then saving checked what they saw
+        samples.append(after[i] if was_edited else {**after[i], "regions_hash": seen["regions_hash"]})
+    return review, samples
+
+
+def _find(ctx: Any, ids: Sequence[str]) -> dict[str, Sample]:
+    # From the database: FiftyOne's own objects may be as they were at an earlier call.
+    which = {"_id": {"$in": [ObjectId(i) for i in ids if ObjectId.is_valid(i)]}}
+    return {str(d["_id"]): d for d in ctx.dataset._sample_collection.find(which, SEEN)}
+
+
+def _regions(sample: Sample, label: str) -> Iterator[str]:
+    """Ids of the regions that a label stands for: one, or none where it is a label of something else."""
+    for name, many in LABELS.items():
+        for found in (sample.get(name) or {}).get(many) or ():
+            if str(found["_id"]) == label and found.get("region"):
+                yield found["region"]
+
+
+def _done(ctx: Any, review: Review, paths: list[str], text: str) -> dict[str, Any]:
+    for path in dict.fromkeys(paths):
+        review.changed(path)
+    ctx.ops.clear_selected_labels()
+    ctx.ops.reload_samples()
+    ctx.ops.notify(f"{text}. {review.queue.progress()}", variant="success")
+    return {"message": text}
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
+class _Operator(foo.Operator):
+    """One button. A failure is said in the App, in the words of our errors."""
+
+    label, icon = "", ""
+    is_form = False
+
+    @property
+    def config(self) -> Any:
+        return foo.OperatorConfig(
+            name=self.operator_name, label=f"Review: {self.label}", icon=self.icon, dynamic=self.is_form
+        )
+
+    operator_name = ""
+
+    def resolve_placement(self, ctx: Any) -> Any:
+        if self.operator_name not in ("accept", "reject", "approve", "flag", "next"):
+            return None
+        if ctx.dataset is None or "records" not in (ctx.dataset.info or {}):
+            return None  # somebody's own FiftyOne has other datasets, too
+        return types.Placement(
+            types.Places.SAMPLES_VIEWER_ACTIONS,
+            types.Button(label=f"Review: {self.label}", icon=self.icon, prompt=False),
+        )
+
+    def execute(self, ctx: Any) -> Any:
+        try:
+            return self.act(ctx)
+        except AnonymizeError as e:
+            ctx.ops.notify(str(e), variant="error")
+            return {"error": str(e)}
+
+    def act(self, ctx: Any) -> Any:
+        raise NotImplementedError
+
+
+class _Form(_Operator):
+    """One that asks first."""
+
+    is_form = True
+
+    def resolve_input(self, ctx: Any) -> Any:
+        inputs = types.Object()
+        try:
+            self.ask(inputs, ctx)
+        except AnonymizeError as e:
+            inputs.view("error", types.Error(label="Review", description=str(e)))
+            return types.Property(inputs, invalid=True)
+        return types.Property(inputs)
+
+    def ask(self, inputs: Any, ctx: Any) -> None:
+        raise NotImplementedError
+
+
+class _OnLabels(_Operator):
+    def given(self, ctx: Any) -> dict[str, Any]:
+        return {}
+
+    def act(self, ctx: Any) -> Any:
+        picks = [(str(p["sample_id"]), str(p["label_id"])) for p in ctx.selected_labels or ()]
+        review, samples = _samples(ctx, ids := list(dict.fromkeys(sample for sample, _ in picks)))
+        work = []
+        for sample, label in picks:
+            seen = samples[ids.index(sample)]
+            work += [(seen, region) for region in _regions(seen, label)]
+        if not work:
+            raise RecordsError("select a region first: click it in the photo")
+        given = self.given(ctx)
+        hashes = {seen["photo"]: seen["regions_hash"] for seen in samples}
+        for seen, region in dict.fromkeys((s["photo"], r) for s, r in work):
+            what = self.operator_name.replace("_", "-")
+            record = review.book.decide(seen, what, who=_who(ctx), expected=hashes[seen], region=region, **given)
+            hashes[seen] = record.regions_hash()
+            review.changed(seen)
+        return _done(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
+
+
+class Accept(_OnLabels):
+    operator_name, label, icon = "accept", "hide this", "check"
+
+
+class Reject(_OnLabels):
+    operator_name, label, icon = "reject", "this is nothing", "close"
+
+
+class SetKind(_Form, _OnLabels):
+    operator_name, label = "set_kind", "set kind"
+
+    def ask(self, inputs: Any, ctx: Any) -> None:
+        inputs.enum("kind", list(_review(ctx).book.settings.kinds), label="Kind", required=True)
+
+    def given(self, ctx: Any) -> dict[str, Any]:
+        return {"kind": str(ctx.params["kind"])}
+
+
+class Add(_Form):
+    operator_name, label = "add", "add missed region"
+
+    def ask(self, inputs: Any, ctx: Any) -> None:
+        inputs.enum("kind", list(_review(ctx).book.settings.kinds), label="Kind", required=True)
+        for name, text in (("x1", "Left"), ("y1", "Top"), ("x2", "Right"), ("y2", "Bottom")):
+            inputs.float(name, label=f"{text}, px of the photo", required=True)
+
+    def act(self, ctx: Any) -> Any:
+        review, samples = _samples(ctx, _chosen(ctx))
+        if len(samples) != 1:
+            raise RecordsError("open one photo")
+        box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
+        path, expected = samples[0]["photo"], samples[0]["regions_hash"]
+        review.book.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
+        return _done(ctx, review, [path], f"added a {ctx.params['kind']}")
+
+
+class _OnPhotos(_Operator):
+    def act(self, ctx: Any) -> Any:
+        review, samples = _samples(ctx, _chosen(ctx))
+        for seen in samples:
+            review.book.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=seen["regions_hash"])
+            review.changed(seen["photo"])
+        return _done(ctx, review, [], f"{self.label}: {_count(len(samples), 'photo')}")
+
+
+class Approve(_OnPhotos):
+    operator_name, label, icon = "approve", "approve", "check_circle"
+
+
+class Flag(_OnPhotos):
+    operator_name, label, icon = "flag", "flag", "flag"
+
+
+class Undo(_OnPhotos):
+    operator_name, label, icon = "undo", "undo", "undo"
+
+
+class SaveEdits(_Operator):
+    operator_name, label = "save_edits", "save drawn and moved boxes"
+
+    def act(self, ctx: Any) -> Any:
+        review = _review(ctx)
+        changed = review.dataset.save_edits(_who(ctx))
+        return _done(ctx, review, [], f"changes of {_count(len(changed), 'photo')} saved")
+
+
+class Next(_Operator):
+    operator_name, label, icon = "next", "next unreviewed", "skip_next"
+
+    def act(self, ctx: Any) -> Any:
+        review = saved(ctx)
+        here = open_photo(ctx)
+        item = review.queue.next(_who(ctx), after=here)
+        if item is None:
+            ctx.ops.notify(f"Nothing is left to review. {review.queue.progress()}", variant="success")
+            return {"path": None}
+        found = str(review.dataset.samples.find_one({"photo": item.path}, {"_id": 1})["_id"])
+        if not len(ctx.view.select(found)):  # a filter that is set would hide it
+            ctx.ops.clear_view()
+        ctx.ops.open_sample(id=found)
+        return {"path": item.path, "risk": item.risk, "reasons": item.reasons}
+
+
+class Preview(_Operator):
+    operator_name, label, icon = "preview", "preview the anonymized photo", "visibility"
+
+    def act(self, ctx: Any) -> Any:
+        from PIL import Image
+
+        from anonymize import images
+        from anonymize.outputs import hide
+
+        review, samples = _samples(ctx, _chosen(ctx)[:1])
+        record = review.book[samples[0]["photo"]]
+        source = review.book.header.source(record)
+        try:
+            photo = images.load(source, review.book.settings)
+        except ImageError as e:
+            raise RecordsError(f"{source}: {e}") from e
+        pixels = Image.fromarray(hide(photo, record.regions, review.book.settings)).convert("RGB")
+        pixels.thumbnail((1600, 1600))
+        out = io.BytesIO()
+        pixels.save(out, "JPEG", quality=88)
+        return {"image": "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()}
+
+    def resolve_output(self, ctx: Any) -> Any:
+        outputs = types.Object()
+        outputs.str("image", label="As an export writes it", view=types.ImageView())
+        return types.Property(outputs)
+
+
+class Export(_Form):
+    operator_name, label, icon = "export", "export approved photos", "download"
+
+    def ask(self, inputs: Any, ctx: Any) -> None:
+        where = _review(ctx).output
+        inputs.md(f"Approved photos are written to `{where}`. The others stay behind.", name="where")
+
+    def act(self, ctx: Any) -> Any:
+        from anonymize.engine import Engine
+
+        review = saved(ctx)  # a box that was drawn after an approval makes its photo pending
+        settings = review.book.settings
+        done = Engine(settings, detectors=()).export(review.book.path, review.output, gate=gate(settings))
+        text = f"{done.done} photos exported, {len(done.withheld)} withheld, {len(done.failures)} failed"
+        text += "".join(f"; {path}: {why}" for path, why in list(done.failures.items())[:1])
+        ctx.ops.notify(text, variant="success" if done.ok else "error")
+        return {"message": text}
+
+    def resolve_output(self, ctx: Any) -> Any:
+        outputs = types.Object()
+        outputs.str("message", label="Export")
+        return types.Property(outputs)
+
+
+class Open(_Form):
+    operator_name, label, icon = "open", "open records", "folder_open"
+
+    def ask(self, inputs: Any, ctx: Any) -> None:
+        inputs.str("records", label="Full path of a records file (photos.jsonl)", required=True)
+
+    def act(self, ctx: Any) -> Any:
+        path = Path(str(ctx.params["records"]).strip()).expanduser()
+        if not path.is_absolute():
+            raise RecordsError(f"give the full path of the records: {path} is looked for in {Path.cwd()}")
+        review = OPEN.open(path)
+        review.dataset.update()
+        ctx.ops.open_dataset(review.name)
+        ctx.ops.notify(str(review.queue.progress()), variant="success")
+        return {"dataset": review.name}
+
+
+def open_photo(ctx: Any) -> str | None:
+    found = _find(ctx, [ctx.current_sample]) if ctx.current_sample else {}
+    return next((str(d["photo"]) for d in found.values()), None)
+
+
+ALL = (Accept, Reject, Add, SetKind, Approve, Flag, Undo, Next, SaveEdits, Preview, Export, Open)

@@ -1,0 +1,71 @@
+"""The plugin's panel: the queue, the running figures, and why to look at the open photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+from fiftyone.operators import types
+
+from anonymize.errors import AnonymizeError
+from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, saved
+
+
+class QueuePanel(foo.Panel):
+    @property
+    def config(self) -> Any:
+        return foo.PanelConfig(name="panel", label="Review queue", icon="checklist", surfaces="grid modal")
+
+    def on_load(self, ctx: Any) -> None:
+        ctx.panel.state.told = _told(ctx)
+
+    def on_change_current_sample(self, ctx: Any) -> None:
+        ctx.panel.state.told = _told(ctx)
+
+    def go_next(self, ctx: Any) -> None:
+        Next().execute(ctx)
+        ctx.panel.state.told = _told(ctx)
+
+    def approve_next(self, ctx: Any) -> None:
+        if "error" not in (Approve().execute(ctx) or {}):
+            Next().execute(ctx)
+        ctx.panel.state.told = _told(ctx)
+
+    def flag_next(self, ctx: Any) -> None:
+        if "error" not in (Flag().execute(ctx) or {}):
+            Next().execute(ctx)
+        ctx.panel.state.told = _told(ctx)
+
+    def undo(self, ctx: Any) -> None:
+        Undo().execute(ctx)
+        ctx.panel.state.told = _told(ctx)
+
+    def render(self, ctx: Any) -> Any:
+        panel = types.Object()
+        panel.md(ctx.panel.state.told or _told(ctx), name="told")
+        buttons = panel.h_stack("buttons", gap=1)
+        buttons.btn("next", label="Next", on_click=self.go_next)
+        if ctx.params.get("read_only"):  # a sample: its server would refuse them
+            return types.Property(panel)
+        buttons.btn("approve", label="Approve, next", on_click=self.approve_next)
+        buttons.btn("flag", label="Flag, next", on_click=self.flag_next)
+        buttons.btn("undo", label="Undo", on_click=self.undo)
+        return types.Property(panel)
+
+
+def _told(ctx: Any) -> str:
+    """The running figures, the open photo's reasons, the next ones. What was drawn in another photo is saved first."""
+    try:
+        review = saved(ctx)
+        items = review.queue.items()
+    except AnonymizeError as e:
+        return str(e)
+    lines = [f"**{review.queue.progress()}**", ""]
+    here = open_photo(ctx)
+    for item in items:
+        if item.path == here:
+            lines += [f"`{item.path}`: {item.status}, risk {item.risk:.2f}", *(f"- {r}" for r in item.reasons), ""]
+    lines += ["| next | risk | why |", "|---|---|---|"]
+    pending = [i for i in items if i.status == "pending"]
+    lines += [f"| `{i.path}` | {i.risk:.2f} | {(i.reasons or ['nothing suspected'])[0]} |" for i in pending[:10]]
+    return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""How a review's FiftyOne dataset looks: saved views, colours, sidebar, and the classes that may be drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from .documents import CANDIDATES, CONTEXT, CORNERS, HIDDEN, TRUTH
+
+# One colour a meaning: false alarms and misses must be seen at once, also by people who do not tell red from green.
+COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
+HEIGHTS = ((0, 16), (16, 32), (32, math.inf))  # px, of the saved views
+STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
+
+
+def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool) -> None:
+    """Saved views, colours, sidebar, and the classes that may be drawn; of a dataset that has its samples."""
+    f = fo.ViewField
+    detectors = sorted(dataset.distinct(f"{HIDDEN}.detections.seen_by"))
+    views = {
+        "1 pending, riskiest first": (
+            dataset.match(f("review") == "pending").sort_by("risk", reverse=True),
+            "not approved yet",
+        ),
+        "2 suspected misses": (
+            dataset.filter_labels(CANDIDATES, f("chance") >= 0.1).sort_by("risk", reverse=True),
+            "candidates that may be real and are not hidden",
+        ),
+        "3 suspected false alarms": (dataset.filter_labels(HIDDEN, f("chance") >= 0.5), "hidden, but maybe nothing"),
+        "4 drawn or corrected by a person": (dataset.filter_labels(HIDDEN, f("status") != "auto"), ""),
+        "5 flagged": (dataset.match(f("review") == "flagged"), ""),
+        "6 approved": (dataset.match(f("review") == "approved"), ""),
+        "7 small: under 32 px": (dataset.filter_labels(HIDDEN, f("height_px") < 32), "regions by height"),
+        "8 seen by one detector only": (dataset.filter_labels(HIDDEN, f("seen_by").length() == 1), ""),
+    }
+    for name in detectors:
+        only = (f("seen_by").length() == 1) & f("seen_by").contains(name)
+        views[f"only by {name}"] = (dataset.filter_labels(HIDDEN, only), "hidden because of this detector alone")
+    if has_truth:
+        views |= {
+            "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
+            "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
+            "false alarms (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
+        }
+        for low, high in HEIGHTS:
+            tall = (f("height_px") >= low) & (f("height_px") < high)
+            size = f"under {high} px" if low == 0 else f"{low} px and more" if high == math.inf else f"{low}–{high} px"
+            views[f"missed (fn), {size}"] = (dataset.filter_labels(TRUTH, (f("eval") == "fn") & tall), "")
+            views[f"false alarms (fp), {size}"] = (dataset.filter_labels(HIDDEN, (f("eval") == "fp") & tall), "")
+        for name in detectors:
+            wrong = (f("eval") == "fp") & f("seen_by").contains(name)
+            views[f"false alarms (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
+    for name, (view, text) in views.items():
+        dataset.save_view(name, view, description=text or None, overwrite=True)
+    by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)
+    values = [{"value": v, "color": c} for v, c in colors.items()]
+    fields = [
+        {
+            "path": HIDDEN,
+            "fieldColor": colors.get("tp", colors.get("auto")),
+            "colorByAttribute": by,
+            "valueColors": values,
+        }
+    ]
+    if has_truth:
+        fields.append({"path": TRUTH, "fieldColor": COLORS["fn"], "colorByAttribute": "eval", "valueColors": values})
+    suspected = [{"value": v, "color": c} for v, c in (STATUS_COLORS | {"auto": "#f4a261"}).items()]
+    fields.append({"path": CANDIDATES, "fieldColor": "#f4a261", "colorByAttribute": "status", "valueColors": suspected})
+    fields.append({"path": CONTEXT, "fieldColor": "#6c757d"})
+    fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
+    scheme = fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
+    dataset.app_config.color_scheme = scheme
+    groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
+    ours = ("review", "risk", "reasons", "photo", "error", "leaks", "eval_tp", "eval_fp", "eval_fn")
+    rest: list[str] = []
+    for group in groups:  # what a reviewer filters by stays in sight; a field in no group would come back by itself
+        if group.name not in ("tags", "labels"):
+            rest += [p for p in group.paths if p not in ours]
+            group.paths = [p for p in ours if p in group.paths]
+    groups = [g for g in groups if g.paths or g.name in ("tags", "labels")]
+    groups.append(fo.SidebarGroupDocument(name="bookkeeping", paths=rest, expanded=False))
+    dataset.app_config.sidebar_groups = groups
+    dataset.app_config.active_fields = fo.ActiveFields(
+        paths=[HIDDEN, *([TRUTH] if has_truth else [CANDIDATES]), "risk", "review"]
+    )
+    schema = {
+        name: {
+            "type": "detections",
+            "component": "dropdown",
+            "classes": list(dict.fromkeys([*kinds, "face", "plate"])),
+            "attributes": [{"name": "status", "type": "str", "component": "dropdown", "values": list(STATUS_COLORS)}],
+        }
+        for name in (HIDDEN, CANDIDATES)
+    }
+    dataset.set_label_schemas(schema)
+    dataset.active_label_schemas = [HIDDEN, CANDIDATES]
+    dataset.save()
