@@ -1,5 +1,6 @@
 """Batches: photos and zips in, an engine run that can be watched and stopped, clean photos out as a zip."""
 
+import dataclasses
 import io
 import json
 import threading
@@ -7,6 +8,7 @@ import zipfile
 
 import pytest
 
+from anonymize import records
 from anonymize.detectors import FakeDetector
 from anonymize.errors import SettingsError, StaleDecisionError
 from anonymize.records import Record
@@ -208,6 +210,27 @@ def test_other_settings_are_applied_without_detecting_again(batch, tmp_path):
     assert batch.state == "done", batch.problem
     assert batch.summary.hidden["face"] == 2
     assert (batch.output / "a.png").read_bytes() != before
+
+
+def test_a_review_has_the_settings_that_were_applied_last(batch, tmp_path):
+    """Else it would show, approve and export what was chosen before."""
+
+    def effect():
+        header, _ = records.read(batch.output / "records.jsonl")
+        return (header.review or header.settings).kind("face").effect
+
+    solid, mosaic = (Settings().with_kind("face", effect=e) for e in ("solid", "pixelate"))
+    fill(batch, tmp_path, "a.png")
+    run(batch)
+    run(batch, settings=solid, again=True)
+    assert effect() == "solid"
+    header, known = records.read(batch.output / "records.jsonl")
+    records.write(batch.output / "records.jsonl", dataclasses.replace(header, review=mosaic), known.values())
+    run(batch, settings=solid, again=True)  # nothing else was chosen here since: what people chose in the review stands
+    assert effect() == "pixelate"
+    run(batch)
+    assert effect() == "blur"
+    assert batch.summary.done == 1
 
 
 def test_a_correction_reaches_the_zip(batch, tmp_path):

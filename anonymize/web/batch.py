@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import io
 import logging
 import os
@@ -53,6 +54,7 @@ class Batches:
                 raise SettingsError("This batch is already being worked on.")
             if not batch.count and batch.source is None:
                 raise SettingsError("Add some photos first.")
+            batch.is_other_choice = settings.export_hash() != batch.settings.export_hash()
             batch.settings, batch.state, batch.problem = settings, "waiting", ""
             batch.stop.clear()
         self._waiting.append(batch.id)
@@ -93,7 +95,7 @@ class Batch:
         self.problem = ""
         self.stop = threading.Event()
         self.lock = threading.RLock()
-        self.closed = self.corrected = False
+        self.closed = self.corrected = self.is_other_choice = False
         self.count = 0
         self.made, self.started = time.monotonic(), 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
@@ -207,6 +209,8 @@ class Batch:
                 self.summary = run.export(self._file, self.output, progress=watch, stop=self.stop)
             else:
                 self.summary = run.run(self.source or self.inputs, self.output, progress=watch, stop=self.stop)
+            if self.is_other_choice:
+                self._choose()
             self.state = "stopped" if self.summary.stopped else "done"
         except AnonymizeError as e:
             self.problem, self.state = str(e), "failed"
@@ -216,6 +220,15 @@ class Batch:
             self.problem, self.state = "Something went wrong here; the photos are unharmed. Please try again.", "failed"
         if self.closed:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _choose(self) -> None:
+        """Thresholds and effects that were chosen here last count in a review of these records, too."""
+        with records.locked(self._file):
+            header, known = records.read(self._file)
+            is_found_with = header.settings.export_hash() == self.settings.export_hash()
+            chosen = dataclasses.replace(header, review=None if is_found_with else self.settings)
+            if chosen != header:
+                records.write(self._file, chosen, known.values())
 
     @property
     def finished(self) -> int:
