@@ -11,6 +11,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from anonymize import finder, images, settings
@@ -112,6 +113,18 @@ def test_views_on_white_and_black_are_what_a_viewer_shows(tmp_path: Path) -> Non
         back = Image.new("RGBA", (30, 20), (ground, ground, ground, 255))
         back.alpha_composite(Image.fromarray(rgba))
         assert np.abs(view.astype(int) - np.asarray(back.convert("RGB"))).max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_views_of_colours_that_are_stored_multiplied_by_alpha(tmp_path: Path, dtype: type) -> None:
+    """Nearly opaque, of one stored colour: what alpha draws shows on white alone; a second factor would wash it out."""
+    scale = np.iinfo(dtype).max // 255
+    alpha = 225 + ramp() // 9
+    rgba = (np.dstack([np.full_like(alpha, 225)] * 3 + [alpha]).astype(int) * scale).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["assocalpha"])
+    stored, on_white, on_black = images.load(tmp_path / "a.tif", Settings()).views()
+    assert np.array_equal(on_black, stored)
+    assert np.abs(on_white[:, :, 0] - (225 + 255 - alpha.astype(int)).clip(0, 255)).max() <= 1
 
 
 def test_another_calibration_or_way_of_looking_searches_anew(monkeypatch: pytest.MonkeyPatch) -> None:

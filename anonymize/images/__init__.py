@@ -95,8 +95,9 @@ class Photo:
         for ground in (255, 0):
             seen = np.empty_like(colours)
             for rows in forms.bands(self.height, self.width):
-                weight = alpha[rows][:, :, None].astype(np.uint16)
-                seen[rows] = (colours[rows] * weight + ground * (255 - weight) + 127) // 255
+                weight = alpha[rows][:, :, None].astype(np.uint32)
+                through = colours[rows] * (np.uint32(255) if self.form.is_premultiplied else weight)
+                seen[rows] = np.minimum((through + ground * (255 - weight) + 127) // 255, 255)
             yield seen
 
     def _alpha(self) -> NDArray[np.uint8] | None:

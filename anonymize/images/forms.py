@@ -45,6 +45,11 @@ class Form:
     dpi: tuple[float, float] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_premultiplied(self) -> bool:
+        """Whether colours are stored multiplied by alpha (TIFF 6.0, ExtraSamples 1; HEIF's `prem`)."""
+        return self.options.get("extra") == (1,) or str(self.options.get("kind", "")).startswith("RGBa")
+
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
     """The pixels as the EXIF orientation (1–8; EXIF 2.32, 4.6.4) says that they are to be seen."""
