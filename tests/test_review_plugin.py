@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -180,6 +181,22 @@ def test_the_preview_hides_what_the_export_hides(app: App):
 
     assert rough(shown, inside) < rough(was, inside) / 3
     assert rough(shown, outside) > rough(was, outside) / 2
+
+
+def test_the_preview_shows_every_form_of_photo_and_none_that_changed(fo: Any, tmp_path: Path):
+    root = tmp_path / "forms"
+    root.mkdir()
+    Image.new("CMYK", (100, 80), (200, 20, 60, 10)).save(root / "a.jpg")
+    Image.fromarray(np.full((80, 100), 40_000, np.uint16)).save(root / "b.png")
+    known = [Record(p.name, images.sha256(p), 100, 80, (FACE,), {"one": {}}) for p in sorted(root.iterdir())]
+    records.write(tmp_path / "forms.jsonl", Header(str(root), SETTINGS), known)
+    app = App(fo, tmp_path / "forms.jsonl")
+    for name in ("a.jpg", "b.png"):
+        told = app.run("preview", name)["image"]
+        shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(told.partition(",")[2]))), int)
+        assert np.abs(shown[70, 90] - images.load(root / name, SETTINGS).rgb[70, 90]).max() < 10, name
+    Image.new("RGB", (100, 80), "red").save(root / "b.png")
+    assert "changed after it was detected" in app.run("preview", "b.png")["error"]
 
 
 def test_a_photo_that_changed_since_it_was_shown_is_refused_with_the_reason(app: App):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.operators import types
 
-from anonymize.errors import AnonymizeError, ImageError, RecordsError
+from anonymize.errors import AnonymizeError, ChangedSourceError, ImageError, RecordsError
 from review.decisions import gate, person
 from review.documents import CORNERS, REGION_FIELDS
 from review.reviews import OPEN, Review
@@ -290,10 +291,13 @@ class Preview(_Operator):
             photo = images.load(source, review.book.settings)
         except ImageError as e:
             raise RecordsError(f"{source}: {e}") from e
-        pixels = Image.fromarray(hide(photo, record.regions, review.book.settings)).convert("RGB")
-        pixels.thumbnail((1600, 1600))
+        if photo.sha256 != record.sha256:
+            raise ChangedSourceError(f"{source}: the photo changed after it was detected; detect it again")
+        hidden = replace(photo, pixels=hide(photo, record.regions, review.book.settings))
+        picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
+        picture.thumbnail((1600, 1600))
         out = io.BytesIO()
-        pixels.save(out, "JPEG", quality=88)
+        picture.save(out, "JPEG", quality=88)
         return {"image": "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()}
 
     def resolve_output(self, ctx: Any) -> Any:
