@@ -18,7 +18,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from anonymize import records
+from anonymize import images, records
 from anonymize.errors import StaleDecisionError
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
@@ -57,7 +57,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory, fiftyone_home: Path) -> Pat
     (root / "folder").symlink_to(home / "away")
     names = ["a.jpg", "sub/b.jpg", HOSTILE, records.escape("caf\udce9.jpg"), "c.tif"]
     names += ["link.jpg", "folder/secret.jpg", "../secret.txt", "sub/../../secret.txt", "gone.jpg"]
-    known = [Record(n, "00", 100, 80, (FACE, FAINT), {"one": {}}) for n in names]
+    hashes = {"a.jpg": images.sha256(root / "a.jpg")}
+    known = [Record(n, hashes.get(n, "00"), 100, 80, (FACE, FAINT), {"one": {}}) for n in names]
     records.write(home / "records.jsonl", Header(records.escape(root), SETTINGS), known)
     return home
 
