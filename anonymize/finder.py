@@ -108,9 +108,14 @@ class Finder:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
+        return [self._kept(found) for found in self._asked(batch)]
+
+    def _asked(self, batch: Sequence[Image]) -> list[list[Region]]:
         answers = [_ask(detector, batch) for detector in self.detectors]
-        found = [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
-        return [tuple(suppress(regions, self.settings.overlap, self.settings.max_regions)) for regions in found]
+        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
+
+    def _kept(self, found: Sequence[Region]) -> tuple[Region, ...]:
+        return tuple(suppress(found, self.settings.overlap, self.settings.max_regions))
 
     def find(self, photo: images.Photo) -> tuple[Region, ...]:
         """`look` at everything that a viewer can show of one photo (`Photo.views`), brought together.
@@ -118,8 +123,8 @@ class Finder:
         Raises:
             DetectionError: as `look`.
         """
-        found = [region for view in photo.views() for region in self.look([view])[0]]
-        return tuple(suppress(found, self.settings.overlap, self.settings.max_regions))
+        # Cut to max_regions once, of all views: were each cut before, too few might be left for `hide` to notice it.
+        return self._kept([region for view in photo.views() for region in self._asked([view])[0]])
 
     def record(self, photo: images.Photo, path: str) -> Record:
         """Detect in one loaded photo; `path` is stored escaped."""

@@ -16,7 +16,9 @@ from PIL import Image
 
 from anonymize import finder, images, settings
 from anonymize.detectors import FakeDetector
+from anonymize.errors import DetectionError
 from anonymize.finder import Finder
+from anonymize.outputs import hide
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.weights.registry import registry
@@ -113,6 +115,29 @@ def test_views_on_white_and_black_are_what_a_viewer_shows(tmp_path: Path) -> Non
         back = Image.new("RGBA", (30, 20), (ground, ground, ground, 255))
         back.alpha_composite(Image.fromarray(rgba))
         assert np.abs(view.astype(int) - np.asarray(back.convert("RGB"))).max() <= 1
+
+
+def test_a_crowd_in_one_view_stays_a_crowd_with_the_others(tmp_path: Path) -> None:
+    """One wide box of another view over two of the crowd's would bring their number below what is refused."""
+
+    class Crowd(FakeDetector):
+        views = 0
+
+        def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+            self.views += 1
+            if self.views > 1:
+                return [[Region("face", (0, 0, 20, 10), 0.95)]]
+            return [[Region("face", (x, 0, x + 10, 10), 0.9 - x / 1000) for x in (0, 10, 40, 60, 80)]]
+
+    alpha = np.full((20, 100), 255, np.uint8)
+    alpha[0, 0] = 0
+    Image.fromarray(np.dstack([alpha] * 4)).save(tmp_path / "a.png")
+    few = Settings(max_regions=4)
+    photo = images.load(tmp_path / "a.png", few)
+    regions = Finder(few, detectors=[Crowd()]).find(photo)
+    assert 80 in {r.box[0] for r in regions}
+    with pytest.raises(DetectionError, match="max_regions"):
+        hide(photo, regions, few)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
