@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from anonymize.detectors import FakeDetector, create, models_of
+from anonymize.detectors.calibrated import Calibrated
 from anonymize.detectors.composed import compose, is_composed
 from anonymize.detectors.ensemble import Ensemble
 from anonymize.detectors.second_opinion import SecondOpinion
@@ -19,8 +20,8 @@ S = Settings()
 def made(name: str) -> Any:
     """Composed of fakes that bear their names; `!` marks those that will see crops."""
 
-    def make(part: str, *, in_crops: bool = False) -> Any:
-        return compose(part, S, make) if is_composed(part) else FakeDetector(name=part + "!" * in_crops)
+    def make(part: str, *, in_crops: bool = False, is_raw: bool = False) -> Any:
+        return compose(part, S, make) if is_composed(part) else FakeDetector(name=part + "!" * in_crops + "=" * is_raw)
 
     return make(name)
 
@@ -35,6 +36,7 @@ def made(name: str) -> Any:
         ("a + tiled:b", "a+tiled:b"),
         ("a+b?c", "a+b?c!"),
         ("flipped:a+b", "flipped:a+b"),
+        ("raw:plates@640+b", "plates@640=+b"),
         ("on-vehicles:a+two-stage:b", "on-vehicles:a+two-stage:b!"),
     ],
 )
@@ -51,6 +53,16 @@ def test_what_binds_to_what() -> None:
 def test_a_missing_part_is_said(name: str) -> None:
     with pytest.raises(SettingsError, match="names no detector"):
         made(name)
+
+
+def test_raw_is_for_networks_that_are_calibrated_at_all() -> None:
+    as_published, known = create("raw:plates@320-640", S), create("plates@320-640", S)
+    assert as_published.name == known.name and models_of("raw:plates@320-640") == ["plates"]
+    for detector, is_calibrated in ((as_published, False), (known, True)):
+        assert [isinstance(d, Calibrated) for _, d in detector._detectors] == [is_calibrated] * 2  # type: ignore[attr-defined]
+    for name in ("raw:two-stage:plates", "raw:yolo:a.onnx", "raw:a.b:C"):
+        with pytest.raises(SettingsError, match="raw"):
+            create(name, S)
 
 
 def test_an_unknown_part_is_refused_with_the_valid_names() -> None:

@@ -199,7 +199,7 @@ def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any
     from ..evaluate.compare import Contender
     from ..weights.registry import registry
 
-    base, _, size = name.removeprefix("two-stage:").partition("@")
+    base, _, size = name.removeprefix("two-stage:").removeprefix("raw:").partition("@")
     model = registry().get(base)
     kinds = ("plate",) if name.startswith("two-stage") else (model.task,) if model else ()
     label = name.partition("@")[0]

@@ -11,6 +11,7 @@ A detector is anything with a name and `detect`. Composed detectors wrap others 
     person-guided:DETECTOR         persons first, then DETECTOR where each one's head should be, likewise
     tiled:DETECTOR                 the whole photo, and its overlapping tiles
     flipped:DETECTOR               the photo's mirror image
+    raw:NAME                       the network as published: its own scores and boxes, whatever the registry knows
     on-vehicles:DETECTORS          all that follows; a plate that no vehicle carries must be surer
     A+B                            both, what they see brought together (`ensemble.Ensemble`)
     A?B                            A; what A doubts is shown to B (`second_opinion.SecondOpinion`)
@@ -101,7 +102,7 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "coco": "yolo",
     }
 )
-PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "on-vehicles")
+PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "raw", "on-vehicles")
 TWO_STAGE = "two-stage:safelicensing"  # what "two-stage" alone means
 GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
 # Weights that only their publisher's pages have -> detectors that need none of these.
@@ -123,6 +124,7 @@ def create(
     trust: bool = False,
     progress: weights.Progress | None = None,
     in_crops: bool = False,
+    is_raw: bool = False,
 ) -> Detector:
     """Make a detector; its weights are fetched and verified first where they are not there.
 
@@ -133,6 +135,7 @@ def create(
         trust: unpickle a .pt that the registry does not know.
         progress: told of weights on their way.
         in_crops: it will see crops of vehicles or persons, where its scores mean something else.
+        is_raw: leave scores and boxes as the network gives them.
 
     Raises:
         UnknownNameError: no such name; the message lists the valid ones.
@@ -156,7 +159,8 @@ def create(
         from .multi_scale import MultiScale, octaves
 
         sides = octaves(_long_side(low, name), _long_side(high, name))
-        return MultiScale([(n, create(f"{base}@{n}", settings, in_crops=in_crops, **options)) for n in sides], settings)
+        options |= {"in_crops": in_crops, "is_raw": is_raw}
+        return MultiScale([(n, create(f"{base}@{n}", settings, **options)) for n in sides], settings)
     if base not in TABLE:
         raise UnknownNameError("detector", name, GRAMMAR)
     known = model(base)
@@ -179,7 +183,7 @@ def create(
         made = module.load(full_name, path, settings, long_side, hashes)
     made.kinds = frozenset(known.classes.values())
     numbers = (in_crops and known.in_crops) or known.calibration
-    if not numbers:
+    if is_raw or not numbers:
         return made
     from .calibrated import Calibrated, Calibration
 

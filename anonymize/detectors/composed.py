@@ -26,7 +26,7 @@ FINDER = "coco"  # finds what is looked into
 class Make(Protocol):
     """`detectors.create` with everything but the name."""
 
-    def __call__(self, name: str, *, in_crops: bool = False) -> Detector: ...
+    def __call__(self, name: str, *, in_crops: bool = False, is_raw: bool = False) -> Detector: ...
 
 
 def compose(name: str, settings: Settings, make: Make) -> Detector:
@@ -45,6 +45,9 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
     prefix, _, inner = name.partition(":")
     _given(inner, name)
 
+    if prefix == "raw" and inner.partition("@")[0] not in TABLE:
+        raise SettingsError(f"{name!r}: raw is for one of {', '.join(TABLE)}; all others are as they are")
+
     def in_crops() -> Detector:
         return make(f"{inner}@{CROP_SIDE}" if inner in TABLE else inner, in_crops=True)
 
@@ -53,6 +56,7 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
         "person-guided": lambda: person_guided(make(FINDER), in_crops(), settings),
         "tiled": lambda: Tiled(make(inner), settings),
         "flipped": lambda: Flipped(make(inner)),
+        "raw": lambda: make(inner, is_raw=True),
     }
     return wrap[prefix]()
 
