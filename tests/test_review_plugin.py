@@ -26,6 +26,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from review.book import Book
 from review.dataset import PLUGIN
+from review.reviews import OPEN
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
@@ -161,11 +162,20 @@ def test_what_was_drawn_is_saved_before_any_decision(app: App):
     assert app.notes[-1].startswith("changes of 1 photo saved")
 
 
+def test_what_is_drawn_while_another_edit_is_saved_is_not_written_over(app: App):
+    dataset = OPEN.open(app.path).dataset
+    read = app.sample("a.png")
+    app.draw("a.png", [0.5, 0.5, 0.1, 0.1])
+    dataset._show("a.png", read)
+    app.run("approve", "a.png")
+    assert [d["what"] for d in app.record("a.png").decisions] == ["add", "approve"]
+
+
 def test_a_plate_drawn_after_the_approval_keeps_its_photo_back(app: App):
     app.run("approve", "a.png")
     app.run("approve", "b.png")
     app.draw("a.png", [0.5, 0.1, 0.2, 0.1])
-    assert app.run("export")["message"] == "1 photos exported, 2 withheld, 0 failed"
+    assert app.run("export")["message"] == "1 photo exported, 2 withheld, 0 failed"
     assert {p.name for p in app.path.with_name("photos-approved").rglob("*.png")} == {"b.png"}
 
 

@@ -44,7 +44,7 @@ def _review(ctx: Any) -> Review:
             "no review made this dataset; the operator `Review: open records` makes one of a records file"
         )
     if not Path(records).exists():
-        raise RecordsError(f"the records {records} are not there any more; where they are now, `Review: open records`")
+        raise RecordsError(f"the records {records} are not there any more; `Review: open records` opens them elsewhere")
     review = OPEN.open(Path(records))
     if ctx.dataset.name != review.name:
         raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
@@ -319,7 +319,7 @@ class Export(_Form):
         review = saved(ctx)  # a box that was drawn after an approval makes its photo pending
         settings = review.book.settings
         done = Engine(settings, detectors=()).export(review.book.path, review.output, gate=gate(settings))
-        text = f"{done.done} photos exported, {len(done.withheld)} withheld, {len(done.failures)} failed"
+        text = f"{_count(done.done, 'photo')} exported, {len(done.withheld)} withheld, {len(done.failures)} failed"
         text += "".join(f"; {path}: {why}" for path, why in list(done.failures.items())[:1])
         ctx.ops.notify(text, variant="success" if done.ok else "error")
         return {"message": text}
