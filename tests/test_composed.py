@@ -57,7 +57,8 @@ def test_a_missing_part_is_said(name: str) -> None:
 
 def test_raw_is_for_networks_that_are_calibrated_at_all() -> None:
     as_published, known = create("raw:plates@320-640", S), create("plates@320-640", S)
-    assert as_published.name == known.name and models_of("raw:plates@320-640") == ["plates"]
+    assert as_published.name == known.name
+    assert models_of("raw:plates@320-640") == ["plates"]
     for detector, is_calibrated in ((as_published, False), (known, True)):
         assert [isinstance(d, Calibrated) for _, d in detector._detectors] == [is_calibrated] * 2  # type: ignore[attr-defined]
     for name in ("raw:two-stage:plates", "raw:yolo:a.onnx", "raw:a.b:C"):
