@@ -15,6 +15,7 @@ from PIL import Image
 from anonymize import training
 from anonymize.cli.train import plates, train
 from anonymize.errors import SettingsError
+from anonymize.training.data_yaml import read_data
 
 
 def test_options_of_train_reach_it_and_what_is_not_given_stays_default(
@@ -71,4 +72,4 @@ def test_a_data_set_from_marked_photos(tmp_path: Path) -> None:
     assert result.exit_code == 0, (result.output, result.exception)
     assert "whole 2" in result.output
     assert "val 1" in result.output
-    assert training.read_data(tmp_path / "set" / "data.yaml").photos == {"train": 5, "val": 1}
+    assert read_data(tmp_path / "set" / "data.yaml").photos == {"train": 5, "val": 1}

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from anonymize.errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError, WeightsError
-from anonymize.training import Options, read_data, train
+from anonymize.training import Options, train
+from anonymize.training.data_yaml import read_data
 from anonymize.weights import registry
 
 SMALL = Options(base="yolov8n.yaml", epochs=2, size=64, batch=2, device="cpu")
