@@ -284,6 +284,38 @@ def test_what_a_stopped_run_did_not_write_anew_stays_out_of_the_zip(batch, tmp_p
     assert "photos/b.png" in zipfile.ZipFile(batch.zip()).namelist()
 
 
+def test_what_earlier_detectors_found_is_not_what_a_stopped_run_found(batch, tmp_path):
+    """Neither its zip has it, nor does another threshold, applied after it, pass it for found."""
+
+    class Other(FakeDetector):
+        weights = {"other": "0"}
+
+        def detect(self, images):
+            batch.stop.set()
+            return super().detect(images)
+
+    def packed():
+        archive = zipfile.ZipFile(batch.zip())
+        lines = archive.read("records.jsonl").decode().splitlines()
+        return [n for n in archive.namelist() if n.endswith(".png")], len(lines) - 1
+
+    fill(batch, tmp_path, *(f"{i:02}.png" for i in range(20)))
+    run(batch)
+    assert packed()[1] == 20
+    run(batch, [Other([FACE, DOUBTFUL])])
+    assert batch.state == "stopped"
+    names, lines = packed()
+    assert len(names) == lines == batch.summary.done < 20
+    batch.stop.set()
+    batch.work(lambda: pytest.fail("it was stopped while it waited"), again=False)
+    assert packed() == ([], 0)
+    other = FakeDetector([FACE])
+    other.weights = {"other": "0"}
+    run(batch, [other], Settings().with_kind("face", threshold=0.1), again=True)
+    assert (batch.state, packed()[1]) == ("done", 20)
+    assert all(r.detectors["fake"] == {"other": "0"} for r in batch.records)
+
+
 def test_folders_only_on_ones_own_machine(tmp_path):
     photo(tmp_path / "mine" / "a.png")
     for policy in (Policy(public=True), Policy(users={"a": "b"})):

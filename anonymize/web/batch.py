@@ -99,6 +99,9 @@ class Batch:
         self.count = 0
         self.made, self.started = time.monotonic(), 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
+        # Of a run that did not come to its end: the hash of what it finds with. Other photos' regions are of earlier
+        # detectors, which is not what was asked for last.
+        self._unfinished: str | None = None
         self._records: tuple[object, list[Record]] = None, []
 
     def close(self) -> None:
@@ -194,6 +197,8 @@ class Batch:
 
     def work(self, engine: Callable[[], Engine], again: bool) -> None:
         """Run to the end or until `stop`; every failure ends in `state` and `problem`."""
+        if not again:
+            self._unfinished = ""
         if self.stop.is_set():
             self.state = "stopped"
             return
@@ -205,10 +210,12 @@ class Batch:
 
         try:
             run = engine()
-            if again:
+            if again and self._unfinished is None:
                 self.summary = run.export(self._file, self.output, progress=watch, stop=self.stop)
             else:
+                self._unfinished = run.detection_hash
                 self.summary = run.run(self.source or self.inputs, self.output, progress=watch, stop=self.stop)
+                self._unfinished = self._unfinished if self.summary.stopped else None
             if self.is_other_choice:
                 self._choose()
             self.state = "stopped" if self.summary.stopped else "done"
@@ -326,7 +333,8 @@ class Batch:
     def zip(self) -> Path:
         """The clean photos, each with what was hidden in it, the records and the summary.
 
-        A photo that a stopped run did not come to, and that still shows other settings, stays behind.
+        A photo that a stopped run did not come to, and that still shows other settings or what other detectors found,
+        stays behind.
 
         Raises:
             GoneError: nothing has been written.
@@ -336,7 +344,7 @@ class Batch:
         self.refresh()
         target = self.folder / "clean.zip"
         part = target.with_name(f".{threading.get_ident()}.part")
-        known = self.records
+        known = [r for r in self.records if self._unfinished in (None, r.detection)]
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
             for record, clean in written(self.output, known, self.settings):
                 name = unescape(record.path)
