@@ -114,6 +114,19 @@ def test_a_resumed_training_goes_on_as_it_began_and_its_card_says_how(data, tmp_
     assert described == [began, dataclasses.replace(began, device="auto", hours=2.0)]
 
 
+def test_tiles_that_were_cut_at_many_scales_are_mixed_and_scaled_little(data, tmp_path, monkeypatch):
+    from anonymize import training
+    from anonymize.training import trainers
+
+    given = {}
+    monkeypatch.setattr(trainers, "run", lambda overrides, **_: given.update(overrides) or tmp_path / "best.pt")
+    monkeypatch.setattr(training, "finish", lambda *_: None)
+    train(data, tmp_path / "out", Options(base="yolov8n.yaml", device="cpu"))
+    assert {k: given[k] for k in ("mosaic", "scale", "lrf", "warmup_epochs")} == {
+        "mosaic": 0.25, "scale": 0.25, "lrf": 0.01, "warmup_epochs": 1.0,
+    }  # fmt: skip
+
+
 def test_checkpoints_name_stock_classes_only(data, tmp_path):
     import torch
 
