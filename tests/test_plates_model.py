@@ -57,7 +57,8 @@ def test_the_files_are_those_of_the_registry_and_of_the_card() -> None:
     assert path == MODELS / "plates.onnx"
     card = (MODELS / "plates.md").read_text("utf-8")
     assert entry.sha256 in card
-    assert weights.sha256(MODELS / "plates.pt") in card
+    assert weights.checkpoint("plates") == MODELS / "plates.pt"  # raises where its hash is another
+    assert entry.checkpoint in card
     assert sum(p.stat().st_size for p in MODELS.glob("plates.*")) < 30e6
 
 

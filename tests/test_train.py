@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 import yaml
 
-from anonymize.errors import AnnotationError, PathError, SettingsError, UntrustedWeightsError, WeightsError
+from anonymize.errors import (
+    AnnotationError,
+    HashMismatchError,
+    PathError,
+    SettingsError,
+    UntrustedWeightsError,
+    WeightsError,
+    WeightsUnavailableError,
+)
 from anonymize.training import Options, train
 from anonymize.training.data_yaml import read_data
 from anonymize.weights import registry
@@ -339,3 +347,26 @@ def test_the_projects_own_plate_model_is_a_base(tmp_path):
 
     assert _base("plates", True, tmp_path, False, None) == ("yolov8n-pose.yaml", str(tmp_path / "base.pt"))
     assert _base("plates", False, tmp_path, False, None)[0] == "yolov8n.yaml"
+    assert _base(
+        str(registry.registry_path().with_name("plates.pt")), False, tmp_path, False, None
+    )  # known by its hash
+
+
+def test_a_checkpoint_that_is_not_the_registrys_is_not_opened(tmp_path, monkeypatch):
+    import shutil
+
+    from anonymize import weights
+    from anonymize.training import _base, trainers
+
+    beside = registry.registry_path()
+    for name in ("registry.toml", "plates.onnx", "plates.pt"):
+        shutil.copy(beside.with_name(name), tmp_path / name)
+    with open(tmp_path / "plates.pt", "ab") as file:
+        file.write(b"x")
+    monkeypatch.setattr(registry, "registry_path", lambda: tmp_path / "registry.toml")
+    monkeypatch.setattr(trainers, "clean_checkpoint", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(HashMismatchError, match=weights.model("plates").checkpoint):
+        _base("plates", False, tmp_path, True, None)  # --trust takes no other file for the registry's either
+    (tmp_path / "plates.pt").unlink()
+    with pytest.raises(WeightsUnavailableError, match=r"plates\.pt is not there"):
+        _base("plates", False, tmp_path, False, None)

@@ -179,6 +179,7 @@ def test_defaults_need_no_https_and_have_a_hash() -> None:
     [
         ({"sha256": "ABC"}, "64 lower-case hex digits"),
         ({"sha256": "A" * 64}, "64 lower-case hex digits"),
+        ({"checkpoint": "ABC"}, "checkpoint is 64 lower-case hex digits"),
         ({"sha256": ""}, "0 only without sha256"),
         ({"bytes": 0}, "0 only without sha256"),
         ({"bytes": True}, "0 only without sha256"),

@@ -26,7 +26,7 @@ from typing import Any
 
 from .. import weights
 from ..errors import PathError, SettingsError, UntrustedWeightsError
-from ..weights.registry import TASKS, registry, registry_path
+from ..weights.registry import TASKS, registry
 from .data_yaml import Data, read_data
 
 
@@ -112,7 +112,7 @@ def train(
         AnnotationError: data that cannot be trained on.
         PathError: output holds a training and `resume` was not given, or holds none to resume.
         SettingsError: a base that is none.
-        WeightsError: base weights that cannot be had, or are not trusted.
+        WeightsError: base weights that cannot be had, are not those of the registry, or are not trusted.
     """
     options = options or Options()
     read = read_data(data)
@@ -189,19 +189,16 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
     if name.endswith((".yaml", ".yml")):
         return trainers.architecture_for(name, corners), None
     if name in registry():
-        path, is_known = weights.fetch(name, cache=cache), True
-        if path.suffix != ".pt" and _beside(name).is_file():
-            path = _beside(name)  # of a model trained here; read by the restricted unpickler
+        path, is_known = weights.checkpoint(name) or weights.fetch(name, cache=cache), True
     else:
         path = Path(name)
         if not path.is_file():
-            detectors = (n for n, m in registry().items() if m.task != "corners")
-            bases = (n for n in detectors if registry()[n].file.endswith(".pt") or _beside(n).is_file())
+            bases = (n for n, m in registry().items() if m.file.endswith(".pt") or m.checkpoint)
             raise SettingsError(
                 f"base {name!r} is no file, no stock architecture (such as yolov8n.yaml) and no model of the registry: "
                 + ", ".join(sorted(bases))
             )
-        is_known = any(m.sha256 == weights.sha256(path) for m in registry().values())
+        is_known = any(weights.sha256(path) in (m.sha256, m.checkpoint) for m in registry().values())
     if path.suffix != ".pt":
         raise SettingsError(f"base {name!r}: only a .pt can be trained further")
     if not is_known and not trust:
@@ -209,11 +206,6 @@ def _base(name: str, corners: bool, output: Path, trust: bool, cache: Path | Non
             f"{path} is a pickle from outside the registry and can run any code; --trust loads it"
         )
     return trainers.clean_checkpoint(path, output / "base.pt", corners=corners, safe=is_known or not trust)
-
-
-def _beside(name: str) -> Path:
-    """Where the .pt of a model trained here lies, whose .onnx is what the registry names."""
-    return registry_path().with_name(f"{name}.pt")
 
 
 def _overrides(options: Options, config: Path, output: Path) -> dict[str, Any]:

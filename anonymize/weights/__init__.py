@@ -29,7 +29,7 @@ from .registry import LARGEST, Model, model
 from .sources import FAILURES, Report, Source, download, in_place, last_words, redact, wheels
 
 __all__ = [
-    *("Model", "Progress", "State", "cache_dir", "fetch", "installed", "model", "onnx", "registry"),
+    *("Model", "Progress", "State", "cache_dir", "checkpoint", "fetch", "installed", "model", "onnx", "registry"),
     *("sha256", "state", "verify"),
 ]
 
@@ -252,6 +252,25 @@ def verify(name: str | Model, *, cache: Path | None = None) -> Path:
     if found.path is None:
         raise WeightsUnavailableError(f"the weights of {wanted.name} are not on this machine; `models fetch` gets them")
     return found.path
+
+
+def checkpoint(name: str) -> Path | None:
+    """The .pt of a model that was trained here, to be trained further; None where the registry names none.
+
+    Raises:
+        UnknownNameError: no such model.
+        WeightsUnavailableError: it is not beside the registry.
+        HashMismatchError: it is not the file that the registry names.
+    """
+    wanted = model(name)
+    if not wanted.checkpoint:
+        return None
+    path = registry.registry_path().with_name(f"{name}.pt")
+    if not path.is_file():
+        raise WeightsUnavailableError(f"{path} is not there")
+    if (found := sha256(path)) != wanted.checkpoint:
+        raise HashMismatchError(f"{path}: its sha256 is {found}, the registry says {wanted.checkpoint}")
+    return path
 
 
 CONVERSION = 1  # counted up when convert.py writes something else: earlier files are made anew

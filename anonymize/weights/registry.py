@@ -34,6 +34,7 @@ class Model:
         classes: the model's class name -> kind of region.
         calibration: numbers of `detectors.calibrated.Calibration`, in its order; empty: scores stay the network's own.
         in_crops: the same where the network sees only a crop of a vehicle or person; empty: `calibration`.
+        checkpoint: sha256 of NAME.pt beside the registry, the same network to be trained further; empty: there is none.
 
     Raises:
         SettingsError: a field that is not what it should be.
@@ -50,6 +51,7 @@ class Model:
     classes: Mapping[str, str] = field(default_factory=dict)
     calibration: tuple[float, ...] = ()
     in_crops: tuple[float, ...] = ()
+    checkpoint: str = ""
 
     def __post_init__(self) -> None:
         for name in ("sources", "calibration", "in_crops"):
@@ -60,8 +62,9 @@ class Model:
             raise UnknownNameError("task", self.task, TASKS)
         if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", self.file):
             raise SettingsError(f"{wrong}file is a plain file name; received {self.file!r}")
-        if not re.fullmatch(r"[0-9a-f]{64}|", self.sha256):
-            raise SettingsError(f"{wrong}sha256 is 64 lower-case hex digits, or empty; received {self.sha256!r}")
+        for digest in ("sha256", "checkpoint"):
+            if not re.fullmatch(r"[0-9a-f]{64}|", given := getattr(self, digest)):
+                raise SettingsError(f"{wrong}{digest} is 64 lower-case hex digits, or empty; received {given!r}")
         if type(self.bytes) is not int or not 0 <= self.bytes <= LARGEST or bool(self.bytes) != bool(self.sha256):
             raise SettingsError(f"{wrong}bytes is the file's size, 0 only without sha256; received {self.bytes!r}")
         if type(self.size) is not int or self.size < 32:
@@ -92,7 +95,7 @@ def load(path: Path) -> dict[str, Model]:
     except (OSError, ValueError) as e:
         raise SettingsError(f"cannot read the models' registry {path}: {e}") from e
     known = {f.name for f in fields(Model)} - {"name"}
-    optional = {"calibration", "in_crops"}
+    optional = {"calibration", "in_crops", "checkpoint"}
     models = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
