@@ -114,7 +114,7 @@ class ReviewDataset:
         return self.dataset._sample_collection
 
     def _columns(self) -> list[str]:
-        return [*REGION_FIELDS, CORNERS, "photo", "risk", "shown_at", *([TRUTH] if self.truth else [])]
+        return [*REGION_FIELDS, CORNERS, "photo", "risk", "settings_hash", "shown_at", *([TRUTH] if self.truth else [])]
 
     def _make(self, fo: ModuleType) -> Any:
         # What is temporary (a batch of the page) leaves nothing behind: FiftyOne drops it when it starts anew.
@@ -141,6 +141,7 @@ class ReviewDataset:
             reasons=["x"],
             error="x",
             regions_hash="",
+            settings_hash="",
             record="{}",
             state="",
             shown_at=datetime.now(UTC),
@@ -297,6 +298,7 @@ class ReviewDataset:
             # The App goes on editing by places in its lists, and compares the time of the last change: both stay, until
             # an update lays the sample out anew.
             as_edited(document, edited)
+            document["settings_hash"] = edited["settings_hash"]  # what lies where is as it was under these
         document["state"] = "" if edited is not None else self._state(item)
         # An edit that came in since the sample was read is not written over: whoever looks for edits next finds it.
         which = {"_id": old["_id"]} | ({"last_modified_at": old["last_modified_at"]} if edited is not None else {})

@@ -132,6 +132,7 @@ def to_document(
         "reasons": item.reasons,
         "error": record.error,
         "regions_hash": item.regions_hash,
+        "settings_hash": settings.export_hash(),
         **{name: {"_cls": "Detections", "detections": labels} for name, labels in fields.items()},
         CORNERS: {"_cls": "Polylines", "polylines": corners},
         "record": json.dumps({"kept": kept, "rest": rest}, ensure_ascii=False),

@@ -120,8 +120,12 @@ class ReviewServer:
             if path in STATIC:
                 return RedirectResponse(_address(root, shown[0].name)) if shown and root else hushed(app)
             if path.startswith("/datasets/"):
-                if path.split("/")[2] not in names and not self._is_static("/" + path.partition("/datasets/")[2]):
+                name = path.split("/")[2]
+                if name not in names and not self._is_static("/" + path.partition("/datasets/")[2]):
                     raise RefusedError("another dataset")
+                if path == f"/datasets/{name}" and name in names:  # the page is loaded anew: so are its samples
+                    review = next(r for r in shown if r.name == name)
+                    await run_in_threadpool(lambda: review.dataset.update())
                 return hushed(app)
             if path in ("/plugins", "/fiftyone") or self._is_static(path):
                 return hushed(app)

@@ -179,7 +179,7 @@ def build(
                     given["box"] = tuple(round(float(v), 2) for v in data["box"])
             find_mine(request, name)
             review.book.decide(at, what, who=visitor.name, expected=str(data.get("hash")), **given)
-            review.changed(at)
+            # Its sample in FiftyOne stays as it is: who looks at it there saw that, and is told before they decide.
         except (AnonymizeError, KeyError, TypeError, ValueError) as e:
             item = item_of(review, at)
             return page(review, visitor, item, of, problem=str(e))

@@ -215,6 +215,23 @@ def test_a_photo_that_changed_since_it_was_shown_is_refused_with_the_reason(app:
     assert app.record("a.png").review == "pending"
 
 
+def test_an_approval_is_of_the_thresholds_that_the_sample_shows(app: App):
+    """Somebody chose others in the Review tab, or with `use`: the App shows what was hidden before."""
+    Book(app.path).use(SETTINGS.with_kind("face", threshold=0.95))
+    assert "thresholds or effects changed meanwhile" in app.run("approve", "a.png")["error"]
+    assert app.record("a.png").decisions == ()
+    assert any("reload_dataset" in asked for asked in app.asked)
+    assert app.sample("a.png")["hidden"]["detections"] == []  # "look at it again"
+    app.run("approve", "a.png")
+    assert app.record("a.png").is_approved(SETTINGS.with_kind("face", threshold=0.95))
+    Book(app.path).use(SETTINGS)
+    app.draw("b.png", [0.5, 0.5, 0.1, 0.1])  # saving it is not looking at the others
+    assert "thresholds or effects changed meanwhile" in app.run("approve", "b.png")["error"]
+    assert [d["what"] for d in app.record("b.png").decisions] == ["add"]
+    app.run("approve", "b.png")
+    assert app.record("b.png").is_approved(SETTINGS)
+
+
 def test_ground_truth_stays_when_the_plugin_opens_the_records(app: App, tmp_path: Path):
     from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
     from review.dataset import ReviewDataset

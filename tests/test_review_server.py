@@ -416,6 +416,15 @@ def test_a_box_drawn_in_the_app_is_in_the_records_when_it_is_acknowledged(client
     assert review.book["a.jpg"].regions == (FACE, FAINT)
 
 
+def test_a_page_that_is_loaded_anew_shows_what_was_decided_elsewhere(client: TestClient, review: Review):
+    review.book.decide("c.tif", "flag", who="bob")
+    assert review.dataset.samples.find_one({"photo": "c.tif"})["review"] == "pending"
+    assert client.get(f"/review/datasets/{review.name}").status_code == 200
+    assert review.dataset.samples.find_one({"photo": "c.tif"})["review"] == "flagged"
+    review.book.decide("c.tif", "undo", who="bob")
+    review.changed("c.tif")
+
+
 def test_drawing_on_a_photo_that_changed_meanwhile_is_refused(client: TestClient, review: Review):
     review.book.decide("sub/b.jpg", "reject", who="bob", region=FACE.id)  # FiftyOne does not know it yet
     label = {"_cls": "Detection", "label": "plate", "bounding_box": [0.5, 0.5, 0.1, 0.1]}

@@ -8,6 +8,7 @@ so every operator first brings it to the records.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.operators import types
 
-from anonymize.errors import AnonymizeError, ChangedSourceError, ImageError, RecordsError
+from anonymize.errors import AnonymizeError, ChangedSourceError, ImageError, RecordsError, StaleDecisionError
 from review.decisions import gate, person
 from review.documents import CORNERS, REGION_FIELDS
 from review.reviews import OPEN, Review
@@ -26,7 +27,7 @@ from review.reviews import OPEN, Review
 # Where a label is, and its region's id: all that operators need of a sample.
 LABELS = {**dict.fromkeys(REGION_FIELDS, "detections"), CORNERS: "polylines"}
 SEEN = [
-    *("photo", "regions_hash", "last_modified_at", "shown_at"),
+    *("photo", "regions_hash", "settings_hash", "last_modified_at", "shown_at"),
     *(f"{name}.{many}.{key}" for name, many in LABELS.items() for key in ("_id", "region")),
 ]
 Sample = Mapping[str, Any]
@@ -85,8 +86,14 @@ def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
     for i in ids:
         seen = before.get(i, {})
         was_edited = seen.get("last_modified_at") != seen.get("shown_at")  # then saving checked what they saw
-        samples.append(after[i] if was_edited else {**after[i], "regions_hash": seen["regions_hash"]})
+        kept = ("settings_hash",) if was_edited else ("regions_hash", "settings_hash")
+        samples.append({**after[i], **{name: seen[name] for name in kept}})
     return review, samples
+
+
+def _seen(sample: Sample, regions_hash: str = "") -> str:
+    """The `approval_hash` of what the sample shows: a decision under other thresholds or effects is refused."""
+    return f"{regions_hash or sample['regions_hash']}-{sample['settings_hash']}"
 
 
 def _find(ctx: Any, ids: Sequence[str]) -> dict[str, Sample]:
@@ -144,6 +151,10 @@ class _Operator(foo.Operator):
         try:
             return self.act(ctx)
         except AnonymizeError as e:
+            if isinstance(e, StaleDecisionError):
+                with contextlib.suppress(AnonymizeError):
+                    _review(ctx).dataset.update()
+                ctx.ops.reload_dataset()  # so that "look at it again" shows what there is now
             ctx.ops.notify(str(e), variant="error")
             return {"error": str(e)}
 
@@ -183,11 +194,12 @@ class _OnLabels(_Operator):
         if not work:
             raise RecordsError("select a region first: click it in the photo")
         given = self.given(ctx)
-        hashes = {seen["photo"]: seen["regions_hash"] for seen in samples}
+        shown = {seen["photo"]: seen for seen in samples}
+        hashes = {path: _seen(sample) for path, sample in shown.items()}
         for seen, region in dict.fromkeys((s["photo"], r) for s, r in work):
             what = self.operator_name.replace("_", "-")
             record = review.book.decide(seen, what, who=_who(ctx), expected=hashes[seen], region=region, **given)
-            hashes[seen] = record.regions_hash()
+            hashes[seen] = _seen(shown[seen], record.regions_hash())
             review.changed(seen)
         return _done(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
 
@@ -223,7 +235,7 @@ class Add(_Form):
         if len(samples) != 1:
             raise RecordsError("open one photo")
         box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
-        path, expected = samples[0]["photo"], samples[0]["regions_hash"]
+        path, expected = samples[0]["photo"], _seen(samples[0])
         review.book.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
         return _done(ctx, review, [path], f"added a {ctx.params['kind']}")
 
@@ -232,7 +244,7 @@ class _OnPhotos(_Operator):
     def act(self, ctx: Any) -> Any:
         review, samples = _samples(ctx, _chosen(ctx))
         for seen in samples:
-            review.book.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=seen["regions_hash"])
+            review.book.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_seen(seen))
             review.changed(seen["photo"])
         return _done(ctx, review, [], f"{self.label}: {_count(len(samples), 'photo')}")
 
