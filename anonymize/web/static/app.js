@@ -41,6 +41,7 @@
     });
 
   // ---- a place to drop files ----
+  // onfiles gets the files, and a sentence for each that a drop had and that cannot be read.
   const dropzone = ({ title, hint, multiple, accept, onfiles, camera }) => {
     const id = `az-file-${++unique}`;
     const input = make("input", { type: "file", id, accept, multiple, class: "az-file", onchange: () => {
@@ -58,33 +59,36 @@
     zone.addEventListener("drop", async (e) => {
       e.preventDefault();
       zone.classList.remove("over");
-      const files = await dropped(e.dataTransfer);
-      if (files.length) onfiles(multiple ? files : files.slice(0, 1));
+      const { files, unread } = await dropped(e.dataTransfer);
+      if (files.length || unread.length) onfiles(multiple ? files : files.slice(0, 1), unread);
     });
     zone.addEventListener("click", (e) => { if (e.target === zone || e.target.matches(".az-drop-icon, .az-drop-hint")) input.click(); });
     return zone;
   };
-  // Files of a drop, folders opened; each with its path below the drop in `file.path_`.
+  // Files of a drop, folders opened; each with its path below the drop in `file.path_`. `unread`: what could not be.
   const dropped = async (transfer) => {
     const entries = [...transfer.items].map((i) => i.webkitGetAsEntry?.()).filter(Boolean);
-    if (!entries.length) return [...transfer.files];
-    const files = [];
+    if (!entries.length) return { files: [...transfer.files], unread: [] };
+    const files = [], unread = [];
     const walk = async (entry) => {
-      if (entry.isFile) {
-        const file = await new Promise((ok, no) => entry.file(ok, no));
-        file.path_ = entry.fullPath.replace(/^\//, "");
-        files.push(file);
-      } else {
-        const reader = entry.createReader();
-        for (;;) {
-          const some = await new Promise((ok, no) => reader.readEntries(ok, no));
-          if (!some.length) break;
-          for (const e of some) await walk(e);
+      const path = entry.fullPath.replace(/^\//, "");
+      try {
+        if (entry.isFile) {
+          const file = await new Promise((ok, no) => entry.file(ok, no));
+          file.path_ = path;
+          files.push(file);
+        } else {
+          const reader = entry.createReader();
+          for (;;) {
+            const some = await new Promise((ok, no) => reader.readEntries(ok, no));
+            if (!some.length) break;
+            for (const e of some) await walk(e);
+          }
         }
-      }
+      } catch (problem) { unread.push(`${path}: it cannot be read (${problem.name || problem})`); }
     };
     for (const entry of entries) await walk(entry);
-    return files;
+    return { files, unread };
   };
 
   const takePicture = async (onfile, onproblem) => {
@@ -140,7 +144,8 @@
       } catch (problem) { say(String(problem), true); }
     };
     const camera = () => takePicture(open, (p) => say(p, true));
-    const zone = dropzone({ title: "Choose a photo", accept: PHOTOS, onfiles: (f) => open(f[0]), camera,
+    const zone = dropzone({ title: "Choose a photo", accept: PHOTOS, camera,
+      onfiles: ([file], [problem] = []) => (file ? open(file) : say(problem, true)),
       hint: `or drop it here, or paste it. ${root.dataset.label}` });
     const status = make("p", { class: "az-status", role: "status", "aria-live": "polite" });
 
@@ -477,10 +482,11 @@
     };
     const bar = make("progress", { max: "1", value: "0", hidden: true, "aria-label": "Sending photos" });
     const problems = make("ul", { class: "az-problems" });
-    const onfiles = async (files) => {
+    const onfiles = async (files, unread = []) => {
       if (sending) return;
+      problems.replaceChildren(...unread.map((text) => make("li", {}, text)));
+      if (!files.length) return;
       sending = over.disabled = true;
-      problems.replaceChildren();
       bar.hidden = false;
       try {
         if (!batch) {
