@@ -288,8 +288,6 @@ def test_what_earlier_detectors_found_is_not_what_a_stopped_run_found(batch, tmp
     """Neither its zip has it, nor does another threshold, applied after it, pass it for found."""
 
     class Other(FakeDetector):
-        weights = {"other": "0"}
-
         def detect(self, images):
             batch.stop.set()
             return super().detect(images)
@@ -302,7 +300,9 @@ def test_what_earlier_detectors_found_is_not_what_a_stopped_run_found(batch, tmp
     fill(batch, tmp_path, *(f"{i:02}.png" for i in range(20)))
     run(batch)
     assert packed()[1] == 20
-    run(batch, [Other([FACE, DOUBTFUL])])
+    other = Other([FACE])
+    other.weights = {"other": "0"}
+    run(batch, [other])
     assert batch.state == "stopped"
     names, lines = packed()
     assert len(names) == lines == batch.summary.done < 20
