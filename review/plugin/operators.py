@@ -82,7 +82,7 @@ def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
     after = _find(ctx, ids)
     if len(after) < len(set(ids)):
         raise RecordsError("the sample is gone; reload the page")
-    samples = []
+    samples: list[Sample] = []
     for i in ids:
         seen = before.get(i, {})
         was_edited = seen.get("last_modified_at") != seen.get("shown_at")  # then saving checked what they saw
