@@ -1,11 +1,13 @@
 """Sessions: folders that are deleted, and the routes that give a visitor their own files and nobody else's."""
 
+import asyncio
 import io
 import json
 import os
 import time
 import zipfile
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -97,6 +99,46 @@ def test_a_full_folder_takes_no_more(tmp_path):
         assert "room" in answer.json()["error"]
         assert sum(p.is_file() for p in (tmp_path / "data" / "sessions").rglob("*")) == 1
     assert issubclass(FullError, Exception)
+
+
+def test_uploads_side_by_side_share_the_room(tmp_path):
+    guard = visitor(tmp_path / "data", Policy(most_upload=MB, most_session=50_000)).app
+    session = guard.sessions.of(secret := new_secret())
+
+    async def work():
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            client.cookies.set("anonymize_session", secret)
+
+            async def while_another_comes():
+                yield b"x" * 20_000
+                assert session.coming == [40_000]
+                answers = [await client.post("/photos?name=b.jpg", content=b"x" * n) for n in (20_000, 5_000)]
+                assert [a.status_code for a in answers] == [413, 200]
+                yield b"x" * 20_000
+
+            long = {"Content-Length": "40000"}
+            first = await client.post("/photos?name=a.jpg", content=while_another_comes(), headers=long)
+            assert first.status_code == 200
+
+    asyncio.run(work())
+    assert (session.coming, session.room()) == ([], 5_000)
+
+
+def test_visits_that_brought_nothing_are_not_kept_without_end(tmp_path, monkeypatch):
+    """A program without cookies begins one with each request."""
+    monkeypatch.setattr(sessions_module, "MOST_IDLE", 10)
+    sessions = Sessions(tmp_path / "s")
+    first = sessions.of(secret := new_secret())
+    first.add(Thing("x"))
+    idle = sessions.of(new_secret())
+    for _ in range(100):
+        sessions.of(new_secret())
+    assert len(sessions) <= 10
+    assert sessions.of(secret) is first
+    assert first.get(Thing, "x").id == "x"
+    with pytest.raises(GoneError):
+        idle.add(Thing("late"))
 
 
 def test_files_that_go_while_they_are_counted_are_no_failure(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ import json
 import re
 import zipfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -74,6 +75,21 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
     return size
 
 
+def _size(request: Request, policy: Policy) -> int:
+    """What an upload says that it has, or may have at most."""
+    return int(request.headers.get("content-length") or policy.most_upload)
+
+
+@asynccontextmanager
+async def _room(session: Session, size: int) -> AsyncIterator[int]:
+    """Room for an upload, kept from those that come in beside it."""
+    room = await run_in_threadpool(session.reserve, size)
+    try:
+        yield room
+    finally:
+        session.coming.remove(size)
+
+
 def router(policy: Policy, sessions: Sessions) -> APIRouter:
     """Routes /photos, /batches and /visit."""
     routes = APIRouter(include_in_schema=False)
@@ -88,7 +104,8 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
         folder = await run_in_threadpool(session.make_folder)
         try:
             # The name on the disk says nothing; what the visitor calls the photo stays in memory.
-            size = await save(request.stream(), folder / f"photo{extension}", await run_in_threadpool(session.room))
+            async with _room(session, _size(request, policy)) as room:
+                size = await save(request.stream(), folder / f"photo{extension}", room)
         except BaseException as e:
             folder.rmdir()
             if isinstance(e, FullError):
@@ -139,15 +156,21 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
         session.add(batch)
         return JSONResponse({"id": batch.id})
 
+    def take(session: Session, batch: Batch, incoming: Path, name: str) -> int:
+        if not name.lower().endswith(".zip"):
+            return batch.take(incoming, name, 0)
+        with session.unpacking:  # one zip after the other: each fills what room the one before left
+            return batch.take(incoming, name, session.room())
+
     @routes.post("/batches/{id}/files")
     async def add_file(request: Request, id: str, name: str = "photo.jpg") -> Response:
         session = session_of(request)
         batch: Batch = session.get(Batch, id)
         incoming = batch.folder / f".{new_id()}.part"
         try:
-            await save(request.stream(), incoming, await run_in_threadpool(session.room))
-            room = await run_in_threadpool(session.room) if name.lower().endswith(".zip") else 0
-            added = await run_in_threadpool(batch.take, incoming, name, room)
+            async with _room(session, _size(request, policy)) as room:
+                await save(request.stream(), incoming, room)
+            added = await run_in_threadpool(take, session, batch, incoming, name)
         except FullError as e:
             return refused(e, 413)
         except AnonymizeError as e:

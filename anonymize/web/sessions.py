@@ -33,6 +33,8 @@ SECRET = re.compile(r"[A-Za-z0-9_-]{32,128}")
 KEEP_SECONDS = 3600.0
 # After the last page of a visitor closed: long enough for a reload or a phone's camera app.
 LEAVE_SECONDS = 90.0
+# Visits that brought nothing: whoever asks without a cookie begins one each time.
+MOST_IDLE = 10_000
 
 
 class GoneError(AnonymizeError, LookupError):
@@ -74,6 +76,7 @@ class Session:
         key: hash of the visitor's secret; names the folder.
         folder: theirs alone (mode 700); made when the first file comes.
         used: when they last did something. left: when their last page closed, or None.
+        coming: bytes of each upload that is coming in.
         things: photos and batches by their id, least recently used first.
     """
 
@@ -83,8 +86,11 @@ class Session:
     used: float = field(default_factory=time.monotonic)
     left: float | None = None
     closed: bool = False
+    coming: list[int] = field(default_factory=list)
     things: OrderedDict[str, Closeable] = field(default_factory=OrderedDict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    counting: threading.Lock = field(default_factory=threading.Lock)
+    unpacking: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, kind: type[Any], id: str) -> Any:
         """A photo or batch of this visitor.
@@ -133,7 +139,14 @@ class Session:
             for name in names:
                 with contextlib.suppress(FileNotFoundError):  # another upload of this visitor was renamed or refused
                     taken += os.lstat(os.path.join(folder, name)).st_size
-        return max(0, self.most_bytes - taken)
+        return max(0, self.most_bytes - taken - sum(self.coming))
+
+    def reserve(self, size: int) -> int:
+        """Bytes that an upload of this size may have; while it is among `coming`, others have so much less."""
+        with self.counting:
+            room = self.room()
+            self.coming.append(size)
+            return room
 
 
 class Sessions:
@@ -159,9 +172,21 @@ class Sessions:
         with self._lock:
             session = self._by_key.get(key)
             if session is None:
+                self._forget_idle()
                 session = self._by_key[key] = Session(key, self.folder / key, self.most_bytes)
         session.left = None
         return session
+
+    def _forget_idle(self) -> None:
+        """Of more visits than are kept, the older half of those that brought nothing goes: they lose nothing."""
+        if len(self._by_key) < MOST_IDLE:
+            return
+        idle = [s for s in self._by_key.values() if not s.things and not s.folder.exists()]
+        for session in idle[: (len(idle) + 1) // 2]:
+            with session.lock:
+                if not session.things:
+                    session.closed = True
+                    del self._by_key[session.key]
 
     def leave(self, secret: str) -> None:
         """A page of this visitor closed; unless another one is heard of soon, the session is deleted."""
