@@ -241,7 +241,7 @@ class ReviewDataset:
         from anonymize.evaluate.ground_truth import Annotations
 
         only = Annotations({record.path: self.truth.photos[record.path]})
-        return evaluate([record], only, self.book.settings, curves=False).photos[0]
+        return evaluate([record], only, self.book.settings, curves=False, crowds=True).photos[0]
 
     def save_edits(self, who: str) -> list[str]:
         """Write what was drawn, moved or deleted in any sample since it was shown to the records; which photos changed.

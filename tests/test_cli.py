@@ -244,13 +244,22 @@ def coco(path: Path, *names: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("command", [("evaluate",), ("compare", "--detectors", "tests.test_cli:Faces")])
+@pytest.mark.parametrize("option", ["--face-detector", "--plate-detector", "--detector", "--preset"])
+def test_compare_takes_its_detectors_from_one_option_only(folder: Path, tmp_path: Path, option: str) -> None:
+    """Another would have no part in what is measured."""
+    truth = coco(tmp_path / "truth.json", "1.jpg")
+    result = run("compare", folder, truth, "--detectors", "tests.test_cli:Faces", option, "fast", code=2)
+    assert "No such option" in result.output
+    assert option in result.output
+
+
+@pytest.mark.parametrize("command", [("evaluate", *MINE), ("compare", "--detectors", MINE[1], "--quiet")])
 def test_annotated_photos_that_are_not_there_are_named_and_no_success(
     folder: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     all_there = coco(tmp_path / "all.json", "1.jpg", "a/1.jpg")
-    run(command[0], folder, all_there, *command[1:], *MINE)
-    result = run(command[0], folder, coco(tmp_path / "two.json", "1.jpg", "gone.jpg"), *command[1:], *MINE, code=1)
+    run(command[0], folder, all_there, *command[1:])
+    result = run(command[0], folder, coco(tmp_path / "two.json", "1.jpg", "gone.jpg"), *command[1:], code=1)
     assert "not measured: gone.jpg: the photo is not in the folder" in result.output
     assert "1 of 2 annotated photos were not measured" in result.output
 
@@ -262,6 +271,14 @@ def test_measuring_never_writes_over_what_it_measures(folder: Path, tmp_path: Pa
     before = (tmp_path / name).read_bytes()
     assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=1).output
     assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_photo_that_an_export_would_withhold_is_not_measured(folder: Path, tmp_path: Path) -> None:
+    """One face is as many as were kept; that more may be kept now brings back none of those that were left out."""
+    truth = coco(tmp_path / "truth.json", "1.jpg")
+    run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE, "--max-regions", 1)
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    assert "not measured: 1.jpg: 1 regions of kind face are as many as are kept" in result.output
 
 
 def test_records_without_an_annotated_photo_are_no_success(folder: Path, tmp_path: Path) -> None:

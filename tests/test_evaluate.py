@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from anonymize import effects
-from anonymize.errors import AnnotationError
+from anonymize import effects, images
+from anonymize.errors import AnnotationError, DetectionError
 from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate, plots, reports
 from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned, tuned_to_area
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.evaluate.matching import average_precision, match
+from anonymize.outputs import hide
 from anonymize.records import Record
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Kernel, Kind, Settings
@@ -157,6 +158,24 @@ def test_withheld_is_never_nothing_found():
     text = _text(reports.table(result))
     assert "3 of 4 photos withheld" in text
     assert "truncated" in text
+
+
+def test_a_crowd_that_an_export_refuses_is_withheld(tmp_path):
+    Image.new("RGB", (100, 100)).save(tmp_path / "crowd.png")
+    annotations = truths(a=[Truth("face", (0, 0, 9, 9))], crowd=[Truth("face", (0, 0, 9, 9))])
+    crowd = record("crowd", face(0, 0, 9, 9), face(50, 50, 60, 60, 0.8), face(20, 20, 30, 30, 0.4))
+    records = [record("a", face(0, 0, 9, 9)), crowd]
+    few = SETTINGS.replace(max_regions=2)
+    with pytest.raises(DetectionError) as refused:
+        hide(images.load(tmp_path / "crowd.png", few), crowd.regions, few)
+    result = evaluate(records, annotations, few)
+    assert result.withheld == {"crowd": str(refused.value)}
+    assert result.clean == Share(1, 1)
+    assert result.kinds["face"].false_alarms.value == 0.0
+    assert not evaluate(records, annotations, SETTINGS.replace(max_regions=3)).withheld
+    assert not evaluate(records, annotations, few, crowds=True).withheld
+    # One false alarm is allowed in two photos; the crowd has two.
+    assert tuned(records, annotations, few, 0.5).kinds["face"].threshold == 0.401
 
 
 def test_everything_withheld_measures_nothing():

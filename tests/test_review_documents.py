@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from types import SimpleNamespace
 
 import pytest
 from bson import BSON, ObjectId
@@ -12,11 +13,11 @@ from hypothesis import strategies as st
 
 from anonymize.errors import SettingsError
 from anonymize.evaluate import PhotoResult
-from anonymize.evaluate.ground_truth import Truth
+from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record, escape
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.dataset import as_edited
+from review.dataset import ReviewDataset, as_edited
 from review.decisions import decide
 from review.documents import CANDIDATES, CORNERS, HIDDEN, TRUTH, Change, changes, media_path, to_document, to_record
 from review.queue import rank
@@ -109,6 +110,14 @@ def test_hundreds_of_faint_candidates_are_kept_but_not_drawn():
     assert len(document[CANDIDATES]["detections"]) == 0
     assert to_record(document) == record
     assert changes(document, record) == []
+
+
+def test_a_crowd_that_an_export_refuses_keeps_its_ground_truth():
+    few = SETTINGS.replace(max_regions=1)
+    truth = Annotations({"a.jpg": Photo((Truth("face", FACE.box), Truth("face", (0, 0, 50, 50))))})
+    dataset = SimpleNamespace(truth=truth, book=SimpleNamespace(settings=few))
+    result = ReviewDataset._compare(dataset, RECORD)
+    assert [t["eval"] for t in document_of(RECORD, result)[TRUTH]["detections"]] == ["tp", "fn"]
 
 
 def edited(**by_region: dict | None) -> dict:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILES, FINDING, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
+from .options import DETECTING, FILES, FINDING, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -84,7 +84,9 @@ def evaluate(
             records_path = Path(temporary) / "records.jsonl"
             engine = engine_of(settings, given)
             report(given, lambda progress: engine.detect(folder, records_path, progress=progress), is_part=True)
-        _, known = records.read(records_path)
+        header, known = records.read(records_path)
+    # As in an export: how many regions were kept is the detection's.
+    settings = settings.replace(max_regions=min(settings.max_regions, header.settings.max_regions))
     result = measuring.evaluate(known.values(), annotations, settings)
     Console().print(reports.table(result))
     if json_path:
@@ -130,7 +132,7 @@ def _say_withheld(result: Evaluation) -> bool:
 @click.option("--plots", type=click.Path(path_type=Path), help="Draw leaks by false alarms and by area in this folder.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@FINDING
+@DETECTING
 @THRESHOLDS
 @HIDING
 @SEARCHING

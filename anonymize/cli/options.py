@@ -46,6 +46,14 @@ WEIGHTS = click.option(
     "--weights", "weights_dir", type=click.Path(path_type=Path), help="Folder of weights (default: the user's cache)."
 )
 VERBOSE = click.option("--verbose", is_flag=True, help="Show where an error came from.")
+DETECTING = _options(  # with whichever detectors
+    click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
+    click.option("--overlap", type=float, help=option_help("overlap")),
+    click.option("--max-regions", type=int, help=option_help("max_regions")),
+    click.option("--device", type=str, help=option_help("device")),
+    WEIGHTS,
+    click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
+)
 FINDING = _options(
     click.option(
         "--preset",
@@ -57,12 +65,7 @@ FINDING = _options(
     click.option("--face-detector", metavar="NAME", help=option_help("face_detector")),
     click.option("--plate-detector", metavar="NAME", help=option_help("plate_detector")),
     click.option("--detector", "other", multiple=True, metavar="NAME", help=option_help("other_detectors")),
-    click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
-    click.option("--overlap", type=float, help=option_help("overlap")),
-    click.option("--max-regions", type=int, help=option_help("max_regions")),
-    click.option("--device", type=str, help=option_help("device")),
-    WEIGHTS,
-    click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
+    DETECTING,
 )
 THRESHOLDS = _options(
     click.option("--face-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import effects
 from ..errors import AnnotationError
+from ..outputs import crowd
 from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
@@ -44,16 +45,23 @@ class _Measured:
 
 
 def evaluate(
-    records: Iterable[Record], annotations: Annotations, settings: Settings, *, curves: bool = True
+    records: Iterable[Record],
+    annotations: Annotations,
+    settings: Settings,
+    *,
+    curves: bool = True,
+    crowds: bool = False,
 ) -> Evaluation:
     """Compare what was found with what is there.
 
-    A photo without a record, or whose record has an error, has no output: it is withheld, never "nothing found".
+    A photo without a record, whose record has an error, or in which an export refuses a crowd (`outputs.crowd`) has no
+    output: it is withheld, never "nothing found".
 
     Args:
         records: with all their candidates; paths as in `annotations`. Others are left out.
-        settings: thresholds, growth and masks that an export would use.
+        settings: thresholds, growth, masks and max_regions that an export would use.
         curves: also the figures at every one of `THRESHOLDS` (the slow part).
+        crowds: measure crowds, too.
 
     Raises:
         AnnotationError: a box outside its photo, or written for a photo of another shape.
@@ -69,6 +77,8 @@ def evaluate(
             )
         elif record.error is not None:
             withheld[path] = record.error
+        elif not crowds and (reason := crowd(record.regions, settings)):
+            withheld[path] = reason
         else:
             try:
                 measured.append(_measure(record, photo.at(record.width, record.height), settings))

@@ -98,7 +98,8 @@ def tuned(
 
     A kind with more even at the highest threshold gets that one, 1.0.
     """
-    results = evaluate(records, annotations, settings, curves=False).kinds
+    # Which photos are crowds depends on the thresholds that are looked for, so here all are measured.
+    results = evaluate(records, annotations, settings, curves=False, crowds=True).kinds
     for name, result in results.items():
         if name in settings.kinds and (kinds is None or name in kinds):
             settings = settings.with_kind(name, threshold=best_threshold(result, false_alarms) or 1.0)
