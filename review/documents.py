@@ -185,6 +185,9 @@ def _labels(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def to_record(document: Mapping[str, Any]) -> Record:
     """The record in a sample as it was loaded, whatever was changed in the App since: `changes` tells that.
 
+    The inverse of `to_document`. The product reads records from their file only; this is here so that the tests can
+    prove that a sample loses nothing of its record.
+
     Raises:
         SettingsError, RecordsError: it is no such sample.
     """
