@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from anonymize import naming
+from anonymize.detectors import yolo
 from anonymize.errors import AnnotationError
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth, kind_of, read
 
@@ -239,6 +241,13 @@ def test_broken_voc(tmp_path, folder, text, says):
 )
 def test_class_names(name, kind):
     assert kind_of(name, ["id-card"]) == kind
+
+
+@pytest.mark.parametrize("name", [*naming.KINDS, "License_Plate", "id-card"])
+def test_detectors_and_ground_truth_understand_a_class_name_alike(name):
+    """What a network calls `lp` and what a data set calls so are the same thing; else every one would be a miss."""
+    assert kind_of(name, ["vehicle", "person", "id-card"]) == yolo.kind_of(name)
+    assert kind_of(name) == (kind if (kind := yolo.kind_of(name)) in ("face", "plate") else None)
 
 
 def test_turned_boxes_are_refused_and_resized_ones_scaled():

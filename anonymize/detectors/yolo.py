@@ -13,32 +13,21 @@ from typing import Any
 
 import numpy as np
 
+from .. import naming
 from ..errors import DetectionError, SettingsError, WeightsError
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Floats, Frame, fit, sigmoid, tensor, worth
 from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
-# A class's name in lower case, separators as spaces -> kind. Every other name is a kind of its own, as it is written.
-KINDS: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("plate", "license plate", "licence plate", "licenseplate", "licenceplate", "number plate", "numberplate")
-        + ("car plate", "vehicle registration plate", "registration plate", "lp", "anpr"),
-        "plate",
-    ),
-    **dict.fromkeys(("face", "human face", "human faces", "faces"), "face"),
-    **dict.fromkeys(("car", "truck", "motorcycle", "motorbike", "bus", "van", "vehicle"), "vehicle"),
-    **dict.fromkeys(("person", "pedestrian", "people"), "person"),
-}
 PADDING = 114  # grey, as in ultralytics' training
 SURE = 0.65  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
 BINS = 16  # of the distance from a cell to each side of a box (distribution focal loss), in ultralytics' detection head
 
 
 def kind_of(class_name: str) -> str:
-    """ "License_Plate" -> "plate", "id-card" -> "id-card"."""
-    key = " ".join(class_name.lower().replace("_", " ").replace("-", " ").split())
-    return KINDS.get(key, class_name)
+    """ "License_Plate" -> "plate"; a name that `naming` does not know is a kind of its own, "id-card" -> "id-card"."""
+    return naming.kind_of(class_name) or class_name
 
 
 def classes_by_kind(names: Mapping[int, str], classes: Mapping[str, str] | None = None) -> dict[str, list[int]]:

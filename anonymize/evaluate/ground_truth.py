@@ -12,24 +12,18 @@ import contextlib
 import io
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from .. import naming
 from ..errors import AnnotationError
 from ..records import escape
 from ..regions import Box
 
-# Class names as data sets write them, in lower case with single spaces -> the kind that they mean.
-_PLATES = (
-    *("plate", "plates", "license plate", "licence plate", "license plates", "licence plates", "licenseplate"),
-    *("licenceplate", "number plate", "numberplate", "registration plate", "car plate", "vehicle plate"),
-    *("vehicle license plate", "vehicle registration plate"),
-)
-KINDS: Mapping[str, str] = {**dict.fromkeys(("face", "faces", "human face"), "face"), **dict.fromkeys(_PLATES, "plate")}
+HIDDEN = ("face", "plate")  # kinds that are measured whatever the settings hide
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +108,10 @@ class Annotations:
 
 
 def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
-    """The kind that a class name means, or None: one of `kinds` (a user's own), else from the table `KINDS`."""
-    plain = " ".join(re.split(r"[\s_-]+", name.strip().lower()))
-    own = {" ".join(re.split(r"[\s_-]+", k.strip().lower())): k for k in kinds}
-    return own.get(plain) or KINDS.get(plain)
+    """The kind that a class name means: one of `kinds` (those that settings hide), a face or a plate; else None."""
+    own = {naming.plain(k): k for k in kinds}
+    meant = naming.kind_of(name)
+    return own.get(naming.plain(name)) or (meant if meant in (*HIDDEN, *own.values()) else None)
 
 
 def read(source: str | Path, folder: str | Path, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:
