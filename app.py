@@ -50,6 +50,11 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="lines of user:password; needed when other machines can reach the server",
     )
+    add(
+        "--proxy",
+        metavar="ADDRESS",
+        help="of a TLS proxy in front (127.0.0.1): its X-Forwarded-For and -Proto are believed, nobody else's",
+    )
     add("--api-keys", type=Path, metavar="FILE", help="keys for /api/v1, one a line")
     add(
         "--data",
@@ -68,6 +73,11 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
     return parser.parse_args(arguments)
+
+
+def behind(proxy: str | None) -> dict[str, Any]:
+    """uvicorn's options: whom it believes who a visitor is, and that they came by https; nobody by default."""
+    return {"proxy_headers": proxy is not None, "forwarded_allow_ips": proxy or []}
 
 
 def policy(given: argparse.Namespace) -> Policy:
@@ -205,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
             access_log=False,
             timeout_graceful_shutdown=3,
             server_header=False,
-            proxy_headers=False,
+            **behind(given.proxy),
         )
         with sample(studio, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
             Server(config).run()

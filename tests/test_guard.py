@@ -4,6 +4,7 @@ import asyncio
 import base64
 
 import pytest
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
@@ -15,6 +16,7 @@ from anonymize.web import guard as guard_module
 from anonymize.web.guard import Guard
 from anonymize.web.policy import MB, Policy, for_public, read_keys, read_users
 from anonymize.web.sessions import COOKIE, Sessions
+from app import behind
 
 
 async def echo(request: Request) -> JSONResponse:
@@ -74,7 +76,10 @@ def test_a_browser_is_sent_to_the_login_page_and_back(tmp_path):
     answer = browser.post("/login?next=/photos/1", data={"user": "ada", "password": "correct horse"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/photos/1")
     assert browser.get("/photos/1").status_code == 200
-    assert browser.get("/logout").headers["location"] == "/login"
+    assert browser.get("/logout").status_code == 405  # what any page can make a browser ask for
+    assert browser.post("/logout", headers={"Origin": "https://evil.example"}).status_code == 403
+    assert browser.get("/photos/1").status_code == 200
+    assert browser.post("/logout").headers["location"] == "/login"
     assert browser.get("/photos/1").status_code == 401
 
 
@@ -117,6 +122,25 @@ def test_guessing_has_to_wait(tmp_path):
         assert browser.post("/login", data={"user": "ada", "password": "guess"}).status_code == 401
     answer = browser.post("/login", data={"user": "ada", "password": "correct horse"})
     assert answer.status_code == 429
+
+
+@pytest.mark.parametrize(("proxy", "is_believed"), [("127.0.0.1", True), ("127.0.0.2", False), (None, False)])
+def test_only_a_proxy_that_was_named_says_who_comes_and_how(tmp_path, proxy, is_believed):
+    guard = Guard(Starlette(), with_login(), Sessions(tmp_path / "s"))
+    config = uvicorn.Config(guard, **behind(proxy))
+    config.load()
+    browser = TestClient(config.loaded_app, client=("127.0.0.1", 50_000), follow_redirects=False)
+
+    def sign_in(password: str, address: str):
+        headers = {"X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
+        return browser.post("/login", data={"user": "ada", "password": password}, headers=headers)
+
+    for _ in range(guard_module.MOST_WRONG):
+        assert sign_in("guess", "203.0.113.1").status_code == 401
+    assert sign_in("correct horse", "203.0.113.1").status_code == 429
+    answer = sign_in("correct horse", "203.0.113.2")
+    assert answer.status_code == (303 if is_believed else 429)
+    assert ("; Secure" in answer.headers.get("set-cookie", "")) == is_believed
 
 
 def test_api_keys(tmp_path):

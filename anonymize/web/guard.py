@@ -224,6 +224,8 @@ class Guard:
         if not self.policy.users:
             return RedirectResponse("/", 303)
         if request.url.path == "/logout":
+            if request.method != "POST":  # a picture's address in another site's page would sign out, too
+                return say(request, 405, "POST.", {"Allow": "POST"})
             self._logins.pop(request.cookies.get(LOGIN_COOKIE, ""), None)
             if secret := request.cookies.get(COOKIE):
                 self.sessions.delete(self.sessions.of(secret))

@@ -129,7 +129,8 @@ def _header(policy: Policy) -> str:
         if policy.is_local
         else "Runs on your team's server."
     )
-    leave = '<a class="az-link" href="/logout">Sign out</a>' if policy.users else ""
+    out = '<form method="post" action="/logout"><button class="az-link">Sign out</button></form>'
+    leave = out if policy.users else ""
     return (
         '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '
         "photo.</p></div>"

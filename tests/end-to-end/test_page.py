@@ -64,7 +64,7 @@ def test_login(new_page: Any, tmp_path: Path, zidane: Path) -> None:
         show_photo(page, zidane)
         assert page.locator("#az-folder").count() == 0
         before = page.locator(".az-before").get_attribute("src")
-        page.get_by_role("link", name="Sign out").click()
+        page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
         assert page.request.get(f"{address}{before}").status == 401
 
