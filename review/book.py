@@ -41,10 +41,12 @@ class Book:
             given.
 
     Raises:
-        RecordsError: not a records file.
+        RecordsError: not a records file; Windows, which replaces no file that is open, as other reviewers' may be.
     """
 
     def __init__(self, path: Path, settings: Settings | None = None) -> None:
+        if not hasattr(os, "pread"):
+            raise RecordsError("Review needs Linux or macOS; on Windows it works in WSL")
         self.path = path
         self._given = settings
         self._spans: dict[str, Span] = {}

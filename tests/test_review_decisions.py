@@ -254,3 +254,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(path: Path):
 
 def test_who_decides_has_a_name():
     assert decisions.person()
+
+
+def test_where_review_cannot_work_it_says_so(path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "pread")  # as on Windows
+    with pytest.raises(RecordsError, match="needs Linux or macOS; on Windows it works in WSL"):
+        Book(path)
