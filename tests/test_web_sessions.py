@@ -240,6 +240,16 @@ def test_static_files_are_only_ours(tmp_path):
             assert client.get(f"/web/{name}").status_code == 404
 
 
+def test_only_who_sits_at_the_computer_is_told_that_photos_stay_on_it(tmp_path):
+    """With a login it is a server for others, also where it listens to the proxy beside it only."""
+    with visitor(tmp_path / "own") as client:
+        assert "Runs on this computer" in client.get("/").text
+    with visitor(tmp_path / "team", Policy(users={"ada": "pw"})) as client:
+        told = client.get("/config", headers={"Authorization": "Basic YWRhOnB3"}).text
+        assert "Runs on your team's server" in told
+        assert "on this computer" not in told
+
+
 def test_the_page_names_no_other_host(tmp_path):
     """Nothing is fetched from elsewhere: no fonts, no scripts, no analytics."""
     import re

@@ -41,7 +41,7 @@ def prose(name: str) -> str:
 def uploads(site: Site) -> str:
     policy = site.policy
     minutes = max(1, round(policy.keep_seconds / 60))
-    where = "on this computer" if policy.is_local and not policy.public else "on the server that runs this page"
+    where = "on this computer" if policy.own_machine else "on the server that runs this page"
     one, all_ = policy.most_upload / MB, policy.most_session / MB
     limits = f"<li>One photo or zip may have {one:.0f} MB, all of yours together {all_:,.0f} MB.</li>"
     public = (

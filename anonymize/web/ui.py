@@ -126,7 +126,7 @@ def _header(policy: Policy) -> str:
         "A public demo: please bring only photos that you may show to others."
         if policy.public
         else "Runs on this computer: your photos go nowhere else."
-        if policy.is_local
+        if policy.own_machine
         else "Runs on your team's server."
     )
     out = '<form method="post" action="/logout"><button class="az-link">Sign out</button></form>'
