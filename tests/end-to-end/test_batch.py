@@ -43,7 +43,7 @@ def test_photos_that_come_in_after_a_folder_are_what_starts(page: Page, photos: 
     expect(page.locator("#az-batch-progress")).to_contain_text("1 of 1 photos · done", timeout=60_000)
 
 
-DROP = """bytes => {
+DROP = """([bytes, times]) => { for (; times; times--) {
   const file = new File([new Uint8Array(bytes)], "a.jpg");
   const read = { isFile: true, fullPath: "/in/a.jpg", file: (ok) => ok(file) };
   const error = new DOMException("", "NotReadableError");
@@ -53,16 +53,24 @@ DROP = """bytes => {
   const drop = new Event("drop", { bubbles: true, cancelable: true });
   drop.dataTransfer = { items: [{ webkitGetAsEntry: () => folder }], files: [] };
   document.querySelector("#az-batch-upload .az-drop").dispatchEvent(drop);
-}"""
+}}"""
 
 
 def test_a_dropped_folder_with_a_file_that_cannot_be_read(page: Page, photos: list[Path]) -> None:
     page.get_by_role("tab", name="Many photos").click()
     page.locator("#az-batch-upload .az-drop").wait_for()
-    page.evaluate(DROP, list(photos[0].read_bytes()))
+    page.evaluate(DROP, [list(photos[0].read_bytes()), 1])
     page.get_by_text("1 photo is ready.").wait_for()
     told = page.locator("#az-batch-upload .az-problems li")
     expect(told).to_have_text(["in/b.jpg: it cannot be read (NotReadableError)"])
+
+
+def test_what_is_dropped_while_photos_are_sent_comes_in_too(page: Page, photos: list[Path]) -> None:
+    page.get_by_role("tab", name="Many photos").click()
+    page.locator("#az-batch-upload .az-drop").wait_for()
+    page.evaluate(DROP, [list(photos[0].read_bytes()), 3])
+    page.get_by_text("3 photos are ready.").wait_for()
+    expect(page.locator("#az-batch-upload .az-problems li")).to_have_count(3)
 
 
 def test_twelve_photos_one_of_them_corrupt(page: Page, photos: list[Path], tmp_path: Path) -> None:

@@ -482,10 +482,14 @@
     };
     const bar = make("progress", { max: "1", value: "0", hidden: true, "aria-label": "Sending photos" });
     const problems = make("ul", { class: "az-problems" });
+    const queue = [];  // of what is sent now; more may come in meanwhile
+    let all = 0;
     const onfiles = async (files, unread = []) => {
-      if (sending) return;
-      problems.replaceChildren(...unread.map((text) => make("li", {}, text)));
-      if (!files.length) return;
+      if (!sending) problems.replaceChildren();
+      problems.append(...unread.map((text) => make("li", {}, text)));
+      queue.push(...files);
+      all += files.length;
+      if (sending || !files.length) return;
       sending = over.disabled = true;
       bar.hidden = false;
       try {
@@ -495,7 +499,6 @@
           batch = (await answer.json()).id;
         }
         let sent = 0;
-        const queue = [...files];
         const worker = async () => {
           for (let file; (file = queue.shift()); ) {
             const name = file.path_ || file.webkitRelativePath || file.name;
@@ -503,14 +506,15 @@
               const answer = await send(`/batches/${batch}/files?name=${encodeURIComponent(name)}`, file);
               taken = Math.max(taken, answer.photos);
             } catch (problem) { problems.append(make("li", {}, `${file.name}: ${problem}`)); }
-            bar.value = ++sent / files.length;
-            status.textContent = `Sending: ${sent} of ${files.length} …`;
+            bar.value = ++sent / all;
+            status.textContent = `Sending: ${sent} of ${all} …`;
           }
         };
         await Promise.all([worker(), worker(), worker()]);
         ready();
       } catch (problem) { problems.append(make("li", {}, String(problem))); status.textContent = ""; }
       bar.hidden = true;
+      queue.length = all = 0;
       sending = over.disabled = false;
       trigger("ready", { id: batch, photos: taken });
     };
