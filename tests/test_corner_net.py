@@ -182,6 +182,12 @@ def test_from_photos_to_a_model_and_on_after_a_stop(
     }
     with pytest.raises(SettingsError, match="another epochs"):
         training.train(photos, out, Options(crops=24, epochs=3, batch=12, device="cpu"))
+    (photos / "2.png").write_bytes((photos / "1.png").read_bytes())
+    with pytest.raises(SettingsError, match=r"last\.pt was trained on other photos"):
+        training.train(photos, out, options)
+    (out / "last.pt").rename(out / "away.pt")
+    with pytest.raises(SettingsError, match=r"npz was made of other photos"):
+        training.train(photos, out, options)
     (out / "last.pt").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsError):
         training.train(photos, out, options)

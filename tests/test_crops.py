@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from anonymize.detectors.corners import INPUT, window
-from anonymize.errors import AnnotationError
+from anonymize.errors import AnnotationError, SettingsError
 from anonymize.training.crops import (
     DRAWN,
     NOTHING,
@@ -16,6 +16,7 @@ from anonymize.training.crops import (
     backgrounds,
     drawn_crop,
     empty_crop,
+    fingerprint,
     framed,
     make,
     moved,
@@ -129,9 +130,34 @@ def test_one_seed_makes_one_shard_and_a_stopped_run_goes_on(photos: Path, tmp_pa
     kept = Crops.join([one, again])
     folder = tmp_path / "crops"
     folder.mkdir()
-    np.savez(folder / "7-0000.npz", **{n: getattr(kept, n) for n in Crops.__dataclass_fields__})
-    (found,) = make(places, folder, 1000, 7)  # what is there is taken, not made again
+    fields = {n: getattr(kept, n) for n in Crops.__dataclass_fields__}
+    np.savez(folder / "7-0000.npz", made_of=fingerprint(places), **fields)
+    (found,) = make(places, fingerprint(places), folder, 1000, 7)  # what is there is taken, not made again
     assert np.array_equal(found.images, kept.images)
+
+
+def test_crops_of_other_photos_or_labels_are_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anonymize.training.crops.SHARD", 4)
+
+    def made(where: Path) -> int:
+        places = backgrounds(where)
+        return sum(len(part) for part in make(places, fingerprint(places), tmp_path / "crops", 4, 7))
+
+    assert made(photos) == 4
+    moved = photos.parent.rename(tmp_path / "moved") / "images"
+    assert made(moved) == 4  # taken along to another machine
+    label = moved.parent / "labels" / "a.txt"
+    was = label.read_text()
+    label.write_text("0 0.5 0.5 0.15 0.05\n")
+    with pytest.raises(SettingsError, match="other photos or labels"):
+        made(moved)
+    label.write_text(was)
+    assert made(moved) == 4
+    (moved / "b.png").write_bytes((moved / "a.png").read_bytes() + b"changed")
+    with pytest.raises(SettingsError, match="other photos or labels"):
+        made(moved)
 
 
 def test_the_window_is_wider_on_the_short_side() -> None:

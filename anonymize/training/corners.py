@@ -29,7 +29,7 @@ from ..detectors.corners import INPUT, MODEL, SURE
 from ..errors import AnnotationError, SettingsError, WeightsError
 from ..weights.convert import OPSET
 from .corner_net import CornerNet, Options, batch_of, hidden, learn, off, place
-from .crops import DRAWN, REAL, Crops, backgrounds, make, sheet
+from .crops import DRAWN, REAL, Crops, backgrounds, fingerprint, make, sheet
 
 HELD_OUT = 12  # every so manieth photo is measured with, where no others are given
 MEASURED = 3000  # crops that are measured with, of another seed
@@ -68,7 +68,7 @@ def train(
 
     Raises:
         AnnotationError: no photos, or labels that are none.
-        SettingsError: output holds a training with other options.
+        SettingsError: output holds a training with other options, photos or labels.
     """
     options = options or Options()
     known = backgrounds(photos)
@@ -80,24 +80,25 @@ def train(
         raise AnnotationError(f"{photos}: {len(known)} photos are too few; some are needed to measure with")
     output.mkdir(parents=True, exist_ok=True)
     last = output / "last.pt"
-    state = _read(last, options) if last.exists() else None
+    made_of = fingerprint(learned)
+    state = _read(last, options, made_of) if last.exists() else None
     device = _device(options.device)
 
-    def gather(what: str, places: Any, count: int, seed: int) -> Crops:
+    def gather(what: str, places: Any, of: str, count: int, seed: int) -> Crops:
         parts = []
-        for part in make(places, output / "crops", count, seed):
+        for part in make(places, of, output / "crops", count, seed):
             parts.append(part)
             tell(f"{what}: {sum(map(len, parts))} crops")
         return Crops.join(parts)
 
-    measured = gather("held out", kept, MEASURED, options.seed + 1_000_003)
-    crops = gather("to learn from", learned, options.crops, options.seed)
+    measured = gather("held out", kept, fingerprint(kept), MEASURED, options.seed + 1_000_003)
+    crops = gather("to learn from", learned, made_of, options.crops, options.seed)
     torch.manual_seed(options.seed)
     net = CornerNet()
 
     def epoch_done(number: int, saved: dict[str, Any], line: str) -> None:
         part = last.with_suffix(".part")
-        torch.save({**saved, "options": asdict(options)}, part)
+        torch.save({**saved, "options": asdict(options), "made_of": made_of}, part)
         os.replace(part, last)
         tell(f"epoch {number} of {options.epochs}: {line}")
 
@@ -107,7 +108,7 @@ def train(
     return finish(net.cpu(), measured, output, options, f"{len(learned)} photos, {len(crops)} crops")
 
 
-def _read(last: Path, options: Options) -> dict[str, Any]:
+def _read(last: Path, options: Options, made_of: str) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(last, weights_only=True, map_location="cpu")
     except Exception as e:  # a pickle may fail in any way
@@ -118,6 +119,8 @@ def _read(last: Path, options: Options) -> dict[str, Any]:
             f"{last} was trained with another {changed[0]}, {state['options'].get(changed[0])}; "
             "go on with that, or choose another folder"
         )
+    if state.get("made_of") != made_of:
+        raise SettingsError(f"{last} was trained on other photos or labels; choose another folder for the output")
     return state
 
 

@@ -7,6 +7,7 @@ was stopped goes on with the next shard.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from ..detectors.corners import INPUT, cut, window
-from ..errors import AnnotationError
+from ..errors import AnnotationError, SettingsError
 from ..regions import Box
 from .marks import load
 from .scenes import degrade, distract, erase, light_of, rotate
@@ -119,17 +120,36 @@ def shard(photos: Sequence[Background], seed: tuple[int, ...], count: int = SHAR
     )
 
 
-def make(photos: Sequence[Background], folder: Path, count: int, seed: int) -> Iterator[Crops]:
-    """`count` crops (rounded up to whole shards), from files in `folder` as far as they are there already."""
+def fingerprint(photos: Sequence[Background]) -> str:
+    """What crops depend on, hex: the photos' bytes, where their plates are, their order; not their names."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        with open(photo.path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(hashlib.sha256(photo.plates.tobytes()).digest())
+    return digest.hexdigest()
+
+
+def make(photos: Sequence[Background], made_of: str, folder: Path, count: int, seed: int) -> Iterator[Crops]:
+    """`count` crops (rounded up to whole shards), from files in `folder` as far as they are there already.
+
+    Args:
+        made_of: the photos' `fingerprint`.
+
+    Raises:
+        SettingsError: files in the folder were made of other photos, or of other labels.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(-(-count // SHARD)):
         path = folder / f"{seed}-{number:04d}.npz"
         if not path.exists():
             part = path.with_suffix(".part.npz")
-            made = shard(photos, (seed, number))
-            np.savez_compressed(part, **{n: getattr(made, n) for n in Crops.__dataclass_fields__})
+            made = shard(photos, (seed, number), SHARD)
+            np.savez_compressed(part, made_of=made_of, **{n: getattr(made, n) for n in Crops.__dataclass_fields__})
             os.replace(part, path)
         with np.load(path) as saved:
+            if "made_of" not in saved or str(saved["made_of"]) != made_of:
+                raise SettingsError(f"{path} was made of other photos or labels; choose another folder for the output")
             yield Crops(**{n: saved[n] for n in Crops.__dataclass_fields__})
 
 
