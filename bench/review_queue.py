@@ -1,6 +1,6 @@
 """Does the review's order find what leaks? And the fit of the probabilities behind it.
 
-    python -m bench.review_queue gain IMAGES ANNOTATIONS --work DIR [--presets balanced,thorough,fast] [--plot FILE.png]
+    python -m bench.review_queue gain IMAGES ANNOTATIONS --work DIR [--presets thorough,balanced,fast] [--plot FILE.png]
     python -m bench.review_queue fit  IMAGES ANNOTATIONS --work DIR [--photos 300] [--frames 120]
 
 `gain`: the queue orders the photos without their ground truth; the curve is the share of photos looked at against the
@@ -131,14 +131,15 @@ def gains(header: Header, known: dict[str, Record], annotations: Path) -> dict[s
 def show_gain(args: argparse.Namespace) -> None:
     found = images.find(args.images, Settings())
     result: dict[str, list[dict[str, Any]]] = {}
-    for n, name in enumerate(args.presets.split(",")):
+    plotted = {}
+    for name in args.presets.split(","):
         settings = Settings().with_preset(name)
         header, known = detected(args.work / f"{name}.jsonl", [found.root / p for p in found.paths], settings)
         rows = [gains(moved(header, t), known, args.annotations) for t in TIMES]
-        if n == 0 and args.plot:
-            at = rows[TIMES.index(1.0)]
-            plot(args.plot, at["orders"], at["gain"], at["leaks"])
+        plotted[name] = rows[TIMES.index(1.0)]
         result[name] = [{k: v for k, v in row.items() if k not in ("orders", "leaks")} for row in rows]
+    if args.plot:
+        plot(args.plot, plotted)
     if args.json:
         print(json.dumps(result, indent=1))
         return
@@ -153,22 +154,26 @@ def show_gain(args: argparse.Namespace) -> None:
             print(f"| {' | '.join(cells)} |")
 
 
-def plot(target: Path, orders: dict[str, list[str]], gains: dict[str, float], leaks: dict[str, bool]) -> None:
+def plot(target: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """A panel for each preset: a row of `gains` at its own thresholds."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.4, 4.4), dpi=150)
-    perfect = sorted(leaks, key=lambda p: not leaks[p])
-    axes.plot(*curve(perfect, leaks), color="#999999", lw=1, ls=":", label="perfect order")
-    for (name, order), color in zip(orders.items(), ("#0b6e4f", "#c8553d"), strict=True):
-        axes.plot(*curve(order, leaks), color=color, lw=2.2, label=f"{name} (gain {gains[name]:.2f})")
-    axes.plot([0, 1], [0, 1], color="#666666", lw=1, ls="--", label="random order (gain 0)")
-    axes.set(xlabel="share of photos looked at", ylabel="share of leaking photos found", xlim=(0, 1), ylim=(0, 1.02))
-    axes.legend(loc="lower right", frameon=False)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(f"What the review finds first: {len(leaks)} street photos, {sum(leaks.values())} leak", fontsize=11)
+    figure, panels = plt.subplots(1, len(rows), figsize=(4.6 * len(rows), 4.2), dpi=150, squeeze=False, sharey=True)
+    for axes, (preset, row) in zip(panels[0], rows.items(), strict=True):
+        leaks = row["leaks"]
+        perfect = sorted(leaks, key=lambda p: not leaks[p])
+        axes.plot(*curve(perfect, leaks), color="#999999", lw=1, ls=":", label="perfect order")
+        for (name, order), color in zip(row["orders"].items(), ("#0b6e4f", "#c8553d"), strict=True):
+            axes.plot(*curve(order, leaks), color=color, lw=2.2, label=f"{name} ({row['gain'][name]:.2f})")
+        axes.plot([0, 1], [0, 1], color="#666666", lw=1, ls="--", label="random order (0)")
+        axes.set(xlabel="share of photos looked at", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(loc="lower right", frameon=False, fontsize=9, title="gain")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set_title(f"{preset}: {sum(leaks.values())} of {len(leaks)} street photos leak", fontsize=11)
+    panels[0][0].set_ylabel("share of leaking photos found")
     figure.tight_layout()
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target)
@@ -316,7 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command.add_argument("--work", type=Path, required=True, help="a folder for what was detected")
         command.set_defaults(run=run)
         if name == "gain":
-            command.add_argument("--presets", default="balanced,thorough,fast", help="the first one is plotted")
+            command.add_argument("--presets", default="thorough,balanced,fast", help="each gets a panel of the plot")
             command.add_argument("--plot", type=Path)
             command.add_argument("--json", action="store_true")
         else:

@@ -35,7 +35,7 @@ def test_there_are_commands_to_check() -> None:
 
 @pytest.mark.parametrize("line", commands())
 def test_every_command_has_these_options(line: str) -> None:
-    words = shlex.split(line.split(" | ")[0].split(" > ")[0])
+    words = shlex.split(line.split(" | ")[0].split(" > ")[0], comments=True)
     group: click.Group = cli
     with click.Context(cli) as context:
         command = group.get_command(context, words[0])

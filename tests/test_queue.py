@@ -264,8 +264,8 @@ def test_a_row_of_the_measure_and_its_plot(annotated: tuple[Path, dict[str, Reco
     assert row["interval"] == (pytest.approx(1), pytest.approx(1))
     lower = review_queue.gains(review_queue.moved(header, 0.4), known, home / "truth.json")
     assert (lower["leaking"], lower["thresholds"]) == (0, {"face": 0.2, "plate": 0.1})
-    review_queue.plot(home / "plot.png", row["orders"], row["gain"], row["leaks"])
-    assert Image.open(home / "plot.png").width > 500
+    review_queue.plot(home / "plot.png", {"balanced": row, "fast": row})
+    assert Image.open(home / "plot.png").width > 1000
 
 
 def test_a_fit_is_reproducible_and_is_what_risk_reads(

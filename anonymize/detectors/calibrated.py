@@ -1,10 +1,9 @@
 """Scores that mean the same for every detector: the probability that something is there. And boxes that cover it.
 
 Networks are sure of themselves in their own ways: at the same number of false alarms RetinaFace's scores lie near .45,
-CenterFace's near .33, a plate network's near .1; and what is small in the network's input is believed less than its
-score says, and so is what the photo's edge cuts (on 900 photos of plates-train the odds that it is one are a third).
-A logistic regression on the score's log-odds (Platt 1999), the height and the edge undoes all three.
-`bench/calibration.py` fits it; models/registry.toml keeps it.
+CenterFace's near .33, a plate network's near .1; and what is small in the network's input, or cut by the photo's edge,
+is less likely a thing than its score says. A logistic regression on the score's log-odds (Platt 1999), the height and
+the edge undoes all three. `bench/calibration.py` fits it; models/registry.toml keeps it.
 """
 
 from __future__ import annotations
