@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from anonymize.records import Record
 from anonymize.regions import Box, Region
-from anonymize.settings import Settings
+from anonymize.settings import PRESETS, Settings
 
 from .book import Book, Span
 from .decisions import standing, status
@@ -278,12 +278,25 @@ class Queue:
 
     @property
     def note(self) -> str:
-        """What makes this order weaker than it could be, or "": without vehicles and persons nobody can say where
-        something was missed without a trace."""
+        """What makes this order weaker than it could be, or "".
+
+        Without vehicles and persons nobody can say where something was missed without a trace. And where people look
+        anyway, a second more of a machine is cheap: with the preset `thorough` fewer photos leak, and these come
+        sooner (README has the curves).
+        """
         with self._guard:
             self.items()
-            if not self._seen or any(s.has_carrier for _, s in self._seen.values()):
+            if not self._seen:
                 return ""
+            has_carriers = any(s.has_carrier for _, s in self._seen.values())
+        used = self.book.header.settings
+        if used.plate_detector in (PRESETS["fast"].plate_detector, PRESETS["balanced"].plate_detector):
+            return (
+                "Where people look at the photos anyway, detect with the preset `thorough`: it misses less, and what "
+                "still leaks comes earlier in this order (about a second a photo)."
+            )
+        if has_carriers:
+            return ""
         return (
             "No detector looked for vehicles and persons, so what was missed without a trace is not suspected; "
             "detect with `--detector coco`, too, for a better order."

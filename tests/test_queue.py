@@ -296,8 +296,17 @@ def test_a_fit_is_reproducible_and_is_what_risk_reads(
     assert {len(v) for v in fitted["empty"].values()} == {4}
 
 
-def test_a_queue_without_vehicles_and_persons_says_that_its_order_is_weaker(tmp_path: Path):
-    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [photo(face(0.3)), photo(plate(0.3), path="b.jpg")])
-    assert "--detector coco" in Queue(Book(tmp_path / "r.jsonl")).note
-    records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [photo(face(0.3)), photo(CAR, path="b.jpg")])
-    assert Queue(Book(tmp_path / "r.jsonl")).note == ""
+def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
+    path = tmp_path / "r.jsonl"
+    bare, with_car = [photo(face(0.3))], [photo(face(0.3)), photo(CAR, path="b.jpg")]
+    own, thorough = SETTINGS.replace(plate_detector="yolo:mine.onnx"), SETTINGS.with_preset("thorough")
+    for settings, found, told in (
+        (SETTINGS, with_car, "preset `thorough`"),
+        (SETTINGS.with_preset("fast"), bare, "preset `thorough`"),
+        (own, bare, "--detector coco"),
+        (own, with_car, ""),
+        (thorough, with_car, ""),
+    ):
+        records.write(path, Header("/p", settings), found)
+        note = Queue(Book(path)).note
+        assert (told in note, bool(note)) == (True, bool(told))
