@@ -91,7 +91,7 @@ class Places:
     """The places of one kind in a photo where something may leak, and what is known of each.
 
     Attributes:
-        candidates: not hidden, not covered by what is hidden, one a thing. features: (N, 5), `candidate_features`.
+        candidates: not hidden, not covered by what is hidden, one a thing. features: (N, 6), `candidate_features`.
         empty: carriers in which nothing is hidden. empty_features: (M, 4) as `EMPTY`'s.
         inside: (M, N), which candidates lie on which of them.
     """
@@ -104,9 +104,11 @@ class Places:
 
 
 def candidate_features(record: Record, found: Sequence[Region], on_carrier: Floats) -> Floats:
-    """What speaks for regions of one kind: (1, logit of the score, log2 of height / 32 px, carrier, agreement), (N, 5).
+    """What speaks for regions of one kind, (N, 6).
 
-    Agreement is +1 where several detectors see it, -1 where one alone does, 0 where only one is heard in this photo.
+    (1, logit of the score, log2 of height / 32 px, carrier, agreement, logit of the surest vote). Agreement is +1 where
+    several detectors see it, -1 where one alone does, 0 where only one is heard in this photo. The surest vote is what
+    a network said before it was doubted, because no vehicle is around it, say: a trailer is none.
 
     Args:
         on_carrier: (N,), +1 on its carrier, -1 off every one, 0 where no detector looked for carriers.
@@ -116,7 +118,8 @@ def candidate_features(record: Record, found: Sequence[Region], on_carrier: Floa
     heard = {name for r in record.regions if found and r.kind == found[0].kind for name in r.votes}
     votes = np.array([len(r.votes) for r in found])
     agreement = np.where(votes > 1, 1.0, -1.0) if len(heard) > 1 else np.zeros(len(found))
-    return np.stack([np.ones(len(found)), score, height, on_carrier, agreement], axis=1)
+    surest = logit(np.array([max(r.votes.values(), default=r.score) for r in found], dtype=np.float64))
+    return np.stack([np.ones(len(found)), score, height, on_carrier, agreement, surest], axis=1)
 
 
 def places(record: Record, settings: Settings, kind: str) -> Places:

@@ -135,10 +135,19 @@ def test_many_tiny_chances_add_up_exactly():
 def test_the_probabilities_grow_with_the_score():
     scores = np.linspace(0.001, 0.999, 200)
     for kind, weights in risk.CANDIDATE.items():
-        features = np.stack([np.ones(200), risk.logit(scores), *np.zeros((3, 200))], axis=1)
+        features = np.stack([np.ones(200), risk.logit(scores), *np.zeros((3, 200)), risk.logit(scores)], axis=1)
         chances = risk.probability(weights, features)
         assert (np.diff(chances) > 0).all(), kind
         assert chances[0] < 0.01
+
+
+def test_a_plate_that_a_network_was_sure_of_is_suspected_where_no_vehicle_carries_it():
+    """A plate on a trailer, say, which is no vehicle to the networks: doubted for that, and likelier than its score."""
+    chances = [
+        risk.misses(photo(plate(0.006).replace(votes={"net": vote})), SETTINGS)[0].p for vote in (0.9, 0.3, 0.006)
+    ]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 5 * chances[2]
 
 
 @pytest.fixture
