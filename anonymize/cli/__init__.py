@@ -19,7 +19,6 @@ COMMANDS = {
     "evaluate": ("measure:evaluate", "Measure leaks, recall and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "train": ("train:train", "Train a detector on photos of your own."),
-    "plates": ("train:plates", "Plates: draw, make training data, train corners."),
     "models": ("models:models", "List, fetch, verify and convert weights."),
 }
 

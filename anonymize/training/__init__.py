@@ -228,7 +228,7 @@ def _overrides(options: Options, config: Path, output: Path) -> dict[str, Any]:
         "cos_lr": True,
         "warmup_epochs": min(1.0, options.epochs / 10),
         "warmup_bias_lr": 0.0,
-        # Little mosaic and scale: `plates build --tiles` has cut its tiles at many scales already.
+        # Little mosaic and scale: many data sets (also that of models/recipes) are cut at many scales already.
         "mosaic": 0.25,
         "close_mosaic": max(1, options.epochs // 8),
         "scale": 0.25,
