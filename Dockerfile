@@ -3,11 +3,11 @@
 # container needs no network later.
 FROM python:3.11-slim-bookworm
 WORKDIR /app
-COPY packages.txt requirements.txt ./
-RUN apt-get update && xargs -a packages.txt apt-get install -y --no-install-recommends && rm -rf /var/lib/apt/lists/* \
-    && pip install --no-cache-dir -r requirements.txt
+COPY packages.txt .
+RUN apt-get update && xargs -a packages.txt apt-get install -y --no-install-recommends && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home app
 COPY --chown=app . .
+RUN pip install --no-cache-dir -c requirements.txt -e '.[web,review]'
 USER app
 RUN python -c "from anonymize.web.studio import Studio; s = Studio(); s.warm_up(); assert s.ready, s.problem"
 EXPOSE 7860

@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements.txt)
+CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements-dev.txt)
 
-.PHONY: app test test-browser screenshots lint types setup setup-dev chromium clean
+.PHONY: app test test-browser screenshots lint types imports docs wheel setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -24,6 +24,15 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
+imports: $(VENV)/.installed-dev  ## who may import whom
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev  ## the site, in site/
+	$(BIN)/mkdocs build --strict
+
+wheel: $(BIN)/python  ## what `pip install .` gives, tried in an environment of its own
+	.ci/wheel $(BIN)/python
+
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
@@ -32,14 +41,15 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
 	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
 
-# Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.
-$(VENV)/.installed: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install -r requirements.txt
-	$(BIN)/python -m pip install -q --force-reinstall --no-deps $(CV2)
+# The page, the review and what the presets need, at the versions of requirements.txt.
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -c requirements.txt -e '.[web,review]'
 	touch $@
 
+# Everything. Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(BIN)/python -m pip install -r requirements-dev.txt
+	$(BIN)/python -m pip install -q --force-reinstall --no-deps $(CV2)
 	touch $@
 
 clean:

@@ -45,7 +45,24 @@ __all__ = [
 ]  # fmt: skip
 
 
+def _version() -> str:
+    """pyproject.toml's, in a checkout also where that was never installed."""
+    import importlib.metadata
+    import tomllib
+    from pathlib import Path
+
+    try:
+        project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))["project"]
+        if project["name"] == __name__:
+            return str(project["version"])
+    except (OSError, ValueError, LookupError):
+        pass
+    return importlib.metadata.version(__name__)
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _WHERE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_WHERE[name]}", __name__), name)

@@ -3,6 +3,7 @@
     AnonymizeError
     ├── SettingsError              a setting or a value is wrong; the message says what was expected and received
     │   └── UnknownNameError       a name that is not in its table; the message lists the valid ones
+    ├── MissingExtraError          an optional package is not installed; the message says the command that adds it
     ├── PathError                  an input that is not there, an output that would touch its source
     ├── ImageError                 one photo cannot be read or written; the others go on
     │   ├── UnreadableImageError   empty, truncated, not an image, or not permitted
@@ -46,6 +47,10 @@ class UnknownNameError(SettingsError):
     def __init__(self, what: str, name: object, valid: object) -> None:
         names = ", ".join(sorted(str(v) for v in valid))  # type: ignore[attr-defined]
         super().__init__(f"unknown {what} {name!r}; valid: {names}")
+
+
+class MissingExtraError(AnonymizeError):
+    pass
 
 
 class PathError(AnonymizeError, ValueError):

@@ -9,35 +9,36 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
 
 from .images import Photo, write_whole
-from .regions import Region, boxes
+from .regions import Region
 
 LONG_SIDE = 1280  # px of each half: enough to judge by, quick to look through
-COLOURS = {"face": "#1f77ff", "plate": "#ff7f0e"}
-OTHER = "#8c8c8c"
+COLOURS = {"face": (31, 119, 255), "plate": (255, 127, 14)}  # RGB
+OTHER = (140, 140, 140)
 
 
 def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint8]:
-    """A copy of an RGB image, uint8 (H, W, 3), with each region's box (or corners), kind and score."""
-    kinds = list(dict.fromkeys(r.kind for r in regions))
-    palette = sv.ColorPalette.from_hex([COLOURS.get(k, OTHER) for k in kinds] or [OTHER])
-    found = sv.Detections(xyxy=boxes(regions), class_id=np.array([kinds.index(r.kind) for r in regions], dtype=int))
-    scale = max(image.shape[:2]) / LONG_SIDE
-    thickness = max(1, round(2 * scale))
-    bgr = np.ascontiguousarray(image[:, :, ::-1])  # what supervision's colours are for
-    out = sv.BoxAnnotator(palette, thickness=thickness).annotate(bgr, found)
+    """A copy of an RGB image, uint8 (H, W, 3), with each region's box (and corners), kind and score."""
+    out = image.copy()
+    scale = max(1.0, max(image.shape[:2]) / LONG_SIDE)
+    font, height, thickness = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * scale, max(1, round(2 * scale))
     for region in regions:
+        colour = COLOURS.get(region.kind, OTHER)
+        x1, y1, x2, y2 = (round(v) for v in region.box)
+        cv2.rectangle(out, (x1, y1), (x2, y2), colour, thickness)
         if region.corners is not None:
             corners = np.rint(np.array(region.corners)).astype(np.int32)
-            colour = sv.Color.from_hex(COLOURS.get(region.kind, OTHER)).as_bgr()
             cv2.polylines(out, [corners], isClosed=True, color=colour, thickness=thickness, lineType=cv2.LINE_AA)
-    labels = [f"{r.kind} {r.score:.2f}" for r in regions]
-    label = sv.LabelAnnotator(palette, text_scale=0.4 * max(scale, 1), text_padding=3, smart_position=True)
-    return np.ascontiguousarray(label.annotate(out, found, labels)[:, :, ::-1])
+        label = f"{region.kind} {region.score:.2f}"
+        (width, above), below = cv2.getTextSize(label, font, height, round(scale))
+        left = max(0, min(x1, image.shape[1] - width))
+        bottom = y1 if y1 > above + below else min(y2 + above + below, image.shape[0])  # above the box, else under it
+        cv2.rectangle(out, (left, bottom - above - below), (left + width, bottom), colour, cv2.FILLED)
+        cv2.putText(out, label, (left, bottom - below), font, height, (255, 255, 255), round(scale), cv2.LINE_AA)
+    return out
 
 
 def side_by_side(photo: Photo, pixels: NDArray, regions: Sequence[Region]) -> Image.Image:

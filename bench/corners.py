@@ -2,10 +2,10 @@
 
     python -m bench.corners DATASET/test [--detector plates@640]
 
-DATASET: from `python -m anonymize plates build`. The corner network looks at true boxes moved by a few per cent, as
-another detector's would be, and at those that a detector finds. Prints the mean distance of corners in shares of the
-plate's width, how many plates have corners that are not in doubt, and for photos turned by 30° how much of each plate
-its quadrilateral hides, with which share of the area that its upright box would need; and its time.
+DATASET: from `python -m models.recipes.plates build`. The corner network looks at true boxes moved by a few per cent,
+as another detector's would be, and at those that a detector finds. Prints the mean distance of corners in shares of
+the plate's width, how many plates have corners that are not in doubt, and for photos turned by 30° how much of each
+plate its quadrilateral hides, with which share of the area that its upright box would need; and its time.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anonymize.detectors import Detector, FakeDetector, create
 from anonymize.detectors.corners import Corners, WithCorners, load, open_corners
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
-from anonymize.training.marks import load as load_photo
+from models.recipes.plates.marks import load as load_photo
 
 Points = NDArray[np.float64]  # (N, 4, 2) px
 QUAD = Settings().with_kind("plate", mask="quad", threshold=0.001)

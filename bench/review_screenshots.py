@@ -22,7 +22,7 @@ from anonymize import evaluate, records
 from anonymize.engine import Engine
 from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.settings import Settings
-from anonymize.training.scenes import scene
+from models.recipes.plates.scenes import scene
 from review import sample
 
 sys.path.insert(0, str(Path(__file__).parent))

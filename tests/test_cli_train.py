@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from anonymize import training
-from anonymize.cli.train import plates, train
+from anonymize.cli.train import train
 from anonymize.errors import SettingsError
 from anonymize.training.data_yaml import read_data
+from models.recipes.plates.__main__ import plates
 
 
 def test_options_of_train_reach_it_and_what_is_not_given_stays_default(

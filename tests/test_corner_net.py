@@ -9,8 +9,8 @@ import torch
 
 from anonymize.detectors.corners import INPUT, decode
 from anonymize.errors import AnnotationError, SettingsError, WeightsError
-from anonymize.training import corners as training
-from anonymize.training.corner_net import (
+from models.recipes.plates import corners as training
+from models.recipes.plates.corner_net import (
     Average,
     Batch,
     CornerNet,
@@ -23,7 +23,7 @@ from anonymize.training.corner_net import (
     off,
     place,
 )  # fmt: skip
-from anonymize.training.crops import DRAWN, NOTHING, REAL, Crops
+from models.recipes.plates.crops import DRAWN, NOTHING, REAL, Crops
 
 
 def crops(count: int, seed: int = 0) -> Crops:
@@ -161,7 +161,7 @@ def photos(tmp_path: Path) -> Path:
 def test_from_photos_to_a_model_and_on_after_a_stop(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anonymize.training.crops.SHARD", 24)
+    monkeypatch.setattr("models.recipes.plates.crops.SHARD", 24)
     monkeypatch.setattr(training, "MEASURED", 24)
     options = Options(crops=24, epochs=2, batch=12, device="cpu")
 

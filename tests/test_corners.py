@@ -158,7 +158,7 @@ def test_corners_are_looked_for_when_the_mask_follows_them_and_only_then(photo: 
 
 def street() -> tuple[np.ndarray, np.ndarray]:
     """A drawn plate on a grey wall: RGB (200, 320, 3); its corners."""
-    from anonymize.training.synth import LAYOUTS, draw_plate, paste, project
+    from models.recipes.plates.synth import LAYOUTS, draw_plate, paste, project
 
     rng = np.random.default_rng(4)
     wall = np.clip(rng.normal(70, 3, (200, 320, 3)), 0, 255).astype(np.uint8)
@@ -190,7 +190,7 @@ def test_every_runtime_says_what_torch_says(runtime: str, monkeypatch: pytest.Mo
 
     from anonymize.detectors.on_torch import OnTorch
     from anonymize.detectors.runtime import open_network, parse
-    from anonymize.training.corner_net import CornerNet, place
+    from models.recipes.plates.corner_net import CornerNet, place
 
     path = weights.verify("plates-corners")
     wall, corners = street()

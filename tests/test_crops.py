@@ -8,7 +8,7 @@ import pytest
 
 from anonymize.detectors.corners import INPUT, window
 from anonymize.errors import AnnotationError, SettingsError
-from anonymize.training.crops import (
+from models.recipes.plates.crops import (
     DRAWN,
     NOTHING,
     REAL,
@@ -139,7 +139,7 @@ def test_one_seed_makes_one_shard_and_a_stopped_run_goes_on(photos: Path, tmp_pa
 def test_crops_of_other_photos_or_labels_are_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anonymize.training.crops.SHARD", 4)
+    monkeypatch.setattr("models.recipes.plates.crops.SHARD", 4)
 
     def made(where: Path) -> int:
         places = backgrounds(where)

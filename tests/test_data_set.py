@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from anonymize.errors import AnnotationError, SettingsError
-from anonymize.training.data_set import build, from_coco, paint_over, sorted_alarms, tile, yolo_lines
-from anonymize.training.marks import Marked, clean, read_marks
+from models.recipes.plates.data_set import build, from_coco, paint_over, sorted_alarms, tile, yolo_lines
+from models.recipes.plates.marks import Marked, clean, read_marks
 
 NONE = np.zeros((0, 4))
 CAR = np.array([(100.0, 100.0, 300.0, 250.0)])

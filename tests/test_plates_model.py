@@ -13,8 +13,8 @@ from anonymize.detectors import create, yolo
 from anonymize.predictor import Predictor
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
-from anonymize.training.scenes import scene
 from anonymize.weights import registry
+from models.recipes.plates.scenes import scene
 
 MODELS = registry.registry_path().parent
 PLACES = np.array([(400.0, 640.0, 500.0, 664.0), (410.0, 560.0, 470.0, 575.0), (560.0, 300.0, 640.0, 342.0)])

@@ -27,19 +27,10 @@ def test_the_example_of_the_docstring_runs(folder: Path, tmp_path: Path) -> None
     assert engine.run(str(folder), tmp_path / "clean").ok
 
 
-def seconds(*arguments: str) -> float:
-    """Best of five, from start to end of a fresh interpreter."""
-    import time
-
-    found = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True, cwd=Path(__file__).parents[1])
-        found.append(time.perf_counter() - started)
-    return min(found)
-
-
-def test_starting_is_quick() -> None:
-    """Bounds of the issue, doubled, because test machines are busy; bench/start.py prints the figures."""
-    assert seconds("-c", "import anonymize") < 0.6
-    assert seconds("-m", "anonymize", "--help") < 1.4
+def test_importing_the_package_loads_none_of_its_modules() -> None:
+    """So it is quick; bench/start.py prints how quick."""
+    code = "import sys, anonymize; print(*sorted(m for m in sys.modules if m.split('.')[0] == 'anonymize'))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
+    )
+    assert done.stdout.split() == ["anonymize"]

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymize.training import scenes
-from anonymize.training.scenes import degrade, rotate, scene
-from anonymize.training.synth import LAYOUTS, contact_sheet, draw_plate, paste, pose_in_box, project, text_of, wear
+from anonymize.training.degrade import degrade
+from models.recipes.plates import scenes
+from models.recipes.plates.scenes import rotate, scene
+from models.recipes.plates.synth import LAYOUTS, contact_sheet, draw_plate, paste, pose_in_box, project, text_of, wear
 
 GREY = np.full((240, 320, 3), 90, np.uint8)
 VERMILION = np.array([250, 60, 20], np.uint8)

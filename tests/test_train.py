@@ -31,8 +31,8 @@ SMALL = Options(base="yolov8n.yaml", epochs=2, size=64, batch=2, device="cpu")
 @pytest.fixture
 def data(tmp_path):
     """Four photos with one plate each; in half of them its corners are known."""
-    from anonymize.training.data_set import yolo_lines
-    from anonymize.training.scenes import scene
+    from models.recipes.plates.data_set import yolo_lines
+    from models.recipes.plates.scenes import scene
 
     rng = np.random.default_rng(0)
     for i in range(4):

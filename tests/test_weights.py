@@ -22,6 +22,7 @@ import pytest
 from anonymize import weights
 from anonymize.errors import (
     HashMismatchError,
+    MissingExtraError,
     SettingsError,
     UnknownNameError,
     UntrustedWeightsError,
@@ -602,19 +603,25 @@ def test_a_pickle_with_another_hash_is_not_unpickled(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained YOLOv8n with two classes of a person's own, saved as ultralytics does."""
-    folder = tmp_path_factory.mktemp("own")
-    path = folder / "own.pt"
+def a_checkpoint(path: Path, classes: int, *, names: str) -> Path:
+    """An untrained YOLOv8n, saved as ultralytics does: half precision, normalizations that are not the identity."""
     code = (
         "import sys, torch; from ultralytics.nn.tasks import DetectionModel as M; torch.manual_seed(0);"
-        "m = M('yolov8n.yaml', nc=2, verbose=False); m.names = {0: 'id-card', 1: 'screen'};"
-        "torch.save({'model': m, 'train_args': {}}, sys.argv[1])"
+        f"m = M('yolov8n.yaml', nc={classes}, verbose=False); m.names = {names};"
+        "s = {n: t for n, t in m.state_dict().items() if t.is_floating_point()};"
+        "[t.uniform_(0.5, 1.5) for n, t in s.items() if '.bn.' in n or n.endswith('.bias')];"
+        "torch.save({'model': m.half(), 'train_args': {}}, sys.argv[1])"
     )
-    environment = os.environ | {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=environment)
+    offline = {"YOLO_CONFIG_DIR": str(path.parent), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True, env=os.environ | offline)
     return path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of a person's own, with two classes."""
+    folder = tmp_path_factory.mktemp("own")
+    return a_checkpoint(folder / "own.pt", 2, names="{0: 'id-card', 1: 'screen'}")
 
 
 def test_own_pt_is_converted_once_and_a_tampered_onnx_is_made_anew(
@@ -684,6 +691,70 @@ def test_a_hostile_pickle_runs_nothing_even_when_its_hash_fits(
     assert not ran.exists()
     assert left_over(cache) == []
     assert "\n" not in str(caught.value)
+
+
+def network_of(path: Path) -> tuple[list[bytes], dict[str, np.ndarray]]:
+    """An ONNX's nodes, and its weights by name."""
+    import onnx
+    from onnx.numpy_helper import to_array
+
+    graph = onnx.load(path).graph
+    nodes = [n.SerializeToString(deterministic=True) for n in graph.node]
+    return nodes, {i.name: to_array(i) for i in graph.initializer}
+
+
+def test_a_known_yolov8n_becomes_the_same_onnx_as_with_torch_bit_for_bit(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_checkpoint(tmp_path / "toy.pt", 1, names="{0: 'License_Plate'}")
+    with_torch = weights.onnx(path, cache=tmp_path / "torch", trust=True)  # not in the registry: ultralytics
+    monkeypatch.setattr(registry, "registry_path", lambda: tmp_path / "registry.toml")
+    model = a_model("file:toy.pt", data=path.read_bytes(), file="toy.pt")
+    monkeypatch.setattr(subprocess, "run", None)
+    made = weights.onnx(model, cache=cache)
+    (nodes, numbers), (same_nodes, same_numbers) = network_of(made), network_of(with_torch)
+    assert nodes == same_nodes
+    assert numbers.keys() == same_numbers.keys()
+    for name, array in numbers.items():
+        np.testing.assert_array_equal(array, same_numbers[name], err_msg=name)
+    assert class_names(made) == {0: "License_Plate"}
+    runs_at_any_size(made, classes=1)
+
+
+def test_transplanting_runs_nothing_and_takes_no_other_network(tmp_path: Path, checkpoint: Path) -> None:
+    import torch
+
+    from anonymize.weights.transplant import transplant
+
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {ran}",)
+
+    torch.save({"model": Evil()}, tmp_path / "evil.pt")
+    for content in ((tmp_path / "evil.pt").read_bytes(), b"", b"no zip"):
+        with pytest.raises(WeightsError, match="not a checkpoint of a YOLOv8n"):
+            transplant(content)
+    assert not ran.exists()
+    with pytest.raises(WeightsError, match="other layers, or of other sizes"):
+        transplant(checkpoint.read_bytes())
+    relu = tmp_path / "relu.pt"
+    code = (
+        "import sys, torch; d = torch.load(sys.argv[1], weights_only=False);"
+        "d['model'].model[0].act = torch.nn.ReLU(); torch.save(d, sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(checkpoint), str(relu)], check=True)
+    with pytest.raises(WeightsError, match=r"act is a ReLU"):
+        transplant(relu.read_bytes())
+
+
+def test_without_torch_an_own_pt_says_which_command_adds_it(
+    checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    with pytest.raises(MissingExtraError, match=r"ultralytics.*pip install 'anonymize\[torch\]'"):
+        weights.onnx(checkpoint, cache=cache, trust=True)
 
 
 # --- the real ones

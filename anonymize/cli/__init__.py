@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from .. import __version__
 from ..errors import AnonymizeError
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
@@ -19,7 +20,6 @@ COMMANDS = {
     "evaluate": ("measure:evaluate", "Measure leaks, recall and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "train": ("train:train", "Train a detector on photos of your own."),
-    "plates": ("train:plates", "Plates: draw, make training data, train corners."),
     "models": ("models:models", "List, fetch, verify and convert weights."),
 }
 
@@ -55,17 +55,8 @@ class Group(click.Group):
             ctx.exit(130)
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("anonymize")
-    except PackageNotFoundError:  # a checkout that was not installed
-        return "0.1.0"
-
-
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.version_option(_version(), message="%(version)s")
+@click.version_option(__version__, message="%(version)s")
 def cli() -> None:
     """Hide every face and license plate in photos.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..extras import extra
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Letterbox, letterbox, tensor
@@ -28,8 +29,9 @@ class Cascade:
     """float32 (1, 3, H, W), RGB 0–255, sides of at least 32 px -> boxes (N, 5) with scores, points (N, 5, 2)."""
 
     def __init__(self, device: str) -> None:
-        import torch
-        from facenet_pytorch.models.mtcnn import MTCNN
+        with extra("torch", "the detector mtcnn"):
+            import torch
+            from facenet_pytorch.models.mtcnn import MTCNN
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

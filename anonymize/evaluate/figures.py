@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from ..extras import extra
 from ..regions import Region
 from .ground_truth import Truth
 
@@ -26,7 +27,8 @@ class Share:
         """Wilson's 95 % confidence interval. Regions count as independent; those of one photo are a little alike."""
         if not self.of:
             return None
-        from scipy.stats import binomtest  # type: ignore[import-untyped]
+        with extra("evaluate", "measuring"):
+            from scipy.stats import binomtest  # type: ignore[import-untyped]
 
         low, high = binomtest(self.count, self.of).proportion_ci(0.95, method="wilson")
         return float(low), float(high)

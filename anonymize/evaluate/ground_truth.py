@@ -20,6 +20,7 @@ from typing import Any
 
 from .. import labels
 from ..errors import AnnotationError
+from ..extras import extra
 from ..records import escape
 from ..regions import Box
 
@@ -220,7 +221,8 @@ def _only(fits: list[PurePosixPath], name: str) -> PurePosixPath | None:
 
 
 def _read_coco(source: Path, reader: _Reader) -> None:
-    from pycocotools.coco import COCO
+    with extra("evaluate", "reading COCO annotations"):
+        from pycocotools.coco import COCO
 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
         try:
@@ -246,8 +248,9 @@ def _read_coco(source: Path, reader: _Reader) -> None:
 
 
 def _read_voc(source: Path, reader: _Reader) -> None:
-    from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
-    from supervision.dataset.formats.pascal_voc import detections_from_xml_obj
+    with extra("evaluate", "reading Pascal VOC annotations"):
+        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
+        from supervision.dataset.formats.pascal_voc import detections_from_xml_obj
 
     for file in sorted(source.rglob("*.xml")):
         try:
@@ -266,7 +269,8 @@ def _read_voc(source: Path, reader: _Reader) -> None:
 
 
 def _read_yolo(source: Path, reader: _Reader) -> None:
-    from supervision.dataset.formats.yolo import yolo_annotations_to_detections
+    with extra("evaluate", "reading YOLO annotations"):
+        from supervision.dataset.formats.yolo import yolo_annotations_to_detections
 
     above = source if source.is_dir() else source.parent
     classes, points = _yolo_classes(source)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..extras import extra
 from ..regions import Region
 from .ground_truth import Truth
 
@@ -100,8 +101,9 @@ def _item(image: int, category: int, box: Sequence[float], **more: Any) -> dict[
 
 def _scored(truths: list[dict[str, Any]], found: list[dict[str, Any]], images: int, categories: int) -> Any:
     """A COCOeval that has evaluated and accumulated."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+    with extra("evaluate", "measuring"):
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
 
     sides = []
     with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there

@@ -7,6 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..extras import extra
 from . import Evaluation, KindResult
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
     Args:
         rows: of `compare.compare(…, curves=True)`; those that do not look for this kind are left out.
     """
-    from matplotlib.figure import Figure
+    with extra("evaluate", "plotting"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     alarms, areas = figure.subplots(1, 2, sharey=True)
@@ -131,7 +133,8 @@ def _mark_threshold(kind: KindResult, colour: str, *panels: Axes) -> None:
 
 def _figure(rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     # Not pyplot: it keeps figures in a global table and picks a window system; a Figure alone draws with Agg.
-    from matplotlib.figure import Figure
+    with extra("evaluate", "plotting"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0].tolist()

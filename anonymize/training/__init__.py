@@ -26,6 +26,7 @@ from typing import Any
 
 from .. import weights
 from ..errors import PathError, SettingsError, UntrustedWeightsError
+from ..extras import extra
 from ..weights.registry import TASKS, registry
 from .data_yaml import Data, read_data
 
@@ -123,7 +124,8 @@ def train(
         raise PathError(f"{last} is not there, so there is nothing to resume")
     output.mkdir(parents=True, exist_ok=True)
     _quiet(output)
-    from . import trainers
+    with extra("train", "training"):
+        from . import trainers
 
     config = _write_config(read, output)
     options = _kept(options, output / "options.json", resume)
@@ -228,7 +230,7 @@ def _overrides(options: Options, config: Path, output: Path) -> dict[str, Any]:
         "cos_lr": True,
         "warmup_epochs": min(1.0, options.epochs / 10),
         "warmup_bias_lr": 0.0,
-        # Little mosaic and scale: `plates build --tiles` has cut its tiles at many scales already.
+        # Little mosaic and scale: many data sets (also that of models/recipes) are cut at many scales already.
         "mosaic": 0.25,
         "close_mosaic": max(1, options.epochs // 8),
         "scale": 0.25,

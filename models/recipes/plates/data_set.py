@@ -19,9 +19,10 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..errors import AnnotationError, SettingsError
-from ..regions import boxes as boxes_of
-from ..regions import iou
+from anonymize.errors import AnnotationError, SettingsError
+from anonymize.regions import boxes as boxes_of
+from anonymize.regions import iou
+
 from .marks import Boxes, Image, Marked, cleaned, load, read_marks
 from .scenes import scene
 
@@ -98,8 +99,8 @@ def from_coco(
 
 
 def _alarms(name: str, weights_dir: Path | None) -> Alarms:
-    from ..detectors import create
-    from ..settings import Settings
+    from anonymize.detectors import create
+    from anonymize.settings import Settings
 
     detector = create(name, Settings(), weights_dir=weights_dir)
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AnnotationError
-from ..regions import intersections, iou
+from anonymize.errors import AnnotationError
+from anonymize.regions import intersections, iou
 
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
@@ -164,8 +164,8 @@ def cleaned(images: Path, marks: Mapping[str, Boxes], weights_dir: Path | None =
         AnnotationError: a photo that cannot be read.
         WeightsError: the detectors' weights cannot be had.
     """
-    from ..detectors import create
-    from ..settings import Settings
+    from anonymize.detectors import create
+    from anonymize.settings import Settings
 
     settings = Settings()
     vehicles, *plates = (create(n, settings, weights_dir=weights_dir) for n in ("coco", *CLEANERS))

@@ -25,9 +25,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..detectors.corners import INPUT, MODEL, SURE
-from ..errors import AnnotationError, SettingsError, WeightsError
-from ..weights.convert import OPSET
+from anonymize.detectors.corners import INPUT, MODEL, SURE
+from anonymize.errors import AnnotationError, SettingsError, WeightsError
+from anonymize.weights.convert import OPSET
+
 from .corner_net import CornerNet, Options, batch_of, hidden, learn, off, place
 from .crops import DRAWN, REAL, Crops, backgrounds, fingerprint, make, sheet
 

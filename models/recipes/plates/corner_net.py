@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from ..errors import SettingsError
+from anonymize.errors import SettingsError
+from anonymize.training.trainers import has_bfloat16
+
 from .crops import DRAWN, NOTHING, REAL, Crops
-from .trainers import has_bfloat16
 
 WIDTHS = (16, 24, 48, 64)  # channels at half, a quarter, an eighth and a sixteenth of the input's size
 FLIP = [1, 0, 3, 2]  # TL TR BR BL after a mirror

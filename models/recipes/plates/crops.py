@@ -18,11 +18,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..detectors.corners import INPUT, cut, window
-from ..errors import AnnotationError, SettingsError
-from ..regions import Box
+from anonymize.detectors.corners import INPUT, cut, window
+from anonymize.errors import AnnotationError, SettingsError
+from anonymize.regions import Box
+from anonymize.training.degrade import degrade
+
 from .marks import load
-from .scenes import degrade, distract, erase, light_of, rotate
+from .scenes import distract, erase, light_of, rotate
 from .synth import LAYOUTS, Image, draw_plate, paste, pose, wear
 
 DRAWN, REAL, NOTHING = 0, 1, 2
