@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from anonymize import weights
-from anonymize.detectors import TABLE, Detector, FakeDetector, create, runtime
+from anonymize.detectors import TABLE, Detector, FakeDetector, create
 from anonymize.errors import DetectionError, SettingsError, UnknownNameError, UntrustedWeightsError, WeightsError
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import MIN_THRESHOLD, Settings
@@ -242,31 +242,3 @@ def test_bfloat16_moves_no_box_far(monkeypatch: pytest.MonkeyPatch, bus: Path) -
             other = max((o for o in found["bf16"] if o.kind == r.kind), key=lambda o: iou(boxes([o]), boxes([r]))[0, 0])
             assert iou(boxes([other]), boxes([r]))[0, 0] > 0.9
             assert other.score == pytest.approx(r.score, abs=0.1)
-
-
-@pytest.mark.weights
-@pytest.mark.parametrize("name", ["retinaface-mobilenet", "centerface", "safelicensing", "coco"])
-def test_torch_runs_each_network_as_onnx_runtime_does(name: str) -> None:
-    """On the CPU; and on torch's `meta` device, which has shapes only, to see that all that a GPU needs goes there."""
-    import torch
-
-    from anonymize.detectors.on_torch import OnTorch
-    from anonymize.detectors.yolo import cut_head
-
-    path = weights.onnx(name)
-    parsed = runtime.parse(path)
-    if name == "coco":
-        assert cut_head(parsed)
-    if name in ("coco", "centerface"):
-        runtime.lift_size(parsed)
-    x = np.random.default_rng(0).random((1, 3, 96, 160), np.float32)
-    ours, theirs = OnTorch(path, parsed, "cpu")(x), runtime.OnnxRuntime(path, parsed.SerializeToString())(x)
-    assert list(ours) == list(theirs)
-    for key, value in theirs.items():
-        np.testing.assert_allclose(ours[key], value, rtol=1e-3, atol=1e-3)
-    elsewhere = OnTorch(path, parsed, "meta")
-    with torch.inference_mode():
-        values = elsewhere._run(x)
-    assert {k: (values[k].device.type, values[k].shape) for k in theirs} == {
-        k: ("meta", v.shape) for k, v in theirs.items()
-    }

@@ -8,13 +8,10 @@ A detector is anything with a name and `detect`. Composed detectors wrap others 
     NAME@LOW-HIGH                  at LOW, at twice that, … up to HIGH, as far as the photo has detail for it
     yolo:PATH, yolo:PATH@LONG_SIDE a person's own weights: .onnx, an OpenVINO folder, or a .pt (needs trust)
     two-stage, two-stage:DETECTOR  vehicles first, then DETECTOR (default safelicensing) inside each, enlarged to 320 px
-    person-guided:DETECTOR         persons first, then DETECTOR where each one's head should be, likewise
     tiled:DETECTOR                 the whole photo, and its overlapping tiles
-    flipped:DETECTOR               the photo's mirror image
     raw:NAME                       the network as published: its own scores and boxes, whatever the registry knows
     on-vehicles:DETECTORS          all that follows; a plate that no vehicle carries must be surer
     A+B                            both, what they see brought together (`ensemble.Ensemble`)
-    A?B                            A; what A doubts is shown to B (`second_opinion.SecondOpinion`)
     package.module:Class           a person's own detector, called without arguments
 
 Scores of models whose calibration the registry knows are probabilities (`calibrated.Calibrated`), whatever the network
@@ -102,9 +99,9 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "coco": "yolo",
     }
 )
-PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "raw", "on-vehicles")
+PREFIXES = ("two-stage", "tiled", "raw", "on-vehicles")
 TWO_STAGE = "two-stage:safelicensing"  # what "two-stage" alone means
-GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
+GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B")
 # Weights that only their publisher's pages have -> detectors that need none of these.
 ELSEWHERE = {
     "retinaface-r50": ("retinaface-mobilenet@1536", "centerface@1280", "retinaface-mobilenet@1536+centerface@1280")
@@ -134,7 +131,7 @@ def create(
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: unpickle a .pt that the registry does not know.
         progress: told of weights on their way.
-        in_crops: it will see crops of vehicles or persons, where its scores mean something else.
+        in_crops: it will see crops of vehicles, where its scores mean something else.
         is_raw: leave scores and boxes as the network gives them.
 
     Raises:
@@ -208,9 +205,9 @@ def models_of(name: str) -> list[str]:
             raise UnknownNameError("detector", name, GRAMMAR)
         return [base]
     found: list[str] = []
-    for part in map(str.strip, re.split("[+?]", name)):
+    for part in map(str.strip, name.split("+")):
         prefix, _, inner = (TWO_STAGE if part == "two-stage" else part).partition(":")
-        found += [FINDER] * (prefix in ("two-stage", "person-guided"))
+        found += [FINDER] * (prefix == "two-stage")
         found += models_of(inner if prefix in PREFIXES else part)
     return list(dict.fromkeys(found))
 

@@ -1,6 +1,6 @@
-"""Names of composed detectors -> detectors: `A+B`, `A?B`, `two-stage:A`, `tiled:A`, … (the grammar is in `detectors`).
+"""Names of composed detectors -> detectors: `A+B`, `two-stage:A`, `tiled:A`, … (the grammar is in `detectors`).
 
-`on-vehicles:` binds weakest, then `?`, then `+`, then the other prefixes, which belong to the next name only.
+`on-vehicles:` binds weakest, then `+`, then the other prefixes, which belong to the next name only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from ..settings import Settings
 from . import CROP_SIDE, PREFIXES, TABLE, Detector
 from .context_rescoring import ContextRescoring
 from .ensemble import Ensemble
-from .flipped import Flipped
-from .second_opinion import SecondOpinion
 from .tiled import Tiled
-from .two_stage import TwoStage, person_guided
+from .two_stage import TwoStage
 
 WEAKEST = "on-vehicles:"
 FINDER = "coco"  # finds what is looked into
@@ -37,9 +35,6 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
     """
     if name.startswith(WEAKEST):
         return ContextRescoring(make(_given(name.removeprefix(WEAKEST), name)))
-    first, is_doubted, second = _last(name, "?")
-    if is_doubted:
-        return SecondOpinion(make(_given(first, name)), make(_given(second, name), in_crops=True))
     if len(parts := split(name, "+")) > 1:
         return Ensemble([make(_given(p, name)) for p in parts], settings)
     prefix, _, inner = name.partition(":")
@@ -53,9 +48,7 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
 
     wrap: dict[str, Callable[[], Detector]] = {
         "two-stage": lambda: TwoStage(make(FINDER), in_crops(), settings),
-        "person-guided": lambda: person_guided(make(FINDER), in_crops(), settings),
         "tiled": lambda: Tiled(make(inner), settings),
-        "flipped": lambda: Flipped(make(inner)),
         "raw": lambda: make(inner, is_raw=True),
     }
     return wrap[prefix]()
@@ -65,16 +58,11 @@ def is_composed(name: str) -> bool:
     """Whether a name is for `compose`; an existing file may have any name."""
     if name.startswith("yolo:") and Path(name.removeprefix("yolo:")).expanduser().exists():
         return False
-    return "+" in name or "?" in name or name.partition(":")[0] in PREFIXES
+    return "+" in name or name.partition(":")[0] in PREFIXES
 
 
 def split(name: str, mark: str) -> list[str]:
     return [part.strip() for part in name.split(mark)]
-
-
-def _last(name: str, mark: str) -> tuple[str, bool, str]:
-    first, found, second = name.rpartition(mark)
-    return (first.strip(), True, second.strip()) if found else (name, False, "")
 
 
 def _given(part: str, name: str) -> str:

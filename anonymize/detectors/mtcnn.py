@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import SettingsError
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
 from .candidates import Candidates, Letterbox, letterbox, tensor
@@ -33,6 +34,8 @@ class Cascade:
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("device cuda: torch, which runs mtcnn, sees no GPU here; use cpu, or auto")
         if count := threads():
             torch.set_num_threads(count)
         self._networks = MTCNN(device=torch.device(device))
