@@ -64,7 +64,7 @@ class Predictor:
         made = self._made()
         if self.settings.kind("plate").mask != "quad":
             return made
-        from .detectors.corners import WithCorners, load
+        from .detectors.plate_corners import WithCorners, load
 
         corners = load(self.settings, weights_dir=self._loading_options["weights_dir"])
         return [WithCorners(detector, corners) for detector in made]

@@ -39,7 +39,7 @@ def test_a_vehicle_that_hardly_shows_carries_nothing_and_faces_are_no_plates() -
 def test_it_is_a_detector_and_keeps_votes_and_order() -> None:
     detector = ContextRescoring(FakeDetector([plate(10, 5), Region("vehicle", (300, 0, 400, 100), 0.5)], "p"))
     (found,) = detector.detect([np.zeros((100, 500, 3), np.uint8)])
-    assert detector.name == "on-vehicles:p"
+    assert detector.name == "in-context:p"
     assert [r.kind for r in found] == ["vehicle", "plate"]
     assert dict(found[1].detector_scores) == {"p": 0.9}
     assert weigh([plate(10, 5, 0.002)], 500)[0].score == 0.001

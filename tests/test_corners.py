@@ -7,7 +7,7 @@ import pytest
 
 from anonymize import Engine, Settings, weights
 from anonymize.detectors import Detector, FakeDetector, Image, create
-from anonymize.detectors.corners import AT_ONCE, INPUT, PADDING, Corners, WithCorners, cut, decode, load, window
+from anonymize.detectors.plate_corners import AT_ONCE, INPUT, PADDING, Corners, WithCorners, cut, decode, load, window
 from anonymize.errors import DetectionError
 from anonymize.regions import Region
 from anonymize.weights import registry

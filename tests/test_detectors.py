@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from anonymize import weights
-from anonymize.detectors import TABLE, Detector, FakeDetector, create
+from anonymize.detectors import Detector, FakeDetector, create
+from anonymize.detectors.factory import BACK_ENDS
+from anonymize.detectors.spec import names
 from anonymize.errors import DetectionError, SettingsError, UnknownNameError, UntrustedWeightsError, WeightsError
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import MIN_THRESHOLD, Settings
@@ -28,8 +30,9 @@ def test_importing_the_package_loads_no_back_end() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_name_of_the_table_is_in_the_registry() -> None:
-    assert set(TABLE) <= set(registry())
+def test_every_back_end_is_of_a_model_in_the_registry_and_all_others_are_yolo_networks() -> None:
+    assert set(BACK_ENDS) <= set(names())
+    assert all(set(registry()[n].classes.values()) != {"face"} for n in set(names()) - set(BACK_ENDS))
 
 
 @pytest.mark.parametrize("name", ["", "retinaface", "RetinaFace-mobilenet", "yolo", "safelicensing@", "@640", "none"])
@@ -38,7 +41,7 @@ def test_other_names_are_refused_with_the_valid_ones(name: str) -> None:
         create(name, S)
     if "@" not in name:
         assert isinstance(e.value, UnknownNameError)
-        for valid in (*TABLE, "two-stage", "yolo:PATH", "package.module:Class"):
+        for valid in (*names(), "two-stage:NAME", "yolo:PATH", "package.module:Class"):
             assert valid in str(e.value)
 
 

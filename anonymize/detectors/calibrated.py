@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ..errors import SettingsError
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
-from . import Detector, Image
+from .detector import Detector, Image
 from .runtime import NetworkDetector
 from .wrapper import ask
 

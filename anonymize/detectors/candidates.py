@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import DetectionError
 from ..regions import Region, iou
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
-from . import Image
+from .detector import Image
 
 STRIDE = 32
 # Candidates that go into the suppression, for each region that may come out. A face or plate draws about ten of them.

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Letterbox, above_threshold, letterbox, tensor
-from .runtime import NetworkDetector, Outputs, Tensor, lift_size, open_network, parse
+from .detector import Image
+from .runtime import Network, Outputs, Tensor, lift_size, open_network, parse
 
 CELL = 4  # px of the input for one cell of the outputs
 
 
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector from centerface.onnx, whose file says 32 × 32 px; the network is convolutional and takes any size."""
+def open_any_size(path: Path, device: str) -> Network:
+    """The network of centerface.onnx, whose file says 32 × 32 px; it is convolutional and takes any size."""
     model = parse(path)
     lift_size(model)
-    network = open_network(path, settings.device, model=model)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
+    return open_network(path, device, model=model)
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 
 from ..regions import Region
 from ..settings import MIN_THRESHOLD
-from . import Detector, Image
 from .calibrated import log_odds, sigmoid
+from .detector import Detector, Image, kinds_of
 from .wrapper import ask
 
 SEEN = 0.05  # score from which a vehicle may carry a plate: a faint one will do
@@ -32,9 +32,9 @@ class ContextRescoring:
     """
 
     def __init__(self, detector: Detector) -> None:
-        self.name = f"on-vehicles:{detector.name}"
+        self.name = f"in-context:{detector.name}"
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds: frozenset[str] | None = getattr(detector, "kinds", None)
+        self.kinds = kinds_of(detector)
         self._detector = detector
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:

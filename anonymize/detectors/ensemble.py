@@ -19,8 +19,8 @@ import numpy as np
 from ..errors import SettingsError
 from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD, Settings
-from . import Detector, Image
 from .calibrated import log_odds, sigmoid
+from .detector import Detector, Image, kinds_of
 from .wrapper import ask, merge_detections
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
@@ -66,7 +66,7 @@ class Ensemble:
 
 
 def looks_for(detector: Detector, kind: str) -> bool:
-    kinds = getattr(detector, "kinds", None)
+    kinds = kinds_of(detector)
     return kinds is None or kind in kinds
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from ..errors import SettingsError
 from ..regions import Region
 from ..settings import Settings
-from . import Detector, Image
+from .detector import Detector, Image, kinds_of
 from .wrapper import ask, merge_detections, named
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
@@ -38,7 +38,7 @@ class MultiScale:
         first = detectors[0][1]
         self.name = first.name if len(sides) == 1 else f"{first.name.rpartition('@')[0]}@{sides[0]}-{sides[-1]}"
         self.weights: Mapping[str, str] = {k: v for _, d in detectors for k, v in d.weights.items()}
-        self.kinds: frozenset[str] | None = getattr(first, "kinds", None)
+        self.kinds = kinds_of(first)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""

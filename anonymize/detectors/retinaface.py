@@ -6,24 +6,17 @@ The constants are that repository's cfg_mnet: strides, anchor sizes, variances, 
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, tensor
-from .runtime import NetworkDetector, Outputs, Tensor, open_network
+from .detector import Image
+from .runtime import Outputs, Tensor
 
 ANCHORS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}  # stride -> sides of the square anchors, px
 VARIANCES = (0.1, 0.2)  # of centres and landmarks, of sizes
 MEAN_BGR = (104.0, 117.0, 123.0)
-
-
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector from the ONNX file (input BGR minus mean; outputs loc, conf, landmarks)."""
-    network = open_network(path, settings.device)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:

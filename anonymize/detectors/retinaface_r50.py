@@ -7,26 +7,18 @@ and `commons/postprocess.py`, with which the tests compare.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ..errors import DetectionError
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Letterbox, above_threshold, letterbox
-from .runtime import NetworkDetector, Outputs, Tensor, open_network
+from .detector import Image
+from .runtime import Outputs, Tensor
 
 SIDES = {32: (512, 256), 16: (128, 64), 8: (32, 16)}  # stride -> sides of the square anchors, px, in the file's order
 # px; where every first cell's anchors lie, whatever the stride. The package says 7.5 and subtracts 1 from each width
 # and height, since its boxes end on a pixel; these end after one.
 CENTRE = 8.0
-
-
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector from retinaface.onnx (input (1, H, W, 3) RGB; for each stride scores, boxes, landmarks)."""
-    network = open_network(path, settings.device)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:

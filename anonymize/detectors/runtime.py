@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
-from . import Image
 from .candidates import Candidates, Letterbox, check, regions
+from .detector import Image
 
 log = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import numpy as np
 from ..errors import SettingsError
 from ..regions import Box, Region, areas, boxes, intersections, merge
 from ..settings import Settings
-from . import Detector, Image
 from .candidates import check
+from .detector import Detector, Image, kinds_of
 from .wrapper import ask, merge_detections, named
 
 OVERLAP = 0.2  # of a tile's side, with the next
@@ -49,7 +49,7 @@ class Tiled:
             raise SettingsError(f"a tile is at least 64 px, its overlap 0–0.5; received {tile} px, {overlap}")
         self.name = f"tiled:{detector.name}"
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds: frozenset[str] | None = getattr(detector, "kinds", None)
+        self.kinds = kinds_of(detector)
         self._detector, self._settings, self._tile, self._overlap = detector, settings, tile, overlap
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:

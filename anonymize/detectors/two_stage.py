@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from ..regions import Region
 from ..settings import Settings
-from . import Detector, Image
 from .candidates import check
+from .detector import Detector, Image, kinds_of
 from .wrapper import ask, merge_detections, named
 
 MARGIN = 0.1  # of the vehicle's box on each side: bumpers and plates reach beyond loose boxes
@@ -38,7 +38,7 @@ class TwoStage:
     ) -> None:
         self.name = f"two-stage:{plates.name}"
         self.weights: Mapping[str, str] = {**vehicles.weights, **plates.weights}
-        self.kinds: frozenset[str] | None = getattr(plates, "kinds", None)
+        self.kinds = kinds_of(plates)
         self._vehicles, self._plates, self._settings, self._margin = vehicles, plates, settings, margin
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:

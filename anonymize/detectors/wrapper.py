@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ..errors import DetectionError
 from ..regions import Region, suppress
 from ..settings import UNLIKELY, Settings
-from . import Detector, Image
+from .detector import Detector, Image
 
 
 def named(region: Region, name: str) -> Region:

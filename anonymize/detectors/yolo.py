@@ -16,8 +16,8 @@ import numpy as np
 from .. import labels
 from ..errors import DetectionError, SettingsError, WeightsError
 from ..settings import MIN_THRESHOLD, Settings
-from . import Image
 from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, sigmoid, tensor
+from .detector import Image
 from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
 PADDING = 114  # grey, as in ultralytics' training

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Letterbox, letterbox, tensor
-from .runtime import NetworkDetector, Outputs, Tensor, open_network
+from .detector import Image
+from .runtime import Outputs, Tensor
 
 STRIDES = (8, 16, 32)
-
-
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector from yunet_n_dynamic.onnx."""
-    network = open_network(path, settings.device)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:

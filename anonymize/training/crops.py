@@ -18,7 +18,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..detectors.corners import INPUT, cut, window
+from ..detectors.plate_corners import INPUT, cut, window
 from ..errors import AnnotationError, SettingsError
 from ..regions import Box
 from .marks import load

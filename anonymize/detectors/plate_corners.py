@@ -20,8 +20,8 @@ from ..errors import AnonymizeError, DetectionError
 from ..regions import Box, Point, Region
 from ..settings import Settings
 from ..weights.registry import model
-from . import Detector, Image
 from .candidates import Floats, check, tensor
+from .detector import Detector, Image
 from .runtime import Network, Outputs, open_network
 from .wrapper import ask
 
