@@ -7,7 +7,7 @@ import pytest
 
 from anonymize import Engine, Settings, weights
 from anonymize.detectors import Detector, FakeDetector, Image, create
-from anonymize.detectors.plate_corners import AT_ONCE, INPUT, PADDING, Corners, WithCorners, cut, decode, load, window
+from anonymize.detectors.plate_corners import AT_ONCE, FILL, INPUT, Corners, WithCorners, cut, decode, load, window
 from anonymize.errors import DetectionError
 from anonymize.regions import Region
 from anonymize.weights import registry
@@ -69,8 +69,8 @@ def test_a_crop_is_the_stretched_window_and_grey_beyond_the_photo(photo: Image) 
     assert np.array_equal(whole, photo[:48, :96])
     half = cut(photo, (-48, 0, 48, 48))
     assert np.array_equal(half[:, 48:], photo[:48, :48])
-    assert (half[:, :48] == PADDING).all()
-    assert (cut(photo, (300, 300, 340, 310)) == PADDING).all()
+    assert (half[:, :48] == FILL).all()
+    assert (cut(photo, (300, 300, 340, 310)) == FILL).all()
     assert cut(photo, (10, 10, 12, 11)).shape == (48, 96, 3)
 
 

@@ -79,7 +79,7 @@ def check(image: object) -> Image:
 
 
 def letterbox(
-    image: Image, long_side: int, *, fill: int = 0, centre: bool = False, target: tuple[int, int] | None = None
+    image: Image, long_side: int, *, fill: int = 0, center: bool = False, target: tuple[int, int] | None = None
 ) -> Letterbox:
     """Resize and pad an image to a network's input.
 
@@ -87,7 +87,7 @@ def letterbox(
         image: uint8 (H, W, 3).
         long_side: px, a multiple of 32; the image's longer side becomes exactly this.
         fill: value of the padding, 0–255.
-        centre: padding on both sides (as ultralytics pads), else right and below.
+        center: padding on both sides (as ultralytics pads), else right and below.
         target: (height, width) px of a network with a fixed input, which then counts instead of long_side.
     """
     height, width = image.shape[:2]
@@ -98,7 +98,7 @@ def letterbox(
         # Beyond a factor of two, linear interpolation skips source pixels: small things vanish or not by chance.
         image = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR)
     to_h, to_w = target or (-(-h // STRIDE) * STRIDE, -(-w // STRIDE) * STRIDE)
-    left, top = ((to_w - w) // 2, (to_h - h) // 2) if centre else (0, 0)
+    left, top = ((to_w - w) // 2, (to_h - h) // 2) if center else (0, 0)
     if (to_w, to_h) != (w, h):
         pixels = np.full((to_h, to_w, 3), fill, np.uint8)
         pixels[top : top + h, left : left + w] = image

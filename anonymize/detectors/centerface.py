@@ -30,7 +30,7 @@ def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """Four maps of size / 4 -> faces in the input's px; one candidate a cell.
 
-    537: score (1, 1, h, w), 0–1; 538: log of height and width in cells (1, 2, h, w); 539: centre's offset in the cell,
+    537: score (1, 1, h, w), 0–1; 538: log of height and width in cells (1, 2, h, w); 539: center's offset in the cell,
     y and x (1, 2, h, w); 540: five landmarks (1, 10, h, w), y and x as fractions of the box from its top left.
     """
     heat, log_size, offset, marks = (outputs[k][0] for k in ("537", "538", "539", "540"))
@@ -38,7 +38,7 @@ def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD
     keep = above_threshold(scores, floor)
     y, x = np.divmod(keep, heat.shape[2])
     sides = np.exp(log_size.reshape(2, -1)[::-1, keep].T) * CELL
-    centre = (np.stack([x, y], axis=1) + offset.reshape(2, -1)[::-1, keep].T + 0.5) * CELL
-    corner = centre - sides / 2
+    center = (np.stack([x, y], axis=1) + offset.reshape(2, -1)[::-1, keep].T + 0.5) * CELL
+    corner = center - sides / 2
     landmarks = corner[:, None] + marks.reshape(5, 2, -1)[:, ::-1, keep].transpose(2, 0, 1) * sides[:, None]
-    return {"face": Candidates(np.hstack([corner, centre + sides / 2]), scores[keep], landmarks)}
+    return {"face": Candidates(np.hstack([corner, center + sides / 2]), scores[keep], landmarks)}

@@ -18,7 +18,7 @@ from .runtime import Outputs, Tensor
 SIDES = {32: (512, 256), 16: (128, 64), 8: (32, 16)}  # stride -> sides of the square anchors, px, in the file's order
 # px; where every first cell's anchors lie, whatever the stride. The package says 7.5 and subtracts 1 from each width
 # and height, since its boxes end on a pixel; these end after one.
-CENTRE = 8.0
+CENTER = 8.0
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
@@ -48,11 +48,11 @@ def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD
         cell, anchor = np.divmod(keep, 2)
         y, x = np.divmod(cell, probability.shape[2])
         side = np.array(sides, np.float32)[anchor][:, None]
-        centre = np.stack([x, y], axis=1) * stride + CENTRE
+        center = np.stack([x, y], axis=1) * stride + CENTER
         moved = offset.reshape(-1, 4)[keep]
-        middle = centre + moved[:, :2] * side
+        middle = center + moved[:, :2] * side
         half = np.exp(moved[:, 2:]) * side / 2
         boxes.append(np.hstack([middle - half, middle + half]))
-        landmarks.append(centre[:, None] + mark.reshape(-1, 5, 2)[keep] * side[:, None])
+        landmarks.append(center[:, None] + mark.reshape(-1, 5, 2)[keep] * side[:, None])
         scores.append(flat[keep])
     return {"face": Candidates(np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks))}

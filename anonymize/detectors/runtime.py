@@ -312,7 +312,7 @@ class NetworkDetector:
         self._floor, self._likely = MIN_THRESHOLD, UNLIKELY
         self.kinds: frozenset[str] | None = None  # what it looks for, where that is known
 
-    def above(self, floor: float, likely: float) -> NetworkDetector:
+    def with_floor(self, floor: float, likely: float) -> NetworkDetector:
         """The same detector without what scores less: most candidates of a face network do, and each costs time.
 
         likely: the score from which none may be left out for being one too many, UNLIKELY in this network's scores.

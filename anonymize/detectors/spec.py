@@ -140,7 +140,7 @@ def parse(text: str) -> Spec:
     Raises:
         DetectorSpecError: It is none; the message points at the place and lists what is valid.
     """
-    span = _Span(text, 0, len(text)).stripped
+    span = _Span(text, 0, len(text)).strip()
     if str(span).startswith(IN_CONTEXT):
         return InContext(_ensemble(span.cut(len(IN_CONTEXT))))
     return _ensemble(span)
@@ -149,20 +149,20 @@ def parse(text: str) -> Spec:
 def models(spec: Spec) -> list[str]:
     """The registry's models that a spec needs, without loading any."""
 
-    def needed(spec: Spec) -> Iterator[str]:
+    def needs(spec: Spec) -> Iterator[str]:
         match spec:
             case Named():
                 yield spec.name
             case Ensemble():
                 for part in spec.parts:
-                    yield from needed(part)
+                    yield from needs(part)
             case Tiled() | InContext():
-                yield from needed(spec.inner)
+                yield from needs(spec.inner)
             case TwoStage():
                 yield VEHICLES
-                yield from needed(spec.inner)
+                yield from needs(spec.inner)
 
-    return list(dict.fromkeys(needed(spec)))
+    return list(dict.fromkeys(needs(spec)))
 
 
 def with_side(spec: Spec, side: int) -> Spec:
@@ -188,15 +188,14 @@ class _Span:
     def __str__(self) -> str:
         return self.whole[self.start : self.end]
 
-    @property
-    def stripped(self) -> _Span:
+    def strip(self) -> _Span:
         text = str(self)
         start = self.start + len(text) - len(text.lstrip())
         return _Span(self.whole, start, max(start, self.start + len(text.rstrip())))
 
     def cut(self, start: int, end: int | None = None) -> _Span:
         """The piece from `start` to `end`, counted from this one's start, without blanks around it."""
-        return _Span(self.whole, self.start + start, self.end if end is None else self.start + end).stripped
+        return _Span(self.whole, self.start + start, self.end if end is None else self.start + end).strip()
 
     def error(self, problem: str) -> DetectorSpecError:
         return DetectorSpecError(problem, self.whole, self.start, self.end, (*names(), *FORMS, f"{IN_CONTEXT}A+B"))

@@ -12,7 +12,7 @@ from ..regions import Region
 from ..settings import Settings
 from .candidates import check
 from .detector import Detector, Image, kinds_of
-from .wrapper import ask, merge_detections, named
+from .wrapper import detect_all, merge_detections, relabel
 
 MARGIN = 0.1  # of the vehicle's box on each side: bumpers and plates reach beyond loose boxes
 SMALLEST = 16  # px; a crop with a shorter side shows a plate of two pixels
@@ -44,7 +44,7 @@ class TwoStage:
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """What was found inside the vehicles, and the vehicles themselves, so that review can rank. See `Detector`."""
         images = [check(image) for image in images]
-        found = ask(self._vehicles, images)
+        found = detect_all(self._vehicles, images)
         return [self._inside(image, regions) for image, regions in zip(images, found, strict=True)]
 
     def _inside(self, image: Image, found: Sequence[Region]) -> list[Region]:
@@ -54,6 +54,6 @@ class TwoStage:
         windows = [w for w in dict.fromkeys(windows) if min(w[2] - w[0], w[3] - w[1]) >= SMALLEST]
         crops = [image[y1:y2, x1:x2] for x1, y1, x2, y2 in windows]
         plates = []
-        for (x, y, _, _), regions in zip(windows, ask(self._plates, crops), strict=True):
-            plates += [named(r.shift(x, y), self.name) for r in regions]
+        for (x, y, _, _), regions in zip(windows, detect_all(self._plates, crops), strict=True):
+            plates += [relabel(r.shift(x, y), self.name) for r in regions]
         return merge_detections([*plates, *found], self.name, s)
