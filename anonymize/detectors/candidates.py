@@ -53,7 +53,8 @@ class Candidates:
     """What a network says about one kind, in its input's pixels, before overlaps are suppressed.
 
     Attributes:
-        boxes: (N, 4) x1 y1 x2 y2; scores: (N,) 0–1.
+        boxes: (N, 4) x1 y1 x2 y2.
+        scores: (N,) 0–1.
         landmarks: (N, 5, 2) left eye, right eye, nose, left and right mouth corner as seen, or None.
         corners: (N, 4, 2) top left, top right, bottom right, bottom left in reading order, NaN where they are doubtful;
             or None.
@@ -132,8 +133,9 @@ def suppress(boxes: Floats, scores: Floats, iou_threshold: float, limit: int) ->
     """Greedy non-maximum suppression, as `regions.suppress`, on arrays: thousands of candidates in milliseconds.
 
     Args:
-        boxes: (N, 4); scores: (N,).
-        overlap: IoU above which the lower-scored of two is dropped, 0–1.
+        boxes: (N, 4).
+        scores: (N,).
+        iou_threshold: IoU above which the lower-scored of two is dropped, 0–1.
         limit: at most so many are kept.
 
     Returns:
@@ -169,7 +171,10 @@ def regions(
     """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
 
     Args:
-        kind: the regions' kind; name: the detector's, for `detector_scores`.
+        kind: the regions' kind.
+        found: the candidates.
+        frame: where the image lies in the network's input.
+        name: the detector's, for `detector_scores`.
         settings: iou_threshold and max_regions.
         floor: score below which a candidate is nothing.
         likely: score from which none is left out for being one too many: there can be more than max_regions of these.

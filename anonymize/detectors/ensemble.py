@@ -75,7 +75,7 @@ def fuse(found: Sequence[Sequence[Region]], iou_threshold: float) -> list[Region
 
     Args:
         found: scores are probabilities. A detector that found nothing has an empty list.
-        overlap: IoU from which two regions are of one thing.
+        iou_threshold: IoU above which two regions are of one thing.
 
     Returns:
         By descending score, down to the floor.

@@ -126,7 +126,8 @@ def decode(
     x, y, visibility.
 
     Args:
-        kinds: kind -> class numbers. classes: how many there are.
+        kinds: kind -> class numbers.
+        classes: how many there are.
         ignore_extra: the extra values are mask coefficients.
 
     Raises:
