@@ -19,7 +19,7 @@ screenshots: $(VENV)/.installed-dev chromium  ## pictures of every tab, light, d
 	$(BIN)/python -m bench.screenshots
 
 lint: $(VENV)/.installed-dev
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy

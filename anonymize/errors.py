@@ -4,6 +4,7 @@
     ├── SettingsError              a setting or a value is wrong; the message says what was expected and received
     │   └── UnknownNameError       a name that is not in its table; the message lists the valid ones
     ├── MissingExtraError          an optional package is not installed; the message says the command that adds it
+    │       └── DetectorSpecError  a detector's spec that cannot be read; the message points at the place
     ├── PathError                  an input that is not there, an output that would touch its source
     ├── ImageError                 one photo cannot be read or written; the others go on
     │   ├── UnreadableImageError   empty, truncated, not an image, or not permitted
@@ -25,6 +26,10 @@
 Errors are caught at the edges only: the engine turns those of one photo into its record's `error`, the command
 line into one line on stderr, the web app into a sentence.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 
 class AnonymizeError(Exception):
@@ -51,6 +56,24 @@ class UnknownNameError(SettingsError):
 
 class MissingExtraError(AnonymizeError):
     pass
+
+
+class DetectorSpecError(UnknownNameError):
+    """A detector's spec that cannot be read.
+
+    Args:
+        problem: what is wrong.
+        text: the whole spec.
+        start: index in `text` where it is wrong.
+        end: index in `text` where that ends.
+        valid: the names and forms that exist.
+    """
+
+    def __init__(self, problem: str, text: str, start: int, end: int, valid: Iterable[str]) -> None:
+        line = "".join(c if c.isprintable() else " " for c in text)
+        pointer = " " * start + "^" * max(end - start, 1)
+        message = f"{problem}, at column {start + 1} of a detector:\n  {line}\n  {pointer}\nvalid: {', '.join(valid)}"
+        super(UnknownNameError, self).__init__(message)
 
 
 class PathError(AnonymizeError, ValueError):

@@ -12,7 +12,7 @@ from typing import Any
 
 from . import images, weights
 from .detectors import Detector, Image, create
-from .detectors.wrapper import ask
+from .detectors.wrapper import detect_all
 from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
@@ -21,13 +21,13 @@ from .weights.registry import registry
 
 
 def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-    """`ask` at the edge to other people's code: whatever it raises is a failed detection.
+    """`detect_all` at the edge to other people's code: whatever it raises is a failed detection.
 
     Raises:
         DetectionError: that, or another number of answers than of images.
     """
     try:
-        return ask(detector, batch)
+        return detect_all(detector, batch)
     except AnonymizeError:
         raise
     except Exception as e:
@@ -64,7 +64,7 @@ class Predictor:
         made = self._made()
         if self.settings.kind("plate").mask != "quad":
             return made
-        from .detectors.corners import WithCorners, load
+        from .detectors.plate_corners import WithCorners, load
 
         corners = load(self.settings, weights_dir=self._loading_options["weights_dir"])
         return [WithCorners(detector, corners) for detector in made]

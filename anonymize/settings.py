@@ -177,7 +177,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         ),
         "balanced": Preset(
             "retinaface-mobilenet@1536-3072+centerface@1280-2560",
-            "on-vehicles:plates@320-2560+safelicensing@640+coco",
+            "in-context:plates@320-2560+safelicensing@640+coco",
             0.5,
             0.15,
             "streets; the default",

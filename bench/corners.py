@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from anonymize import effects
 from anonymize.detectors import Detector, FakeDetector, create
-from anonymize.detectors.corners import Corners, WithCorners, load, open_corners
+from anonymize.detectors.plate_corners import Corners, WithCorners, load, open_corners
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
 from models.recipes.plates.marks import load as load_photo

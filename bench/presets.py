@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 from anonymize import evaluate, images
-from anonymize.detectors import models_of
+from anonymize.detectors import models, parse
 from anonymize.engine import Engine
 from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
@@ -67,7 +67,7 @@ def row(preset: str, records: Sequence[Record], ms: float, truth: Annotations) -
 def single(text: str) -> tuple[str, Settings]:
     """NAME=THRESHOLD -> the detector's name, and settings that look with nothing else."""
     name, _, threshold = text.rpartition("=")
-    kind = next(task for m in models_of(name) if (task := model(m).task) in KINDS)
+    kind = next(task for m in models(parse(name)) if (task := model(m).task) in KINDS)
     other = KINDS[kind == "face"]
     settings = Settings().replace(**{f"{kind}_detector": name, f"{other}_detector": "none"})
     return name, settings.with_kind(kind, threshold=float(threshold))

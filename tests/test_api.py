@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from anonymize.detectors import FakeDetector
-from anonymize.errors import DetectionError
+from anonymize.errors import DetectionError, SettingsError
+from anonymize.settings import PRESETS
 from anonymize.web.api import Desk
+from anonymize.web.controls import check_detector
 from anonymize.web.policy import MB, Policy, for_public
 from anonymize.web.studio import Studio
 
@@ -174,6 +176,21 @@ def test_a_public_server_loads_only_detectors_of_its_table(tmp_path):
             answer = post(client, photo(tmp_path / "a.jpg"), "detect", face_detector=name)
             assert answer.status_code == 400
             assert "offers" in answer.json()["error"]
+
+
+def test_of_specs_a_public_server_takes_models_of_the_registry_at_bounded_sizes_and_presets():
+    public = for_public("0.0.0.0", space=False, users={}, keys=())
+    presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
+    for name in ("none", "plates", "plates@64", "plates@4096", "two-stage", "two-stage:plates", *presets):
+        check_detector(name, public)
+    wrong = (
+        "", "yolo:x.onnx", "yolo:", "os:system", "two-stage:yolo:x.onnx", "tiled:os:system", "plates+os:system",
+        "plates+", "plates@32", "plates@4128", "plates@320-1280", "plates+coco", "tiled:plates", "two-stage:plates@64",
+    )  # fmt: skip
+    for name in wrong:
+        with pytest.raises(SettingsError, match="offers"):
+            check_detector(name, public)
+    check_detector("yolo:x.onnx", Policy())  # one's own machine
 
 
 def test_models_and_health(api):

@@ -57,8 +57,8 @@ def test_what_the_photos_edge_cuts_is_believed_less() -> None:
     within, cut = 0.5, 1 / (1 + math.exp(1.0))
     assert {r.box: r.score for r in edged} == pytest.approx(dict(zip(boxes, [within, *[cut] * 4], strict=True)))
     # What a network need not even give back takes the most that an edge adds into account.
-    assert Calibration(0.0, 1.0, edge=1.0).least(200, 0.5) == pytest.approx(1 / (1 + math.exp(1.0)))
-    assert Calibration(0.0, 1.0, edge=-1.0).least(200, 0.5) == pytest.approx(0.5)
+    assert Calibration(0.0, 1.0, edge=1.0).min_score(200, 0.5) == pytest.approx(1 / (1 + math.exp(1.0)))
+    assert Calibration(0.0, 1.0, edge=-1.0).min_score(200, 0.5) == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(

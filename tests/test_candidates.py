@@ -45,7 +45,7 @@ def test_the_long_side_is_exact_and_the_rest_is_padded_to_32(
     ("shape", "target"), [((480, 640), (640, 640)), ((640, 480), (640, 640)), ((90, 30), (64, 96))]
 )
 def test_a_fixed_input_holds_the_whole_image(shape: tuple[int, int], target: tuple[int, int]) -> None:
-    frame = letterbox(image(*shape), 640, target=target, centre=True)
+    frame = letterbox(image(*shape), 640, target=target, center=True)
     assert frame.pixels.shape == (*target, 3)
     ends = np.array([[0, 0], [shape[1], shape[0]]]) * frame.scale + np.array(frame.offset)
     assert (ends[0] >= 0).all()
@@ -56,7 +56,7 @@ def test_padding_lies_right_and_below_or_around() -> None:
     right = letterbox(image(10, 64), 64, fill=7).pixels
     assert (right[:10] == 200).all()
     assert (right[10:] == 7).all()
-    around = letterbox(image(10, 64), 64, fill=7, centre=True).pixels
+    around = letterbox(image(10, 64), 64, fill=7, center=True).pixels
     assert (around[11:21] == 200).all()
     assert (around[:11] == 7).all()
     assert (around[21:] == 7).all()
@@ -64,8 +64,8 @@ def test_padding_lies_right_and_below_or_around() -> None:
 
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([32, 64, 320]), st.booleans())
 @settings(max_examples=40, deadline=None)
-def test_to_image_undoes_the_fitting(height: int, width: int, side: int, centre: bool) -> None:
-    frame = letterbox(image(height, width), side, centre=centre)
+def test_to_image_undoes_the_fitting(height: int, width: int, side: int, center: bool) -> None:
+    frame = letterbox(image(height, width), side, center=center)
     points = np.array([[0.0, 0.0], [width, height], [width / 3, height / 7]])
     placed = points * np.array(frame.scale) + np.array(frame.offset)
     np.testing.assert_allclose(frame.to_image(placed), points, atol=1e-9)

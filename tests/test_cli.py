@@ -134,7 +134,6 @@ def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--face-detector", "retina"], "valid: "),
         (["--effect", "swirl"], "valid: blur, pixelate, solid"),
         (["--kernel", "4,1,1"], "odd"),
         (["--padding", "face=much"], "not a number"),
@@ -148,6 +147,14 @@ def test_a_wrong_option_is_one_line(folder: Path, tmp_path: Path, arguments: lis
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
+
+
+def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
+    result = run("run", folder, tmp_path / "out", "--face-detector", "centerface+retina", code=1)
+    said, line, pointer, valid = result.stderr.splitlines()
+    assert said == "error: unknown detector 'retina', at column 12 of a detector:"
+    assert line.index("retina") == pointer.index("^")
+    assert "valid: " in valid
 
 
 def test_missing_input_and_records(tmp_path: Path) -> None:

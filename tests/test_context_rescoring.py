@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anonymize.detectors import FakeDetector
-from anonymize.detectors.context_rescoring import CLOSE_LOSS, FAR_LOSS, ContextRescoring, weigh
+from anonymize.detectors.context_rescoring import CLOSE_LOSS, FAR_LOSS, ContextRescoring, rescore
 from anonymize.regions import Region
 
 
@@ -21,7 +21,7 @@ def odds(score: float) -> float:
 def test_a_plate_on_a_vehicle_keeps_its_score_and_another_loses_odds() -> None:
     car = Region("vehicle", (100, 20, 200, 80), 0.06)
     on, beside, close_up = plate(120, 20), plate(400, 20), plate(500, 300)
-    found = {r.box: r.score for r in weigh([on, beside, close_up, car], 1000)}
+    found = {r.box: r.score for r in rescore([on, beside, close_up, car], 1000)}
     assert found[on.box] == 0.9
     assert odds(found[beside.box]) == pytest.approx(odds(0.9) - FAR_LOSS)
     assert odds(found[close_up.box]) == pytest.approx(odds(0.9) - CLOSE_LOSS)
@@ -31,7 +31,7 @@ def test_a_plate_on_a_vehicle_keeps_its_score_and_another_loses_odds() -> None:
 def test_a_vehicle_that_hardly_shows_carries_nothing_and_faces_are_no_plates() -> None:
     car = Region("vehicle", (100, 20, 200, 80), 0.04)
     face = Region("face", (400, 50, 420, 60), 0.9)
-    found = {r.kind: r.score for r in weigh([plate(120, 20), car, face], 1000)}
+    found = {r.kind: r.score for r in rescore([plate(120, 20), car, face], 1000)}
     assert found["plate"] < 0.1
     assert found["face"] == 0.9
 
@@ -39,7 +39,7 @@ def test_a_vehicle_that_hardly_shows_carries_nothing_and_faces_are_no_plates() -
 def test_it_is_a_detector_and_keeps_votes_and_order() -> None:
     detector = ContextRescoring(FakeDetector([plate(10, 5), Region("vehicle", (300, 0, 400, 100), 0.5)], "p"))
     (found,) = detector.detect([np.zeros((100, 500, 3), np.uint8)])
-    assert detector.name == "on-vehicles:p"
+    assert detector.name == "in-context:p"
     assert [r.kind for r in found] == ["vehicle", "plate"]
     assert dict(found[1].detector_scores) == {"p": 0.9}
-    assert weigh([plate(10, 5, 0.002)], 500)[0].score == 0.001
+    assert rescore([plate(10, 5, 0.002)], 500)[0].score == 0.001

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from anonymize.detectors.corners import INPUT, decode
+from anonymize.detectors.plate_corners import INPUT, decode
 from anonymize.errors import AnnotationError, SettingsError, WeightsError
 from models.recipes.plates import corners as training
 from models.recipes.plates.corner_net import (

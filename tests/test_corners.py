@@ -7,7 +7,7 @@ import pytest
 
 from anonymize import Engine, Settings, weights
 from anonymize.detectors import Detector, FakeDetector, Image, create
-from anonymize.detectors.corners import AT_ONCE, INPUT, PADDING, Corners, WithCorners, cut, decode, load, window
+from anonymize.detectors.plate_corners import AT_ONCE, FILL, INPUT, Corners, WithCorners, cut, decode, load, window
 from anonymize.errors import DetectionError
 from anonymize.regions import Region
 from anonymize.weights import registry
@@ -69,8 +69,8 @@ def test_a_crop_is_the_stretched_window_and_grey_beyond_the_photo(photo: Image) 
     assert np.array_equal(whole, photo[:48, :96])
     half = cut(photo, (-48, 0, 48, 48))
     assert np.array_equal(half[:, 48:], photo[:48, :48])
-    assert (half[:, :48] == PADDING).all()
-    assert (cut(photo, (300, 300, 340, 310)) == PADDING).all()
+    assert (half[:, :48] == FILL).all()
+    assert (cut(photo, (300, 300, 340, 310)) == FILL).all()
     assert cut(photo, (10, 10, 12, 11)).shape == (48, 96, 3)
 
 
@@ -184,12 +184,11 @@ def test_the_projects_network_is_not_sure_of_what_is_no_plate() -> None:
     assert all(sure < 0.5 for image in (noise, flat) for _, sure in find(image, [BOX, (5.0, 5.0, 60.0, 60.0)]))
 
 
-@pytest.mark.parametrize("runtime", ["openvino f32", "openvino bf16", "onnxruntime f32", "torch"])
+@pytest.mark.parametrize("runtime", ["openvino f32", "openvino bf16", "onnxruntime f32"])
 def test_every_runtime_says_what_torch_says(runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from anonymize.detectors.on_torch import OnTorch
-    from anonymize.detectors.runtime import open_network, parse
+    from anonymize.detectors.runtime import open_network
     from models.recipes.plates.corner_net import CornerNet, place
 
     path = weights.verify("plates-corners")
@@ -202,12 +201,9 @@ def test_every_runtime_says_what_torch_says(runtime: str, monkeypatch: pytest.Mo
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in saved.items()})
     with torch.inference_mode():
         expected = place(net.eval()(torch.from_numpy(batch))[0]).numpy()
-    if runtime == "torch":
-        network = OnTorch(path, parse(path), "cpu")
-    else:
-        monkeypatch.setenv("ANONYMIZE_RUNTIME", runtime.split()[0])
-        monkeypatch.setenv("ANONYMIZE_PRECISION", runtime.split()[1])
-        network = open_network(path, "cpu")
+    monkeypatch.setenv("ANONYMIZE_RUNTIME", runtime.split()[0])
+    monkeypatch.setenv("ANONYMIZE_PRECISION", runtime.split()[1])
+    network = open_network(path, "cpu")
     found, sure = decode(network(batch))
     assert np.abs((found - expected) * INPUT).max() < 1.0
     one, again = decode(network(batch[:1]))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from anonymize.detectors.corners import INPUT, window
+from anonymize.detectors.plate_corners import INPUT, window
 from anonymize.errors import AnnotationError, SettingsError
 from models.recipes.plates.crops import (
     DRAWN,

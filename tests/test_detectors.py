@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from anonymize import weights
-from anonymize.detectors import TABLE, Detector, FakeDetector, create, runtime
+from anonymize.detectors import Detector, FakeDetector, create
+from anonymize.detectors.factory import BACK_ENDS
+from anonymize.detectors.spec import names
 from anonymize.errors import DetectionError, SettingsError, UnknownNameError, UntrustedWeightsError, WeightsError
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import MIN_THRESHOLD, Settings
@@ -28,8 +30,9 @@ def test_importing_the_package_loads_no_back_end() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_name_of_the_table_is_in_the_registry() -> None:
-    assert set(TABLE) <= set(registry())
+def test_every_back_end_is_of_a_model_in_the_registry_and_all_others_are_yolo_networks() -> None:
+    assert set(BACK_ENDS) <= set(names())
+    assert all(set(registry()[n].classes.values()) != {"face"} for n in set(names()) - set(BACK_ENDS))
 
 
 @pytest.mark.parametrize("name", ["", "retinaface", "RetinaFace-mobilenet", "yolo", "safelicensing@", "@640", "none"])
@@ -38,7 +41,7 @@ def test_other_names_are_refused_with_the_valid_ones(name: str) -> None:
         create(name, S)
     if "@" not in name:
         assert isinstance(e.value, UnknownNameError)
-        for valid in (*TABLE, "two-stage", "yolo:PATH", "package.module:Class"):
+        for valid in (*names(), "two-stage:NAME", "yolo:PATH", "package.module:Class"):
             assert valid in str(e.value)
 
 
@@ -242,31 +245,3 @@ def test_bfloat16_moves_no_box_far(monkeypatch: pytest.MonkeyPatch, bus: Path) -
             other = max((o for o in found["bf16"] if o.kind == r.kind), key=lambda o: iou(boxes([o]), boxes([r]))[0, 0])
             assert iou(boxes([other]), boxes([r]))[0, 0] > 0.9
             assert other.score == pytest.approx(r.score, abs=0.1)
-
-
-@pytest.mark.weights
-@pytest.mark.parametrize("name", ["retinaface-mobilenet", "centerface", "safelicensing", "coco"])
-def test_torch_runs_each_network_as_onnx_runtime_does(name: str) -> None:
-    """On the CPU; and on torch's `meta` device, which has shapes only, to see that all that a GPU needs goes there."""
-    import torch
-
-    from anonymize.detectors.on_torch import OnTorch
-    from anonymize.detectors.yolo import cut_head
-
-    path = weights.onnx(name)
-    parsed = runtime.parse(path)
-    if name == "coco":
-        assert cut_head(parsed)
-    if name in ("coco", "centerface"):
-        runtime.lift_size(parsed)
-    x = np.random.default_rng(0).random((1, 3, 96, 160), np.float32)
-    ours, theirs = OnTorch(path, parsed, "cpu")(x), runtime.OnnxRuntime(path, parsed.SerializeToString())(x)
-    assert list(ours) == list(theirs)
-    for key, value in theirs.items():
-        np.testing.assert_allclose(ours[key], value, rtol=1e-3, atol=1e-3)
-    elsewhere = OnTorch(path, parsed, "meta")
-    with torch.inference_mode():
-        values = elsewhere._run(x)
-    assert {k: (values[k].device.type, values[k].shape) for k in theirs} == {
-        k: ("meta", v.shape) for k, v in theirs.items()
-    }

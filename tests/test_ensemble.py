@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anonymize.detectors import FakeDetector, Image
-from anonymize.detectors.ensemble import ABSENT, PRIOR, Ensemble, combined, fuse
+from anonymize.detectors.ensemble import ABSENT, PRIOR, Ensemble, combine, fuse
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -26,12 +26,12 @@ class Looking(FakeDetector):
 
 
 def test_what_two_see_is_believed_more_and_what_one_sees_alone_less() -> None:
-    assert combined([0.5]) == pytest.approx(0.5)
-    assert combined([0.5, 0.5]) > 0.8
-    assert combined([0.5], absent=1) < 0.2
-    assert combined([0.9, 0.6]) == pytest.approx(combined([0.6, 0.9]))
-    assert combined([PRIOR, PRIOR]) < combined([0.5, PRIOR]) < combined([0.5, 0.5])
-    assert combined([0.9], absent=1) == pytest.approx(combined([0.9, ABSENT]))
+    assert combine([0.5]) == pytest.approx(0.5)
+    assert combine([0.5, 0.5]) > 0.8
+    assert combine([0.5], absent=1) < 0.2
+    assert combine([0.9, 0.6]) == pytest.approx(combine([0.6, 0.9]))
+    assert combine([PRIOR, PRIOR]) < combine([0.5, PRIOR]) < combine([0.5, 0.5])
+    assert combine([0.9], absent=1) == pytest.approx(combine([0.9, ABSENT]))
 
 
 def test_one_region_for_each_thing_with_everyones_votes() -> None:
@@ -41,7 +41,7 @@ def test_one_region_for_each_thing_with_everyones_votes() -> None:
     assert len(found) == 3
     best = found[0]
     assert dict(best.detector_scores) == {"a": 0.8, "b": 0.4}
-    assert best.score == pytest.approx(combined([0.8, 0.4]))
+    assert best.score == pytest.approx(combine([0.8, 0.4]))
     assert best.box == (10, 10, 32, 30)  # b is half as sure as a, so its box is covered too
     (alone,) = fuse([[face((10, 10, 30, 30), 0.81, "a")], [face((12, 10, 32, 30), 0.4, "b")]], 0.45)
     assert (alone.box, set(alone.detector_scores)) == ((10, 10, 30, 30), {"a", "b"})
@@ -66,7 +66,7 @@ def test_who_does_not_look_for_a_kind_is_not_counted_as_having_seen_none() -> No
     cars = Looking([Region("vehicle", (0, 0, 90, 90), 0.6, {"c": 0.6})], "c", frozenset({"plate"}))
     found = {r.kind: r.score for r in Ensemble([plates, cars], S).detect([IMAGE])[0]}
     assert found["vehicle"] == pytest.approx(0.6)
-    assert found["plate"] == pytest.approx(combined([0.5], absent=1))
+    assert found["plate"] == pytest.approx(combine([0.5], absent=1))
 
 
 def test_a_region_keeps_the_corners_that_anyone_gave() -> None:

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from anonymize.detectors import create, retinaface_r50
-from anonymize.detectors.runtime import open_network
+from anonymize.detectors.runtime import NetworkDetector, open_network
 from anonymize.errors import DetectionError, UntrustedWeightsError, WeightsError
 from anonymize.regions import boxes, iou
 from anonymize.settings import Settings
@@ -87,7 +87,10 @@ def test_the_same_faces_as_the_packages_own_arithmetic(
 
 
 def test_boxes_come_back_in_the_photos_pixels(tmp_path: Path) -> None:
-    detector = retinaface_r50.load("r50@256", stand_in(tmp_path / "r50.onnx"), S, SIDE, {})
+    network = open_network(stand_in(tmp_path / "r50.onnx"), "cpu")
+    detector = NetworkDetector(
+        "r50@256", network, lambda image: retinaface_r50.prepare(image, SIDE), retinaface_r50.decode, S, {}
+    )
     image = photo(SIDE, SIDE)
     (small,), (large,) = detector.detect([image]), detector.detect([np.kron(image, np.ones((2, 2, 1), np.uint8))])
     best = [r for r in small if r.score > 0.8]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -92,35 +93,6 @@ def test_both_runtimes_give_what_numpy_gives_at_any_size(
     assert net.metadata["task"] == "detect"
 
 
-def test_torch_gives_the_same(tmp_path: Path) -> None:
-    from anonymize.detectors.on_torch import OnTorch
-
-    path = network(tmp_path / "n.onnx")
-    net = OnTorch(path, onnx.load(path), "cpu")
-    x = batch(64, 96)
-    np.testing.assert_allclose(net(x)["sum"][0], expected(x), atol=1e-3)
-    assert net.size is None
-    assert runtime.class_names(net.metadata) == {0: "plate"}
-
-
-def test_torch_refuses_what_it_does_not_know(tmp_path: Path) -> None:
-    from anonymize.detectors.on_torch import OnTorch
-
-    path = network(tmp_path / "n.onnx")
-    model = onnx.load(path)
-    model.graph.node[-1].op_type = "Erf"
-    with pytest.raises(WeightsError, match="operator Erf"):
-        OnTorch(path, model, "cpu")
-    model = onnx.load(path)
-    model.graph.node[2].attribute[0].s = b"linear"
-    with pytest.raises(WeightsError, match="resizes"):
-        OnTorch(path, model, "cpu")
-    model = onnx.load(path)
-    model.graph.node[0].attribute.append(helper.make_attribute("auto_pad", "SAME_UPPER"))
-    with pytest.raises(WeightsError, match="form of Conv"):
-        OnTorch(path, model, "cpu")
-
-
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 def test_a_fixed_size_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("ANONYMIZE_RUNTIME", name)
@@ -168,10 +140,68 @@ def test_environment_variables_are_exact(
         runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
 
 
-def test_cuda_without_a_gpu_is_said_and_auto_takes_the_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "has_cuda", lambda: False)
+class Session:
+    """ONNX Runtime's session as a GPU's build of it would be; the network runs on the CPU."""
+
+    usable: tuple[str, ...] = (runtime.CUDA, runtime.CPU)
+
+    def __init__(self, source: object, options: object, providers: list[str]) -> None:
+        assert providers[0] == runtime.CUDA
+        self._inner = REAL(source, options, providers=[runtime.CPU])
+
+    def get_providers(self) -> list[str]:
+        return list(self.usable)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+
+REAL = ort.InferenceSession
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime says that it has CUDA. No GPU is used: what runs on one is not tested here."""
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [runtime.CUDA, runtime.CPU])
+    monkeypatch.setattr(ort, "InferenceSession", Session)
+    monkeypatch.setattr(runtime, "has_gpu", lambda: True)
+
+
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("device", ["cuda", "auto"])
+def test_on_a_gpu_onnx_runtime_gets_the_network(tmp_path: Path, device: str) -> None:
+    net = runtime.open_network(network(tmp_path / "n.onnx"), device)
+    assert isinstance(net, runtime.OnnxRuntime)
+    np.testing.assert_allclose(net(batch(32, 64))["sum"][0], expected(batch(32, 64)), atol=1e-3)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_a_gpu_that_cannot_be_used_is_an_error_for_cuda_and_the_cpu_for_auto(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "usable", (runtime.CPU,))
     path = network(tmp_path / "n.onnx")
-    with pytest.raises(SettingsError, match="no GPU"):
+    with pytest.raises(SettingsError, match="cannot use a GPU"):
+        runtime.open_network(path, "cuda")
+    assert isinstance(runtime.open_network(path, "auto"), runtime.OpenVino)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_an_openvino_folder_is_no_network_for_a_gpu(tmp_path: Path) -> None:
+    import openvino as ov
+
+    ov.save_model(ov.Core().read_model(network(tmp_path / "n.onnx")), tmp_path / "own.xml")
+    with pytest.raises(WeightsError, match="not an ONNX file"):
+        runtime.open_network(tmp_path / "own.xml", "cuda")
+    assert isinstance(runtime.open_network(tmp_path / "own.xml", "auto"), runtime.OpenVino)
+
+
+def test_cuda_without_its_build_of_onnx_runtime_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [runtime.CPU])
+    path = network(tmp_path / "n.onnx")
+    with pytest.raises(SettingsError, match="onnxruntime-gpu"):
         runtime.open_network(path, "cuda")
     assert isinstance(runtime.open_network(path, "auto"), runtime.OpenVino)
 

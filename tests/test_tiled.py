@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anonymize.detectors import Image
-from anonymize.detectors.tiled import Found, Tiled, cut, join, tiles
+from anonymize.detectors.tiled import Piece, Tiled, merge_pieces, tiles, touches_seam
 from anonymize.errors import SettingsError
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -73,15 +73,15 @@ def test_an_object_on_a_seam_is_one_region_wherever_it_lies(x: int) -> None:
 def test_pieces_alone_are_put_together() -> None:
     window = (0, 0, 100, 100)
     left, right = (40, 10, 100, 30), (80, 10, 140, 30)
-    assert cut(left, window, (200, 100))
-    assert not cut((40, 10, 80, 30), window, (200, 100))
-    assert not cut((0, 10, 40, 30), window, (200, 100))  # the photo's own edge is no seam
-    pieces = [Found(Region("plate", b, 0.5), True) for b in (left, (60, 10, 140, 30))]
-    assert [r.box for r in join(pieces)] == [(40, 10, 140, 30)]
-    apart = [Found(Region("plate", left, 0.5), True), Found(Region("plate", right, 0.5), False)]
-    assert len(join(apart)) == 2  # a third of each: neighbours
-    kinds = [Found(Region("plate", left, 0.5), True), Found(Region("face", left, 0.5), True)]
-    assert len(join(kinds)) == 2
+    assert touches_seam(left, window, (200, 100))
+    assert not touches_seam((40, 10, 80, 30), window, (200, 100))
+    assert not touches_seam((0, 10, 40, 30), window, (200, 100))  # the photo's own edge is no seam
+    pieces = [Piece(Region("plate", b, 0.5), True) for b in (left, (60, 10, 140, 30))]
+    assert [r.box for r in merge_pieces(pieces)] == [(40, 10, 140, 30)]
+    apart = [Piece(Region("plate", left, 0.5), True), Piece(Region("plate", right, 0.5), False)]
+    assert len(merge_pieces(apart)) == 2  # a third of each: neighbours
+    kinds = [Piece(Region("plate", left, 0.5), True), Piece(Region("face", left, 0.5), True)]
+    assert len(merge_pieces(kinds)) == 2
 
 
 def test_a_small_photo_is_seen_once() -> None:
@@ -97,10 +97,10 @@ def test_impossible_tiles_are_refused(tile: int, overlap: float) -> None:
 
 
 def test_the_many_tiles_of_a_large_photo_fit_into_memory() -> None:
-    found = [Found(Region("face", (i, 0, i + 1, 1), 0.01), is_cut=i % 100 == 0) for i in range(4000)]
+    found = [Piece(Region("face", (i, 0, i + 1, 1), 0.01), is_cut=i % 100 == 0) for i in range(4000)]
     tracemalloc.start()
     try:
-        assert len(join(found)) == 4000
+        assert len(merge_pieces(found)) == 4000
         assert tracemalloc.get_traced_memory()[1] < 40e6  # all overlaps at once: 128 MB and more
     finally:
         tracemalloc.stop()

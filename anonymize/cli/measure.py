@@ -166,11 +166,7 @@ def compare(
         raise click.UsageError("--false-positives and --hidden-area both choose the thresholds; give one")
     settings = settings_of(given)
     found, annotations = _annotated(folder, source, settings, json_path)
-    names = [
-        f"{name}@{size}" if size and "@" not in name else name
-        for name in detectors.split(",")
-        for size in (sizes.split(",") if "@" not in name else [""])
-    ]
+    names = [sized for name in detectors.split(",") for sized in _at_sizes(name, sizes)]
     contenders = [_contender(name, settings, found, given) for name in names]
     console = Console(stderr=True)
     rows = comparing.compare(
@@ -199,17 +195,32 @@ def compare(
         click.get_current_context().exit(1)
 
 
-def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> Contender:
-    from ..evaluate.compare import Contender
-    from ..weights.registry import registry
+def _at_sizes(name: str, sizes: str) -> list[str]:
+    """A detector at each of the sizes, or as it is where it names its own."""
+    from ..detectors.spec import parse, with_side
+    from ..errors import SettingsError
 
-    base, _, size = name.removeprefix("two-stage:").removeprefix("raw:").partition("@")
-    model = registry().get(base)
-    kinds = ("plate",) if name.startswith("two-stage") else (model.task,) if model else ()
-    label = name.partition("@")[0]
-    return Contender(
-        label, size or (str(model.size) if model else ""), settings, _detect(name, settings, found, given), kinds
-    )
+    spec = parse(name)
+    try:
+        return list(dict.fromkeys(str(with_side(spec, int(size))) for size in sizes.split(",") if size)) or [name]
+    except ValueError as e:
+        raise SettingsError(f"--sizes are long sides in px such as 640,1280; received {sizes!r}") from e
+
+
+def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> Contender:
+    from ..detectors.spec import Named, OwnWeights, TwoStage, models, parse
+    from ..evaluate.compare import Contender
+    from ..weights.registry import model
+
+    spec, label, size = parse(name), name, ""
+    leaf = spec.inner if isinstance(spec, TwoStage) else spec
+    if isinstance(leaf, Named | OwnWeights) and leaf.low:
+        label, _, size = name.rpartition("@")
+    elif isinstance(leaf, Named):
+        size = str(model(leaf.name).size)
+    tasks = list(dict.fromkeys(model(m).task for m in models(spec)))
+    kinds = tuple(t for t in tasks if t != "vehicle" or tasks == ["vehicle"])  # vehicles only help to find plates
+    return Contender(label, size, settings, _detect(name, settings, found, given), kinds)
 
 
 def _detect(

@@ -45,9 +45,9 @@ def _named(names: tuple[str, ...]) -> list[str]:
     """The given models; without any, those that the default settings need."""
     if names:
         return list(names)
-    from ..detectors import models_of
+    from ..detectors import models, parse
 
-    return list(dict.fromkeys(m for n in (DEFAULTS.face_detector, DEFAULTS.plate_detector) for m in models_of(n)))
+    return list(dict.fromkeys(m for n in (DEFAULTS.face_detector, DEFAULTS.plate_detector) for m in models(parse(n))))
 
 
 @click.group()

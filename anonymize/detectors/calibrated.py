@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from ..errors import SettingsError
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
-from . import Detector, Image
+from .detector import Detector, Image
 from .runtime import NetworkDetector
-from .wrapper import ask
+from .wrapper import detect_all
 
 SMALL = 32.0  # px, the height at which `size` counts for nothing
 EDGE = 2.0  # px of the photo: a box that begins or ends within it is taken to be cut
@@ -61,12 +61,12 @@ class Calibration:
         odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
         return sigmoid(odds + self.edge * is_cut)
 
-    def least(self, long_side: int, probability: float = MIN_THRESHOLD) -> float:
+    def min_score(self, long_side: int, probability: float = MIN_THRESHOLD) -> float:
         """The score below which no box in an input of this long side, px, has this probability (the least stored)."""
         help_ = max(self.size * math.log2(height / SMALL) for height in (1, long_side)) + max(self.edge, 0.0)
         return sigmoid((log_odds(probability) - self.bias - help_) / self.slope)
 
-    def widened(self, box: Box, factor: float) -> Box:
+    def widen(self, box: Box, factor: float) -> Box:
         """A box with margin and slack added; `factor`: px of the network's input for one of the image."""
         x1, y1, x2, y2 = box
         dx, dy = ((side * self.margin + self.slack / factor) for side in (x2 - x1, y2 - y1))
@@ -106,12 +106,12 @@ class Calibrated:
         self.weights: Mapping[str, str] = dict(detector.weights)
         self.kinds = frozenset({kind})
         if isinstance(detector, NetworkDetector):
-            detector = detector.above(calibration.least(long_side), calibration.least(long_side, UNLIKELY))
+            detector = detector.with_floor(calibration.min_score(long_side), calibration.min_score(long_side, UNLIKELY))
         self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        return [self._calibrate(i, found) for i, found in zip(images, ask(self._detector, images), strict=True)]
+        return [self._calibrate(i, found) for i, found in zip(images, detect_all(self._detector, images), strict=True)]
 
     def _calibrate(self, image: Image, found: Sequence[Region]) -> list[Region]:
         height, width = image.shape[:2]
@@ -122,7 +122,7 @@ class Calibrated:
                 p = self._calibration.probability(r.score, r.height * factor, reaches_edge(r.box, width, height))
                 if p < MIN_THRESHOLD:  # below the floor of what is stored, as a network's own score would be
                     continue
-                x1, y1, x2, y2 = self._calibration.widened(r.box, factor)
+                x1, y1, x2, y2 = self._calibration.widen(r.box, factor)
                 box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
                 r = r.replace(box=box, score=p, id="")
             out.append(r)

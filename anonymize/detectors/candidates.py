@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import DetectionError
 from ..regions import Region, iou
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
-from . import Image
+from .detector import Image
 
 STRIDE = 32
 # Candidates that go into the suppression, for each region that may come out. A face or plate draws about ten of them.
@@ -53,7 +53,8 @@ class Candidates:
     """What a network says about one kind, in its input's pixels, before overlaps are suppressed.
 
     Attributes:
-        boxes: (N, 4) x1 y1 x2 y2; scores: (N,) 0–1.
+        boxes: (N, 4) x1 y1 x2 y2.
+        scores: (N,) 0–1.
         landmarks: (N, 5, 2) left eye, right eye, nose, left and right mouth corner as seen, or None.
         corners: (N, 4, 2) top left, top right, bottom right, bottom left in reading order, NaN where they are doubtful;
             or None.
@@ -79,7 +80,7 @@ def check(image: object) -> Image:
 
 
 def letterbox(
-    image: Image, long_side: int, *, fill: int = 0, centre: bool = False, target: tuple[int, int] | None = None
+    image: Image, long_side: int, *, fill: int = 0, center: bool = False, target: tuple[int, int] | None = None
 ) -> Letterbox:
     """Resize and pad an image to a network's input.
 
@@ -87,7 +88,7 @@ def letterbox(
         image: uint8 (H, W, 3).
         long_side: px, a multiple of 32; the image's longer side becomes exactly this.
         fill: value of the padding, 0–255.
-        centre: padding on both sides (as ultralytics pads), else right and below.
+        center: padding on both sides (as ultralytics pads), else right and below.
         target: (height, width) px of a network with a fixed input, which then counts instead of long_side.
     """
     height, width = image.shape[:2]
@@ -98,7 +99,7 @@ def letterbox(
         # Beyond a factor of two, linear interpolation skips source pixels: small things vanish or not by chance.
         image = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR)
     to_h, to_w = target or (-(-h // STRIDE) * STRIDE, -(-w // STRIDE) * STRIDE)
-    left, top = ((to_w - w) // 2, (to_h - h) // 2) if centre else (0, 0)
+    left, top = ((to_w - w) // 2, (to_h - h) // 2) if center else (0, 0)
     if (to_w, to_h) != (w, h):
         pixels = np.full((to_h, to_w, 3), fill, np.uint8)
         pixels[top : top + h, left : left + w] = image
@@ -132,8 +133,9 @@ def suppress(boxes: Floats, scores: Floats, iou_threshold: float, limit: int) ->
     """Greedy non-maximum suppression, as `regions.suppress`, on arrays: thousands of candidates in milliseconds.
 
     Args:
-        boxes: (N, 4); scores: (N,).
-        overlap: IoU above which the lower-scored of two is dropped, 0–1.
+        boxes: (N, 4).
+        scores: (N,).
+        iou_threshold: IoU above which the lower-scored of two is dropped, 0–1.
         limit: at most so many are kept.
 
     Returns:
@@ -169,7 +171,10 @@ def regions(
     """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
 
     Args:
-        kind: the regions' kind; name: the detector's, for `detector_scores`.
+        kind: the regions' kind.
+        found: the candidates.
+        frame: where the image lies in the network's input.
+        name: the detector's, for `detector_scores`.
         settings: iou_threshold and max_regions.
         floor: score below which a candidate is nothing.
         likely: score from which none is left out for being one too many: there can be more than max_regions of these.

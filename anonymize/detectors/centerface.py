@@ -6,20 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Letterbox, above_threshold, letterbox, tensor
-from .runtime import NetworkDetector, Outputs, Tensor, lift_size, open_network, parse
+from .detector import Image
+from .runtime import Network, Outputs, Tensor, lift_size, open_network, parse
 
 CELL = 4  # px of the input for one cell of the outputs
 
 
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector from centerface.onnx, whose file says 32 × 32 px; the network is convolutional and takes any size."""
+def open_any_size(path: Path, device: str) -> Network:
+    """The network of centerface.onnx, whose file says 32 × 32 px; it is convolutional and takes any size."""
     model = parse(path)
     lift_size(model)
-    network = open_network(path, settings.device, model=model)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
+    return open_network(path, device, model=model)
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
@@ -31,7 +30,7 @@ def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """Four maps of size / 4 -> faces in the input's px; one candidate a cell.
 
-    537: score (1, 1, h, w), 0–1; 538: log of height and width in cells (1, 2, h, w); 539: centre's offset in the cell,
+    537: score (1, 1, h, w), 0–1; 538: log of height and width in cells (1, 2, h, w); 539: center's offset in the cell,
     y and x (1, 2, h, w); 540: five landmarks (1, 10, h, w), y and x as fractions of the box from its top left.
     """
     heat, log_size, offset, marks = (outputs[k][0] for k in ("537", "538", "539", "540"))
@@ -39,7 +38,7 @@ def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD
     keep = above_threshold(scores, floor)
     y, x = np.divmod(keep, heat.shape[2])
     sides = np.exp(log_size.reshape(2, -1)[::-1, keep].T) * CELL
-    centre = (np.stack([x, y], axis=1) + offset.reshape(2, -1)[::-1, keep].T + 0.5) * CELL
-    corner = centre - sides / 2
+    center = (np.stack([x, y], axis=1) + offset.reshape(2, -1)[::-1, keep].T + 0.5) * CELL
+    corner = center - sides / 2
     landmarks = corner[:, None] + marks.reshape(5, 2, -1)[:, ::-1, keep].transpose(2, 0, 1) * sides[:, None]
-    return {"face": Candidates(np.hstack([corner, centre + sides / 2]), scores[keep], landmarks)}
+    return {"face": Candidates(np.hstack([corner, center + sides / 2]), scores[keep], landmarks)}

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 
 from ..regions import Region
 from ..settings import MIN_THRESHOLD
-from . import Detector, Image
 from .calibrated import log_odds, sigmoid
-from .wrapper import ask
+from .detector import Detector, Image, kinds_of
+from .wrapper import detect_all
 
-SEEN = 0.05  # score from which a vehicle may carry a plate: a faint one will do
-AROUND = 0.1  # of the vehicle's box on each side
-CLOSE = 0.25  # of the photo's width: a plate so wide fills the photo as its subject
+MIN_SCORE = 0.05  # score from which a vehicle may carry a plate: a faint one will do
+MARGIN = 0.1  # of the vehicle's box on each side
+CLOSE_UP = 0.25  # of the photo's width: a plate so wide fills the photo as its subject
 # Log-odds that a plate without a vehicle loses: to be hidden at a threshold of .15 a small one must be surer than 98 %,
 # a close-up than 90 %. From `bench.false_plates` against what leaks on held-out photos.
 FAR_LOSS, CLOSE_LOSS = 6.0, 4.0
@@ -32,26 +32,26 @@ class ContextRescoring:
     """
 
     def __init__(self, detector: Detector) -> None:
-        self.name = f"on-vehicles:{detector.name}"
+        self.name = f"in-context:{detector.name}"
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds: frozenset[str] | None = getattr(detector, "kinds", None)
+        self.kinds = kinds_of(detector)
         self._detector = detector
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        answers = ask(self._detector, images)
-        return [weigh(found, image.shape[1]) for image, found in zip(images, answers, strict=True)]
+        answers = detect_all(self._detector, images)
+        return [rescore(found, image.shape[1]) for image, found in zip(images, answers, strict=True)]
 
 
-def weigh(found: Sequence[Region], width: int) -> list[Region]:
+def rescore(found: Sequence[Region], width: int) -> list[Region]:
     """Regions of one image, `width` px wide, with the plates that no vehicle carries doubted; best first."""
-    vehicles = [r.pad(AROUND).box for r in found if r.kind == "vehicle" and r.score >= SEEN]
+    vehicles = [r.pad(MARGIN).box for r in found if r.kind == "vehicle" and r.score >= MIN_SCORE]
     out = []
     for r in found:
         if r.kind == "plate":
             x, y = (r.box[0] + r.box[2]) / 2, (r.box[1] + r.box[3]) / 2
             if not any(x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in vehicles):
-                loss = CLOSE_LOSS if r.width >= CLOSE * width else FAR_LOSS
+                loss = CLOSE_LOSS if r.width >= CLOSE_UP * width else FAR_LOSS
                 r = r.replace(score=max(sigmoid(log_odds(r.score) - loss), MIN_THRESHOLD))
         out.append(r)
     return sorted(out, key=lambda r: -r.score)

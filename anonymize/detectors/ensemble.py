@@ -19,9 +19,9 @@ import numpy as np
 from ..errors import SettingsError
 from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD, Settings
-from . import Detector, Image
 from .calibrated import log_odds, sigmoid
-from .wrapper import ask, merge_detections
+from .detector import Detector, Image, kinds_of
+from .wrapper import detect_all, merge_detections
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
@@ -49,7 +49,7 @@ class Ensemble:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        answers = [ask(m, images) for m in self._members]
+        answers = [detect_all(m, images) for m in self._members]
         return [self._fuse([a[i] for a in answers]) for i in range(len(images))]
 
     def _fuse(self, found: Sequence[Sequence[Region]]) -> list[Region]:
@@ -66,7 +66,7 @@ class Ensemble:
 
 
 def looks_for(detector: Detector, kind: str) -> bool:
-    kinds = getattr(detector, "kinds", None)
+    kinds = kinds_of(detector)
     return kinds is None or kind in kinds
 
 
@@ -75,7 +75,7 @@ def fuse(found: Sequence[Sequence[Region]], iou_threshold: float) -> list[Region
 
     Args:
         found: scores are probabilities. A detector that found nothing has an empty list.
-        overlap: IoU from which two regions are of one thing.
+        iou_threshold: IoU above which two regions are of one thing.
 
     Returns:
         By descending score, down to the floor.
@@ -91,13 +91,13 @@ def fuse(found: Sequence[Sequence[Region]], iou_threshold: float) -> list[Region
         for j in np.flatnonzero(free & (overlaps[i] > iou_threshold)) if overlaps[i, i] else [i]:
             free[j] = False
             group.setdefault(every[j][1], every[j][0])
-        score = combined([r.score for r in group.values()], len(found) - len(group))
+        score = combine([r.score for r in group.values()], len(found) - len(group))
         if score >= MIN_THRESHOLD:  # the floor of what is stored
-            out.append(_together(list(group.values()), score))
+            out.append(_merge_group(list(group.values()), score))
     return sorted(out, key=lambda r: -r.score)
 
 
-def combined(probabilities: Sequence[float], absent: int = 0) -> float:
+def combine(probabilities: Sequence[float], absent: int = 0) -> float:
     """What several detectors' probabilities for one thing amount to, 0–1.
 
     Args:
@@ -109,7 +109,7 @@ def combined(probabilities: Sequence[float], absent: int = 0) -> float:
     return sigmoid(odds / math.sqrt(n))
 
 
-def _together(group: Sequence[Region], score: float) -> Region:
+def _merge_group(group: Sequence[Region], score: float) -> Region:
     """One region of the best ones of the detectors that saw a thing, best score first."""
     believed = boxes(r for r in group if r.score >= group[0].score / 2)
     box = np.concatenate([believed[:, :2].min(axis=0), believed[:, 2:].max(axis=0)])

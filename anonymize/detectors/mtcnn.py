@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..errors import SettingsError
 from ..extras import extra
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Letterbox, letterbox, tensor
-from .runtime import NetworkDetector, Outputs, Tensor, threads
+from .detector import Image
+from .runtime import Outputs, Tensor, threads
 
 SMALLEST = 20  # px of the input; the pyramid of scales ends there
 # Of the three networks in a row; the last one's score is the region's. The first two decide what the third looks at.
@@ -19,10 +20,9 @@ THRESHOLDS = (0.6, 0.7, MIN_THRESHOLD)
 FACTOR = 0.709  # from one scale of the pyramid to the next
 
 
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector; `path` was verified and is where the package reads its three networks from."""
-    network = Cascade(settings.device)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
+def open_cascade(path: Path, device: str) -> Cascade:
+    """The three networks; `path` was verified and is where the package reads them from."""
+    return Cascade(device)
 
 
 class Cascade:
@@ -35,6 +35,8 @@ class Cascade:
 
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device == "cuda" and not torch.cuda.is_available():
+            raise SettingsError("device cuda: torch, which runs mtcnn, sees no GPU here; use cpu, or auto")
         if count := threads():
             torch.set_num_threads(count)
         self._networks = MTCNN(device=torch.device(device))

@@ -8,12 +8,12 @@ from itertools import pairwise
 from ..errors import SettingsError
 from ..regions import Region
 from ..settings import Settings
-from . import Detector, Image
-from .wrapper import ask, merge_detections, named
+from .detector import Detector, Image, kinds_of
+from .wrapper import detect_all, merge_detections, relabel
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
 # only enlarge what was seen already.
-WORTH = 1.5
+MIN_GAIN = 1.5
 
 
 class MultiScale:
@@ -38,23 +38,23 @@ class MultiScale:
         first = detectors[0][1]
         self.name = first.name if len(sides) == 1 else f"{first.name.rpartition('@')[0]}@{sides[0]}-{sides[-1]}"
         self.weights: Mapping[str, str] = {k: v for _, d in detectors for k, v in d.weights.items()}
-        self.kinds: frozenset[str] | None = getattr(first, "kinds", None)
+        self.kinds = kinds_of(first)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
         return [self._look(image) for image in images]
 
     def _look(self, image: Image) -> list[Region]:
-        chosen = self.chosen(max(image.shape[:2]))
-        found = [named(region, self.name) for detector in chosen for region in ask(detector, [image])[0]]
+        chosen = self.select(max(image.shape[:2]))
+        found = [relabel(region, self.name) for detector in chosen for region in detect_all(detector, [image])[0]]
         if len(chosen) == 1:  # it suppressed its own already
             return found
         return merge_detections(found, self.name, self._settings)
 
-    def chosen(self, long_side: int) -> list[Detector]:
+    def select(self, long_side: int) -> list[Detector]:
         """The detectors that a photo of this long side, px, is worth."""
         sides = [0, *(side for side, _ in self._detectors)]
-        return [d for (_, d), before in zip(self._detectors, sides, strict=False) if long_side >= WORTH * before]
+        return [d for (_, d), before in zip(self._detectors, sides, strict=False) if long_side >= MIN_GAIN * before]
 
 
 def octaves(low: int, high: int) -> list[int]:

@@ -7,26 +7,18 @@ and `commons/postprocess.py`, with which the tests compare.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from ..errors import DetectionError
-from ..settings import MIN_THRESHOLD, Settings
-from . import Image
+from ..settings import MIN_THRESHOLD
 from .candidates import Candidates, Letterbox, above_threshold, letterbox
-from .runtime import NetworkDetector, Outputs, Tensor, open_network
+from .detector import Image
+from .runtime import Outputs, Tensor
 
 SIDES = {32: (512, 256), 16: (128, 64), 8: (32, 16)}  # stride -> sides of the square anchors, px, in the file's order
 # px; where every first cell's anchors lie, whatever the stride. The package says 7.5 and subtracts 1 from each width
 # and height, since its boxes end on a pixel; these end after one.
-CENTRE = 8.0
-
-
-def load(name: str, path: Path, settings: Settings, long_side: int, weights: dict[str, str]) -> NetworkDetector:
-    """A detector from retinaface.onnx (input (1, H, W, 3) RGB; for each stride scores, boxes, landmarks)."""
-    network = open_network(path, settings.device)
-    return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
+CENTER = 8.0
 
 
 def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
@@ -56,11 +48,11 @@ def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD
         cell, anchor = np.divmod(keep, 2)
         y, x = np.divmod(cell, probability.shape[2])
         side = np.array(sides, np.float32)[anchor][:, None]
-        centre = np.stack([x, y], axis=1) * stride + CENTRE
+        center = np.stack([x, y], axis=1) * stride + CENTER
         moved = offset.reshape(-1, 4)[keep]
-        middle = centre + moved[:, :2] * side
+        middle = center + moved[:, :2] * side
         half = np.exp(moved[:, 2:]) * side / 2
         boxes.append(np.hstack([middle - half, middle + half]))
-        landmarks.append(centre[:, None] + mark.reshape(-1, 5, 2)[keep] * side[:, None])
+        landmarks.append(center[:, None] + mark.reshape(-1, 5, 2)[keep] * side[:, None])
         scores.append(flat[keep])
     return {"face": Candidates(np.concatenate(boxes), np.concatenate(scores), np.concatenate(landmarks))}

@@ -1,6 +1,6 @@
 """Running networks: an ONNX file (or an OpenVINO folder) and a device -> a function from arrays to arrays.
 
-On the CPU OpenVINO runs them (or ONNX Runtime), on a GPU torch, which is imported only then.
+On the CPU OpenVINO runs them (or ONNX Runtime); on a GPU ONNX Runtime, if its build has CUDA (onnxruntime-gpu).
 Environment variables, for machines that need them:
 
     ANONYMIZE_THREADS    threads of one network on the CPU (default: all cores)
@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
-from . import Image
 from .candidates import Candidates, Letterbox, check, regions
+from .detector import Image
 
 log = logging.getLogger(__name__)
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"  # ONNX Runtime's names
 
 Tensor = NDArray[np.float32]
 Outputs = Mapping[str, Tensor]
@@ -75,7 +77,7 @@ def open_network(path: Path, device: str = "auto", *, model: Any = None, exact: 
         exact: the network itself computes coordinates in px, which bfloat16 rounds (to 4 px beyond 512, 8 beyond 1024).
 
     Raises:
-        SettingsError: cuda is asked for and there is no GPU.
+        SettingsError: cuda is asked for and cannot be had.
         WeightsError: the file is not a network that the runtime can run.
     """
     # Several detectors may share a network (scales of one, stages of another); it is loaded once for all of them.
@@ -101,30 +103,48 @@ def _open(path: Path, device: str, model: Any, exact: bool) -> Network:
     runtime = os.environ.get("ANONYMIZE_RUNTIME", "openvino")
     if runtime not in ("openvino", "onnxruntime"):
         raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, ("openvino", "onnxruntime"))
-    if device != "cpu" and has_cuda():
+    source = path if model is None else model.SerializeToString()
+    if device == "cuda" or (device == "auto" and has_gpu()):
         try:
-            from .on_torch import OnTorch
-
-            return OnTorch(path, model if model is not None else parse(path), "cuda")
-        except WeightsError as e:
+            return _open_on_gpu(path, source)
+        except (SettingsError, WeightsError) as e:
             if device == "cuda":
                 raise
             log.warning("%s; it runs on the CPU", e)
-    elif device == "cuda":
-        raise SettingsError("device cuda: torch sees no GPU here; use cpu, or auto, which takes a GPU if there is one")
-    source = path if model is None else model.SerializeToString()
     if runtime == "onnxruntime" and path.suffix == ".onnx":
         return OnnxRuntime(path, source)
     return OpenVino(path, source, exact=exact)
 
 
-def has_cuda() -> bool:
-    """Whether torch can use a GPU. Where the system shows none, torch (a second or two) is not imported to ask it."""
+def has_gpu() -> bool:
+    """Whether the system shows a GPU and the installed ONNX Runtime was built with CUDA."""
     if os.name == "posix" and not any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/dxg")):
-        return False
-    import torch
+        return False  # without importing ONNX Runtime to ask it
+    import onnxruntime as ort
 
-    return torch.cuda.is_available()
+    return CUDA in ort.get_available_providers()
+
+
+def _open_on_gpu(path: Path, source: Path | bytes) -> Network:
+    """A network on CUDA.
+
+    Raises:
+        SettingsError: ONNX Runtime has no CUDA, or cannot use the GPU.
+        WeightsError: not an ONNX file.
+    """
+    import onnxruntime as ort
+
+    if path.suffix != ".onnx":
+        raise WeightsError(f"{path} is not an ONNX file, which the GPU needs")
+    if CUDA not in ort.get_available_providers():
+        raise SettingsError(
+            "device cuda needs ONNX Runtime's build for it: pip uninstall onnxruntime; pip install onnxruntime-gpu. "
+            "Or use cpu, or auto, which takes a GPU if it can"
+        )
+    network = OnnxRuntime(path, source, providers=(CUDA, CPU))
+    if CUDA not in network.providers:  # ONNX Runtime falls back to the CPU without an error
+        raise SettingsError("device cuda: ONNX Runtime cannot use a GPU here; use cpu, or auto")
+    return network
 
 
 def parse(path: Path) -> Any:
@@ -136,7 +156,7 @@ def parse(path: Path) -> Any:
     import onnx
 
     if path.suffix != ".onnx":
-        raise WeightsError(f"{path} is not an ONNX file, which the GPU needs")
+        raise WeightsError(f"{path} is not an ONNX file")
     try:
         model = onnx.load(path)
     except Exception as e:  # protobuf's DecodeError, OSError
@@ -192,18 +212,23 @@ class OpenVino:
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU. Its sessions take calls from several threads."""
+    """ONNX Runtime on the CPU or, with CUDA among its providers, on a GPU. Several threads may call a session.
 
-    def __init__(self, path: Path, source: Path | bytes) -> None:
+    Attributes:
+        providers: those that the session uses, which may be fewer than were asked for.
+    """
+
+    def __init__(self, path: Path, source: Path | bytes, *, providers: Sequence[str] = (CPU,)) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads()
         options.log_severity_level = 3
         try:
-            self._session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            self._session = ort.InferenceSession(source, options, providers=list(providers))
         except Exception as e:  # onnxruntime's own exceptions share no base class but this
             raise WeightsError(f"{path} is not a network that ONNX Runtime can run: {_first_line(e)}") from e
+        self.providers: list[str] = self._session.get_providers()
         entry = self._session.get_inputs()[0]
         self._input = entry.name
         height, width = entry.shape[2:4]
@@ -287,7 +312,7 @@ class NetworkDetector:
         self._floor, self._likely = MIN_THRESHOLD, UNLIKELY
         self.kinds: frozenset[str] | None = None  # what it looks for, where that is known
 
-    def above(self, floor: float, likely: float) -> NetworkDetector:
+    def with_floor(self, floor: float, likely: float) -> NetworkDetector:
         """The same detector without what scores less: most candidates of a face network do, and each costs time.
 
         likely: the score from which none may be left out for being one too many, UNLIKELY in this network's scores.

@@ -14,9 +14,9 @@ import numpy as np
 from ..errors import SettingsError
 from ..regions import Box, Region, areas, boxes, intersections, merge
 from ..settings import Settings
-from . import Detector, Image
 from .candidates import check
-from .wrapper import ask, merge_detections, named
+from .detector import Detector, Image, kinds_of
+from .wrapper import detect_all, merge_detections, relabel
 
 OVERLAP = 0.2  # of a tile's side, with the next
 NEAR = 0.02  # of a tile's side: a region that ends so near to a seam was cut by it
@@ -24,7 +24,7 @@ PIECE = 0.5  # of the smaller of two regions inside the other: a cut one is a pi
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Piece:
     """A region in the photo's pixels, and whether a seam cut it."""
 
     region: Region
@@ -49,7 +49,7 @@ class Tiled:
             raise SettingsError(f"a tile is at least 64 px, its overlap 0–0.5; received {tile} px, {overlap}")
         self.name = f"tiled:{detector.name}"
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds: frozenset[str] | None = getattr(detector, "kinds", None)
+        self.kinds = kinds_of(detector)
         self._detector, self._settings, self._tile, self._overlap = detector, settings, tile, overlap
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
@@ -59,13 +59,13 @@ class Tiled:
     def _look(self, image: Image) -> list[Region]:
         height, width = image.shape[:2]
         windows = list(tiles(width, height, self._tile, self._overlap))
-        found = [Found(r, False) for r in ask(self._detector, [image])[0]]
+        found = [Piece(r, False) for r in detect_all(self._detector, [image])[0]]
         for window in windows if len(windows) > 1 else []:  # one after the other: a large photo has hundreds
             x1, y1, x2, y2 = window
-            for region in ask(self._detector, [image[y1:y2, x1:x2]])[0]:
+            for region in detect_all(self._detector, [image[y1:y2, x1:x2]])[0]:
                 moved = region.shift(x1, y1)
-                found.append(Found(moved, cut(moved.box, window, (width, height))))
-        joined = [named(r, self.name) for r in join(found)]
+                found.append(Piece(moved, touches_seam(moved.box, window, (width, height))))
+        joined = [relabel(r, self.name) for r in merge_pieces(found)]
         return merge_detections(joined, self.name, self._settings)
 
 
@@ -83,7 +83,7 @@ def tiles(width: int, height: int, tile: int, overlap: float) -> Iterator[tuple[
             yield x, y, min(x + tile, width), min(y + tile, height)
 
 
-def cut(box: Box, window: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
+def touches_seam(box: Box, window: tuple[int, int, int, int], size: tuple[int, int]) -> bool:
     """Whether a box, px of the photo of this (width, height), ends at an edge of its window that is a seam."""
     x1, y1, x2, y2 = window
     near = NEAR * max(x2 - x1, y2 - y1)
@@ -92,7 +92,7 @@ def cut(box: Box, window: tuple[int, int, int, int], size: tuple[int, int]) -> b
     return any(end and seam for end, seam in zip(ends, seams, strict=True))
 
 
-def join(found: Sequence[Found]) -> list[Region]:
+def merge_pieces(found: Sequence[Piece]) -> list[Region]:
     """Regions, those in pieces made whole: a cut one and another of its kind that hold half of the smaller are one."""
     groups = list(range(len(found)))
 

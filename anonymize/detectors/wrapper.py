@@ -1,4 +1,4 @@
-"""What every detector that wraps others does with them: ask, check that they answered, and lose none of the answers."""
+"""What every detector that wraps others does with them: run them, check their answers, and lose none."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from ..errors import DetectionError
 from ..regions import Region, suppress
 from ..settings import UNLIKELY, Settings
-from . import Detector, Image
+from .detector import Detector, Image
 
 
-def named(region: Region, name: str) -> Region:
-    """The region as a vote of the detector that wraps the one that found it; the vote stays what the inner one said."""
+def relabel(region: Region, name: str) -> Region:
+    """The region with its best score under the name of the detector that wraps the one that found it."""
     return region.replace(detector_scores={name: max(region.detector_scores.values(), default=region.score)})
 
 
-def ask(detector: Detector, images: Sequence[Image]) -> list[list[Region]]:
+def detect_all(detector: Detector, images: Sequence[Image]) -> list[list[Region]]:
     """A detector's answers, one for each image.
 
     Raises:

@@ -16,17 +16,19 @@ import numpy as np
 from .. import labels
 from ..errors import DetectionError, SettingsError, WeightsError
 from ..settings import MIN_THRESHOLD, Settings
-from . import Image
 from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, sigmoid, tensor
+from .detector import Image
 from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
-PADDING = 114  # grey, as in ultralytics' training
-SURE = 0.65  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
+FILL = 114  # gray, as in ultralytics' training
+MIN_CONFIDENCE = (
+    0.65  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
+)
 BINS = 16  # of the distance from a cell to each side of a box (distribution focal loss), in ultralytics' detection head
 
 
 def kind_of(class_name: str) -> str:
-    """ "License_Plate" -> "plate"; a name that `naming` does not know is a kind of its own, "id-card" -> "id-card"."""
+    """ "License_Plate" -> "plate"; a name that `labels` does not know is a kind of its own, "id-card" -> "id-card"."""
     return labels.kind_of(class_name) or class_name
 
 
@@ -83,7 +85,7 @@ def load(
         raise SettingsError(
             f"{path} was exported for {side} px only; received {long_side}. Export it with dynamic=True"
         )
-    side = side or long_side or _trained_size(network)
+    side = side or long_side or _training_size(network)
     kinds = classes_by_kind(names, classes)
     if not kinds:
         raise WeightsError(f"{path} knows {', '.join(names.values())}; none of them is wanted")
@@ -97,14 +99,14 @@ def load(
     )
 
 
-def _trained_size(network: Network) -> int:
+def _training_size(network: Network) -> int:
     sizes = [int(v) for v in network.metadata.get("imgsz", "").strip("[]() ").split(",") if v.strip().isdecimal()]
     return max(sizes, default=640)
 
 
 def prepare(image: Image, long_side: int, target: tuple[int, int] | None = None) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame, padded with grey around, and RGB 0–1, float32 (1, 3, h, w)."""
-    frame = letterbox(image, long_side, fill=PADDING, centre=True, target=target)
+    """RGB uint8 (H, W, 3) -> its frame, padded with gray around, and RGB 0–1, float32 (1, 3, h, w)."""
+    frame = letterbox(image, long_side, fill=FILL, center=True, target=target)
     return frame, tensor(frame.pixels, divisor=255.0)
 
 
@@ -119,12 +121,13 @@ def decode(
 ) -> dict[str, Candidates]:
     """An ultralytics export's first output -> candidates of each kind, in the input's px.
 
-    Either (1, 4 + classes + extra, N): centre x, centre y, width, height, a score for each class; or, end to end
+    Either (1, 4 + classes + extra, N): center x, center y, width, height, a score for each class; or, end to end
     (YOLO26, YOLOv10, nms=True), (1, N, 6 + extra): x1, y1, x2, y2, score, class. Extra: four keypoints, each x, y or
     x, y, visibility.
 
     Args:
-        kinds: kind -> class numbers. classes: how many there are.
+        kinds: kind -> class numbers.
+        classes: how many there are.
         ignore_extra: the extra values are mask coefficients.
 
     Raises:
@@ -147,21 +150,21 @@ def decode(
         else:
             scores = rows[:, [4 + n for n in numbers]].max(axis=1)
         kept = rows[keep := above_threshold(scores, floor)]
-        boxes = kept[:, :4] if is_end_to_end else _from_centre(kept[:, :4])
-        corners = None if ignore_extra or not extra else _sure(kept[:, fixed:].reshape(len(kept), 4, -1))
+        boxes = kept[:, :4] if is_end_to_end else _to_corners(kept[:, :4])
+        corners = None if ignore_extra or not extra else _confident_corners(kept[:, fixed:].reshape(len(kept), 4, -1))
         result[kind] = Candidates(boxes, scores[keep], corners=corners)
     return result
 
 
-def _sure(points: Floats) -> Floats:
+def _confident_corners(points: Floats) -> Floats:
     """Keypoints (N, 4, 2 or 3), the third number saying how sure each is -> (N, 4, 2), NaN where they are doubtful."""
     corners = np.array(points[:, :, :2], np.float64)
     if points.shape[2] == 3:
-        corners[points[:, :, 2].mean(axis=1) < SURE] = np.nan
+        corners[points[:, :, 2].mean(axis=1) < MIN_CONFIDENCE] = np.nan
     return corners
 
 
-def _from_centre(boxes: Floats) -> Floats:
+def _to_corners(boxes: Floats) -> Floats:
     half = boxes[:, 2:] / 2
     return np.hstack([boxes[:, :2] - half, boxes[:, :2] + half])
 
@@ -227,7 +230,7 @@ def decode_heads(
     """The maps of `cut_head`'s network -> candidates of each kind, in the input's px.
 
     Box maps (1, 64, h, w): for left, top, right, bottom 16 logits, whose expected index is the distance from the cell's
-    centre in cells; score maps (1, classes, h, w): logits; corner maps (1, 8 or 12, h, w): half of the distance from
+    center in cells; score maps (1, classes, h, w): logits; corner maps (1, 8 or 12, h, w): half of the distance from
     the cell's top left in cells, and a logit of how sure it is.
     """
     maps = [m[0] for m in outputs.values()]
@@ -249,12 +252,12 @@ def decode_heads(
                 points = marks[0].reshape(4, -1, logits[0].size)[:, :, keep].transpose(2, 0, 1).astype(np.float64)
                 points[:, :, :2] = (points[:, :, :2] * 2 + np.stack([x, y], axis=1)[:, None]) * stride
                 points[:, :, 2:] = sigmoid(points[:, :, 2:])
-                corners = _sure(points)
+                corners = _confident_corners(points)
             parts[kind].append(Candidates(boxes, scores[keep], corners=corners))
-    return {kind: _joined(some) for kind, some in parts.items()}
+    return {kind: _concatenate(some) for kind, some in parts.items()}
 
 
-def _joined(some: Sequence[Candidates]) -> Candidates:
+def _concatenate(some: Sequence[Candidates]) -> Candidates:
     corners = [c.corners for c in some if c.corners is not None]
     return Candidates(
         np.concatenate([c.boxes for c in some]),

@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from .. import images, weights
-from ..detectors import TABLE
+from ..detectors.spec import names
 from ..errors import (
     AnonymizeError,
     DetectionError,
@@ -291,7 +291,7 @@ def router(desk: Desk) -> APIRouter:
             }
             for m in registry().values()
         ]
-        return {"detectors": [*TABLE, "none"], "models": known}
+        return {"detectors": [*names(), "none"], "models": known}
 
     @routes.get(
         "/healthz",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
 
-from ..detectors import TABLE
+from ..detectors.spec import Named, TwoStage, names, parse
 from ..effects import MAX_MOSAIC_BLOCKS
 from ..errors import SettingsError
 from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
@@ -162,16 +163,21 @@ def _apply_preset(name: str) -> tuple[float, float, str, str]:
 
 
 def check_detector(name: str, policy: Policy) -> None:
-    """On a server for others, only detectors of the table: a name may otherwise be a path or a module to import.
+    """On a server for others, only the registry's detectors: a spec may otherwise name a path or a module to import.
 
     Raises:
         SettingsError: this server does not offer that one.
     """
-    base, _, side = name.partition("@")
-    known = base in (*TABLE, "none", "two-stage") and (not side or (side.isdigit() and 64 <= int(side) <= 4096))
-    known = known or name in [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
-    if not known and not policy.own_machine:
-        raise SettingsError(f"This server offers the detectors {', '.join(TABLE)} and none; not {name!r}.")
+    presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
+    if policy.own_machine or name in ("none", *presets):
+        return
+    with suppress(SettingsError):
+        match parse(name):
+            case Named(low=None) | TwoStage(Named(low=None)):
+                return
+            case Named(low=int(side), high=None) if 64 <= side <= 4096:
+                return
+    raise SettingsError(f"This server offers the detectors {', '.join(names())} and none; not {name!r}.")
 
 
 def threshold(label: str, value: float) -> gr.HTML:
@@ -179,7 +185,7 @@ def threshold(label: str, value: float) -> gr.HTML:
 
 
 def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:
-    names = [n for n, m in registry().items() if m.task == task and n in TABLE and m.sha256]
+    names = [n for n, m in registry().items() if m.task == task and m.sha256]
     presets = {getattr(p, f"{task}_detector"): f"{name}: {p.help}" for name, p in PRESETS.items()}
     choices = [(presets.get(n, n), n) for n in dict.fromkeys([value, *presets, *names, "none"])]
     return gr.Dropdown(

@@ -104,7 +104,7 @@ class CornerNet(nn.Module):
 
 
 def place(maps: torch.Tensor) -> torch.Tensor:
-    """Maps -> corners (N, 4, 2) in shares of the crop; as `detectors.corners.decode` does it."""
+    """Maps -> corners (N, 4, 2) in shares of the crop; as `detectors.plate_corners.decode` does it."""
     n, _, height, width = maps.shape
     flat = maps.float().reshape(n, 12, -1)
     weight = flat[:, :4].softmax(-1)

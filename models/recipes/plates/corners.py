@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from anonymize.detectors.corners import INPUT, MODEL, SURE
+from anonymize.detectors.plate_corners import INPUT, MODEL, SURE
 from anonymize.errors import AnnotationError, SettingsError, WeightsError
 from anonymize.weights.convert import OPSET
 
@@ -246,7 +246,7 @@ class _Exported(nn.Module):
 def export(net: CornerNet, target: Path, slope: float = 1.0, bias: float = 0.0) -> Path:
     """The network as ONNX, any number of crops at once.
 
-    Outputs: maps (N, 12, 12, 24) and logits (N, 4, 1, 1), calibrated; `detectors.corners.decode` reads them.
+    Outputs: maps (N, 12, 12, 24) and logits (N, 4, 1, 1), calibrated; `detectors.plate_corners.decode` reads them.
     """
     import onnx
 

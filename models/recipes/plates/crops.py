@@ -18,7 +18,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anonymize.detectors.corners import INPUT, cut, window
+from anonymize.detectors.plate_corners import INPUT, cut, window
 from anonymize.errors import AnnotationError, SettingsError
 from anonymize.regions import Box
 from anonymize.training.degrade import degrade

@@ -20,17 +20,17 @@ from ..errors import AnonymizeError, DetectionError
 from ..regions import Box, Point, Region
 from ..settings import Settings
 from ..weights.registry import model
-from . import Detector, Image
 from .candidates import Floats, check, tensor
+from .detector import Detector, Image
 from .runtime import Network, Outputs, open_network
-from .wrapper import ask
+from .wrapper import detect_all
 
 MODEL = "plates-corners"  # in models/registry.toml
 INPUT = (96, 48)  # px, width and height of what the network sees
 MARGIN = 0.25  # around the box: of the mean of the side and the longer side
-PADDING = 114  # grey, beyond the photo's edge
+FILL = 114  # gray, beyond the photo's edge
 SURE = 0.5  # corners count from this probability that all four are off by less than a quadrilateral grows (10 % a side)
-LEAST = 0.02  # regions that score less are hidden by no usual setting; they keep their boxes
+MIN_SCORE = 0.02  # regions that score less are hidden by no usual setting; they keep their boxes
 AT_ONCE = 32  # crops in one call of the network
 
 
@@ -56,9 +56,9 @@ def cut(image: Image, place: tuple[int, int, int, int]) -> NDArray[np.uint8]:
     a, b, c, d = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
     piece = image[b : max(d, b), a : max(c, a)]
     if piece.size == 0:
-        return np.full((INPUT[1], INPUT[0], 3), PADDING, np.uint8)
+        return np.full((INPUT[1], INPUT[0], 3), FILL, np.uint8)
     if (a, b, c, d) != place:
-        piece = cv2.copyMakeBorder(piece, b - y1, y2 - d, a - x1, x2 - c, cv2.BORDER_CONSTANT, value=(PADDING,) * 3)
+        piece = cv2.copyMakeBorder(piece, b - y1, y2 - d, a - x1, x2 - c, cv2.BORDER_CONSTANT, value=(FILL,) * 3)
     is_smaller = piece.shape[1] >= INPUT[0] and piece.shape[0] >= INPUT[1]
     return cv2.resize(piece, INPUT, interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR)
 
@@ -68,7 +68,7 @@ def decode(outputs: Outputs) -> tuple[Floats, Floats]:
 
     Args:
         outputs: two arrays. (N, 12, h, w): for each corner a map whose softmax over all cells says how much a cell
-            counts, then for each corner x and y from each cell's centre to it, in cells. (N, 4, 1, 1): a logit for each
+            counts, then for each corner x and y from each cell's center to it, in cells. (N, 4, 1, 1): a logit for each
             corner.
 
     Returns:
@@ -157,21 +157,16 @@ class WithCorners:
         detector: gives the regions; what they are, and their boxes and scores, stay.
         corners: knows corners; it sees all regions of a photo at once.
         kind: of the regions that get corners.
-        least: score from which a region is looked at.
+        min_score: score from which a region is looked at.
     """
 
     def __init__(
-        self,
-        detector: Detector,
-        corners: Corners,
-        *,
-        kind: str = "plate",
-        least: float = LEAST,
+        self, detector: Detector, corners: Corners, *, kind: str = "plate", min_score: float = MIN_SCORE
     ) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = {**detector.weights, **corners.weights}
         self._detector, self._corners = detector, corners
-        self._kind, self._least = kind, least
+        self._kind, self._min_score = kind, min_score
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`. Its regions, in their order; some have corners now.
@@ -180,12 +175,13 @@ class WithCorners:
             DetectionError: also when the second look fails.
         """
         images = [check(image) for image in images]
-        return [self._look(image, found) for image, found in zip(images, ask(self._detector, images), strict=True)]
+        answers = detect_all(self._detector, images)
+        return [self._look(image, found) for image, found in zip(images, answers, strict=True)]
 
     def _look(self, image: Image, found: Sequence[Region]) -> list[Region]:
         out = list(found)
         wanted = [
-            i for i, r in enumerate(found) if r.kind == self._kind and r.corners is None and r.score >= self._least
+            i for i, r in enumerate(found) if r.kind == self._kind and r.corners is None and r.score >= self._min_score
         ]
         seen = self._corners.find(image, [found[i].box for i in wanted])
         for i, (corners, sure) in zip(wanted, seen, strict=True):

@@ -1,0 +1,187 @@
+"""From a detector's spec to a detector: the only module that knows every back end and every wrapper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from .. import weights
+from ..errors import AnonymizeError, SettingsError, WeightsError
+from ..settings import Settings
+from ..weights.registry import Model, model
+from . import centerface, mtcnn, retinaface, retinaface_r50, spec, yolo, yunet
+from .calibrated import Calibrated, Calibration
+from .candidates import Letterbox
+from .context_rescoring import ContextRescoring
+from .detector import Detector, Image
+from .ensemble import Ensemble
+from .multi_scale import MultiScale, octaves
+from .runtime import Decode, NetworkDetector, Outputs, Tensor, open_network
+from .tiled import Tiled
+from .two_stage import TwoStage
+
+# px; long side of a vehicle's crop when none is named. Plates that fill much of the input are missed: on dash-cam
+# photos 320 leaked .20 of the plates, 640 .31; on street photos .27 and .39 (safelicensing, threshold .25).
+CROP_SIDE = 320
+
+
+@dataclass(frozen=True)
+class BackEnd:
+    """How networks of one kind are run.
+
+    Attributes:
+        prepare: (image, long side in px) -> where the image lies in the input, and the input.
+        decode: The network's outputs -> candidates.
+        open: (path of the weights, device) -> the network.
+    """
+
+    prepare: Callable[[Image, int], tuple[Letterbox, Tensor]]
+    decode: Decode
+    open: Callable[[Path, str], Callable[[Tensor], Outputs]] = open_network
+
+
+# Name in models/registry.toml -> its back end. All others are YOLO networks.
+BACK_ENDS: Mapping[str, BackEnd] = MappingProxyType(
+    {
+        "retinaface-mobilenet": BackEnd(retinaface.prepare, retinaface.decode),
+        "retinaface-r50": BackEnd(retinaface_r50.prepare, retinaface_r50.decode),
+        "centerface": BackEnd(centerface.prepare, centerface.decode, centerface.open_any_size),
+        "mtcnn": BackEnd(mtcnn.prepare, mtcnn.decode, mtcnn.open_cascade),
+        "yunet": BackEnd(yunet.prepare, yunet.decode),
+    }
+)
+# Weights that only their publisher's pages have -> detectors that need none of these.
+ALTERNATIVES = {
+    "retinaface-r50": "retinaface-mobilenet@1536, centerface@1280, retinaface-mobilenet@1536+centerface@1280"
+}
+
+
+def create(name: str, settings: Settings, **options: Any) -> Detector:
+    """Build the detector that a text names (see `spec` for what can be written).
+
+    Args:
+        name: A spec, such as "plates@640+safelicensing".
+        settings: As for `build`.
+        **options: As for `build`.
+
+    Raises:
+        DetectorSpecError: The text is no spec. And whatever `build` raises.
+    """
+    return build(spec.parse(name), settings, **options)
+
+
+def build(
+    node: spec.Spec,
+    settings: Settings,
+    *,
+    weights_dir: Path | None = None,
+    trust: bool = False,
+    progress: weights.Progress | None = None,
+    is_calibrated: bool = True,
+) -> Detector:
+    """Build a detector; weights that are not there are fetched and verified first.
+
+    Args:
+        node: What to build.
+        settings: device, iou_threshold, max_regions, vehicle_threshold.
+        weights_dir: Where weights are kept instead of the user's cache folder.
+        trust: Unpickle a .pt that the registry does not know.
+        progress: Told of weights on their way.
+        is_calibrated: Turn scores into probabilities, by the registry's calibration. False: networks as published.
+
+    Raises:
+        SettingsError: A size that a network cannot take, or a class of one's own that cannot be made.
+        WeightsError: Weights that cannot be had, are not the registry's, not trusted, or not such a network.
+    """
+    return _Builder(settings, weights_dir, trust, progress, is_calibrated).build(node)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    settings: Settings
+    weights_dir: Path | None
+    trust: bool
+    progress: weights.Progress | None
+    is_calibrated: bool
+
+    def build(self, node: spec.Spec, in_crops: bool = False) -> Detector:
+        """in_crops: it will see crops of vehicles, where a network's scores mean something else."""
+        match node:
+            case spec.Named(name, None):
+                return self.network(name, CROP_SIDE if in_crops else model(name).size, in_crops)
+            case spec.Named(name, int(low), None):
+                return self.network(name, low, in_crops)
+            case spec.Named(name, int(low), int(high)):
+                return MultiScale([(n, self.network(name, n, in_crops)) for n in octaves(low, high)], self.settings)
+            case spec.OwnWeights():
+                return self._own_weights(node)
+            case spec.OwnClass():
+                return _own_class(node)
+            case spec.Tiled(inner):
+                return Tiled(self.build(inner, in_crops), self.settings)
+            case spec.TwoStage(inner):
+                return TwoStage(self.build(spec.Named(spec.VEHICLES)), self.build(inner, in_crops=True), self.settings)
+            case spec.Ensemble(parts):
+                return Ensemble([self.build(part) for part in parts], self.settings)
+            case spec.InContext(inner):
+                return ContextRescoring(self.build(inner))
+        raise TypeError(f"not a detector's spec: {node!r}")
+
+    def network(self, name: str, long_side: int, in_crops: bool) -> Detector:
+        """A model of the registry at one size."""
+        entry = model(name)
+        path, hashes = self._fetch(entry), {name: entry.sha256}
+        made: NetworkDetector
+        if back_end := BACK_ENDS.get(name):
+            made = NetworkDetector(
+                f"{name}@{long_side}",
+                back_end.open(path, self.settings.device),
+                lambda image: back_end.prepare(image, long_side),
+                back_end.decode,
+                self.settings,
+                hashes,
+            )
+        else:
+            any_size = name == spec.VEHICLES  # its file was exported for one size, which `yolo.cut_head` takes away
+            made = yolo.load(name, path, self.settings, long_side, hashes, classes=entry.classes, any_size=any_size)
+        made.kinds = frozenset(entry.classes.values())
+        numbers = (in_crops and entry.in_crops) or entry.calibration
+        if not numbers or not self.is_calibrated:
+            return made
+        return Calibrated(made, Calibration(*numbers), entry.task, long_side)
+
+    def _fetch(self, entry: Model) -> Path:
+        try:
+            if entry.name == "mtcnn":  # three networks, which its package reads itself
+                return weights.fetch(entry, cache=self.weights_dir, progress=self.progress)
+            return weights.onnx(entry, cache=self.weights_dir, progress=self.progress, trust=self.trust)
+        except WeightsError as e:
+            if others := ALTERNATIVES.get(entry.name):
+                raise type(e)(f"{e}. Detectors that need nothing from there: {others}") from e
+            raise
+
+    def _own_weights(self, node: spec.OwnWeights) -> Detector:
+        given = Path(node.path).expanduser()
+        path = weights.onnx(given, cache=self.weights_dir, trust=self.trust)
+        files = [given] if given.is_file() else sorted(f for f in given.iterdir() if f.suffix in (".xml", ".bin"))
+        try:
+            hashes = {f.name: weights.sha256(f) for f in files}
+        except OSError as e:
+            raise WeightsError(f"{given} cannot be read: {e}") from e
+        return yolo.load(f"yolo:{given.name}", path, self.settings, node.low, hashes)
+
+
+def _own_class(node: spec.OwnClass) -> Detector:
+    try:
+        made: Any = getattr(import_module(node.module), node.attribute)()
+    except AnonymizeError:
+        raise
+    except Exception as e:  # a person's own code may raise anything
+        raise SettingsError(f"{node} cannot be made: {e!r}") from e
+    if not isinstance(made, Detector):
+        raise SettingsError(f"{node} is not a detector: it needs name, weights and detect(images)")
+    return made
