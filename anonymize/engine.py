@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from . import images, records
+from .disk import write_json
 from .errors import ChangedSourceError, RecordsError
-from .outputs import SUMMARY_NAME, Output, why, write_json
+from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import pipelined
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape

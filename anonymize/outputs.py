@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
 from collections import Counter
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from . import effects, images
+from .disk import remove_leftovers, write_json, write_whole
 from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError
-from .records import JsonLines, Record, escape, locked, read_lines, unescape
+from .json_lines import JsonLines, locked, read_lines, to_line
+from .records import Record, escape, unescape
 from .regions import Region
 from .settings import UNLIKELY, Settings
 
@@ -56,11 +57,6 @@ def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | 
 def _could_hide(region: Region, settings: Settings) -> bool:
     kind = settings.kinds.get(region.kind)
     return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Written whole or not at all."""
-    images.write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 class Output:
@@ -110,7 +106,7 @@ class Output:
             self._log = stack.enter_context(JsonLines(memory))
             for folder in (self.folder, self.preview):
                 if folder is not None:
-                    images.remove_leftovers(folder)  # of a killed run
+                    remove_leftovers(folder)  # of a killed run
             self._open = stack.pop_all()
         return self
 
@@ -120,8 +116,7 @@ class Output:
         kept = {e["path"]: e for e in lines}
         kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
         if len(kept) < len(lines):
-            text = "".join(json.dumps(e, ensure_ascii=False, separators=(",", ":")) + "\n" for e in kept.values())
-            images.write_whole(memory, text.encode())
+            write_whole(memory, b"".join(map(to_line, kept.values())))
 
     def _read(self, memory: Path) -> list[dict[str, Any]]:
         if not memory.exists():

@@ -13,7 +13,8 @@ import supervision as sv
 from numpy.typing import NDArray
 from PIL import Image
 
-from .images import Photo, write_whole
+from .disk import write_whole
+from .images import Photo
 from .regions import Region, boxes
 
 LONG_SIDE = 1280  # px of each half: enough to judge by, quick to look through

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from anonymize.disk import write_whole
 from anonymize.engine import Engine
 from anonymize.errors import PathError
-from anonymize.images import write_whole
 
 from .book import Book
 from .queue import Queue

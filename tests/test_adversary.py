@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from anonymize import images, records
+from anonymize import images
 from anonymize.detectors import FakeDetector
 from anonymize.engine import Engine, Summary
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError
@@ -234,7 +234,7 @@ def test_an_interrupted_run_leaves_no_old_summary(folder: Path, out: Path) -> No
 def test_a_second_run_into_an_output_is_refused(
     folder: Path, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(records, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("anonymize.json_lines.LOCK_SECONDS", 0.1)
     engine()[0].detect(folder, tmp_path / "r.jsonl")
     with Output(out, MAGENTA), pytest.raises(RecordsError, match="busy"):
         Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", out)

@@ -22,7 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from anonymize import images
+from anonymize import disk, images
 from anonymize.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from anonymize.images import formats, forms, metadata
 from anonymize.settings import SAFE_METADATA, Settings
@@ -840,5 +840,5 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / "a").mkdir()
     for name in (".anonymize-0123456789abcdef.tmp", "a/.anonymize-x.tmp", "a/photo.tmp"):
         (tmp_path / name).write_bytes(b"half")
-    assert images.remove_leftovers(tmp_path) == 2
+    assert disk.remove_leftovers(tmp_path) == 2
     assert [p.name for p in tmp_path.rglob("*.tmp")] == ["photo.tmp"]

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .. import disk
 from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
 from ..settings import Settings
 from . import exact, formats, forms
@@ -28,11 +28,9 @@ from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
 __all__ = [
-    "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "remove_leftovers", "save",
-    "sha256", "write_whole",
+    "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "save", "sha256",
 ]  # fmt: skip
 
-_LEFTOVER = ".anonymize-*.tmp"
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
 _BYTES_A_PIXEL, _ROOM = 8, 1 << 28
 
@@ -196,8 +194,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnreadableImageError("this is not a regular file")
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return disk.sha256(path)
     except OSError as e:
         raise _unreadable(e) from e
 
@@ -242,32 +239,9 @@ def save(photo: Photo, pixels: Pixels, target: str | os.PathLike[str], settings:
     except Exception as e:  # encoders, as decoders in load
         raise WriteError(f"the photo could not be encoded ({e or type(e).__name__})") from e
     try:
-        write_whole(target, data, lambda written: _verify(written, photo, len(data)))
+        disk.write_whole(target, data, lambda written: _verify(written, photo, len(data)))
     except OSError as e:
         raise WriteError(f"the photo could not be written ({e.strerror or e})") from e
-
-
-def write_whole(target: Path, data: bytes, verify: Callable[[Path], None] = lambda _: None) -> None:
-    """Write a file that appears at `target` whole or not at all: a temporary file beside it, then a rename.
-
-    A link at `target` is replaced; what it leads to stays as it is. Missing folders are made.
-
-    Args:
-        verify: looks at the temporary file and raises where it may not become the target.
-
-    Raises:
-        OSError: a full disk, a folder that may not be written. Whatever `verify` raises.
-    """
-    temporary = target.with_name(_LEFTOVER.replace("*", secrets.token_hex(8)))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        verify(temporary)
-        os.replace(temporary, target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _verify(path: Path, photo: Photo, length: int) -> None:
@@ -281,14 +255,3 @@ def _verify(path: Path, photo: Photo, length: int) -> None:
         raise WriteError(f"the written photo cannot be opened again ({e})") from e
     if tuple(size) != (photo.width, photo.height):
         raise WriteError(f"the written photo has {size[0]} x {size[1]} pixels, not {photo.width} x {photo.height}")
-
-
-def remove_leftovers(folder: str | os.PathLike[str]) -> int:
-    """Delete the temporary files that a killed run left below `folder`; how many there were.
-
-    Only for a folder into which no other run is writing.
-    """
-    leftovers = list(Path(folder).rglob(_LEFTOVER))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return len(leftovers)

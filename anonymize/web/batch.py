@@ -20,9 +20,10 @@ from typing import Literal
 from PIL import Image as Pil
 
 from .. import records
+from ..disk import write_json
 from ..engine import Engine, Summary
 from ..errors import AnonymizeError, SettingsError, StaleDecisionError
-from ..outputs import write_json, written
+from ..outputs import written
 from ..records import Header, Record, unescape
 from ..settings import Settings
 from .policy import Policy
