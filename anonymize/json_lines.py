@@ -41,7 +41,7 @@ def to_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The values of a file of JSON lines (`JsonLines`); a torn last line is left out.
 
     Raises:
@@ -54,7 +54,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         raise RecordsError(f"cannot read records {path}: {e}") from e
 
 
-def _parse(lines: Iterable[bytes], path: Path) -> Iterator[dict[str, Any]]:
+def _parse(lines: Iterable[bytes], path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if (value := _value(line)) is not None:
             yield value

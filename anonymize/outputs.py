@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import effects, images
+from . import images
 from .disk import remove_leftovers, write_json, write_whole
-from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError
+from .errors import AnonymizeError, DetectionError, PathError, RecordsError
+from .hiding import check_detected, hide_record
 from .json_lines import JsonLines, locked, read_lines, to_line
 from .records import Record, escape, unescape
-from .regions import Region
-from .settings import UNLIKELY, Settings
+from .settings import Settings
 
 EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
 _WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
@@ -29,36 +29,6 @@ def why(error: Exception) -> str:
     return " ".join(str(error).split()) or repr(error)
 
 
-def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
-    """The photo's pixels with the regions hidden: what `export` writes, in memory.
-
-    Args:
-        regions: all of the photo's, also those that are not hidden.
-
-    Raises:
-        DetectionError: of a kind as many likely regions as are kept, so that some may have been left out.
-    """
-    regions = list(regions)
-    if reason := max_regions_reached(regions, settings):
-        raise DetectionError(reason)
-    return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)
-
-
-def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:
-    """Why these regions may not be all of a photo's: as many likely ones of a kind as are kept. None where they are."""
-    # Those that are too small to be hidden, or that a person rejected, took places too; what a person drew did not.
-    likely = Counter(r.kind for r in regions if r.status != "manual" and _could_hide(r, settings))
-    for kind, count in likely.items():
-        if count >= settings.max_regions:
-            return f"{count} regions of kind {kind} are as many as are kept; raise max_regions"
-    return None
-
-
-def _could_hide(region: Region, settings: Settings) -> bool:
-    kind = settings.kinds.get(region.kind)
-    return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
-
-
 class Output:
     """The folder of anonymized photos, and its memory of what each file shows (exports.jsonl).
 
@@ -67,10 +37,14 @@ class Output:
     """
 
     def __init__(
-        self, folder: Path, settings: Settings, write_detections: bool = True, preview: Path | None = None
+        self,
+        folder: str | os.PathLike[str],
+        settings: Settings,
+        write_detections: bool = True,
+        preview: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.folder, self.settings = folder, settings
-        self.write_detections, self.preview = write_detections, preview
+        self.folder, self.settings = Path(folder), settings
+        self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
         self._known: dict[str, tuple[str, Any]] = {}  # path -> what its file shows, and its stamp
         self._lock = threading.Lock()
         self._open = contextlib.ExitStack()
@@ -195,18 +169,12 @@ class Output:
         return record, False
 
     def _write(self, record: Record, photo: images.Photo | None) -> bool:
-        if not record.detectors and not record.decisions:
-            raise DetectionError("no detector looked at this photo, and no person")
+        check_detected(record)
         if self.is_current(record):
             return False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
-        if (photo.width, photo.height) != (record.width, record.height):
-            raise ChangedSourceError(
-                f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
-                f"{photo.width} x {photo.height}; detect it again"
-            )
-        pixels = hide(photo, record.regions, self.settings)
+        pixels = hide_record(photo, record, self.settings)
         self.remove(record)
         self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
         images.save(photo, pixels, self.path(record), self.settings)
@@ -220,7 +188,7 @@ class Output:
         return True
 
 
-def written(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[tuple[Record, Path]]:
+def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[tuple[Record, Path]]:
     """Those records whose photo in an output folder shows them under these settings, untouched since, and where it is.
 
     What is handed out together goes through here: a folder may also hold photos as they were before a correction, and

@@ -212,7 +212,7 @@ class Header:
         return Path(unescape(self.root)) / unescape(record.path)
 
 
-def read(path: Path) -> tuple[Header, dict[str, Record]]:
+def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Record]]:
     """A records file as its header and the last record of each path, in order of first appearance.
 
     Raises:

@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from anonymize import images
 from anonymize.errors import AnonymizeError
-from anonymize.outputs import written
+from anonymize.outputs import current
 from anonymize.records import escape, unescape
 
 from .decisions import gate
@@ -67,7 +67,7 @@ def exported(review: Review, allow_unreviewed: bool = False) -> Response:
     handle, name = tempfile.mkstemp(suffix=".zip")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for record, photo in written(review.output, review.book, settings):
+            for record, photo in current(review.output, review.book, settings):
                 if not may_not(record):
                     archive.write(photo, os.fsencode(photo.relative_to(review.output)).decode("utf-8", "replace"))
     except BaseException:

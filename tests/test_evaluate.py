@@ -22,7 +22,7 @@ from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate, plots, r
 from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned, tuned_to_area
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.evaluate.matching import average_precision, match
-from anonymize.outputs import hide
+from anonymize.hiding import hide_record
 from anonymize.records import Record
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Kernel, Kind, Settings
@@ -168,8 +168,9 @@ def test_a_crowd_that_an_export_refuses_is_withheld(tmp_path):
     crowd = record("crowd", face(0, 0, 9, 9), face(50, 50, 60, 60, 0.8), face(20, 20, 30, 30, 0.4))
     records = [record("a", face(0, 0, 9, 9)), crowd]
     few = SETTINGS.replace(max_regions=2)
+    photo = images.load(tmp_path / "crowd.png", few)
     with pytest.raises(DetectionError) as refused:
-        hide(images.load(tmp_path / "crowd.png", few), crowd.regions, few)
+        hide_record(photo, crowd.replace(sha256=photo.sha256), few)
     result = evaluate(records, annotations, few)
     assert result.withheld == {"crowd": str(refused.value)}
     assert result.clean == Share(1, 1)

@@ -17,7 +17,7 @@ from PIL import Image
 from anonymize import images, predictor, settings
 from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError
-from anonymize.outputs import hide
+from anonymize.hiding import hide_record
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -134,10 +134,10 @@ def test_a_crowd_in_one_view_stays_a_crowd_with_the_others(tmp_path: Path) -> No
     Image.fromarray(np.dstack([alpha] * 4)).save(tmp_path / "a.png")
     few = Settings(max_regions=4)
     photo = images.load(tmp_path / "a.png", few)
-    regions = Predictor(few, detectors=[Crowd()]).find(photo)
-    assert 80 in {r.box[0] for r in regions}
+    record = Predictor(few, detectors=[Crowd()]).record(photo, "a.png")
+    assert 80 in {r.box[0] for r in record.regions}
     with pytest.raises(DetectionError, match="max_regions"):
-        hide(photo, regions, few)
+        hide_record(photo, record, few)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

@@ -6,12 +6,13 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
+from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, predictor_of, settings_of
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -71,8 +72,8 @@ def evaluate(
     """
     from rich.console import Console
 
+    from .. import engine, records
     from .. import evaluate as measuring
-    from .. import records
     from ..evaluate import plots as drawing
     from ..evaluate import reports
     from .photos import report
@@ -82,8 +83,8 @@ def evaluate(
     with tempfile.TemporaryDirectory() as temporary:
         if records_path is None:
             records_path = Path(temporary) / "records.jsonl"
-            engine = engine_of(settings, given)
-            report(given, lambda progress: engine.detect(folder, records_path, progress=progress), is_part=True)
+            predictor = predictor_of(settings, given)
+            report(given, partial(engine.detect, folder, records_path, predictor), is_part=True)
         header, known = records.read(records_path)
     # As in an export: how many regions were kept is the detection's.
     settings = settings.replace(max_regions=min(settings.max_regions, header.settings.max_regions))
@@ -223,15 +224,16 @@ def _detect(
         from ..outputs import why
         from ..records import Record, escape
 
-        engine = engine_of(settings.replace(face_detector=name, plate_detector="none", other_detectors=()), dict(given))
+        alone = settings.replace(face_detector=name, plate_detector="none", other_detectors=())
+        predictor = predictor_of(alone, dict(given))
         out, seconds, seen = [], 0.0, 0
         for path in found.paths:
             try:
                 photo = images.load(found.root / path, settings)
                 if not seen:
-                    engine.find(photo)  # compile, outside the clock
+                    predictor.predict_photo(photo)  # compile, outside the clock
                 started = time.perf_counter()
-                regions = engine.find(photo)
+                regions = predictor.predict_photo(photo)
                 seconds, seen = seconds + time.perf_counter() - started, seen + 1
                 out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
             except AnonymizeError as e:

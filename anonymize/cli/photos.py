@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, engine_of, settings_of
+from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, predictor_of, settings_of
 
 if TYPE_CHECKING:
     from ..engine import Summary
@@ -35,9 +36,10 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: a wrong command li
 @FILES
 def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
-    settings = settings_of(given)
-    engine = engine_of(settings, given)
-    report(given, lambda progress: engine.detect(source, records_path, dry_run=dry_run, progress=progress))
+    from .. import engine
+
+    predictor = predictor_of(settings_of(given), given)
+    report(given, partial(engine.detect, source, records_path, predictor, dry_run=dry_run))
 
 
 @click.command()
@@ -52,19 +54,19 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 
     Settings start from those of the detection; options change them.
     """
-    from .. import records
-    from ..engine import Engine
+    from .. import engine, records
 
     header, _ = records.read(records_path)
-    engine = Engine(_warn(settings_of(given, header.settings)), detectors=())
+    settings = _warn(settings_of(given, header.settings))
     report(
         given,
-        lambda progress: engine.export(
+        partial(
+            engine.export,
             records_path,
             output,
+            settings,
             write_detections=not no_write_detections,
             preview=_preview(output, preview),
-            progress=progress,
         ),
     )
 
@@ -93,18 +95,20 @@ def run(
 
     The same command again goes on where it was stopped.
     """
-    settings = _warn(settings_of(given))
-    engine = engine_of(settings, given)
+    from .. import engine
+
+    predictor = predictor_of(_warn(settings_of(given)), given)
     report(
         given,
-        lambda progress: engine.run(
+        partial(
+            engine.run,
             source,
             output,
+            predictor,
             records_path=records_path,
             write_detections=not no_write_detections,
             preview=_preview(output, preview),
             dry_run=dry_run,
-            progress=progress,
         ),
     )
 
@@ -122,9 +126,7 @@ def _warn(settings: Settings) -> Settings:
     return settings
 
 
-def report(
-    given: dict[str, Any], work: Callable[[Callable[[Summary], None]], Summary], *, is_part: bool = False
-) -> None:
+def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool = False) -> None:
     """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when there was none.
 
     Part of a larger command, it prints failures only, and that command goes on.
@@ -155,7 +157,7 @@ def report(
             failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
             bar.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
 
-        summary = work(progress)
+        summary = work(progress=progress)
 
     table = Table(show_header=False, box=None)
     rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]

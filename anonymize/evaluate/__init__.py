@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import effects
 from ..errors import AnnotationError
-from ..outputs import max_regions_reached
+from ..hiding import max_regions_reached
 from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings

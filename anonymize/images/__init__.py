@@ -13,26 +13,31 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
 from .. import disk
-from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
+from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
-from . import exact, formats, forms
+from . import exact, formats, forms, metadata, profiles
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
 __all__ = [
-    "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "save", "sha256",
+    "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow", "load",
+    "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
 _BYTES_A_PIXEL, _ROOM = 8, 1 << 28
+_PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"} | dict.fromkeys(
+    ("RGBX", "YCbCr", "HSV"), "RGB"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +167,59 @@ def load(path: str | os.PathLike[str], settings: Settings) -> Photo:
         raise UnreadableImageError(f"the image is broken or truncated ({e or type(e).__name__})") from e
     pixels.setflags(write=False)
     return Photo(pixels, hashlib.sha256(data).hexdigest(), form, removed, Path(path))
+
+
+def from_array(pixels: NDArray[Any], mode: str = "") -> Photo:
+    """A photo of pixels in memory, upright; they are not copied.
+
+    Args:
+        pixels: uint8 or uint16, (H, W) or (H, W, C).
+        mode: what the channels are. "": "L", "LA", "RGB" or "RGBA", by their number.
+
+    Raises:
+        UnsupportedImageError: another dtype or shape, or no pixel.
+    """
+    mode = mode or forms.CHANNELS.get(pixels.shape[2] if pixels.ndim == 3 else pixels.ndim - 1, "")
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or not pixels.size or not mode:
+        raise UnsupportedImageError(
+            "an image is uint8 or uint16, (H, W) or (H, W, C) with at most 4 channels; "
+            f"received {pixels.dtype}, {pixels.shape}"
+        )
+    pixels = np.ascontiguousarray(pixels).view()
+    pixels.setflags(write=False)
+    form = Form("PNG", mode, 8 * pixels.dtype.itemsize, options={"colour": ()})
+    return Photo(pixels, hashlib.sha256(pixels.data).hexdigest(), form)
+
+
+def from_pillow(image: Image.Image) -> Photo:
+    """A photo of what a Pillow image shows, turned upright as its EXIF says.
+
+    Raises:
+        UnreadableImageError: its file is truncated. UnsupportedImageError: a mode that cannot be looked at.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in formats.decode
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError) as e:
+        raise UnreadableImageError(f"the image is broken or truncated ({e})") from e
+    turn, icc = metadata.orientation(image.getexif()), image.info.get("icc_profile") or b""
+    wanted = _PILLOW_MODES.get(image.mode, image.mode)
+    if image.mode in ("L", "RGB", "P") and "transparency" in image.info:
+        wanted = "LA" if image.mode == "L" else "RGBA"
+    if wanted not in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16"):
+        raise UnsupportedImageError(f"images of mode {image.mode} cannot be looked at; convert it to RGB")
+    pixels = np.asarray(image if wanted == image.mode else image.convert(wanted))
+    photo = from_array(forms.upright(pixels, turn), "L" if wanted == "I;16" else wanted)
+    return replace(photo, form=replace(photo.form, icc=profiles.colours(icc) if wanted == "CMYK" else b""))
+
+
+def to_pillow(photo: Photo) -> Image.Image:
+    """A photo's pixels as a Pillow image of its mode, with nothing else; 16-bit colors in 8 bits."""
+    if photo.pixels.dtype == np.uint16:
+        if photo.mode != "L":
+            return Image.fromarray(photo.rgb)
+        return forms.as_image(photo.pixels, "I;16")
+    return forms.as_image(photo.pixels, photo.mode)
 
 
 def _bytes(path: str | os.PathLike[str], limit: float) -> bytes:
