@@ -19,6 +19,10 @@ from .regions import Region, suppress
 from .settings import Settings
 from .weights.registry import registry
 
+# Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
+# calibrations count by themselves.)
+DETECTION_VERSION = 4
+
 
 def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
     """`ask` at the edge to other people's code: whatever it raises is a failed detection.
@@ -94,7 +98,7 @@ class Predictor:
         """What a record's `detection` is compared with: the settings that find, the weights, and their calibration."""
         known, used = registry(), self.detector_weights
         numbers = {m: (known[m].calibration, known[m].in_crops) for w in used.values() for m in w if m in known}
-        text = json.dumps([self.settings.detection_hash(), used, numbers], sort_keys=True)
+        text = json.dumps([f"{self.settings.detection_hash()}-{DETECTION_VERSION}", used, numbers], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:

@@ -18,24 +18,24 @@ from .images import Photo
 from .regions import Region, boxes
 
 LONG_SIDE = 1280  # px of each half: enough to judge by, quick to look through
-COLOURS = {"face": "#1f77ff", "plate": "#ff7f0e"}
+COLORS = {"face": "#1f77ff", "plate": "#ff7f0e"}
 OTHER = "#8c8c8c"
 
 
 def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint8]:
     """A copy of an RGB image, uint8 (H, W, 3), with each region's box (or corners), kind and score."""
     kinds = list(dict.fromkeys(r.kind for r in regions))
-    palette = sv.ColorPalette.from_hex([COLOURS.get(k, OTHER) for k in kinds] or [OTHER])
+    palette = sv.ColorPalette.from_hex([COLORS.get(k, OTHER) for k in kinds] or [OTHER])
     found = sv.Detections(xyxy=boxes(regions), class_id=np.array([kinds.index(r.kind) for r in regions], dtype=int))
     scale = max(image.shape[:2]) / LONG_SIDE
     thickness = max(1, round(2 * scale))
-    bgr = np.ascontiguousarray(image[:, :, ::-1])  # what supervision's colours are for
+    bgr = np.ascontiguousarray(image[:, :, ::-1])  # what supervision's colors are for
     out = sv.BoxAnnotator(palette, thickness=thickness).annotate(bgr, found)
     for region in regions:
         if region.corners is not None:
             corners = np.rint(np.array(region.corners)).astype(np.int32)
-            colour = sv.Color.from_hex(COLOURS.get(region.kind, OTHER)).as_bgr()
-            cv2.polylines(out, [corners], isClosed=True, color=colour, thickness=thickness, lineType=cv2.LINE_AA)
+            color = sv.Color.from_hex(COLORS.get(region.kind, OTHER)).as_bgr()
+            cv2.polylines(out, [corners], isClosed=True, color=color, thickness=thickness, lineType=cv2.LINE_AA)
     labels = [f"{r.kind} {r.score:.2f}" for r in regions]
     label = sv.LabelAnnotator(palette, text_scale=0.4 * max(scale, 1), text_padding=3, smart_position=True)
     return np.ascontiguousarray(label.annotate(out, found, labels)[:, :, ::-1])

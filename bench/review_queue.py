@@ -55,7 +55,7 @@ def leaking(known: dict[str, Record], header: Header, source: Path) -> dict[str,
     truth = read_annotations(source, folder, sorted(p.name for p in folder.iterdir()))
     result = evaluate.evaluate(known.values(), truth, header.settings, curves=False)
     return {
-        p.path: any(c < evaluate.HIDDEN and not t.ignore for t, c in zip(p.truths, p.covered, strict=True))
+        p.path: any(c < evaluate.LEAK_COVERAGE and not t.ignore for t, c in zip(p.truths, p.covered, strict=True))
         for p in result.photos
         if p.error is None
     }

@@ -262,8 +262,8 @@ def test_killed_at_any_moment_and_run_with_other_settings(folder: Path, out: Pat
     for i in range(20):
         Image.fromarray(draw(300, 200, seed=i)).save(folder / f"more{i}.png")
     for i in range(6):
-        colour = ("ff00ff", "00ff00")[i % 2]
-        arguments = [sys.executable, "-c", KILLED_ANYWHERE, str(folder), str(out), colour, str(0.02 + 0.04 * i)]
+        color = ("ff00ff", "00ff00")[i % 2]
+        arguments = [sys.executable, "-c", KILLED_ANYWHERE, str(folder), str(out), color, str(0.02 + 0.04 * i)]
         subprocess.run(arguments, cwd=ROOT, capture_output=True)
     (folder / "more3.png").write_bytes(b"broken meanwhile")
     summary = run(folder, out, predictor()[0])

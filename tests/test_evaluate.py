@@ -268,15 +268,15 @@ def test_leaks_are_those_of_the_written_pixels(seed, feather):
     result = evaluate(records, annotations, settings, curves=False)
     for_nothing = []
     for rec, photo in zip(records, result.photos, strict=True):
-        grey = np.full((rec.height, rec.width, 3), 128, np.uint8)
-        z = effects.apply(grey, rec.regions, settings).astype(int)
+        gray = np.full((rec.height, rec.width, 3), 128, np.uint8)
+        z = effects.apply(gray, rec.regions, settings).astype(int)
         m = (z[..., 0] > 205) & (z[..., 1] < 70) & (z[..., 2] > 205)
         gt = np.zeros(m.shape, bool)
         for t, covered in zip(photo.truths, photo.covered, strict=True):
             x1, y1, x2, y2 = int(t.box[0]), int(t.box[1]), int(np.ceil(t.box[2])), int(np.ceil(t.box[3]))
             gt[max(0, y1) : y2, max(0, x1) : x2] = True
             counted = m[max(0, y1) : y2, max(0, x1) : x2].mean()
-            if feather:  # its inner part is so magenta that the colour test takes it for hidden; evaluate never does
+            if feather:  # its inner part is so magenta that the color test takes it for hidden; evaluate never does
                 assert covered <= counted + 1e-12
             else:
                 assert covered == pytest.approx(counted, abs=1e-12)
@@ -520,9 +520,9 @@ def test_plots_show_both_kinds(by_hand, tmp_path):
         with Image.open(tmp_path / "x.png") as image:
             assert image.format == "PNG"
             pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-        for colour, _ in plots.STYLES[:2]:
-            rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-            assert (pixels == rgb).all(axis=1).sum() > 500, f"{draw.__name__} has no line in {colour}"
+        for color, _ in plots.STYLES[:2]:
+            rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+            assert (pixels == rgb).all(axis=1).sum() > 500, f"{draw.__name__} has no line in {color}"
 
 
 def test_contenders_have_a_line_each(tmp_path):

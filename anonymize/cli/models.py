@@ -67,7 +67,7 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
     from ..weights.registry import registry
 
     table = Table(box=None)
-    for header in ("model", "finds", "input px", "MB", "licence", "here"):
+    for header in ("model", "finds", "input px", "MB", "license", "here"):
         table.add_column(header, justify="right" if header in ("input px", "MB") else "left")
     for name, model in registry().items():
         is_here = "yes" if weights.installed(name, cache=weights_dir) else "no"

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..probability import log_odds, sigmoid
 from ..regions import Region
 from ..settings import MIN_THRESHOLD
 from . import Detector, Image
-from .calibrated import log_odds, sigmoid
 from .wrapper import ask
 
 SEEN = 0.05  # score from which a vehicle may carry a plate: a faint one will do

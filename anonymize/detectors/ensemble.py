@@ -17,10 +17,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import SettingsError
+from ..probability import log_odds, sigmoid
 from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD, Settings
 from . import Detector, Image
-from .calibrated import log_odds, sigmoid
 from .wrapper import ask, merge_detections
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at

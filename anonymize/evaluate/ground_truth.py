@@ -23,7 +23,7 @@ from ..errors import AnnotationError
 from ..records import escape
 from ..regions import Box
 
-HIDDEN = ("face", "plate")  # kinds that are measured whatever the settings hide
+MEASURED_KINDS = ("face", "plate")  # kinds that are measured whatever the settings hide
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
     """The kind that a class name means: one of `kinds` (those that settings hide), a face or a plate; else None."""
     own = {labels.plain(k): k for k in kinds}
     meant = labels.kind_of(name)
-    return own.get(labels.plain(name)) or (meant if meant in (*HIDDEN, *own.values()) else None)
+    return own.get(labels.plain(name)) or (meant if meant in (*MEASURED_KINDS, *own.values()) else None)
 
 
 def read(source: str | Path, folder: str | Path, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:

@@ -76,7 +76,7 @@ class Photo:
     def rgb(self) -> NDArray[np.uint8]:
         """The picture for people: uint8 RGB (H, W, 3), 0–255, upright; made anew at each call unless it is `pixels`.
 
-        16 bits are scaled down. Colours of transparent pixels are taken as they are stored. CMYK goes through its ICC
+        16 bits are scaled down. Colors of transparent pixels are taken as they are stored. CMYK goes through its ICC
         profile, or the simple formula where that is not usable.
         """
         return self._rgb(8)
@@ -84,22 +84,22 @@ class Photo:
     def views(self) -> Iterator[NDArray[np.uint8]]:
         """What detectors look at: all that any viewer can show of the photo, each like `rgb`.
 
-        First the stored colours, also of transparent pixels, so that a face under an alpha of 0 is found. The deepest
+        First the stored colors, also of transparent pixels, so that a face under an alpha of 0 is found. The deepest
         shadows of 16 bits count when nothing is brighter: many cameras store 10 or 12 bits in 16, which scaled down
-        would be black. Where something is transparent, also what is seen on white and on black: letters of the colour
+        would be black. Where something is transparent, also what is seen on white and on black: letters of the color
         that is stored around them show only there.
         """
         brightest = int((self.pixels[:, :, :-1] if self.mode in ("LA", "RGBA") else self.pixels).max())
-        colours = self._rgb(max(brightest.bit_length() - 8, 0))
-        yield colours
+        colors = self._rgb(max(brightest.bit_length() - 8, 0))
+        yield colors
         alpha = self._alpha()
         if alpha is None or alpha.min() == 255:
             return
         for ground in (255, 0):
-            seen = np.empty_like(colours)
+            seen = np.empty_like(colors)
             for rows in forms.bands(self.height, self.width):
                 weight = alpha[rows][:, :, None].astype(np.uint32)
-                through = colours[rows] * (np.uint32(255) if self.form.is_premultiplied else weight)
+                through = colors[rows] * (np.uint32(255) if self.form.is_premultiplied else weight)
                 seen[rows] = np.minimum((through + ground * (255 - weight) + 127) // 255, 255)
             yield seen
 
@@ -119,8 +119,8 @@ class Photo:
             return _cmyk_to_rgb(pixels, self.form.icc)
         if self.mode in ("RGB", "RGBA"):
             return np.ascontiguousarray(pixels[:, :, :3])
-        grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+        return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def _cmyk_to_rgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
@@ -187,7 +187,7 @@ def from_array(pixels: NDArray[Any], mode: str = "") -> Photo:
         )
     pixels = np.ascontiguousarray(pixels).view()
     pixels.setflags(write=False)
-    form = Form("PNG", mode, 8 * pixels.dtype.itemsize, options={"colour": ()})
+    form = Form("PNG", mode, 8 * pixels.dtype.itemsize, options={"color": ()})
     return Photo(pixels, hashlib.sha256(pixels.data).hexdigest(), form)
 
 
@@ -210,7 +210,7 @@ def from_pillow(image: Image.Image) -> Photo:
         raise UnsupportedImageError(f"images of mode {image.mode} cannot be looked at; convert it to RGB")
     pixels = np.asarray(image if wanted == image.mode else image.convert(wanted))
     photo = from_array(forms.upright(pixels, turn), "L" if wanted == "I;16" else wanted)
-    return replace(photo, form=replace(photo.form, icc=profiles.colours(icc) if wanted == "CMYK" else b""))
+    return replace(photo, form=replace(photo.form, icc=profiles.colors(icc) if wanted == "CMYK" else b""))
 
 
 def to_pillow(photo: Photo) -> Image.Image:

@@ -64,7 +64,7 @@ def decode(data: bytes, max_pixels: float) -> tuple[Pixels, Form, tuple[str, ...
         UnsupportedImageError: several pages or frames, or a form that could not be kept.
         Exception: whatever a decoder raises for a broken file.
     """
-    # Other packages switch Pillow's tolerance for truncated files on; then grey would stand where a face might be.
+    # Other packages switch Pillow's tolerance for truncated files on; then gray would stand where a face might be.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     opened = header(io.BytesIO(data))
     width, height = opened.size
@@ -105,10 +105,10 @@ def decode(data: bytes, max_pixels: float) -> tuple[Pixels, Form, tuple[str, ...
 
 
 def _profile(info: Mapping[Any, Any]) -> tuple[bytes, tuple[str, ...]]:
-    """What is kept of the colour profile, and a name for what is not."""
+    """What is kept of the color profile, and a name for what is not."""
     raw = info.get("icc_profile") or b""
-    kept = profiles.colours(raw)
-    return kept, ("notes in the colour profile",) if kept != raw else ()
+    kept = profiles.colors(raw)
+    return kept, ("notes in the color profile",) if kept != raw else ()
 
 
 def encode(pixels: Pixels, form: Form, keep: Iterable[str] = ()) -> bytes:
@@ -194,7 +194,7 @@ def _write_webp(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[f
         "WEBP",
         lossless=lossless,
         quality=75 if lossless else WEBP_QUALITY,  # of a lossless file only the effort
-        exact=True,  # the colours of transparent pixels, too
+        exact=True,  # the colors of transparent pixels, too
         icc_profile=form.icc,
         exif=metadata.write(fields, dpi) if fields or dpi else b"",
     )
