@@ -23,7 +23,7 @@ from . import images, records
 from .disk import write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
-from .pipeline import pipelined
+from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
 from .settings import Settings
@@ -196,7 +196,7 @@ class _Job:
 
     def work(self, summary: Summary, keep: Callable[[Record], None]) -> None:
         """All photos, each counted and its record kept when it is finished."""
-        done = pipelined(
+        done = run_pipeline(
             self.found.paths,
             self.steps.read,
             self.steps.infer,

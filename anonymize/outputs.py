@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -188,8 +189,8 @@ class Output:
         return True
 
 
-def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[tuple[Record, Path]]:
-    """Those records whose photo in an output folder shows them under these settings, untouched since, and where it is.
+def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[Path]:
+    """The photos in an output folder that show their records under these settings, untouched since.
 
     What is handed out together goes through here: a folder may also hold photos as they were before a correction, and
     files that this program never wrote.
@@ -201,7 +202,27 @@ def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterat
     target._read(folder / EXPORTS_NAME)
     for record in known:
         if record.error is None and target.is_current(record):
-            yield record, target.path(record)
+            yield target.path(record)
+
+
+def add_to_zip(
+    archive: zipfile.ZipFile,
+    folder: Path,
+    known: Iterable[Record],
+    settings: Settings,
+    *,
+    prefix: str = "",
+    with_detections: bool = False,
+) -> None:
+    """The photos of `current` into an archive, with what was hidden in each where that is wanted and was written.
+
+    Bytes of a name that are not UTF-8, which an archive cannot hold, become U+FFFD.
+    """
+    for photo in current(folder, known, settings):
+        for file in (photo, _beside(photo)) if with_detections else (photo,):
+            if file.is_file():
+                name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
+                archive.write(file, prefix + name)
 
 
 def _stamp(path: Path) -> list[int] | None:

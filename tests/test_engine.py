@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from anonymize import images, records
 from anonymize.detectors import FakeDetector
 from anonymize.engine import Summary, detect, export, run
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError, SettingsError
+from anonymize.outputs import add_to_zip
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -407,3 +409,18 @@ def test_the_memory_of_an_output_does_not_grow_for_ever(folder: Path, tmp_path: 
     assert export(out / "records.jsonl", out, settings).unchanged == 4
     assert len(memory.read_text().splitlines()) == 4
     assert export(out / "records.jsonl", out, settings).unchanged == 4
+
+
+def test_a_zip_has_what_shows_its_record_and_takes_every_name(folder: Path, tmp_path: Path) -> None:
+    os.rename(folder / "1.png", os.path.join(os.fsencode(folder), b"\xff.png"))
+    run(folder, tmp_path / "out", predictor()[0])
+    known = records.read(tmp_path / "out" / "records.jsonl")[1]
+    (tmp_path / "out" / "1.jpg").write_bytes(b"somebody's")
+    target = tmp_path / "clean.zip"
+    with zipfile.ZipFile(target, "w") as archive:
+        add_to_zip(archive, tmp_path / "out", known.values(), MAGENTA, prefix="photos/", with_detections=True)
+    names = [f"photos/{p}{end}" for p in ("a/1.jpg", "b/1.jpg", "\ufffd.png") for end in ("", ".json")]
+    assert sorted(zipfile.ZipFile(target).namelist()) == sorted(names)
+    with zipfile.ZipFile(target, "w") as archive:
+        add_to_zip(archive, tmp_path / "out", known.values(), MAGENTA.with_kind("face", threshold=0.95))
+    assert zipfile.ZipFile(target).namelist() == []

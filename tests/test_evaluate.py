@@ -19,7 +19,7 @@ from rich.console import Console
 from anonymize import effects, images
 from anonymize.errors import AnnotationError, DetectionError
 from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate, plots, reports
-from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned, tuned_to_area
+from anonymize.evaluate.compare import Contender, best_threshold, compare, tune_to_area, tune_to_false_positives
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.evaluate.matching import average_precision, match
 from anonymize.hiding import hide_record
@@ -178,7 +178,7 @@ def test_a_crowd_that_an_export_refuses_is_withheld(tmp_path):
     assert not evaluate(records, annotations, SETTINGS.replace(max_regions=3)).withheld
     assert not evaluate(records, annotations, few, crowds=True).withheld
     # One false positive is allowed in two photos; the crowd has two.
-    assert tuned(records, annotations, few, 0.5).kinds["face"].threshold == 0.401
+    assert tune_to_false_positives(records, annotations, few, 0.5).kinds["face"].threshold == 0.401
 
 
 def test_everything_withheld_measures_nothing():
@@ -385,7 +385,7 @@ def test_best_threshold_by_hand():
     assert best_threshold(of_face, 0.5) == 0.301
     assert best_threshold(of_face, 0.0) == 0.901
     assert best_threshold(of_face, 1.0) == 0.001
-    settings = tuned(records, annotations, SETTINGS, 0.5)
+    settings = tune_to_false_positives(records, annotations, SETTINGS, 0.5)
     assert (settings.kinds["face"].threshold, settings.kinds["plate"].threshold) == (0.301, 0.5)
     assert evaluate(records, annotations, settings).kinds["face"].false_positives.value == 0.5
 
@@ -394,7 +394,7 @@ def test_no_threshold_is_high_enough():
     records = [record("a", face(50, 50, 60, 60, 1.0))]
     annotations = truths(a=[Truth("face", (0, 0, 9, 9))])
     assert best_threshold(evaluate(records, annotations, SETTINGS).kinds["face"], 0.0) is None
-    assert tuned(records, annotations, SETTINGS, 0.0).kinds["face"].threshold == 1.0
+    assert tune_to_false_positives(records, annotations, SETTINGS, 0.0).kinds["face"].threshold == 1.0
 
 
 def test_threshold_for_a_hidden_area_by_hand():
@@ -403,7 +403,7 @@ def test_threshold_for_a_hidden_area_by_hand():
     records = [record("a", *found), record("b", face(0, 0, 50, 20, 0.3)), record("failed", error="broken")]
     annotations = truths(a=[Truth("face", (0, 0, 20, 20))], b=[Truth("face", (0, 0, 50, 20))], failed=[])
     for area, threshold in ((0.1, 0.001), (0.099, 0.301), (0.05, 0.301), (0.049, 0.501), (0.01, 0.901)):
-        settings = tuned_to_area(records, annotations, SETTINGS, area, ["face"])
+        settings = tune_to_area(records, annotations, SETTINGS, area, ["face"])
         assert settings.kinds["face"].threshold == threshold
         assert settings.kinds["plate"] == SETTINGS.kinds["plate"]
     rows = compare([Contender("x", "", SETTINGS, lambda: (records, 1.0))], annotations, hidden_area=0.05, curves=True)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-def _annotated(folder: Path, source: Path, settings: Settings, *written: Path | None) -> tuple[Found, Annotations]:
+def _read_annotations(
+    folder: Path, source: Path, settings: Settings, *written: Path | None
+) -> tuple[Found, Annotations]:
     """Photos and ground truth; `written`: files that will be made, none of which may be one of these.
 
     Raises:
@@ -79,7 +81,7 @@ def evaluate(
     from .photos import report
 
     settings = settings_of(given)
-    _, annotations = _annotated(folder, source, settings, json_path, matches, pickle_path)
+    _, annotations = _read_annotations(folder, source, settings, json_path, matches, pickle_path)
     with tempfile.TemporaryDirectory() as temporary:
         if records_path is None:
             records_path = Path(temporary) / "records.jsonl"
@@ -166,7 +168,7 @@ def compare(
     if false_positives is not None and hidden_area is not None:
         raise click.UsageError("--false-positives and --hidden-area both choose the thresholds; give one")
     settings = settings_of(given)
-    found, annotations = _annotated(folder, source, settings, json_path)
+    found, annotations = _read_annotations(folder, source, settings, json_path)
     names = [
         f"{name}@{size}" if size and "@" not in name else name
         for name in detectors.split(",")

@@ -41,7 +41,7 @@ def fetching() -> Iterator[Progress]:
             bar.stop()
 
 
-def _named(names: tuple[str, ...]) -> list[str]:
+def _names_or_defaults(names: tuple[str, ...]) -> list[str]:
     """The given models; without any, those that the default settings need."""
     if names:
         return list(names)
@@ -87,7 +87,7 @@ def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None, verbose
     from .. import weights
 
     with fetching() as progress:
-        for name in _named(names):
+        for name in _names_or_defaults(names):
             path = weights.fetch(name, cache=weights_dir, progress=progress, trust=trust)
             if path.suffix == ".pt":
                 path = weights.onnx(name, cache=weights_dir, progress=progress)

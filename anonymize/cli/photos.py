@@ -14,6 +14,8 @@ import click
 from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, predictor_of, settings_of
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..engine import Summary
     from ..settings import Settings
 
@@ -134,7 +136,6 @@ def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Table
 
     console = Console(stderr=True)
     bar = Progress(
@@ -159,6 +160,21 @@ def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool
 
         summary = work(progress=progress)
 
+    if not is_part:
+        Console().print(_table(summary))
+    _say_what_failed(summary)
+    if not summary.ok and not is_part:
+        click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
+        click.get_current_context().exit(1)
+    if not summary.photos and not is_part:
+        click.echo("there was no photo to do (--image-extensions says which files are photos)", err=True)
+        click.get_current_context().exit(NOTHING_TO_DO)
+
+
+def _table(summary: Summary) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
     table = Table(show_header=False, box=None)
     rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
@@ -169,22 +185,18 @@ def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool
     rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
     for name, value in rows:
         table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
-    if not is_part:
-        Console().print(table)
+    return table
+
+
+def _say_what_failed(summary: Summary) -> None:
     if summary.gone:
         named = ", ".join(summary.gone[:5]) + (" …" if len(summary.gone) > 5 else "")
         click.echo(
             f"no longer in the input, so not written: {named} (`python -m review forget` forgets them)", err=True
         )
     for what in dict.fromkeys(summary.left_over.values()):
-        paths = [path for path, said in summary.left_over.items() if said == what]
+        paths = [path for path, reason in summary.left_over.items() if reason == what]
         named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
         click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)
-    if not summary.ok and not is_part:
-        click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
-        click.get_current_context().exit(1)
-    if not summary.photos and not is_part:
-        click.echo("there was no photo to do (--image-extensions says which files are photos)", err=True)
-        click.get_current_context().exit(NOTHING_TO_DO)

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from ..errors import UnreadableImageError, UnsupportedImageError
 from . import metadata
-from .forms import Form, Pixels, as_image, bands, paletted, plain, saved, stored, upright
+from .forms import Form, Pixels, as_image, bands, encode_image, read_palette, read_plain, to_stored_image, upright
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 # PNG chunks that say how numbers become colors, and their exact lengths (PNG 1.2, 4.2.2; PNG 3, 11.3.2.6). Like an ICC
@@ -67,9 +67,9 @@ def read_png(image: Any, data: bytes) -> tuple[Pixels, Form]:
     if colors in (0, 2) and len(key) == (2 if colors == 0 else 6):
         options["key"] = key  # the one color that is transparent
     if colors == 3:
-        return paletted(image, "PNG", bits, **options)
+        return read_palette(image, "PNG", bits, **options)
     if bits < 16 or colors == 0:
-        pixels, form = plain(image, "PNG", **options)
+        pixels, form = read_plain(image, "PNG", **options)
         return pixels, replace(form, bits=bits)
     # Pillow has no 16-bit color. OpenCV reads it, given nothing but the pixels (it would apply tRNS).
     idat = b"".join(body for kind, body in chunks if kind == b"IDAT")
@@ -134,7 +134,7 @@ def _png_pixels(pixels: Pixels, form: Form) -> tuple[bytes, list[bytes]]:
             # Likewise few-bit gray is the stream of few-bit indices.
             image, params = as_image(pixels // (255 // (2**form.bits - 1)), "P"), {"bits": form.bits}
         else:
-            image = stored(pixels, form)
+            image = to_stored_image(pixels, form)
             params = {"bits": form.bits} if form.palette is not None else {}
         chunks = [(kind, body) for kind, body, *_ in PngImagePlugin.getchunks(image, **params)]
     return dict(chunks)[b"IHDR"][:8], [body for kind, body in chunks if kind == b"IDAT"]
@@ -168,13 +168,13 @@ def read_tiff(image: Any, data: bytes) -> tuple[Pixels, Form]:
         options["predictor"] = True
     if kinds == {1}:
         if photometric == 3 and len(bits) == 1:
-            return paletted(image, "TIFF", 8, **options)
+            return read_palette(image, "TIFF", 8, **options)
         by_pillow = {
             (0, (1,), ()), (1, (1,), ()), (0, (8,), ()), (1, (8,), ()), (1, (16,), ()), (1, (8, 8), (2,)),
             (2, (8,) * 3, ()), (6, (8,) * 3, ()), (2, (8,) * 4, ()), (2, (8,) * 4, (2,)), (5, (8,) * 4, ()),
         }  # fmt: skip
         if (photometric, bits, extra) in by_pillow and not (len(bits) == 2 and tags.get(284) == 2):  # a plane each
-            return plain(image, "TIFF", **options)
+            return read_plain(image, "TIFF", **options)
         mode = {(1, 2): "LA", (2, 3): "RGB", (2, 4): "RGBA", (5, 4): "CMYK"}.get((photometric, len(bits)))
         if mode == "RGBA" and not extra:
             extra = (2,)  # a fourth channel without a name is taken for alpha, as everywhere
@@ -217,8 +217,8 @@ def write_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[fl
     if form.options.get("predictor") and form.bits >= 8 and form.palette is None:
         info[317] = 2
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
-    image = stored(pixels, form)
-    return saved(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+    image = to_stored_image(pixels, form)
+    return encode_image(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
 
 
 def _write_deep_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:

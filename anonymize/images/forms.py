@@ -81,7 +81,7 @@ def to_array(image: Image.Image) -> Pixels:
     return out
 
 
-def plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, Form]:
+def read_plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, Form]:
     """Pixels and form of what Pillow decodes without a loss."""
     mode = "L" if image.mode in ("1", "I;16", "I;16B") else image.mode
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
@@ -90,7 +90,7 @@ def plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, For
     return to_array(image), Form(format_, mode, bits, options=options)
 
 
-def paletted(image: Image.Image, format_: str, bits: int, **options: Any) -> tuple[Pixels, Form]:
+def read_palette(image: Image.Image, format_: str, bits: int, **options: Any) -> tuple[Pixels, Form]:
     image.load()
     palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     transparency = image.info.get("transparency")
@@ -122,7 +122,7 @@ def _to_indices(pixels: Pixels, form: Form) -> NDArray[np.uint8]:
     wide = palette.astype(np.int32)
     for rows in bands(*out.shape):
         changed = (palette[out[rows]] != pixels[rows]).any(axis=2)
-        colors, place = np.unique(_packed(pixels[rows][changed]), return_inverse=True)
+        colors, place = np.unique(_pack(pixels[rows][changed]), return_inverse=True)
         nearest = np.empty(len(colors), np.uint8)
         for i in range(0, len(colors), 4096):
             some = colors[i : i + 4096].view(np.uint8).reshape(-1, 4)[:, : palette.shape[1]]
@@ -132,7 +132,7 @@ def _to_indices(pixels: Pixels, form: Form) -> NDArray[np.uint8]:
     return out
 
 
-def _packed(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
+def _pack(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
     four = np.zeros((len(colors), 4), np.uint8)
     four[:, : colors.shape[1]] = colors
     return four.view(np.uint32).ravel()
@@ -143,7 +143,7 @@ def as_image(pixels: Pixels, mode: str) -> Image.Image:
     return Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels), "raw", mode, 0, 1)
 
 
-def stored(pixels: Pixels, form: Form) -> Image.Image:
+def to_stored_image(pixels: Pixels, form: Form) -> Image.Image:
     """A Pillow image of the stored mode: indices and palette, 1 bit, 16 bit gray, or the pixels as they are."""
     if form.palette is not None:
         image = as_image(_to_indices(pixels, form), "P")
@@ -154,7 +154,7 @@ def stored(pixels: Pixels, form: Form) -> Image.Image:
     return as_image(pixels, "I;16" if form.bits == 16 else form.mode)
 
 
-def saved(image: Image.Image, format_: str, **options: Any) -> bytes:
+def encode_image(image: Image.Image, format_: str, **options: Any) -> bytes:
     # In memory: Pillow writing to a file itself does not notice a write that a full disk cut short.
     out = io.BytesIO()
     image.save(out, format_, **options)

@@ -23,7 +23,7 @@ from .. import records
 from ..disk import write_json
 from ..engine import Summary, export, run
 from ..errors import AnonymizeError, SettingsError, StaleDecisionError
-from ..outputs import current
+from ..outputs import add_to_zip
 from ..predictor import Predictor
 from ..records import Header, Record, unescape
 from ..settings import Settings
@@ -348,10 +348,7 @@ class Batch:
         part = target.with_name(f".{threading.get_ident()}.part")
         known = [r for r in self.records if self._unfinished in (None, r.detection)]
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for record, clean in current(self.output, known, self.settings):
-                name = unescape(record.path)
-                archive.write(clean, f"photos/{name}")
-                archive.write(clean.with_name(f"{clean.name}.json"), f"photos/{name}.json")
+            add_to_zip(archive, self.output, known, self.settings, prefix="photos/", with_detections=True)
             own = self.folder / f".{threading.get_ident()}.jsonl"
             # Where this server keeps a visitor's files is nobody's business.
             records.write(own, Header("photos", self.settings, {}), known)
