@@ -157,7 +157,7 @@ def sample(studio: Studio, folder: Path, shared: list[Path]) -> Iterator[None]:
 
     def work() -> None:
         try:
-            path = make(folder, studio.engine(studio.defaults), stop)
+            path = make(folder, studio.predictor(studio.defaults), stop)
             OPEN.open(path)
             shared.append(path)
         except (AnonymizeError, OSError) as e:

@@ -1,9 +1,9 @@
 """Hide every face and license plate in photos. Photos in, anonymized photos out.
 
-    from pathlib import Path
-    from anonymize import Engine
+    import anonymize
 
-    summary = Engine().run("photos", Path("clean"))
+    image, regions = anonymize.hide("photo.jpg")  # one photo, in memory
+    summary = anonymize.run("photos", "clean")  # folders of them
 
 These are the public names; each is imported when it is first used, so that `import anonymize` is quick.
 """
@@ -13,35 +13,31 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .detectors import Detector, FakeDetector, create
-    from .effects import apply, coverage
-    from .engine import Engine, Summary
+    from .effects import coverage
+    from .engine import Summary, detect, export, run
     from .errors import AnonymizeError
+    from .hiding import hide
     from .images import Photo, load, save
+    from .predictor import Predictor
     from .records import Record
     from .regions import Region
     from .settings import Kernel, Kind, Settings
 
 _WHERE = {
-    "AnonymizeError": "errors",
-    "Detector": "detectors",
-    "Engine": "engine",
-    "FakeDetector": "detectors",
-    "Kernel": "settings",
-    "Kind": "settings",
-    "Photo": "images",
-    "Record": "records",
-    "Region": "regions",
-    "Settings": "settings",
-    "Summary": "engine",
-    "apply": "effects",
-    "coverage": "effects",
-    "create": "detectors",
-    "load": "images",
-    "save": "images",
+    "detectors": ("Detector", "FakeDetector", "create"),
+    "effects": ("coverage",),
+    "engine": ("Summary", "detect", "export", "run"),
+    "errors": ("AnonymizeError",),
+    "hiding": ("hide",),
+    "images": ("Photo", "load", "save"),
+    "predictor": ("Predictor",),
+    "records": ("Record",),
+    "regions": ("Region",),
+    "settings": ("Kernel", "Kind", "Settings"),
 }
 __all__ = [
-    "AnonymizeError", "Detector", "Engine", "FakeDetector", "Kernel", "Kind", "Photo", "Record", "Region", "Settings",
-    "Summary", "apply", "coverage", "create", "load", "save",
+    "AnonymizeError", "Detector", "FakeDetector", "Kernel", "Kind", "Photo", "Predictor", "Record", "Region",
+    "Settings", "Summary", "coverage", "create", "detect", "export", "hide", "load", "run", "save",
 ]  # fmt: skip
 
 
@@ -63,9 +59,10 @@ def _version() -> str:
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         return _version()
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    for module, names in _WHERE.items():
+        if name in names:
+            return getattr(import_module(f".{module}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -37,8 +37,8 @@ SOFTNESS = 0.5
 # A Gaussian of a larger sigma is computed on a smaller picture, in which what it leaves fits; so its cost does not grow
 # with sigma.
 WORK_SIGMA = 4.0
-# px; a solid colour has an edge of its own and needs no soft one, but a JPEG of half the colour resolution mixes two
-# columns at it: with these the hidden ones keep their colour, and pixels that only look hidden are few.
+# px; a solid color has an edge of its own and needs no soft one, but a JPEG of half the color resolution mixes two
+# columns at it: with these the hidden ones keep their color, and pixels that only look hidden are few.
 SOLID_FEATHER = 2
 # Corners are believed when the box around them and the region's box agree (IoU) and they are no sliver: a plate of
 # 520 x 110 mm turned by 45° fills 0.29 of the box around it.
@@ -56,13 +56,13 @@ class Strength:
         cell: px, the least side of a mosaic cell.
         kernel: Gaussian that smooths the mosaic; size 0 and sigma 0: chosen from the cell.
         mosaic: False only with allow_weak: the Gaussian alone.
-        colour: one value a channel, for solid; other effects do not read it.
+        color: one value a channel, for solid; other effects do not read it.
     """
 
     cell: float
     kernel: Kernel
     mosaic: bool = True
-    colour: tuple[float, ...] = ()
+    color: tuple[float, ...] = ()
 
 
 def _mosaic(crop: Pixels, cell: float) -> Pixels:
@@ -101,9 +101,9 @@ def pixelate(crop: Pixels, strength: Strength) -> Pixels:
 
 
 def solid(crop: Pixels, strength: Strength) -> Pixels:
-    """One colour."""
+    """One color."""
     out = np.empty_like(crop)
-    out[...] = np.rint(strength.colour).astype(crop.dtype) if crop.ndim == 3 else round(strength.colour[0])
+    out[...] = np.rint(strength.color).astype(crop.dtype) if crop.ndim == 3 else round(strength.color[0])
     return out
 
 
@@ -116,7 +116,7 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
     Shapes, all rounded outward: a pixel of which any part lies in the shape is hidden whole; at least one pixel is.
 
     - rectangle: the box grown by `kind.padding`.
-    - ellipse: around the box's centre, semi-axes max(√2, 1 + 2 padding) times half the sides. √2 gives the smallest
+    - ellipse: around the box's center, semi-axes max(√2, 1 + 2 padding) times half the sides. √2 gives the smallest
       ellipse of the box's shape that contains the whole box (an inscribed one leaves 21.5 % of it open); `padding`
       counts where it reaches farther than that. So an ellipse hides all of the detected box, and the padded box at the
       middle of each side.
@@ -165,19 +165,19 @@ def apply(pixels: Pixels, regions: Iterable[Region], settings: Settings, mode: s
     """A copy of a photo in which every region that the settings hide is hidden.
 
     Regions are hidden one after the other, each from what is already hidden, so overlapping ones bring nothing back;
-    solid ones come last, so that nothing mixes into their colour. The order in which regions are given does not matter.
+    solid ones come last, so that nothing mixes into their color. The order in which regions are given does not matter.
 
     Args:
         pixels: uint8 or uint16, upright, (H, W) or (H, W, C); it stays as it is.
         regions: in pixels of this photo; `settings.hides` chooses among them, `settings.kind` says how.
         mode: what the channels are: "L", "LA", "RGB", "RGBA" or "CMYK" (0 is no ink, as in Pillow). None: by their
-            number, four being RGBA. Only the solid effect needs it, for its colour and opacity.
+            number, four being RGBA. Only the solid effect needs it, for its color and opacity.
 
     Returns:
         An array of the same shape and dtype. Outside masks and feathers it equals `pixels` bit by bit.
 
     Raises:
-        UnsupportedImageError: another dtype or shape; a fill colour for channels that have no known meaning.
+        UnsupportedImageError: another dtype or shape; a fill color for channels that have no known meaning.
         SettingsError: an unknown mode, or one with another number of channels.
     """
     if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or pixels.shape[2:] == (0,):
@@ -214,11 +214,11 @@ def _strength(region: Region, kind: Kind, weak: bool, piece: Pixels, alpha: NDAr
         (kind.mosaic_blocks, 1.0) if weak else (min(kind.mosaic_blocks, MAX_MOSAIC_BLOCKS), MIN_BLOCK)
     )
     cell = max(max(region.width, region.height) / mosaic_blocks, least)
-    colour = _colour(kind.fill, mode, piece, alpha == 1) if kind.effect == "solid" else ()
-    return Strength(cell, kind.kernel, not weak, colour)
+    color = _color(kind.fill, mode, piece, alpha == 1) if kind.effect == "solid" else ()
+    return Strength(cell, kind.kernel, not weak, color)
 
 
-def _colour(fill: str, mode: str, piece: Pixels, hidden: NDArray[np.bool_]) -> tuple[float, ...]:
+def _color(fill: str, mode: str, piece: Pixels, hidden: NDArray[np.bool_]) -> tuple[float, ...]:
     """The fill as one value a channel in the piece's range."""
     top = float(np.iinfo(piece.dtype).max)
     if fill == "mean":
@@ -229,16 +229,16 @@ def _colour(fill: str, mode: str, piece: Pixels, hidden: NDArray[np.bool_]) -> t
     k = 1 - max(r, g, b)
     luma = 0.299 * r + 0.587 * g + 0.114 * b  # ITU-R BT.601, as Pillow's
     ink = 1 - k or 1.0
-    colours: dict[str, Sequence[float]] = {
+    colors: dict[str, Sequence[float]] = {
         "L": (luma,),
         "LA": (luma, 1),
         "RGB": (r, g, b),
         "RGBA": (r, g, b, 1),
         "CMYK": ((1 - r - k) / ink, (1 - g - k) / ink, (1 - b - k) / ink, k),
     }
-    if mode not in colours:
-        raise UnsupportedImageError(f"no fill colour is known for {len(cv2.split(piece))} channels; use mean")
-    return tuple(float(round(v * 255)) * (top / 255) for v in colours[mode])
+    if mode not in colors:
+        raise UnsupportedImageError(f"no fill color is known for {len(cv2.split(piece))} channels; use mean")
+    return tuple(float(round(v * 255)) * (top / 255) for v in colors[mode])
 
 
 def _composite(piece: Pixels, hidden: Pixels, alpha: NDArray[np.float32]) -> None:
@@ -287,11 +287,11 @@ def _outward(box: Box, width: int, height: int) -> PixelBox:
 
 
 def _ellipse(cx: float, cy: float, a: float, b: float, piece: PixelBox) -> NDArray[np.bool_]:
-    """Pixels of the piece that an ellipse touches: those whose nearest point to its centre lies in it."""
+    """Pixels of the piece that an ellipse touches: those whose nearest point to its center lies in it."""
 
-    def nearest(centre: float, low: int, high: int, axis: float) -> NDArray[np.float64]:
+    def nearest(center: float, low: int, high: int, axis: float) -> NDArray[np.float64]:
         middle = np.arange(low, high) + 0.5
-        return (np.maximum(np.abs(middle - centre) - 0.5, 0) / axis) ** 2
+        return (np.maximum(np.abs(middle - center) - 0.5, 0) / axis) ** 2
 
     x1, y1, x2, y2 = piece
     return nearest(cy, y1, y2, b)[:, None] + nearest(cx, x1, x2, a)[None, :] <= 1

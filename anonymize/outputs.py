@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import threading
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from . import effects, images
-from .errors import AnonymizeError, ChangedSourceError, DetectionError, PathError, RecordsError
-from .records import JsonLines, Record, escape, locked, read_lines, unescape
-from .regions import Region
-from .settings import UNLIKELY, Settings
+from . import images
+from .disk import remove_leftovers, write_json, write_whole
+from .errors import AnonymizeError, DetectionError, PathError, RecordsError
+from .hiding import check_detected, hide_record
+from .json_lines import JsonLines, locked, read_lines, to_line
+from .records import Record, escape, unescape
+from .settings import Settings
 
 EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
 _WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
@@ -28,41 +30,6 @@ def why(error: Exception) -> str:
     return " ".join(str(error).split()) or repr(error)
 
 
-def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> Any:
-    """The photo's pixels with the regions hidden: what `export` writes, in memory.
-
-    Args:
-        regions: all of the photo's, also those that are not hidden.
-
-    Raises:
-        DetectionError: of a kind as many likely regions as are kept, so that some may have been left out.
-    """
-    regions = list(regions)
-    if reason := max_regions_reached(regions, settings):
-        raise DetectionError(reason)
-    return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)
-
-
-def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:
-    """Why these regions may not be all of a photo's: as many likely ones of a kind as are kept. None where they are."""
-    # Those that are too small to be hidden, or that a person rejected, took places too; what a person drew did not.
-    likely = Counter(r.kind for r in regions if r.status != "manual" and _could_hide(r, settings))
-    for kind, count in likely.items():
-        if count >= settings.max_regions:
-            return f"{count} regions of kind {kind} are as many as are kept; raise max_regions"
-    return None
-
-
-def _could_hide(region: Region, settings: Settings) -> bool:
-    kind = settings.kinds.get(region.kind)
-    return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Written whole or not at all."""
-    images.write_whole(path, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
-
-
 class Output:
     """The folder of anonymized photos, and its memory of what each file shows (exports.jsonl).
 
@@ -71,10 +38,14 @@ class Output:
     """
 
     def __init__(
-        self, folder: Path, settings: Settings, write_detections: bool = True, preview: Path | None = None
+        self,
+        folder: str | os.PathLike[str],
+        settings: Settings,
+        write_detections: bool = True,
+        preview: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.folder, self.settings = folder, settings
-        self.write_detections, self.preview = write_detections, preview
+        self.folder, self.settings = Path(folder), settings
+        self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
         self._known: dict[str, tuple[str, Any]] = {}  # path -> what its file shows, and its stamp
         self._lock = threading.Lock()
         self._open = contextlib.ExitStack()
@@ -110,7 +81,7 @@ class Output:
             self._log = stack.enter_context(JsonLines(memory))
             for folder in (self.folder, self.preview):
                 if folder is not None:
-                    images.remove_leftovers(folder)  # of a killed run
+                    remove_leftovers(folder)  # of a killed run
             self._open = stack.pop_all()
         return self
 
@@ -120,8 +91,7 @@ class Output:
         kept = {e["path"]: e for e in lines}
         kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
         if len(kept) < len(lines):
-            text = "".join(json.dumps(e, ensure_ascii=False, separators=(",", ":")) + "\n" for e in kept.values())
-            images.write_whole(memory, text.encode())
+            write_whole(memory, b"".join(map(to_line, kept.values())))
 
     def _read(self, memory: Path) -> list[dict[str, Any]]:
         if not memory.exists():
@@ -200,18 +170,12 @@ class Output:
         return record, False
 
     def _write(self, record: Record, photo: images.Photo | None) -> bool:
-        if not record.detectors and not record.decisions:
-            raise DetectionError("no detector looked at this photo, and no person")
+        check_detected(record)
         if self.is_current(record):
             return False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
-        if (photo.width, photo.height) != (record.width, record.height):
-            raise ChangedSourceError(
-                f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
-                f"{photo.width} x {photo.height}; detect it again"
-            )
-        pixels = hide(photo, record.regions, self.settings)
+        pixels = hide_record(photo, record, self.settings)
         self.remove(record)
         self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
         images.save(photo, pixels, self.path(record), self.settings)
@@ -225,8 +189,8 @@ class Output:
         return True
 
 
-def written(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[tuple[Record, Path]]:
-    """Those records whose photo in an output folder shows them under these settings, untouched since, and where it is.
+def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[Path]:
+    """The photos in an output folder that show their records under these settings, untouched since.
 
     What is handed out together goes through here: a folder may also hold photos as they were before a correction, and
     files that this program never wrote.
@@ -238,7 +202,27 @@ def written(folder: Path, known: Iterable[Record], settings: Settings) -> Iterat
     target._read(folder / EXPORTS_NAME)
     for record in known:
         if record.error is None and target.is_current(record):
-            yield record, target.path(record)
+            yield target.path(record)
+
+
+def add_to_zip(
+    archive: zipfile.ZipFile,
+    folder: Path,
+    known: Iterable[Record],
+    settings: Settings,
+    *,
+    prefix: str = "",
+    with_detections: bool = False,
+) -> None:
+    """The photos of `current` into an archive, with what was hidden in each where that is wanted and was written.
+
+    Bytes of a name that are not UTF-8, which an archive cannot hold, become U+FFFD.
+    """
+    for photo in current(folder, known, settings):
+        for file in (photo, _beside(photo)) if with_detections else (photo,):
+            if file.is_file():
+                name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
+                archive.write(file, prefix + name)
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -14,7 +14,7 @@ C = TypeVar("C")
 D = TypeVar("D")
 
 
-def pipelined(
+def run_pipeline(
     items: Iterable[A],
     read: Callable[[A], B],
     work: Callable[[B], C],

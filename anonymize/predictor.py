@@ -1,4 +1,4 @@
-"""The part of the engine that needs no files: detectors, loaded once, and what they say of a photo in memory."""
+"""Predictor: detectors, loaded once, and what they say of images and photos in memory."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from . import images, weights
 from .detectors import Detector, Image, create
@@ -18,6 +18,10 @@ from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings
 from .weights.registry import registry
+
+# Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
+# calibrations count by themselves.)
+DETECTION_VERSION = 4
 
 
 def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
@@ -35,10 +39,10 @@ def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
 
 
 class Predictor:
-    """Detectors and the settings that they are asked with. They are loaded at the first use, once, for all threads.
+    """Finds regions in images and photos. Its detectors are loaded at the first use, once, for all threads.
 
     Args:
-        settings: which detectors, thresholds, effects.
+        settings: which detectors, and how what they find is put together; or a preset's name.
         detectors: used instead of those that the settings name (composed ones, a FakeDetector).
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: load pickles from outside the registry.
@@ -47,36 +51,37 @@ class Predictor:
 
     def __init__(
         self,
-        settings: Settings | None = None,
+        settings: Settings | str | None = None,
         *,
         detectors: Sequence[Detector] | None = None,
-        weights_dir: Path | None = None,
+        weights_dir: str | PathLike[str] | None = None,
         trust: bool = False,
         fetching: weights.Progress | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = Settings().with_preset(settings) if isinstance(settings, str) else settings or Settings()
         self._given = detectors
-        self._loading_options: dict[str, Any] = {"weights_dir": weights_dir, "trust": trust, "progress": fetching}
+        self._weights_dir = None if weights_dir is None else Path(weights_dir)
+        self._create = partial(create, weights_dir=self._weights_dir, trust=trust, progress=fetching)
         self._loading = threading.Lock()
 
     @cached_property
     def _loaded(self) -> list[Detector]:
-        made = self._made()
+        given = self._given
+        detectors = [self._create(n, self.settings) for n in self._names] if given is None else list(given)
         if self.settings.kind("plate").mask != "quad":
-            return made
+            return detectors
         from .detectors.plate_corners import WithCorners, load
 
-        corners = load(self.settings, weights_dir=self._loading_options["weights_dir"])
-        return [WithCorners(detector, corners) for detector in made]
+        corners = load(self.settings, weights_dir=self._weights_dir)
+        return [WithCorners(detector, corners) for detector in detectors]
 
-    def _made(self) -> list[Detector]:
-        if self._given is not None:
-            return list(self._given)
+    @property
+    def _names(self) -> list[str]:
         s = self.settings
         names = [n for n in (s.face_detector, s.plate_detector, *s.other_detectors) if n and n != "none"]
         if not names:
             raise SettingsError("no detector is named, so nothing would be looked for")
-        return [create(n, s, **self._loading_options) for n in dict.fromkeys(names)]
+        return list(dict.fromkeys(names))
 
     @property
     def detectors(self) -> list[Detector]:
@@ -93,11 +98,11 @@ class Predictor:
         """What a record's `detection` is compared with: the settings that find, the weights, and their calibration."""
         known, used = registry(), self.detector_weights
         numbers = {m: (known[m].calibration, known[m].in_crops) for w in used.values() for m in w if m in known}
-        text = json.dumps([self.settings.detection_hash(), used, numbers], sort_keys=True)
+        text = json.dumps([f"{self.settings.detection_hash()}-{DETECTION_VERSION}", used, numbers], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def look(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Run every detector on images in memory (a camera's frames, a web upload).
+    def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
+        """Run every detector on images in memory (a camera's frames, say).
 
         Args:
             batch: uint8 RGB arrays (H, W, 3), upright.
@@ -108,23 +113,12 @@ class Predictor:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        return [self._kept(found) for found in self._asked(batch)]
+        return [self._kept(found) for found in self._answers(batch)]
 
-    def _asked(self, batch: Sequence[Image]) -> list[list[Region]]:
-        answers = [_ask(detector, batch) for detector in self.detectors]
-        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
-
-    def _kept(self, found: Sequence[Region]) -> tuple[Region, ...]:
-        return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))
-
-    def find(self, photo: images.Photo) -> tuple[Region, ...]:
-        """`look` at everything that a viewer can show of one photo (`Photo.views`), brought together.
-
-        Raises:
-            DetectionError: as `look`.
-        """
+    def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
+        """`predict` on everything that a viewer can show of one photo (`Photo.views`), merged."""
         # Cut to max_regions once, of all views: were each cut before, too few might be left for `hide` to notice it.
-        return self._kept([region for view in photo.views() for region in self._asked([view])[0]])
+        return self._kept([region for view in photo.views() for region in self._answers([view])[0]])
 
     def record(self, photo: images.Photo, path: str) -> Record:
         """Detect in one loaded photo; `path` is stored escaped."""
@@ -133,7 +127,14 @@ class Predictor:
             sha256=photo.sha256,
             width=photo.width,
             height=photo.height,
-            regions=self.find(photo),
+            regions=self.predict_photo(photo),
             detectors=self.detector_weights,
             detection=self.detection_hash,
         )
+
+    def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
+        answers = [_ask(detector, batch) for detector in self.detectors]
+        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
+
+    def _kept(self, found: Sequence[Region]) -> tuple[Region, ...]:
+        return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from .images import Photo, write_whole
+from .disk import write_whole
+from .images import Photo
 from .regions import Region
 
 LONG_SIDE = 1280  # px of each half: enough to judge by, quick to look through
-COLOURS = {"face": (31, 119, 255), "plate": (255, 127, 14)}  # RGB
+COLORS = {"face": (31, 119, 255), "plate": (255, 127, 14)}  # RGB
 OTHER = (140, 140, 140)
 
 
@@ -26,17 +27,17 @@ def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint
     scale = max(1.0, max(image.shape[:2]) / LONG_SIDE)
     font, height, thickness = cv2.FONT_HERSHEY_SIMPLEX, 0.4 * scale, max(1, round(2 * scale))
     for region in regions:
-        colour = COLOURS.get(region.kind, OTHER)
+        color = COLORS.get(region.kind, OTHER)
         x1, y1, x2, y2 = (round(v) for v in region.box)
-        cv2.rectangle(out, (x1, y1), (x2, y2), colour, thickness)
+        cv2.rectangle(out, (x1, y1), (x2, y2), color, thickness)
         if region.corners is not None:
             corners = np.rint(np.array(region.corners)).astype(np.int32)
-            cv2.polylines(out, [corners], isClosed=True, color=colour, thickness=thickness, lineType=cv2.LINE_AA)
+            cv2.polylines(out, [corners], isClosed=True, color=color, thickness=thickness, lineType=cv2.LINE_AA)
         label = f"{region.kind} {region.score:.2f}"
         (width, above), below = cv2.getTextSize(label, font, height, round(scale))
         left = max(0, min(x1, image.shape[1] - width))
         bottom = y1 if y1 > above + below else min(y2 + above + below, image.shape[0])  # above the box, else under it
-        cv2.rectangle(out, (left, bottom - above - below), (left + width, bottom), colour, cv2.FILLED)
+        cv2.rectangle(out, (left, bottom - above - below), (left + width, bottom), color, cv2.FILLED)
         cv2.putText(out, label, (left, bottom - below), font, height, (255, 255, 255), round(scale), cv2.LINE_AA)
     return out
 

@@ -7,23 +7,22 @@ ever appended, so a killed run loses at most a torn last line, which reading dro
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
+from .disk import replacing
 from .errors import RecordsError, SettingsError
+from .json_lines import JsonLines, read_lines, to_line
+from .json_lines import locked as locked
 from .regions import Region, boxes, iou
 from .settings import Settings
 
 SCHEMA = 2
-LOCK_SECONDS = 10.0  # how long a writer waits for another one
 Review = Literal["pending", "approved", "flagged"]
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
@@ -213,7 +212,7 @@ class Header:
         return Path(unescape(self.root)) / unescape(record.path)
 
 
-def read(path: Path) -> tuple[Header, dict[str, Record]]:
+def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Record]]:
     """A records file as its header and the last record of each path, in order of first appearance.
 
     Raises:
@@ -230,39 +229,9 @@ def read(path: Path) -> tuple[Header, dict[str, Record]]:
         raise RecordsError(f"{path} is not a records file: {what}") from e
 
 
-def locked(path: Path) -> FileLock:
-    """The lock of a records file between processes: whoever appends or rewrites holds it, readers need none.
-
-    It is a file of its own beside the records, because a rewrite replaces the records file.
-
-    Raises, when entered:
-        RecordsError: another program holds it for longer than LOCK_SECONDS.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return _Lock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS)
-
-
-class _Lock(FileLock):
-    def acquire(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return super().acquire(*args, **kwargs)
-        except Timeout as e:
-            name = Path(self.lock_file).name[1 : -len(".lock")]
-            raise RecordsError(f"{name} is busy: another program is writing it; try again when it is done") from e
-
-
 def write(path: Path, header: Header, records: Iterable[Record]) -> None:
     """Write a whole records file: a temporary file, then a rename. The caller holds its lock."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)  # of a killed process; it would be appended to
-    try:
-        with Writer(temporary, header) as writer:
-            for record in records:
-                writer.write(record)
-            writer.sync()
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    rewrite(path, header, (to_line(r.to_dict()) for r in records))
 
 
 def rewrite(path: Path, header: Header, lines: Iterable[bytes]) -> None:
@@ -270,107 +239,11 @@ def rewrite(path: Path, header: Header, lines: Iterable[bytes]) -> None:
 
     Whole or not at all. The caller holds the file's lock.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.unlink(missing_ok=True)
-    try:
-        with Writer(temporary, header):
-            pass
-        with open(temporary, "ab") as new:
-            new.writelines(lines)
-            new.flush()
-            os.fsync(new.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The values of a file of JSON lines (`JsonLines`); a torn last line is left out.
-
-    Raises:
-        RecordsError: no such file, a broken line that is not the last.
-    """
-    try:
-        with open(path, "rb") as lines:
-            return list(_parse(lines, path))
-    except OSError as e:
-        raise RecordsError(f"cannot read records {path}: {e}") from e
-
-
-def _parse(lines: Iterable[bytes], path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if (value := _value(line)) is not None:
-            yield value
-        elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
-            raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
-
-
-def _value(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None for a broken one. The beginning of a JSON object is never one itself."""
-    try:
-        value = json.loads(line.decode())  # a line may be torn within a character
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
-
-
-class JsonLines:
-    """An append-only file of JSON lines that is whole at every moment, for one process at a time.
-
-    Opening cuts off the torn last line of a killed process. `append` returns when the system has the line, so a killed
-    process loses nothing; a line that does not fit on the disk is taken back before the OSError is raised.
-    """
-
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
-        self._end = self._last_line_end()
-        self._file.seek(self._end)
-        last = self._file.read()
-        if _value(last) is None:
-            self._file.truncate(self._end)
-        else:  # whole, but for the line's end: written by hand or by a script
-            self._file.write(b"\n")
-            self._end += len(last) + 1
-
-    def _last_line_end(self) -> int:
-        """Bytes up to and with the last line's end, sought from the end: one decision among 10,000 is quick."""
-        end = self._file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(end - 65_536, 0)
-            self._file.seek(start)
-            found = self._file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-        return 0
-
-    @property
-    def empty(self) -> bool:
-        return self._end == 0
-
-    def append(self, value: Mapping[str, Any]) -> None:
-        line = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        try:
-            if self._file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
-        except OSError:
-            self._file.truncate(self._end)
-            raise
-        self._end += len(line)
-
-    def sync(self) -> None:
-        """Ask the system to write to the disk itself (what a power cut must not lose: people's decisions)."""
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    with replacing(path, is_locked=True) as temporary, open(temporary, "xb") as new:
+        new.write(to_line(header.to_dict()))
+        new.writelines(lines)
+        new.flush()
+        os.fsync(new.fileno())
 
 
 class Writer(JsonLines):

@@ -24,9 +24,6 @@ DEVICES = ("auto", "cpu", "cuda")
 # MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
-# Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
-# calibrations count by themselves.)
-DETECTION_VERSION = 4
 RENDER_VERSION = 2  # counted up when effects or writing change: then every photo is exported and approved anew
 # Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
 # left out. That a likelier one would have to be is an error.
@@ -135,7 +132,7 @@ class Kind:
     )
     kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
     mosaic_blocks: int = _option(6, "mosaic blocks across the region's longer side, before any blur", ge=1, le=64)
-    fill: str = _option("mean", "colour for the solid effect: mean, black, or six hex digits such as ff00ff")
+    fill: str = _option("mean", "color for the solid effect: mean, black, or six hex digits such as ff00ff")
     min_size: float = _option(0.0, "regions with a shorter side under this many px are left alone (0: none)", ge=0.0)
     max_size: float = _option(0.0, "regions with a longer side over this many px are left alone (0: no limit)", ge=0.0)
 
@@ -316,7 +313,7 @@ class Settings:
             "iou_threshold",
             "max_regions",
         )
-        return self._hash(*names) + f"-{DETECTION_VERSION}"
+        return self._hash(*names)
 
     def export_hash(self) -> str:
         """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""

@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 
 from anonymize.detectors import Image, create
-from anonymize.detectors.calibrated import SMALL, log_odds, reaches_edge
+from anonymize.detectors.calibrated import SMALL, reaches_edge
 from anonymize.evaluate.ground_truth import read as read_annotations
+from anonymize.probability import log_odds
 from anonymize.regions import Region, boxes, iou, suppress
 from anonymize.settings import Settings
 

@@ -22,7 +22,8 @@ import numpy as np
 from PIL import Image
 
 from anonymize import images
-from anonymize.engine import Engine, Summary
+from anonymize.engine import Summary, run
+from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 
 
@@ -49,26 +50,26 @@ def photos(source: Path | None, folder: Path, count: int, size: int) -> None:
 def alone(folder: Path) -> dict[str, float]:
     """Seconds of the detectors alone, all photos decoded before."""
     settings = Settings()
-    engine = Engine(settings)
+    predictor = Predictor(settings)
     loaded = [images.load(p, settings).rgb for p in sorted(folder.iterdir())]
-    engine.look(loaded[:1])  # compile
+    predictor.predict(loaded[:1])  # compile
     started = time.perf_counter()
     for image in loaded:
-        engine.look([image])
+        predictor.predict([image])
     return {"seconds": time.perf_counter() - started}
 
 
 def whole(folder: Path, output: Path) -> dict[str, float]:
     """Seconds of `run`, and peak memory (MB) after a quarter and after all of the photos."""
     settings = Settings()
-    engine = Engine(settings)
-    engine.look([images.load(min(folder.iterdir()), settings).rgb])
+    predictor = Predictor(settings)
+    predictor.predict([images.load(min(folder.iterdir()), settings).rgb])
     peaks: dict[int, float] = {}
 
     def progress(summary: Summary) -> None:
         peaks[summary.done] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    summary = engine.run(folder, output, progress=progress)
+    summary = run(folder, output, predictor, progress=progress)
     assert summary.ok, summary.failures
     return {"seconds": summary.seconds, "mb_quarter": peaks[max(1, summary.done // 4)], "mb": peaks[summary.done]}
 

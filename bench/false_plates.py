@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from anonymize.detectors import create
-from anonymize.engine import Engine
 from anonymize.evaluate.ground_truth import read as read_annotations
+from anonymize.predictor import Predictor
 from anonymize.regions import boxes, intersections
 from anonymize.settings import PRESETS, Settings
 
@@ -144,10 +144,10 @@ def write(images: list[np.ndarray], target: Path) -> None:
 def count(folders: list[Path], preset: str) -> tuple[int, int]:
     """(pictures, plates that the preset hides in them)."""
     settings = Settings().with_preset(preset).replace(face_detector="none")
-    engine, pictures, plates = Engine(settings), 0, 0
+    predictor, pictures, plates = Predictor(settings), 0, 0
     for path in (p for f in folders for p in sorted(f.glob("[0-9]*.png"))):
         image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        found = [r for r in engine.look([image])[0] if r.kind == "plate" and settings.hides(r)]
+        found = [r for r in predictor.predict([image])[0] if r.kind == "plate" and settings.hides(r)]
         pictures, plates = pictures + 1, plates + len(found)
         if found:
             print(path, *(f"{r.score:.2f} {[round(v) for v in r.box]}" for r in found))

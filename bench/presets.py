@@ -23,9 +23,9 @@ import numpy as np
 
 from anonymize import evaluate, images
 from anonymize.detectors import models, parse
-from anonymize.engine import Engine
 from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
+from anonymize.predictor import Predictor
 from anonymize.records import Record
 from anonymize.settings import PRESETS, Settings
 from anonymize.weights.registry import model
@@ -34,13 +34,13 @@ LARGE = (4000, 3000)  # px
 KINDS = ("face", "plate")
 
 
-def detect(engine: Engine, found: images.Found) -> tuple[list[Record], float]:
+def detect(predictor: Predictor, found: images.Found) -> tuple[list[Record], float]:
     """Records of all photos, and the median ms that the detectors took for one."""
     records, times = [], []
     for path in found.paths:
-        photo = images.load(found.root / path, engine.settings)
+        photo = images.load(found.root / path, predictor.settings)
         started = time.perf_counter()
-        records.append(engine.record(photo, path))
+        records.append(predictor.record(photo, path))
         times.append((time.perf_counter() - started) * 1000)
     return records, float(np.median(times[1:] or times))
 
@@ -94,11 +94,11 @@ def write_json(path: Path, rows: Sequence[dict[str, Any]], photos: int, truth: A
     path.write_text(json.dumps(data, indent=1) + "\n", "utf-8")
 
 
-def large_photo(engine: Engine, found: images.Found) -> float:
+def large_photo(predictor: Predictor, found: images.Found) -> float:
     """The best of three times, ms, for a 12-megapixel photo of tiles that show the first twelve photos enlarged."""
     pieces = []
     for path in found.paths[:12]:
-        photo = images.load(found.root / path, engine.settings).rgb
+        photo = images.load(found.root / path, predictor.settings).rgb
         pieces.append(cv2.resize(photo, (1000, 1000), interpolation=cv2.INTER_LINEAR))
     pieces = [pieces[i % len(pieces)] for i in range(12)]
     picture = np.vstack([np.hstack(pieces[i : i + 4]) for i in (0, 4, 8)])
@@ -106,7 +106,7 @@ def large_photo(engine: Engine, found: images.Found) -> float:
     times = []
     for _ in range(3):
         started = time.perf_counter()
-        engine.look([picture])
+        predictor.predict([picture])
         times.append((time.perf_counter() - started) * 1000)
     return min(times)
 
@@ -130,16 +130,16 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     records: list[Record] = []
     for preset in filter(None, args.presets.split(",")):
-        engine = Engine(Settings().with_preset(preset))
-        records, ms = detect(engine, found)
+        predictor = Predictor(Settings().with_preset(preset))
+        records, ms = detect(predictor, found)
         cells = row(preset, records, ms, truth)
-        rows.append(measured(preset, records, ms, truth, engine.settings))
+        rows.append(measured(preset, records, ms, truth, predictor.settings))
         if args.large:
-            cells.append(f"{large_photo(engine, found):.0f}")
+            cells.append(f"{large_photo(predictor, found):.0f}")
         print("| " + " | ".join(cells) + " |", flush=True)
     for text in filter(None, args.singles.split(",")):
         name, settings = single(text)
-        records, ms = detect(Engine(settings), found)
+        records, ms = detect(Predictor(settings), found)
         rows.append(measured(name, records, ms, truth, settings))
         print(json.dumps(rows[-1]), flush=True)
     if args.json:

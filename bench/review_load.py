@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from anonymize import images, records
-from anonymize.engine import Engine
+from anonymize.engine import export
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from review.book import Book
@@ -105,12 +105,11 @@ def export_again(home: Path, count: int = 200, corrected: int = 10) -> dict[str,
     book = Book(path)
     for record in known:
         book.decide(record.path, "approve", who="ana")
-    engine = Engine(book.settings, detectors=())
-    engine.export(path, home / "out", gate=gate(book.settings))
+    export(path, home / "out", book.settings, gate=gate(book.settings))
     for n in range(corrected):
         book.decide(f"{n}.png", "add", who="ana", box=(50, 50, 70, 60), kind="plate")
         book.decide(f"{n}.png", "approve", who="ana")
-    done = engine.export(path, home / "out", gate=gate(book.settings))
+    done = export(path, home / "out", book.settings, gate=gate(book.settings))
     return {"photos exported": done.done, "of those written again after 10 corrections": done.done - done.unchanged}
 
 

@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from anonymize import evaluate, images, records
-from anonymize.engine import Engine
+from anonymize.engine import detect
 from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
+from anonymize.predictor import Predictor
 from anonymize.records import Header, Record
 from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
 from anonymize.settings import Settings
@@ -54,7 +55,7 @@ def leaking(known: dict[str, Record], header: Header, source: Path) -> dict[str,
     truth = read_annotations(source, folder, sorted(p.name for p in folder.iterdir()))
     result = evaluate.evaluate(known.values(), truth, header.settings, curves=False)
     return {
-        p.path: any(c < evaluate.HIDDEN and not t.ignore for t, c in zip(p.truths, p.covered, strict=True))
+        p.path: any(c < evaluate.LEAK_COVERAGE and not t.ignore for t, c in zip(p.truths, p.covered, strict=True))
         for p in result.photos
         if p.error is None
     }
@@ -81,7 +82,7 @@ def detected(target: Path, paths: Sequence[Path], settings: Settings) -> tuple[H
     target.parent.mkdir(parents=True, exist_ok=True)
     names = target.with_suffix(".txt")
     names.write_text("".join(f"{p.absolute()}\n" for p in paths))
-    summary = Engine(settings).detect(names, target)
+    summary = detect(names, target, Predictor(settings))
     print(f"{target}: {summary.done} photos in {summary.seconds:.0f} s, {len(summary.failures)} failed", flush=True)
     return records.read(target)
 

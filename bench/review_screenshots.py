@@ -19,8 +19,9 @@ from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from anonymize import evaluate, records
-from anonymize.engine import Engine
+from anonymize.engine import detect
 from anonymize.evaluate.ground_truth import read as read_annotations
+from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from models.recipes.plates.scenes import scene
 from review import sample
@@ -71,7 +72,7 @@ def draw(folder: Path) -> Path:
 def make(home: Path) -> tuple[Path, Path]:
     """Records of the drawn pictures in which most is to be seen, and their annotations."""
     annotations, path = draw(home), home / "drawn.jsonl"
-    Engine(SETTINGS).detect(home / "photos", path)
+    detect(home / "photos", path, Predictor(SETTINGS))
     header, known = records.read(path)
     truth = read_annotations(annotations, home / "photos", sorted(known))
     found = evaluate.evaluate(known.values(), truth, SETTINGS, curves=False).photos
@@ -139,7 +140,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, sync_playwright() as driver:
         os.environ.setdefault("FIFTYONE_DATABASE_DIR", f"{home}/db")
         records, annotations = make(Path(home))
-        shown = sample.make(Path(home) / "sample", Engine(Settings().replace(other_detectors=("coco",))))
+        shown = sample.make(Path(home) / "sample", Predictor(Settings().replace(other_detectors=("coco",))))
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         fiftyone(browser.new_page(viewport=SIZE), records, annotations, target)
         tab(browser.new_page(viewport=SIZE), shown, target)

@@ -32,7 +32,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from screenshots import CHROMIUM, FLAGS, ROOT, photos, server
 
-from anonymize.engine import Engine
+from anonymize.engine import run
+from anonymize.predictor import Predictor
 
 TILE = 1000  # px
 
@@ -82,7 +83,7 @@ def main(rounds: int) -> None:
         folder = Path(temporary)
         photo = large_photo(folder / "photo.jpg")
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        engine = Engine()
+        predictor = Predictor()
         spent: dict[str, list[float]] = {"page": [], "api": [], "command": [], "work": []}
 
         def on_the_page() -> float:
@@ -105,7 +106,7 @@ def main(rounds: int) -> None:
             subprocess.run(run, cwd=ROOT, check=True, capture_output=True)
 
         def work() -> None:
-            summary = engine.run(photo, folder / uuid.uuid4().hex)
+            summary = run(photo, folder / uuid.uuid4().hex, predictor)
             assert summary.ok, summary.failures
 
         started = time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,21 +166,22 @@ def export(
     records: Path, output: Path, allow_unreviewed: bool, no_write_detections: bool, preview: bool, **given: Any
 ) -> None:
     """Write the approved photos, anonymized, to OUTPUT. Photos that show already what they should are left alone."""
+    from anonymize import engine
     from anonymize.cli.photos import report
-    from anonymize.engine import Engine
 
     settings = settings_of(given, Book(records).settings)
     if allow_unreviewed:
         click.echo("WARNING: --allow-unreviewed: photos that nobody looked at go out, too", err=True)
     report(
         given,
-        lambda progress: Engine(settings, detectors=()).export(
+        partial(
+            engine.export,
             records,
             output,
+            settings,
             gate=gate(settings, allow_unreviewed),
             write_detections=not no_write_detections,
             preview=output.with_name(f"{output.name}-preview") if preview else None,
-            progress=progress,
         ),
     )
     if allow_unreviewed:

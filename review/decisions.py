@@ -27,7 +27,7 @@ def status(record: Record, settings: Settings) -> str:
 
 
 def gate(settings: Settings, allow_unreviewed: bool = False) -> Callable[[Record], str | None]:
-    """For Engine.export: why a photo may not go out, or None. A flagged photo never goes out."""
+    """For `export`: why a photo may not go out, or None. A flagged photo never goes out."""
 
     def reason(record: Record) -> str | None:
         state = status(record, settings)

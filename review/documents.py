@@ -144,7 +144,7 @@ def to_document(
 
 def _compare(out: Document, record: Record, result: PhotoResult) -> None:
     """Ground truth beside what was found: tp, fp, fn, hidden share, leak."""
-    from anonymize.evaluate import HIDDEN as ENOUGH
+    from anonymize.evaluate import LEAK_COVERAGE
 
     labels = {label["region"]: label for label in out[HIDDEN]["detections"]}
     ids = [label_id(record.path, f"truth {n}") for n in range(len(result.truths))]
@@ -166,7 +166,7 @@ def _compare(out: Document, record: Record, result: PhotoResult) -> None:
                 "bounding_box": relative(t.box, record.width, record.height),
                 "height_px": t.box[3] - t.box[1],
                 "covered": covered,
-                "leak": covered < ENOUGH and not t.ignore,
+                "leak": covered < LEAK_COVERAGE and not t.ignore,
                 "iscrowd": t.ignore,
                 "eval": "ignored" if t.ignore else "tp" if found else "fn",
                 "eval_id": str(label_id(record.path, found)) if found else "",

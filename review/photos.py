@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from anonymize import images
 from anonymize.errors import AnonymizeError
-from anonymize.outputs import written
+from anonymize.outputs import add_to_zip
 from anonymize.records import escape, unescape
 
 from .decisions import gate
@@ -67,9 +67,7 @@ def exported(review: Review, allow_unreviewed: bool = False) -> Response:
     handle, name = tempfile.mkstemp(suffix=".zip")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for record, photo in written(review.output, review.book, settings):
-                if not may_not(record):
-                    archive.write(photo, os.fsencode(photo.relative_to(review.output)).decode("utf-8", "replace"))
+            add_to_zip(archive, review.output, (r for r in review.book if not may_not(r)), settings)
     except BaseException:
         os.unlink(name)
         raise

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymize.probability import expit, logit
 from anonymize.records import Record
 from anonymize.regions import Box, Region, areas, boxes, intersections
 from anonymize.settings import MIN_THRESHOLD, Settings
@@ -59,14 +60,10 @@ class Reason:
 Floats = NDArray[np.float64]
 
 
-def logit(score: Floats) -> Floats:
-    s = np.clip(score, 1e-4, 1 - 1e-4)
-    return np.log(s / (1 - s))
-
-
 def probability(weights: Sequence[float], features: Floats) -> Floats:
     """Logistic regression: weights (K,), features (N, K) -> (N,)."""
-    return 1 / (1 + np.exp(-(features @ np.array(weights))))
+    out: Floats = expit(features @ np.array(weights))
+    return out
 
 
 def centres_in(zones: Floats, found: Floats) -> NDArray[np.bool_]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from anonymize.engine import Engine
+from anonymize.disk import write_whole
+from anonymize.engine import detect
 from anonymize.errors import PathError
-from anonymize.images import write_whole
+from anonymize.predictor import Predictor
 
 from .book import Book
 from .queue import Queue
@@ -56,18 +57,18 @@ def _jpeg(photo: Image.Image) -> bytes:
     return data.getvalue()
 
 
-def make(folder: Path, engine: Engine, stop: threading.Event | None = None) -> Path:
+def make(folder: Path, predictor: Predictor, stop: threading.Event | None = None) -> Path:
     """The sample's records file; what an earlier start made is taken as it is.
 
     Args:
-        folder: for photos and records. engine: finds. stop: set it to end early.
+        folder: for photos and records. predictor: finds. stop: set it to end early.
 
     Raises:
         PathError: the photos are not installed. WeightsError, DetectionError: the detectors cannot be had.
     """
     cut(folder / "photos")
     records = folder / NAME
-    engine.detect(folder / "photos", records, stop=stop)
+    detect(folder / "photos", records, predictor, stop=stop)
     book = Book(records)
     if not any(r.decisions for r in book):
         for item in Queue(book).items()[::-1][:APPROVED]:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from anonymize.engine import Engine
+from anonymize.engine import export
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.records import Record
 
@@ -344,9 +344,7 @@ def exporting(review: Review, allow_unreviewed: bool, mount: str, own_machine: b
     """Write what may go out, and say what stayed behind."""
     settings = review.book.settings
     folder = review.output
-    done = Engine(settings, detectors=()).export(
-        review.book.path, folder, gate=gate(settings, allow_unreviewed), write_detections=False
-    )
+    done = export(review.book.path, folder, settings, gate=gate(settings, allow_unreviewed), write_detections=False)
     text = f"{done.done} photos exported ({done.done - done.unchanged} written anew), {len(done.withheld)} withheld"
     text += f", {len(done.gone)} no longer in the input" if done.gone else ""
     text += f", {len(done.failures)} FAILED" if done.failures else ""

@@ -35,7 +35,7 @@ def zidane() -> Path:
 
 
 def draw(width: int = 64, height: int = 48, seed: int = 0) -> np.ndarray:
-    """A smooth, colourful RGB picture that a codec keeps well: uint8 (H, W, 3)."""
+    """A smooth, colorful RGB picture that a codec keeps well: uint8 (H, W, 3)."""
     y, x = np.mgrid[0:height, 0:width].astype(float)
     waves = [np.sin(x / (7 + seed) + k) + np.cos(y / (5 + k) + seed) for k in range(3)]
     return np.stack([(w + 2) / 4 * 255 for w in waves], axis=2).astype(np.uint8)

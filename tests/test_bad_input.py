@@ -100,10 +100,11 @@ def test_a_photo_that_may_not_be_read(folder: Path, tmp_path: Path) -> None:
 import os
 from pathlib import Path
 from anonymize import images
-from tests.test_engine import engine
-images.load({str(folder / "1.png")!r}, engine()[0].settings)  # whatever is imported late, while it may be read
+from anonymize.engine import run
+from tests.test_engine import predictor
+images.load({str(folder / "1.png")!r}, predictor()[0].settings)  # whatever is imported late, while it may be read
 os.setgid(65534); os.setuid(65534)
-summary = engine()[0].run({str(folder)!r}, Path({str(out)!r}))
+summary = run({str(folder)!r}, Path({str(out)!r}), predictor()[0])
 print(summary.failures)
 """
     probe = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

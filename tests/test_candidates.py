@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize import regions as geometry
-from anonymize.detectors.candidates import Candidates, Letterbox, check, letterbox, regions, sigmoid, suppress, tensor
+from anonymize.detectors.candidates import Candidates, Letterbox, check, letterbox, regions, tensor
 from anonymize.errors import DetectionError
-from anonymize.regions import Region
+from anonymize.probability import expit
 from anonymize.settings import UNLIKELY, Settings
 
 EMPTY = Letterbox(np.zeros((32, 64, 3), np.uint8), (1.0, 1.0), (0, 0), (60, 30))
@@ -99,35 +98,6 @@ def test_what_is_no_rgb_image_is_refused(wrong: object) -> None:
         check(wrong)
 
 
-@given(
-    st.lists(st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 10)] * 2, st.integers(1, 99)), max_size=40),
-    st.sampled_from([0.0, 0.3, 0.45, 0.9, 1.0]),
-    st.sampled_from([1, 5, 100]),
-)
-def test_suppression_of_arrays_equals_that_of_regions(
-    found: list[tuple[int, int, int, int, int]], iou_threshold: float, limit: int
-) -> None:
-    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in found], float).reshape(-1, 4)
-    scores = np.array([s / 100 for *_, s in found])
-    kept = suppress(boxes, scores, iou_threshold, limit)
-    as_regions = [Region("face", tuple(b), s) for b, s in zip(boxes.tolist(), scores, strict=True)]
-    expected = geometry.suppress(as_regions, iou_threshold, limit)
-    assert [(tuple(boxes[i]), scores[i]) for i in kept] == [(r.box, r.score) for r in expected]
-
-
-def test_suppression_goes_on_beyond_one_chunk() -> None:
-    rng = np.random.default_rng(0)
-    corner = rng.random((1500, 2)) * 60
-    boxes = np.hstack([corner, corner + rng.random((1500, 2)) * 20 + 5])
-    scores = rng.random(1500)
-    as_regions = [Region("face", tuple(b), s) for b, s in zip(boxes.tolist(), scores, strict=True)]
-    for limit in (3, 290, 1500):
-        expected = geometry.suppress(as_regions, 0.45, limit)
-        kept = suppress(boxes, scores, 0.45, limit)
-        assert [tuple(boxes[i]) for i in kept] == [r.box for r in expected]
-    assert len(expected) > 100
-
-
 def test_regions_are_clipped_floored_suppressed_and_carry_their_vote() -> None:
     boxes = np.array([(-5, -5, 10, 10), (-4, -5, 10, 10), (40, 20, 80, 50), (61, 0, 64, 9), (0, 0, 9, 9)], float)
     scores = np.array([0.8, 0.9, 0.3, 0.9, 0.0005])
@@ -194,6 +164,6 @@ def test_a_likely_region_is_not_crowded_out_by_many_candidates_of_another() -> N
 def test_sigmoid_of_any_logit_is_right_and_warns_of_nothing() -> None:
     logits = np.array([-1e4, -200, -87, -6.9, 0, 6.9, 1e4, np.nan], np.float32)
     with np.errstate(over="raise", invalid="raise", divide="raise"):
-        got = sigmoid(logits)
+        got = expit(logits)
     assert got[:7] == pytest.approx([0, 0, 0, 0.0010068, 0.5, 0.9989932, 1], abs=1e-7)
     assert np.isnan(got[7])

@@ -182,8 +182,8 @@ def test_the_defaults_hide_the_faces_of_a_real_photo(zidane: Path, tmp_path: Pat
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "out" / "zidane.jpg.json").read_text())["regions"]
-    centres = {(round((r["box"][0] + r["box"][2]) / 200), round((r["box"][1] + r["box"][3]) / 200)) for r in found}
-    assert centres == {(6, 3), (10, 2)}  # in hundreds of px: the two men
+    centers = {(round((r["box"][0] + r["box"][2]) / 200), round((r["box"][1] + r["box"][3]) / 200)) for r in found}
+    assert centers == {(6, 3), (10, 2)}  # in hundreds of px: the two men
     before, after = (np.asarray(Image.open(p)).astype(int) for p in (zidane, tmp_path / "out" / "zidane.jpg"))
     for region in found:
         x1, y1, x2, y2 = (round(v) for v in region["box"])

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from anonymize import Engine, Settings, weights
+from anonymize import Predictor, Settings, weights
 from anonymize.detectors import Detector, FakeDetector, Image, create
 from anonymize.detectors.plate_corners import AT_ONCE, FILL, INPUT, Corners, WithCorners, cut, decode, load, window
 from anonymize.errors import DetectionError
@@ -148,12 +148,12 @@ def test_what_is_no_photo_is_refused() -> None:
 
 def test_corners_are_looked_for_when_the_mask_follows_them_and_only_then(photo: Image) -> None:
     given = [FakeDetector([plate()], name="a")]
-    quad = Engine(Settings().with_kind("plate", mask="quad"), detectors=given)
-    box = Engine(Settings(), detectors=given)
+    quad = Predictor(Settings().with_kind("plate", mask="quad"), detectors=given)
+    box = Predictor(Settings(), detectors=given)
     assert "plates-corners" in quad.detector_weights["a"]
     assert box.detector_weights == {"a": {}}
     assert quad.detection_hash != box.detection_hash  # what was found without corners is looked at again
-    assert len(quad.look([photo])[0]) == 1
+    assert len(quad.predict([photo])[0]) == 1
 
 
 def street() -> tuple[np.ndarray, np.ndarray]:

@@ -81,16 +81,19 @@ def test_scripts_that_are_named_exist() -> None:
 
 
 def test_the_readmes_python_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anonymize import predictor
+    from anonymize import hiding, predictor
     from anonymize.detectors import FakeDetector
     from anonymize.regions import Region
 
     folder.rename(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predictor, "create", lambda name, *_, **__: FakeDetector([Region("face", (0, 0, 9, 9))], name))
-    code = re.search(r"In Python:\n\n((?:    .*\n|\n)+)", TEXT[ROOT / "README.md"])
-    assert code is not None
-    exec(re.sub("^    ", "", code[1], flags=re.M), {})
+    monkeypatch.setattr(hiding, "_predictor", hiding._predictor.__wrapped__)  # what is faked here is not kept
+    (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "1.jpg").read_bytes())
+    part = re.search(r"In Python:\n(.*?)\n## ", TEXT[ROOT / "README.md"], re.S)
+    assert part is not None
+    exec("".join(line[4:] for line in part[1].splitlines(keepends=True) if line.startswith("    ")), {})
+    assert (tmp_path / "clean.jpg").exists()
     assert (tmp_path / "clean" / "1.jpg").exists()
 
 

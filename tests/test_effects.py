@@ -256,7 +256,7 @@ def test_coverage_is_where_a_magenta_fill_is_exact(found: list[Region], kind: Ki
         covered = effects.coverage(found, settings, W, H)
         magenta = (effects.apply(photo, found, settings) == (255, 0, 255)).all(axis=2)
         assert magenta[covered].all()
-        if feather == 0 or len(found) == 1:  # several feathers upon each other may come to the full colour too
+        if feather == 0 or len(found) == 1:  # several feathers upon each other may come to the full color too
             np.testing.assert_array_equal(magenta, covered)
 
 
@@ -375,7 +375,7 @@ def test_every_form_keeps_its_form(effect: str, dtype: type, shape: tuple[int, .
     ],
 )
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_fill_colours_in_every_mode(mode: str, fill: str, want: tuple[int, ...], dtype: type) -> None:
+def test_fill_colors_in_every_mode(mode: str, fill: str, want: tuple[int, ...], dtype: type) -> None:
     photo, face = noise(H, W, len(want), dtype=dtype), Region("face", (20, 20, 60, 70))
     settings = one(effect="solid", fill=fill, mask="ellipse")
     out = effects.apply(photo, [face], settings, mode)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from PIL import Image
 
 from anonymize import images, records
 from anonymize.detectors import FakeDetector
-from anonymize.engine import Engine, Summary
+from anonymize.engine import Summary, detect, export, run
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError, SettingsError
+from anonymize.outputs import add_to_zip
+from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
 
@@ -41,9 +44,9 @@ class Counting(FakeDetector):
         return super().detect(images)
 
 
-def engine(*found: Region, settings: Settings = MAGENTA, fail_on: int | None = None) -> tuple[Engine, Counting]:
+def predictor(*found: Region, settings: Settings = MAGENTA, fail_on: int | None = None) -> tuple[Predictor, Counting]:
     detector = Counting(list(found) or [FACE, WEAK], fail_on)
-    return Engine(settings, detectors=[detector]), detector
+    return Predictor(settings, detectors=[detector]), detector
 
 
 def magenta(path: Path) -> np.ndarray:
@@ -57,7 +60,7 @@ def outputs(folder: Path) -> list[str]:
 
 def test_run_hides_in_every_photo_and_keeps_the_structure(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    summary = engine()[0].run(folder, out)
+    summary = run(folder, out, predictor()[0])
     assert summary.ok
     assert (summary.photos, summary.done, dict(summary.hidden)) == (4, 4, {"face": 4})
     assert summary.skipped == {"txt": 1}
@@ -77,7 +80,7 @@ def test_run_hides_in_every_photo_and_keeps_the_structure(folder: Path, tmp_path
 
 
 def test_records_keep_what_is_under_the_threshold(folder: Path, tmp_path: Path) -> None:
-    engine()[0].run(folder, tmp_path / "out", write_detections=False)
+    run(folder, tmp_path / "out", predictor()[0], write_detections=False)
     header, known = records.read(tmp_path / "out" / "records.jsonl")
     assert set(known) == {"1.jpg", "1.png", "a/1.jpg", "b/1.jpg"}
     assert [r.kind for r in known["a/1.jpg"].regions] == ["face", "plate"]
@@ -87,62 +90,61 @@ def test_records_keep_what_is_under_the_threshold(folder: Path, tmp_path: Path) 
 
 
 def test_detect_then_export_equals_run(folder: Path, tmp_path: Path) -> None:
-    engine()[0].run(folder, tmp_path / "run")
-    engine()[0].detect(folder, tmp_path / "r.jsonl")
-    assert Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", tmp_path / "export").ok
+    run(folder, tmp_path / "run", predictor()[0])
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
+    assert export(tmp_path / "r.jsonl", tmp_path / "export", MAGENTA).ok
     for name in outputs(tmp_path / "run"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "export" / name).read_bytes()
 
 
 def test_a_second_run_changes_nothing_and_detects_nothing(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    engine()[0].run(folder, out)
+    run(folder, out, predictor()[0])
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.jpg")}
-    again, detector = engine()
-    summary = again.run(folder, out)
+    again, detector = predictor()
+    summary = run(folder, out, again)
     assert (summary.done, summary.unchanged, detector.seen) == (4, 4, 0)
     assert before == {p: p.stat().st_mtime_ns for p in out.rglob("*.jpg")}
 
 
 def test_export_again_touches_only_what_changed(folder: Path, tmp_path: Path) -> None:
     path, out = tmp_path / "r.jsonl", tmp_path / "out"
-    engine()[0].detect(folder, path)
-    exporter = Engine(MAGENTA, detectors=())
-    exporter.export(path, out)
+    detect(folder, path, predictor()[0])
+    export(path, out, MAGENTA)
     header, known = records.read(path)
     with records.Writer(path, header) as writer:
         writer.write(
             known["1.jpg"].replace(regions=(*known["1.jpg"].regions, Region("plate", (0, 0, 4, 4), status="manual")))
         )
-    summary = exporter.export(path, out)
+    summary = export(path, out, MAGENTA)
     assert (summary.done, summary.unchanged) == (4, 3)
     assert magenta(out / "1.jpg")[:4, :4].all()
-    assert exporter.export(path, out).unchanged == 4
-    pixelate = Engine(MAGENTA.with_kind("face", effect="pixelate"), detectors=())
-    assert pixelate.export(path, out).unchanged == 0
+    assert export(path, out, MAGENTA).unchanged == 4
+    pixelate = MAGENTA.with_kind("face", effect="pixelate")
+    assert export(path, out, pixelate).unchanged == 0
 
 
 def test_a_deleted_output_comes_back(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    engine()[0].run(folder, out)
+    run(folder, out, predictor()[0])
     (out / "1.png").unlink()
-    assert engine()[0].run(folder, out).unchanged == 3
+    assert run(folder, out, predictor()[0]).unchanged == 3
     assert (out / "1.png").exists()
 
 
 def test_a_changed_threshold_exports_again_without_detecting(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    engine()[0].run(folder, out)
-    lower, detector = engine(settings=MAGENTA.with_kind("plate", threshold=0.05))
-    assert lower.run(folder, out).hidden == {"face": 4, "plate": 4}
+    run(folder, out, predictor()[0])
+    lower, detector = predictor(settings=MAGENTA.with_kind("plate", threshold=0.05))
+    assert run(folder, out, lower).hidden == {"face": 4, "plate": 4}
     assert detector.seen == 0
     assert magenta(out / "1.png")[30:34, 40:50].all()
 
 
 def test_other_detection_settings_detect_again(folder: Path, tmp_path: Path) -> None:
-    engine()[0].detect(folder, tmp_path / "r.jsonl")
-    again, detector = engine(settings=MAGENTA.replace(iou_threshold=0.1))
-    again.detect(folder, tmp_path / "r.jsonl")
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
+    again, detector = predictor(settings=MAGENTA.replace(iou_threshold=0.1))
+    detect(folder, tmp_path / "r.jsonl", again)
     assert detector.seen == 4
 
 
@@ -151,25 +153,25 @@ def test_a_photo_that_fails_has_no_output_and_the_others_go_on(folder: Path, tmp
     (folder / "text.jpg").write_text("not a photo")
     whole = (folder / "1.jpg").read_bytes()
     (folder / "torn.jpg").write_bytes(whole[: len(whole) // 2])
-    summary = engine()[0].run(folder, tmp_path / "out")
+    summary = run(folder, tmp_path / "out", predictor()[0])
     assert not summary.ok
     assert set(summary.failures) == {"empty.jpg", "text.jpg", "torn.jpg"}
     assert outputs(tmp_path / "out") == ["1.jpg", "1.png", "a/1.jpg", "b/1.jpg"]
     _, known = records.read(tmp_path / "out" / "records.jsonl")
     assert known["empty.jpg"].error
     (folder / "torn.jpg").write_bytes(whole)
-    again = engine()[0].run(folder, tmp_path / "out")
+    again = run(folder, tmp_path / "out", predictor()[0])
     assert set(again.failures) == {"empty.jpg", "text.jpg"}
     assert (again.done, again.unchanged) == (5, 4)
 
 
 def test_a_detector_that_fails_is_not_a_photo_without_faces(folder: Path, tmp_path: Path) -> None:
-    failing, _ = engine(fail_on=2)
-    summary = failing.run(folder, tmp_path / "out")
+    failing, _ = predictor(fail_on=2)
+    summary = run(folder, tmp_path / "out", failing)
     (failed,) = summary.failures
     assert "out of memory" in summary.failures[failed]
     assert len(outputs(tmp_path / "out")) == 3
-    assert engine()[0].run(folder, tmp_path / "out").ok
+    assert run(folder, tmp_path / "out", predictor()[0]).ok
     assert len(outputs(tmp_path / "out")) == 4
 
 
@@ -179,34 +181,33 @@ def test_a_detector_that_answers_too_little_is_an_error() -> None:
             return []
 
     with pytest.raises(DetectionError, match="0 answers for 1"):
-        Engine(detectors=[Short()]).look([np.zeros((4, 4, 3), np.uint8)])
+        Predictor(detectors=[Short()]).predict([np.zeros((4, 4, 3), np.uint8)])
 
 
 def test_a_photo_that_goes_bad_loses_its_earlier_output(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    engine()[0].run(folder, out)
+    run(folder, out, predictor()[0])
     (folder / "1.png").write_bytes(b"broken")
     (out / "foreign.png").write_bytes(b"somebody's")
-    engine()[0].run(folder, out)
+    run(folder, out, predictor()[0])
     assert outputs(out) == ["1.jpg", "a/1.jpg", "b/1.jpg", "foreign.png"]
     assert not (out / "1.png.json").exists()
 
 
 def test_export_refuses_a_photo_that_changed(folder: Path, tmp_path: Path) -> None:
-    engine()[0].detect(folder, tmp_path / "r.jsonl")
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
     (folder / "1.jpg").write_bytes((folder / "a/1.jpg").read_bytes())
-    summary = Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", tmp_path / "out")
+    summary = export(tmp_path / "r.jsonl", tmp_path / "out", MAGENTA)
     assert list(summary.failures) == ["1.jpg"]
     assert "changed" in summary.failures["1.jpg"]
     assert "1.jpg" not in outputs(tmp_path / "out")
 
 
 def test_a_gate_withholds(folder: Path, tmp_path: Path) -> None:
-    engine()[0].detect(folder, tmp_path / "r.jsonl")
-    exporter = Engine(MAGENTA, detectors=())
-    exporter.export(tmp_path / "r.jsonl", tmp_path / "out")
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
+    export(tmp_path / "r.jsonl", tmp_path / "out", MAGENTA)
     gate = lambda record: "not approved" if record.path.startswith("a/") else None  # noqa: E731
-    summary = exporter.export(tmp_path / "r.jsonl", tmp_path / "out", gate=gate)
+    summary = export(tmp_path / "r.jsonl", tmp_path / "out", MAGENTA, gate=gate)
     assert summary.withheld == {"a/1.jpg": "not approved"}
     assert summary.ok
     assert outputs(tmp_path / "out") == ["1.jpg", "1.png", "b/1.jpg"]
@@ -214,23 +215,23 @@ def test_a_gate_withholds(folder: Path, tmp_path: Path) -> None:
 
 def test_detecting_again_keeps_decisions(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
-    engine()[0].detect(folder, path)
+    detect(folder, path, predictor()[0])
     header, known = records.read(path)
     drawn = Region("plate", (1, 1, 8, 4), status="manual")
     with records.Writer(path, header) as writer:
         writer.write(known["1.jpg"].replace(regions=(drawn, FACE.replace(status="rejected"))))
-    engine(settings=MAGENTA.replace(iou_threshold=0.2))[0].detect(folder, path)
+    detect(folder, path, predictor(settings=MAGENTA.replace(iou_threshold=0.2))[0])
     assert {r.status for r in records.read(path)[1]["1.jpg"].regions} == {"manual", "rejected", "auto"}
     (folder / "1.jpg").rename(folder / "away")
     (folder / "1.jpg").touch()
-    engine()[0].detect(folder, path)
+    detect(folder, path, predictor()[0])
     (folder / "away").replace(folder / "1.jpg")
-    engine()[0].detect(folder, path)
+    detect(folder, path, predictor()[0])
     assert drawn in records.read(path)[1]["1.jpg"].regions
 
 
 def test_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
-    summary = engine()[0].run(folder, tmp_path / "out", dry_run=True)
+    summary = run(folder, tmp_path / "out", predictor()[0], dry_run=True)
     assert summary.hidden == {"face": 4}
     assert not (tmp_path / "out").exists()
 
@@ -238,32 +239,32 @@ def test_a_dry_run_writes_nothing(folder: Path, tmp_path: Path) -> None:
 def test_outputs_that_would_touch_a_source_are_refused(folder: Path, tmp_path: Path) -> None:
     for wrong in (folder, folder / "a" / ".."):
         with pytest.raises(PathError):
-            engine()[0].run(folder, wrong)
+            run(folder, wrong, predictor()[0])
     (tmp_path / "link").symlink_to(folder)
     with pytest.raises(PathError):
-        engine()[0].run(folder, tmp_path / "link")
+        run(folder, tmp_path / "link", predictor()[0])
     with pytest.raises(PathError, match="preview"):
-        engine()[0].run(folder, tmp_path / "out", preview=tmp_path / "out" / "p")
+        run(folder, tmp_path / "out", predictor()[0], preview=tmp_path / "out" / "p")
 
 
 def test_an_output_inside_the_input_is_not_taken_as_input(folder: Path) -> None:
-    assert engine()[0].run(folder, folder / "out").photos == 4
-    assert engine()[0].run(folder, folder / "out").photos == 4
+    assert run(folder, folder / "out", predictor()[0]).photos == 4
+    assert run(folder, folder / "out", predictor()[0]).photos == 4
 
 
 def test_records_of_another_input_are_refused(folder: Path, tmp_path: Path) -> None:
-    engine()[0].detect(folder, tmp_path / "r.jsonl")
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
     with pytest.raises(RecordsError, match="another input"):
-        engine()[0].detect(folder / "a", tmp_path / "r.jsonl")
+        detect(folder / "a", tmp_path / "r.jsonl", predictor()[0])
 
 
 def test_no_detector_is_an_error_not_a_photo_without_faces(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no detector"):
-        Engine(Settings(face_detector="none", plate_detector="none")).run(folder, tmp_path / "out")
+        run(folder, tmp_path / "out", Predictor(Settings(face_detector="none", plate_detector="none")))
 
 
 def test_previews_lie_apart(folder: Path, tmp_path: Path) -> None:
-    engine()[0].run(folder, tmp_path / "out", preview=tmp_path / "out-preview")
+    run(folder, tmp_path / "out", predictor()[0], preview=tmp_path / "out-preview")
     side_by_side = Image.open(tmp_path / "out-preview" / "a" / "1.jpg.jpg")
     assert side_by_side.width > 2 * 64
     assert len(outputs(tmp_path / "out")) == 4
@@ -279,11 +280,11 @@ def test_stop_ends_after_the_photos_in_flight(folder: Path, tmp_path: Path) -> N
         seen.append(summary.done)
         stop.set()
 
-    summary = engine()[0].run(folder, tmp_path / "out", progress=progress, stop=stop)
+    summary = run(folder, tmp_path / "out", predictor()[0], progress=progress, stop=stop)
     assert summary.stopped
     assert not summary.ok
     assert 1 <= summary.done < 44
-    assert engine()[0].run(folder, tmp_path / "out").done == 44
+    assert run(folder, tmp_path / "out", predictor()[0]).done == 44
 
 
 def test_photos_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,7 +309,7 @@ def test_photos_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(images, "load", counted_load)
     monkeypatch.setattr(images, "save", counted_save)
-    engine(settings=MAGENTA.replace(jobs=2))[0].run(folder, tmp_path / "out")
+    run(folder, tmp_path / "out", predictor(settings=MAGENTA.replace(jobs=2))[0])
     assert most <= 5
 
 
@@ -336,7 +337,7 @@ def test_memory_does_not_hold_several_large_photos(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(images, "load", counted_load)
     monkeypatch.setattr(images, "save", counted_save)
-    assert engine()[0].run(root, tmp_path / "out").done == 6
+    assert run(root, tmp_path / "out", predictor()[0]).done == 6
     assert most == 1
 
 
@@ -344,14 +345,15 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {here!r})
 from anonymize import images
-from tests.test_engine import engine
+from anonymize.engine import run
+from tests.test_engine import predictor
 save = images.save
 def slow(*a, **k):
     save(*a, **k)
     print("saved", flush=True)
     time.sleep(0.02)
 images.save = slow
-engine()[0].run({source!r}, __import__("pathlib").Path({out!r}))
+run({source!r}, __import__("pathlib").Path({out!r}), predictor()[0])
 """
 
 
@@ -371,8 +373,8 @@ def test_a_killed_run_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> 
     assert 5 <= len(written) < 34
     for name in written:  # none is half-written
         assert magenta(out / name)[10:30, 10:30].all()
-    again, detector = engine()
-    summary = again.run(folder, out)
+    again, detector = predictor()
+    summary = run(folder, out, again)
     assert summary.ok
     assert len(outputs(out)) == 34
     assert summary.unchanged >= len(written) - 5  # at most the photos in flight were done again
@@ -386,11 +388,11 @@ def test_odd_names_survive(tmp_path: Path) -> None:
     names = ["new\nline.png", os.fsdecode(b"\xff\xfe.png"), "-dash.png", "back\\slash.png", "[1].png"]
     for name in names:
         Image.fromarray(np.zeros((40, 60, 3), np.uint8)).save(root / name)
-    summary = engine()[0].run(root, tmp_path / "out")
+    summary = run(root, tmp_path / "out", predictor()[0])
     assert summary.ok
     assert sorted(os.listdir(root)) == sorted(n for n in os.listdir(tmp_path / "out") if n.endswith(".png"))
-    engine()[0].detect(root, tmp_path / "r.jsonl")
-    assert Engine(MAGENTA, detectors=()).export(tmp_path / "r.jsonl", tmp_path / "out2").done == 5
+    detect(root, tmp_path / "r.jsonl", predictor()[0])
+    assert export(tmp_path / "r.jsonl", tmp_path / "out2", MAGENTA).done == 5
 
 
 def test_every_expected_error_is_ours() -> None:
@@ -401,9 +403,24 @@ def test_the_memory_of_an_output_does_not_grow_for_ever(folder: Path, tmp_path: 
     out = tmp_path / "out"
     for threshold in (0.5, 0.3, 0.5, 0.3):
         settings = Settings().with_kind("face", threshold=threshold)
-        Engine(settings, detectors=[FakeDetector([Region("face", (0, 0, 9, 9), 0.9)])]).run(folder, out)
+        run(folder, out, Predictor(settings, detectors=[FakeDetector([Region("face", (0, 0, 9, 9), 0.9)])]))
     memory = out / "exports.jsonl"
     assert len(memory.read_text().splitlines()) > 4  # what the last run wrote itself
-    assert Engine(settings, detectors=[FakeDetector([])]).export(out / "records.jsonl", out).unchanged == 4
+    assert export(out / "records.jsonl", out, settings).unchanged == 4
     assert len(memory.read_text().splitlines()) == 4
-    assert Engine(settings, detectors=[FakeDetector([])]).export(out / "records.jsonl", out).unchanged == 4
+    assert export(out / "records.jsonl", out, settings).unchanged == 4
+
+
+def test_a_zip_has_what_shows_its_record_and_takes_every_name(folder: Path, tmp_path: Path) -> None:
+    os.rename(folder / "1.png", os.path.join(os.fsencode(folder), b"\xff.png"))
+    run(folder, tmp_path / "out", predictor()[0])
+    known = records.read(tmp_path / "out" / "records.jsonl")[1]
+    (tmp_path / "out" / "1.jpg").write_bytes(b"somebody's")
+    target = tmp_path / "clean.zip"
+    with zipfile.ZipFile(target, "w") as archive:
+        add_to_zip(archive, tmp_path / "out", known.values(), MAGENTA, prefix="photos/", with_detections=True)
+    names = [f"photos/{p}{end}" for p in ("a/1.jpg", "b/1.jpg", "\ufffd.png") for end in ("", ".json")]
+    assert sorted(zipfile.ZipFile(target).namelist()) == sorted(names)
+    with zipfile.ZipFile(target, "w") as archive:
+        add_to_zip(archive, tmp_path / "out", known.values(), MAGENTA.with_kind("face", threshold=0.95))
+    assert zipfile.ZipFile(target).namelist() == []

@@ -19,10 +19,10 @@ from rich.console import Console
 from anonymize import effects, images
 from anonymize.errors import AnnotationError, DetectionError
 from anonymize.evaluate import THRESHOLDS, Evaluation, Share, evaluate, plots, reports
-from anonymize.evaluate.compare import Contender, best_threshold, compare, tuned, tuned_to_area
+from anonymize.evaluate.compare import Contender, best_threshold, compare, tune_to_area, tune_to_false_positives
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.evaluate.matching import average_precision, match
-from anonymize.outputs import hide
+from anonymize.hiding import hide_record
 from anonymize.records import Record
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Kernel, Kind, Settings
@@ -168,8 +168,9 @@ def test_a_crowd_that_an_export_refuses_is_withheld(tmp_path):
     crowd = record("crowd", face(0, 0, 9, 9), face(50, 50, 60, 60, 0.8), face(20, 20, 30, 30, 0.4))
     records = [record("a", face(0, 0, 9, 9)), crowd]
     few = SETTINGS.replace(max_regions=2)
+    photo = images.load(tmp_path / "crowd.png", few)
     with pytest.raises(DetectionError) as refused:
-        hide(images.load(tmp_path / "crowd.png", few), crowd.regions, few)
+        hide_record(photo, crowd.replace(sha256=photo.sha256), few)
     result = evaluate(records, annotations, few)
     assert result.withheld == {"crowd": str(refused.value)}
     assert result.clean == Share(1, 1)
@@ -177,7 +178,7 @@ def test_a_crowd_that_an_export_refuses_is_withheld(tmp_path):
     assert not evaluate(records, annotations, SETTINGS.replace(max_regions=3)).withheld
     assert not evaluate(records, annotations, few, crowds=True).withheld
     # One false positive is allowed in two photos; the crowd has two.
-    assert tuned(records, annotations, few, 0.5).kinds["face"].threshold == 0.401
+    assert tune_to_false_positives(records, annotations, few, 0.5).kinds["face"].threshold == 0.401
 
 
 def test_everything_withheld_measures_nothing():
@@ -267,15 +268,15 @@ def test_leaks_are_those_of_the_written_pixels(seed, feather):
     result = evaluate(records, annotations, settings, curves=False)
     for_nothing = []
     for rec, photo in zip(records, result.photos, strict=True):
-        grey = np.full((rec.height, rec.width, 3), 128, np.uint8)
-        z = effects.apply(grey, rec.regions, settings).astype(int)
+        gray = np.full((rec.height, rec.width, 3), 128, np.uint8)
+        z = effects.apply(gray, rec.regions, settings).astype(int)
         m = (z[..., 0] > 205) & (z[..., 1] < 70) & (z[..., 2] > 205)
         gt = np.zeros(m.shape, bool)
         for t, covered in zip(photo.truths, photo.covered, strict=True):
             x1, y1, x2, y2 = int(t.box[0]), int(t.box[1]), int(np.ceil(t.box[2])), int(np.ceil(t.box[3]))
             gt[max(0, y1) : y2, max(0, x1) : x2] = True
             counted = m[max(0, y1) : y2, max(0, x1) : x2].mean()
-            if feather:  # its inner part is so magenta that the colour test takes it for hidden; evaluate never does
+            if feather:  # its inner part is so magenta that the color test takes it for hidden; evaluate never does
                 assert covered <= counted + 1e-12
             else:
                 assert covered == pytest.approx(counted, abs=1e-12)
@@ -384,7 +385,7 @@ def test_best_threshold_by_hand():
     assert best_threshold(of_face, 0.5) == 0.301
     assert best_threshold(of_face, 0.0) == 0.901
     assert best_threshold(of_face, 1.0) == 0.001
-    settings = tuned(records, annotations, SETTINGS, 0.5)
+    settings = tune_to_false_positives(records, annotations, SETTINGS, 0.5)
     assert (settings.kinds["face"].threshold, settings.kinds["plate"].threshold) == (0.301, 0.5)
     assert evaluate(records, annotations, settings).kinds["face"].false_positives.value == 0.5
 
@@ -393,7 +394,7 @@ def test_no_threshold_is_high_enough():
     records = [record("a", face(50, 50, 60, 60, 1.0))]
     annotations = truths(a=[Truth("face", (0, 0, 9, 9))])
     assert best_threshold(evaluate(records, annotations, SETTINGS).kinds["face"], 0.0) is None
-    assert tuned(records, annotations, SETTINGS, 0.0).kinds["face"].threshold == 1.0
+    assert tune_to_false_positives(records, annotations, SETTINGS, 0.0).kinds["face"].threshold == 1.0
 
 
 def test_threshold_for_a_hidden_area_by_hand():
@@ -402,7 +403,7 @@ def test_threshold_for_a_hidden_area_by_hand():
     records = [record("a", *found), record("b", face(0, 0, 50, 20, 0.3)), record("failed", error="broken")]
     annotations = truths(a=[Truth("face", (0, 0, 20, 20))], b=[Truth("face", (0, 0, 50, 20))], failed=[])
     for area, threshold in ((0.1, 0.001), (0.099, 0.301), (0.05, 0.301), (0.049, 0.501), (0.01, 0.901)):
-        settings = tuned_to_area(records, annotations, SETTINGS, area, ["face"])
+        settings = tune_to_area(records, annotations, SETTINGS, area, ["face"])
         assert settings.kinds["face"].threshold == threshold
         assert settings.kinds["plate"] == SETTINGS.kinds["plate"]
     rows = compare([Contender("x", "", SETTINGS, lambda: (records, 1.0))], annotations, hidden_area=0.05, curves=True)
@@ -519,9 +520,9 @@ def test_plots_show_both_kinds(by_hand, tmp_path):
         with Image.open(tmp_path / "x.png") as image:
             assert image.format == "PNG"
             pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-        for colour, _ in plots.STYLES[:2]:
-            rgb = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-            assert (pixels == rgb).all(axis=1).sum() > 500, f"{draw.__name__} has no line in {colour}"
+        for color, _ in plots.STYLES[:2]:
+            rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+            assert (pixels == rgb).all(axis=1).sum() > 500, f"{draw.__name__} has no line in {color}"
 
 
 def test_contenders_have_a_line_each(tmp_path):

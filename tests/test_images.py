@@ -22,7 +22,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile, ImageOps, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from anonymize import images
+from anonymize import disk, images
 from anonymize.errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from anonymize.images import formats, forms, metadata
 from anonymize.settings import SAFE_METADATA, Settings
@@ -63,16 +63,16 @@ def heic(pixels, mode="RGB", **options):
     return out.getvalue()
 
 
-def few(colours):
-    return Image.fromarray(drawn(3)).quantize(colours)
+def few(colors):
+    return Image.fromarray(drawn(3)).quantize(colors)
 
 
 def cmyk():
     return Image.frombytes("CMYK", (W, H), drawn(4).tobytes())
 
 
-def grey_png(bits):
-    """A grey PNG of 2 or 4 bits a sample, which Pillow reads but does not write."""
+def gray_png(bits):
+    """A gray PNG of 2 or 4 bits a sample, which Pillow reads but does not write."""
     rows = np.packbits(np.unpackbits(drawn()[..., None], axis=2)[..., -bits:].reshape(H, W * bits), axis=1)
     lines = b"".join(b"\0" + row.tobytes() for row in rows)
     head = W.to_bytes(4, "big") + H.to_bytes(4, "big") + bytes([bits, 0, 0, 0, 0])
@@ -92,7 +92,7 @@ def chunks(data):
         at += 12 + length
 
 
-def grey_alpha_png16():
+def gray_alpha_png16():
     image = Image.frombytes("RGBA", (W, H), drawn(4).tobytes())
     made = [(k, b[:8] + bytes([16, 4]) + b[10:] if k == b"IHDR" else b) for k, b, *_ in PngImagePlugin.getchunks(image)]
     return png(made)
@@ -106,13 +106,13 @@ LOSSLESS = {
     **{f"png {n}": (lambda i=i: pil(i(), "PNG"), n, 8) for n, i in (("L", GREY), ("RGB", RGB), ("RGBA", RGBA))},
     "png LA": (lambda: pil(Image.fromarray(drawn(2), "LA"), "PNG"), "LA", 8),
     "png 1 bit": (lambda: pil(BILEVEL(), "PNG"), "L", 1),
-    **{f"png grey {b} bit": (lambda b=b: grey_png(b), "L", b) for b in (2, 4)},
+    **{f"png gray {b} bit": (lambda b=b: gray_png(b), "L", b) for b in (2, 4)},
     **{f"png palette {b} bit": (lambda b=b: pil(few(2**b - 1), "PNG", bits=b), "RGB", b) for b in (2, 4, 8)},
     "png palette alpha": (lambda: pil(few(40), "PNG", transparency=bytes(range(40))), "RGBA", 8),
     "png palette key": (lambda: pil(few(40), "PNG", transparency=3), "RGBA", 8),
     "png RGB key": (lambda: pil(RGB(), "PNG", transparency=(1, 2, 3)), "RGB", 8),
     "png L 16": (lambda: pil(GREY16(), "PNG"), "L", 16),
-    "png LA 16": (grey_alpha_png16, "LA", 16),
+    "png LA 16": (gray_alpha_png16, "LA", 16),
     "png RGB 16": (lambda: cv2.imencode(".png", drawn(3, np.uint16))[1].tobytes(), "RGB", 16),
     "png RGBA 16": (lambda: cv2.imencode(".png", drawn(4, np.uint16))[1].tobytes(), "RGBA", 16),
     **{f"tiff RGB {c}": (lambda c=c: pil(RGB(), "TIFF", compression=c), "RGB", 8)
@@ -239,8 +239,8 @@ def test_a_tiff_whose_tags_contradict_each_other_is_broken(open_):
         open_(bytes(data))
 
 
-def test_indices_of_a_palette_tell_no_more_than_its_colours(open_, again):
-    # a picture drawn in entries of one colour is not seen, so it is not detected, and could not be hidden
+def test_indices_of_a_palette_tell_no_more_than_its_colors(open_, again):
+    # a picture drawn in entries of one color is not seen, so it is not detected, and could not be hidden
     image = Image.frombytes("P", (4, 1), bytes([0, 1, 2, 3]))
     image.putpalette(bytes([9, 9, 9, 200, 0, 0, 9, 9, 9, 200, 0, 0]))
     photo = open_(pil(image, "PNG", bits=8))
@@ -281,7 +281,7 @@ def test_a_change_in_a_jpeg_stays_near_its_place(bus, open_, again):
 
 
 @pytest.mark.parametrize("options", [{"keep_rgb": True}, {}], ids=["RGB", "YCbCr"])
-def test_a_jpeg_stays_in_its_colour_space(options, open_, again):
+def test_a_jpeg_stays_in_its_color_space(options, open_, again):
     photo = open_(pil(Image.fromarray(smooth()), "JPEG", quality=90, **options))
     data, out = again(photo)
     assert Image.open(io.BytesIO(data)).info.get("adobe_transform") == (0 if options else None)
@@ -289,7 +289,7 @@ def test_a_jpeg_stays_in_its_colour_space(options, open_, again):
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_grey_and_cmyk_jpegs_stay_so(mode, open_, again):
+def test_gray_and_cmyk_jpegs_stay_so(mode, open_, again):
     photo = open_(pil(Image.fromarray(smooth()).convert(mode), "JPEG", quality=90))
     data, out = again(photo)
     assert Image.open(io.BytesIO(data)).mode == photo.mode == mode
@@ -371,19 +371,19 @@ def test_a_lossy_webp_is_written_finer_than_it_was(bus, open_, again):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "TIFF", "WEBP", "HEIC"])
-def test_the_colour_profile_is_kept(format_, open_, again):
+def test_the_color_profile_is_kept(format_, open_, again):
     image = Image.fromarray(smooth())
     data = heic(smooth(), icc_profile=ICC) if format_ == "HEIC" else pil(image, format_, icc_profile=ICC)
     _, out = again(open_(data))
     assert out.form.icc == ICC
 
 
-def test_a_png_keeps_the_chunks_that_define_its_colours(open_, again):
+def test_a_png_keeps_the_chunks_that_define_its_colors(open_, again):
     made = list(chunks(pil(RGB(), "PNG")))
-    colour = [(b"gAMA", (45455).to_bytes(4, "big")), (b"sRGB", b"\0"), (b"cHRM", MARKER)]  # a cHRM of another length
-    data, _ = again(open_(png([made[0], *colour, *made[1:]])))
+    color = [(b"gAMA", (45455).to_bytes(4, "big")), (b"sRGB", b"\0"), (b"cHRM", MARKER)]  # a cHRM of another length
+    data, _ = again(open_(png([made[0], *color, *made[1:]])))
     kinds = dict(chunks(data))
-    assert kinds[b"gAMA"] == colour[0][1]
+    assert kinds[b"gAMA"] == color[0][1]
     assert kinds[b"sRGB"] == b"\0"
     assert b"cHRM" not in kinds
 
@@ -391,7 +391,7 @@ def test_a_png_keeps_the_chunks_that_define_its_colours(open_, again):
 # what detectors see
 
 
-def test_colours_under_transparent_pixels_are_seen(open_, again):
+def test_colors_under_transparent_pixels_are_seen(open_, again):
     pixels = drawn(4)
     pixels[..., 3] = 0
     for data in (pil(Image.fromarray(pixels), "PNG"), pil(Image.fromarray(pixels), "WEBP", lossless=True, exact=True)):
@@ -403,11 +403,11 @@ def test_colours_under_transparent_pixels_are_seen(open_, again):
     assert np.array_equal(photo.rgb, np.asarray(palette.convert("RGB")))
 
 
-def test_detectors_get_eight_bits_of_sixteen_and_colours_of_ink(open_):
+def test_detectors_get_eight_bits_of_sixteen_and_colors_of_ink(open_):
     deep = drawn(3, np.uint16)
     assert np.array_equal(open_(cv2.imencode(".png", deep[..., ::-1])[1].tobytes()).rgb, (deep >> 8).astype(np.uint8))
-    grey = drawn(dtype=np.uint16)
-    assert np.array_equal(open_(pil(GREY16(), "PNG")).rgb[..., 1], (grey >> 8).astype(np.uint8))
+    gray = drawn(dtype=np.uint16)
+    assert np.array_equal(open_(pil(GREY16(), "PNG")).rgb[..., 1], (gray >> 8).astype(np.uint8))
     ink = np.zeros((H, W, 4), np.uint8)
     ink[..., 0] = 255
     cyan = Image.frombytes("CMYK", (W, H), ink.tobytes())
@@ -560,7 +560,7 @@ def test_what_is_dropped_has_names(bus, open_):
     assert open_(pil(Image.fromarray(smooth()), "JPEG")).removed_metadata == ()
 
 
-@pytest.mark.parametrize("make", [RGB, grey_alpha_png16], ids=["8 bits", "16 bits"])
+@pytest.mark.parametrize("make", [RGB, gray_alpha_png16], ids=["8 bits", "16 bits"])
 def test_what_a_pngs_chunks_carry_has_names(make, open_):
     made = make()
     plain = made if isinstance(made, bytes) else pil(made, "PNG")
@@ -840,5 +840,5 @@ def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / "a").mkdir()
     for name in (".anonymize-0123456789abcdef.tmp", "a/.anonymize-x.tmp", "a/photo.tmp"):
         (tmp_path / name).write_bytes(b"half")
-    assert images.remove_leftovers(tmp_path) == 2
+    assert disk.remove_leftovers(tmp_path) == 2
     assert [p.name for p in tmp_path.rglob("*.tmp")] == ["photo.tmp"]

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize.pipeline import pipelined
+from anonymize.pipeline import run_pipeline
 
 
 def run(items: list[int], size: Callable[[int], int] = lambda _: 1, room: int = 100, threads: int = 2, **steps):  # type: ignore[no-untyped-def]
     same = lambda x: x  # noqa: E731
     read, work, finish = (steps.get(name, same) for name in ("read", "work", "finish"))
-    return pipelined(items, read, work, finish, threads=threads, size=size, room=room, stop=steps.get("stop"))
+    return run_pipeline(items, read, work, finish, threads=threads, size=size, room=room, stop=steps.get("stop"))
 
 
 @settings(deadline=None)

@@ -14,10 +14,10 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anonymize import images, predictor, settings
+from anonymize import images, predictor
 from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError
-from anonymize.outputs import hide
+from anonymize.hiding import hide_record
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -25,7 +25,7 @@ from anonymize.weights.registry import registry
 
 
 class Contrast(FakeDetector):
-    """Finds a face wherever the picture is not of one colour, as a person would."""
+    """Finds a face wherever the picture is not of one color, as a person would."""
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         return [[Region("face", (0, 0, 8, 8), 0.9)] if np.ptp(i.astype(int)) > 50 else [] for i in images]
@@ -40,18 +40,18 @@ def ramp(width: int = 64, height: int = 48) -> np.ndarray:
     return np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
 
 
-@pytest.mark.parametrize("colour", [0, 255])
+@pytest.mark.parametrize("color", [0, 255])
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_what_shows_through_transparency_alone_is_seen(tmp_path: Path, mode: str, colour: int) -> None:
+def test_what_shows_through_transparency_alone_is_seen(tmp_path: Path, mode: str, color: int) -> None:
     alpha = Image.fromarray(ramp())
-    plain = Image.new(mode[:-1], alpha.size, colour if mode == "LA" else (colour,) * 3)
+    plain = Image.new(mode[:-1], alpha.size, color if mode == "LA" else (color,) * 3)
     plain.putalpha(alpha)
     plain.save(tmp_path / "cut.png")
     assert found(tmp_path / "cut.png") == 1
 
 
 def keyed(path: Path, bits: int, channels: int) -> None:
-    """A PNG of two greys a step apart, one of them transparent; by hand, since Pillow does not write all of these."""
+    """A PNG of two grays a step apart, one of them transparent; by hand, since Pillow does not write all of these."""
     shape = np.indices((16, 16)).sum(axis=0) // 4 % 2
     ground = 2**bits // 2
     samples = np.repeat((ground - shape)[:, :, None], channels, axis=2).reshape(16, -1)
@@ -69,7 +69,7 @@ def keyed(path: Path, bits: int, channels: int) -> None:
 
 
 @pytest.mark.parametrize(("bits", "channels"), [(1, 1), (2, 1), (4, 1), (8, 1), (16, 1), (8, 3), (16, 3)])
-def test_what_is_cut_out_by_one_transparent_colour_is_seen(tmp_path: Path, bits: int, channels: int) -> None:
+def test_what_is_cut_out_by_one_transparent_color_is_seen(tmp_path: Path, bits: int, channels: int) -> None:
     keyed(tmp_path / "key.png", bits, channels)
     photo = images.load(tmp_path / "key.png", Settings())
     stored, on_white, on_black = photo.views()
@@ -82,7 +82,7 @@ def test_what_is_cut_out_by_one_transparent_colour_is_seen(tmp_path: Path, bits:
     assert found(tmp_path / "key.png") == 1
 
 
-def test_a_transparent_colour_that_no_pixel_has_is_not_looked_at(tmp_path: Path) -> None:
+def test_a_transparent_color_that_no_pixel_has_is_not_looked_at(tmp_path: Path) -> None:
     Image.fromarray(ramp()).save(tmp_path / "key.png", transparency=1)  # the ramp goes in steps of four
     assert len(list(images.load(tmp_path / "key.png", Settings()).views())) == 1
 
@@ -94,10 +94,10 @@ def test_what_lies_under_transparent_pixels_is_seen_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
 def test_few_bits_stored_in_sixteen_are_not_black(tmp_path: Path, bits: int) -> None:
-    grey = ramp().astype(np.uint16) << (bits - 8)
-    cv2.imwrite(str(tmp_path / "grey.png"), grey)
-    cv2.imwrite(str(tmp_path / "colour.png"), np.dstack([grey] * 3))
-    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([grey] * 3 + [np.full_like(grey, 65535)]))
+    gray = ramp().astype(np.uint16) << (bits - 8)
+    cv2.imwrite(str(tmp_path / "gray.png"), gray)
+    cv2.imwrite(str(tmp_path / "color.png"), np.dstack([gray] * 3))
+    cv2.imwrite(str(tmp_path / "alpha.png"), np.dstack([gray] * 3 + [np.full_like(gray, 65535)]))
     assert [found(p) for p in sorted(tmp_path.iterdir())] == [1, 1, 1]
 
 
@@ -134,15 +134,15 @@ def test_a_crowd_in_one_view_stays_a_crowd_with_the_others(tmp_path: Path) -> No
     Image.fromarray(np.dstack([alpha] * 4)).save(tmp_path / "a.png")
     few = Settings(max_regions=4)
     photo = images.load(tmp_path / "a.png", few)
-    regions = Predictor(few, detectors=[Crowd()]).find(photo)
-    assert 80 in {r.box[0] for r in regions}
+    record = Predictor(few, detectors=[Crowd()]).record(photo, "a.png")
+    assert 80 in {r.box[0] for r in record.regions}
     with pytest.raises(DetectionError, match="max_regions"):
-        hide(photo, regions, few)
+        hide_record(photo, record, few)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_views_of_colours_that_are_stored_multiplied_by_alpha(tmp_path: Path, dtype: type) -> None:
-    """Nearly opaque, of one stored colour: what alpha draws shows on white alone; a second factor would wash it out."""
+def test_views_of_colors_that_are_stored_multiplied_by_alpha(tmp_path: Path, dtype: type) -> None:
+    """Nearly opaque, of one stored color: what alpha draws shows on white alone; a second factor would wash it out."""
     scale = np.iinfo(dtype).max // 255
     alpha = 225 + ramp() // 9
     rgba = (np.dstack([np.full_like(alpha, 225)] * 3 + [alpha]).astype(int) * scale).astype(dtype)
@@ -165,5 +165,5 @@ def test_another_calibration_or_way_of_looking_searches_anew(monkeypatch: pytest
     with monkeypatch.context() as m:
         m.setattr(predictor, "registry", lambda: {**known, "plates": changed})
         assert Predictor(detectors=[Own()]).detection_hash != before
-    monkeypatch.setattr(settings, "DETECTION_VERSION", settings.DETECTION_VERSION + 1)
+    monkeypatch.setattr(predictor, "DETECTION_VERSION", predictor.DETECTION_VERSION + 1)
     assert Predictor(detectors=[Own()]).detection_hash != before

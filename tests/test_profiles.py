@@ -1,4 +1,4 @@
-"""Colour profiles: the colours stay, whatever else somebody put into them does not."""
+"""Color profiles: the colors stay, whatever else somebody put into them does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from anonymize import images
-from anonymize.images.profiles import colours
+from anonymize.images.profiles import colors
 from anonymize.settings import Settings
 from tests.conftest import draw
 
@@ -44,7 +44,7 @@ def as_srgb(profile: bytes) -> np.ndarray:
 @pytest.mark.parametrize("name", ["sRGB", "LAB", "XYZ"])
 def test_a_profile_with_nothing_else_stays_byte_for_byte(name: str) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(name)).tobytes()  # type: ignore[arg-type]
-    assert colours(profile) == profile
+    assert colors(profile) == profile
 
 
 @pytest.mark.parametrize(
@@ -58,22 +58,22 @@ def test_a_profile_with_nothing_else_stays_byte_for_byte(name: str) -> None:
     ],
     ids=["private tag", "endless name", "behind", "header", "between"],
 )
-def test_what_is_no_colour_stays_behind_and_the_colours_stay(profile: bytes) -> None:
+def test_what_is_no_color_stays_behind_and_the_colors_stay(profile: bytes) -> None:
     assert SECRET[:28] in profile
-    kept = colours(profile)
+    kept = colors(profile)
     assert SECRET[:20] not in kept
     assert np.array_equal(as_srgb(kept), as_srgb(SRGB))
 
 
 @pytest.mark.parametrize("raw", [b"", b"no profile", SECRET * 99, SRGB[:300], SRGB[:128] + b"\xff" * 460])
 def test_what_is_no_profile_is_none(raw: bytes) -> None:
-    assert colours(raw) == b""
+    assert colors(raw) == b""
 
 
 @given(st.integers(0, len(SRGB) - 1), st.binary(min_size=1, max_size=8))
 def test_a_broken_profile_never_raises_nor_grows(at: int, broken: bytes) -> None:
     raw = SRGB[:at] + broken + SRGB[at + len(broken) :]
-    assert len(colours(raw)) <= len(raw) + 4 * 11
+    assert len(colors(raw)) <= len(raw) + 4 * 11
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF"])
@@ -82,7 +82,7 @@ def test_no_format_carries_a_profiles_secrets_out(tmp_path: Path, format_: str) 
         source, target = tmp_path / f"{i}-in", tmp_path / f"{i}-out"
         Image.fromarray(draw()).save(source, format_, icc_profile=profile)
         photo = images.load(source, Settings())
-        assert "notes in the colour profile" in photo.removed_metadata
+        assert "notes in the color profile" in photo.removed_metadata
         images.save(photo, photo.pixels, target)
         assert SECRET not in target.read_bytes()
         kept = Image.open(target).info.get("icc_profile") or b""

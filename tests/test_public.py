@@ -9,8 +9,8 @@ from pathlib import Path
 import anonymize
 
 PUBLIC = [
-    "AnonymizeError", "Detector", "Engine", "FakeDetector", "Kernel", "Kind", "Photo", "Record", "Region", "Settings",
-    "Summary", "apply", "coverage", "create", "load", "save",
+    "AnonymizeError", "Detector", "FakeDetector", "Kernel", "Kind", "Photo", "Predictor", "Record", "Region",
+    "Settings", "Summary", "coverage", "create", "detect", "export", "hide", "load", "run", "save",
 ]  # fmt: skip
 
 
@@ -21,10 +21,17 @@ def test_the_public_names_are_these_and_all_are_there() -> None:
 
 
 def test_the_example_of_the_docstring_runs(folder: Path, tmp_path: Path) -> None:
-    from anonymize import Engine, FakeDetector, Region
+    from anonymize import FakeDetector, Predictor, Region
 
-    engine = Engine(detectors=[FakeDetector([Region("face", (0, 0, 9, 9))])])
-    assert engine.run(str(folder), tmp_path / "clean").ok
+    predictor = Predictor(detectors=[FakeDetector([Region("face", (0, 0, 9, 9))])])
+    _, regions = anonymize.hide(folder / "1.jpg", predictor=predictor)
+    assert [r.kind for r in regions] == ["face"]
+    assert anonymize.run(str(folder), tmp_path / "clean", predictor).ok
+
+
+def test_importing_the_package_loads_no_image_library() -> None:
+    code = "import sys, anonymize; assert not {'cv2', 'PIL', 'numpy', 'torch', 'openvino'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
 
 
 def test_importing_the_package_loads_none_of_its_modules() -> None:

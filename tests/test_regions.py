@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymize.errors import SettingsError
-from anonymize.regions import Region, boxes, intersections, iou, merge, suppress
+from anonymize.regions import Region, boxes, intersections, iou, merge, suppress, suppress_boxes
 
 coordinate = st.floats(-50, 200, allow_nan=False)
 
@@ -65,8 +65,8 @@ def test_a_wrong_field_is_refused(wrong: dict) -> None:
 
 
 def test_an_unknown_field_is_refused() -> None:
-    with pytest.raises(SettingsError, match="colour"):
-        Region.from_dict({"kind": "face", "box": [0, 0, 1, 1], "colour": "red"})
+    with pytest.raises(SettingsError, match="color"):
+        Region.from_dict({"kind": "face", "box": [0, 0, 1, 1], "color": "red"})
 
 
 def test_grow_moves_each_side_by_the_fraction_and_keeps_the_id() -> None:
@@ -124,3 +124,37 @@ def test_merge_is_the_box_around_all_with_every_vote() -> None:
         merge([a, Region("face", (0, 0, 1, 1))])
     with pytest.raises(SettingsError):
         merge([])
+
+
+def one_by_one(found: np.ndarray, scores: np.ndarray, iou_threshold: float, limit: int) -> list[int]:
+    """Non-maximum suppression as its definition reads."""
+    kept: list[int] = []
+    for i in sorted(range(len(found)), key=lambda i: -scores[i]):
+        if len(kept) < limit and all(iou(found[i : i + 1], found[k : k + 1])[0, 0] <= iou_threshold for k in kept):
+            kept.append(i)
+    return kept
+
+
+@given(
+    st.lists(st.tuples(*[st.integers(0, 20)] * 2, *[st.integers(1, 10)] * 2, st.integers(1, 99)), max_size=40),
+    st.sampled_from([0.0, 0.3, 0.45, 0.9, 1.0]),
+    st.sampled_from([1, 5, 100]),
+)
+def test_suppression_is_greedy_best_score_first(
+    found: list[tuple[int, int, int, int, int]], iou_threshold: float, limit: int
+) -> None:
+    boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in found], float).reshape(-1, 4)
+    scores = np.array([s / 100 for *_, s in found])
+    kept = suppress_boxes(boxes, scores, iou_threshold, limit)
+    assert kept.tolist() == one_by_one(boxes, scores, iou_threshold, limit)
+
+
+def test_suppression_goes_on_beyond_one_chunk() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.random((1500, 2)) * 60
+    boxes = np.hstack([corner, corner + rng.random((1500, 2)) * 20 + 5])
+    scores = rng.random(1500)
+    for limit in (3, 290, 1500):
+        expected = one_by_one(boxes, scores, 0.45, limit)
+        assert suppress_boxes(boxes, scores, 0.45, limit).tolist() == expected
+    assert len(expected) > 100

@@ -279,12 +279,14 @@ def test_chosen_thresholds_stay_with_the_records(path: Path, tmp_path: Path):
 
 
 def test_detecting_again_keeps_the_chosen_thresholds_until_the_detection_s_own_change(path: Path, tmp_path: Path):
-    from anonymize import Engine, FakeDetector
+    from anonymize import FakeDetector, Predictor, detect
 
     Book(path).use(SETTINGS.with_kind("face", threshold=0.95))
-    Engine(SETTINGS, detectors=[FakeDetector([FACE])]).detect(tmp_path / "in", path)
+    detect(tmp_path / "in", path, Predictor(SETTINGS, detectors=[FakeDetector([FACE])]))
     assert Book(path).settings.kind("face").threshold == 0.95
-    Engine(SETTINGS.with_kind("face", threshold=0.4), detectors=[FakeDetector([FACE])]).detect(tmp_path / "in", path)
+    detect(
+        tmp_path / "in", path, Predictor(SETTINGS.with_kind("face", threshold=0.4), detectors=[FakeDetector([FACE])])
+    )
     assert Book(path).settings.kind("face").threshold == 0.4
 
 

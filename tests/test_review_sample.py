@@ -9,8 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import app
-from anonymize import FakeDetector, Region
-from anonymize.engine import Engine
+from anonymize import FakeDetector, Predictor, Region
 from anonymize.web.batch import Batch
 from anonymize.web.policy import Policy, for_public
 from anonymize.web.studio import Studio
@@ -27,14 +26,14 @@ PUBLIC = for_public("127.0.0.1", space=False, users={}, keys=())
 
 
 def test_the_sample_is_a_review_on_its_way_and_is_made_once(tmp_path: Path):
-    engine = Engine(detectors=[FakeDetector([FACE, DOUBTFUL])])
-    path = sample.make(tmp_path, engine)
+    predictor = Predictor(detectors=[FakeDetector([FACE, DOUBTFUL])])
+    path = sample.make(tmp_path, predictor)
     book = Book(path)
     assert len(list(book)) == 7
     assert all(book.header.source(r).is_file() for r in book)
     assert str(Queue(book).progress()).startswith("2 of 7 approved, 5 pending")
     before = path.read_bytes(), [p.stat().st_mtime_ns for p in sorted((tmp_path / "photos").iterdir())]
-    assert sample.make(tmp_path, engine) == path
+    assert sample.make(tmp_path, predictor) == path
     again = Book(path)
     assert [status(r, again.settings) for r in again].count("approved") == 2
     assert before[1] == [p.stat().st_mtime_ns for p in sorted((tmp_path / "photos").iterdir())]
@@ -96,7 +95,7 @@ def test_what_may_be_opened_can_be_told_apart_and_stays_chosen(tmp_path: Path):
 
 
 def test_a_sample_that_cannot_be_made_is_said_and_the_server_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture):
-    broken = SimpleNamespace(defaults=PUBLIC.defaults, engine=lambda _: Engine(detectors=[FakeDetector([])]))
+    broken = SimpleNamespace(defaults=PUBLIC.defaults, predictor=lambda _: Predictor(detectors=[FakeDetector([])]))
     (tmp_path / "file").write_text("in its place")
     shared: list[Path] = []
     with app.sample(broken, tmp_path / "file", shared):

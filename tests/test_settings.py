@@ -22,7 +22,7 @@ def test_settings_survive_json() -> None:
         ({"iou_threshold": "much"}, "a number"),
         ({"keep_metadata": ("gps",)}, "copyright"),
         ({"max_regions": 0}, "at least 1"),
-        ({"colour": 1}, "face_detector"),
+        ({"color": 1}, "face_detector"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_right(changes: dict, message: str) -> None:

@@ -103,9 +103,9 @@ def test_a_start_that_fails_does_nothing_more(monkeypatch: pytest.MonkeyPatch) -
     studio.warm_up()
     assert (studio.ready, studio.problem, studio.doing) == (False, "no network", "")
     monkeypatch.setattr(studios, "create", lambda name, *_, **__: FakeDetector(name=name))
-    studio.engine(Settings(face_detector="mtcnn"))
+    studio.predictor(Settings(face_detector="mtcnn"))
     assert studio.problem  # another choice says nothing about the default one
-    studio.engine(Settings())
+    studio.predictor(Settings())
     assert (studio.ready, studio.problem) == (True, "")
 
 

@@ -250,15 +250,15 @@ def test_detectors_that_are_in_use_stay_loaded_whatever_one_visitor_tries(monkey
     monkeypatch.setattr("anonymize.web.studio.create", create)
     studio = Studio()
     for step in range(20):
-        studio.engine(Settings())
-        studio.engine(Settings(iou_threshold=0.5 + step / 100))
+        studio.predictor(Settings())
+        studio.predictor(Settings(iou_threshold=0.5 + step / 100))
     assert len(made) == 2 * 21  # each pair once, the default's too
     assert len(studio._loaded) == 12
 
 
 def test_no_detector_at_all_is_refused():
     with pytest.raises(SettingsError, match="at least one detector"):
-        Studio().engine(Settings(face_detector="none", plate_detector="none"))
+        Studio().predictor(Settings(face_detector="none", plate_detector="none"))
 
 
 def test_a_shared_detector_takes_turns_in_order():

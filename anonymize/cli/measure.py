@@ -6,12 +6,13 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
+from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, predictor_of, settings_of
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from ..settings import Settings
 
 
-def _annotated(folder: Path, source: Path, settings: Settings, *written: Path | None) -> tuple[Found, Annotations]:
+def _read_annotations(
+    folder: Path, source: Path, settings: Settings, *written: Path | None
+) -> tuple[Found, Annotations]:
     """Photos and ground truth; `written`: files that will be made, none of which may be one of these.
 
     Raises:
@@ -71,19 +74,19 @@ def evaluate(
     """
     from rich.console import Console
 
+    from .. import engine, records
     from .. import evaluate as measuring
-    from .. import records
     from ..evaluate import plots as drawing
     from ..evaluate import reports
     from .photos import report
 
     settings = settings_of(given)
-    _, annotations = _annotated(folder, source, settings, json_path, matches, pickle_path)
+    _, annotations = _read_annotations(folder, source, settings, json_path, matches, pickle_path)
     with tempfile.TemporaryDirectory() as temporary:
         if records_path is None:
             records_path = Path(temporary) / "records.jsonl"
-            engine = engine_of(settings, given)
-            report(given, lambda progress: engine.detect(folder, records_path, progress=progress), is_part=True)
+            predictor = predictor_of(settings, given)
+            report(given, partial(engine.detect, folder, records_path, predictor), is_part=True)
         header, known = records.read(records_path)
     # As in an export: how many regions were kept is the detection's.
     settings = settings.replace(max_regions=min(settings.max_regions, header.settings.max_regions))
@@ -165,7 +168,7 @@ def compare(
     if false_positives is not None and hidden_area is not None:
         raise click.UsageError("--false-positives and --hidden-area both choose the thresholds; give one")
     settings = settings_of(given)
-    found, annotations = _annotated(folder, source, settings, json_path)
+    found, annotations = _read_annotations(folder, source, settings, json_path)
     names = [sized for name in detectors.split(",") for sized in _at_sizes(name, sizes)]
     contenders = [_contender(name, settings, found, given) for name in names]
     console = Console(stderr=True)
@@ -234,15 +237,16 @@ def _detect(
         from ..outputs import why
         from ..records import Record, escape
 
-        engine = engine_of(settings.replace(face_detector=name, plate_detector="none", other_detectors=()), dict(given))
+        alone = settings.replace(face_detector=name, plate_detector="none", other_detectors=())
+        predictor = predictor_of(alone, dict(given))
         out, seconds, seen = [], 0.0, 0
         for path in found.paths:
             try:
                 photo = images.load(found.root / path, settings)
                 if not seen:
-                    engine.find(photo)  # compile, outside the clock
+                    predictor.predict_photo(photo)  # compile, outside the clock
                 started = time.perf_counter()
-                regions = engine.find(photo)
+                regions = predictor.predict_photo(photo)
                 seconds, seen = seconds + time.perf_counter() - started, seen + 1
                 out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
             except AnonymizeError as e:

@@ -41,7 +41,7 @@ def fetching() -> Iterator[Progress]:
             bar.stop()
 
 
-def _named(names: tuple[str, ...]) -> list[str]:
+def _names_or_defaults(names: tuple[str, ...]) -> list[str]:
     """The given models; without any, those that the default settings need."""
     if names:
         return list(names)
@@ -67,7 +67,7 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
     from ..weights.registry import registry
 
     table = Table(box=None)
-    for header in ("model", "finds", "input px", "MB", "licence", "here"):
+    for header in ("model", "finds", "input px", "MB", "license", "here"):
         table.add_column(header, justify="right" if header in ("input px", "MB") else "left")
     for name, model in registry().items():
         is_here = "yes" if weights.installed(name, cache=weights_dir) else "no"
@@ -87,7 +87,7 @@ def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None, verbose
     from .. import weights
 
     with fetching() as progress:
-        for name in _named(names):
+        for name in _names_or_defaults(names):
             path = weights.fetch(name, cache=weights_dir, progress=progress, trust=trust)
             if path.suffix == ".pt":
                 path = weights.onnx(name, cache=weights_dir, progress=progress)

@@ -12,7 +12,7 @@ from ..errors import SettingsError, UnknownNameError
 from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help
 
 if TYPE_CHECKING:
-    from ..engine import Engine
+    from ..predictor import Predictor
 
 DEFAULTS = Settings()
 
@@ -148,14 +148,14 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     return settings
 
 
-def engine_of(settings: Settings, given: dict[str, Any]) -> Engine:
-    """The engine with its detectors loaded; weights that are not here are fetched with visible progress."""
-    from ..engine import Engine
+def predictor_of(settings: Settings, given: dict[str, Any]) -> Predictor:
+    """The predictor with its detectors loaded; weights that are not here are fetched with visible progress."""
+    from ..predictor import Predictor
     from .models import fetching
 
     with fetching() as progress:
-        engine = Engine(
+        predictor = Predictor(
             settings, weights_dir=given.pop("weights_dir", None), trust=given.pop("trust", False), fetching=progress
         )
-        _ = engine.detectors
-    return engine
+        _ = predictor.detectors
+    return predictor

@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, engine_of, settings_of
+from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, predictor_of, settings_of
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ..engine import Summary
     from ..settings import Settings
 
@@ -35,9 +38,10 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: a wrong command li
 @FILES
 def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
-    settings = settings_of(given)
-    engine = engine_of(settings, given)
-    report(given, lambda progress: engine.detect(source, records_path, dry_run=dry_run, progress=progress))
+    from .. import engine
+
+    predictor = predictor_of(settings_of(given), given)
+    report(given, partial(engine.detect, source, records_path, predictor, dry_run=dry_run))
 
 
 @click.command()
@@ -52,19 +56,19 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 
     Settings start from those of the detection; options change them.
     """
-    from .. import records
-    from ..engine import Engine
+    from .. import engine, records
 
     header, _ = records.read(records_path)
-    engine = Engine(_warn(settings_of(given, header.settings)), detectors=())
+    settings = _warn(settings_of(given, header.settings))
     report(
         given,
-        lambda progress: engine.export(
+        partial(
+            engine.export,
             records_path,
             output,
+            settings,
             write_detections=not no_write_detections,
             preview=_preview(output, preview),
-            progress=progress,
         ),
     )
 
@@ -93,18 +97,20 @@ def run(
 
     The same command again goes on where it was stopped.
     """
-    settings = _warn(settings_of(given))
-    engine = engine_of(settings, given)
+    from .. import engine
+
+    predictor = predictor_of(_warn(settings_of(given)), given)
     report(
         given,
-        lambda progress: engine.run(
+        partial(
+            engine.run,
             source,
             output,
+            predictor,
             records_path=records_path,
             write_detections=not no_write_detections,
             preview=_preview(output, preview),
             dry_run=dry_run,
-            progress=progress,
         ),
     )
 
@@ -122,9 +128,7 @@ def _warn(settings: Settings) -> Settings:
     return settings
 
 
-def report(
-    given: dict[str, Any], work: Callable[[Callable[[Summary], None]], Summary], *, is_part: bool = False
-) -> None:
+def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool = False) -> None:
     """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when there was none.
 
     Part of a larger command, it prints failures only, and that command goes on.
@@ -132,7 +136,6 @@ def report(
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.table import Table
 
     console = Console(stderr=True)
     bar = Progress(
@@ -155,7 +158,22 @@ def report(
             failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
             bar.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
 
-        summary = work(progress)
+        summary = work(progress=progress)
+
+    if not is_part:
+        Console().print(_table(summary))
+    _say_what_failed(summary)
+    if not summary.ok and not is_part:
+        click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
+        click.get_current_context().exit(1)
+    if not summary.photos and not is_part:
+        click.echo("there was no photo to do (--image-extensions says which files are photos)", err=True)
+        click.get_current_context().exit(NOTHING_TO_DO)
+
+
+def _table(summary: Summary) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
 
     table = Table(show_header=False, box=None)
     rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]
@@ -167,22 +185,18 @@ def report(
     rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
     for name, value in rows:
         table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
-    if not is_part:
-        Console().print(table)
+    return table
+
+
+def _say_what_failed(summary: Summary) -> None:
     if summary.gone:
         named = ", ".join(summary.gone[:5]) + (" …" if len(summary.gone) > 5 else "")
         click.echo(
             f"no longer in the input, so not written: {named} (`python -m review forget` forgets them)", err=True
         )
     for what in dict.fromkeys(summary.left_over.values()):
-        paths = [path for path, said in summary.left_over.items() if said == what]
+        paths = [path for path, reason in summary.left_over.items() if reason == what]
         named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
         click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)
-    if not summary.ok and not is_part:
-        click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
-        click.get_current_context().exit(1)
-    if not summary.photos and not is_part:
-        click.echo("there was no photo to do (--image-extensions says which files are photos)", err=True)
-        click.get_current_context().exit(NOTHING_TO_DO)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import SettingsError
+from ..probability import log_odds, sigmoid
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
 from .detector import Detector, Image
@@ -77,16 +78,6 @@ def reaches_edge(box: Box, width: float, height: float) -> bool:
     """Whether a box, px, begins or ends at the edge of its photo, so that what it holds may be cut there."""
     x1, y1, x2, y2 = box
     return x1 <= EDGE or y1 <= EDGE or x2 >= width - EDGE or y2 >= height - EDGE
-
-
-def log_odds(probability: float) -> float:
-    """log(p / (1 - p)), p held within 0.0001–0.9999 (a network that says 1.0 is not infinitely sure)."""
-    p = min(max(probability, 1e-4), 1 - 1e-4)
-    return math.log(p / (1 - p))
-
-
-def sigmoid(odds: float) -> float:
-    return 1 / (1 + math.exp(-odds)) if odds > -700 else 0.0
 
 
 class Calibrated:

@@ -15,14 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DetectionError
-from ..regions import Region, iou
+from ..regions import Region, suppress_boxes
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from .detector import Image
 
 STRIDE = 32
 # Candidates that go into the suppression, for each region that may come out. A face or plate draws about ten of them.
 CANDIDATES_PER_REGION = 10
-CHUNK = 256  # candidates that are compared with each other at a time
 
 Floats = NDArray[np.floating]
 
@@ -118,45 +117,9 @@ def tensor(pixels: Image, *, mean: Sequence[float] = (0.0, 0.0, 0.0), divisor: f
     return out[None]
 
 
-def sigmoid(logits: Floats) -> Floats:
-    """1 / (1 + e^-x), elementwise; where e^-x would be more than a float32 holds, as good as 0."""
-    out: Floats = 1 / (1 + np.exp(np.minimum(-logits, 80)))
-    return out
-
-
 def above_threshold(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:
     """Indices of the scores (N,) that reach the floor; NaN too, so that `regions` can complain about it."""
     return np.flatnonzero(~(scores < floor))
-
-
-def suppress(boxes: Floats, scores: Floats, iou_threshold: float, limit: int) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression, as `regions.suppress`, on arrays: thousands of candidates in milliseconds.
-
-    Args:
-        boxes: (N, 4).
-        scores: (N,).
-        iou_threshold: IoU above which the lower-scored of two is dropped, 0–1.
-        limit: at most so many are kept.
-
-    Returns:
-        Indices of the kept ones, best score first.
-    """
-    order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    for start in range(0, len(order), CHUNK):  # mostly the first two or three are enough to reach the limit
-        some = order[start : start + CHUNK]
-        if kept:
-            some = some[(iou(boxes[some], boxes[kept]) <= iou_threshold).all(axis=1)]
-        clash = iou(boxes[some], boxes[some]) > iou_threshold
-        alive = np.ones(len(some), bool)
-        for i, index in enumerate(some.tolist()):
-            if not alive[i]:
-                continue
-            kept.append(index)
-            if len(kept) == limit:
-                return np.array(kept, dtype=np.intp)
-            alive &= ~clash[i]
-    return np.array(kept, dtype=np.intp)
 
 
 def regions(
@@ -197,7 +160,7 @@ def regions(
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # the others lie in the padding
     boxes, keep = boxes[seen], keep[seen]
     limit = max(settings.max_regions, int((scores[keep] >= likely).sum()))
-    chosen = suppress(boxes, scores[keep], settings.iou_threshold, limit)
+    chosen = suppress_boxes(boxes, scores[keep], settings.iou_threshold, limit)
     chosen = chosen[(np.arange(len(chosen)) < settings.max_regions) | (scores[keep[chosen]] >= likely)]
 
     def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:

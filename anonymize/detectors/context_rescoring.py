@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..probability import log_odds, sigmoid
 from ..regions import Region
 from ..settings import MIN_THRESHOLD
-from .calibrated import log_odds, sigmoid
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all
 

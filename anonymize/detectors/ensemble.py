@@ -17,9 +17,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import SettingsError
+from ..probability import log_odds, sigmoid
 from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD, Settings
-from .calibrated import log_odds, sigmoid
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all, merge_detections
 

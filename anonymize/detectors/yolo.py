@@ -15,8 +15,9 @@ import numpy as np
 
 from .. import labels
 from ..errors import DetectionError, SettingsError, WeightsError
+from ..probability import expit
 from ..settings import MIN_THRESHOLD, Settings
-from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, sigmoid, tensor
+from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, tensor
 from .detector import Image
 from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
@@ -239,7 +240,7 @@ def decode_heads(
     for distances, logits, *marks in zip(*groups, strict=True):
         stride = size[0] // distances.shape[1]
         for kind, numbers in kinds.items():
-            scores = sigmoid(logits[list(numbers)].max(axis=0).reshape(-1))
+            scores = expit(logits[list(numbers)].max(axis=0).reshape(-1))
             keep = above_threshold(scores, floor)
             y, x = np.divmod(keep, logits.shape[2])
             bins = distances.reshape(4, BINS, -1)[:, :, keep]
@@ -251,7 +252,7 @@ def decode_heads(
             if marks:
                 points = marks[0].reshape(4, -1, logits[0].size)[:, :, keep].transpose(2, 0, 1).astype(np.float64)
                 points[:, :, :2] = (points[:, :, :2] * 2 + np.stack([x, y], axis=1)[:, None]) * stride
-                points[:, :, 2:] = sigmoid(points[:, :, 2:])
+                points[:, :, 2:] = expit(points[:, :, 2:])
                 corners = _confident_corners(points)
             parts[kind].append(Candidates(boxes, scores[keep], corners=corners))
     return {kind: _concatenate(some) for kind, some in parts.items()}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import effects
 from ..errors import AnnotationError
-from ..outputs import max_regions_reached
+from ..hiding import max_regions_reached
 from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
@@ -27,7 +27,8 @@ from .matching import Matches, average_precision, match
 
 __all__ = ["Estimate", "Evaluation", "KindResult", "PhotoResult", "Point", "Share", "evaluate"]
 
-HIDDEN, SEEN = 0.9, 0.5  # a region of which less than HIDDEN is covered leaks; less than SEEN: it was missed
+# A true region of which a smaller share is covered leaks, or was missed.
+LEAK_COVERAGE, MISS_COVERAGE = 0.9, 0.5
 HEIGHTS = (("<8", 0.0, 8.0), ("8–16", 8.0, 16.0), ("16–32", 16.0, 32.0), ("32–64", 32.0, 64.0), (">64", 64.0, math.inf))
 THRESHOLDS: tuple[float, ...] = tuple(round(float(t), 4) for t in np.geomspace(MIN_THRESHOLD, 1.0, 25))
 RESAMPLES, SEED = 500, 0  # of the bootstrap
@@ -91,7 +92,7 @@ def evaluate(
     weights = _resamples(len(measured))
     kinds = {name: _kind_result(name, m, measured, settings, weights, curves) for name, m in matched.items()}
     results = {m.record.path: _photo_result(i, m, matched, settings) for i, m in enumerate(measured)}
-    clean = sum(all(c >= HIDDEN or t.ignore for t, c in zip(m.truths, m.covered, strict=True)) for m in measured)
+    clean = sum(all(c >= LEAK_COVERAGE or t.ignore for t, c in zip(m.truths, m.covered, strict=True)) for m in measured)
     return Evaluation(
         photos=tuple(results.get(p) or PhotoResult(p, error=withheld[p]) for p in annotations.photos),
         kinds=kinds,
@@ -169,7 +170,7 @@ def _kind_result(
         of_height = [c for h, c in rows if low <= h < high]
         return Share(sum(c < limit for c in of_height), len(of_height))
 
-    by_height = {name: (below(HIDDEN, a, b), below(SEEN, a, b)) for name, a, b in HEIGHTS}
+    by_height = {name: (below(LEAK_COVERAGE, a, b), below(MISS_COVERAGE, a, b)) for name, a, b in HEIGHTS}
     return KindResult(
         kind=kind,
         photos=len(photos),
@@ -177,8 +178,8 @@ def _kind_result(
         recall=Share(hits, real),
         precision=Share(hits, hits + int(false.sum())),
         false_positives=_mean(np.bincount(m.photo[false], minlength=len(photos)), weights),
-        leaks=below(HIDDEN),
-        misses=below(SEEN),
+        leaks=below(LEAK_COVERAGE),
+        misses=below(MISS_COVERAGE),
         by_height={name: pair for name, pair in by_height.items() if pair[0].of or name != "<8"},
         ap50=Estimate(m.ap, _ap_interval(m, weights)),
         ar50=m.ar,
@@ -212,7 +213,7 @@ def _curve(kind: str, m: Matches, photos: Sequence[_Measured], settings: Setting
     for threshold, shares, area in zip(THRESHOLDS, covered, areas, strict=True):
         kept = m.score >= threshold
         hits, false, real = int((m.hit & kept).sum()), int((m.false & kept).sum()), len(shares)
-        leaks, misses = (sum(c < limit for c in shares) / real for limit in (HIDDEN, SEEN))
+        leaks, misses = (sum(c < limit for c in shares) / real for limit in (LEAK_COVERAGE, MISS_COVERAGE))
         precision = hits / (hits + false) if hits + false else None
         points.append(Point(threshold, hits / real, precision, false / len(photos), leaks, misses, area))
     return tuple(points)

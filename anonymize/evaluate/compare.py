@@ -62,10 +62,10 @@ def compare(
         contenders: in the order of the table. They run one after the other, so that their times compare.
         annotations: of the photos that they look at.
         false_positives: where given, each kind's threshold is the lowest with at most so many false positives a photo
-            (`tuned`), so that detectors whose scores mean different things can be compared.
+            (`tune_to_false_positives`), so that detectors whose scores mean different things can be compared.
         progress: called with each contender's label before it runs.
         hidden_area: where given, each kind's threshold is the lowest at which its regions hide at most this share of
-            the photos' area on average, 0–1 (`tuned_to_area`): what leaks at the same price.
+            the photos' area on average, 0–1 (`tune_to_area`): what leaks at the same price.
         curves: also figures at every threshold, for `plots.contenders`.
 
     Raises:
@@ -79,15 +79,15 @@ def compare(
         kinds = tuple(k for k in annotations.kinds if not contender.kinds or k in contender.kinds)
         settings = contender.settings
         if false_positives is not None:
-            settings = tuned(records, annotations, settings, false_positives, kinds)
+            settings = tune_to_false_positives(records, annotations, settings, false_positives, kinds)
         if hidden_area is not None:
-            settings = tuned_to_area(records, annotations, settings, hidden_area, kinds)
+            settings = tune_to_area(records, annotations, settings, hidden_area, kinds)
         evaluation = evaluate(records, annotations, settings, curves=curves)
         rows.append(Row(contender.label, contender.size, ms, kinds, evaluation))
     return rows
 
 
-def tuned(
+def tune_to_false_positives(
     records: Iterable[Record],
     annotations: Annotations,
     settings: Settings,
@@ -106,7 +106,7 @@ def tuned(
     return settings
 
 
-def tuned_to_area(
+def tune_to_area(
     records: Sequence[Record], annotations: Annotations, settings: Settings, area: float, kinds: Iterable[str]
 ) -> Settings:
     """The settings with each kind's threshold, to three decimals, as low as this mean hidden share of the area allows.

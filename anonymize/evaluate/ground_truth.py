@@ -24,7 +24,7 @@ from ..extras import extra
 from ..records import escape
 from ..regions import Box
 
-HIDDEN = ("face", "plate")  # kinds that are measured whatever the settings hide
+MEASURED_KINDS = ("face", "plate")  # kinds that are measured whatever the settings hide
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,15 @@ class Photo:
             was = "x".join(f"{v:g}" for v in self.size)
             raise AnnotationError(f"the boxes are for a photo of {was} px, but it is {width}x{height} px, upright")
 
-        def scaled(v: float, f: float) -> float:
+        def scale(v: float, f: float) -> float:
             # supervision reads fractions as float32: not rounded, a whole pixel would become a little more than one.
             return round(v * f, 2) if relative else v * f
 
-        def moved(t: Truth) -> Truth:
+        def move(t: Truth) -> Truth:
             x1, y1, x2, y2 = t.box
-            return Truth(t.kind, (scaled(x1, fx), scaled(y1, fy), scaled(x2, fx), scaled(y2, fy)), t.ignore, t.id)
+            return Truth(t.kind, (scale(x1, fx), scale(y1, fy), scale(x2, fx), scale(y2, fy)), t.ignore, t.id)
 
-        return tuple(moved(t) for t in self.truths)
+        return tuple(move(t) for t in self.truths)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
     """The kind that a class name means: one of `kinds` (those that settings hide), a face or a plate; else None."""
     own = {labels.plain(k): k for k in kinds}
     meant = labels.kind_of(name)
-    return own.get(labels.plain(name)) or (meant if meant in (*HIDDEN, *own.values()) else None)
+    return own.get(labels.plain(name)) or (meant if meant in (*MEASURED_KINDS, *own.values()) else None)
 
 
 def read(source: str | Path, folder: str | Path, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:
@@ -167,7 +167,7 @@ class _Reader:
             self._names.setdefault(p.name, []).append(p)
             self._stems.setdefault(p.with_suffix(""), []).append(p)
 
-    def named(self, name: str) -> PurePosixPath:
+    def find(self, name: str) -> PurePosixPath:
         """The photo that annotations call `name`: its relative path, else the one photo of that file name."""
         path = PurePosixPath(name.replace("\\", "/"))
         if path.is_absolute() and path.is_relative_to(self.folder.absolute().as_posix()):
@@ -179,9 +179,9 @@ class _Reader:
     def beside(self, path: PurePosixPath, name: str) -> PurePosixPath:
         """The one photo whose relative path is `path` but for the suffixes, else the one that is called `name`."""
         fits = self._stems.get(path.with_suffix(""), [])
-        return fits[0] if len(fits) == 1 else self.named(name)
+        return fits[0] if len(fits) == 1 else self.find(name)
 
-    def labelled(self, label: PurePosixPath) -> PurePosixPath:
+    def of_label(self, label: PurePosixPath) -> PurePosixPath:
         """The photo of a YOLO label file: of its relative path, else of its stem, whatever the suffix."""
         fits = self._stems.get(label.with_suffix(""), [])
         fits = fits or self._bare.get(label.stem, [])
@@ -244,7 +244,7 @@ def _read_coco(source: Path, reader: _Reader) -> None:
             name, ignore = coco.cats[a["category_id"]]["name"], bool(a.get("iscrowd") or a.get("ignore"))
             truths.append(reader.truth(name, (x, y, x + w, y + h), ignore, str(a["id"]), str(source)))
         size = (image["width"], image["height"]) if image.get("width") and image.get("height") else None
-        reader.add(reader.named(image["file_name"]), truths, size)
+        reader.add(reader.find(image["file_name"]), truths, size)
 
 
 def _read_voc(source: Path, reader: _Reader) -> None:
@@ -300,7 +300,7 @@ def _read_yolo(source: Path, reader: _Reader) -> None:
                 raise AnnotationError(f"{file}: class {number} has no name in {source}")
             truths.append(reader.truth(classes[number], box, False, str(i), str(file)))
         label = PurePosixPath(file.relative_to(place).as_posix())
-        reader.add(reader.labelled(label), truths, (1, 1))
+        reader.add(reader.of_label(label), truths, (1, 1))
     for path in reader.paths:
         if escape(str(path)) not in reader.photos:
             reader.add(path, (), (1, 1))

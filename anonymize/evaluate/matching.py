@@ -89,7 +89,7 @@ def match(
             if r.kind in kinds and counts(r):
                 found.append(_item(i, kinds.index(r.kind), r.box, id=len(places) + 1, score=score(r)))
                 places.append(j)
-    scorer = _scored(truths, found, len(photos), len(kinds))
+    scorer = _evaluate(truths, found, len(photos), len(kinds))
     return {kind: _unpack(scorer, k, photos, places, hides) for k, kind in enumerate(kinds)}
 
 
@@ -99,7 +99,7 @@ def _item(image: int, category: int, box: Sequence[float], **more: Any) -> dict[
     return {"image_id": image, "category_id": category, **size, **more}
 
 
-def _scored(truths: list[dict[str, Any]], found: list[dict[str, Any]], images: int, categories: int) -> Any:
+def _evaluate(truths: list[dict[str, Any]], found: list[dict[str, Any]], images: int, categories: int) -> Any:
     """A COCOeval that has evaluated and accumulated."""
     with extra("evaluate", "measuring"):
         from pycocotools.coco import COCO

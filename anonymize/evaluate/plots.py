@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .compare import Row
 
-# Colours that colour-blind people tell apart (Okabe and Ito, 2008), each with a marker of its own.
+# Colors that color-blind people tell apart (Okabe and Ito, 2008), each with a marker of its own.
 STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#56B4E9", "v"), ("#E69F00", "P"))
 
 LEGEND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.9}
@@ -27,16 +27,16 @@ def precision_recall(evaluation: Evaluation, path: Path) -> None:
     figure, (axes,) = _figure(1, (6.4, 5.2))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
     axes.set_title("Precision and recall at IoU 0.5", loc="left")
-    for (colour, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
+    for (color, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
         if not kind.precision_recall:
             continue
         recall, precision, _ = zip(*kind.precision_recall, strict=True)
-        axes.plot(recall, precision, color=colour, lw=2, label=f"{kind.kind}: AP {kind.ap50.value:.3f}")
+        axes.plot(recall, precision, color=color, lw=2, label=f"{kind.kind}: AP {kind.ap50.value:.3f}")
         if kind.threshold is not None and kind.precision.rate is not None and kind.recall.rate is not None:
             axes.plot(
                 [kind.recall.rate],
                 [kind.precision.rate],
-                color=colour,
+                color=color,
                 marker=marker,
                 ms=9,
                 mec="white",
@@ -54,21 +54,21 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
     above.set(ylabel="share of true regions", ylim=(0, 1.02), xscale="log")
     below.set(ylabel="false positives a photo", xlabel="threshold", xscale="log")
     below.set_yscale("symlog", linthresh=1)  # zero is the best there is, so it must be on the axis
-    for (colour, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
+    for (color, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
         if not kind.curve:
             continue
         at = [p.threshold for p in kind.curve]
-        solid: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2}
+        solid: dict[str, Any] = {"color": color, "marker": marker, "ms": 4, "lw": 2}
         above.plot(at, [p.leak_rate for p in kind.curve], **solid, label=f"{kind.kind}: leaks (under 90 % hidden)")
         above.plot(
             at,
             [p.miss_rate for p in kind.curve],
-            color=colour,
+            color=color,
             ls=(0, (2, 2)),
             label=f"{kind.kind}: missed (under 50 %)",
         )
         below.plot(at, [p.false_positives for p in kind.curve], **solid, label=kind.kind)
-        _mark_threshold(kind, colour, above, below)
+        _mark_threshold(kind, color, above, below)
     above.legend(loc="upper left", **LEGEND)
     below.legend(loc="upper right", **LEGEND)
     below.set_ylim(bottom=0)
@@ -95,28 +95,26 @@ def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
     for axes in (alarms, areas):
         _plain(axes)
     for n, row in enumerate(r for r in rows if kind in r.kinds):
-        colour, marker = STYLES[n % len(STYLES)]
+        color, marker = STYLES[n % len(STYLES)]
         result = row.evaluation.kinds[kind]
         kept = [p for p in result.curve if p.false_positives <= 3]
         leaks = [p.leak_rate for p in kept]
         line = "-" if n < len(STYLES) else "--"
-        style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2, "ls": line}
+        style: dict[str, Any] = {"color": color, "marker": marker, "ms": 4, "lw": 2, "ls": line}
         alarms.plot([p.false_positives for p in kept], leaks, **style, label=f"{row.label} {row.size}".strip())
         areas.plot([100 * p.hidden_area for p in kept], leaks, **style)
         if result.leaks.rate is not None and result.false_positives.value is not None:
-            alarms.plot(
-                [result.false_positives.value], [result.leaks.rate], color=colour, marker="o", ms=11, mfc="none"
-            )
+            alarms.plot([result.false_positives.value], [result.leaks.rate], color=color, marker="o", ms=11, mfc="none")
     areas.set_xlim(left=0)
     alarms.legend(loc="upper right", **LEGEND)
     _save(figure, path)
 
 
-def _mark_threshold(kind: KindResult, colour: str, *panels: Axes) -> None:
+def _mark_threshold(kind: KindResult, color: str, *panels: Axes) -> None:
     if kind.threshold is None:
         return
     for axes in panels:
-        axes.axvline(kind.threshold, color=colour, lw=1, ls=":")
+        axes.axvline(kind.threshold, color=color, lw=1, ls=":")
     panels[0].annotate(
         f"{kind.kind} {kind.threshold:g}",
         (kind.threshold, 1.0),
@@ -126,7 +124,7 @@ def _mark_threshold(kind: KindResult, colour: str, *panels: Axes) -> None:
         rotation=90,
         ha="right",
         va="top",
-        color=colour,
+        color=color,
         fontsize=9,
     )
 

@@ -154,18 +154,18 @@ def write_pickle(path: Path, evaluation: Evaluation) -> None:
 
 
 def _grubles(photo: PhotoResult) -> dict[str, Any]:
-    def rounded(values: Sequence[float]) -> list[int]:
+    def whole_pixels(values: Sequence[float]) -> list[int]:
         return [round(v) for v in values]
 
     sides = ("xmin", "ymin", "xmax", "ymax")
     return {
         "det": [
-            {"name": d.kind, "percentage_probability": 100 * d.score, "box_points": rounded(d.box)}
+            {"name": d.kind, "percentage_probability": 100 * d.score, "box_points": whole_pixels(d.box)}
             for d in photo.detections
         ],
         "filename": photo.path,
         "gt": [
-            {"name": t.kind, **dict(zip(sides, rounded(t.box), strict=True)), "difficult": int(t.ignore)}
+            {"name": t.kind, **dict(zip(sides, whole_pixels(t.box), strict=True)), "difficult": int(t.ignore)}
             for t in photo.truths
         ],
         "matches": list(photo.matches),

@@ -10,31 +10,34 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
-from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, WriteError
+from .. import disk
+from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
-from . import exact, formats, forms
+from . import exact, formats, forms, metadata, profiles
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
 __all__ = [
-    "Form", "Found", "Photo", "check_output", "count_pixels", "find", "load", "output_path", "remove_leftovers", "save",
-    "sha256", "write_whole",
+    "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow", "load",
+    "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
-_LEFTOVER = ".anonymize-*.tmp"
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
 _BYTES_A_PIXEL, _ROOM = 8, 1 << 28
+_PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"} | dict.fromkeys(
+    ("RGBX", "YCbCr", "HSV"), "RGB"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ class Photo:
     def rgb(self) -> NDArray[np.uint8]:
         """The picture for people: uint8 RGB (H, W, 3), 0–255, upright; made anew at each call unless it is `pixels`.
 
-        16 bits are scaled down. Colours of transparent pixels are taken as they are stored. CMYK goes through its ICC
+        16 bits are scaled down. Colors of transparent pixels are taken as they are stored. CMYK goes through its ICC
         profile, or the simple formula where that is not usable.
         """
         return self._rgb(8)
@@ -81,22 +84,22 @@ class Photo:
     def views(self) -> Iterator[NDArray[np.uint8]]:
         """What detectors look at: all that any viewer can show of the photo, each like `rgb`.
 
-        First the stored colours, also of transparent pixels, so that a face under an alpha of 0 is found. The deepest
+        First the stored colors, also of transparent pixels, so that a face under an alpha of 0 is found. The deepest
         shadows of 16 bits count when nothing is brighter: many cameras store 10 or 12 bits in 16, which scaled down
-        would be black. Where something is transparent, also what is seen on white and on black: letters of the colour
+        would be black. Where something is transparent, also what is seen on white and on black: letters of the color
         that is stored around them show only there.
         """
         brightest = int((self.pixels[:, :, :-1] if self.mode in ("LA", "RGBA") else self.pixels).max())
-        colours = self._rgb(max(brightest.bit_length() - 8, 0))
-        yield colours
+        colors = self._rgb(max(brightest.bit_length() - 8, 0))
+        yield colors
         alpha = self._alpha()
         if alpha is None or alpha.min() == 255:
             return
         for ground in (255, 0):
-            seen = np.empty_like(colours)
+            seen = np.empty_like(colors)
             for rows in forms.bands(self.height, self.width):
                 weight = alpha[rows][:, :, None].astype(np.uint32)
-                through = colours[rows] * (np.uint32(255) if self.form.is_premultiplied else weight)
+                through = colors[rows] * (np.uint32(255) if self.form.is_premultiplied else weight)
                 seen[rows] = np.minimum((through + ground * (255 - weight) + 127) // 255, 255)
             yield seen
 
@@ -116,8 +119,8 @@ class Photo:
             return _cmyk_to_rgb(pixels, self.form.icc)
         if self.mode in ("RGB", "RGBA"):
             return np.ascontiguousarray(pixels[:, :, :3])
-        grey = pixels if pixels.ndim == 2 else pixels[:, :, 0]
-        return np.repeat(grey[:, :, None], 3, axis=2)
+        gray = pixels if pixels.ndim == 2 else pixels[:, :, 0]
+        return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def _cmyk_to_rgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
@@ -166,6 +169,59 @@ def load(path: str | os.PathLike[str], settings: Settings) -> Photo:
     return Photo(pixels, hashlib.sha256(data).hexdigest(), form, removed, Path(path))
 
 
+def from_array(pixels: NDArray[Any], mode: str = "") -> Photo:
+    """A photo of pixels in memory, upright; they are not copied.
+
+    Args:
+        pixels: uint8 or uint16, (H, W) or (H, W, C).
+        mode: what the channels are. "": "L", "LA", "RGB" or "RGBA", by their number.
+
+    Raises:
+        UnsupportedImageError: another dtype or shape, or no pixel.
+    """
+    mode = mode or forms.CHANNELS.get(pixels.shape[2] if pixels.ndim == 3 else pixels.ndim - 1, "")
+    if pixels.dtype not in (np.uint8, np.uint16) or pixels.ndim not in (2, 3) or not pixels.size or not mode:
+        raise UnsupportedImageError(
+            "an image is uint8 or uint16, (H, W) or (H, W, C) with at most 4 channels; "
+            f"received {pixels.dtype}, {pixels.shape}"
+        )
+    pixels = np.ascontiguousarray(pixels).view()
+    pixels.setflags(write=False)
+    form = Form("PNG", mode, 8 * pixels.dtype.itemsize, options={"color": ()})
+    return Photo(pixels, hashlib.sha256(pixels.data).hexdigest(), form)
+
+
+def from_pillow(image: Image.Image) -> Photo:
+    """A photo of what a Pillow image shows, turned upright as its EXIF says.
+
+    Raises:
+        UnreadableImageError: its file is truncated. UnsupportedImageError: a mode that cannot be looked at.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # as in formats.decode
+    try:
+        image.load()
+    except (OSError, ValueError, SyntaxError) as e:
+        raise UnreadableImageError(f"the image is broken or truncated ({e})") from e
+    turn, icc = metadata.orientation(image.getexif()), image.info.get("icc_profile") or b""
+    wanted = _PILLOW_MODES.get(image.mode, image.mode)
+    if image.mode in ("L", "RGB", "P") and "transparency" in image.info:
+        wanted = "LA" if image.mode == "L" else "RGBA"
+    if wanted not in ("L", "LA", "RGB", "RGBA", "CMYK", "I;16"):
+        raise UnsupportedImageError(f"images of mode {image.mode} cannot be looked at; convert it to RGB")
+    pixels = np.asarray(image if wanted == image.mode else image.convert(wanted))
+    photo = from_array(forms.upright(pixels, turn), "L" if wanted == "I;16" else wanted)
+    return replace(photo, form=replace(photo.form, icc=profiles.colors(icc) if wanted == "CMYK" else b""))
+
+
+def to_pillow(photo: Photo) -> Image.Image:
+    """A photo's pixels as a Pillow image of its mode, with nothing else; 16-bit colors in 8 bits."""
+    if photo.pixels.dtype == np.uint16:
+        if photo.mode != "L":
+            return Image.fromarray(photo.rgb)
+        return forms.as_image(photo.pixels, "I;16")
+    return forms.as_image(photo.pixels, photo.mode)
+
+
 def _bytes(path: str | os.PathLike[str], limit: float) -> bytes:
     try:
         found = os.stat(path)  # before opening: a named pipe would wait for ever
@@ -196,8 +252,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnreadableImageError("this is not a regular file")
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return disk.sha256(path)
     except OSError as e:
         raise _unreadable(e) from e
 
@@ -242,32 +297,9 @@ def save(photo: Photo, pixels: Pixels, target: str | os.PathLike[str], settings:
     except Exception as e:  # encoders, as decoders in load
         raise WriteError(f"the photo could not be encoded ({e or type(e).__name__})") from e
     try:
-        write_whole(target, data, lambda written: _verify(written, photo, len(data)))
+        disk.write_whole(target, data, lambda written: _verify(written, photo, len(data)))
     except OSError as e:
         raise WriteError(f"the photo could not be written ({e.strerror or e})") from e
-
-
-def write_whole(target: Path, data: bytes, verify: Callable[[Path], None] = lambda _: None) -> None:
-    """Write a file that appears at `target` whole or not at all: a temporary file beside it, then a rename.
-
-    A link at `target` is replaced; what it leads to stays as it is. Missing folders are made.
-
-    Args:
-        verify: looks at the temporary file and raises where it may not become the target.
-
-    Raises:
-        OSError: a full disk, a folder that may not be written. Whatever `verify` raises.
-    """
-    temporary = target.with_name(_LEFTOVER.replace("*", secrets.token_hex(8)))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-        verify(temporary)
-        os.replace(temporary, target)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _verify(path: Path, photo: Photo, length: int) -> None:
@@ -281,14 +313,3 @@ def _verify(path: Path, photo: Photo, length: int) -> None:
         raise WriteError(f"the written photo cannot be opened again ({e})") from e
     if tuple(size) != (photo.width, photo.height):
         raise WriteError(f"the written photo has {size[0]} x {size[1]} pixels, not {photo.width} x {photo.height}")
-
-
-def remove_leftovers(folder: str | os.PathLike[str]) -> int:
-    """Delete the temporary files that a killed run left below `folder`; how many there were.
-
-    Only for a folder into which no other run is writing.
-    """
-    leftovers = list(Path(folder).rglob(_LEFTOVER))
-    for leftover in leftovers:
-        leftover.unlink(missing_ok=True)
-    return len(leftovers)

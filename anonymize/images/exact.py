@@ -1,7 +1,7 @@
 """PNG and TIFF: exact in all their depths, which takes more than one library.
 
-Pillow has no 16-bit colour: OpenCV reads and writes such PNGs, tifffile such TIFFs. Only what belongs to the pixels is
-written: PNG's colour chunks and TIFF's structural tags.
+Pillow has no 16-bit color: OpenCV reads and writes such PNGs, tifffile such TIFFs. Only what belongs to the pixels is
+written: PNG's color chunks and TIFF's structural tags.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from ..errors import UnreadableImageError, UnsupportedImageError
 from . import metadata
-from .forms import Form, Pixels, as_image, bands, paletted, plain, saved, stored, upright
+from .forms import Form, Pixels, as_image, bands, encode_image, read_palette, read_plain, to_stored_image, upright
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-# PNG chunks that say how numbers become colours, and their exact lengths (PNG 1.2, 4.2.2; PNG 3, 11.3.2.6). Like an ICC
+# PNG chunks that say how numbers become colors, and their exact lengths (PNG 1.2, 4.2.2; PNG 3, 11.3.2.6). Like an ICC
 # profile they belong to the pixels; every other ancillary chunk stays behind.
-_PNG_COLOUR = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
+_PNG_COLOR = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
 _TIFF_LOSSLESS = {"raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "group3", "group4", "tiff_ccitt"}
 
 
@@ -57,43 +57,43 @@ def read_png(image: Any, data: bytes) -> tuple[Pixels, Form]:
     first = dict(reversed(chunks))
     if b"acTL" in first:
         raise UnsupportedImageError("the PNG is animated, and only one frame could be hidden; split it into images")
-    bits, colours = first[b"IHDR"][8], first[b"IHDR"][9]
-    colour = [(k, first[k]) for k, length in _PNG_COLOUR.items() if len(first.get(k, b"")) == length]
-    options: dict[str, Any] = {"colour": colour}
+    bits, colors = first[b"IHDR"][8], first[b"IHDR"][9]
+    color = [(k, first[k]) for k, length in _PNG_COLOR.items() if len(first.get(k, b"")) == length]
+    options: dict[str, Any] = {"color": color}
     if b"eXIf" in first:
         image.info["exif"] = first[b"eXIf"]  # it may stand behind the pixels
     image.info["chunks"] = chunks  # for metadata.names; Pillow mixes keywords that a file chose with names of its own
     key = first.get(b"tRNS", b"")
-    if colours in (0, 2) and len(key) == (2 if colours == 0 else 6):
-        options["key"] = key  # the one colour that is transparent
-    if colours == 3:
-        return paletted(image, "PNG", bits, **options)
-    if bits < 16 or colours == 0:
-        pixels, form = plain(image, "PNG", **options)
+    if colors in (0, 2) and len(key) == (2 if colors == 0 else 6):
+        options["key"] = key  # the one color that is transparent
+    if colors == 3:
+        return read_palette(image, "PNG", bits, **options)
+    if bits < 16 or colors == 0:
+        pixels, form = read_plain(image, "PNG", **options)
         return pixels, replace(form, bits=bits)
-    # Pillow has no 16-bit colour. OpenCV reads it, given nothing but the pixels (it would apply tRNS).
+    # Pillow has no 16-bit color. OpenCV reads it, given nothing but the pixels (it would apply tRNS).
     idat = b"".join(body for kind, body in chunks if kind == b"IDAT")
     bare = _png([(b"IHDR", first[b"IHDR"]), (b"IDAT", idat), (b"IEND", b"")])
     deep: Any = cv2.imdecode(np.frombuffer(bare, np.uint8), cv2.IMREAD_UNCHANGED)
     if deep is None or deep.dtype != np.uint16:
         raise UnreadableImageError("the PNG's pixels are truncated or broken")
-    mode = {2: "RGB", 4: "LA", 6: "RGBA"}[colours]
+    mode = {2: "RGB", 4: "LA", 6: "RGBA"}[colors]
     order = {"RGB": [2, 1, 0], "LA": [0, 3], "RGBA": [2, 1, 0, 3]}[mode]
     return np.ascontiguousarray(deep[:, :, order]), Form("PNG", mode, 16, options=options)
 
 
 def key_alpha(pixels: Pixels, form: Form) -> NDArray[np.uint8] | None:
-    """How opaque the pixels are where one colour is transparent: (H, W), 0 or 255; None where none is.
+    """How opaque the pixels are where one color is transparent: (H, W), 0 or 255; None where none is.
 
     That is PNG's tRNS without a palette. Of its 16 bits a sample those count that samples have (PNG 3, 11.3.1.1).
     """
     if "key" not in form.options:
         return None
     most = 2**form.bits - 1
-    colour = (np.frombuffer(form.options["key"], ">u2") & most) * (255 // most if form.bits < 8 else 1)
+    color = (np.frombuffer(form.options["key"], ">u2") & most) * (255 // most if form.bits < 8 else 1)
     alpha = np.empty(pixels.shape[:2], np.uint8)
     for rows in bands(pixels.shape[0], pixels.shape[1]):
-        is_clear = pixels[rows] == colour
+        is_clear = pixels[rows] == color
         alpha[rows] = np.where(is_clear.all(axis=2) if is_clear.ndim == 3 else is_clear, 0, 255)
     return alpha
 
@@ -101,7 +101,7 @@ def key_alpha(pixels: Pixels, form: Form) -> NDArray[np.uint8] | None:
 def write_png(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
     size, idat = _png_pixels(pixels, form)
     depth = bytes([form.bits, 3 if form.palette is not None else {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}[form.mode]])
-    chunks = [(b"IHDR", size + depth + b"\0\0\0"), *form.options["colour"]]
+    chunks = [(b"IHDR", size + depth + b"\0\0\0"), *form.options["color"]]
     if form.icc:
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(form.icc)))
     if form.palette is not None:
@@ -131,10 +131,10 @@ def _png_pixels(pixels: Pixels, form: Form) -> tuple[bytes, list[bytes]]:
             # PNG filters and compresses bytes: two 16-bit samples a pixel are the stream of four 8-bit ones.
             image = as_image(pixels.astype(">u2").view(np.uint8), "RGBA")
         elif form.palette is None and form.bits in (2, 4):
-            # Likewise few-bit grey is the stream of few-bit indices.
+            # Likewise few-bit gray is the stream of few-bit indices.
             image, params = as_image(pixels // (255 // (2**form.bits - 1)), "P"), {"bits": form.bits}
         else:
-            image = stored(pixels, form)
+            image = to_stored_image(pixels, form)
             params = {"bits": form.bits} if form.palette is not None else {}
         chunks = [(kind, body) for kind, body, *_ in PngImagePlugin.getchunks(image, **params)]
     return dict(chunks)[b"IHDR"][:8], [body for kind, body in chunks if kind == b"IDAT"]
@@ -168,13 +168,13 @@ def read_tiff(image: Any, data: bytes) -> tuple[Pixels, Form]:
         options["predictor"] = True
     if kinds == {1}:
         if photometric == 3 and len(bits) == 1:
-            return paletted(image, "TIFF", 8, **options)
+            return read_palette(image, "TIFF", 8, **options)
         by_pillow = {
             (0, (1,), ()), (1, (1,), ()), (0, (8,), ()), (1, (8,), ()), (1, (16,), ()), (1, (8, 8), (2,)),
             (2, (8,) * 3, ()), (6, (8,) * 3, ()), (2, (8,) * 4, ()), (2, (8,) * 4, (2,)), (5, (8,) * 4, ()),
         }  # fmt: skip
         if (photometric, bits, extra) in by_pillow and not (len(bits) == 2 and tags.get(284) == 2):  # a plane each
-            return plain(image, "TIFF", **options)
+            return read_plain(image, "TIFF", **options)
         mode = {(1, 2): "LA", (2, 3): "RGB", (2, 4): "RGBA", (5, 4): "CMYK"}.get((photometric, len(bits)))
         if mode == "RGBA" and not extra:
             extra = (2,)  # a fourth channel without a name is taken for alpha, as everywhere
@@ -188,7 +188,7 @@ def read_tiff(image: Any, data: bytes) -> tuple[Pixels, Form]:
 
 
 def _tiff_array(data: bytes, compression: str, mode: str) -> Pixels:
-    """16-bit colour and premultiplied alpha, which Pillow would change."""
+    """16-bit color and premultiplied alpha, which Pillow would change."""
     if compression == "tiff_lzw":
         pixels: Any = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
@@ -217,8 +217,8 @@ def write_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[fl
     if form.options.get("predictor") and form.bits >= 8 and form.palette is None:
         info[317] = 2
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
-    image = stored(pixels, form)
-    return saved(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+    image = to_stored_image(pixels, form)
+    return encode_image(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
 
 
 def _write_deep_tiff(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:

@@ -21,7 +21,7 @@ from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugi
 from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from . import metadata, profiles
 from .exact import PNG_MAGIC, TiffImageFile, read_png, read_tiff, write_png, write_tiff
-from .forms import Form, Pixels, paletted, plain, saved, stored, upright
+from .forms import Form, Pixels, encode_image, read_palette, read_plain, to_stored_image, upright
 
 WEBP_QUALITY, HEIC_QUALITY = 95, 90
 
@@ -64,7 +64,7 @@ def decode(data: bytes, max_pixels: float) -> tuple[Pixels, Form, tuple[str, ...
         UnsupportedImageError: several pages or frames, or a form that could not be kept.
         Exception: whatever a decoder raises for a broken file.
     """
-    # Other packages switch Pillow's tolerance for truncated files on; then grey would stand where a face might be.
+    # Other packages switch Pillow's tolerance for truncated files on; then gray would stand where a face might be.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     opened = header(io.BytesIO(data))
     width, height = opened.size
@@ -99,16 +99,16 @@ def decode(data: bytes, max_pixels: float) -> tuple[Pixels, Form, tuple[str, ...
         indices=None if form.indices is None else upright(form.indices, turn),
         fields=fields,
         dpi=dpi[::-1] if dpi and turn >= 5 else dpi,
-        options=_turned_jpeg(form.options, turn) if form.format == "JPEG" else form.options,
+        options=_turn_jpeg(form.options, turn) if form.format == "JPEG" else form.options,
     )
     return upright(pixels, turn), form, (*removed, *notes)
 
 
 def _profile(info: Mapping[Any, Any]) -> tuple[bytes, tuple[str, ...]]:
-    """What is kept of the colour profile, and a name for what is not."""
+    """What is kept of the color profile, and a name for what is not."""
     raw = info.get("icc_profile") or b""
-    kept = profiles.colours(raw)
-    return kept, ("notes in the colour profile",) if kept != raw else ()
+    kept = profiles.colors(raw)
+    return kept, ("notes in the color profile",) if kept != raw else ()
 
 
 def encode(pixels: Pixels, form: Form, keep: Iterable[str] = ()) -> bytes:
@@ -140,7 +140,7 @@ def _read_jpeg(image: Any, _data: bytes) -> tuple[Pixels, Form]:
     progressive = bool(image.info.get("progressive"))
     if image.info.get("jfif_unit") not in (1, 2):
         image.info.pop("dpi", None)  # where there is none Pillow takes that of EXIF, or 72
-    pixels, form = plain(image, "JPEG", progressive=progressive, keep_rgb=is_rgb, sampling=sampling)
+    pixels, form = read_plain(image, "JPEG", progressive=progressive, keep_rgb=is_rgb, sampling=sampling)
     # Scans may define tables late, so they are complete only now.
     each = [list(tables[t]) for *_, t in layers]
     while len(each) > 1 and each[-1] == each[-2]:
@@ -148,7 +148,7 @@ def _read_jpeg(image: Any, _data: bytes) -> tuple[Pixels, Form]:
     return pixels, replace(form, options={**form.options, "qtables": each})
 
 
-def _turned_jpeg(options: Mapping[str, Any], turn: int) -> dict[str, Any]:
+def _turn_jpeg(options: Mapping[str, Any], turn: int) -> dict[str, Any]:
     """The tables and the sampling as the upright picture has them: a quarter turn swaps their axes."""
     if turn < 5:
         return dict(options)
@@ -167,11 +167,11 @@ def _write_jpeg(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[f
         "exif": metadata.write(fields) if fields else b"",
         "dpi": dpi or (0, 0),
     }
-    image = stored(pixels, form)
+    image = to_stored_image(pixels, form)
     if form.options["progressive"]:
         with suppress(OSError):  # Pillow reserves two bytes a pixel for it, which noise at the finest tables exceeds
-            return saved(image, "JPEG", progressive=True, **options)
-    return saved(image, "JPEG", **options)
+            return encode_image(image, "JPEG", progressive=True, **options)
+    return encode_image(image, "JPEG", **options)
 
 
 # WebP
@@ -184,17 +184,17 @@ def _read_webp(image: Any, data: bytes) -> tuple[Pixels, Form]:
         at += 8 + (int.from_bytes(data[at + 4 : at + 8], "little") + 1) // 2 * 2
     if kinds & {b"ANIM", b"ANMF"}:
         raise UnsupportedImageError("the WebP is animated, and only one frame could be hidden; split it into images")
-    return plain(image, "WEBP", lossless=b"VP8L" in kinds)
+    return read_plain(image, "WEBP", lossless=b"VP8L" in kinds)
 
 
 def _write_webp(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
     lossless = form.options["lossless"]
-    return saved(
-        stored(pixels, form),
+    return encode_image(
+        to_stored_image(pixels, form),
         "WEBP",
         lossless=lossless,
         quality=75 if lossless else WEBP_QUALITY,  # of a lossless file only the effort
-        exact=True,  # the colours of transparent pixels, too
+        exact=True,  # the colors of transparent pixels, too
         icc_profile=form.icc,
         exif=metadata.write(fields, dpi) if fields or dpi else b"",
     )
@@ -204,7 +204,7 @@ def _write_webp(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[f
 
 
 def _read_bmp(image: Any, _data: bytes) -> tuple[Pixels, Form]:
-    return paletted(image, "BMP", 8) if image.mode == "P" else plain(image, "BMP")
+    return read_palette(image, "BMP", 8) if image.mode == "P" else read_plain(image, "BMP")
 
 
 def _write_bmp(pixels: Pixels, form: Form, _fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:
@@ -213,7 +213,7 @@ def _write_bmp(pixels: Pixels, form: Form, _fields: dict[int, Any], dpi: tuple[f
         if not ok:
             raise ValueError("the BMP could not be encoded")
         return bytes(out.tobytes())
-    return saved(stored(pixels, form), "BMP", dpi=dpi or (0, 0))
+    return encode_image(to_stored_image(pixels, form), "BMP", dpi=dpi or (0, 0))
 
 
 # HEIC

@@ -27,7 +27,7 @@ class Form:
         format: "JPEG" | "PNG" | "WEBP" | "TIFF" | "BMP" | "HEIF".
         mode: what the channels of the pixels are: "L", "LA", "RGB", "RGBA" or "CMYK" (0 is no ink).
         bits: a stored sample's: 1, 2, 4, 8, 10, 12 or 16; with a palette those of an index.
-        icc: the colour profile, or b"".
+        icc: the color profile, or b"".
         palette: (N, 3) RGB or (N, 4) RGBA, uint8; None for a photo without one.
         indices: (H, W) uint8, upright: each pixel's place in the palette; None without a palette.
         fields: tag -> value of the safe EXIF fields that are there (metadata.read).
@@ -47,7 +47,7 @@ class Form:
 
     @property
     def is_premultiplied(self) -> bool:
-        """Whether colours are stored multiplied by alpha (TIFF 6.0, ExtraSamples 1; HEIF's `prem`)."""
+        """Whether colors are stored multiplied by alpha (TIFF 6.0, ExtraSamples 1; HEIF's `prem`)."""
         return self.options.get("extra") == (1,) or str(self.options.get("kind", "")).startswith("RGBa")
 
 
@@ -81,7 +81,7 @@ def to_array(image: Image.Image) -> Pixels:
     return out
 
 
-def plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, Form]:
+def read_plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, Form]:
     """Pixels and form of what Pillow decodes without a loss."""
     mode = "L" if image.mode in ("1", "I;16", "I;16B") else image.mode
     if mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
@@ -90,7 +90,7 @@ def plain(image: Image.Image, format_: str, **options: Any) -> tuple[Pixels, For
     return to_array(image), Form(format_, mode, bits, options=options)
 
 
-def paletted(image: Image.Image, format_: str, bits: int, **options: Any) -> tuple[Pixels, Form]:
+def read_palette(image: Image.Image, format_: str, bits: int, **options: Any) -> tuple[Pixels, Form]:
     image.load()
     palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
     transparency = image.info.get("transparency")
@@ -104,15 +104,15 @@ def paletted(image: Image.Image, format_: str, bits: int, **options: Any) -> tup
         palette = np.column_stack([palette, alpha])
     indices = to_array(image)
     if int(indices.max()) >= len(palette):
-        raise UnreadableImageError("the image uses colours that its palette does not have")
+        raise UnreadableImageError("the image uses colors that its palette does not have")
     mode = CHANNELS[palette.shape[1]]
     return palette[indices], Form(format_, mode, bits, palette=palette, indices=indices, options=options)
 
 
 def _to_indices(pixels: Pixels, form: Form) -> NDArray[np.uint8]:
-    """Indices into the palette: those of the pixels' colours where it has them, else of the nearest ones.
+    """Indices into the palette: those of the pixels' colors where it has them, else of the nearest ones.
 
-    Of entries of one colour the first is taken, so that the indices tell no more than the pixels do.
+    Of entries of one color the first is taken, so that the indices tell no more than the pixels do.
     """
     assert form.palette is not None
     assert form.indices is not None
@@ -122,19 +122,19 @@ def _to_indices(pixels: Pixels, form: Form) -> NDArray[np.uint8]:
     wide = palette.astype(np.int32)
     for rows in bands(*out.shape):
         changed = (palette[out[rows]] != pixels[rows]).any(axis=2)
-        colours, place = np.unique(_packed(pixels[rows][changed]), return_inverse=True)
-        nearest = np.empty(len(colours), np.uint8)
-        for i in range(0, len(colours), 4096):
-            some = colours[i : i + 4096].view(np.uint8).reshape(-1, 4)[:, : palette.shape[1]]
+        colors, place = np.unique(_pack(pixels[rows][changed]), return_inverse=True)
+        nearest = np.empty(len(colors), np.uint8)
+        for i in range(0, len(colors), 4096):
+            some = colors[i : i + 4096].view(np.uint8).reshape(-1, 4)[:, : palette.shape[1]]
             distances = ((some[:, None].astype(np.int32) - wide[None]) ** 2).sum(axis=2)
             nearest[i : i + 4096] = distances.argmin(axis=1)
         out[rows][changed] = nearest[place]
     return out
 
 
-def _packed(colours: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    four = np.zeros((len(colours), 4), np.uint8)
-    four[:, : colours.shape[1]] = colours
+def _pack(colors: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    four = np.zeros((len(colors), 4), np.uint8)
+    four[:, : colors.shape[1]] = colors
     return four.view(np.uint32).ravel()
 
 
@@ -143,8 +143,8 @@ def as_image(pixels: Pixels, mode: str) -> Image.Image:
     return Image.frombuffer(mode, (pixels.shape[1], pixels.shape[0]), np.ascontiguousarray(pixels), "raw", mode, 0, 1)
 
 
-def stored(pixels: Pixels, form: Form) -> Image.Image:
-    """A Pillow image of the stored mode: indices and palette, 1 bit, 16 bit grey, or the pixels as they are."""
+def to_stored_image(pixels: Pixels, form: Form) -> Image.Image:
+    """A Pillow image of the stored mode: indices and palette, 1 bit, 16 bit gray, or the pixels as they are."""
     if form.palette is not None:
         image = as_image(_to_indices(pixels, form), "P")
         image.putpalette(form.palette[:, :3].tobytes())
@@ -154,7 +154,7 @@ def stored(pixels: Pixels, form: Form) -> Image.Image:
     return as_image(pixels, "I;16" if form.bits == 16 else form.mode)
 
 
-def saved(image: Image.Image, format_: str, **options: Any) -> bytes:
+def encode_image(image: Image.Image, format_: str, **options: Any) -> bytes:
     # In memory: Pillow writing to a file itself does not notice a write that a full disk cut short.
     out = io.BytesIO()
     image.save(out, format_, **options)

@@ -60,7 +60,7 @@ def find(source: str | os.PathLike[str], settings: Settings, exclude: str | os.P
             raise PathError(f"the folder {text!r} may not be listed")
         return found
     if os.path.lexists(path):
-        return _listed(path, settings, barred) if path.suffix.lower() == ".txt" else Found(path.parent, [path.name])
+        return _read_list(path, settings, barred) if path.suffix.lower() == ".txt" else Found(path.parent, [path.name])
     if not _MAGIC & set(text):
         raise PathError(f"there is no file or folder {text!r}")
     parts = path.parts
@@ -170,7 +170,7 @@ def _leads_out(link: str, folder: str, inside: str) -> bool:
     return not (target.startswith(inside) or inside.startswith(target) or here.startswith(target))
 
 
-def _listed(path: Path, settings: Settings, barred: tuple[int, int] | None) -> Found:
+def _read_list(path: Path, settings: Settings, barred: tuple[int, int] | None) -> Found:
     try:
         lines = os.fsdecode(path.read_bytes()).splitlines() if os.name == "nt" else _lines(path.read_bytes())
     except OSError as e:
@@ -247,15 +247,15 @@ def check_output(found: Found, output: str | os.PathLike[str]) -> None:
             raise PathError(f"{relative!r} lies in the output {str(output)!r}; photos there are no inputs")
         if root.startswith(out) and os.path.realpath(target).startswith(root):
             raise PathError(f"the output {str(target)!r} would lie among the inputs")
-    folded = Counter(map(_folded, found.paths))
+    folded = Counter(map(_fold, found.paths))
     if len(folded) < len(found.paths) and _ignores_case(output):
-        twice = next(p for p in found.paths if folded[_folded(p)] > 1)
+        twice = next(p for p in found.paths if folded[_fold(p)] > 1)
         raise PathError(
             f"{twice!r} and another photo differ in case or accents only, which the output's file system ignores"
         )
 
 
-def _folded(path: str) -> str:
+def _fold(path: str) -> str:
     """As file systems that ignore case compare names; they ignore how an accent is written, too."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())
 

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC.1:2022): what says how numbers become colours stays, everything else in them stays behind.
+"""Color profiles (ICC.1:2022): what says how numbers become colors stays, everything else in them stays behind.
 
 A profile is a container with a table of tags, and anybody may add some: macOS writes a display's make and serial number
 (mmod) and its calibration into each screenshot's, others measurements and dates. Bytes between and behind the tags
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 
-# Clause 9.2, without those about devices, measurements, sequences and named colours; chrm and bkpt are of older ones.
-_COLOUR = frozenset(
+# Clause 9.2, without those about devices, measurements, sequences and named colors; chrm and bkpt are of older ones.
+_COLOR = frozenset(
     b"A2B0 A2B1 A2B2 B2A0 B2A1 B2A2 D2B0 D2B1 D2B2 D2B3 B2D0 B2D1 B2D2 B2D3 rXYZ gXYZ bXYZ rTRC gTRC bTRC kTRC wtpt "
     b"bkpt lumi chad chrm cicp gamt pre0 pre1 pre2 rig0 rig2 tech view".split()
 )
@@ -18,11 +18,11 @@ _NAMES, _LONGEST_NAME = frozenset((b"desc", b"cprt")), 4096  # "Display P3" in 4
 _HEADER, _ENTRY, _MOST_TAGS = 128, 12, 100
 
 
-def colours(raw: bytes) -> bytes:
-    """A profile with its colour tags, name and copyright only; byte for byte as it came where it has nothing else.
+def colors(raw: bytes) -> bytes:
+    """A profile with its color tags, name and copyright only; byte for byte as it came where it has nothing else.
 
     Returns:
-        b"" for what is no profile, or none that a colour management system can read.
+        b"" for what is no profile, or none that a color management system can read.
     """
     size, count = int.from_bytes(raw[:4], "big"), int.from_bytes(raw[_HEADER : _HEADER + 4], "big")
     table = _HEADER + 4
@@ -33,7 +33,7 @@ def colours(raw: bytes) -> bytes:
         name, start, length = raw[at : at + 4], *(int.from_bytes(raw[at + i : at + i + 4], "big") for i in (4, 8))
         if start < table or start + length > size:
             return b""
-        if name in _COLOUR or (name in _NAMES and length <= _LONGEST_NAME):
+        if name in _COLOR or (name in _NAMES and length <= _LONGEST_NAME):
             tags.append((name, start, length))
     data, place = b"", {}
     for start, length in sorted({(start, length) for _, start, length in tags}):  # several tags may share their data

@@ -30,7 +30,7 @@ from ..errors import (
     UnsupportedImageError,
     WeightsError,
 )
-from ..outputs import hide
+from ..hiding import hide_record
 from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
 from ..weights.registry import registry
 from .controls import check_detector
@@ -208,7 +208,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            regions = self.studio.engine(settings).find(photo)
+            regions = self.studio.predictor(settings).predict_photo(photo)
             return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
 
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
@@ -216,14 +216,14 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            regions = self.studio.engine(settings).find(photo)
+            record = self.studio.predictor(settings).record(photo, path.name)
             target = path.with_name(f"clean{path.suffix}")
-            images.save(photo, hide(photo, regions, settings), target, settings)
+            images.save(photo, hide_record(photo, record, settings), target, settings)
             clean = target.read_bytes()
         answer = {
             "width": photo.width,
             "height": photo.height,
-            "regions": _regions(regions, settings),
+            "regions": _regions(record.regions, settings),
             "media_type": _media_type(clean),
             "removed_metadata": list(photo.removed_metadata),
         }

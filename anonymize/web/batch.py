@@ -20,9 +20,11 @@ from typing import Literal
 from PIL import Image as Pil
 
 from .. import records
-from ..engine import Engine, Summary
+from ..disk import write_json
+from ..engine import Summary, export, run
 from ..errors import AnonymizeError, SettingsError, StaleDecisionError
-from ..outputs import write_json, written
+from ..outputs import add_to_zip
+from ..predictor import Predictor
 from ..records import Header, Record, unescape
 from ..settings import Settings
 from .policy import Policy
@@ -69,7 +71,7 @@ class Batches:
 
     def _work(self, batch: Batch, settings: Settings, again: bool) -> None:
         self._waiting.remove(batch.id)
-        batch.work(lambda: self.studio.engine(settings), again)
+        batch.work(lambda: self.studio.predictor(settings), again)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -195,7 +197,7 @@ class Batch:
 
     # --- work ---
 
-    def work(self, engine: Callable[[], Engine], again: bool) -> None:
+    def work(self, predictor: Callable[[], Predictor], again: bool) -> None:
         """Run to the end or until `stop`; every failure ends in `state` and `problem`."""
         if not again:
             self._unfinished = ""
@@ -209,12 +211,12 @@ class Batch:
             self.summary = summary
 
         try:
-            run = engine()
+            ready = predictor()
             if again and self._unfinished is None:
-                self.summary = run.export(self._file, self.output, progress=watch, stop=self.stop)
+                self.summary = export(self._file, self.output, ready.settings, progress=watch, stop=self.stop)
             else:
-                self._unfinished = run.detection_hash
-                self.summary = run.run(self.source or self.inputs, self.output, progress=watch, stop=self.stop)
+                self._unfinished = ready.detection_hash
+                self.summary = run(self.source or self.inputs, self.output, ready, progress=watch, stop=self.stop)
                 self._unfinished = self._unfinished if self.summary.stopped else None
             if self.is_other_choice:
                 self._choose()
@@ -312,7 +314,7 @@ class Batch:
         """Write the photos again that were corrected since they were written; no detector runs."""
         with self.lock:
             if self.corrected and self.state not in ("waiting", "running"):
-                self.summary = Engine(self.settings, detectors=()).export(self._file, self.output)
+                self.summary = export(self._file, self.output, self.settings)
                 self.corrected, self.written = False, self.written + 1
 
     def thumb(self, number: int) -> bytes:
@@ -346,10 +348,7 @@ class Batch:
         part = target.with_name(f".{threading.get_ident()}.part")
         known = [r for r in self.records if self._unfinished in (None, r.detection)]
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for record, clean in written(self.output, known, self.settings):
-                name = unescape(record.path)
-                archive.write(clean, f"photos/{name}")
-                archive.write(clean.with_name(f"{clean.name}.json"), f"photos/{name}.json")
+            add_to_zip(archive, self.output, known, self.settings, prefix="photos/", with_detections=True)
             own = self.folder / f".{threading.get_ident()}.jsonl"
             # Where this server keeps a visitor's files is nobody's business.
             records.write(own, Header("photos", self.settings, {}), known)

@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import images
 from ..detectors import Detector, Image, create
-from ..engine import Engine
 from ..errors import ChangedSourceError, SettingsError
+from ..predictor import Predictor
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
@@ -108,22 +108,22 @@ class Studio:
         self.ready = False
         self.problem = self.doing = ""
 
-    def engine(self, settings: Settings) -> Engine:
-        """An engine with these settings and the shared detectors.
+    def predictor(self, settings: Settings) -> Predictor:
+        """A predictor with these settings and the shared detectors.
 
         Raises:
             UnknownNameError: no such detector. WeightsError: its weights cannot be had.
             SettingsError: no detector is named.
         """
         if self._given is not None:
-            return Engine(settings, detectors=self._given)
+            return Predictor(settings, detectors=self._given)
         names = _names(settings)
         if not any(names):
             raise SettingsError("Choose at least one detector: with none, nothing would be looked for.")
-        engine = Engine(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
-        return engine
+        return predictor
 
     def _detector(self, name: str, settings: Settings) -> Gated:
         key = (name, settings.vehicle_threshold, settings.iou_threshold, settings.max_regions, settings.device)
@@ -152,9 +152,9 @@ class Studio:
     def warm_up(self) -> None:
         """Load the default detectors and run them once, so that the first visitor need not wait; never raises."""
         try:
-            engine = self.engine(self.defaults)
+            predictor = self.predictor(self.defaults)
             self.doing = "trying the detectors"
-            engine.look([np.zeros((640, 640, 3), np.uint8)])
+            predictor.predict([np.zeros((640, 640, 3), np.uint8)])
             self.problem = ""
         except Exception as e:
             self.problem = str(e) or repr(e)
@@ -167,11 +167,11 @@ class Studio:
             path: the file, alone in its folder. name: what its owner calls it.
 
         Raises:
-            ImageError: it cannot be read. DetectionError: a detector failed. WeightsError, SettingsError: as `engine`.
+            ImageError: it cannot be read. DetectionError: a detector failed. WeightsError, SettingsError: detectors'.
         """
-        engine = self.engine(settings)
+        predictor = self.predictor(settings)
         photo = images.load(path, settings)
-        record = engine.record(photo, path.name)
+        record = predictor.record(photo, path.name)
         work = Work(
             path.parent.name, name, path, path.parent, record, Display.of(photo.rgb), settings, photo.removed_metadata
         )
@@ -204,9 +204,9 @@ class Studio:
     def look_again(self, work: Work, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
         with work.lock:  # a second change that comes meanwhile waits, and finds its work done
-            engine = self.engine(settings)
+            predictor = self.predictor(settings)
             # Not compared with what is shown: a slider's event brings the new detectors' names before they looked.
-            if engine.detection_hash != work.record.detection:
-                record = engine.record(images.load(work.path, settings), work.path.name)
+            if predictor.detection_hash != work.record.detection:
+                record = predictor.record(images.load(work.path, settings), work.path.name)
                 work.record = record.keep_decisions(work.record)
             work.settings = settings

@@ -22,7 +22,8 @@ from PIL import Image as Pil
 from .. import effects, images, records
 from ..detectors import Image
 from ..errors import ChangedSourceError, SettingsError
-from ..outputs import detections, hide
+from ..hiding import hide_record
+from ..outputs import detections
 from ..records import Record
 from ..regions import Box, Region
 from ..settings import Kernel, Settings
@@ -230,7 +231,7 @@ class Work:
                 if photo.sha256 != record.sha256:
                     raise ChangedSourceError("The photo changed after it was looked at; please add it again.")
                 folder.mkdir(parents=True, exist_ok=True)
-                images.save(photo, hide(photo, record.regions, settings), target, settings)
+                images.save(photo, hide_record(photo, record, settings), target, settings)
             return target
 
     def report(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import disk
 from ..errors import HashMismatchError, UnknownNameError, UntrustedWeightsError, WeightsError, WeightsUnavailableError
 from ..extras import extra
 from . import registry
@@ -55,8 +56,7 @@ def cache_dir() -> Path:
 
 @functools.lru_cache(maxsize=64)
 def _sha256(path: str, size: int, mtime: int, inode: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return disk.sha256(path)
 
 
 def sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.operators import types
 
-from anonymize.errors import AnonymizeError, ChangedSourceError, ImageError, RecordsError, StaleDecisionError
+from anonymize.errors import AnonymizeError, ImageError, RecordsError, StaleDecisionError
 from review.decisions import gate, person
 from review.documents import CORNERS, REGION_FIELDS
 from review.reviews import OPEN, Review
@@ -294,7 +294,7 @@ class Preview(_Operator):
         from PIL import Image
 
         from anonymize import images
-        from anonymize.outputs import hide
+        from anonymize.hiding import hide_record
 
         review, samples = _samples(ctx, _chosen(ctx)[:1])
         record = review.book[samples[0]["photo"]]
@@ -303,9 +303,7 @@ class Preview(_Operator):
             photo = images.load(source, review.book.settings)
         except ImageError as e:
             raise RecordsError(f"{source}: {e}") from e
-        if photo.sha256 != record.sha256:
-            raise ChangedSourceError(f"{source}: the photo changed after it was detected; detect it again")
-        hidden = replace(photo, pixels=hide(photo, record.regions, review.book.settings))
+        hidden = replace(photo, pixels=hide_record(photo, record, review.book.settings))
         picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
         picture.thumbnail((1600, 1600))
         out = io.BytesIO()
@@ -326,11 +324,11 @@ class Export(_Form):
         inputs.md(f"Approved photos are written to `{where}`. The others stay behind.", name="where")
 
     def act(self, ctx: Any) -> Any:
-        from anonymize.engine import Engine
+        from anonymize.engine import export
 
         review = saved(ctx)  # a box that was drawn after an approval makes its photo pending
         settings = review.book.settings
-        done = Engine(settings, detectors=()).export(review.book.path, review.output, gate=gate(settings))
+        done = export(review.book.path, review.output, settings, gate=gate(settings))
         text = f"{_count(done.done, 'photo')} exported, {len(done.withheld)} withheld, {len(done.failures)} failed"
         text += "".join(f"; {path}: {why}" for path, why in list(done.failures.items())[:1])
         ctx.ops.notify(text, variant="success" if done.ok else "error")

@@ -1,0 +1,71 @@
+"""Files that appear whole or not at all, and the hashes of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+_LEFTOVER = ".anonymize-*.tmp"
+
+
+@contextmanager
+def replacing(target: Path, *, is_locked: bool = False) -> Iterator[Path]:
+    """A temporary file's path beside `target`, for the caller to write; it becomes the target when all went well.
+
+    A link at `target` is replaced; what it leads to stays as it is. Missing folders are made.
+
+    Args:
+        is_locked: nobody else writes this target now: the temporary file has one name, and a killed run's is replaced.
+
+    Raises:
+        OSError: the folder cannot be made or written. Whatever the caller raises; then nothing is left.
+    """
+    name = f".{target.name}.tmp" if is_locked else _LEFTOVER.replace("*", secrets.token_hex(8))
+    temporary = target.with_name(name)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary.unlink(missing_ok=True)
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(target: Path, data: bytes, verify: Callable[[Path], None] = lambda _: None) -> None:
+    """Write a file that appears at `target` whole or not at all, as `replacing` does.
+
+    Args:
+        verify: looks at the temporary file and raises where it may not become the target.
+    """
+    with replacing(target) as temporary:
+        with open(temporary, "xb") as file:
+            file.write(data)
+        verify(temporary)
+
+
+def write_json(target: Path, value: Any) -> None:
+    write_whole(target, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> int:
+    """Delete the temporary files that a killed run left below `folder`; how many there were.
+
+    Only for a folder into which no other run is writing.
+    """
+    leftovers = list(Path(folder).rglob(_LEFTOVER))
+    for leftover in leftovers:
+        leftover.unlink(missing_ok=True)
+    return len(leftovers)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

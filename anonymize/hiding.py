@@ -1,0 +1,114 @@
+"""From a photo to pixels in which its regions are hidden, or an error: there is no other public way to hide."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import lru_cache
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import effects, images
+from .errors import ChangedSourceError, DetectionError
+from .predictor import Predictor
+from .records import Record
+from .regions import Region
+from .settings import UNLIKELY, Settings
+
+
+def hide(
+    image: str | PathLike[str] | NDArray[Any] | Image.Image,
+    settings: Settings | str | None = None,
+    *,
+    predictor: Predictor | None = None,
+) -> tuple[Any, list[Region]]:
+    """Hide the faces and license plates of one photo in memory.
+
+    Args:
+        image: a photo's path; or an upright array, uint8 RGB (H, W, 3) (also grayscale, RGBA or uint16); or a Pillow
+            image, which is turned upright as its EXIF says.
+        settings: what to find and how to hide it, or a preset's name. Default: the predictor's.
+        predictor: finds; its detectors stay loaded. Default: one of these settings, kept for the next call.
+
+    Returns:
+        The image, an array for an array, else a Pillow image without any metadata (of a path, RGB); and the regions
+        that are hidden in it.
+
+    Raises:
+        ImageError: it cannot be read. DetectionError: a detector failed, or some regions may have been left out.
+        WeightsError: a detector's weights cannot be had. SettingsError: not an image, or wrong settings.
+    """
+    if isinstance(settings, str):
+        settings = Settings().with_preset(settings)
+    if predictor is None:
+        predictor = _predictor(json.dumps((settings or Settings()).to_dict()))
+    settings = settings or predictor.settings
+    if isinstance(image, np.ndarray):
+        photo = images.from_array(image)
+    elif isinstance(image, Image.Image):
+        photo = images.from_pillow(image)
+    else:
+        photo = images.load(image, settings)
+    record = predictor.record(photo, "image")
+    most = min(settings.max_regions, predictor.settings.max_regions)
+    hidden = replace(photo, pixels=hide_record(photo, record, settings.replace(max_regions=most)))
+    if isinstance(image, np.ndarray):
+        clean: Any = hidden.pixels
+    else:
+        clean = images.to_pillow(hidden) if isinstance(image, Image.Image) else Image.fromarray(hidden.rgb)
+    return clean, record.hidden(settings)
+
+
+@lru_cache(maxsize=2)
+def _predictor(settings: str) -> Predictor:
+    return Predictor(Settings.from_dict(json.loads(settings)))
+
+
+def hide_record(photo: images.Photo, record: Record, settings: Settings) -> images.Pixels:
+    """A photo's pixels with its record's regions hidden: what `export` writes, in memory.
+
+    Raises:
+        DetectionError: the detection failed; no detector looked, and no person; or of a kind there are as many likely
+            regions as are kept, so that some may have been left out.
+        ChangedSourceError: the record is of another photo.
+    """
+    check_detected(record)
+    if photo.sha256 != record.sha256:
+        raise ChangedSourceError("the photo changed after it was detected; detect it again")
+    if (photo.width, photo.height) != (record.width, record.height):
+        raise ChangedSourceError(
+            f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
+            f"{photo.width} x {photo.height}; detect it again"
+        )
+    if reason := max_regions_reached(record.regions, settings):
+        raise DetectionError(reason)
+    return effects.apply(photo.pixels, record.hidden(settings), settings, mode=photo.mode)
+
+
+def check_detected(record: Record) -> None:
+    """Raise DetectionError for a record that says nothing of its photo: no regions are not the same as none found."""
+    if record.error is not None:
+        raise DetectionError(record.error)
+    if not record.detectors and not record.decisions:
+        raise DetectionError("no detector looked at this photo, and no person")
+
+
+def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:
+    """Why these regions may not be all of a photo's: as many likely ones of a kind as are kept. None where they are."""
+    # Those that are too small to be hidden, or that a person rejected, took places too; what a person drew did not.
+    likely = Counter(r.kind for r in regions if r.status != "manual" and _could_hide(r, settings))
+    for kind, count in likely.items():
+        if count >= settings.max_regions:
+            return f"{count} regions of kind {kind} are as many as are kept; raise max_regions"
+    return None
+
+
+def _could_hide(region: Region, settings: Settings) -> bool:
+    kind = settings.kinds.get(region.kind)
+    return kind is not None and region.score >= max(kind.threshold, UNLIKELY)

@@ -1,0 +1,130 @@
+"""Files of JSON lines: whole at every moment, also when a process is killed, and written by one process at a time."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from filelock import FileLock, Timeout
+
+from .errors import RecordsError
+
+LOCK_SECONDS = 10.0  # how long a writer waits for another one
+
+
+def locked(path: Path) -> FileLock:
+    """The lock of a file between processes: whoever appends or rewrites holds it, readers need none.
+
+    It is a file of its own beside it, because a rewrite replaces the file itself.
+
+    Raises, when entered:
+        RecordsError: another program holds it for longer than LOCK_SECONDS.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _Lock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS)
+
+
+class _Lock(FileLock):
+    def acquire(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().acquire(*args, **kwargs)
+        except Timeout as e:
+            name = Path(self.lock_file).name[1 : -len(".lock")]
+            raise RecordsError(f"{name} is busy: another program is writing it; try again when it is done") from e
+
+
+def to_line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The values of a file of JSON lines (`JsonLines`); a torn last line is left out.
+
+    Raises:
+        RecordsError: no such file, a broken line that is not the last.
+    """
+    try:
+        with open(path, "rb") as lines:
+            return list(_parse(lines, path))
+    except OSError as e:
+        raise RecordsError(f"cannot read records {path}: {e}") from e
+
+
+def _parse(lines: Iterable[bytes], path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if (value := _value(line)) is not None:
+            yield value
+        elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
+            raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
+
+
+def _value(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None for a broken one. The beginning of a JSON object is never one itself."""
+    try:
+        value = json.loads(line.decode())  # a line may be torn within a character
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class JsonLines:
+    """An append-only file of JSON lines that is whole at every moment, for one process at a time.
+
+    Opening cuts off the torn last line of a killed process. `append` returns when the system has the line, so a killed
+    process loses nothing; a line that does not fit on the disk is taken back before the OSError is raised.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
+        self._end = self._last_line_end()
+        self._file.seek(self._end)
+        last = self._file.read()
+        if _value(last) is None:
+            self._file.truncate(self._end)
+        else:  # whole, but for the line's end: written by hand or by a script
+            self._file.write(b"\n")
+            self._end += len(last) + 1
+
+    def _last_line_end(self) -> int:
+        """Bytes up to and with the last line's end, sought from the end: one decision among 10,000 is quick."""
+        end = self._file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(end - 65_536, 0)
+            self._file.seek(start)
+            found = self._file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+        return 0
+
+    @property
+    def empty(self) -> bool:
+        return self._end == 0
+
+    def append(self, value: Mapping[str, Any]) -> None:
+        line = to_line(value)
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
+        except OSError:
+            self._file.truncate(self._end)
+            raise
+        self._end += len(line)
+
+    def sync(self) -> None:
+        """Ask the system to write to the disk itself (what a power cut must not lose: people's decisions)."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
