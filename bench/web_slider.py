@@ -48,7 +48,7 @@ def main(moves: int) -> None:
         smooth = Image.fromarray(rng.integers(0, 256, (SIZE[1] // 40, SIZE[0] // 40, 3), dtype=np.uint8))
         smooth.resize(SIZE, Image.Resampling.BICUBIC).save(path, quality=92)
         started = time.perf_counter()
-        work = Studio(detectors=[FakeDetector(regions())]).open(session, path, "photo.jpg", Settings())
+        work = Studio(detectors=[FakeDetector(regions())]).open(session, path, "photo.jpg", Settings(), "me")
         print(f"opened in {time.perf_counter() - started:.2f} s (without detectors)")
         spent = []
         for i in range(moves):

@@ -15,12 +15,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymize.corrections import standing, status
 from anonymize.records import Record
 from anonymize.regions import Box, Region
 from anonymize.settings import PRESETS, Settings
 
 from .book import Book, Span
-from .decisions import standing, status
 from .risk import BESIDE, CARRIER, SHOWN_REASON, Reason, at_least_one, false_positives, misses
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long

@@ -17,12 +17,12 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from anonymize.corrections import ON_REGIONS, gate
 from anonymize.engine import Engine
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.records import Record
 
 from .dataset import dataset_name
-from .decisions import ON_REGIONS, gate
 from .documents import FAINT, media_path
 from .policy import ONLY_LOOKED_AT
 from .queue import Item

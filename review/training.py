@@ -15,11 +15,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from anonymize.corrections import status
 from anonymize.errors import ChangedSourceError, PathError, SettingsError
 from anonymize.records import Record, unescape
 
 from .book import Book
-from .decisions import status
 from .queue import sequences
 
 

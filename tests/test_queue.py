@@ -189,12 +189,12 @@ def test_progress_tells_the_time_that_is_left(book: Book, monkeypatch: pytest.Mo
     records.write(book.path, book.header, many)
     queue = Queue(book)
     assert queue.progress().seconds_left is None
-    from review import decisions
+    from anonymize import corrections
 
     for n in range(5):
         record = book[f"q{n}.jpg"]
         when = f"2026-11-21T10:00:{n * 10:02}+00:00"
-        after = decisions.decide(record, "approve", who="ana", settings=book.settings, when=when)
+        after = corrections.decide(record, "approve", who="ana", settings=book.settings, when=when)
         with records.Writer(book.path, book.header) as writer:
             writer.write(after)
     assert queue.progress().seconds_left == pytest.approx(150)

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from anonymize import images, records
+from anonymize.corrections import decide, status
 from anonymize.errors import ChangedSourceError, PathError
 from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Header, Record
@@ -21,7 +22,6 @@ from anonymize.settings import Settings
 from review import photos, tab, training
 from review.__main__ import cli
 from review.book import Book
-from review.decisions import decide, status
 from review.reviews import Reviews, Visitor
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)

@@ -25,6 +25,7 @@ from ..errors import AnonymizeError, SettingsError, StaleDecisionError
 from ..outputs import write_json, written
 from ..records import Header, Record, unescape
 from ..settings import Settings
+from .names import safe_name
 from .policy import Policy
 from .sessions import FullError, GoneError
 from .studio import Studio
@@ -137,8 +138,6 @@ class Batch:
         """A free place for a name; its folders stay, what could climb out of them does not."""
         if self.count >= self.policy.most_photos:
             raise FullError(f"A batch takes at most {self.policy.most_photos} photos.")
-        from .files import safe_name
-
         parts = [safe_name(p) for p in PurePosixPath(name.replace("\\", "/")).parts if p not in ("/", ".", "..")]
         target = self.inputs.joinpath(*parts[-4:])
         number = 1
@@ -281,16 +280,16 @@ class Batch:
         It raises GoneError where the photo is no longer here, StaleDecisionError where somebody else changed it since
         (the review), SettingsError while the batch is worked on; then nothing was kept.
         """
-        seen = record.regions_hash()
+        seen = record
 
         def keep(changed: Record) -> None:
             nonlocal seen
             self._keep(changed, seen)
-            seen = changed.regions_hash()
+            seen = changed
 
         return keep
 
-    def _keep(self, record: Record, seen: str) -> None:
+    def _keep(self, record: Record, seen: Record) -> None:
         with self.lock:
             if self.closed:
                 raise GoneError("The photos of this batch were deleted.")
@@ -301,11 +300,11 @@ class Batch:
                 last = known.get(record.path)
                 if last is None:
                     raise GoneError("That photo is no longer in the batch.")
-                if last.regions_hash() != seen:
+                if (last.regions_hash(), len(last.decisions)) != (seen.regions_hash(), len(seen.decisions)):
                     raise StaleDecisionError("This photo was changed elsewhere meanwhile; open it again.")
-                found = {"detectors": record.detectors, "detection": record.detection}  # others may have looked since
                 with records.Writer(self._file, header) as writer:
-                    writer.write(last.replace(regions=record.regions, **found))
+                    writer.write(record)
+                    writer.sync()
             self.corrected = True
 
     def refresh(self) -> None:

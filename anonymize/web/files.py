@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,27 +20,13 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import AnonymizeError
 from .batch import Batch
+from .names import safe_name
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_id
+from .site import session_of
 from .work import Work
 
 _BLOCK = 1 << 20  # bytes of an upload that are written at once
-_PLAIN = re.compile(r"[^\w .()+\-]")
-
-
-def session_of(request: Any) -> Session:
-    """The visitor whom the guard found (a Starlette request, or the one inside Gradio's)."""
-    return getattr(request, "request", request).scope["state"]["session"]
-
-
-def safe_name(name: str) -> str:
-    """A visitor's file name as one that any file system takes: no folders, no control characters, no hidden files."""
-    last = PurePosixPath(name.replace("\\", "/")).name
-    plain = _PLAIN.sub("_", last).strip(" .")
-    stem, dot, extension = plain.rpartition(".")
-    if not dot:
-        return plain[:100] or "photo"
-    return f"{stem[:100] or 'photo'}.{extension[:10]}"
 
 
 def refused(error: Exception, status: int = 400) -> JSONResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 import pandas as pd
@@ -13,13 +13,10 @@ from ..errors import AnonymizeError
 from .batch import Batch
 from .controls import Controls, threshold
 from .elements import element, script
-from .files import session_of
 from .results import HEIGHTS, counted, explore, heights, if_moved, scores, status, table
 from .sessions import new_id
+from .site import Site, name_of, session_of
 from .tab_photo import PhotoTab, shown_in
-
-if TYPE_CHECKING:
-    from .ui import Site
 
 _FILTERS = ["all", "failed", "nothing found", "worth a look", "fine"]
 _COLOURS = {"face": "#1c8f83", "plate": "#e8963a"}
@@ -235,7 +232,8 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             batch = find(request, id)
             record = batch.record(int((event._data or {}).get("number", -1)))
             session = session_of(request)
-            work = site.studio.reopen(session, batch.source_of(record), record, batch.settings, batch.keeping(record))
+            who, source = name_of(request, site.policy), batch.source_of(record)
+            work = site.studio.reopen(session, source, record, batch.settings, who, batch.keeping(record))
             return said(""), gr.Tabs(selected="photo"), *shown_in(work, batch.settings), work.id
         except (AnonymizeError, TypeError, ValueError) as e:
             return said(str(e)), *(gr.skip() for _ in range(len(photo.outputs) + 2))

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from markdown_it import MarkdownIt
@@ -20,10 +20,8 @@ from ..errors import AnonymizeError, SettingsError
 from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
 from .policy import MB
+from .site import Site
 from .studio import fetched
-
-if TYPE_CHECKING:
-    from .ui import Site
 
 _FINDS = {
     "face": "faces",

@@ -6,24 +6,22 @@ import html
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 import pandas as pd
 
+from ..corrections import parse
 from ..effects import warn_reversible
 from ..errors import AnonymizeError
 from ..regions import Region
 from ..settings import Settings
 from .controls import KEEP, Controls
 from .elements import element
-from .files import session_of
 from .results import NAMES, counted
 from .sessions import GoneError
-from .work import OTHER, Work
-
-if TYPE_CHECKING:
-    from .ui import Site
+from .site import Site, name_of, session_of
+from .work import Work
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
@@ -87,7 +85,8 @@ def build(site: Site) -> PhotoTab:
             if not path.is_file():
                 raise GoneError("That photo is no longer here; please add it again.")
             settings = controls.settings(values)
-            return *show(site.studio.open(session, path, str(data.get("name")), settings), settings), id
+            name, who = str(data.get("name")), name_of(request, site.policy)
+            return *show(site.studio.open(session, path, name, settings, who), settings), id
         except AnonymizeError as e:
             return *failed(e), ""
 
@@ -116,9 +115,10 @@ def build(site: Site) -> PhotoTab:
         work = None
         try:
             work = find(request, id)
-            correct(work, event._data or {})
+            what, given = parse(event._data or {})
+            work.correct(what, **given)
             return show(work, work.settings)
-        except (AnonymizeError, TypeError, ValueError) as e:
+        except AnonymizeError as e:
             return failed(e, work)
 
     viewer.opened(
@@ -166,30 +166,6 @@ def shown_in(work: Work, settings: Settings) -> tuple[Any, ...]:
     """Values for `PhotoTab.outputs`."""
     work.show(settings)
     return view(work), summary(work), rows(work), gr.update(visible=True)
-
-
-def correct(work: Work, data: dict[str, Any]) -> None:
-    """One correction, as the picture on the page sends it.
-
-    Raises:
-        SettingsError, GoneError: it makes no sense any more. TypeError, ValueError: it is not one.
-    """
-    action, id = data.get("action"), str(data.get("id"))
-    if action == "undo":
-        work.undo()
-    elif action == "auto":
-        work.leave_to_score(id)
-    elif action in ("hide", "show"):
-        work.decide(id, action == "hide")
-    elif action in ("draw", "move"):
-        x1, y1, x2, y2 = (float(v) for v in data["box"])
-        if action == "move":
-            work.move(id, (x1, y1, x2, y2))
-        else:
-            kind = str(data.get("kind"))
-            work.draw(kind if kind in work.settings.kinds else OTHER, (x1, y1, x2, y2))
-    else:
-        raise ValueError(f"There is no correction {action!r}.")
 
 
 def shown(work: Work) -> list[Region]:

@@ -177,7 +177,7 @@
     const drawing = {};
     for (const [kind, text] of [["face", "Draw a face"], ["plate", "Draw a plate"], ["other", "Draw other"]])
       drawing[kind] = button(text, () => { tool = tool === kind ? null : kind; selected = null; paint(); });
-    const undo = button("Undo", () => trigger("corrected", { action: "undo" }));
+    const undo = button("Undo", () => trigger("corrected", { what: "undo" }));
     const check = (text, onchange) => {
       const id = `az-check-${++unique}`;
       const input = make("input", { type: "checkbox", id, onchange: () => onchange(input.checked) });
@@ -284,8 +284,8 @@
       if (d.what === "draw") {
         outline(null);
         const b = d.box || [0, 0, 0, 0];
-        if (b[2] - b[0] > 2 && b[3] - b[1] > 2) { trigger("corrected", { action: "draw", kind: tool, box: b }); tool = null; paint(); }
-      } else if ((d.what === "move" || d.what === "resize") && d.moved) trigger("corrected", { action: "move", id: d.of.id, box: d.box });
+        if (b[2] - b[0] > 2 && b[3] - b[1] > 2) { trigger("corrected", { what: "add", kind: tool, box: b }); tool = null; paint(); }
+      } else if ((d.what === "move" || d.what === "resize") && d.moved) trigger("corrected", { what: "move", region: d.of.id, box: d.box });
     };
     stage.addEventListener("pointerup", up);
     stage.addEventListener("pointercancel", up);
@@ -303,11 +303,11 @@
     root.addEventListener("keydown", (e) => {
       if (!state || mode !== "correct" || e.target.matches("input")) return;
       if (e.key === "Escape") { tool = selected = null; paint(); return; }
-      if ((e.ctrlKey || e.metaKey) && e.key === "z") { trigger("corrected", { action: "undo" }); e.preventDefault(); return; }
+      if ((e.ctrlKey || e.metaKey) && e.key === "z") { trigger("corrected", { what: "undo" }); e.preventDefault(); return; }
       if (tool && e.key === "Enter" && e.target === stage) {
         const [x, y] = [(stage.clientWidth / 2 - panX) / zoom / stage.clientWidth * state.width, (stage.clientHeight / 2 - panY) / zoom / stage.clientHeight * state.height];
         const s = state.width / 20 / zoom;
-        trigger("corrected", { action: "draw", kind: tool, box: [x - s, y - s, x + s, y + s] });
+        trigger("corrected", { what: "add", kind: tool, box: [x - s, y - s, x + s, y + s] });
         tool = null; e.preventDefault(); return;
       }
       const region = state.regions.find((r) => r.id === (e.target.closest?.("[data-id]")?.dataset.id));
@@ -316,10 +316,10 @@
       const [dx, dy] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[e.key] || [0, 0];
       if (dx || dy) {
         const b = region.box;
-        trigger("corrected", { action: "move", id: region.id, box: e.shiftKey ? [b[0], b[1], Math.max(b[0] + 1, b[2] + dx), Math.max(b[1] + 1, b[3] + dy)] : [b[0] + dx, b[1] + dy, b[2] + dx, b[3] + dy] });
+        trigger("corrected", { what: "move", region: region.id, box: e.shiftKey ? [b[0], b[1], Math.max(b[0] + 1, b[2] + dx), Math.max(b[1] + 1, b[3] + dy)] : [b[0] + dx, b[1] + dy, b[2] + dx, b[3] + dy] });
         selected = region.id;
       } else if (e.key === "Enter" || e.key === " ") select(region.id);
-      else if (e.key === "Delete" || e.key === "Backspace") trigger("corrected", { action: "show", id: region.id });
+      else if (e.key === "Delete" || e.key === "Backspace") trigger("corrected", { what: "reject", region: region.id });
       else return;
       e.preventDefault();
     });
@@ -359,7 +359,7 @@
           node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, score ${r.score.toFixed(2)}`);
           boxes.append(node);
           const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label ${r.id === selected ? "selected" : ""}`, "aria-hidden": "true" });
-          text.textContent = r.status === "manual" ? "yours" : r.score.toFixed(2);
+          text.textContent = r.status === "manual" ? "added by you" : r.score.toFixed(2);
           boxes.append(text);
           if (r.id === selected)
             for (const c of ["nw", "ne", "sw", "se"]) {
@@ -389,10 +389,10 @@
       else if (!r) about.append(`Select a box to see why it is there, to move it or to switch it off. Draw a box where something was missed.`);
       else {
         about.append(make("strong", {}, `${named(r)}: ${r.hidden ? "hidden" : "not hidden"}. `), r.why + " ");
-        const act = (text, action) => about.append(button(text, () => trigger("corrected", { action, id: r.id })));
-        if (r.hidden) act(r.status === "manual" ? "Remove this box" : "Do not hide this", "show");
-        else act("Hide this", "hide");
-        if (r.status === "accepted" || r.status === "rejected") act("Let the score decide", "auto");
+        const act = (text, what) => about.append(button(text, () => trigger("corrected", { what, region: r.id })));
+        if (r.hidden) act(r.status === "manual" ? "Remove this box" : "Do not hide this", "reject");
+        else act("Hide this", "accept");
+        if (r.status === "accepted" || r.status === "rejected") act("Let the score decide", "reset");
       }
     };
 
