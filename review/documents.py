@@ -18,10 +18,10 @@ from bson import ObjectId
 from anonymize.errors import SettingsError
 from anonymize.records import Header, Record
 from anonymize.regions import Box, Region
+from anonymize.risk import SHOWN_REASON
 from anonymize.settings import Settings
 
 from .queue import Item
-from .risk import SHOWN_REASON
 
 if TYPE_CHECKING:
     from anonymize.evaluate import PhotoResult

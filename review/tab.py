@@ -21,13 +21,13 @@ from anonymize.corrections import ON_REGIONS, gate
 from anonymize.engine import Engine
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.records import Record
+from anonymize.risk import SHOWN_REASON
 
 from .dataset import dataset_name
 from .documents import FAINT, media_path
 from .policy import ONLY_LOOKED_AT
 from .queue import Item
 from .reviews import Review, Reviews, Visitor
-from .risk import SHOWN_REASON
 
 EDITOR = (Path(__file__).parent / "editor.js").read_text(encoding="utf-8")
 STYLE = """<style>

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymize import records
+from anonymize import records, risk
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from bench import review_queue
-from review import risk
 from review.book import Book
 from review.queue import Queue, rank, sequences
 
@@ -320,3 +319,8 @@ def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
         records.write(path, Header("/p", settings), found)
         note = Queue(Book(path)).note
         assert (told in note, bool(note)) == (True, bool(told))
+
+
+def test_the_page_calls_a_photo_suspicious_where_the_queue_has_a_reason():
+    for record in (photo(), photo(face(0.9)), photo(face(0.4)), photo(PERSON), photo(face(0.52, x=700), PERSON)):
+        assert risk.is_suspicious(record, SETTINGS) == bool(item(record).reasons), record

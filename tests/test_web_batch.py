@@ -61,7 +61,7 @@ def test_a_batch_with_a_broken_photo(batch, tmp_path):
     assert batch.state == "done"
     assert (batch.summary.done, list(batch.summary.failures)) == (2, ["c.jpg"])
     words = {r.path: status(r, batch.settings) for r in batch.records}
-    assert words == {"a.png": "fine", "b.png": "fine", "c.jpg": "failed"}
+    assert words == {"a.png": "worth a look", "b.png": "worth a look", "c.jpg": "failed"}
     archive = zipfile.ZipFile(batch.zip())
     assert sorted(archive.namelist()) == [
         "photos/a.png", "photos/a.png.json", "photos/b.png", "photos/b.png.json", "records.jsonl", "summary.json"
@@ -364,8 +364,8 @@ KNOWN = [
 
 
 def test_the_table_says_what_to_look_at():
-    frame = table(KNOWN, Settings())
-    assert list(frame["status"]) == ["fine", "worth a look", "nothing found", "failed"]
+    frame = table(KNOWN, Settings(), [status(r, Settings()) for r in KNOWN])
+    assert list(frame["status"]) == ["nothing suspicious", "worth a look", "nothing found", "failed"]
     assert list(frame["faces"]) == [1, 1, 0, 0]
     assert frame["best not hidden"][2] == 0.3
     assert frame["note"][3] == "it is broken"

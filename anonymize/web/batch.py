@@ -27,6 +27,7 @@ from ..records import Header, Record, unescape
 from ..settings import Settings
 from .names import safe_name
 from .policy import Policy
+from .results import status
 from .sessions import FullError, GoneError
 from .studio import Studio
 
@@ -104,6 +105,7 @@ class Batch:
         # detectors, which is not what was asked for last.
         self._unfinished: str | None = None
         self._records: tuple[object, list[Record]] = None, []
+        self._statuses: tuple[list[Record], Settings, list[str]] = [], self.settings, []
 
     def close(self) -> None:
         """Stop and delete; what is in flight is deleted when it ends."""
@@ -264,6 +266,13 @@ class Batch:
         if changed != self._records[0]:
             self._records = changed, list(records.read(self._file)[1].values())
         return self._records[1]
+
+    def statuses(self) -> list[str]:
+        """`results.status` of each record; computed again only when the records or settings changed."""
+        known, settings = self.records, self.settings
+        if self._statuses[0] is not known or self._statuses[1] != settings:
+            self._statuses = known, settings, [status(r, settings) for r in known]
+        return self._statuses[2]
 
     def record(self, number: int) -> Record:
         if not 0 <= number < len(self.records):

@@ -13,14 +13,13 @@ from ..errors import AnonymizeError
 from .batch import Batch
 from .controls import Controls, threshold
 from .elements import element, script
-from .results import HEIGHTS, counted, explore, heights, if_moved, scores, status, table
+from .results import HEIGHTS, STATUSES, counted, explore, heights, if_moved, scores, table
 from .sessions import new_id
 from .site import Site, name_of, session_of
 from .tab_photo import PhotoTab, shown_in
 
-_FILTERS = ["all", "failed", "nothing found", "worth a look", "fine"]
+_FILTERS = ["all", *STATUSES]
 _COLOURS = {"face": "#1c8f83", "plate": "#e8963a"}
-_ORDER = {"failed": 0, "nothing found": 1, "worth a look": 2, "fine": 3}
 
 
 def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
@@ -130,7 +129,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
         return (
             gr.update(visible=bool(known)),
             pictures(batch, which),
-            table(known, settings),
+            table(known, settings, batch.statuses()),
             scores(known, settings),
             heights(known, settings),
             rounded(explore(known, settings, of)),
@@ -321,8 +320,8 @@ def duration(seconds: float) -> str:
 def pictures(batch: Batch, which: str) -> str:
     """The clean photos as HTML, those first that a person should look at."""
     known = batch.records
-    all_ = [(i, r, status(r, batch.settings)) for i, r in enumerate(known)]
-    kept = sorted((t for t in all_ if which in ("all", t[2])), key=lambda t: _ORDER[t[2]])
+    all_ = zip(range(len(known)), known, batch.statuses(), strict=True)
+    kept = sorted((t for t in all_ if which in ("all", t[2])), key=lambda t: STATUSES.index(t[2]))
     if not kept:
         return (
             "<p "
@@ -367,12 +366,12 @@ def summary(batch: Batch) -> str:
             f'<details class="az-warn" open><summary>{len(s.failures)} failed and '
             f"{'has' if len(s.failures) == 1 else 'have'} no clean photo</summary><ul>{items}</ul></details>"
         )
-    words = [status(r, batch.settings) for r in batch.records]
-    empty, narrow = words.count("nothing found"), words.count("worth a look")
+    words = batch.statuses()
+    empty, doubtful = words.count("nothing found"), words.count("worth a look")
     look = [f"<strong>{empty}</strong> in which nothing was found"] * bool(empty)
-    look += [f"<strong>{narrow}</strong> where it was a narrow decision"] * bool(narrow)
+    look += [f"<strong>{doubtful}</strong> worth a look"] * bool(doubtful)
     if look:
-        parts.append(f"<p>Please look at {' and '.join(look)}: there something may have been missed.</p>")
+        parts.append(f"<p>Please look at {' and '.join(look)}: something may have been missed, or hidden in vain.</p>")
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
