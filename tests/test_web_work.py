@@ -18,7 +18,7 @@ from anonymize.web.names import clean_name
 from anonymize.web.results import counted
 from anonymize.web.sessions import Sessions, new_secret
 from anonymize.web.studio import Gated, Studio
-from anonymize.web.tab_photo import plain, rows, shown, summary, view, why
+from anonymize.web.tab_photo import rows, shown, summary, view, why, wording
 from anonymize.web.work import DISPLAY, Display, small_settings
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo
@@ -300,9 +300,12 @@ def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(work):
     assert '<details class="az-warn" open><summary>What is hidden may be recovered' in html
     assert "Faces: a Gaussian blur" in html
     assert "“Blur without the mosaic”" in html
-    for worst in (Settings(allow_weak=True), Settings().with_kind("plate", padding=0.0).with_kind("face", padding=0.0)):
+    for worst in (
+        Settings(allow_weak=True).with_kind("face", mosaic_blocks=40),
+        Settings().with_kind("plate", padding=0.0).with_kind("face", padding=0.0),
+    ):
         for warning in warn_reversible(worst):
-            said = plain(warning)
+            said = wording(warning)
             assert not re.search(r"allow_weak|padding to|mosaic blocks|^(face|plate):", said)
 
 

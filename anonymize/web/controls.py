@@ -15,8 +15,8 @@ from ..weights.registry import registry
 from .elements import element
 from .policy import Policy
 
-EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
-_FILLS = [("Average colour of the place", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
+EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
+_FILLS = [("Average color of the area", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
 _PRESETS = [("Fast", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
     "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
@@ -41,8 +41,8 @@ class Controls:
             self.preset = gr.Radio(
                 _PRESETS,
                 value=next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None),
-                label="How hard to look",
-                info="Thorough misses least, hides more that is harmless, and takes its time.",
+                label="Search depth",
+                info="Thorough misses the fewest, hides some extra, and is slower.",
                 elem_classes="az-pills",
             )
             self.face = threshold("Faces", face.threshold)
@@ -58,23 +58,21 @@ class Controls:
                 MAX_MOSAIC_BLOCKS,
                 face.mosaic_blocks,
                 step=1,
-                label="How much detail is left",
-                info="tiles across a face or plate; fewer hide more",
+                label="Mosaic coarseness",
+                info="Tiles across a face or plate. Fewer tiles hide more.",
             )
             self.padding = gr.Slider(
-                0, 0.5, face.padding, step=0.01, label="Extra margin", info="part of the size, added on each side"
+                0, 0.5, face.padding, step=0.01, label="Padding", info="As a share of the box, on each side"
             )
-        with gr.Accordion("More choices", open=False, elem_classes="az-card"):
-            self.fill = gr.Dropdown(
-                _FILLS, value=face.fill, label="Colour of the solid effect", allow_custom_value=True
-            )
+        with gr.Accordion("Advanced settings", open=False, elem_classes="az-card"):
+            self.fill = gr.Dropdown(_FILLS, value=face.fill, label="Color of the solid effect", allow_custom_value=True)
             with gr.Row():
                 self.size = gr.Number(
-                    face.kernel.size, label="Blur kernel, px", info="odd; 0: fitting", precision=0, minimum=0
+                    face.kernel.size, label="Blur kernel, px", info="Odd number; 0 = automatic", precision=0, minimum=0
                 )
-                self.sigma = gr.Number(face.kernel.sigma, label="Blur sigma, px", info="0: fitting", minimum=0)
+                self.sigma = gr.Number(face.kernel.sigma, label="Blur sigma, px", info="0 = automatic", minimum=0)
                 self.feather = gr.Slider(
-                    0, 60, face.kernel.feather, step=1, label="Soft edge, px", info="outside what is hidden"
+                    0, 60, face.kernel.feather, step=1, label="Soft edge, px", info="Feather beyond the hidden area"
                 )
             self.keep = gr.CheckboxGroup(
                 [(KEEP[name], name) for name in SAFE_METADATA],
@@ -83,7 +81,7 @@ class Controls:
                 info="Everything else about the picture (place, camera, comments, thumbnails) is removed.",
             )
             self.weak = gr.Checkbox(
-                s.allow_weak, label="Blur without the mosaic (not safe)", info="What is hidden so can be recovered."
+                s.allow_weak, label="Blur without the mosaic (not safe)", info="This can be undone."
             )
             gr.HTML("<h3>Finding</h3><p>Changing these looks at the photo again.</p>", js_on_load=None)
             self.face_detector = _detector("face", s.face_detector, policy)
@@ -94,7 +92,7 @@ class Controls:
                 s.iou_threshold,
                 step=0.05,
                 label="Overlap",
-                info="boxes that overlap by more than this count as one",
+                info="Boxes that overlap by more than this count as one.",
             )
 
         self.preset.input(

@@ -55,7 +55,7 @@ def build(site: Site) -> None:
     if site.policy.own_machine:
         with gr.Group(elem_classes="az-card"):
             gr.HTML(
-                "<h2>Your own model</h2><p>Under “More choices”, type <code>yolo:</code> and the path of a "
+                "<h2>Your own model</h2><p>Under “Advanced settings”, type <code>yolo:</code> and the path of a "
                 "<code>.onnx</code> file as the "
                 "detector, for example <code>yolo:/home/me/plates.onnx</code>. Models that can run code of their "
                 "own (<code>.pt</code>) need "
@@ -114,12 +114,9 @@ def _said(text: str, problem: bool = False) -> str:
 def _ready(site: Site) -> str:
     s = site.policy.defaults
     preset = next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None)
-    used = f"the choice <strong>{preset.capitalize()}</strong>" if preset else "your own choice"
+    used = f"<strong>{preset.capitalize()}</strong>, which combines several of these" if preset else "your own choice"
     names = f"{html.escape(s.face_detector)} · {html.escape(s.plate_detector)}"
-    return (
-        f"<p>In use at first: {used}, which brings several of these together.</p><p "
-        f"class='az-small'><code>{names}</code></p>"
-    )
+    return f"<p>Default: {used}.</p><p class='az-small'><code>{names}</code></p>"
 
 
 def _list(site: Site) -> str:
