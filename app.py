@@ -134,11 +134,13 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
         "mounts": {"/review": server},
         "tabs": {
             "Review": lambda: tab.build(
-                OPEN,
-                who,
-                lambda request: offered(rules, shared, session_of(request)),
-                own_machine=rules.own_machine,
-                read_only=rules.public,
+                tab.ReviewHandlers(
+                    OPEN,
+                    who,
+                    lambda request: offered(rules, shared, session_of(request)),
+                    own_machine=rules.own_machine,
+                    read_only=rules.public,
+                )
             )
         },
     }

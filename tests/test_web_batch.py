@@ -15,11 +15,11 @@ from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.batch import Batch, Batches
+from anonymize.web.batch_view import doing, duration, pictures, summary
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, if_moved, scores, status, table
 from anonymize.web.sessions import FullError, GoneError
 from anonymize.web.studio import Studio
-from anonymize.web.tab_batch import doing, duration, pictures, summary
 
 from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
 
@@ -71,7 +71,7 @@ def test_a_batch_with_a_broken_photo(batch, tmp_path):
     assert archive.read("photos/a.png") != (batch.inputs / "a.png").read_bytes()
     assert "c.jpg" in pictures(batch, "failed")
     assert "a.png" not in pictures(batch, "failed")
-    assert "1 failed" in summary(batch)
+    assert "1 photo could not be processed" in summary(batch)
 
 
 def test_zips_are_unpacked_photos_only(batch, tmp_path):

@@ -15,10 +15,10 @@ from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError,
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.names import clean_name
+from anonymize.web.photo_view import regions, rows, summary, view, why, wording
 from anonymize.web.results import counted
 from anonymize.web.sessions import Sessions, new_secret
 from anonymize.web.studio import Gated, Studio
-from anonymize.web.tab_photo import rows, shown, summary, view, why, wording
 from anonymize.web.work import DISPLAY, Display, small_settings
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo
@@ -282,7 +282,7 @@ def test_what_the_page_says(work):
     assert "1 face and 1 license plate" in html
     assert "GPS position" in html
     assert f"/photos/{work.id}/clean" in html
-    assert len(rows(work)) == len(view(work)["regions"]) == len(shown(work)) == 3
+    assert len(rows(work)) == len(view(work)["regions"]) == len(regions(work)) == 3
     assert "<script>" not in summary(dataclasses.replace(work, removed=("<script>",)))
 
 
