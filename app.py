@@ -119,16 +119,13 @@ def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[s
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
-    from anonymize.web.files import session_of
+    from anonymize.web.site import name_of, session_of
     from review import tab
-    from review.decisions import person
     from review.reviews import OPEN, Visitor
     from review.server import ReviewServer
 
-    def who(scope: Any) -> Visitor:
-        state = getattr(getattr(scope, "request", scope), "scope", scope)["state"]
-        name = person() if rules.own_machine else f"visitor {state['session'].key[:8]}"
-        return Visitor(state["session"].key, str(state.get("user") or name))
+    def who(request: Any) -> Visitor:
+        return Visitor(session_of(request).key, name_of(request, rules))
 
     for path in shared:
         OPEN.open(path)
@@ -137,11 +134,13 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
         "mounts": {"/review": server},
         "tabs": {
             "Review": lambda: tab.build(
-                OPEN,
-                who,
-                lambda request: offered(rules, shared, session_of(request)),
-                own_machine=rules.own_machine,
-                read_only=rules.public,
+                tab.ReviewHandlers(
+                    OPEN,
+                    who,
+                    lambda request: offered(rules, shared, session_of(request)),
+                    own_machine=rules.own_machine,
+                    read_only=rules.public,
+                )
             )
         },
     }

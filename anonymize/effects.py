@@ -333,37 +333,39 @@ def _plausible(region: Region, width: int, height: int) -> bool:
     return bool(iou(np.clip(around, 0, limits), np.clip(own, 0, limits))[0, 0] >= QUAD_AGREES)
 
 
-def warn_reversible(settings: Settings) -> list[str]:
-    """Plain sentences about settings whose output may be turned back, or may show an edge of what it hides.
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """Why the output of some settings may be turned back, or may show an edge of what it hides.
 
-    Sources: Revelio (arXiv 2506.12344); Panoramax for the number of cells; the project's measurement on 444 photos of
-    plates for growing (safelicensing at 640, threshold 0.25).
+    Attributes:
+        code: "weak-blur": a Gaussian blur without the mosaic can be undone. "many-blocks": more mosaic blocks than
+            MAX_MOSAIC_BLOCKS leave too much to see. "short-text": what is left of a short text can be guessed by
+            drawing every candidate the same way. "tight": detectors draw tight boxes, and these are not padded.
+        kind: of the regions.
+        value: weak-blur: the share of blurred faces that were re-identified. many-blocks: how many are used.
+            short-text: the effect. tight: the padding.
     """
-    out: list[str] = []
+
+    code: str
+    kind: str
+    value: float | str
+
+
+def warn_reversible(settings: Settings) -> list[Weakness]:
+    """What is weak about these settings; pages and commands word it.
+
+    Sources: Revelio (arXiv 2506.12344); Panoramax for the number of blocks; the project's measurement on 444 photos of
+    plates for padding (safelicensing at 640, threshold 0.25).
+    """
+    out: list[Weakness] = []
     for name, kind in settings.kinds.items():
         if settings.allow_weak and kind.effect == "blur":
-            out.append(
-                f"{name}: a Gaussian blur without the mosaic can be undone; blurred faces were re-identified 95.9 % of "
-                "the time (Revelio, arXiv 2506.12344). Switch allow_weak off."
-            )
+            out.append(Weakness("weak-blur", name, 0.959))
         if kind.mosaic_blocks > MAX_MOSAIC_BLOCKS and kind.effect != "solid":
-            used = (
-                f"all {kind.mosaic_blocks}, because allow_weak is set"
-                if settings.allow_weak
-                else str(MAX_MOSAIC_BLOCKS)
-            )
-            out.append(
-                f"{name}: more than {MAX_MOSAIC_BLOCKS} mosaic blocks leave too much to see (Panoramax's limit); "
-                f"used: {used}."
-            )
+            used = kind.mosaic_blocks if settings.allow_weak else MAX_MOSAIC_BLOCKS
+            out.append(Weakness("many-blocks", name, used))
         if name == "plate" and kind.effect != "solid":
-            out.append(
-                f"{name}: what {kind.effect} leaves of a short text can be guessed by drawing every candidate the same "
-                "way. The solid effect in a fixed colour leaves nothing."
-            )
+            out.append(Weakness("short-text", name, kind.effect))
         if kind.padding < 0.05:
-            out.append(
-                f"{name}: detectors draw tight boxes; more than a tenth of 15 in 100 real plates stayed open when they "
-                "were not grown, and of 3 in 100 when grown by 0.1. Set padding to 0.1 or more."
-            )
+            out.append(Weakness("tight", name, kind.padding))
     return out

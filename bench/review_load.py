@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from anonymize import images, records
+from anonymize.corrections import gate
 from anonymize.engine import export
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from review.book import Book
-from review.decisions import gate
 from review.queue import Queue
 from review.reviews import Reviews
 

@@ -8,7 +8,7 @@ share of leaking photos found, beside random order and order by the lowest score
 random's) / (perfect order's - random's): 0 random, 1 perfect. Few photos leak at the thresholds of a good preset, so it
 is also told for other thresholds of the same detections, where others and more of them leak.
 
-`fit`: writes review/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
+`fit`: writes anonymize/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
 detectors. Faces are not annotated there: a face is what two detectors at a larger scale see, or one is sure of. Photos
 whose names are numbered in a row are frames of a ride: they say what a neighbour frame is worth, and nothing else.
 A network misses too little on photos that it was trained on: leave those that trained the default's plate network out
@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from anonymize import evaluate, images, records
+from anonymize import evaluate, images, records, risk
 from anonymize.engine import detect
 from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
@@ -40,7 +40,7 @@ from anonymize.predictor import Predictor
 from anonymize.records import Header, Record
 from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
 from anonymize.settings import Settings
-from review import queue, risk
+from review import queue
 
 SURE, SEEN = 0.9, 0.35  # score from which one detector at a larger scale is enough, or two are
 TEACHERS = ("retinaface-mobilenet@2048", "centerface@2048")

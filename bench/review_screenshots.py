@@ -128,7 +128,7 @@ def tab(page: Page, records: Path, target: Path) -> None:
         page.get_by_role("tab", name="Review").click()
         page.locator("#rv-path input, #rv-path textarea").fill(str(records))
         page.locator("#rv-open").click()
-        page.locator(".rv-editor image").wait_for()
+        page.locator(".az-review .az-before").wait_for()
         page.wait_for_timeout(1500)
         page.get_by_text("Getting ready").wait_for(state="hidden", timeout=120_000)
         page.screenshot(path=target / "review-tab.jpg", quality=88)

@@ -111,7 +111,7 @@ def write(folder: Path) -> None:
             show_photo(opened, zidane)
             shoot(opened, f"{look}-2-photo")
             opened.get_by_role("button", name="Correct").click()
-            opened.get_by_label("Show what was not hidden").check()
+            opened.get_by_label("Show possible misses").check()
             opened.locator("rect.az-region.on").first.focus()
             opened.keyboard.press("Enter")
             shoot(opened, f"{look}-3-correct")
@@ -125,7 +125,7 @@ def write(folder: Path) -> None:
             opened.get_by_role("button", name="Hide faces and plates").click()
             opened.locator("#az-batch-result a.az-download").wait_for(timeout=180_000)
             opened.wait_for_timeout(1500)
-            for title in ("Scores and sizes", "What if the threshold moved?"):
+            for title in ("Scores and sizes", "Try another threshold"):
                 opened.get_by_role("button", name=title).click()
             opened.wait_for_timeout(1200)
             shoot(opened, f"{look}-5-batch-done")

@@ -11,10 +11,10 @@ import click
 
 from anonymize.cli import Group as Edge
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
+from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
 from .book import Book
-from .decisions import gate, person
 from .queue import Queue
 
 RECORDS = click.argument("records", type=click.Path(path_type=Path))

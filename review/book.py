@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from anonymize import records
+from anonymize.corrections import decide, last_words
 from anonymize.errors import RecordsError, StaleDecisionError
 from anonymize.records import Header, Record
 from anonymize.settings import Settings
-
-from .decisions import decide, last_words
 
 _PATH = re.compile(rb'\{"path":("(?:[^"\\]|\\.)*")')
 

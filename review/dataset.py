@@ -18,11 +18,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from anonymize.corrections import last_words, person
 from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
 from .book import Span
-from .decisions import last_words, person
 from .documents import (
     CORNERS,
     HIDDEN,

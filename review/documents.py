@@ -17,11 +17,11 @@ from bson import ObjectId
 
 from anonymize.errors import SettingsError
 from anonymize.records import Header, Record
-from anonymize.regions import Box, Region
+from anonymize.regions import Box, Point, Region
+from anonymize.risk import SHOWN_REASON
 from anonymize.settings import Settings
 
 from .queue import Item
-from .risk import SHOWN_REASON
 
 if TYPE_CHECKING:
     from anonymize.evaluate import PhotoResult
@@ -74,52 +74,22 @@ def to_document(
         settings: decide which regions are hidden.
         result: how it compares with the ground truth, where there is one.
     """
-    chance = {r.region: r.p for r in item.misses}
+    missed = {r.region: r.p for r in item.misses}
     nothing = {r.region: r.p for r in item.doubts}
     fields: dict[str, list[Document]] = {name: [] for name in REGION_FIELDS}
     corners: list[Document] = []
     rest: list[tuple[int, dict[str, Any]]] = []
     for rank, region in enumerate(record.regions):
         hides = settings.hides(region)
-        p = chance.get(region.id, 0.0)
+        p = missed.get(region.id, 0.0)
         if region.status == "auto" and not hides and region.score < FAINT and p < SHOWN_REASON:
             rest.append((rank, region.to_dict()))
             continue
         name = HIDDEN if hides else CANDIDATES if region.kind in settings.kinds or region.status != "auto" else CONTEXT
-        fields[name].append(
-            {
-                "_id": label_id(record.path, region.id),
-                "_cls": "Detection",
-                "attributes": {},
-                "tags": [] if region.status == "auto" else [region.status],
-                "label": region.kind,
-                "bounding_box": relative(region.box, record.width, record.height),
-                "confidence": region.score,
-                "status": region.status,
-                "region": region.id,
-                "height_px": region.height,
-                "seen_by": sorted(region.detector_scores),
-                "chance": nothing.get(region.id, 0.0) if hides else p,
-                "rank": rank,
-                "data": json.dumps(region.to_dict(), ensure_ascii=False),
-            }
-        )
+        chance = nothing.get(region.id, 0.0) if hides else p
+        fields[name].append(_detection(record, region, rank, chance))
         if region.corners:
-            points = [[x / max(record.width, 1), y / max(record.height, 1)] for x, y in region.corners]
-            corners.append(
-                {
-                    "_id": label_id(record.path, f"{region.id} corners"),
-                    "_cls": "Polyline",
-                    "attributes": {},
-                    "tags": [],
-                    "label": region.kind,
-                    "points": [points],
-                    "closed": True,
-                    "filled": False,
-                    "confidence": region.score,
-                    "region": region.id,
-                }
-            )
+            corners.append(_polyline(record, region, region.corners))
     kept = record.to_dict()
     del kept["regions"]
     out: Document = {
@@ -140,6 +110,32 @@ def to_document(
     if result is not None:
         _compare(out, record, result)
     return out
+
+
+def _label(record: Record, region: Region, name: str, cls: str) -> Document:
+    """What FiftyOne's labels of all classes have."""
+    same = {"_id": label_id(record.path, name), "_cls": cls, "attributes": {}, "tags": []}
+    return {**same, "label": region.kind, "confidence": region.score, "region": region.id}
+
+
+def _detection(record: Record, region: Region, rank: int, chance: float) -> Document:
+    return {
+        **_label(record, region, region.id, "Detection"),
+        "tags": [] if region.status == "auto" else [region.status],
+        "bounding_box": relative(region.box, record.width, record.height),
+        "status": region.status,
+        "height_px": region.height,
+        "seen_by": sorted(region.detector_scores),
+        "chance": chance,
+        "rank": rank,
+        "data": json.dumps(region.to_dict(), ensure_ascii=False),
+    }
+
+
+def _polyline(record: Record, region: Region, corners: Sequence[Point]) -> Document:
+    points = [[x / max(record.width, 1), y / max(record.height, 1)] for x, y in corners]
+    label = _label(record, region, f"{region.id} corners", "Polyline")
+    return {**label, "points": [points], "closed": True, "filled": False}
 
 
 def _compare(out: Document, record: Record, result: PhotoResult) -> None:
@@ -180,24 +176,6 @@ def _compare(out: Document, record: Record, result: PhotoResult) -> None:
 
 def _labels(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [label for f in REGION_FIELDS for label in (document.get(f) or {}).get("detections") or ()]
-
-
-def to_record(document: Mapping[str, Any]) -> Record:
-    """The record in a sample as it was loaded, whatever was changed in the App since: `changes` tells that.
-
-    The inverse of `to_document`. The product reads records from their file only; this is here so that the tests can
-    prove that a sample loses nothing of its record.
-
-    Raises:
-        SettingsError, RecordsError: it is no such sample.
-    """
-    stored = json.loads(document["record"])
-    ranked = [(rank, Region.from_dict(data)) for rank, data in stored["rest"]]
-    ranked += [
-        (label["rank"], Region.from_dict(json.loads(label["data"]))) for label in _labels(document) if label.get("data")
-    ]
-    ranked.sort(key=lambda r: r[0])
-    return Record.from_dict(stored["kept"]).replace(regions=tuple(r for _, r in ranked))
 
 
 @dataclass(frozen=True)

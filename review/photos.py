@@ -14,11 +14,11 @@ from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from anonymize import images
+from anonymize.corrections import gate
 from anonymize.errors import AnonymizeError
 from anonymize.outputs import add_to_zip
 from anonymize.records import escape, unescape
 
-from .decisions import gate
 from .relay import NOTHING
 from .reviews import Review
 

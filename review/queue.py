@@ -12,16 +12,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import pairwise
 
-import numpy as np
-from numpy.typing import NDArray
-
+from anonymize.corrections import standing, status
 from anonymize.records import Record
 from anonymize.regions import Box, Region
+from anonymize.risk import BESIDE, CARRIER, DOUBTED, SHOWN_REASON, Reason, at_least_one, false_positives, misses
 from anonymize.settings import PRESETS, Settings
+from anonymize.thresholds import Scores, counts_at, hiding_scores
 
 from .book import Book, Span
-from .decisions import standing, status
-from .risk import BESIDE, CARRIER, SHOWN_REASON, Reason, at_least_one, false_positives, misses
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long
 PAUSE_SECONDS = 600.0  # a longer gap between two decisions is a pause, not work
@@ -54,7 +52,7 @@ class Item:
     def reasons(self) -> list[str]:
         """What to look for, in words: misses first, then false positives."""
         told = [r for r in self.misses if r.p >= SHOWN_REASON][:8]
-        doubts = [r for r in self.doubts if r.p >= 0.5][:4]
+        doubts = [r for r in self.doubts if r.p >= DOUBTED][:4]
         return [f"{_percent(r.p)} {r.text}" for r in told] + [f"{_percent(r.p)} nothing: {r.text}" for r in doubts]
 
 
@@ -94,7 +92,7 @@ class _Seen:
     size: tuple[int, int]
     hidden: tuple[tuple[str, Box], ...]
     rejected: tuple[Box, ...]
-    scores: dict[str, NDArray[np.float32]]
+    scores: dict[str, Scores]
     has_carrier: bool
 
 
@@ -113,19 +111,9 @@ def _see(record: Record, settings: Settings) -> _Seen:
         decided=(last[0]["who"], last[0]["when"]) if last else None,
     )
     places = tuple((r.kind, r.box) for r in hidden)
-    scores = {
-        kind: np.sort([_score(r) for r in record.regions if r.kind == kind and r.status != "rejected"]).astype(
-            np.float32
-        )
-        for kind in settings.kinds
-    }
+    scores = {kind: hiding_scores(record, settings, kind) for kind in settings.kinds}
     has_carrier = any(r.kind in CARRIER.values() for r in record.regions)
     return _Seen(item, (record.width, record.height), places, _rejected(record.regions), scores, has_carrier)
-
-
-def _score(region: Region) -> float:
-    """What a threshold compares with: what a person drew or accepted is hidden at every one."""
-    return region.score if region.status == "auto" else 1.0
 
 
 def _rejected(regions: Iterable[Region]) -> tuple[Box, ...]:
@@ -271,10 +259,8 @@ class Queue:
         """How many photos would hide something of this kind at this threshold, and how many regions in all."""
         with self._guard:
             self.items()
-            found = [
-                int((s.scores[kind] >= np.float32(threshold)).sum()) for _, s in self._seen.values() if kind in s.scores
-            ]
-        return sum(n > 0 for n in found), sum(found)
+            found = counts_at((s.scores[kind] for _, s in self._seen.values() if kind in s.scores), threshold)
+        return int((found > 0).sum()), int(found.sum())
 
     @property
     def note(self) -> str:

@@ -6,12 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anonymize.corrections import person
 from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
 
 from .book import Book
 from .dataset import ReviewDataset, dataset_name
-from .decisions import person
 from .queue import Queue
 
 

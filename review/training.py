@@ -15,11 +15,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from anonymize.corrections import status
 from anonymize.errors import ChangedSourceError, PathError, SettingsError
 from anonymize.records import Record, unescape
 
 from .book import Book
-from .decisions import status
 from .queue import sequences
 
 
@@ -85,19 +85,12 @@ def write(
         told[part] += 1
         told["regions"] += len(record.hidden(settings))
     for part, photos in parts.items():
-        if not photos and part != "train":
-            continue
-        images = output / "images" / part
-        images.mkdir(parents=True, exist_ok=True)
-        for record, safe in photos:
-            source = book.header.source(record)
-            shutil.copyfile(source, images / safe)
-            if hashlib.sha256((images / safe).read_bytes()).hexdigest() != record.sha256:
-                raise ChangedSourceError(f"{record.path} changed after it was detected; detect it again")
-        if form == "yolo":
-            _yolo(output / "labels" / part, photos, kinds, book)
-        else:
-            _coco(output / "annotations" / f"{part}.json", photos, kinds, book)
+        if photos or part == "train":
+            _copy(book, photos, output / "images" / part)
+            if form == "yolo":
+                _yolo(output / "labels" / part, photos, kinds, book)
+            else:
+                _coco(output / "annotations" / f"{part}.json", photos, kinds, book)
     if form == "yolo":
         lines = [f"path: {json.dumps(os.path.abspath(output))}", "train: images/train"]
         lines += [f"{p}: images/{p}" for p in ("val", "test") if parts[p]]
@@ -106,6 +99,14 @@ def write(
     names = {safe: record.path for photos in parts.values() for record, safe in photos}
     (output / "sources.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
     return told
+
+
+def _copy(book: Book, photos: list[tuple[Record, str]], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for record, safe in photos:
+        shutil.copyfile(book.header.source(record), folder / safe)
+        if hashlib.sha256((folder / safe).read_bytes()).hexdigest() != record.sha256:
+            raise ChangedSourceError(f"{record.path} changed after it was detected; detect it again")
 
 
 def _yolo(folder: Path, photos: list[tuple[Record, str]], kinds: list[str], book: Book) -> None:

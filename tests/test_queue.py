@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymize import records
+from anonymize import records, risk
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from bench import review_queue
-from review import risk
 from review.book import Book
 from review.queue import Queue, rank, sequences
 
@@ -188,12 +187,12 @@ def test_progress_tells_the_time_that_is_left(book: Book, monkeypatch: pytest.Mo
     records.write(book.path, book.header, many)
     queue = Queue(book)
     assert queue.progress().seconds_left is None
-    from review import decisions
+    from anonymize import corrections
 
     for n in range(5):
         record = book[f"q{n}.jpg"]
         when = f"2026-11-21T10:00:{n * 10:02}+00:00"
-        after = decisions.decide(record, "approve", who="ana", settings=book.settings, when=when)
+        after = corrections.decide(record, "approve", who="ana", settings=book.settings, when=when)
         with records.Writer(book.path, book.header) as writer:
             writer.write(after)
     assert queue.progress().seconds_left == pytest.approx(150)
@@ -305,3 +304,8 @@ def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
         records.write(path, Header("/p", settings), found)
         note = Queue(Book(path)).note
         assert (told in note, bool(note)) == (True, bool(told))
+
+
+def test_the_page_calls_a_photo_suspicious_where_the_queue_has_a_reason():
+    for record in (photo(), photo(face(0.9)), photo(face(0.4)), photo(PERSON), photo(face(0.52, x=700), PERSON)):
+        assert risk.is_suspicious(record, SETTINGS) == bool(item(record).reasons), record

@@ -11,6 +11,7 @@ from bson import BSON, ObjectId
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anonymize.corrections import decide
 from anonymize.errors import SettingsError
 from anonymize.evaluate import PhotoResult
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
@@ -18,9 +19,10 @@ from anonymize.records import Header, Record, escape
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review.dataset import ReviewDataset, as_edited
-from review.decisions import decide
-from review.documents import CANDIDATES, CORNERS, HIDDEN, TRUTH, Change, changes, media_path, to_document, to_record
+from review.documents import CANDIDATES, CORNERS, HIDDEN, TRUTH, Change, changes, media_path, to_document
 from review.queue import rank
+
+from .samples import to_record
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 HEADER = Header("/photos", SETTINGS)

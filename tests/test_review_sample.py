@@ -10,12 +10,12 @@ import pytest
 
 import app
 from anonymize import FakeDetector, Predictor, Region
+from anonymize.corrections import status
 from anonymize.web.batch import Batch
 from anonymize.web.policy import Policy, for_public
 from anonymize.web.studio import Studio
 from review import sample, tab
 from review.book import Book
-from review.decisions import status
 from review.queue import Queue
 from review.reviews import OPEN, Visitor
 from tests.web_site import another, visitor, wait_for

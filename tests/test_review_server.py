@@ -25,12 +25,13 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review.book import Book
-from review.documents import to_record
 from review.loopback import COOKIE, build
 from review.policy import LOOKING, ONLY_LOOKED_AT, OPERATORS, PANEL_LOOKS, PANEL_METHODS
 from review.queue import Queue
 from review.reviews import Review, Reviews, Visitor
 from review.server import ReviewServer
+
+from .samples import to_record
 
 JSON_PATCH = {"content-type": "application/json-patch+json"}
 SECRET = "kept out of sight"

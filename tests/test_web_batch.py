@@ -15,11 +15,11 @@ from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.batch import Batch, Batches
+from anonymize.web.batch_view import doing, duration, pictures, summary
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, if_moved, scores, status, table
 from anonymize.web.sessions import FullError, GoneError
 from anonymize.web.studio import Studio
-from anonymize.web.tab_batch import doing, duration, pictures, summary
 
 from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
 
@@ -61,7 +61,7 @@ def test_a_batch_with_a_broken_photo(batch, tmp_path):
     assert batch.state == "done"
     assert (batch.summary.done, list(batch.summary.failures)) == (2, ["c.jpg"])
     words = {r.path: status(r, batch.settings) for r in batch.records}
-    assert words == {"a.png": "fine", "b.png": "fine", "c.jpg": "failed"}
+    assert words == {"a.png": "worth a look", "b.png": "worth a look", "c.jpg": "failed"}
     archive = zipfile.ZipFile(batch.zip())
     assert sorted(archive.namelist()) == [
         "photos/a.png", "photos/a.png.json", "photos/b.png", "photos/b.png.json", "records.jsonl", "summary.json"
@@ -71,7 +71,7 @@ def test_a_batch_with_a_broken_photo(batch, tmp_path):
     assert archive.read("photos/a.png") != (batch.inputs / "a.png").read_bytes()
     assert "c.jpg" in pictures(batch, "failed")
     assert "a.png" not in pictures(batch, "failed")
-    assert "1 failed" in summary(batch)
+    assert "1 photo could not be processed" in summary(batch)
 
 
 def test_zips_are_unpacked_photos_only(batch, tmp_path):
@@ -364,8 +364,8 @@ KNOWN = [
 
 
 def test_the_table_says_what_to_look_at():
-    frame = table(KNOWN, Settings())
-    assert list(frame["status"]) == ["fine", "worth a look", "nothing found", "failed"]
+    frame = table(KNOWN, Settings(), [status(r, Settings()) for r in KNOWN])
+    assert list(frame["status"]) == ["nothing suspicious", "worth a look", "nothing found", "failed"]
     assert list(frame["faces"]) == [1, 1, 0, 0]
     assert frame["best not hidden"][2] == 0.3
     assert frame["note"][3] == "it is broken"

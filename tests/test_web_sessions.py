@@ -15,7 +15,7 @@ from PIL import Image
 from anonymize.detectors import FakeDetector
 from anonymize.settings import Settings
 from anonymize.web import sessions as sessions_module
-from anonymize.web.files import safe_name
+from anonymize.web.names import safe_name
 from anonymize.web.policy import MB, Policy
 from anonymize.web.sessions import FullError, GoneError, Sessions, new_secret
 from anonymize.web.studio import Studio
@@ -185,7 +185,7 @@ def owner(tmp_path):
         session = guard.sessions.of(secret)
         settings = Settings().with_kind("face", effect="solid", fill="ff00ff", mask="rectangle")
         path = session.folder / answer["id"] / answer["file"]
-        work = Studio(detectors=[FakeDetector([FACE])]).open(session, path, answer["name"], settings)
+        work = Studio(detectors=[FakeDetector([FACE])]).open(session, path, answer["name"], settings, "ana")
         yield client, work, source
 
 

@@ -34,7 +34,7 @@ from ..hiding import hide_record
 from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
 from ..weights.registry import registry
 from .controls import check_detector
-from .files import safe_name
+from .names import safe_name
 from .policy import Policy
 from .studio import Studio
 

@@ -27,7 +27,9 @@ from ..outputs import add_to_zip
 from ..predictor import Predictor
 from ..records import Header, Record, unescape
 from ..settings import Settings
+from .names import safe_name
 from .policy import Policy
+from .results import status
 from .sessions import FullError, GoneError
 from .studio import Studio
 
@@ -105,6 +107,7 @@ class Batch:
         # detectors, which is not what was asked for last.
         self._unfinished: str | None = None
         self._records: tuple[object, list[Record]] = None, []
+        self._statuses: tuple[list[Record], Settings, list[str]] = [], self.settings, []
 
     def close(self) -> None:
         """Stop and delete; what is in flight is deleted when it ends."""
@@ -139,8 +142,6 @@ class Batch:
         """A free place for a name; its folders stay, what could climb out of them does not."""
         if self.count >= self.policy.most_photos:
             raise FullError(f"A batch takes at most {self.policy.most_photos} photos.")
-        from .files import safe_name
-
         parts = [safe_name(p) for p in PurePosixPath(name.replace("\\", "/")).parts if p not in ("/", ".", "..")]
         target = self.inputs.joinpath(*parts[-4:])
         number = 1
@@ -268,6 +269,13 @@ class Batch:
             self._records = changed, list(records.read(self._file)[1].values())
         return self._records[1]
 
+    def statuses(self) -> list[str]:
+        """`results.status` of each record; computed again only when the records or settings changed."""
+        known, settings = self.records, self.settings
+        if self._statuses[0] is not known or self._statuses[1] != settings:
+            self._statuses = known, settings, [status(r, settings) for r in known]
+        return self._statuses[2]
+
     def record(self, number: int) -> Record:
         if not 0 <= number < len(self.records):
             raise GoneError("That photo is no longer here.")
@@ -283,16 +291,16 @@ class Batch:
         It raises GoneError where the photo is no longer here, StaleDecisionError where somebody else changed it since
         (the review), SettingsError while the batch is worked on; then nothing was kept.
         """
-        seen = record.regions_hash()
+        seen = record
 
         def keep(changed: Record) -> None:
             nonlocal seen
             self._keep(changed, seen)
-            seen = changed.regions_hash()
+            seen = changed
 
         return keep
 
-    def _keep(self, record: Record, seen: str) -> None:
+    def _keep(self, record: Record, seen: Record) -> None:
         with self.lock:
             if self.closed:
                 raise GoneError("The photos of this batch were deleted.")
@@ -303,11 +311,11 @@ class Batch:
                 last = known.get(record.path)
                 if last is None:
                     raise GoneError("That photo is no longer in the batch.")
-                if last.regions_hash() != seen:
+                if (last.regions_hash(), len(last.decisions)) != (seen.regions_hash(), len(seen.decisions)):
                     raise StaleDecisionError("This photo was changed elsewhere meanwhile; open it again.")
-                found = {"detectors": record.detectors, "detection": record.detection}  # others may have looked since
                 with records.Writer(self._file, header) as writer:
-                    writer.write(last.replace(regions=record.regions, **found))
+                    writer.write(record)
+                    writer.sync()
             self.corrected = True
 
     def refresh(self) -> None:

@@ -16,8 +16,8 @@ from ..weights.registry import registry
 from .elements import element
 from .policy import Policy
 
-EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid colour", "solid")]
-_FILLS = [("Average colour of the place", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
+EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
+_FILLS = [("Average color of the area", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
 _PRESETS = [("Fast", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
     "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
@@ -34,78 +34,66 @@ class Controls:
     """
 
     def __init__(self, policy: Policy) -> None:
-        s = self.defaults = policy.defaults
-        self.policy = policy
-        face, plate = s.kind("face"), s.kind("plate")
+        s = policy.defaults
         with gr.Group(elem_classes="az-card"):
             gr.HTML("<h2>What to hide</h2>", js_on_load=None)
             self.preset = gr.Radio(
                 _PRESETS,
                 value=next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None),
-                label="How hard to look",
-                info="Thorough misses least, hides more that is harmless, and takes its time.",
+                label="Search depth",
+                info="Thorough misses the fewest, hides some extra, and is slower.",
                 elem_classes="az-pills",
             )
-            self.face = threshold("Faces", face.threshold)
-            self.plate = threshold("License plates", plate.threshold)
+            self.face = threshold("Faces", s.kind("face").threshold)
+            self.plate = threshold("License plates", s.kind("plate").threshold)
         with gr.Group(elem_classes="az-card"):
-            gr.HTML("<h2>How to hide it</h2>", js_on_load=None)
-            self.face_effect = gr.Radio(
-                EFFECTS, value=face.effect, label="Faces", elem_classes="az-pills az-face-effect"
-            )
-            self.plate_effect = gr.Radio(EFFECTS, value=plate.effect, label="License plates", elem_classes="az-pills")
-            self.mosaic_blocks = gr.Slider(
-                1,
-                MAX_MOSAIC_BLOCKS,
-                face.mosaic_blocks,
-                step=1,
-                label="How much detail is left",
-                info="tiles across a face or plate; fewer hide more",
-            )
-            self.padding = gr.Slider(
-                0, 0.5, face.padding, step=0.01, label="Extra margin", info="part of the size, added on each side"
-            )
-        with gr.Accordion("More choices", open=False, elem_classes="az-card"):
-            self.fill = gr.Dropdown(
-                _FILLS, value=face.fill, label="Colour of the solid effect", allow_custom_value=True
-            )
-            with gr.Row():
-                self.size = gr.Number(
-                    face.kernel.size, label="Blur kernel, px", info="odd; 0: fitting", precision=0, minimum=0
-                )
-                self.sigma = gr.Number(face.kernel.sigma, label="Blur sigma, px", info="0: fitting", minimum=0)
-                self.feather = gr.Slider(
-                    0, 60, face.kernel.feather, step=1, label="Soft edge, px", info="outside what is hidden"
-                )
-            self.keep = gr.CheckboxGroup(
-                [(KEEP[name], name) for name in SAFE_METADATA],
-                value=list(s.keep_metadata),
-                label="Keep in the file",
-                info="Everything else about the picture (place, camera, comments, thumbnails) is removed.",
-            )
-            self.weak = gr.Checkbox(
-                s.allow_weak, label="Blur without the mosaic (not safe)", info="What is hidden so can be recovered."
-            )
+            self._effects(s)
+        with gr.Accordion("Advanced settings", open=False, elem_classes="az-card"):
+            self._advanced(s)
             gr.HTML("<h3>Finding</h3><p>Changing these looks at the photo again.</p>", js_on_load=None)
             self.face_detector = _detector("face", s.face_detector, policy)
             self.plate_detector = _detector("plate", s.plate_detector, policy)
-            self.iou_threshold = gr.Slider(
-                0.1,
-                0.9,
-                s.iou_threshold,
-                step=0.05,
-                label="Overlap",
-                info="boxes that overlap by more than this count as one",
-            )
+            about = "Boxes that overlap by more than this count as one."
+            self.iou_threshold = gr.Slider(0.1, 0.9, s.iou_threshold, step=0.05, label="Overlap", info=about)
+        chosen = [self.face, self.plate, self.face_detector, self.plate_detector]
+        options: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        self.preset.input(_apply_preset, [self.preset], chosen, **options)
 
-        self.preset.input(
-            _apply_preset,
-            [self.preset],
-            [self.face, self.plate, self.face_detector, self.plate_detector],
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
+    def _effects(self, s: Settings) -> None:
+        face, plate = s.kind("face"), s.kind("plate")
+        gr.HTML("<h2>How to hide it</h2>", js_on_load=None)
+        pills = "az-pills az-face-effect"
+        self.face_effect = gr.Radio(EFFECTS, value=face.effect, label="Faces", elem_classes=pills)
+        self.plate_effect = gr.Radio(EFFECTS, value=plate.effect, label="License plates", elem_classes="az-pills")
+        self.mosaic_blocks = gr.Slider(
+            1,
+            MAX_MOSAIC_BLOCKS,
+            face.mosaic_blocks,
+            step=1,
+            label="Mosaic coarseness",
+            info="Tiles across a face or plate. Fewer tiles hide more.",
         )
+        share = "As a share of the box, on each side"
+        self.padding = gr.Slider(0, 0.5, face.padding, step=0.01, label="Padding", info=share)
+
+    def _advanced(self, s: Settings) -> None:
+        face = s.kind("face")
+        label = "Color of the solid effect"
+        self.fill = gr.Dropdown(_FILLS, value=face.fill, label=label, allow_custom_value=True)
+        with gr.Row():
+            odd, auto, k = "Odd number; 0 = automatic", "0 = automatic", face.kernel
+            self.size = gr.Number(k.size, label="Blur kernel, px", info=odd, precision=0, minimum=0)
+            self.sigma = gr.Number(k.sigma, label="Blur sigma, px", info=auto, minimum=0)
+            beyond = "Feather beyond the hidden area"
+            self.feather = gr.Slider(0, 60, k.feather, step=1, label="Soft edge, px", info=beyond)
+        self.keep = gr.CheckboxGroup(
+            [(KEEP[name], name) for name in SAFE_METADATA],
+            value=list(s.keep_metadata),
+            label="Keep in the file",
+            info="Everything else about the picture (place, camera, comments, thumbnails) is removed.",
+        )
+        weak = "Blur without the mosaic (not safe)"
+        self.weak = gr.Checkbox(s.allow_weak, label=weak, info="This can be undone.")
 
     @property
     def live(self) -> list[Any]:
@@ -122,39 +110,37 @@ class Controls:
     def all(self) -> list[Any]:
         return [*self.live, *self.finding]
 
-    def settings(self, values: Sequence[Any]) -> Settings:
-        """Settings from the values of `all`, in that order.
 
-        Raises:
-            SettingsError: a value that is out of its range; a choice that this server does not offer.
-        """
-        (
-            face, plate, face_effect, plate_effect, mosaic_blocks, padding, fill, size, sigma, feather, keep, weak,
-            face_detector, plate_detector, iou_threshold,
-        ) = values  # fmt: skip
-        for name in (face_detector, plate_detector):
-            check_detector(str(name), self.policy)
-        try:
-            kernel = Kernel(int(size or 0), float(sigma or 0), int(feather or 0))
-            same = {
-                "mosaic_blocks": int(mosaic_blocks),
-                "padding": float(padding),
-                "fill": str(fill).lstrip("#"),
-                "kernel": kernel,
-            }
-            return (
-                self.defaults.replace(
-                    face_detector=str(face_detector),
-                    plate_detector=str(plate_detector),
-                    iou_threshold=float(iou_threshold),
-                    keep_metadata=tuple(keep or ()),
-                    allow_weak=bool(weak),
-                )
-                .with_kind("face", threshold=float(face), effect=face_effect, **same)
-                .with_kind("plate", threshold=float(plate), effect=plate_effect, **same)
-            )
-        except TypeError as e:
-            raise SettingsError("One of the settings is not a number.") from e
+def settings_from(values: Sequence[Any], policy: Policy) -> Settings:
+    """Settings from the values of `Controls.all`, in that order.
+
+    Raises:
+        SettingsError: a value that is out of its range; a choice that this server does not offer.
+    """
+    (
+        face, plate, face_effect, plate_effect, mosaic_blocks, padding, fill, size, sigma, feather, keep, weak,
+        face_detector, plate_detector, iou_threshold,
+    ) = values  # fmt: skip
+    for name in (face_detector, plate_detector):
+        check_detector(str(name), policy)
+    try:
+        same = {
+            "mosaic_blocks": int(mosaic_blocks),
+            "padding": float(padding),
+            "fill": str(fill).lstrip("#"),
+            "kernel": Kernel(int(size or 0), float(sigma or 0), int(feather or 0)),
+        }
+        chosen = policy.defaults.replace(
+            face_detector=str(face_detector),
+            plate_detector=str(plate_detector),
+            iou_threshold=float(iou_threshold),
+            keep_metadata=tuple(keep or ()),
+            allow_weak=bool(weak),
+        )
+        chosen = chosen.with_kind("face", threshold=float(face), effect=face_effect, **same)
+        return chosen.with_kind("plate", threshold=float(plate), effect=plate_effect, **same)
+    except TypeError as e:
+        raise SettingsError("One of the settings is not a number.") from e
 
 
 def _apply_preset(name: str) -> tuple[float, float, str, str]:

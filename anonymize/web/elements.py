@@ -1,4 +1,4 @@
-"""Elements of the page that Gradio has no component for, filled by static/app.js."""
+"""Elements of the page that Gradio has no component for, filled by static/editor.js and static/app.js."""
 
 from __future__ import annotations
 
@@ -9,13 +9,36 @@ from typing import Any
 
 import gradio as gr
 
+from ..regions import Region
+from ..settings import Settings
+
 STATIC = Path(__file__).parent / "static"
 
 
 def script() -> str:
-    """The page's own script, named by its content so that a browser never keeps an old one."""
-    version = hashlib.sha256((STATIC / "app.js").read_bytes()).hexdigest()[:12]
-    return f'<script src="/web/app.js?{version}"></script>'
+    """The page's own scripts, named by their content so that a browser never keeps an old one; in this order."""
+    versions = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12] for name in ("editor.js", "app.js")}
+    return "".join(f'<script src="/web/{name}?{version}"></script>' for name, version in versions.items())
+
+
+def editor_region(region: Region, settings: Settings, why: str) -> dict[str, Any]:
+    """A region as the picture editor shows it, JSON-ready.
+
+    Its `state` is what a person decided, else "hidden", "suspect" (of a kind that is hidden), or "carrier" (a vehicle
+    or a person, there to be seen: it cannot be hidden by a click on it).
+    """
+    hides = settings.hides(region)
+    found = "hidden" if hides else "suspect" if region.kind in settings.kinds else "carrier"
+    return {
+        "id": region.id,
+        "kind": region.kind,
+        "box": [round(v, 2) for v in region.box],
+        "score": round(region.score, 4),
+        "status": region.status,
+        "state": found if region.status == "auto" else region.status,
+        "hidden": hides,
+        "why": why,
+    }
 
 
 def element(name: str, *events: str, value: Any = "", label: str = "", **options: Any) -> gr.HTML:
@@ -24,7 +47,7 @@ def element(name: str, *events: str, value: Any = "", label: str = "", **options
     Gradio waits for a component's own `head` before it runs its script; one in the page's head may come too late.
 
     Args:
-        name: the function in app.js, and with "az-" before it the element's class.
+        name: the function in app.js or editor.js, and with "az-" before it the element's class.
         events: what the element may trigger; each becomes a method of the component.
         value: JSON-ready; the script sees it as props.value.
         label: for the script, in data-label.

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,27 +20,13 @@ from starlette.concurrency import run_in_threadpool
 
 from ..errors import AnonymizeError
 from .batch import Batch
+from .names import safe_name
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_id
+from .site import session_of
 from .work import Work
 
 _BLOCK = 1 << 20  # bytes of an upload that are written at once
-_PLAIN = re.compile(r"[^\w .()+\-]")
-
-
-def session_of(request: Any) -> Session:
-    """The visitor whom the guard found (a Starlette request, or the one inside Gradio's)."""
-    return getattr(request, "request", request).scope["state"]["session"]
-
-
-def safe_name(name: str) -> str:
-    """A visitor's file name as one that any file system takes: no folders, no control characters, no hidden files."""
-    last = PurePosixPath(name.replace("\\", "/")).name
-    plain = _PLAIN.sub("_", last).strip(" .")
-    stem, dot, extension = plain.rpartition(".")
-    if not dot:
-        return plain[:100] or "photo"
-    return f"{stem[:100] or 'photo'}.{extension[:10]}"
 
 
 def refused(error: Exception, status: int = 400) -> JSONResponse:
@@ -75,11 +60,6 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
     return size
 
 
-def _size(request: Request, policy: Policy) -> int:
-    """What an upload says that it has, or may have at most."""
-    return int(request.headers.get("content-length") or policy.most_upload)
-
-
 @asynccontextmanager
 async def _room(session: Session, size: int) -> AsyncIterator[int]:
     """Room for an upload, kept from those that come in beside it."""
@@ -90,56 +70,62 @@ async def _room(session: Session, size: int) -> AsyncIterator[int]:
         session.coming.remove(size)
 
 
-def router(policy: Policy, sessions: Sessions) -> APIRouter:
-    """Routes /photos, /batches and /visit."""
-    routes = APIRouter(include_in_schema=False)
+class Files:
+    """What the routes of one server do.
 
-    @routes.post("/photos")
-    async def add_photo(request: Request, name: str = "photo.jpg") -> Response:
+    Args:
+        policy: limits and kinds of files. sessions: all visitors'.
+    """
+
+    def __init__(self, policy: Policy, sessions: Sessions) -> None:
+        self.policy, self.sessions = policy, sessions
+
+    async def _receive(self, request: Request, target: Path) -> int:
+        """Write an upload into its visitor's folder, as far as there is room; its size."""
         session = session_of(request)
+        announced = int(request.headers.get("content-length") or self.policy.most_upload)
+        async with _room(session, announced) as room:
+            return await save(request.stream(), target, room)
+
+    async def add_photo(self, request: Request, name: str = "photo.jpg") -> Response:
         extension = Path(safe_name(name)).suffix.lower()
-        if extension.lstrip(".") not in policy.defaults.image_extensions:
-            known = ", ".join(policy.defaults.image_extensions)
-            return refused(ValueError(f"This is not a kind of photo that can be read here. Known kinds: {known}."), 415)
-        folder = await run_in_threadpool(session.make_folder)
+        known = self.policy.defaults.image_extensions
+        if extension.lstrip(".") not in known:
+            return refused(ValueError(f"Unsupported file type. Supported: {', '.join(known)}."), 415)
+        folder = await run_in_threadpool(session_of(request).make_folder)
+        # The name on the disk says nothing; what the visitor calls the photo stays in memory.
+        path = folder / f"photo{extension}"
         try:
-            # The name on the disk says nothing; what the visitor calls the photo stays in memory.
-            async with _room(session, _size(request, policy)) as room:
-                size = await save(request.stream(), folder / f"photo{extension}", room)
+            size = await self._receive(request, path)
         except BaseException as e:
             folder.rmdir()
             if isinstance(e, FullError):
                 return refused(e, 413)
             raise
         if not size:
-            (folder / f"photo{extension}").unlink()
+            path.unlink()
             folder.rmdir()
             return refused(ValueError("The file is empty."))
-        return JSONResponse({"id": folder.name, "file": f"photo{extension}", "name": safe_name(name)})
+        return JSONResponse({"id": folder.name, "file": path.name, "name": safe_name(name)})
 
-    @routes.get("/photos/{id}/{what}.jpg")
-    def picture(request: Request, id: str, what: str) -> Response:
+    def picture(self, request: Request, id: str, what: str) -> Response:
         work: Work = session_of(request).get(Work, id)
         if what == "before":
-            return Response(
-                work.display.before, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=600"}
-            )
+            kept = {"Cache-Control": "private, max-age=600"}
+            return Response(work.display.before, media_type="image/jpeg", headers=kept)
         if what == "after":
             return Response(work.show(work.settings), media_type="image/jpeg")
         raise GoneError("There is no such picture.")
 
-    @routes.get("/photos/{id}/clean")
-    def clean(request: Request, id: str) -> Response:
+    def clean(self, request: Request, id: str) -> Response:
         target = session_of(request).get(Work, id).write()
         return FileResponse(target, filename=target.name)
 
-    @routes.get("/photos/{id}/report.json")
-    def report(request: Request, id: str) -> Response:
+    def report(self, request: Request, id: str) -> Response:
         work: Work = session_of(request).get(Work, id)
         return _attached(_json(work.report()), f"{Path(work.name).stem}-hidden.json", "application/json")
 
-    @routes.get("/photos/{id}/all.zip")
-    def everything(request: Request, id: str) -> Response:
+    def everything(self, request: Request, id: str) -> Response:
         work: Work = session_of(request).get(Work, id)
         target = work.write()
         out = io.BytesIO()
@@ -148,29 +134,19 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
             archive.writestr(f"{target.name}.json", _json(work.report()))
         return _attached(out.getvalue(), f"{Path(target.name).stem}.zip", "application/zip")
 
-    @routes.post("/batches")
-    async def new_batch(request: Request) -> Response:
+    async def new_batch(self, request: Request) -> Response:
         session = session_of(request)
         folder = await run_in_threadpool(session.make_folder)
-        batch = Batch(folder.name, folder, policy)
-        session.add(batch)
-        return JSONResponse({"id": batch.id})
+        session.add(Batch(folder.name, folder, self.policy))
+        return JSONResponse({"id": folder.name})
 
-    def take(session: Session, batch: Batch, incoming: Path, name: str) -> int:
-        if not name.lower().endswith(".zip"):
-            return batch.take(incoming, name, 0)
-        with session.unpacking:  # one zip after the other: each fills what room the one before left
-            return batch.take(incoming, name, session.room())
-
-    @routes.post("/batches/{id}/files")
-    async def add_file(request: Request, id: str, name: str = "photo.jpg") -> Response:
+    async def add_file(self, request: Request, id: str, name: str = "photo.jpg") -> Response:
         session = session_of(request)
         batch: Batch = session.get(Batch, id)
         incoming = batch.folder / f".{new_id()}.part"
         try:
-            async with _room(session, _size(request, policy)) as room:
-                await save(request.stream(), incoming, room)
-            added = await run_in_threadpool(take, session, batch, incoming, name)
+            await self._receive(request, incoming)
+            added = await run_in_threadpool(_take, session, batch, incoming, name)
         except FullError as e:
             return refused(e, 413)
         except AnonymizeError as e:
@@ -179,30 +155,51 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
             incoming.unlink(missing_ok=True)
         return JSONResponse({"added": added, "photos": batch.count})
 
-    @routes.get("/batches/{id}/thumb/{number}.jpg")
-    def thumb(request: Request, id: str, number: int) -> Response:
+    def thumb(self, request: Request, id: str, number: int) -> Response:
         picture = session_of(request).get(Batch, id).thumb(number)
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
-    @routes.get("/batches/{id}/clean.zip")
-    def batch_zip(request: Request, id: str) -> Response:
+    def batch_zip(self, request: Request, id: str) -> Response:
         return FileResponse(session_of(request).get(Batch, id).zip(), filename="anonymized-photos.zip")
 
-    @routes.post("/visit/leave")
-    def leave(request: Request) -> Response:
-        sessions.leave(request.scope["state"]["secret"])
+    def leave(self, request: Request) -> Response:
+        self.sessions.leave(request.scope["state"]["secret"])
         return Response(status_code=204)
 
-    @routes.post("/visit/here")
-    def here(request: Request) -> Response:
+    def here(self, request: Request) -> Response:
         return Response(status_code=204)  # the guard has found the session, which takes a `leave` back
 
-    @routes.post("/visit/forget")
-    def forget(request: Request) -> Response:
-        sessions.delete(session_of(request))
+    def forget(self, request: Request) -> Response:
+        self.sessions.delete(session_of(request))
         return Response(status_code=204)
 
+
+def router(policy: Policy, sessions: Sessions) -> APIRouter:
+    """Routes /photos, /batches and /visit."""
+    files, routes = Files(policy, sessions), APIRouter(include_in_schema=False)
+    for method, path, handler in (
+        ("POST", "/photos", files.add_photo),
+        ("GET", "/photos/{id}/{what}.jpg", files.picture),
+        ("GET", "/photos/{id}/clean", files.clean),
+        ("GET", "/photos/{id}/report.json", files.report),
+        ("GET", "/photos/{id}/all.zip", files.everything),
+        ("POST", "/batches", files.new_batch),
+        ("POST", "/batches/{id}/files", files.add_file),
+        ("GET", "/batches/{id}/thumb/{number}.jpg", files.thumb),
+        ("GET", "/batches/{id}/clean.zip", files.batch_zip),
+        ("POST", "/visit/leave", files.leave),
+        ("POST", "/visit/here", files.here),
+        ("POST", "/visit/forget", files.forget),
+    ):
+        routes.add_api_route(path, handler, methods=[method])
     return routes
+
+
+def _take(session: Session, batch: Batch, incoming: Path, name: str) -> int:
+    if not name.lower().endswith(".zip"):
+        return batch.take(incoming, name, 0)
+    with session.unpacking:  # one zip after the other: each fills what room the one before left
+        return batch.take(incoming, name, session.room())
 
 
 def _json(value: Any) -> bytes:

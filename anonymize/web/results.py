@@ -9,11 +9,12 @@ import pandas as pd
 
 from ..records import Record
 from ..regions import Region
+from ..risk import is_suspicious
 from ..settings import MIN_THRESHOLD, Settings
+from ..thresholds import compare, hiding_scores
 
 NAMES = {"face": ("face", "faces"), "plate": ("license plate", "license plates")}
-# A score so little above the threshold that a person should look: hidden, but perhaps wrongly.
-NARROW = 1.5
+STATUSES = ("failed", "nothing found", "worth a look", "nothing suspicious")  # worst first
 HEIGHTS = ["<8", "8–16", "16–32", "32–64", "64–128", ">128"]
 _TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
 
@@ -30,29 +31,24 @@ def counted(counts: dict[str, int]) -> str:
 
 
 def status(record: Record, settings: Settings) -> str:
-    """One word on a photo, worst first: failed, nothing found, look (hidden by a narrow score), fine."""
+    """One of STATUSES: whether a person should look at a photo, by the rule of the review's queue."""
     if record.error:
         return "failed"
-    hidden = record.hidden(settings)
-    if not hidden:
+    if not record.hidden(settings):
         return "nothing found"
-    return "worth a look" if any(is_narrow(r, settings) for r in hidden) else "fine"
+    return "worth a look" if is_suspicious(record, settings) else "nothing suspicious"
 
 
-def is_narrow(region: Region, settings: Settings) -> bool:
-    return region.status == "auto" and region.score < settings.kind(region.kind).threshold * NARROW
-
-
-def table(known: list[Record], settings: Settings) -> pd.DataFrame:
-    """One row a photo, in the records' order."""
+def table(known: list[Record], settings: Settings, words: list[str]) -> pd.DataFrame:
+    """One row a photo, in the records' order. `words`: their status."""
     rows = []
-    for record in known:
+    for record, word in zip(known, words, strict=True):
         hidden = record.hidden(settings)
         rest = [r.score for r in record.regions if r.kind in settings.kinds and r not in hidden]
         rows.append(
             (
                 record.path,
-                status(record, settings),
+                word,
                 sum(r.kind == "face" for r in hidden),
                 sum(r.kind == "plate" for r in hidden),
                 round(min((r.score for r in hidden), default=0.0), 3) or None,
@@ -101,26 +97,17 @@ def _histogram(
 
 def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:
     """What other thresholds of one kind would do: columns threshold, regions (hidden), photos (with one), changed."""
-    now = [{r.id for r in record.hidden(settings) if r.kind == kind} for record in known]
-    rows = []
-    for threshold in np.geomspace(MIN_THRESHOLD, 1.0, 31):
-        other = settings.with_kind(kind, threshold=float(threshold))
-        then = [{r.id for r in record.hidden(other) if r.kind == kind} for record in known]
-        rows.append(
-            (threshold, sum(map(len, then)), sum(map(bool, then)), sum(a != b for a, b in zip(now, then, strict=True)))
-        )
+    scores, now = [hiding_scores(r, settings, kind) for r in known], settings.kind(kind).threshold
+    rows = [(float(t), *compare(scores, now, float(t))) for t in np.geomspace(MIN_THRESHOLD, 1.0, 31)]
     return pd.DataFrame(rows, columns=["threshold", "regions", "photos", "changed"])
 
 
 def if_moved(known: list[Record], settings: Settings, kind: str, threshold: float) -> str:
     """What one other threshold of a kind would do to these photos, in a sentence (HTML)."""
-    now = [{r.id for r in record.hidden(settings) if r.kind == kind} for record in known]
-    other = settings.with_kind(kind, threshold=threshold)
-    then = [{r.id for r in record.hidden(other) if r.kind == kind} for record in known]
-    changed = sum(a != b for a, b in zip(now, then, strict=True))
-    more = sum(map(len, then)) - sum(map(len, now))
+    scores, now = [hiding_scores(r, settings, kind) for r in known], settings.kind(kind).threshold
+    total, _, changed = compare(scores, now, threshold)
+    more = total - compare(scores, now, now)[0]
     words = f"{abs(more)} {'more' if more > 0 else 'fewer'} than now" if more else "as many as now"
     one, many = NAMES.get(kind, (kind, kind))
-    total = sum(map(len, then))
     photos = "no photo changes" if not changed else "1 photo changes" if changed == 1 else f"{changed} photos change"
     return f"<p><strong>{total} {one if total == 1 else many}</strong> hidden, {words}; {photos}.</p>"

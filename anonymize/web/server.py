@@ -21,6 +21,7 @@ from .elements import STATIC
 from .guard import Guard
 from .policy import Policy
 from .sessions import GoneError, Sessions
+from .site import Site
 from .studio import Studio
 
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -85,7 +86,7 @@ def assemble(
     app.include_router(files.router(policy, sessions))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
-    page = ui.build(ui.Site(policy, sessions, studio, batches), tabs, desk.for_gradio_client)
+    page = ui.build(Site(policy, sessions, studio, batches), tabs, desk.for_gradio_client)
     options: dict[str, Any] = {
         "theme": ui.theme(),
         "css": ui.css(),

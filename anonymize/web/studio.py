@@ -160,11 +160,11 @@ class Studio:
             self.problem = str(e) or repr(e)
         self.doing, self.ready = "", not self.problem
 
-    def open(self, session: Session, path: Path, name: str, settings: Settings) -> Work:
+    def open(self, session: Session, path: Path, name: str, settings: Settings, who: str) -> Work:
         """Look at a photo in a session's folder.
 
         Args:
-            path: the file, alone in its folder. name: what its owner calls it.
+            path: the file, alone in its folder. name: what its owner calls it. who: the person, as decisions name them.
 
         Raises:
             ImageError: it cannot be read. DetectionError: a detector failed. WeightsError, SettingsError: detectors'.
@@ -172,18 +172,20 @@ class Studio:
         predictor = self.predictor(settings)
         photo = images.load(path, settings)
         record = predictor.record(photo, path.name)
-        work = Work(
-            path.parent.name, name, path, path.parent, record, Display.of(photo.rgb), settings, photo.removed_metadata
-        )
-        session.add(work)
-        for old in session.of_kind(Work)[:-OPEN_PHOTOS]:
-            session.remove(old.id)
-        return work
+        folder, display = path.parent, Display.of(photo.rgb)
+        work = Work(folder.name, name, path, folder, record, display, settings, who, photo.removed_metadata)
+        return _added(session, work)
 
     def reopen(
-        self, session: Session, path: Path, record: Record, settings: Settings, saved: Callable[[Record], None]
+        self,
+        session: Session,
+        path: Path,
+        record: Record,
+        settings: Settings,
+        who: str,
+        saved: Callable[[Record], None],
     ) -> Work:
-        """A photo of a batch, detected already, for corrections; `saved` is told of each.
+        """A photo of a batch, detected already, for corrections; `saved` keeps each.
 
         Raises:
             ImageError: it cannot be read. ChangedSourceError: it is another file now.
@@ -191,15 +193,10 @@ class Studio:
         photo = images.load(path, settings)
         if photo.sha256 != record.sha256:
             raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
-        folder = session.make_folder()
-        work = Work(
-            folder.name, path.name, path, folder, record, Display.of(photo.rgb), settings, photo.removed_metadata
-        )
+        folder, display = session.make_folder(), Display.of(photo.rgb)
+        work = Work(folder.name, path.name, path, folder, record, display, settings, who, photo.removed_metadata)
         work.saved = saved
-        session.add(work)
-        for old in session.of_kind(Work)[:-OPEN_PHOTOS]:
-            session.remove(old.id)
-        return work
+        return _added(session, work)
 
     def look_again(self, work: Work, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
@@ -208,5 +205,13 @@ class Studio:
             # Not compared with what is shown: a slider's event brings the new detectors' names before they looked.
             if predictor.detection_hash != work.record.detection:
                 record = predictor.record(images.load(work.path, settings), work.path.name)
-                work.record = record.keep_decisions(work.record)
+                work.record = record.replace(path=work.record.path).keep_decisions(work.record)
             work.settings = settings
+
+
+def _added(session: Session, work: Work) -> Work:
+    """The photo in its session, from which those go that are too many to keep in memory."""
+    session.add(work)
+    for old in session.of_kind(Work)[:-OPEN_PHOTOS]:
+        session.remove(old.id)
+    return work

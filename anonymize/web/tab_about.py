@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from .policy import MB
-
-if TYPE_CHECKING:
-    from .ui import Site
+from .site import Site
 
 _FORGET = """element.querySelector('button')?.addEventListener('click', async () => {
   await fetch('/visit/forget', { method: 'POST' });

@@ -9,8 +9,9 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 from markdown_it import MarkdownIt
@@ -20,10 +21,8 @@ from ..errors import AnonymizeError, SettingsError
 from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
 from .policy import MB
+from .site import Site
 from .studio import fetched
-
-if TYPE_CHECKING:
-    from .ui import Site
 
 _FINDS = {
     "face": "faces",
@@ -39,7 +38,52 @@ def models() -> list[Model]:
     return [m for m in registry().values() if m.sha256]
 
 
+@dataclass(frozen=True)
+class ModelHandlers:
+    """What the tab does when something happens."""
+
+    site: Site
+
+    def known(self) -> str:
+        """All models, as HTML."""
+        folder = self.site.studio.weights_dir
+        return "".join(_model(m, weights.installed(m, cache=folder)) for m in registry().values())
+
+    def offered(self) -> tuple[Any, Any]:
+        """Those that are not here yet; nothing to choose where all are."""
+        missing = [m.name for m in models() if not weights.installed(m, cache=self.site.studio.weights_dir)]
+        return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
+
+    def fetch(self, name: str | None) -> Iterator[tuple[Any, ...]]:
+        """Fetch a model, saying how far it is; every failure ends in a sentence."""
+        waiting = gr.skip(), gr.skip(), gr.skip()
+        if name not in {m.name for m in models()}:
+            yield _line("Choose a model first."), *waiting
+            return
+        seen: dict[str, Any] = {"doing": f"fetching {name}", "error": None}
+        thread = threading.Thread(target=self._fetch, args=(name, seen), daemon=True)
+        thread.start()
+        while thread.is_alive():
+            yield _line(f"{seen['doing'].capitalize()} …"), *waiting
+            time.sleep(0.5)
+        if seen["error"]:
+            yield _line(f"{name} could not be fetched. {seen['error']}", True), *waiting
+        else:
+            yield _line(f"{name} is here and its bytes are the right ones."), self.known(), *self.offered()
+
+    def _fetch(self, name: str, seen: dict[str, Any]) -> None:
+        def report(what: str, done: int, total: int | None) -> None:
+            seen["doing"] = fetched(what, done, total)
+
+        try:
+            weights.fetch(name, cache=self.site.studio.weights_dir, progress=report)
+        except AnonymizeError as e:
+            seen["error"] = e
+
+
 def build(site: Site) -> None:
+    """Draw the tab; called inside gr.Blocks."""
+    do = ModelHandlers(site)
     with gr.Group(elem_classes="az-card"):
         gr.HTML(
             "<h2>What finds faces and plates</h2><p>The detectors are small programs that were trained on other "
@@ -48,7 +92,7 @@ def build(site: Site) -> None:
             js_on_load=None,
         )
         status = gr.HTML(_ready(site), js_on_load=None)
-        known = gr.HTML(lambda: _list(site), js_on_load=None, elem_id="az-models")
+        known = gr.HTML(do.known, js_on_load=None, elem_id="az-models")
         with gr.Row(elem_classes="az-row-end") as fetching:
             choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
@@ -56,76 +100,29 @@ def build(site: Site) -> None:
         gr.HTML(table, js_on_load=None, elem_classes="az-card az-text", elem_id="az-measured")
     if site.policy.own_machine:
         with gr.Group(elem_classes="az-card"):
-            gr.HTML(
-                "<h2>Your own model</h2><p>Under “More choices”, type <code>yolo:</code> and the path of a "
-                "<code>.onnx</code> file as the "
-                "detector, for example <code>yolo:/home/me/plates.onnx</code>. Models that can run code of their "
-                "own (<code>.pt</code>) need "
-                "<code>python app.py --trust</code>.</p>",
-                js_on_load=None,
-            )
-
-    def offered() -> tuple[Any, Any]:
-        """Those that are not here yet; nothing to choose where all are."""
-        missing = [m.name for m in models() if not weights.installed(m, cache=site.studio.weights_dir)]
-        return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
-
-    def fetch(name: str | None) -> Iterator[tuple[Any, ...]]:
-        waiting = gr.skip(), gr.skip(), gr.skip()
-        if name not in {m.name for m in models()}:
-            yield _said("Choose a model first."), *waiting
-            return
-        seen: dict[str, Any] = {"doing": f"fetching {name}", "error": None}
-
-        def report(what: str, done: int, total: int | None) -> None:
-            seen["doing"] = fetched(what, done, total)
-
-        def work() -> None:
-            try:
-                weights.fetch(name, cache=site.studio.weights_dir, progress=report)
-            except AnonymizeError as e:
-                seen["error"] = e
-
-        thread = threading.Thread(target=work, daemon=True)
-        thread.start()
-        while thread.is_alive():
-            yield _said(f"{seen['doing'].capitalize()} …"), *waiting
-            time.sleep(0.5)
-        if seen["error"]:
-            yield _said(f"{name} could not be fetched. {seen['error']}", True), *waiting
-        else:
-            yield _said(f"{name} is here and its bytes are the right ones."), _list(site), *offered()
-
-    button.click(
-        fetch,
-        [choice],
-        [status, known, fetching, choice],
-        api_visibility="private",
-        show_progress="hidden",
-        concurrency_id="fetch",
-    )
-    gr.on(  # when the page is opened
-        None, offered, [], [fetching, choice], api_visibility="private", show_progress="hidden", queue=False
-    )
+            gr.HTML(_OWN_MODEL, js_on_load=None)
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    button.click(do.fetch, [choice], [status, known, fetching, choice], concurrency_id="fetch", **private)
+    gr.on(None, do.offered, [], [fetching, choice], queue=False, **private)  # when the page is opened
 
 
-def _said(text: str, problem: bool = False) -> str:
+_OWN_MODEL = (
+    "<h2>Your own model</h2><p>Under “Advanced settings”, type <code>yolo:</code> and the path of a <code>.onnx</code> "
+    "file as the detector, for example <code>yolo:/home/me/plates.onnx</code>. Models that can run code of their own "
+    "(<code>.pt</code>) need <code>python app.py --trust</code>.</p>"
+)
+
+
+def _line(text: str, problem: bool = False) -> str:
     return f'<p role="status" class="az-status{" problem" if problem else ""}">{html.escape(text)}</p>'
 
 
 def _ready(site: Site) -> str:
     s = site.policy.defaults
     preset = next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None)
-    used = f"the choice <strong>{preset.capitalize()}</strong>" if preset else "your own choice"
+    used = f"<strong>{preset.capitalize()}</strong>, which combines several of these" if preset else "your own choice"
     names = f"{html.escape(s.face_detector)} · {html.escape(s.plate_detector)}"
-    return (
-        f"<p>In use at first: {used}, which brings several of these together.</p><p "
-        f"class='az-small'><code>{names}</code></p>"
-    )
-
-
-def _list(site: Site) -> str:
-    return "".join(_model(m, weights.installed(m, cache=site.studio.weights_dir)) for m in registry().values())
+    return f"<p>Default: {used}.</p><p class='az-small'><code>{names}</code></p>"
 
 
 def _model(m: Model, here: bool) -> str:

@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from . import tab_about, tab_batch, tab_models, tab_photo
-from .batch import Batches
 from .elements import STATIC, element
 from .policy import Policy
-from .sessions import Sessions
-from .studio import Studio
+from .site import Site
 
 TITLE = "anonymize: hide faces and license plates"
 
 # Fonts that every system has: the page asks no other host for anything.
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
-
-
-@dataclass(frozen=True)
-class Site:
-    """What the tabs need of the server."""
-
-    policy: Policy
-    sessions: Sessions
-    studio: Studio
-    batches: Batches
 
 
 def theme() -> gr.themes.Base:

@@ -20,14 +20,15 @@ import numpy as np
 from PIL import Image as Pil
 
 from .. import effects, images, records
+from ..corrections import decide, standing
 from ..detectors import Image
-from ..errors import ChangedSourceError, SettingsError
+from ..errors import ChangedSourceError
 from ..hiding import hide_record
 from ..outputs import detections
 from ..records import Record
-from ..regions import Box, Region
+from ..regions import Region
 from ..settings import Kernel, Settings
-from .sessions import GoneError
+from .names import clean_name
 
 DISPLAY = 1600  # px, the long side of what the page shows
 _QUALITY = 85  # of the pictures on the page; the download is another file
@@ -91,8 +92,9 @@ class Work:
     Attributes:
         id: unguessable; also the name of its folder. name: what its owner calls the file.
         path: the source, never changed. folder: deleted with the photo. record: what was found and decided.
-        settings: the last that were asked for. removed: what the file carries and the clean one will not.
-        version: counts what changes the picture.
+        settings: the last that were asked for. who: the person, as decisions name them.
+        removed: what the file carries and the clean one will not. version: counts what changes the picture.
+        saved: keeps each correction of a photo of a batch. earlier: how many decisions were made before this page.
     """
 
     id: str
@@ -102,12 +104,15 @@ class Work:
     record: Record
     display: Display
     settings: Settings
+    who: str
     removed: tuple[str, ...] = ()
     version: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
-    saved: Callable[[Record], None] | None = None  # told of each correction (a photo of a batch)
-    _past: list[tuple[Region, ...]] = field(default_factory=list)
+    saved: Callable[[Record], None] | None = None
     _shown: tuple[str, bytes] = ("", b"")
+
+    def __post_init__(self) -> None:
+        self.earlier = len(self.record.decisions)
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -133,86 +138,28 @@ class Work:
 
     # --- corrections ---
 
-    def _change(self, regions: Sequence[Region]) -> None:
-        before = self.record.regions
-        self._set(tuple(sorted(regions, key=lambda r: -r.score)))
-        self._past.append(before)
-        del self._past[:-100]
+    def correct(self, what: str, **given: Any) -> None:
+        """One decision on a region, or `undo` of the last one that was made on this page.
 
-    def _set(self, regions: tuple[Region, ...]) -> None:
-        changed = self.record.replace(regions=regions)
-        if self.saved:
-            self.saved(changed)  # first: what cannot be kept is not shown as if it were
-        self.record = changed
-
-    def region(self, id: str) -> Region:
-        for region in self.record.regions:
-            if region.id == id:
-                return region
-        raise GoneError("That region is no longer there.")
-
-    def decide(self, id: str, hide: bool) -> None:
-        """Hide a region whatever its score, or never; one that was drawn and is not wanted goes away."""
-        with self.lock:
-            region = self.region(id)
-            others = [r for r in self.record.regions if r.id != id]
-            if region.status == "manual":
-                self._change(self.record.regions if hide else others)
-            else:
-                self._change([*others, region.replace(status="accepted" if hide else "rejected")])
-
-    def leave_to_score(self, id: str) -> None:
-        """Take a decision back: the threshold counts again."""
-        with self.lock:
-            region = self.region(id)
-            if region.status in ("accepted", "rejected"):
-                others = [r for r in self.record.regions if r.id != id]
-                self._change([*others, region.replace(status="auto")])
-
-    def draw(self, kind: str, box: Box) -> Region:
-        """A region that was missed. `box` in px of the photo; it is cut at the photo's edges.
+        Args:
+            what, given: as for `corrections.decide`; a kind that is not hidden by itself becomes OTHER.
 
         Raises:
-            SettingsError: nothing of it lies in the photo.
+            SettingsError, StaleDecisionError: it makes no sense (any more). GoneError: the batch was deleted.
         """
         with self.lock:
-            region = self._drawn(Region(kind, _ordered(box), status="manual", detector_scores={"you": 1.0}))
-            taken = {r.id: r for r in self.record.regions}
-            name, number = region.id, 1
-            while (there := taken.get(region.id)) is not None:
-                if there == region:
-                    return there
-                number += 1  # one that was moved away from here, or was found here and is not hidden
-                region = region.replace(id=f"{name}-{number}")
-            self._change([region, *self.record.regions])
-            return region
-
-    def move(self, id: str, box: Box) -> None:
-        """Move or resize a region; from then on it is the visitor's own."""
-        with self.lock:
-            region = self.region(id)
-            others = [r for r in self.record.regions if r.id != id]
-            moved = region.replace(box=_ordered(box), corners=None, landmarks=None, status="manual", score=1.0)
-            self._change([self._drawn(moved), *others])
-
-    def _drawn(self, region: Region) -> Region:
-        region = region.clip(self.record.width, self.record.height)
-        if region.width < 1 or region.height < 1:
-            raise SettingsError("Draw the box over the photo, at least one pixel wide and high.")
-        return region
-
-    def undo(self) -> bool:
-        """Take the last correction back; whether there was one."""
-        with self.lock:
-            if not self._past:
-                return False
-            self._set(self._past[-1])
-            self._past.pop()
-            return True
+            if what == "undo" and not self.can_undo:
+                return
+            if "kind" in given and given["kind"] not in self.settings.kinds:
+                given["kind"] = OTHER
+            changed = decide(self.record, what, who=self.who, settings=self.settings, **given)
+            if self.saved and changed is not self.record:
+                self.saved(changed)  # first: what cannot be kept is not shown as if it were
+            self.record = changed
 
     @property
     def can_undo(self) -> bool:
-        return bool(self._past)
+        return any(i >= self.earlier for i in standing(self.record))
 
     # --- what is taken away ---
 
@@ -243,15 +190,3 @@ class Work:
 def _looks(settings: Settings) -> Mapping[str, Any]:
     """Kinds without what only chooses regions: two settings that hide the same regions alike look alike."""
     return {n: dataclasses.replace(k, threshold=1.0, min_size=0.0, max_size=0.0) for n, k in settings.kinds.items()}
-
-
-def _ordered(box: Box) -> Box:
-    x1, y1, x2, y2 = box
-    return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
-
-
-def clean_name(name: str, suffix: str) -> str:
-    """IMG_1.jpg -> IMG_1-anonymized.jpg: the visitor's own name for the download, safe as a file name."""
-    stem = Path(name.replace("\\", "/")).stem
-    safe = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in stem).strip(" .")[:120] or "photo"
-    return f"{safe}-anonymized{suffix.lower()}"

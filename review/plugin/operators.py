@@ -19,8 +19,8 @@ import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.operators import types
 
+from anonymize.corrections import gate, person
 from anonymize.errors import AnonymizeError, ImageError, RecordsError, StaleDecisionError
-from review.decisions import gate, person
 from review.documents import CORNERS, REGION_FIELDS
 from review.reviews import OPEN, Review
 

@@ -76,7 +76,7 @@ def test_what_is_dropped_while_photos_are_sent_comes_in_too(page: Page, photos: 
 def test_twelve_photos_one_of_them_corrupt(page: Page, photos: list[Path], tmp_path: Path) -> None:
     begin(page, photos)
     expect(page.locator("#az-batch-progress")).to_contain_text("12 of 12 photos · done", timeout=120_000)
-    expect(page.locator("#az-batch-result")).to_contain_text("1 failed")
+    expect(page.locator("#az-batch-result")).to_contain_text("1 photo could not be processed")
     expect(page.locator(".az-thumb")).to_have_count(12)
     expect(page.locator(".az-thumb").first).to_contain_text("broken.jpg")  # what needs a person comes first
     page.locator("#az-batch-filter").get_by_label("failed").check()
@@ -148,10 +148,10 @@ def test_starting_over_forgets_the_photos(page: Page, photos: list[Path]) -> Non
 def test_another_threshold_is_tried_over_the_batch(page: Page, photos: list[Path]) -> None:
     begin(page, photos[:2])
     expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
-    page.get_by_role("button", name="What if the threshold moved?").click()
+    page.get_by_role("button", name="Try another threshold").click()
     said = page.locator("#az-moved")
     expect(said).to_contain_text("as many as now; no photo changes")
-    page.get_by_label("Would hide from a score of: score").fill("0.001")
+    page.get_by_label("Threshold: score").fill("0.001")
     page.keyboard.press("Tab")
     expect(said).to_contain_text("more than now; 2 photos change")
     page.get_by_role("button", name="Use this").click()

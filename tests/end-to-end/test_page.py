@@ -29,7 +29,7 @@ def test_axe_finds_nothing_serious(new_page: Any, zidane: Path, scheme: str) -> 
         open_tab(page, name)
         if name == TABS[0]:
             page.get_by_role("button", name="Correct").click()
-            page.get_by_role("button", name="More choices").first.click()
+            page.get_by_role("button", name="Advanced settings").first.click()
             page.wait_for_timeout(500)
         for violation in Axe().run(page).response["violations"]:
             if violation["impact"] in ("serious", "critical"):

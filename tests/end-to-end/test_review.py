@@ -25,7 +25,7 @@ from review.book import Book
 
 ROOT = Path(__file__).parents[2]
 # Photo pixels -> page pixels, through the editor's zoom.
-TO_PAGE = """([x, y]) => { const s = document.querySelector('.rv-editor svg');
+TO_PAGE = """([x, y]) => { const s = document.querySelector('.az-review .az-boxes');
   const p = new DOMPoint(x, y).matrixTransform(s.getScreenCTM()); return [p.x, p.y]; }"""
 
 
@@ -44,7 +44,7 @@ def click(page: Page, box: list[float]) -> None:
 
 
 def box_of(page: Page, state: str) -> list[float]:
-    rect = page.locator(f".rv-{state}").first
+    rect = page.locator(f".az-review .az-region.{state}").first
     x, y, w, h = (float(rect.get_attribute(n) or 0) for n in ("x", "y", "width", "height"))
     return [x, y, x + w, y + h]
 
@@ -66,18 +66,18 @@ def test_batch_review_correct_approve_export(page: Page, zidane: Path, tmp_path:
     page.locator("#az-open-review").click()
     expect(page.locator("#rv-source input")).to_have_value(re.compile("Batch 1"), timeout=20_000)
     page.locator("#rv-open").click()
-    expect(page.locator(".rv-editor image")).to_have_count(1, timeout=20_000)
+    expect(page.locator(".az-review .az-before")).to_be_visible(timeout=20_000)
     expect(page.locator("#rv-side")).to_contain_text("0 of 1 approved")
-    found = page.locator(".rv-hidden").count()
+    found = page.locator(".az-review .az-region.hidden").count()
     assert found >= 2
     wrong = box_of(page, "hidden")
     click(page, wrong)
     page.keyboard.press("x")
-    expect(page.locator(".rv-rejected")).to_have_count(1)
+    expect(page.locator(".az-review .az-region.rejected")).to_have_count(1)
     page.keyboard.press("x")  # once more: an answer that changes nothing, after which the editor still listens
     missed = (60.0, 600.0, 220.0, 660.0)
     draw(page, missed)
-    expect(page.locator(".rv-manual")).to_have_count(1)
+    expect(page.locator(".az-review .az-region.manual")).to_have_count(1)
     drawn = box_of(page, "manual")
     page.keyboard.press("a")
     expect(page.locator("#rv-side")).to_contain_text("1 of 1 approved")
@@ -126,9 +126,9 @@ def test_kill_9_between_correction_and_export_loses_nothing(browser: Any, review
         page.get_by_role("tab", name="Review").click()
         page.locator("#rv-path input, #rv-path textarea").fill(str(reviewed))
         page.locator("#rv-open").click()
-        expect(page.locator(".rv-editor image")).to_have_count(1, timeout=20_000)
+        expect(page.locator(".az-review .az-before")).to_be_visible(timeout=20_000)
         draw(page, (60, 600, 220, 660))
-        expect(page.locator(".rv-manual")).to_have_count(1)
+        expect(page.locator(".az-review .az-region.manual")).to_have_count(1)
         page.keyboard.press("a")
         expect(page.locator("#rv-side")).to_contain_text("1 of 1 approved")
         page.context.close()

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymize.probability import expit, logit
-from anonymize.records import Record
-from anonymize.regions import Box, Region, areas, boxes, intersections
-from anonymize.settings import MIN_THRESHOLD, Settings
+from .probability import expit, logit
+from .records import Record
+from .regions import Box, Region, areas, boxes, intersections
+from .settings import MIN_THRESHOLD, Settings
 
 # What carries what. A vehicle or a person that the detectors saw makes a candidate in the right place likelier, and one
 # without anything hidden in it is suspect.
@@ -29,6 +29,7 @@ CARRIER_SCORE = 0.3  # from which a vehicle or a person counts
 HEAD = 0.45  # of a person's height, from the top: where a face is
 SAME = 0.5  # of the smaller of two boxes inside the other: one thing, found twice
 SHOWN_REASON = 0.02  # least probability for a reason of its own
+DOUBTED = 0.5  # probability from which a hidden region is said to be nothing
 
 _FITTED = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 # Logistic regressions, weights of `candidate_features` for a candidate, and of (1, logit of the score, log2 of height /
@@ -227,3 +228,10 @@ def false_positives(record: Record, settings: Settings) -> list[Reason]:
 def at_least_one(chances: Iterable[float]) -> float:
     """1 - prod(1 - p), also for very many and very small ones."""
     return -math.expm1(sum(math.log1p(-min(p, 1 - 1e-12)) for p in chances))
+
+
+def is_suspicious(record: Record, settings: Settings) -> bool:
+    """Whether a person should look at a photo: something may have been missed in it, or hidden in vain."""
+    return any(r.p >= SHOWN_REASON for r in misses(record, settings)) or any(
+        r.p >= DOUBTED for r in false_positives(record, settings)
+    )

@@ -1,0 +1,128 @@
+"""What the page says of a batch: progress, the gallery, the card above it, the table of thresholds. HTML and frames."""
+
+from __future__ import annotations
+
+import html
+import time
+
+import pandas as pd
+
+from .batch import Batch
+from .results import STATUSES, counted
+
+
+def status_line(text: str) -> str:
+    return f'<p class="az-status" role="status">{html.escape(text)}</p>'
+
+
+def doing(batch: Batch, before: int) -> str:
+    """The progress of a batch, as HTML."""
+    s = batch.summary
+    if batch.state == "waiting":
+        where = f"{before} other batches are in front of it" if before > 1 else "it begins in a moment"
+        return status_line(f"Your batch waits: {where}.")
+    if batch.state == "failed":
+        return f'<p class="az-status problem" role="alert">{html.escape(batch.problem)}</p>'
+    if batch.state == "empty":
+        return ""
+    done, all_ = batch.finished, max(s.photos, 1)
+    left = batch.seconds_left
+    words = [f"{done} of {s.photos} photos"]
+    if batch.state == "running":
+        if left is not None:
+            words.append(f"{duration(left)} left")
+            words.append(f"{60 * done / max(1e-3, (time.monotonic() - batch.started)):.0f} a minute")
+        if batch.stop.is_set():
+            words.append("stopping after the photo in hand")
+    else:
+        words.append("stopped" if batch.state == "stopped" else f"done in {duration(s.seconds)}")
+    words.append(counted(dict(s.hidden)) + " hidden")
+    if s.failures:
+        words.append(f"{len(s.failures)} failed")
+    percent = 100 * done / all_
+    return (
+        f'<div class="az-progress" role="progressbar" aria-label="Photos done" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
+        f'<p class="az-status" role="status">{html.escape(" · ".join(words))}</p>'
+    )
+
+
+def photos(number: int, what: str = "") -> str:
+    """`1 photo`, `3 clean photos`."""
+    return f"{number} {what}photo{'s' * (number != 1)}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def pictures(batch: Batch, which: str) -> str:
+    """The clean photos as HTML, those first that a person should look at."""
+    known = batch.records
+    all_ = zip(range(len(known)), known, batch.statuses(), strict=True)
+    kept = sorted((t for t in all_ if which in ("all", t[2])), key=lambda t: STATUSES.index(t[2]))
+    if not kept:
+        text = f"No photo is “{html.escape(which)}”." if known else "There are no photos yet."
+        return f'<p class="az-note">{text}</p>'
+    cells = []
+    for i, record, word in kept:
+        name = html.escape(record.path)
+        kind = word.replace(" ", "-")
+        if record.error:
+            picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
+        else:
+            source = f"/batches/{batch.id}/thumb/{i}.jpg?v={batch.written}"
+            picture = (
+                f'<button type="button" data-number="{i}" data-event="open"><img loading="lazy" src="{source}" '
+                f'alt="Look at {name} and correct it"></button>'
+            )
+        cells.append(
+            f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span>'
+            f'<span class="az-word">{word}</span></li>'
+        )
+    return f'<ul class="az-gallery">{"".join(cells)}</ul>'
+
+
+def summary(batch: Batch) -> str:
+    s = batch.summary
+    if not batch.records:
+        return empty()
+    parts = [f"<h2>{html.escape(counted(dict(s.hidden)).capitalize())} hidden</h2>"]
+    if s.done:
+        parts.append(
+            f'<p><a class="az-button az-primary az-download" href="/batches/{batch.id}/clean.zip" download>Download '
+            f"{photos(s.done, 'clean ')}</a></p><p class='az-small'>A zip with the photos, what was hidden in each, "
+            "and a summary.</p>"
+        )
+    if s.failures:
+        items = "".join(
+            f"<li><strong>{html.escape(p)}</strong>: {html.escape(e)}</li>" for p, e in list(s.failures.items())[:20]
+        )
+        parts.append(
+            f'<details class="az-warn" open><summary>{photos(len(s.failures))} could not be processed</summary>'
+            f"<ul>{items}</ul></details>"
+        )
+    words = batch.statuses()
+    nothing, doubtful = words.count("nothing found"), words.count("worth a look")
+    look = [f"<strong>{nothing}</strong> in which nothing was found"] * bool(nothing)
+    look += [f"<strong>{doubtful}</strong> worth a look"] * bool(doubtful)
+    if look:
+        parts.append(f"<p>Please look at {' and '.join(look)}: something may have been missed, or hidden in vain.</p>")
+    return f'<div class="az-card az-result">{"".join(parts)}</div>'
+
+
+def empty() -> str:
+    return (
+        '<div class="az-card az-result"><h2>A whole folder at once</h2><p>Add photos or a zip, start, and download all '
+        "clean photos together. Photos in which nothing was found, or that could not be read, are listed first.</p>"
+        "</div>"
+    )
+
+
+def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+    out = frame.assign(threshold=[float(f"{v:.2g}") for v in frame["threshold"]])
+    return out.rename(
+        columns={"regions": "regions hidden", "photos": "photos with one", "changed": "photos that change"}
+    )

@@ -1,0 +1,42 @@
+"""What the page's tabs and routes need of the server, and whose request this is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..corrections import person
+from .batch import Batches
+from .policy import Policy
+from .sessions import Session, Sessions
+from .studio import Studio
+
+
+@dataclass(frozen=True)
+class Site:
+    """The server's parts.
+
+    Attributes:
+        policy: who may do what. sessions: all visitors'. studio: the detectors. batches: the threads that work.
+    """
+
+    policy: Policy
+    sessions: Sessions
+    studio: Studio
+    batches: Batches
+
+
+def _state(request: Any) -> Any:
+    """What the guard found out about a request: a Starlette one, the one inside Gradio's, or its scope."""
+    return getattr(getattr(request, "request", request), "scope", request)["state"]
+
+
+def session_of(request: Any) -> Session:
+    """The visitor whom the guard found."""
+    return _state(request)["session"]
+
+
+def name_of(request: Any, policy: Policy) -> str:
+    """Who decides, as decisions name them: the login's name, else this account's or the session's."""
+    state = _state(request)
+    return str(state.get("user") or (person() if policy.own_machine else f"visitor {state['session'].key[:8]}"))

@@ -1,0 +1,360 @@
+// The picture editor that One photo, Many photos and Review share: a photo with its regions, which can be compared,
+// zoomed, drawn on and corrected, with a pointer, by touch or by keyboard. It sends what corrections.parse reads.
+"use strict";
+(() => {
+  const make = (tag, props = {}, ...children) => {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(props)) {
+      if (name === "class") node.className = value;
+      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (value === true) node.setAttribute(name, "");
+      else if (value !== false && value != null) node.setAttribute(name, value);
+    }
+    node.append(...children);
+    return node;
+  };
+  const svg = (tag, props) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
+    return node;
+  };
+  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
+  const button = (text, onclick, extra = {}) => make("button", { type: "button", class: "az-button", onclick, ...extra }, text);
+  let unique = 0;
+  const check = (text, onchange) => {
+    const id = `az-check-${++unique}`;
+    const input = make("input", { type: "checkbox", id, onchange: () => onchange(input.checked) });
+    return make("span", { class: "az-check" }, input, make("label", { for: id }, text));
+  };
+
+  const NAMES = { face: "Face", plate: "License plate", other: "Drawn region", vehicle: "Vehicle", person: "Person" };
+  const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
+  const KEYS = { h: "accept", x: "reject", Delete: "reject", Backspace: "reject" };
+  const named = (r) => NAMES[r.kind] || r.kind;
+  const sides = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
+  const rect = ([x1, y1, x2, y2], cls) =>
+    svg("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1), class: cls });
+
+  // Options. act: gets a correction, (what, its arguments). review: whether it is Review's: always correcting, with
+  // the original shown, every region, and a kind at hand, so that a drag draws; keys: of the photo (a: "approve").
+  // The value that `show` gets: id, width, height, before and after (pictures), kinds, undo, and regions, each with id,
+  // kind, box, score, status, state, hidden, why.
+  const editor = ({ act, review = false, keys = {}, extra = [] }) => {
+    let state = null;                             // what the server said last
+    let mode = review ? "correct" : "compare";
+    let tool = null;                              // kind that is being drawn
+    let selected = null;                          // id of a region
+    let divider = 0.5, zoom = 1, panX = 0, panY = 0;
+    let showOthers = review, showOriginal = review;
+
+    const before = make("img", { class: "az-before", alt: "The original photo", draggable: "false" });
+    const after = make("img", { class: "az-after", alt: "The photo with faces and plates hidden", draggable: "false", hidden: review });
+    const boxes = svg("svg", { class: "az-boxes", preserveAspectRatio: "none" });
+    const canvas = make("div", { class: "az-canvas" }, after, before, boxes);
+    const handle = make("div", { class: "az-divider", role: "slider", tabindex: "0", "aria-label": "Compare: original on the left, clean photo on the right",
+      "aria-valuemin": "0", "aria-valuemax": "100" }, make("span", { "aria-hidden": "true" }, "‹ ›"));
+    const tagBefore = make("span", { class: "az-tag left", "aria-hidden": "true" }, "original");
+    const tagAfter = make("span", { class: "az-tag right", "aria-hidden": "true" }, "clean");
+    const stage = make("div", { class: "az-stage", tabindex: "-1" }, canvas, handle, tagBefore, tagAfter);
+
+    const compareTab = button("Compare", () => setMode("compare"));
+    const correctTab = button("Correct", () => setMode("correct"));
+    const zoomText = make("output", { class: "az-zoom", "aria-live": "off" }, "100 %");
+    const bar = make("div", { class: "az-bar az-top" },
+      ...(review ? [] : [make("div", { class: "az-segments", role: "group", "aria-label": "View" }, compareTab, correctTab)]),
+      make("div", { class: "az-segments", role: "group", "aria-label": "Zoom" },
+        button("−", () => zoomBy(1 / 1.4), { "aria-label": "Zoom out" }), zoomText,
+        button("+", () => zoomBy(1.4), { "aria-label": "Zoom in" }),
+        button("Fit", () => fit())),
+      make("span", { class: "az-space" }), ...extra);
+    const drawing = make("div", { class: "az-bar", role: "group", "aria-label": "New box" });
+    const undo = button("Undo", () => act("undo"));
+    const correctBar = make("div", { class: "az-bar az-correct" }, drawing, undo, make("span", { class: "az-space" }),
+      ...(review ? [] : [check("Show the original", (on) => { showOriginal = on; place(); }),
+        check("Show possible misses", (on) => { showOthers = on; paint(); })]));
+    const about = make("div", { class: "az-about", "aria-live": "polite" });
+    const root = make("div", { class: "az-body", hidden: true }, bar, correctBar, stage, about);
+
+    const setMode = (m) => { mode = m; tool = selected = null; paint(); place(); };
+    const fit = () => { zoom = 1; panX = panY = 0; place(); };
+    const setTool = (kind) => { tool = tool === kind && !review ? null : kind; selected = null; paint(); };
+    const find = (id) => state?.regions.find((r) => r.id === id);
+
+    // geometry: the canvas fills the stage's width at zoom 1; pan is in stage px
+    const place = () => {
+      if (!state) return;
+      const w = stage.clientWidth, h = stage.clientHeight;
+      panX = clamp(panX, w * (1 - zoom), 0);
+      panY = clamp(panY, h * (1 - zoom), 0);
+      canvas.style.transform = `translate(${panX}px, ${panY}px) scale(${zoom})`;
+      zoomText.textContent = `${Math.round(zoom * 100)} %`;
+      const comparing = mode === "compare";
+      const cut = comparing ? divider : showOriginal ? 1 : 0;
+      const right = 100 - clamp(((cut * w - panX) / zoom / w) * 100, 0, 100);
+      before.style.clipPath = cut < 1 ? `inset(0 ${right}% 0 0)` : "";
+      before.style.visibility = cut > 0 ? "visible" : "hidden";
+      handle.hidden = tagBefore.hidden = tagAfter.hidden = !comparing;
+      handle.style.left = `${divider * 100}%`;
+      handle.setAttribute("aria-valuenow", Math.round(divider * 100));
+      label();
+    };
+    const zoomBy = (f, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
+      const to = clamp(zoom * f, 1, 12);
+      panX = x - ((x - panX) * to) / zoom;
+      panY = y - ((y - panY) * to) / zoom;
+      zoom = to;
+      place();
+    };
+    // stage px -> photo px
+    const toPhoto = (x, y) => [
+      clamp(((x - panX) / zoom / stage.clientWidth) * state.width, 0, state.width),
+      clamp(((y - panY) / zoom / stage.clientHeight) * state.height, 0, state.height)];
+    const point = (e) => { const r = stage.getBoundingClientRect(); return toPhoto(e.clientX - r.left, e.clientY - r.top); };
+    stage.addEventListener("wheel", (e) => {
+      if (!review && !e.ctrlKey && !e.metaKey && !e.altKey) return; // the page scrolls
+      e.preventDefault();
+      const r = stage.getBoundingClientRect();
+      zoomBy(Math.exp(-e.deltaY / 300), e.clientX - r.left, e.clientY - r.top);
+    }, { passive: false });
+    if (review) stage.addEventListener("dblclick", fit);
+
+    // pointers: divider, pan, draw, move, resize. A press on a region moves it; while a kind is drawn, only on the
+    // selected one.
+    let drag = null;
+    const pointers = new Map();
+    stage.addEventListener("pointerdown", (e) => {
+      if (!state || e.button > 0) return;
+      pointers.set(e.pointerId, [e.clientX, e.clientY]);
+      if (pointers.size === 2) { drag = { what: "pinch", far: distance(), zoom }; return; }
+      stage.setPointerCapture(e.pointerId);
+      const region = mode === "correct" && find(e.target.closest?.("[data-id]")?.dataset.id);
+      const start = point(e);
+      if (region && (!tool || region.id === selected)) {
+        const corner = e.target.dataset.corner;
+        drag = { what: corner ? "resize" : "move", corner, start, region, box: region.box, again: region.id === selected };
+        if (!drag.again) select(region.id);
+      } else if (tool) drag = { what: "draw", start, region };
+      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide" }; slide(e); }
+      else { drag = { what: "pan", x: e.clientX - panX, y: e.clientY - panY }; if (mode === "correct") select(null); }
+    });
+    const distance = () => { const [a, b] = [...pointers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
+    const slide = (e) => {
+      const r = stage.getBoundingClientRect();
+      divider = clamp((e.clientX - r.left) / r.width, 0, 1);
+      place();
+    };
+    stage.addEventListener("pointermove", (e) => {
+      if (!drag) return;
+      if (pointers.has(e.pointerId)) pointers.set(e.pointerId, [e.clientX, e.clientY]);
+      if (drag.what === "pinch") { zoomBy((drag.zoom * distance()) / drag.far / zoom); return; }
+      if (drag.what === "divide") { slide(e); return; }
+      if (drag.what === "pan") { panX = e.clientX - drag.x; panY = e.clientY - drag.y; place(); return; }
+      const at = point(e), dx = at[0] - drag.start[0], dy = at[1] - drag.start[1];
+      if (!drag.moved && Math.hypot(dx, dy) * (stage.clientWidth / state.width) * zoom < 4) return;
+      drag.moved = true;
+      const b = drag.region?.box;
+      drag.box = drag.what === "draw" ? sides(drag.start, at)
+        : drag.what === "move" ? [b[0] + dx, b[1] + dy, b[2] + dx, b[3] + dy] : resized(b, drag.corner, dx, dy);
+      outline(drag.box);
+    });
+    const resized = (b, corner, dx, dy) => [
+      corner.includes("w") ? b[0] + dx : b[0], corner.includes("n") ? b[1] + dy : b[1],
+      corner.includes("e") ? b[2] + dx : b[2], corner.includes("s") ? b[3] + dy : b[3]];
+    const up = (e) => {
+      pointers.delete(e.pointerId);
+      const d = drag;
+      drag = null;
+      outline(null);
+      if (!d || e.type === "pointercancel") return;
+      if (d.what === "draw") {
+        if (d.moved) drawn(d.box);
+        else if (review) select(d.region ? d.region.id : null);
+      } else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
+      else if (d.region && d.again && review) select(null);
+    };
+    stage.addEventListener("pointerup", up);
+    stage.addEventListener("pointercancel", up);
+    const drawn = (box) => {
+      act("add", { kind: tool, box });
+      if (!review) { tool = null; paint(); }
+    };
+    const outline = (box) => {
+      boxes.querySelector(".az-new")?.remove();
+      if (box) boxes.append(rect(box, "az-new"));
+    };
+
+    // keyboard
+    handle.addEventListener("keydown", (e) => {
+      const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[e.key];
+      if (step) { divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
+    });
+    const onkey = (e) => {
+      if (!root.isConnected) { document.removeEventListener("keydown", onkey); return; }
+      if (!state || mode !== "correct" || !root.offsetParent) return;
+      if (e.target.closest?.("input, textarea, select, [contenteditable=true]")) return;
+      if (press(e)) e.preventDefault();
+    };
+    const press = (e) => {
+      const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+      if (e.ctrlKey || e.metaKey || e.altKey) return key === "z" && (act("undo"), true);
+      if (keys[key]) return act(keys[key]), true;
+      if (key === "u") return act("undo"), true;
+      if (key === "Escape") { selected = null; if (!review) tool = null; return paint(), true; }
+      if (key === "k") return setTool(state.kinds[(state.kinds.indexOf(tool) + 1) % state.kinds.length]), true;
+      if (key === "]" || key === "[") {
+        const some = visible().filter((r) => r.state !== "carrier"), n = some.length;
+        const i = some.findIndex((r) => r.id === selected);
+        return n && select(some[(i + (key === "]" ? 1 : n - 1 + (i < 0))) % n].id), true;
+      }
+      if (tool && key === "Enter" && e.target === stage) {
+        const [x, y] = toPhoto(stage.clientWidth / 2, stage.clientHeight / 2), s = state.width / 20 / zoom;
+        return drawn([x - s, y - s, x + s, y + s]), true;
+      }
+      const focused = find(e.target.closest?.("[data-id]")?.dataset.id), region = focused || find(selected);
+      if (!region) return false;
+      const of = KEYS[key];
+      if (of) return act(of, { region: region.id }), true;
+      const step = Math.max(1, Math.round(state.width / 200));
+      const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[key];
+      if (by && focused) {
+        const [x1, y1, x2, y2] = region.box, [dx, dy] = by;
+        selected = region.id;
+        const box = e.shiftKey ? [x1, y1, Math.max(x1 + 1, x2 + dx), Math.max(y1 + 1, y2 + dy)] : [x1 + dx, y1 + dy, x2 + dx, y2 + dy];
+        return act("move", { region: region.id, box }), true;
+      }
+      if (focused && (key === "Enter" || key === " ")) return select(region.id), true;
+      return false;
+    };
+    document.addEventListener("keydown", onkey);
+
+    const select = (id) => { selected = id; paint(); boxes.querySelector(`rect[data-id="${id}"]`)?.focus({ preventScroll: true }); };
+    const visible = () => state.regions.filter((r) => r.hidden || showOthers || r.status !== "auto" || r.id === selected);
+    const area = ({ box }) => (box[2] - box[0]) * (box[3] - box[1]);
+
+    const paint = () => {
+      if (!state) return;
+      const correcting = mode === "correct";
+      root.parentNode.dataset.mode = mode;
+      root.parentNode.classList.toggle("drawing", Boolean(tool));
+      stage.tabIndex = tool ? 0 : -1;
+      compareTab.setAttribute("aria-pressed", !correcting);
+      correctTab.setAttribute("aria-pressed", correcting);
+      for (const b of drawing.children) b.setAttribute("aria-pressed", tool === b.dataset.kind);
+      undo.disabled = state.undo === false;
+      boxes.setAttribute("viewBox", `0 0 ${state.width} ${state.height}`);
+      const focused = document.activeElement?.dataset?.id;
+      boxes.replaceChildren();
+      // small ones last, so that they can be clicked on top of large ones; and on top of vehicles and persons
+      const rank = (r) => (r.state === "carrier" ? Infinity : area(r));
+      if (correcting) visible().sort((a, b) => rank(b) - rank(a)).forEach(box);
+      if (focused) boxes.querySelector(`rect[data-id="${focused}"]`)?.focus({ preventScroll: true });
+      explain();
+      label();
+    };
+    const box = (r) => {
+      const chosen = r.id === selected ? " selected" : "";
+      const node = rect(r.box, `az-region ${r.hidden ? "on" : "off"} ${r.state}${chosen}`);
+      Object.assign(node.dataset, { id: r.id, kind: r.kind });
+      node.setAttribute("tabindex", "0");
+      node.setAttribute("role", "button");
+      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, score ${r.score.toFixed(2)}`);
+      const title = svg("title", {});
+      title.textContent = r.why;
+      node.append(title);
+      boxes.append(node);
+      if (r.state === "carrier") return;
+      const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label${chosen}`, "aria-hidden": "true" });
+      text.textContent = r.status === "manual" ? "added by you" : r.score.toFixed(2);
+      boxes.append(text);
+      for (const c of chosen ? ["nw", "ne", "sw", "se"] : []) {
+        const s = svg("circle", { cx: c.includes("w") ? r.box[0] : r.box[2], cy: c.includes("n") ? r.box[1] : r.box[3], class: "az-corner" });
+        Object.assign(s.dataset, { corner: c, id: r.id });
+        boxes.append(s);
+      }
+    };
+    // texts and corners keep their size on the screen whatever the zoom
+    const label = () => {
+      if (!state || !stage.clientWidth) return;
+      const px = state.width / stage.clientWidth / zoom;
+      for (const t of boxes.querySelectorAll("text")) { t.style.fontSize = `${12 * px}px`; t.setAttribute("dy", (t.classList.contains("selected") ? -11 : -4) * px); t.style.strokeWidth = `${3 * px}px`; }
+      for (const c of boxes.querySelectorAll("circle")) c.setAttribute("r", 7 * px);
+    };
+    const explain = () => {
+      about.replaceChildren();
+      if (mode !== "correct") return;
+      const r = find(selected);
+      if (!r) {
+        about.append(!tool ? "Select a box to see why it is there, to move it or to switch it off. Draw a box where something was missed."
+          : review ? "Drag to draw a box where something was missed. Click a box to select it."
+          : "Draw a box over what must be hidden: press, drag, let go. (Keyboard: focus the photo and press Enter, then move the box with the arrow keys.)");
+        return;
+      }
+      about.append(make("strong", {}, `${named(r)}: ${r.hidden ? "hidden" : "not hidden"}. `), `${r.why} `);
+      const offer = (text, what) => about.append(button(text, () => act(what, { region: r.id })));
+      if (!r.hidden) offer("Hide this", "accept");
+      if (r.status === "manual") offer("Remove this box", "reject");
+      else if (r.hidden || (review && r.status === "auto")) offer("Do not hide this", "reject");
+      if (r.status === "accepted" || r.status === "rejected") offer("Reset to automatic", "reset");
+    };
+
+    const show = (value) => {
+      const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
+      const kinds = String(state?.kinds);
+      state = value;
+      root.hidden = false;
+      stage.style.aspectRatio = `${value.width} / ${value.height}`;
+      stage.style.maxWidth = `calc(72vh * ${value.width / value.height})`;
+      if (kinds !== String(value.kinds)) {
+        drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
+        tool = review ? value.kinds.find((kind) => kind === "plate") || value.kinds[0] : null;
+      }
+      if (other) {
+        before.src = value.before;
+        if (value.after) after.src = value.after;
+        zoom = 1; panX = panY = 0; divider = 0.5; selected = null;
+        if (!review) { tool = null; mode = "compare"; }
+      } else {
+        const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
+        if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
+        if (!find(selected)) selected = null;
+        if (value.after && after.getAttribute("src") !== value.after) {
+          const next = new Image(); // the old picture stays until the new one is there
+          next.onload = () => { if (state.after === value.after) after.src = value.after; };
+          next.src = value.after;
+        }
+      }
+      paint();
+      place();
+    };
+    new ResizeObserver(place).observe(stage);
+    return { root, show, hide: () => { state = null; root.hidden = true; } };
+  };
+
+  // ---- Review: a photo of the queue. One decision at a time: each names what was seen. ----
+  const review = ({ element, props, trigger, watch }) => {
+    const host = element.querySelector(".az-review");
+    if (host.dataset.ready) return;
+    host.dataset.ready = "yes";
+    const status = make("p", { class: "az-status", role: "status" });
+    let value = {}, busy = false;
+    const act = (what, more = {}) => {
+      if (!value.photo || busy) return;
+      busy = true;
+      trigger("decided", { what, photo: value.photo, hash: value.hash, ...more });
+    };
+    const picture = editor({ act, review: true, keys: { a: "approve", f: "flag", n: "next" } });
+    host.append(status, picture.root);
+    const show = () => {
+      value = props.value || {};
+      busy = false;
+      status.textContent = value.problem || value.text || "";
+      status.classList.toggle("problem", Boolean(value.problem));
+      if (value.photo) picture.show(value);
+      else picture.hide();
+    };
+    watch("value", show);
+    show();
+  };
+
+  window.anonymize = { review, editor, tools: { make, clamp, button } };
+})();

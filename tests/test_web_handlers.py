@@ -1,0 +1,136 @@
+"""What the handlers of the first two tabs do, without Gradio."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from anonymize.detectors import FakeDetector
+from anonymize.settings import Settings
+from anonymize.web.batch import Batch, Batches
+from anonymize.web.batch_handlers import BatchHandlers
+from anonymize.web.policy import Policy
+from anonymize.web.sessions import Sessions, new_secret
+from anonymize.web.site import Site
+from anonymize.web.studio import Studio
+from anonymize.web.tab_batch import Results, Running
+from anonymize.web.tab_photo import PhotoHandlers
+
+from .web_site import DOUBTFUL, FACE, PLATE, photo, wait_for
+
+OUTPUTS = 4  # of a photo
+
+
+def values(face: float = 0.5) -> list[Any]:
+    """Of `Controls.all`, in its order."""
+    s = Settings()
+    live = [face, 0.25, "blur", "blur", 6, 0.15, "mean", 0, 0, 0, [], False]
+    return [*live, s.face_detector, s.plate_detector, s.iou_threshold]
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Any:
+    studio = Studio(detectors=[FakeDetector([FACE, DOUBTFUL, PLATE])])
+    batches = Batches(studio)
+    yield Site(Policy(), Sessions(tmp_path / "sessions"), studio, batches)
+    batches.close()
+
+
+@pytest.fixture
+def request_(site: Site) -> Any:
+    state = {"session": site.sessions.of(new_secret()), "secret": "", "user": "ana"}
+    return SimpleNamespace(scope={"state": state})
+
+
+def event(**data: Any) -> Any:
+    return SimpleNamespace(_data=data)
+
+
+def session(request: Any) -> Any:
+    return request.scope["state"]["session"]
+
+
+def test_a_photo_is_opened_shown_otherwise_and_corrected(site: Site, request_: Any):
+    do = PhotoHandlers(site)
+    path = photo(session(request_).make_folder() / "photo.png")
+    opened = event(id=path.parent.name, file="photo.png", name="a.png")
+    value, card, table, _, id = do.opened(request_, opened, *values())
+    assert id == path.parent.name
+    assert "1 face and 1 license plate hidden" in card
+    assert len(value["regions"]) == len(table) == 3
+    assert do.changed(request_, id, *values(0.1))[0]["version"] == value["version"] + 1
+    sent = event(what="add", kind="face", box=[5, 5, 25, 25], photo=None)
+    added = do.corrected(request_, sent, id)[0]
+    assert [r["state"] for r in added["regions"]].count("manual") == 1
+    assert added["undo"]
+    assert not do.corrected(request_, event(what="undo"), id)[0]["undo"]
+    again = do.look_again(request_, id, *values())[0]
+    assert again["id"] == id
+
+
+def test_what_goes_wrong_with_a_photo_is_said(site: Site, request_: Any):
+    do = PhotoHandlers(site)
+    for given in ({}, {"id": "../x", "file": "photo.png"}, {"id": "0" * 32, "file": "photo.png"}):
+        assert "no longer here" in do.opened(request_, event(**given), *values())[0]["problem"]
+    assert do.corrected(request_, event(what="undo"), "gone")[0]["problem"]
+    path = photo(session(request_).make_folder() / "photo.png")
+    opened = event(id=path.parent.name, file="photo.png", name="a.png")
+    assert "threshold" in do.opened(request_, opened, *values(face=7.0))[0]["problem"]
+    value = do.opened(request_, opened, *values())[0]
+    wrong = do.corrected(request_, event(what="move", region="gone", box=[1, 2, 3, 4]), value["id"])[0]
+    assert wrong["problem"]
+    assert wrong["regions"] == value["regions"]
+
+
+def fill(site: Site, request: Any, tmp_path: Path) -> Batch:
+    batch = Batch("0" * 32, session(request).make_folder(), site.policy)
+    batch.take(photo(tmp_path / "a.png"), "a.png", 0)
+    session(request).add(batch)
+    return batch
+
+
+def test_a_batch_is_run_looked_at_corrected_and_applied_again(site: Site, request_: Any, tmp_path: Path):
+    do, batch = BatchHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
+    started = do.begin(request_, batch.id, "", *values())
+    assert len(started) == len(fields(Running)) + 2
+    wait_for(lambda: batch.state == "done")
+    ticked = do.tick(request_, batch.id, "all", "face")
+    assert len(ticked) == len(fields(Running)) + len(fields(Results))
+    assert "1 of 1 photos · done" in ticked[0]
+    assert "a.png" in do.show_only(request_, batch.id, "worth a look")
+    assert "No photo is" in do.show_only(request_, batch.id, "failed")
+    assert "1 more than now" in do.move(request_, batch.id, "face", 0.1)
+    assert do.explore_kind(request_, batch.id, "plate")[1] == 0.25
+    text, _, value, *_, id = do.correct(request_, event(number="0"), batch.id)
+    assert (text, value["id"]) == ("", id)
+    PhotoHandlers(site).corrected(request_, event(what="reject", region=FACE.id), id)
+    _, card = do.back(request_, batch.id, "all")
+    assert "No faces and 1 license plate hidden" in card
+    assert batch.records[0].decisions[0]["who"] == "ana"
+    do.apply_again(request_, batch.id, *values(0.1))
+    wait_for(lambda: batch.state == "done")
+    assert batch.summary.hidden == {"face": 1, "plate": 1}
+
+
+def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
+    do = BatchHandlers(site, OUTPUTS)
+    assert "Choose some photos first" in do.begin(request_, "", "", *values())[0]
+    assert "no folder" in do.begin(request_, "", "/no/such/folder", *values())[0]
+    ticked, again = do.tick(request_, "gone", "all", "face"), do.apply_again(request_, "x", *values())
+    for answer in (do.halt(request_, "gone"), ticked, again):
+        assert "no longer here" in answer[0]
+    assert "no longer here" in do.show_only(request_, "gone", "all")
+    assert len(do.correct(request_, event(number="x"), "gone")) == OUTPUTS + 3
+
+
+def test_other_photos_instead_of_more(site: Site, request_: Any, tmp_path: Path):
+    do, batch = BatchHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
+    answer = do.cleared(request_, batch.id)
+    assert len(answer) == len(fields(Running)) + len(fields(Results)) + 1
+    assert batch.closed
+    assert do.ready(event(id="1", photos=2))[:2] == ("1", "")
+    assert do.use("plate", 0.1, 0.5, 0.25) == (0.5, 0.1)
