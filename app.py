@@ -14,14 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-# Before Gradio is imported: no analytics, no version look-up, no run history; uploads of its own only in our folder.
+# Before Gradio is imported. Importing anonymize, below, switches off what counts and reports.
 os.environ.update(
-    GRADIO_ANALYTICS_ENABLED="False",
     GRADIO_RUN_HISTORY="False",
     GRADIO_MCP_SERVER="False",
     GRADIO_SSR_MODE="False",
     HF_HUB_OFFLINE="1",
-    HF_HUB_DISABLE_TELEMETRY="1",
 )
 
 from anonymize.errors import AnonymizeError, SettingsError
