@@ -61,7 +61,10 @@ class Watch:
     def __post_init__(self) -> None:
         self.home = self.folder / "home"
         self.home.mkdir(parents=True)
-        self.log, self.trace = self.folder / "log.jsonl", self.folder / "trace"
+        self.site = self.folder / "site"
+        self.site.mkdir()
+        shutil.copy(ROOT / "tests" / "watch" / "sitecustomize.py", self.site)
+        self.log, self.trace = self.site / "log.jsonl", self.folder / "trace"
 
     def command(self, *arguments: str | Path) -> list[str]:
         given = [sys.executable, *map(str, arguments)]
@@ -77,13 +80,12 @@ class Watch:
         ours = {*telemetry.OFF, *telemetry.DEFAULTS, "HF_HUB_OFFLINE"}
         kept = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith(("FIFTYONE_", "XDG_"))}
         kept.pop("CI", None)  # OpenVINO is quiet in CI
-        paths = [str(ROOT / "tests" / "watch"), str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+        paths = [str(self.site), str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
         return {
             **kept,
             "HOME": str(self.home),
             "ANONYMIZE_WEIGHTS": str(cache_dir()),
             "PYTHONPATH": os.pathsep.join(paths),
-            "WATCH": str(self.log),
             **more,
         }
 

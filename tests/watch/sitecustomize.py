@@ -1,13 +1,15 @@
-"""Python imports this at the start of every process that has tests/watch on PYTHONPATH: see tests/watching.py.
+"""Python imports this at the start of every process that has its folder on PYTHONPATH: see tests/watching.py.
 
-Each look-up, connection and program that is started goes as a line of JSON to the file that WATCH names.
+Each look-up, connection and program that is started goes as a line of JSON to log.jsonl beside this file. It is copied
+to a folder for each watch, so that a process with an environment of its own is watched, too; and the log is opened
+before a process gives up its right to write files.
 """
 
 import json
 import os
 import sys
 
-LOG = os.environ.get("WATCH")
+LOG = os.open(os.path.join(os.path.dirname(__file__), "log.jsonl"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 EVENTS = {
     "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo",
     "socket.sendto", "socket.sendmsg", "subprocess.Popen", "os.exec", "os.posix_spawn", "os.spawn", "os.system",
@@ -19,10 +21,7 @@ SHOWN = 3  # arguments of an event; the fourth of subprocess.Popen is the whole 
 def watch(event: str, arguments: tuple) -> None:
     if event in EVENTS:
         said = [repr(a) for a in arguments[:SHOWN]]
-        line = json.dumps([event, *said, os.getpid()]) + "\n"
-        with open(LOG, "a") as file:
-            file.write(line)
+        os.write(LOG, (json.dumps([event, *said, os.getpid()]) + "\n").encode())
 
 
-if LOG:
-    sys.addaudithook(watch)
+sys.addaudithook(watch)
