@@ -62,6 +62,8 @@ QUERIES: Mapping[str, str | None] = {
     "dev": None,
     "doNotTrack": None,
     "estimatedDatasetCount": None,
+    "lightning": "input",
+    "aggregate": "datasetName",
     "sample": "dataset",
     "samples": "dataset",
     "savedViews": "datasetName",
