@@ -6,12 +6,10 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 # Before Gradio is imported. Importing anonymize, below, switches off what counts and reports.
@@ -23,6 +21,7 @@ os.environ.update(
 )
 
 from anonymize.errors import AnonymizeError, SettingsError
+from anonymize.web.data_folder import data_folder, stopped_by_signals
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data",
         type=Path,
         metavar="DIR",
-        help="where visitors' photos are kept while they are here [a temporary folder]",
+        help="where visitors' photos are kept while they are here [the system's temporary folder]",
     )
     add("--weights", type=Path, metavar="DIR", help="folder of weights [the user's cache]")
     add(
@@ -71,11 +70,6 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
     return parser.parse_args(arguments)
-
-
-def behind(proxy: str | None) -> dict[str, Any]:
-    """uvicorn's options: whom it believes who a visitor is, and that they came by https; nobody by default."""
-    return {"proxy_headers": proxy is not None, "forwarded_allow_ips": proxy or []}
 
 
 def policy(given: argparse.Namespace) -> Policy:
@@ -178,15 +172,12 @@ def main(arguments: list[str] | None = None) -> int:
     except AnonymizeError as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="anonymize-") as temporary:
-        data = (given.data or Path(temporary)).absolute()
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with stopped_by_signals(), data_folder(given.data) as data:
         os.environ["GRADIO_TEMP_DIR"] = str(data / "gradio")
-
-        import uvicorn
 
         from anonymize.cli.models import fetching
         from anonymize.web.server import assemble
+        from anonymize.web.serving import serve
         from anonymize.web.studio import Studio
 
         studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
@@ -198,25 +189,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
         print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
-
-        class Server(uvicorn.Server):
-            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-                app.stop()
-                super().handle_exit(sig, frame)
-
-        # No access log: it would name visitors and their photos.
-        config = uvicorn.Config(
-            app,
-            host=given.host,
-            port=given.port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=3,
-            server_header=False,
-            **behind(given.proxy),
-        )
         with sample(studio, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
-            Server(config).run()
+            serve(app, given.host, given.port, given.proxy)
     return 0
 
 

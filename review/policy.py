@@ -15,10 +15,14 @@ from graphql.language import (
     FieldNode,
     FragmentDefinitionNode,
     FragmentSpreadNode,
+    ListValueNode,
+    Node,
     ObjectValueNode,
     OperationDefinitionNode,
     StringValueNode,
     VariableNode,
+    Visitor,
+    visit,
 )
 
 from anonymize.errors import ReadOnlyError
@@ -58,6 +62,8 @@ QUERIES: Mapping[str, str | None] = {
     "dev": None,
     "doNotTrack": None,
     "estimatedDatasetCount": None,
+    "lightning": "input",
+    "aggregate": "datasetName",
     "sample": "dataset",
     "samples": "dataset",
     "savedViews": "datasetName",
@@ -90,6 +96,9 @@ STAGES = frozenset(
         "SortBy", "Take", "ToEvaluationPatches", "ToPatches",
     )
 )  # fmt: skip
+STAGES_BY_NAME = ("extended", "extendedStages", "extended_stages")
+# Labels that a patch may bring.
+LABELS = frozenset({"Detection", "Detections", "Classification", "Polyline", "Polylines"})
 # Operators of the database that compare and calculate. $where, $function, $lookup, $out, $merge and their like do more.
 CALCULATIONS = frozenset(
     "$" + name
@@ -125,6 +134,7 @@ def check_graphql(body: object, datasets: Collection[str], *, read_only: bool) -
         document = parse(body["query"], max_tokens=20_000)
     except GraphQLError as e:
         raise RefusedError("not GraphQL") from e
+    visit(document, _NoLiterals())
     parts = {d.name.value: d for d in document.definitions if isinstance(d, FragmentDefinitionNode)}
     operations = [d for d in document.definitions if isinstance(d, OperationDefinitionNode)]
     if len(operations) != 1:
@@ -137,6 +147,7 @@ def check_graphql(body: object, datasets: Collection[str], *, read_only: bool) -
             raise RefusedError(f"the root field {chosen.name.value}")
         argument = known[chosen.name.value]
         given = {a.name.value: _value(a.value, variables) for a in chosen.arguments}
+        check_values(given, read_only=read_only)  # by the argument's name, whatever its variable is called
         if argument is not None:
             named = given.get(argument)
             named = named.get("dataset") if isinstance(named, dict) else named
@@ -182,9 +193,15 @@ def _value(node: Any, variables: Mapping[str, Any]) -> Any:
         return variables.get(node.name.value)
     if isinstance(node, StringValueNode):
         return node.value
-    if isinstance(node, ObjectValueNode):
-        return {f.name.value: _value(f.value, variables) for f in node.fields}
     return None
+
+
+class _NoLiterals(Visitor):
+    """Views, stages and filters come as variables, which are looked through; in the query's own text nothing does."""
+
+    def enter(self, node: Node, *_: Any) -> None:
+        if isinstance(node, ObjectValueNode) or (isinstance(node, ListValueNode) and node.values):
+            raise RefusedError("an object or a list in the text of a query")
 
 
 def _walk(value: object, depth: int = 0) -> Iterator[tuple[str, object]]:
@@ -206,7 +223,12 @@ def check_values(value: object, *, read_only: bool) -> None:
         RefusedError: a stage or a database operator that is not on the lists. ReadOnlyError: a view that is stored.
     """
     for key, inner in _walk(value):
-        if key == "_cls" and isinstance(inner, str) and "." in inner and inner not in STAGES:
+        if key == "_cls" and inner not in STAGES and inner not in ("Space", "Panel"):
+            raise RefusedError("a stage that is not offered")
+        if key == "_CLS":
+            raise RefusedError("a whole state")
+        # Stages by their names: FiftyOne makes an object of whatever class a key names.
+        if key in STAGES_BY_NAME and inner and not (isinstance(inner, dict) and inner.keys() <= STAGES):
             raise RefusedError("a stage that is not offered")
         if key == "_cls" and read_only and isinstance(inner, str) and inner.rpartition(".")[2].startswith("To"):
             raise ReadOnlyError(ONLY_LOOKED_AT)
@@ -284,7 +306,7 @@ def check_patch(body: object) -> None:
             raise RefusedError("not a patch")
         if not EDITED.fullmatch(str(change.get("path"))) or re.search("mask", str(change)):
             raise RefusedError("another field")
-    check_values(body, read_only=False)
+    _check_labels(body)
 
 
 def check_field_patch(body: object) -> None:
@@ -300,4 +322,12 @@ def check_field_patch(body: object) -> None:
     for change in body:
         if change.get("op") not in ("add", "remove", "replace", "test"):
             raise RefusedError("not a patch")
-    check_values([c for c in body if not isinstance(c.get("value"), dict) or "_cls" not in c["value"]], read_only=False)
+    _check_labels(body)
+
+
+def _check_labels(body: object) -> None:
+    for key, inner in _walk(body):
+        if key == "_cls" and (not isinstance(inner, str) or inner not in LABELS):
+            raise RefusedError("not a label")
+        if key.startswith("$") and key not in ("$oid", "$date"):
+            raise RefusedError("an expression that is not offered")

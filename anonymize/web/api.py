@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, validate_call
 
 from .. import images, weights
 from ..detectors import TABLE
@@ -119,6 +119,7 @@ Threshold = Annotated[float | None, Form(ge=MIN_THRESHOLD, le=1.0, description="
 class Options:
     """The form's fields besides the photo, as Settings; what is not given stays at the server's default."""
 
+    @validate_call  # for gradio_client; FastAPI has checked its form
     def __init__(
         self,
         preset: Annotated[
@@ -147,9 +148,7 @@ class Options:
         whole = {"face_detector": face_detector, "plate_detector": plate_detector, "overlap": overlap}
         self.whole: dict[str, Any] = {k: v for k, v in whole.items() if v is not None}
         if keep_metadata is not None:
-            # A form has text; gradio_client hands on what its caller wrote, perhaps a list.
-            names = keep_metadata.split(",") if isinstance(keep_metadata, str) else keep_metadata
-            self.whole["keep_metadata"] = tuple(str(n).strip() for n in names if str(n).strip())
+            self.whole["keep_metadata"] = tuple(n.strip() for n in keep_metadata.split(",") if n.strip())
 
     def settings(self, policy: Policy) -> Settings:
         """Raises SettingsError: a value that its field's type could not check."""
@@ -229,7 +228,13 @@ class Desk:
         """
         try:
             photo = base64.b64decode(image, validate=True)
+            if isinstance(
+                names := options.get("keep_metadata"), list
+            ):  # a form has text; programs hand on what they have
+                options = {**options, "keep_metadata": ",".join(map(str, names))}
             answer, clean = self.anonymize(io.BytesIO(photo), "", Options(**options))
+        except ValidationError as e:
+            return {"error": "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())}
         except (AnonymizeError, TypeError, ValueError) as e:
             return {"error": str(e)}
         return {**answer, "image": base64.b64encode(clean).decode()}

@@ -188,8 +188,12 @@ class Batch:
         """
         if not self.policy.own_machine:
             raise SettingsError("Folders can be named only when the app runs on your own computer.")
-        path = Path(folder.strip()).expanduser()
-        if not path.is_absolute() or not path.is_dir():
+        try:
+            path = Path(folder.strip()).expanduser()
+            is_there = path.is_absolute() and path.is_dir()
+        except (OSError, RuntimeError, ValueError):  # too long a name; nobody's home; no name at all
+            is_there = False
+        if not is_there:
             raise SettingsError(f"There is no folder {folder.strip()!r}; give its full path.")
         self.source = path
 

@@ -26,6 +26,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .bodies import Counted, TooLargeError, drain, say, too_large, whole_text
+from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
@@ -33,14 +34,6 @@ LOGIN_COOKIE = "anonymize_login"
 LOGIN_SECONDS = 12 * 3600.0
 # Wrong passwords from one address before it has to wait, and how long.
 MOST_WRONG, WRONG_SECONDS = 8, 60.0
-# What the page needs of Gradio. The rest (its upload and file routes, proxies, monitoring, …) is not there: originals
-# never pass through Gradio, and no path of a file means anything to it.
-GRADIO_PAGES = ("/", "/config", "/theme.css", "/manifest.json", "/robots.txt", "/favicon.ico", "/login_check")
-GRADIO_FOLDERS = ("/assets/", "/static/", "/svelte/")
-GRADIO_API = (
-    "info", "config", "queue/join", "queue/data", "heartbeat/", "reset", "cancel", "startup-events", "theme.css",
-    "call/", "run/", "api/", "app_id", "login_check",
-)  # fmt: skip
 # Answers without an end: the page listens there as long as it is open.
 STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
 OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
@@ -61,10 +54,20 @@ class Guard:
         sessions: the visitors; the one of a request is in `scope["state"]["session"]`, its secret in `["secret"]`, who
             signed in (or None) in `["user"]`.
         mounted: paths below which another app lives that only the login guards ("/review").
+        wall: what of Gradio may be reached, and with what.
     """
 
-    def __init__(self, app: ASGIApp, policy: Policy, sessions: Sessions, *, mounted: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: Policy,
+        sessions: Sessions,
+        *,
+        mounted: Iterable[str] = (),
+        wall: GradioWall | None = None,
+    ) -> None:
         self.app, self.policy, self.sessions, self.mounted = app, policy, sessions, tuple(mounted)
+        self.wall = wall or GradioWall()
         self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
         self._wrong: dict[str, deque[float]] = {}
         self._requests: dict[str, deque[float]] = {}
@@ -113,10 +116,18 @@ class Guard:
             await sender(message)
 
         with contextlib.suppress(TooLargeError):
-            if path.startswith(STREAMS) or path.endswith("/events"):
-                await self._until_stopped(scope, body, send_unless_too_large)
+            if path.startswith(PREFIX) and request.method == "POST":
+                try:
+                    scope, receive_checked = await self.wall.checked(scope, body)
+                except RefusedError as e:
+                    await say(request, 400, str(e))(scope, receive, sender)
+                    return
             else:
-                await self.app(scope, body, send_unless_too_large)
+                receive_checked = body
+            if path.startswith(STREAMS) or path.endswith("/events"):
+                await self._until_stopped(scope, receive_checked, send_unless_too_large)
+            else:
+                await self.app(scope, receive_checked, send_unless_too_large)
         if body.is_over and not started:
             if not body.is_read:
                 await drain(receive, 3 * most)
@@ -291,7 +302,7 @@ class Guard:
                 headers["Referrer-Policy"] = "same-origin"
                 if not path.startswith(self.mounted or ("\0",)):
                     headers["Content-Security-Policy"] = CSP.format(ancestors=ancestors)
-                if not path.startswith(GRADIO_FOLDERS):
+                if not path.startswith(FOLDERS):
                     headers["Cache-Control"] = headers.get("Cache-Control", "no-store")
                 if new is not None and "set-cookie" not in headers and not path.startswith(("/api/", "/healthz")):
                     headers.append("set-cookie", self._cookie(COOKIE, new, Request(scope)))
@@ -305,16 +316,16 @@ class Guard:
         path = request.scope["path"]
         if path.startswith(OURS) or path.startswith(self.mounted or ("\0",)):
             return None
-        if path in GRADIO_PAGES or path.startswith(GRADIO_FOLDERS):
-            return None
-        name = path.removeprefix("/gradio_api/")
-        if name == path or not name.startswith(GRADIO_API):
+        if not self.wall.has(request.method, path):
             return say(request, 404, "There is nothing here.")
-        stream = request.query_params.get("session_hash") if name == "queue/data" else None
-        if stream is None and name.startswith("heartbeat/"):
-            stream = name.removeprefix("heartbeat/")
+        try:
+            stream = self.wall.stream(request.scope, request.query_params.get("session_hash"))
+        except RefusedError as e:
+            return say(request, 400, str(e))
         if stream is not None and self._own(f"stream {stream}", session) != session.key:
             return say(request, 404, "There is nothing here.")
+        # Gradio reads a few more of them, such as the names of stored states.
+        request.scope["query_string"] = b"" if stream is None else f"session_hash={stream}".encode()
         return None
 
     def _own(self, name: str, session: Session) -> str:
@@ -326,7 +337,7 @@ class Guard:
         return owner
 
     def _most_bytes(self, path: str) -> int:
-        if path.startswith(("/api/", "/photos", "/batches", "/gradio_api/call/", "/gradio_api/run/")):
+        if path.startswith(("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/")):
             return self.policy.most_upload + MB // 10  # the form around the photo
         if path.startswith(self.mounted or ("\0",)):
             return 20 * MB

@@ -18,6 +18,7 @@ from ..errors import AnonymizeError
 from . import api, files, ui
 from .batch import Batches
 from .elements import STATIC
+from .gradio_wall import GradioWall, close_files
 from .guard import Guard
 from .policy import Policy
 from .sessions import GoneError, Sessions
@@ -100,5 +101,6 @@ def assemble(
         "max_file_size": policy.most_upload,
         "server_name": policy.host,
     }
+    close_files()
     gr.mount_gradio_app(app, page, path="/", **options)
-    return Guard(app, policy, sessions, mounted=tuple(mounts))
+    return Guard(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))

@@ -48,7 +48,7 @@ def build(site: Site) -> None:
             js_on_load=None,
         )
         status = gr.HTML(_ready(site), js_on_load=None)
-        known = gr.HTML(lambda: _list(site), js_on_load=None, elem_id="az-models")
+        known = gr.HTML(_list(site), js_on_load=None, elem_id="az-models")
         with gr.Row(elem_classes="az-row-end") as fetching:
             choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
@@ -105,7 +105,13 @@ def build(site: Site) -> None:
         concurrency_id="fetch",
     )
     gr.on(  # when the page is opened
-        None, offered, [], [fetching, choice], api_visibility="private", show_progress="hidden", queue=False
+        None,
+        lambda: (_list(site), *offered()),
+        [],
+        [known, fetching, choice],
+        api_visibility="private",
+        show_progress="hidden",
+        queue=False,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -182,7 +183,9 @@ def correct(work: Work, data: dict[str, Any]) -> None:
     elif action in ("hide", "show"):
         work.decide(id, action == "hide")
     elif action in ("draw", "move"):
-        x1, y1, x2, y2 = (float(v) for v in data["box"])
+        x1, y1, x2, y2 = (float(v) for v in data.get("box") or ())
+        if not all(map(math.isfinite, (x1, y1, x2, y2))):
+            raise ValueError("A box has four numbers.")
         if action == "move":
             work.move(id, (x1, y1, x2, y2))
         else:
