@@ -1,0 +1,115 @@
+"""What the page and FiftyOne's App really send: recorded in Chromium, kept with names for what differs, played again.
+
+`python -m bench.attacks record` writes tests/traffic.json. A recording is one request: method, path with its query,
+content type and body. Names like @@dataset@@ stand for what another run calls otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+FILE = Path(__file__).with_name("traffic.json")
+HEX24 = re.compile(r"\b[0-9a-f]{24}\b")
+SESSION = re.compile(r"(session_hash=|heartbeat/|\"session_hash\": ?\")[a-z0-9]+")
+UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One request. `body`: text, or None; what is no text (an uploaded photo) is left out."""
+
+    method: str
+    path: str
+    type: str = ""
+    body: str | None = None
+
+    def filled(self, names: Mapping[str, str]) -> Recording:
+        """With the names of another run, JSON's and URLs' escapes included."""
+        path, body = self.path, self.body
+        for name, value in names.items():
+            path = path.replace(f"@@{name}@@", quote(value, safe="/"))
+            body = body and body.replace(f"@@{name}@@", json.dumps(value)[1:-1])
+        return Recording(self.method, path, self.type, body)
+
+    @property
+    def json(self) -> Any:
+        """The body's value; None where it is not JSON."""
+        try:
+            return json.loads(self.body) if self.body else None
+        except ValueError:
+            return None
+
+    @property
+    def shape(self) -> str:
+        """Two recordings of one shape differ in values only."""
+        path = HEX24.sub("*", urlsplit(self.path).path)
+        return f"{self.method} {path} {skeleton(self.json)}"
+
+
+def skeleton(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{k}:{v if k in NAMING else skeleton(v)}" for k, v in sorted(value.items())) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(dict.fromkeys(map(skeleton, value))) + "]"
+    return type(value).__name__
+
+
+# Keys whose values choose what is done: another value is another shape.
+NAMING = ("query", "operator_uri", "__method__", "_cls", "fn_index", "event", "op")
+
+
+def recorded(page: Any, address: str, names: Mapping[str, str]) -> list[Recording]:
+    """A list that grows while the page of a browser (Playwright's) sends requests to the server."""
+    out: list[Recording] = []
+    by_value = sorted(((v, k) for k, v in names.items() if v), key=lambda pair: -len(pair[0]))
+    ids: dict[str, str] = {}
+
+    def named(text: str, *, is_url: bool) -> str:
+        for value, name in by_value:
+            text = text.replace(quote(value, safe="/") if is_url else json.dumps(value)[1:-1], f"@@{name}@@")
+            text = text.replace(quote(value, safe=""), f"@@{name}@@") if is_url else text
+        text = HEX24.sub(lambda m: f"@@id{ids.setdefault(m[0], str(len(ids)))}@@", text)
+        text = SESSION.sub(r"\1session1", text)
+        return UUID.sub("00000000-0000-4000-8000-000000000000", text)
+
+    def on_request(request: Any) -> None:
+        if not request.url.startswith(address):
+            return
+        parts = urlsplit(request.url)
+        path = parts.path + (f"?{parts.query}" if parts.query else "")
+        kind = request.headers.get("content-type", "")
+        body = None
+        try:
+            body = request.post_data
+        except UnicodeDecodeError:
+            kind = "binary"
+        if "multipart" in kind:
+            body = None
+        out.append(Recording(request.method, named(path, is_url=True), kind, body and named(body, is_url=False)))
+
+    page.on("request", on_request)
+    return out
+
+
+def unique(recordings: Iterable[Recording]) -> list[Recording]:
+    """The first of each shape, without static files."""
+    kept: dict[str, Recording] = {}
+    for r in recordings:
+        if not re.search(r"\.(js|css|svg|png|ico|woff2?|ttf|wasm|map|json)(\?|$)|/assets/|/static/|/svelte/", r.path):
+            kept.setdefault(r.shape, r)
+    return list(kept.values())
+
+
+def save(recordings: Iterable[Recording], file: Path = FILE) -> None:
+    file.write_text(json.dumps([asdict(r) for r in recordings], indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def load(file: Path = FILE) -> Iterator[Recording]:
+    for fields in json.loads(file.read_text("utf-8")):
+        yield Recording(**fields)
