@@ -1,6 +1,6 @@
 """The attack campaign against a running server: python -m bench.attacks record | campaign [--count 10000] [--seed 0]
 
-`record` drives the page and FiftyOne's App in Chromium and writes what they send to tests/traffic.json. `campaign`
+`record` drives the page and FiftyOne's App in Chromium and writes what they send to tests/recorded/page.json. `campaign`
 changes those recordings at random, sends them, and prints what became of them.
 """
 

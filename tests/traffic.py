@@ -1,6 +1,6 @@
 """What the page and FiftyOne's App really send: recorded in Chromium, kept with names for what differs, played again.
 
-`python -m bench.attacks record` writes tests/traffic.json. A recording is one request: method, path with its query,
+`python -m bench.attacks record` writes tests/recorded/page.json. A recording is one request: method, path with its query,
 content type and body. Names like @@dataset@@ stand for what another run calls otherwise.
 """
 
@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-FILE = Path(__file__).with_name("traffic.json")
+FILE = Path(__file__).parent / "recorded" / "page.json"
+APP = Path(__file__).parent / "recorded" / "fiftyone.json"
 HEX24 = re.compile(r"\b[0-9a-f]{24}\b")
 SESSION = re.compile(r"(session_hash=|heartbeat/|\"session_hash\": ?\")[a-z0-9]+")
 UUID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
@@ -111,5 +112,24 @@ def save(recordings: Iterable[Recording], file: Path = FILE) -> None:
 
 
 def load(file: Path = FILE) -> Iterator[Recording]:
+    """The page's, then those of FiftyOne's App."""
     for fields in json.loads(file.read_text("utf-8")):
         yield Recording(**fields)
+    yield from app()
+
+
+def app(file: Path = APP) -> Iterator[Recording]:
+    """What FiftyOne's App sent: its queries are kept once, its ids are numbered."""
+    kept = json.loads(file.read_text("utf-8"))
+    text = json.dumps(kept["sent"])
+    datasets = {*re.findall(r"/dataset/([0-9a-f]{24})", text), *re.findall(r'"dataset_?[iI]d": "([0-9a-f]{24})"', text)}
+
+    def named(value: str) -> str:
+        value = HEX24.sub(lambda m: "@@id0@@" if m[0] in datasets else "@@id1@@", value)
+        return value.replace("DATASET", "@@dataset@@")
+
+    for method, path, body in kept["sent"]:
+        if isinstance(body, dict) and body.get("query") in kept["queries"]:
+            body = {**body, "query": kept["queries"][body["query"]]}
+        kind = "application/json-patch+json" if method == "PATCH" else "application/json"
+        yield Recording(method, f"/review{named(path)}", kind if body is not None else "", body and named(json.dumps(body)))
