@@ -22,6 +22,7 @@ class Policy:
         host: what the server is bound to.
         public: a demo for anybody: no folder paths, no own weights, rate and size limits on.
         users: name -> password; empty: no login. api_keys: keys for programs; empty: the API is as open as the page.
+        reviewers: users who may open FiftyOne at /review; on one's own machine everybody may, on a public demo nobody.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
         most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
         requests_a_minute: photos that one address may send (and ten times as much from the page); 0: no limit.
@@ -29,13 +30,14 @@ class Policy:
         defaults: the settings that pages and API start from.
 
     Raises:
-        SettingsError: reachable from other machines, but neither a login nor public.
+        SettingsError: reachable from other machines, but neither a login nor public; a reviewer who is no user.
     """
 
     host: str = "127.0.0.1"
     public: bool = False
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    reviewers: frozenset[str] = frozenset()
     space: bool = False
     most_upload: int = 200 * MB
     most_session: int = 8_000 * MB
@@ -51,6 +53,9 @@ class Policy:
                 "or --public for a demo that is open to anybody"
             )
 
+        if unknown := sorted(self.reviewers - set(self.users)):
+            raise SettingsError(f"reviewers who are no users of --auth: {', '.join(unknown)}")
+
     @property
     def is_local(self) -> bool:
         return self.host in LOOPBACK
@@ -62,6 +67,9 @@ class Policy:
         With a login it is a server for several people, even on loopback (behind a proxy): then they may not.
         """
         return self.is_local and not self.public and not self.users
+
+    def may_review(self, user: str | None) -> bool:
+        return self.own_machine or (not self.public and user in self.reviewers)
 
     def knows(self, user: str, password: str) -> bool:
         """Constant time over the password, and over whether the user exists."""
