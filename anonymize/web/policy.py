@@ -24,7 +24,12 @@ class Policy:
         users: name -> password; empty: no login. api_keys: keys for programs; empty: the API is as open as the page.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
         most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
+        most_address: bytes of all visitors of one address (or one signed-in user). most_visits: of these, visitors who
+            brought photos.
         requests_a_minute: photos that one address may send (and ten times as much from the page); 0: no limit.
+        bytes_a_minute: that one address may send; 0: no limit.
+        most_at_once: requests of one address that are answered at once, each open page is one or two; 0: no limit.
+        least_free: bytes of the disk that uploads leave free; None: a share of it (`limits.room_on_disk`).
         keep_seconds: after so long without use a visitor's photos are deleted.
         defaults: the settings that pages and API start from.
 
@@ -40,7 +45,12 @@ class Policy:
     most_upload: int = 200 * MB
     most_session: int = 8_000 * MB
     most_photos: int = 2_000
+    most_address: int = 32_000 * MB
+    most_visits: int = 200
     requests_a_minute: int = 0
+    bytes_a_minute: int = 0
+    most_at_once: int = 0
+    least_free: int | None = None
     keep_seconds: float = 3600.0
     defaults: Settings = field(default_factory=Settings)
 
@@ -84,7 +94,11 @@ def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys:
         most_upload=40 * MB,
         most_session=600 * MB,
         most_photos=100,
+        most_address=1_800 * MB,
+        most_visits=30,
         requests_a_minute=150,
+        bytes_a_minute=600 * MB,
+        most_at_once=100,
         defaults=Settings(max_megapixels=50.0),
     )
 
