@@ -68,6 +68,12 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="RECORDS",
         help="a records file that everybody here may review (with --public: only look at, instead of the sample)",
     )
+    add(
+        "--reviewers",
+        metavar="NAMES",
+        default="",
+        help="with --auth: who of them may open FiftyOne at /review, as ana,bob [nobody]",
+    )
     add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
     return parser.parse_args(arguments)
 
@@ -82,9 +88,12 @@ def policy(given: argparse.Namespace) -> Policy:
     keys = read_keys(given.api_keys) if given.api_keys else ()
     if given.public and given.trust:
         raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
+    if given.public and given.reviewers:
+        raise SettingsError("--public and --reviewers exclude each other: a public demo has no FiftyOne")
     if given.public:
         return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
-    return Policy(host=given.host, users=users, api_keys=keys)
+    reviewers = frozenset(filter(None, (name.strip() for name in given.reviewers.split(","))))
+    return Policy(host=given.host, users=users, api_keys=keys, reviewers=reviewers)
 
 
 def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
@@ -120,7 +129,8 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     def who(scope: Any) -> Visitor:
         state = getattr(getattr(scope, "request", scope), "scope", scope)["state"]
         name = person() if rules.own_machine else f"visitor {state['session'].key[:8]}"
-        return Visitor(state["session"].key, str(state.get("user") or name))
+        user = state.get("user")
+        return Visitor(state["session"].key, str(user or name), rules.may_review(user))
 
     for path in shared:
         OPEN.open(path)

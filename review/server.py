@@ -20,12 +20,12 @@ from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 
-from . import inside, photos, policy
+from . import inside, photos, policy, shape
 from .child import CHILD
 from .dataset import PLUGIN, fiftyone
 from .policy import ONLY_LOOKED_AT, RefusedError
@@ -33,6 +33,8 @@ from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay,
 from .reviews import ALONE, Review, Reviews, Visitor
 
 log = logging.getLogger("anonymize.review")
+PICTURE = Path(__file__).with_name("fiftyone.jpg")
+FAILED = "The operator failed; the server's log says why."
 STATIC = ("", "/", "/index.html", "/favicon.ico")
 
 
@@ -42,7 +44,7 @@ class ReviewServer:
     Args:
         reviews: the open ones.
         who: the visitor of a request, as the guard in front knows them; the person at this machine when not given.
-        read_only: look, but decide nothing.
+        read_only: a public demo: photos of its sample are shown, and there is no FiftyOne.
     """
 
     def __init__(
@@ -99,6 +101,8 @@ class ReviewServer:
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
             return await run_in_threadpool(self.media, request, visitor)
+        if path == "/fiftyone.jpg" and method in ("GET", "HEAD"):  # for where there is no FiftyOne
+            return FileResponse(PICTURE, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
         if path == "/export" and method == "GET":
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             if self.read_only and review.owner is None:
@@ -106,6 +110,8 @@ class ReviewServer:
             anything = request.query_params.get("unreviewed") == "yes"
             return await run_in_threadpool(photos.exported, review, anything)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
+        if self.read_only or not visitor.is_reviewer:
+            raise RefusedError("FiftyOne is for reviewers")
         if path == "/open":  # the page's link: makes the dataset, then shows it
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             await run_in_threadpool(lambda: review.dataset.update())
@@ -133,33 +139,26 @@ class ReviewServer:
             return await self._edit(request, sample, shown, visitor, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
-        body, again = await whole_body(request)
+        body, _ = await whole_body(request)
         value = as_json(body)
-        ids = names | {str(r.dataset.dataset._doc.id) for r in shown}
-        if path == "/graphql":
-            policy.check_graphql(value, ids, read_only=self.read_only)
-            return hushed(changed(with_body(app, again), lambda answer: policy.only_own(answer, names)))
+        shape.check(path, value, names | {str(r.dataset.dataset._doc.id) for r in shown})
+        if path.startswith("/operators"):
+            app = self.operators
         if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
-            policy.check_json(value, ids, read_only=self.read_only)
-            policy.check_operator(value, names, read_only=self.read_only)
             # Who decides is known here, whatever the browser says.
-            params = value.get("params")
-            given = params if isinstance(params, dict) else {}
-            name = "a visitor" if self.read_only else visitor.name
-            value["params"] = {**given, "reviewer": name, "read_only": self.read_only}
-            again = giving(json.dumps(value).encode(), request)
-            return hushed(with_body(self.operators, again))
+            value["params"] = {**(value.get("params") or {}), "reviewer": visitor.name}
+        # Written afresh: what FiftyOne reads is what was looked at.
+        inner = with_body(app, giving(json.dumps(value).encode(), request))
+        if path == "/graphql":
+            return hushed(changed(inner, lambda answer: policy.only_own(answer, names)))
         if path in ("/operators", "/operators/resolve-placements"):
-            policy.check_json(value, ids, read_only=self.read_only)
-            return hushed(changed(with_body(self.operators, again), _only_ours))
-        if path in ("/event", "/events"):
-            policy.check_json(value, ids, read_only=self.read_only)
-            policy.check_event(value, names)
-        elif path in ("/aggregate", "/values", "/tagging", "/sort"):
-            policy.check_json(value, ids, read_only=self.read_only)
-        else:
-            raise RefusedError("a route that is not offered")
-        return hushed(with_body(app, again))
+            return hushed(changed(inner, _only_ours))
+        if path.startswith("/operators"):
+            homes = [
+                str(p) for r in shown for p in (r.book.path.absolute().parent, r.book.header.root) if len(str(p)) > 1
+            ]
+            return hushed(changed(inner, lambda answer: _without(_no_traceback(answer), homes)))
+        return hushed(inner)
 
     async def _fiftyone(self) -> ASGIApp:
         """FiftyOne's server, in its own process; the operators' routes in this one, started at the first call.
@@ -205,8 +204,6 @@ class ReviewServer:
             raise RefusedError("another dataset")
         if request.method == "GET":
             return hushed(app)
-        if self.read_only:
-            raise ReadOnlyError(ONLY_LOOKED_AT)
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
         body, again = await whole_body(request)
@@ -238,6 +235,26 @@ def _operators() -> ASGIApp:
 def _address(root: str, name: str) -> str:
     """Where the App shows a dataset; under a mount it must be told where it lives."""
     return f"{root}/datasets/{name}?proxy={root}/" if root else f"/datasets/{name}"
+
+
+def _no_traceback(answer: Any) -> Any:
+    """What an operator answered; of an error that is none of ours no text, which is full of paths and names."""
+    if isinstance(answer, dict) and (answer.get("error") or answer.get("error_message")):
+        log.warning("an operator failed: %s", answer.get("error") or answer.get("error_message"))
+        return {**answer, "error": FAILED, "error_message": FAILED}
+    return answer
+
+
+def _without(answer: Any, homes: Sequence[str]) -> Any:
+    """The same without the folders where records and photos are."""
+    if isinstance(answer, dict):
+        return {key: _without(inner, homes) for key, inner in answer.items()}
+    if isinstance(answer, list):
+        return [_without(inner, homes) for inner in answer]
+    if isinstance(answer, str) and not answer.startswith("data:"):
+        for home in sorted(homes, key=len, reverse=True):
+            answer = answer.replace(home, "…")
+    return answer
 
 
 def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:

@@ -126,7 +126,8 @@ def build(
         return "" if is_sample(review) else visitor.name + visitor.key
 
     def page(review: Review, visitor: Visitor, item: Item | None, of: str, **said: str) -> tuple[Any, ...]:
-        return fresh(view(review, item, of, mount, **said)), told(review, item, mount)
+        fiftyone = "picture" if read_only else "link" if visitor.is_reviewer else ""
+        return fresh(view(review, item, of, mount, **said)), told(review, item, mount, fiftyone)
 
     def offer(request: gr.Request, chosen: str | None, known: Sequence[str]) -> tuple[Any, list[str]]:
         now = offered(sources(request), chosen, known)
@@ -305,8 +306,12 @@ def _empty() -> str:
     return "<p>Open a batch or a records file. The photos that are likeliest to leak something come first.</p>"
 
 
-def told(review: Review, item: Item | None, mount: str) -> str:
-    """Progress, why this photo, what comes next."""
+def told(review: Review, item: Item | None, mount: str, fiftyone: str = "link") -> str:
+    """Progress, why this photo, what comes next.
+
+    Args:
+        fiftyone: `link`: to its App. `picture`: of it, for where there is none, and how to have it at home.
+    """
     lines = [f"<p><strong>{html.escape(str(review.queue.progress()))}</strong></p>"]
     if item is not None:
         hidden = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in item.hidden) or "nothing"
@@ -321,7 +326,13 @@ def told(review: Review, item: Item | None, mount: str) -> str:
     if review.queue.note:
         lines.append(f"<p>{html.escape(review.queue.note)}</p>")
     lines.append(f"<table><caption>Next</caption>{''.join(rows)}</table>" if rows else "")
-    if review.owner is None:
+    if fiftyone == "picture":
+        lines.append(
+            f"<p>At home FiftyOne shows the same review, its regions and where they are wrong: "
+            f'<code>python -m review records.jsonl</code></p><img src="{mount}/fiftyone.jpg" alt="FiftyOne\'s App with '
+            'found plates in teal, false alarms in amber, missed ones in magenta" style="width: 100%" loading="lazy">'
+        )
+    elif fiftyone == "link" and review.owner is None:
         link = f"{mount}/open?name={quote(review.name)}"
         lines.append(
             f'<p><a href="{link}" target="_blank" rel="noopener">Open in FiftyOne</a> (takes some seconds)</p>'

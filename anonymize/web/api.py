@@ -35,8 +35,10 @@ from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, o
 from ..weights.registry import registry
 from .controls import check_detector
 from .files import safe_name
+from .limits import is_full
 from .policy import Policy
 from .studio import Studio
+from .telling import told
 
 VERSION = "1"
 DESCRIPTION: dict[str, Any] = {
@@ -105,6 +107,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: {"model": Problem, "description": "Not a photo that can be read"},
     422: {"description": "A field is missing or not of its type"},
     429: {"model": Problem, "description": "Too many requests"},
+    507: {"model": Problem, "description": "The server's disk is nearly full"},
     503: {"model": Problem, "description": "Busy, or the detectors are not available"},
 }
 
@@ -235,8 +238,8 @@ class Desk:
             answer, clean = self.anonymize(io.BytesIO(photo), "", Options(**options))
         except ValidationError as e:
             return {"error": "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())}
-        except (AnonymizeError, TypeError, ValueError) as e:
-            return {"error": str(e)}
+        except (AnonymizeError, OSError, TypeError, ValueError) as e:
+            return {"error": told(e, self.policy.own_machine)}
         return {**answer, "image": base64.b64encode(clean).decode()}
 
 
@@ -250,7 +253,7 @@ def router(desk: Desk) -> APIRouter:
         try:
             return desk.detect(image.file, image.filename or "", options)
         except AnonymizeError as e:
-            return _refused(e)
+            return _refused(e, desk.policy)
 
     @routes.post(
         "/api/v1/anonymize",
@@ -269,7 +272,7 @@ def router(desk: Desk) -> APIRouter:
         try:
             answer, clean = desk.anonymize(image.file, image.filename or "", options)
         except AnonymizeError as e:
-            return _refused(e)
+            return _refused(e, desk.policy)
         if "image/" in request.headers.get("accept", ""):
             hidden = sum(r["hidden"] for r in answer["regions"])
             return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
@@ -318,7 +321,7 @@ class _BusyError(AnonymizeError):
     pass
 
 
-def _refused(error: AnonymizeError) -> JSONResponse:
+def _refused(error: AnonymizeError, policy: Policy) -> JSONResponse:
     status, headers = 500, None
     if isinstance(error, SettingsError):
         status = 400
@@ -328,7 +331,9 @@ def _refused(error: AnonymizeError) -> JSONResponse:
         status = 415
     elif isinstance(error, (_BusyError, WeightsError, DetectionError)):
         status, headers = 503, {"Retry-After": "5"}
-    return JSONResponse({"error": str(error)}, status, headers)
+    if is_full(error):
+        status, headers = 507, None
+    return JSONResponse({"error": told(error, policy.own_machine)}, status, headers)
 
 
 def _regions(regions: Any, settings: Settings) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..detectors import TABLE
+from ..detectors import STRIDE, TABLE
 from ..effects import MAX_CELLS
 from ..errors import SettingsError
 from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
@@ -162,11 +162,23 @@ def check_detector(name: str, policy: Policy) -> None:
     Raises:
         SettingsError: this server does not offer that one.
     """
-    base, _, side = name.partition("@")
-    known = base in (*TABLE, "none", "two-stage") and (not side or (side.isdigit() and 64 <= int(side) <= 4096))
-    known = known or name in [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
-    if not known and not policy.own_machine:
-        raise SettingsError(f"This server offers the detectors {', '.join(TABLE)} and none; not {name!r}.")
+    if policy.own_machine or name in (*TABLE, *offered(policy)):
+        return
+    base, at, side = name.partition("@")
+    is_side = side.isascii() and side.isdigit() and 64 <= int(side[:5]) <= 4096 and int(side) % STRIDE == 0
+    if not (base in TABLE and at and is_side):
+        raise SettingsError(
+            f"This server offers the detectors {', '.join(TABLE)} and none, each but the last also with @ and a long "
+            f"side, a multiple of {STRIDE} px up to 4096; not {name[:60]!r}."
+        )
+
+
+def offered(policy: Policy) -> list[str]:
+    """The detectors that the page offers; on a server for others, the only ones whose weights it fetches."""
+    s = policy.defaults
+    of_presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
+    of_table = [n for n, m in registry().items() if n in TABLE and m.sha256]
+    return list(dict.fromkeys([s.face_detector, s.plate_detector, *s.other_detectors, *of_presets, *of_table, "none"]))
 
 
 def threshold(label: str, value: float) -> gr.HTML:

@@ -13,6 +13,7 @@ import base64
 import binascii
 import contextlib
 import html
+import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -27,6 +28,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .bodies import Counted, TooLargeError, drain, say, too_large, whole_text
 from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
+from .limits import Inflow
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
@@ -36,6 +38,7 @@ LOGIN_SECONDS = 12 * 3600.0
 MOST_WRONG, WRONG_SECONDS = 8, 60.0
 # Answers without an end: the page listens there as long as it is open.
 STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
+UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
 OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -71,6 +74,7 @@ class Guard:
         self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
         self._wrong: dict[str, deque[float]] = {}
         self._requests: dict[str, deque[float]] = {}
+        self._inflow = Inflow(policy, sessions.folder)
         self._stopping = asyncio.Event()
         self._owners: OrderedDict[str, str] = OrderedDict()  # an event stream of Gradio's -> session key
 
@@ -92,19 +96,35 @@ class Guard:
             refusal = needed
         secret, is_new = self._secret(request)
         if refusal is None and not path.startswith(("/api/", "/healthz")):
-            session = self.sessions.of(secret)
-            scope.setdefault("state", {}).update(session=session, secret=secret, user=self._user(request))
+            user = self._user(request)
+            session = self.sessions.of(secret, f"user {user}" if user else self._address(request))
+            scope.setdefault("state", {}).update(session=session, secret=secret, user=user)
             refusal = self._gradio(request, session)
         sender = self._with_headers(scope, send, secret if is_new else None)
         if refusal is not None:
             await refusal(scope, receive, sender)
             return
         most = self._most_bytes(path)
-        if int(request.headers.get("content-length") or 0) > most:
-            if "expect" not in request.headers:  # whoever asks before sending has its answer before sending
+        announced = request.headers.get("content-length")
+        size = 0 if request.method in ("GET", "HEAD") else int(announced) if announced else most
+        address = self._address(request)
+        if size > most:
+            refusal = too_large(request, most)
+        elif path != "/healthz" and self._inflow.is_busy(address):
+            refusal = say(request, 429, "Too many requests at once; please wait a moment.", {"Retry-After": "10"})
+        elif size and path.startswith(UPLOADS) and (why := self._inflow.refusal(address, size)):
+            refusal = say(request, *why, {"Retry-After": "60"})
+        if refusal is not None:
+            if size and "expect" not in request.headers:  # whoever asks before sending has its answer before sending
                 await drain(receive, 3 * most)
-            await too_large(request, most)(scope, receive, sender)
+            await refusal(scope, receive, sender)
             return
+        with self._inflow.coming(address, size if path.startswith(UPLOADS) else 0):
+            await self._pass_on(request, receive, sender, most)
+
+    async def _pass_on(self, request: Request, receive: Receive, sender: Send, most: int) -> None:
+        """To the app: a body that is no larger than it may be, and to Gradio one that it takes."""
+        scope, path = request.scope, request.scope["path"]
         body = Counted(receive, most)
         started = False
 
@@ -166,7 +186,7 @@ class Guard:
     def _refuse(self, request: Request) -> Response | None:
         policy = self.policy
         length = request.headers.get("content-length", "0")
-        if not length.isdigit():
+        if not re.fullmatch("[0-9]{1,15}", length):
             return say(request, 400, "The request's Content-Length is not a number.")
         if policy.is_local and not policy.users and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
@@ -337,7 +357,7 @@ class Guard:
         return owner
 
     def _most_bytes(self, path: str) -> int:
-        if path.startswith(("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/")):
+        if path.startswith(UPLOADS):
             return self.policy.most_upload + MB // 10  # the form around the photo
         if path.startswith(self.mounted or ("\0",)):
             return 20 * MB

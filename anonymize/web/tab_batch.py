@@ -17,6 +17,7 @@ from .files import session_of
 from .results import HEIGHTS, counted, explore, heights, if_moved, scores, status, table
 from .sessions import new_id
 from .tab_photo import PhotoTab, shown_in
+from .telling import told
 
 if TYPE_CHECKING:
     from .ui import Site
@@ -28,11 +29,12 @@ _ORDER = {"failed": 0, "nothing found": 1, "worth a look": 2, "fine": 3}
 
 def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
     """Draw the tab. `others`: titles of further tabs that a batch can be opened in (review)."""
+    own = site.policy.own_machine
     batch_id = gr.State("")
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
             upload = element("uploader", "ready", "cleared", elem_id="az-batch-upload")
-            if site.policy.own_machine:
+            if own:
                 folder = gr.Textbox(
                     label="Or a folder on this computer",
                     placeholder="/home/me/photos",
@@ -163,7 +165,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
         try:
             session = session_of(request)
             settings = controls.settings(values)
-            if path and path.strip() and site.policy.own_machine:
+            if path and path.strip() and own:
                 batch = Batch(new_id(), session.make_folder(), site.policy)
                 batch.use_folder(path)
                 session.add(batch)
@@ -173,8 +175,8 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                 return *nothing("Choose some photos first."), id, gr.skip()
             site.batches.start(batch, settings)
             return *watch(batch), batch.id, gr.skip() if batch.records else ""
-        except AnonymizeError as e:
-            return *nothing(str(e)), id, gr.skip()
+        except (AnonymizeError, OSError) as e:
+            return *nothing(told(e, own)), id, gr.skip()
 
     def apply_again(request: gr.Request, id: str, *values: Any) -> tuple[Any, ...]:
         try:
@@ -183,17 +185,17 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             same = found_with == [getattr(settings, n) for n in ("face_detector", "plate_detector", "overlap")]
             site.batches.start(batch, settings, again=same)
             return watch(batch)
-        except AnonymizeError as e:
-            return nothing(str(e))
+        except (AnonymizeError, OSError) as e:
+            return nothing(told(e, own))
 
     def tick(request: gr.Request, id: str, which: str, of: str) -> tuple[Any, ...]:
         try:
             batch = find(request, id)
             return *watch(batch), *over(batch, which, of)
-        except AnonymizeError as e:
+        except (AnonymizeError, OSError) as e:
             skipped = tuple(gr.skip() for _ in finished)
             return (
-                said(str(e)),
+                said(told(e, own)),
                 gr.update(interactive=True),
                 gr.update(visible=False),
                 gr.update(active=False),
@@ -205,14 +207,14 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             batch = find(request, id)
             batch.stop.set()
             return watch(batch)
-        except AnonymizeError as e:
-            return nothing(str(e))
+        except (AnonymizeError, OSError) as e:
+            return nothing(told(e, own))
 
     def show_only(request: gr.Request, id: str, which: str) -> Any:
         try:
             return pictures(find(request, id), which)
-        except AnonymizeError as e:
-            return said(str(e))
+        except (AnonymizeError, OSError) as e:
+            return said(told(e, own))
 
     def explore_kind(request: gr.Request, id: str, of: str) -> Any:
         try:
@@ -237,8 +239,8 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             session = session_of(request)
             work = site.studio.reopen(session, batch.source_of(record), record, batch.settings, batch.keeping(record))
             return said(""), gr.Tabs(selected="photo"), *shown_in(work, batch.settings), work.id
-        except (AnonymizeError, TypeError, ValueError) as e:
-            return said(str(e)), *(gr.skip() for _ in range(len(photo.outputs) + 2))
+        except (AnonymizeError, OSError, TypeError, ValueError) as e:
+            return said(told(e, own)), *(gr.skip() for _ in range(len(photo.outputs) + 2))
 
     def back(request: gr.Request, id: str, which: str) -> tuple[Any, ...]:
         """The tab is looked at again: photos may have been corrected meanwhile."""

@@ -21,6 +21,7 @@ from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
 from .policy import MB
 from .studio import fetched
+from .telling import told
 
 if TYPE_CHECKING:
     from .ui import Site
@@ -83,7 +84,7 @@ def build(site: Site) -> None:
         def work() -> None:
             try:
                 weights.fetch(name, cache=site.studio.weights_dir, progress=report)
-            except AnonymizeError as e:
+            except (AnonymizeError, OSError) as e:
                 seen["error"] = e
 
         thread = threading.Thread(target=work, daemon=True)
@@ -92,7 +93,7 @@ def build(site: Site) -> None:
             yield _said(f"{seen['doing'].capitalize()} …"), *waiting
             time.sleep(0.5)
         if seen["error"]:
-            yield _said(f"{name} could not be fetched. {seen['error']}", True), *waiting
+            yield _said(f"{name} could not be fetched. {told(seen['error'], site.policy.own_machine)}", True), *waiting
         else:
             yield _said(f"{name} is here and its bytes are the right ones."), _list(site), *offered()
 

@@ -21,6 +21,7 @@ from .elements import element
 from .files import session_of
 from .results import NAMES, counted
 from .sessions import GoneError
+from .telling import told
 from .work import OTHER, Work
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ def build(site: Site) -> PhotoTab:
         return shown_in(work, settings)
 
     def failed(error: Exception, work: Work | None = None) -> tuple[Any, ...]:
-        value: dict[str, Any] = {**view(work), "problem": str(error)} if work else {"problem": str(error), "id": ""}
+        value: dict[str, Any] = {**view(work)} if work else {"id": ""}
+        value["problem"] = told(error, site.policy.own_machine)
         value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
         return value, gr.skip(), gr.skip(), gr.skip()
 
@@ -89,7 +91,7 @@ def build(site: Site) -> PhotoTab:
                 raise GoneError("That photo is no longer here; please add it again.")
             settings = controls.settings(values)
             return *show(site.studio.open(session, path, str(data.get("name")), settings), settings), id
-        except AnonymizeError as e:
+        except (AnonymizeError, OSError) as e:
             return *failed(e), ""
 
     def changed(request: gr.Request, id: str, *values: Any) -> tuple[Any, ...]:
@@ -99,7 +101,7 @@ def build(site: Site) -> PhotoTab:
         try:
             work = find(request, id)
             return show(work, controls.settings(values))
-        except AnonymizeError as e:
+        except (AnonymizeError, OSError) as e:
             return failed(e, work)
 
     def look_again(request: gr.Request, id: str, *values: Any) -> tuple[Any, ...]:
@@ -110,7 +112,7 @@ def build(site: Site) -> PhotoTab:
             work, settings = find(request, id), controls.settings(values)
             site.studio.look_again(work, settings)
             return show(work, settings)
-        except AnonymizeError as e:
+        except (AnonymizeError, OSError) as e:
             return failed(e, work)
 
     def corrected(request: gr.Request, event: gr.EventData, id: str) -> tuple[Any, ...]:
@@ -119,7 +121,7 @@ def build(site: Site) -> PhotoTab:
             work = find(request, id)
             correct(work, event._data or {})
             return show(work, work.settings)
-        except (AnonymizeError, TypeError, ValueError) as e:
+        except (AnonymizeError, OSError, TypeError, ValueError) as e:
             return failed(e, work)
 
     viewer.opened(
