@@ -1,7 +1,7 @@
 """The attack campaign against a running server: python -m bench.attacks record | campaign [--count 10000] [--seed 0]
 
-`record` drives the page and FiftyOne's App in Chromium and writes what they send to tests/recorded/page.json. `campaign`
-changes those recordings at random, sends them, and prints what became of them.
+`record` drives the page in Chromium and writes what it sends to tests/recorded/page.json. `campaign` changes recordings
+of the page and of FiftyOne's App at random, sends them to a running server, and prints what became of it.
 """
 
 from __future__ import annotations
@@ -21,76 +21,6 @@ from screenshots import CHROMIUM, FLAGS, photos
 from tests import traffic
 from tests.attacked import serve
 from tests.mutations import campaign
-
-
-def app_steps(page: Any) -> list[tuple[str, Callable[[], object]]]:
-    """What a reviewer does in FiftyOne's App."""
-    find, key, wait = page.locator, page.keyboard, page.wait_for_timeout
-
-    def draw() -> None:
-        find('[data-cy="create-detections"],[data-cy*="detection"]').first.click()
-        page.mouse.move(500, 500)
-        page.mouse.down()
-        page.mouse.move(560, 540, steps=5)
-        page.mouse.up()
-        wait(2500)
-
-    def panel() -> None:
-        find('[data-cy="new-panel-btn"]').first.click()
-        wait(500)
-        page.get_by_text("Review queue").first.click()
-
-    def search() -> None:
-        find('[data-cy="selector-sidebar-search-review"]').click()
-        wait(1000)
-        key.type("pend")
-        wait(1500)
-        key.press("Enter")
-
-    def sort() -> None:
-        find('[data-cy="selector-Sort by"]').first.click()
-        wait(500)
-        key.type("risk")
-        wait(500)
-        key.press("Enter")
-
-    def saved_view() -> None:
-        find('[data-cy="saved-views-selection"]').first.click()
-        page.get_by_text("1 pending, riskiest first").first.click()
-
-    def select() -> None:
-        find('[data-cy="looker"]').first.hover()
-        find('[data-cy="looker-checkbox-input-"]').first.click(force=True)
-
-    def escape() -> None:
-        key.press("Escape")
-        wait(500)
-        key.press("Escape")
-
-    return [
-        ("panel", panel),
-        ("next", lambda: page.get_by_text("Next", exact=True).first.click()),
-        ("approve", lambda: page.get_by_text("Approve", exact=False).first.click()),
-        ("samples", lambda: find('[data-cy="panel-tab-samples"]').first.click()),
-        ("open filter", lambda: find('[data-cy="sidebar-field-arrow-enabled-review"]').click()),
-        ("filter", search),
-        ("open number", lambda: find('[data-cy="sidebar-field-arrow-enabled-risk"]').click()),
-        ("open labels", lambda: find('[data-cy="sidebar-field-arrow-enabled-hidden"]').click()),
-        ("sort", sort),
-        ("saved view", saved_view),
-        ("clear", lambda: find('[data-cy="btn-clear-view-bar"]').first.click()),
-        ("select", select),
-        ("tag", lambda: find('[data-cy="action-tag-sample-labels"]').first.click()),
-        ("away", escape),
-        ("patches", lambda: find('[data-cy="action-clips-patches"]').click()),
-        ("patches of hidden", lambda: find('[data-cy="popout"] >> text=hidden').first.click()),
-        ("clear again", lambda: find('[data-cy="btn-clear-view-bar"]').first.click()),
-        ("modal", lambda: find('[data-cy="looker"]').first.click()),
-        ("next photo", lambda: key.press("ArrowRight")),
-        ("annotate", lambda: page.get_by_text("Annotate", exact=True).first.click()),
-        ("draw", draw),
-        ("close", escape),
-    ]
 
 
 def page_steps(page: Any, records: Path) -> list[tuple[str, Callable[[], object]]]:
@@ -141,37 +71,27 @@ def page_steps(page: Any, records: Path) -> list[tuple[str, Callable[[], object]
 def record() -> None:
     from playwright.sync_api import sync_playwright
 
-    with (
-        tempfile.TemporaryDirectory() as home,
-        serve(Path(home), "own") as site,
-        sync_playwright() as driver,
-    ):
+    missed = []
+    with tempfile.TemporaryDirectory() as home, serve(Path(home), "own") as site, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_context(viewport={"width": 1440, "height": 950}).new_page()
+        page.set_default_timeout(30_000)
         address = f"http://127.0.0.1:{site.port}"
-        names = {
-            "dataset": site.target.dataset, "photos": str(site.target.photo.parent), "home": home, "origin": address,
-        }  # fmt: skip
-        found: list[traffic.Recording] = []
-        missed = []
-        for start in (f"/review/open?name={site.target.dataset}", "/"):
-            page = browser.new_context(viewport={"width": 1440, "height": 950}).new_page()
-            page.set_default_timeout(10_000)
-            seen = traffic.recorded(page, address, names)
-            page.goto(address + start, wait_until="commit", timeout=120_000)
-            page.wait_for_timeout(9000)
-            steps = page_steps(page, Path(home) / "records.jsonl") if start == "/" else app_steps(page)
-            for name, step in steps:
-                try:
-                    step()
-                    page.wait_for_timeout(1500)
-                except Exception as e:
-                    missed.append(f"{name}: {str(e).splitlines()[0]}")
-                print(f"{name}: {len(seen)} requests", flush=True)
-            found += seen
-            page.context.close()
-    kept = traffic.unique(found)
+        names = {"photos": str(site.target.photo.parent), "home": home, "origin": address}
+        seen = traffic.recorded(page, address, names)
+        page.goto(address, timeout=120_000)
+        page.wait_for_selector(".az-drop-title")
+        for name, step in page_steps(page, Path(home) / "records.jsonl"):
+            try:
+                step()
+                page.wait_for_timeout(1500)
+            except Exception as e:
+                missed.append(f"{name}: {str(e).splitlines()[0]}")
+            print(f"{name}: {len(seen)} requests", flush=True)
+        config = site.json("GET", "/config")
+        kept = [traffic.by_name(r, config) for r in traffic.unique(seen)]
     traffic.save(kept)
-    print(f"{len(found)} requests, {len(kept)} of them different, in {traffic.FILE.name}")
+    print(f"{len(seen)} requests, {len(kept)} of them different, in {traffic.FILE.name}")
     for line in missed:
         print(f"not done: {line}", file=sys.stderr)
 

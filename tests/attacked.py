@@ -142,7 +142,7 @@ class Site:
         found = [f"made {p.name}" for p in self.target.marks.iterdir()]
         found += [f"asked {path}" for path in self.asked]
         found += [f"elsewhere: {line}" for line in self.watch.elsewhere()]
-        allowed = {Path(sys.executable).name, "mongod"}
+        allowed = {Path(sys.executable).name, "mongod", "fc-list"}  # matplotlib lists this machine's fonts
         found += [f"started {p}" for p in self.watch.programs() if Path(p.split("'")[1]).name not in allowed]
         if not self.process.is_running():
             found.append("the server is gone")
@@ -205,7 +205,7 @@ def serve(home: Path, mode: str) -> Iterator[Site]:
     if mode == "team":
         users = home / "users"
         users.write_text("\n".join(f"{user}:{password}" for user, password in USERS.items()) + "\n")
-        options += ["--auth", str(users)]
+        options += ["--auth", str(users), "--reviewers", "ana"]
     elif mode == "public":
         options += ["--public"]
     watch = Watch(home / "watch")

@@ -176,14 +176,22 @@ def mutations(recordings: Sequence[Recording], count: int, seed: int) -> Iterato
 # --- what reached FiftyOne or Gradio ---
 
 
+# Below these keys are values: paths of fields with what is chosen of them, the database's comparisons, a panel's state.
+FREE = ("kwargs", "filters", "panel_state", "state", "match")
+BY_NAME = ("extended", "extendedStages", "extended_stages")  # stages by the names of their classes
+
+
 def keys(value: Any) -> set[str]:
-    return {k for o in _objects([value]) for k in o}
+    if isinstance(value, dict):
+        return {*value}.union(*(keys(inner) for key, inner in value.items() if key not in FREE))
+    return set().union(*map(keys, value)) if isinstance(value, list) else set()
 
 
 def classes(value: Any) -> set[str]:
-    """Names of classes in a value: `_cls`, and keys that look like one."""
+    """Names of classes in a value, wherever they are."""
     found = {str(o["_cls"]) for o in _objects([value]) if "_cls" in o}
-    return found | {k for k in keys(value) if k.count(".") > 1}
+    named = [o[k] for o in _objects([value]) for k in BY_NAME if isinstance(o.get(k), dict)]
+    return found.union(*map(set, named))
 
 
 def foreign(path: str, body: bytes, known_keys: set[str], known_classes: set[str]) -> list[str]:
@@ -212,7 +220,7 @@ def campaign(home: Path, mode: str, count: int, seed: int) -> dict[str, Any]:
             "origin": f"http://127.0.0.1:{site.port}", "id0": site.target.dataset_id,
         }  # fmt: skip
         names |= {f"id{n}": site.target.sample_id for n in range(1, 40)}
-        recordings = [r.filled(names) for r in traffic.load()]
+        recordings = [r.filled(names) for r in traffic.load(site.json("GET", "/config"))]
         statuses: Counter[str] = Counter()
         wrong: list[str] = []
         plain: Counter[int] = Counter()

@@ -59,7 +59,7 @@ def test_no_attack_on_gradio_comes_through(site: Site) -> None:
     assert {d["api_name"] for d in named} == {"anonymize"}
     count, wrong = through(site, on_gradio(site.target, config))
     assert count > 300
-    assert wrong == []
+    assert not wrong, "\n".join([f"{len(wrong)} of {count}", *wrong[:60]])
 
 
 def test_no_attack_on_fiftyone_comes_through(site: Site) -> None:
@@ -75,7 +75,7 @@ def test_no_attack_on_fiftyone_comes_through(site: Site) -> None:
         assert site.target.sample_id != "0" * 24
     count, wrong = through(site, on_fiftyone(site.target))
     assert count > 400
-    assert wrong == []
+    assert not wrong, "\n".join([f"{len(wrong)} of {count}", *wrong[:60]])
 
 
 def test_who_does_not_review_reaches_nothing_of_fiftyone(site: Site) -> None:
@@ -83,8 +83,8 @@ def test_who_does_not_review_reaches_nothing_of_fiftyone(site: Site) -> None:
         pytest.skip("one mode has users")
     site.sign_in("bob")
     refused = [a for a in on_fiftyone(site.target) if a.path.startswith("/review")]
-    _, wrong = through(site, [dataclasses.replace(a, may_pass=False) for a in refused[::3]])
-    assert wrong == []
+    count, wrong = through(site, [dataclasses.replace(a, may_pass=False) for a in refused[::3]])
+    assert not wrong, "\n".join([f"{len(wrong)} of {count}", *wrong[:60]])
     assert site.is_open().status in (403, 404)
 
 

@@ -18,8 +18,9 @@ from starlette.responses import JSONResponse
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from review.reviews import Reviews, Visitor
-from review.server import ReviewServer
+import app
+from anonymize.web.policy import Policy
+from review.reviews import ALONE, OPEN
 from tests import attacked, traffic
 from tests.mutations import classes, foreign, keys, mutations
 from tests.web_site import visitor
@@ -57,11 +58,11 @@ def spied(
     """The whole server on this machine, with a spy for FiftyOne and one for Gradio; and the names of recordings."""
     home = tmp_path_factory.mktemp("mutations")
     records, photo = attacked.review(home)
-    reviews = Reviews()
-    review = reviews.open(records)
     inner, gradio = Spy(), Spy()
     patch = pytest.MonkeyPatch()
-    server = ReviewServer(reviews, who=lambda _: Visitor("ana", "ana"))
+    parts = app.review_parts(Policy(), [records])
+    server = parts["mounts"]["/review"]
+    (review,) = (r for r in OPEN.of(ALONE) if r.book.path == records)
 
     async def fiftyone() -> Any:
         return inner
@@ -71,7 +72,7 @@ def spied(
     names = {"dataset": review.name, "photos": str(photo.parent), "home": str(home), "origin": "http://localhost"}
     names["id0"] = str(review.dataset.dataset._doc.id)
     names |= {f"id{n}": str(review.dataset.samples.find_one()["_id"]) for n in range(1, 40)}
-    with visitor(home / "data", mounts={"/review": server}, warm_up=False) as client:
+    with visitor(home / "data", warm_up=False, **parts) as client:
         whole = client.app.app
 
         async def to_gradio(scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,7 +101,7 @@ def send(client: TestClient, r: traffic.Recording, body: bytes | None) -> Any:
 def test_what_is_recorded_comes_through(spied: Spied) -> None:
     """Otherwise the mutations would be refused for another reason than their changes."""
     client, inner, gradio, names = spied
-    recordings = [r.filled(names) for r in traffic.load() if r.body]
+    recordings = [r.filled(names) for r in traffic.load(client.get("/config").json()) if r.body]
     refused = []
     for r in recordings:
         answer = send(client, r, r.body.encode() if r.body else None)
@@ -113,7 +114,7 @@ def test_what_is_recorded_comes_through(spied: Spied) -> None:
 
 def test_no_mutation_brings_a_new_key_or_class(spied: Spied) -> None:
     client, inner, gradio, names = spied
-    recordings = [r.filled(names) for r in traffic.load()]
+    recordings = [r.filled(names) for r in traffic.load(client.get("/config").json())]
     known_keys, known_classes = known(recordings)
     inner.seen.clear()
     gradio.seen.clear()

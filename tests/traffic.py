@@ -1,7 +1,8 @@
 """What the page and FiftyOne's App really send: recorded in Chromium, kept with names for what differs, played again.
 
-`python -m bench.attacks record` writes tests/recorded/page.json. A recording is one request: method, path with its query,
-content type and body. Names like @@dataset@@ stand for what another run calls otherwise.
+`python -m bench.attacks record` writes tests/recorded/page.json, the browser test of FiftyOne's App its file beside it.
+A recording is one request: method, path with its query, content type and body. Names like @@dataset@@ stand for what
+another run calls otherwise.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -107,14 +108,40 @@ def unique(recordings: Iterable[Recording]) -> list[Recording]:
     return list(kept.values())
 
 
+# Numbers of events and components change with the page; their names seldom do.
+def by_name(recording: Recording, config: Mapping[str, Any]) -> Recording:
+    """With the name of the event in the place of its number, and of its trigger the number among its triggers."""
+    value = recording.json
+    if not isinstance(value, dict) or not isinstance(value.get("fn_index"), int):
+        return recording
+    event = next(d for d in config["dependencies"] if d["id"] == value["fn_index"])
+    triggers = [target for target, _ in event["targets"]]
+    place = triggers.index(value["trigger_id"]) if value.get("trigger_id") in triggers else None
+    return replace(recording, body=json.dumps({**value, "fn_index": event["api_name"], "trigger_id": place}))
+
+
+def by_number(recording: Recording, config: Mapping[str, Any]) -> Recording | None:
+    """The same for the page of another server; None where it has no such event (a tab that is not there)."""
+    value = recording.json
+    if not isinstance(value, dict) or not isinstance(value.get("fn_index"), str):
+        return recording
+    event = next((d for d in config["dependencies"] if d["api_name"] == value["fn_index"]), None)
+    if event is None or len(event["inputs"]) != len(value["data"]):
+        return None
+    place = value["trigger_id"]
+    trigger = event["targets"][place][0] if place is not None and place < len(event["targets"]) else None
+    return replace(recording, body=json.dumps({**value, "fn_index": event["id"], "trigger_id": trigger}))
+
+
 def save(recordings: Iterable[Recording], file: Path = FILE) -> None:
     file.write_text(json.dumps([asdict(r) for r in recordings], indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def load(file: Path = FILE) -> Iterator[Recording]:
-    """The page's, then those of FiftyOne's App."""
-    for fields in json.loads(file.read_text("utf-8")):
-        yield Recording(**fields)
+def load(config: Mapping[str, Any] | None = None, file: Path = FILE) -> Iterator[Recording]:
+    """The page's, where there is a page to replay them on, then those of FiftyOne's App."""
+    for fields in json.loads(file.read_text("utf-8")) if config else ():
+        if found := by_number(Recording(**fields), config or {}):
+            yield found
     yield from app()
 
 
@@ -132,4 +159,5 @@ def app(file: Path = APP) -> Iterator[Recording]:
         if isinstance(body, dict) and body.get("query") in kept["queries"]:
             body = {**body, "query": kept["queries"][body["query"]]}
         kind = "application/json-patch+json" if method == "PATCH" else "application/json"
-        yield Recording(method, f"/review{named(path)}", kind if body is not None else "", body and named(json.dumps(body)))
+        sent = None if body is None else named(json.dumps(body))
+        yield Recording(method, f"/review{named(path)}", kind if sent else "", sent)
