@@ -403,6 +403,7 @@ class Params(Closed):
     x2: Number = None
     y2: Number = None
     method: Literal[METHODS] | None = Field(None, alias="__method__")  # type: ignore[valid-type]
+    path: Path | None = None
     panel_id: Text | None = None
     panel_state: Plain = None
     reviewer: Text | None = None  # written over
