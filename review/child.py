@@ -5,6 +5,7 @@ Only this process reaches it: it listens on a socket's file in a folder that onl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -98,19 +99,37 @@ class Child:
             async with httpx.AsyncClient(transport=transport, timeout=limit, trust_env=False) as client:
                 body = await request.body()
                 asked = client.build_request(scope["method"], url, headers=headers, content=body or None)
-                answer = await client.send(asked, stream=True)
+                answering = asyncio.ensure_future(_answer(client, asked, send))
+                leaving = asyncio.ensure_future(_left(receive))  # an event stream has no end of its own
                 try:
-                    kept = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in HOPS]
-                    if length := answer.headers.get("content-length"):
-                        kept.append((b"content-length", length.encode()))
-                    await send({"type": "http.response.start", "status": answer.status_code, "headers": kept})
-                    async for chunk in answer.aiter_raw():
-                        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                    await send({"type": "http.response.body", "body": b""})
+                    await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+                    if answering.done():
+                        answering.result()
                 finally:
-                    await answer.aclose()
+                    leaving.cancel()
+                    answering.cancel()
+                    await asyncio.wait({answering, leaving})
         except (httpx.HTTPError, ClientDisconnect) as e:
             raise ReviewError("FiftyOne does not answer; load its page anew") from e
+
+
+async def _answer(client: httpx.AsyncClient, asked: httpx.Request, send: Send) -> None:
+    answer = await client.send(asked, stream=True)
+    try:
+        kept = [(k.lower(), v) for k, v in answer.headers.raw if k.lower() not in HOPS]
+        if length := answer.headers.get("content-length"):
+            kept.append((b"content-length", length.encode()))
+        await send({"type": "http.response.start", "status": answer.status_code, "headers": kept})
+        async for chunk in answer.aiter_raw():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+    finally:
+        await answer.aclose()
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def ports() -> list[int]:

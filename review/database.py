@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import stat
 import subprocess
 import sys
@@ -40,7 +41,13 @@ def keep(
 
 
 def own_folder() -> Path:
-    """A folder of this account's alone."""
+    """A folder of this account's alone, for sockets' files.
+
+    Raises:
+        ReviewError: the system has none.
+    """
+    if not hasattr(socket, "AF_UNIX"):
+        raise ReviewError("FiftyOne runs here behind Unix sockets: on Linux, macOS, or Windows' WSL")
     return Path(tempfile.mkdtemp(prefix="anonymize-review-"))
 
 

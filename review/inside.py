@@ -6,13 +6,11 @@ tables below, by identity, or nothing.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-log = logging.getLogger("anonymize.review")
 # View stages that filter, sort and cut; none that writes, joins another collection or runs code (Mongo, Concat,
 # MapLabels …).
 STAGES = (
@@ -78,7 +76,7 @@ def main(folder: Path, descriptor: int, ports: list[int]) -> None:
 
     close()
     app.debug = False
-    logging.getLogger("anonymize.review").info("FiftyOne is held by %s", ", ".join(held))
+    print(f"held by {', '.join(held)}", file=sys.stderr, flush=True)  # the guard's process logs it
     uvicorn.run(app, fd=descriptor, log_level="warning", access_log=False, lifespan="on", timeout_keep_alive=60)
 
 

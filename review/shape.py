@@ -112,6 +112,7 @@ class Spaces(Closed):
     """Which panels are open, and where."""
 
     cls: Literal["Space", "Panel"] = Field(alias="_cls")
+    version: int | None = Field(None, alias="_version")
     id: Text | None = None
     component_id: Text | None = None
     active_child: Text | None = None
@@ -164,8 +165,22 @@ class Modal(Closed):
     id: SampleId | None = None
 
 
+class Fields(Closed):
+    field_names: list[Path]
+    allow_missing: bool | None = Field(None, alias="_allow_missing")
+
+
+class Visibility(Closed):
+    """Which fields are shown."""
+
+    cls: Literal["fiftyone.core.stages.SelectFields", "fiftyone.core.stages.ExcludeFields"]
+    kwargs: Fields
+
+
 class OfDataset(Closed):
     name: Dataset
+    event: Literal["modal", "slice", "spaces", "fieldVisibility"] | None = None
+    fieldVisibility: Visibility | None = None
     modalSelector: Modal | None = None
     view: View = []
     extendedView: View = []
@@ -388,6 +403,7 @@ class Params(Closed):
     x2: Number = None
     y2: Number = None
     method: Literal[METHODS] | None = Field(None, alias="__method__")  # type: ignore[valid-type]
+    path: Path | None = None
     panel_id: Text | None = None
     panel_state: Plain = None
     reviewer: Text | None = None  # written over
@@ -395,7 +411,7 @@ class Params(Closed):
 
 class Operator(Page):
     operator_uri: Literal[(*(f"{PLUGIN}/{name}" for name in OPERATORS), *sorted(READING))]  # type: ignore[valid-type]
-    params: Params = Params()
+    params: Params | None = None
     request_delegation: Literal[False] | None = None
     delegation_target: None = None
     prompt_id: Text | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -170,6 +171,37 @@ def test_when_it_dies_the_next_request_starts_it_anew(child: TestClient):
     wait_for(lambda: before not in processes())
     assert child.get("/fiftyone").status_code == 200
     assert server_of(os.getpid()) != before
+
+
+def test_who_leaves_an_event_stream_ends_it(child: TestClient):
+    """Else every closed page would leave a connection behind."""
+    import anyio
+
+    body = json.dumps({"initializer": {"dataset": None}, "subscription": "s", "events": ["refresh"]}).encode()
+    scope = {"type": "http", "method": "POST", "path": "/events", "query_string": b"", "headers": []}
+    said: list[dict] = []
+
+    async def listen() -> None:
+        given = iter([{"type": "http.request", "body": body, "more_body": False}])
+        heard = anyio.Event()
+
+        async def receive() -> dict:
+            for message in given:
+                return message
+            await heard.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict) -> None:
+            said.append(message)
+            if message.get("body"):
+                heard.set()
+
+        with anyio.fail_after(60):
+            await CHILD(scope, receive, send)
+
+    anyio.run(listen)
+    assert said[0]["status"] == 200
+    assert all(m.get("more_body") for m in said[1:])
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
