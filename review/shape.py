@@ -404,6 +404,7 @@ class Params(Closed):
     y2: Number = None
     method: Literal[METHODS] | None = Field(None, alias="__method__")  # type: ignore[valid-type]
     path: Path | None = None
+    value: SampleId | None = None  # the photo that was opened
     panel_id: Text | None = None
     panel_state: Plain = None
     reviewer: Text | None = None  # written over
