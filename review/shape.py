@@ -410,6 +410,14 @@ class Params(Closed):
     reviewer: Text | None = None  # written over
 
 
+class Results(Closed):
+    """What the operator answered, whose form is asked for."""
+
+    message: Text | None = None
+    error: Text | None = None
+    image: str | None = None
+
+
 class Operator(Page):
     operator_uri: Literal[(*(f"{PLUGIN}/{name}" for name in OPERATORS), *sorted(READING))]  # type: ignore[valid-type]
     params: Params | None = None
@@ -417,7 +425,7 @@ class Operator(Page):
     delegation_target: None = None
     prompt_id: Text | None = None
     target: Literal["inputs", "outputs"] | None = None
-    results: Plain = None
+    results: Results | None = None
 
 
 class Start(Closed):
