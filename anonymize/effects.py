@@ -28,10 +28,10 @@ from .settings import Kernel, Kind, Settings
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W) or (H, W, C)
 PixelBox = tuple[int, int, int, int]
 
-# At most 12 mosaic cells across a region, as Panoramax does (Argoverse used 5): more needs allow_weak.
-MAX_CELLS = 12
+# At most 12 mosaic blocks across a region, as Panoramax does (Argoverse used 5): more needs allow_weak.
+MAX_MOSAIC_BLOCKS = 12
 # A cell's side is at least 4 px, or the mosaic of a 12 px face would still be most of that face.
-MIN_CELL = 4.0
+MIN_BLOCK = 4.0
 # Half a cell of sigma after linear interpolation leaves no edge of a cell to be seen.
 SOFTNESS = 0.5
 # A Gaussian of a larger sigma is computed on a smaller picture, in which what it leaves fits; so its cost does not grow
@@ -115,17 +115,17 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
 
     Shapes, all rounded outward: a pixel of which any part lies in the shape is hidden whole; at least one pixel is.
 
-    - rectangle: the box grown by `kind.grow`.
-    - ellipse: around the box's centre, semi-axes max(√2, 1 + 2 grow) times half the sides. √2 gives the smallest
-      ellipse of the box's shape that contains the whole box (an inscribed one leaves 21.5 % of it open); `grow` counts
-      where it reaches farther than that. So an ellipse hides all of the detected box, and the grown box at the middle
-      of each side.
-    - quad: the corners grown by `kind.grow`; the rectangle instead when there are none or they are doubtful (not
+    - rectangle: the box grown by `kind.padding`.
+    - ellipse: around the box's centre, semi-axes max(√2, 1 + 2 padding) times half the sides. √2 gives the smallest
+      ellipse of the box's shape that contains the whole box (an inscribed one leaves 21.5 % of it open); `padding`
+      counts where it reaches farther than that. So an ellipse hides all of the detected box, and the padded box at the
+      middle of each side.
+    - quad: the corners grown by `kind.padding`; the rectangle instead when there are none or they are doubtful (not
       convex, not in order, a sliver, or in disagreement with the box).
 
     Args:
         region: in pixels of the photo; it may lie partly or wholly outside.
-        kind: its `mask`, `grow` and `kernel.feather`.
+        kind: its `mask`, `padding` and `kernel.feather`.
         width, height: the photo's, px.
 
     Returns:
@@ -210,8 +210,10 @@ def _in_order(regions: Iterable[Region], settings: Settings) -> list[Region]:
 
 
 def _strength(region: Region, kind: Kind, weak: bool, piece: Pixels, alpha: NDArray[np.float32], mode: str) -> Strength:
-    cells, least = (kind.cells, 1.0) if weak else (min(kind.cells, MAX_CELLS), MIN_CELL)
-    cell = max(max(region.width, region.height) / cells, least)
+    mosaic_blocks, least = (
+        (kind.mosaic_blocks, 1.0) if weak else (min(kind.mosaic_blocks, MAX_MOSAIC_BLOCKS), MIN_BLOCK)
+    )
+    cell = max(max(region.width, region.height) / mosaic_blocks, least)
     colour = _colour(kind.fill, mode, piece, alpha == 1) if kind.effect == "solid" else ()
     return Strength(cell, kind.kernel, not weak, colour)
 
@@ -255,14 +257,14 @@ def _composite(piece: Pixels, hidden: Pixels, alpha: NDArray[np.float32]) -> Non
 
 def _shape(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox, NDArray[np.bool_]]:
     """The hidden pixels: a box around them inside the photo and bool (h, w), of shape (0, 0) when there are none."""
-    grown = region.grow(kind.grow)
+    grown = region.pad(kind.padding)
     if kind.mask == "quad" and _plausible(region, width, height):
         corners = np.array(grown.corners, dtype=np.float64)
         piece = _outward((*corners.min(axis=0), *corners.max(axis=0)), width, height)
         hidden = _polygon(corners, piece)
     elif kind.mask == "ellipse":
         x1, y1, x2, y2 = region.box
-        factor = max(math.sqrt(2), 1 + 2 * kind.grow)
+        factor = max(math.sqrt(2), 1 + 2 * kind.padding)
         a, b = max((x2 - x1) / 2 * factor, 0.5), max((y2 - y1) / 2 * factor, 0.5)
         cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
         piece = _outward((cx - a, cy - b, cx + a, cy + b), width, height)
@@ -344,19 +346,24 @@ def warn_reversible(settings: Settings) -> list[str]:
                 f"{name}: a Gaussian blur without the mosaic can be undone; blurred faces were re-identified 95.9 % of "
                 "the time (Revelio, arXiv 2506.12344). Switch allow_weak off."
             )
-        if kind.cells > MAX_CELLS and kind.effect != "solid":
-            used = f"all {kind.cells}, because allow_weak is set" if settings.allow_weak else str(MAX_CELLS)
+        if kind.mosaic_blocks > MAX_MOSAIC_BLOCKS and kind.effect != "solid":
+            used = (
+                f"all {kind.mosaic_blocks}, because allow_weak is set"
+                if settings.allow_weak
+                else str(MAX_MOSAIC_BLOCKS)
+            )
             out.append(
-                f"{name}: more than {MAX_CELLS} mosaic cells leave too much to see (Panoramax's limit); used: {used}."
+                f"{name}: more than {MAX_MOSAIC_BLOCKS} mosaic blocks leave too much to see (Panoramax's limit); "
+                f"used: {used}."
             )
         if name == "plate" and kind.effect != "solid":
             out.append(
                 f"{name}: what {kind.effect} leaves of a short text can be guessed by drawing every candidate the same "
                 "way. The solid effect in a fixed colour leaves nothing."
             )
-        if kind.grow < 0.05:
+        if kind.padding < 0.05:
             out.append(
                 f"{name}: detectors draw tight boxes; more than a tenth of 15 in 100 real plates stayed open when they "
-                "were not grown, and of 3 in 100 when grown by 0.1. Set grow to 0.1 or more."
+                "were not grown, and of 3 in 100 when grown by 0.1. Set padding to 0.1 or more."
             )
     return out

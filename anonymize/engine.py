@@ -20,9 +20,9 @@ from typing import Any
 
 from . import images, records
 from .errors import ChangedSourceError, RecordsError
-from .finder import Finder
 from .outputs import SUMMARY_NAME, Output, why, write_json
-from .overlap import overlap
+from .pipeline import pipelined
+from .predictor import Predictor
 from .records import Header, Record, escape, unescape
 from .settings import Settings
 
@@ -81,7 +81,7 @@ def _ignore(_: Summary) -> None:
     pass
 
 
-class Engine(Finder):
+class Engine(Predictor):
     """Finds and hides, from files to files: a `Finder` that reads, keeps records and writes."""
 
     def detect(
@@ -232,7 +232,7 @@ class Engine(Finder):
         stop: threading.Event | None,
     ) -> Generator[tuple[Record, bool]]:
         threads = self.settings.jobs or os.cpu_count() or 1
-        return overlap(
+        return pipelined(
             paths,
             read,
             infer,

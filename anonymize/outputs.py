@@ -38,12 +38,12 @@ def hide(photo: images.Photo, regions: Iterable[Region], settings: Settings) -> 
         DetectionError: of a kind as many likely regions as are kept, so that some may have been left out.
     """
     regions = list(regions)
-    if reason := crowd(regions, settings):
+    if reason := max_regions_reached(regions, settings):
         raise DetectionError(reason)
     return effects.apply(photo.pixels, [r for r in regions if settings.hides(r)], settings, mode=photo.mode)
 
 
-def crowd(regions: Iterable[Region], settings: Settings) -> str | None:
+def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:
     """Why these regions may not be all of a photo's: as many likely ones of a kind as are kept. None where they are."""
     # Those that are too small to be hidden, or that a person rejected, took places too; what a person drew did not.
     likely = Counter(r.kind for r in regions if r.status != "manual" and _could_hide(r, settings))

@@ -22,7 +22,7 @@ from .errors import RecordsError, SettingsError
 from .regions import Region, boxes, iou
 from .settings import Settings
 
-SCHEMA = 1
+SCHEMA = 2
 LOCK_SECONDS = 10.0  # how long a writer waits for another one
 Review = Literal["pending", "approved", "flagged"]
 _TYPES: Mapping[str, Any] = {
@@ -199,7 +199,10 @@ class Header:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Header:
         if data.get("schema") != SCHEMA:
-            raise RecordsError(f"records have schema {SCHEMA}; this file has {data.get('schema')!r}")
+            raise RecordsError(
+                f"records have schema {SCHEMA}, this file has {data.get('schema')!r}: it was written by another "
+                "version; detect again into a new file"
+            )
         if not isinstance(data["root"], str):
             raise RecordsError(f"the root of records cannot be {data['root']!r}")
         chosen = Settings.from_dict(data["review"]) if data.get("review") else None

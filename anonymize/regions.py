@@ -30,7 +30,7 @@ class Region:
         kind: "face" and "plate" are hidden by default; "vehicle" and "person" only help to find and to rank.
         box: (x1, y1, x2, y2), pixels of the upright image, half-open, x1 <= x2, y1 <= y2.
         score: 0–1; the fused one where several detectors voted; 1.0 when a person drew it.
-        votes: detector name -> the score that it gave.
+        detector_scores: detector name -> the score that it gave.
         corners: four (x, y) px, top left, top right, bottom right, bottom left in READING order of the text, or None.
         landmarks: five (x, y) px (left eye, right eye, nose, left and right mouth corner as seen), or None.
         status: "auto" | "accepted" (hidden whatever the threshold) | "rejected" (never hidden) | "manual" (drawn).
@@ -44,7 +44,7 @@ class Region:
     kind: str
     box: Box
     score: float = 1.0
-    votes: Mapping[str, float] = field(default_factory=dict, hash=False)
+    detector_scores: Mapping[str, float] = field(default_factory=dict, hash=False)
     corners: tuple[Point, ...] | None = None
     landmarks: tuple[Point, ...] | None = None
     status: Status = "auto"
@@ -109,7 +109,7 @@ class Region:
         """Coordinates multiplied (from a resized image back to its photo)."""
         return self._map(fx, fx if fy is None else fy, 0.0, 0.0)
 
-    def grow(self, fraction: float) -> Region:
+    def pad(self, fraction: float) -> Region:
         """Each side moved outward by `fraction` of the box's width (left, right) and height (top, bottom).
 
         Corners move away from their centre by the same fraction of the quadrilateral's size.
@@ -143,8 +143,8 @@ class Region:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its exact inverse. Empty fields are left out."""
         out: dict[str, Any] = {"id": self.id, "kind": self.kind, "box": list(self.box), "score": self.score}
-        if self.votes:
-            out["votes"] = dict(self.votes)
+        if self.detector_scores:
+            out["detector_scores"] = dict(self.detector_scores)
         for name in ("corners", "landmarks"):
             if (points := getattr(self, name)) is not None:
                 out[name] = [list(p) for p in points]
@@ -157,8 +157,8 @@ class Region:
         unknown = set(data) - {f.name for f in dataclasses.fields(cls)}
         if unknown:
             raise SettingsError(f"a region has no field {sorted(unknown)[0]!r}")
-        if not isinstance(data.get("votes", {}), Mapping) or not isinstance(data.get("id", ""), str):
-            raise SettingsError(f"not a region: {data!r} (votes are name -> score, an id is text)")
+        if not isinstance(data.get("detector_scores", {}), Mapping) or not isinstance(data.get("id", ""), str):
+            raise SettingsError(f"not a region: {data!r} (detector_scores are name -> score, an id is text)")
         try:
             return cls(**data)
         except (TypeError, ValueError) as e:
@@ -189,7 +189,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def suppress(regions: Sequence[Region], overlap: float, limit: int | None = None) -> list[Region]:
+def suppress(regions: Sequence[Region], iou_threshold: float, limit: int | None = None) -> list[Region]:
     """Greedy non-maximum suppression within each kind, best score first.
 
     Args:
@@ -216,12 +216,12 @@ def suppress(regions: Sequence[Region], overlap: float, limit: int | None = None
             if limit is not None and count >= limit:
                 break
             later = iou(all_boxes[i : i + 1], all_boxes[i + 1 :])[0] if every is None else every[i, i + 1 :]
-            alive[i + 1 :] &= later <= overlap
+            alive[i + 1 :] &= later <= iou_threshold
     return sorted(kept, key=lambda r: -r.score)
 
 
 def merge(regions: Sequence[Region]) -> Region:
-    """One region for several of the same object: the box around all, the best score, all votes.
+    """One region for several of the same object: the box around all, the best score, every detector's score.
 
     Raises:
         SettingsError: no regions, or of different kinds.
@@ -231,8 +231,8 @@ def merge(regions: Sequence[Region]) -> Region:
     best = max(regions, key=lambda r: r.score)
     every = boxes(regions)
     box = (*every[:, :2].min(axis=0).tolist(), *every[:, 2:].max(axis=0).tolist())
-    votes: dict[str, float] = {}
+    detector_scores: dict[str, float] = {}
     for region in regions:
-        for name, score in region.votes.items():
-            votes[name] = max(score, votes.get(name, 0.0))
-    return best.replace(box=box, votes=votes, id=best.id if best.status != "auto" else "")
+        for name, score in region.detector_scores.items():
+            detector_scores[name] = max(score, detector_scores.get(name, 0.0))
+    return best.replace(box=box, detector_scores=detector_scores, id=best.id if best.status != "auto" else "")

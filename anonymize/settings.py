@@ -26,8 +26,8 @@ SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-FINDING = 4
-RENDERING = 2  # counted up when effects or writing change: then every photo is exported and approved anew
+DETECTION_VERSION = 4
+RENDER_VERSION = 2  # counted up when effects or writing change: then every photo is exported and approved anew
 # Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
 # left out. That a likelier one would have to be is an error.
 UNLIKELY = 0.05
@@ -124,7 +124,7 @@ class Kind:
     """How regions of one kind are chosen and hidden."""
 
     threshold: float = _option(0.5, "score from which a region is hidden", ge=MIN_THRESHOLD, le=1.0)
-    grow: float = _option(
+    padding: float = _option(
         0.1, "each side moves outward by this fraction of the region's width and height", ge=0.0, le=2.0
     )
     effect: str = _option("blur", "what hides the region", choices=EFFECTS)
@@ -134,7 +134,7 @@ class Kind:
         choices=MASKS,
     )
     kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
-    cells: int = _option(6, "mosaic cells across the region's longer side, before any blur", ge=1, le=64)
+    mosaic_blocks: int = _option(6, "mosaic blocks across the region's longer side, before any blur", ge=1, le=64)
     fill: str = _option("mean", "colour for the solid effect: mean, black, or six hex digits such as ff00ff")
     min_size: float = _option(0.0, "regions with a shorter side under this many px are left alone (0: none)", ge=0.0)
     max_size: float = _option(0.0, "regions with a longer side over this many px are left alone (0: no limit)", ge=0.0)
@@ -196,9 +196,9 @@ _BALANCED = PRESETS["balanced"]
 
 def _default_kinds() -> dict[str, Kind]:
     return {
-        "face": Kind(threshold=_BALANCED.face_threshold, grow=0.1, mask="ellipse"),
+        "face": Kind(threshold=_BALANCED.face_threshold, padding=0.1, mask="ellipse"),
         # A quad is tighter, but one corner out of place shows a letter; measured on street photos, quads leak far more.
-        "plate": Kind(threshold=_BALANCED.plate_threshold, grow=0.1, mask="rectangle"),
+        "plate": Kind(threshold=_BALANCED.plate_threshold, padding=0.1, mask="rectangle"),
     }
 
 
@@ -217,7 +217,9 @@ class Settings:
     vehicle_threshold: float = _option(
         0.25, "two-stage: score from which a vehicle is looked into", ge=MIN_THRESHOLD, le=1.0
     )
-    overlap: float = _option(0.45, "IoU above which the weaker of two regions of a kind is dropped", ge=0.0, le=1.0)
+    iou_threshold: float = _option(
+        0.45, "IoU above which the weaker of two regions of a kind is dropped", ge=0.0, le=1.0
+    )
     max_regions: int = _option(300, "regions kept a kind and photo", ge=1, le=10_000)
     kinds: Mapping[str, Kind] = field(default_factory=_default_kinds, metadata={"help": "settings of each hidden kind"})
     allow_weak: bool = _option(False, "skip the mosaic that makes every effect irreversible (not safe)")
@@ -306,9 +308,16 @@ class Settings:
 
     def detection_hash(self) -> str:
         """A hash of all settings that decide which regions are found and stored (not which of them are hidden)."""
-        names = ("face_detector", "plate_detector", "other_detectors", "vehicle_threshold", "overlap", "max_regions")
-        return self._hash(*names) + f"-{FINDING}"
+        names = (
+            "face_detector",
+            "plate_detector",
+            "other_detectors",
+            "vehicle_threshold",
+            "iou_threshold",
+            "max_regions",
+        )
+        return self._hash(*names) + f"-{DETECTION_VERSION}"
 
     def export_hash(self) -> str:
         """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""
-        return self._hash("kinds", "allow_weak", "keep_metadata") + f"-{RENDERING}"
+        return self._hash("kinds", "allow_weak", "keep_metadata") + f"-{RENDER_VERSION}"

@@ -39,7 +39,7 @@ Truth = Callable[[str, Image], tuple[np.ndarray, np.ndarray]]  # path, image -> 
 
 def raw(region: Region) -> float:
     """What the network itself said."""
-    return max(region.votes.values(), default=region.score)
+    return max(region.detector_scores.values(), default=region.score)
 
 
 def agreed(image: Image, teachers: Sequence) -> tuple[np.ndarray, np.ndarray]:

@@ -103,7 +103,7 @@ def crops(folder: Path, source: Path) -> list[tuple[str, np.ndarray]]:
     names = sorted(p.name for p in folder.iterdir())
     random.Random(0).shuffle(names)
     known = read_annotations(source, folder, names, ("plate",))
-    finder = create("coco", Settings())
+    predictor = create("coco", Settings())
     rng = np.random.default_rng(0)
     out: list[tuple[str, np.ndarray]] = []
     for name in names:
@@ -113,7 +113,7 @@ def crops(folder: Path, source: Path) -> list[tuple[str, np.ndarray]]:
         height, width = image.shape[:2]
         if min(height, width) < SIDE:
             continue
-        vehicles = [r for r in finder.detect([image])[0] if r.kind == "vehicle" and r.score >= 0.05]
+        vehicles = [r for r in predictor.detect([image])[0] if r.kind == "vehicle" and r.score >= 0.05]
         taken = np.vstack([boxes(vehicles), *(np.array([t.box]) for t in known.photos[name].at(width, height))])
         for _ in range(30):
             x, y = int(rng.integers(0, width - SIDE + 1)), int(rng.integers(0, height - SIDE + 1))

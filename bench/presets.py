@@ -3,7 +3,7 @@
     python -m bench.presets IMAGES ANNOTATIONS [--presets fast,balanced,thorough] [--large]
     python -m bench.presets IMAGES ANNOTATIONS --singles yunet=0.6,fastanpr@1280=0.25 --json models/measured.json
 
-Leaks with Wilson's 95 % interval, false alarms a photo for each kind, the area hidden for nothing beside the true area,
+Leaks with Wilson's 95 % interval, false positives a photo for each kind, the area over-blurred beside the true area,
 and the detectors' time a photo: the median over all photos after a first one, on an otherwise idle machine. `--large`
 adds the time of one 12-megapixel photo (4,000 × 3,000 px, made of the first ones). `--json` also writes what the web
 app's Models tab shows, with `--singles` for detectors by themselves, each at its threshold.
@@ -58,9 +58,9 @@ def row(preset: str, records: Sequence[Record], ms: float, truth: Annotations) -
         cells += [
             f"{k.leaks.rate or 0:.3f} ({low:.2f}–{high:.2f})",
             f"{hidden:.1%}",
-            f"{k.false_alarms.value or 0:.2f}",
+            f"{k.false_positives.value or 0:.2f}",
         ]
-    cells += [f"{result.hidden_for_nothing.value or 0:.1%} of {result.true_area.value or 0:.1%}", f"{ms:.0f}"]
+    cells += [f"{result.over_blurred.value or 0:.1%} of {result.true_area.value or 0:.1%}", f"{ms:.0f}"]
     return cells
 
 
@@ -74,7 +74,7 @@ def single(text: str) -> tuple[str, Settings]:
 
 
 def measured(name: str, records: Sequence[Record], ms: float, truth: Annotations, settings: Settings) -> dict[str, Any]:
-    """One row of models/measured.json: shares from 0 to 1, `false_alarms` a photo, `ms` a photo."""
+    """One row of models/measured.json: shares from 0 to 1, `false_positives` a photo, `ms` a photo."""
     result = evaluate.evaluate(records, truth, settings, curves=False)
     kinds = {}
     for kind in KINDS:
@@ -82,7 +82,7 @@ def measured(name: str, records: Sequence[Record], ms: float, truth: Annotations
             leaks = result.kinds[kind].leaks
             low, high = leaks.interval or (0.0, 1.0)
             found = {"missed": leaks.rate or 0.0, "low": low, "high": high}
-            found["false_alarms"] = result.kinds[kind].false_alarms.value or 0.0
+            found["false_positives"] = result.kinds[kind].false_positives.value or 0.0
             kinds[kind] = {"threshold": settings.kinds[kind].threshold, **found}
     return {"name": name, "preset": name in PRESETS, "ms": ms, "kinds": kinds}
 
@@ -123,7 +123,7 @@ def main() -> None:
     head = ["preset"]
     for kind in KINDS:
         head += [f"{kind}s that leak (95 %)", f"{kind}s of 16 px and more hidden", f"false {kind}s a photo"]
-    head += ["hidden for nothing, beside the true area", "ms a photo"] + ["ms, 12 megapixels"] * args.large
+    head += ["over-blurred, beside the true area", "ms a photo"] + ["ms, 12 megapixels"] * args.large
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     found = images.find(args.folder, Settings())
     truth = read_annotations(args.annotations, args.folder, found.paths, KINDS)

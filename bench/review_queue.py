@@ -187,7 +187,11 @@ def agreed_faces(record: Record) -> np.ndarray:
     if seen:
         overlap = iou(boxes(seen), boxes(seen))
         for i, r in enumerate(seen):
-            others = [j for j, o in enumerate(seen) if set(o.votes) != set(r.votes) and overlap[i, j] > 0.4]
+            others = [
+                j
+                for j, o in enumerate(seen)
+                if set(o.detector_scores) != set(r.detector_scores) and overlap[i, j] > 0.4
+            ]
             sure += [r] if others else []
     return boxes(suppress(sure, 0.4))
 
@@ -280,7 +284,7 @@ def fit(args: argparse.Namespace) -> None:
     alone, frames = alone[: args.photos], frames[: args.frames]
     header, known = detected(args.work / "photos.jsonl", [root / n for n in alone], settings)
     teachers = settings.replace(
-        face_detector=TEACHERS[0], plate_detector="none", other_detectors=TEACHERS[1:], overlap=1.0
+        face_detector=TEACHERS[0], plate_detector="none", other_detectors=TEACHERS[1:], iou_threshold=1.0
     )
     _, larger = detected(args.work / "larger.jsonl", [root / n for n in alone], teachers)
     known = {p: r for p, r in known.items() if not r.error and not larger[p].error}

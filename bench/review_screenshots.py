@@ -31,7 +31,7 @@ from screenshots import CHROMIUM, FLAGS, ROOT, server
 
 SIZE, SMALL = {"width": 1440, "height": 900}, {"width": 1180, "height": 820}
 GRID = {"x": 300, "y": 74, "width": 1140, "height": 490}  # of FiftyOne's page: the photos beside its filters
-# Pictures that are drawn, and those of them with most hits, false alarms and misses, which are kept.
+# Pictures that are drawn, and those of them with most hits, false positives and misses, which are kept.
 DRAWN, SHOWN = 24, 8
 HEIGHTS = (44, 26, 8)  # px, of the plates in each: the last is hard to find
 # A network by itself at a low threshold: it takes signs for plates, and has not seen such small ones.

@@ -52,7 +52,7 @@ def main(moves: int) -> None:
             kind = ("face", "plate")[i % 2]
             settings = Settings().with_kind(kind, threshold=float(10 ** rng.uniform(-3, 0)))
             if i % 5 == 4:  # now and then another control: everything is rendered anew
-                settings = settings.with_kind("face", grow=float(rng.uniform(0, 0.5)))
+                settings = settings.with_kind("face", padding=float(rng.uniform(0, 0.5)))
             started = time.perf_counter()
             shown_in(work, settings)
             work.show(work.settings)  # the request for after.jpg

@@ -63,7 +63,7 @@ def _reject(record: Record, *, region: str) -> Change:
 
 def _reset(record: Record, *, region: str) -> Change:
     r = _find(record, region)
-    return r, r.replace(status="auto" if r.votes else "manual")
+    return r, r.replace(status="auto" if r.detector_scores else "manual")
 
 
 def _set_kind(record: Record, *, region: str, kind: str) -> Change:

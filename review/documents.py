@@ -98,7 +98,7 @@ def to_document(
                 "status": region.status,
                 "region": region.id,
                 "height_px": region.height,
-                "seen_by": sorted(region.votes),
+                "seen_by": sorted(region.detector_scores),
                 "chance": nothing.get(region.id, 0.0) if hides else p,
                 "rank": rank,
                 "data": json.dumps(region.to_dict(), ensure_ascii=False),

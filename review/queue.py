@@ -21,7 +21,7 @@ from anonymize.settings import PRESETS, Settings
 
 from .book import Book, Span
 from .decisions import standing, status
-from .risk import BESIDE, CARRIER, SHOWN_REASON, Reason, at_least_one, false_alarms, misses
+from .risk import BESIDE, CARRIER, SHOWN_REASON, Reason, at_least_one, false_positives, misses
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long
 PAUSE_SECONDS = 600.0  # a longer gap between two decisions is a pause, not work
@@ -34,7 +34,7 @@ class Item:
 
     Attributes:
         risk: probability that something leaks if it goes out as it is, 0–1.
-        misses, doubts: suspected misses and suspected false alarms, likeliest first.
+        misses, doubts: suspected misses and suspected false positives, likeliest first.
         status: "pending" | "approved" | "flagged" | "error". error: why, or "".
         regions_hash: of what this was computed from; a decision names it.
         hidden: kind -> how many regions an export hides. decided: (who, when) of the last decision that stands.
@@ -52,7 +52,7 @@ class Item:
 
     @property
     def reasons(self) -> list[str]:
-        """What to look for, in words: misses first, then false alarms."""
+        """What to look for, in words: misses first, then false positives."""
         told = [r for r in self.misses if r.p >= SHOWN_REASON][:8]
         doubts = [r for r in self.doubts if r.p >= 0.5][:4]
         return [f"{_percent(r.p)} {r.text}" for r in told] + [f"{_percent(r.p)} nothing: {r.text}" for r in doubts]
@@ -105,7 +105,7 @@ def _see(record: Record, settings: Settings) -> _Seen:
         path=record.path,
         risk=0.0,
         misses=tuple(r for r in misses(record, settings) if r.p >= 1e-4),
-        doubts=tuple(false_alarms(record, settings)),
+        doubts=tuple(false_positives(record, settings)),
         status=status(record, settings),
         error=record.error or "",
         regions_hash=record.regions_hash(),

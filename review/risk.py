@@ -43,7 +43,7 @@ class Reason:
     """One place that a person should look at.
 
     Attributes:
-        p: probability that something leaks here, 0–1; for a suspected false alarm, that nothing is here.
+        p: probability that something leaks here, 0–1; for a suspected false positive, that nothing is here.
         text: in words.
         kind: what may be there. region: the candidate's or carrier's id, or "". box: where, px, or None: the whole
         photo.
@@ -115,10 +115,10 @@ def candidate_features(record: Record, found: Sequence[Region], on_carrier: Floa
     """
     height = np.log2(np.maximum([r.height for r in found], 1.0) / 32)
     score = logit(np.array([r.score for r in found], dtype=np.float64))
-    heard = {name for r in record.regions if found and r.kind == found[0].kind for name in r.votes}
-    votes = np.array([len(r.votes) for r in found])
-    agreement = np.where(votes > 1, 1.0, -1.0) if len(heard) > 1 else np.zeros(len(found))
-    surest = logit(np.array([max(r.votes.values(), default=r.score) for r in found], dtype=np.float64))
+    heard = {name for r in record.regions if found and r.kind == found[0].kind for name in r.detector_scores}
+    detector_scores = np.array([len(r.detector_scores) for r in found])
+    agreement = np.where(detector_scores > 1, 1.0, -1.0) if len(heard) > 1 else np.zeros(len(found))
+    surest = logit(np.array([max(r.detector_scores.values(), default=r.score) for r in found], dtype=np.float64))
     return np.stack([np.ones(len(found)), score, height, on_carrier, agreement, surest], axis=1)
 
 
@@ -199,13 +199,15 @@ def _faint(record: Record, region: Region, threshold: float) -> str:
     if region.score >= threshold:
         return f"a {region.kind} (score {region.score:.3g}) that the size limits leave alone"
     text = f"a candidate for a {region.kind} scores {region.score:.3g}, the threshold is {threshold:g}"
-    if len(region.votes) > 1:
-        seen = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.votes.items(), key=lambda v: -v[1]))
+    if len(region.detector_scores) > 1:
+        seen = ", ".join(
+            f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items(), key=lambda v: -v[1])
+        )
         text += f"; detectors disagree: {seen}"
     return text
 
 
-def false_alarms(record: Record, settings: Settings) -> list[Reason]:
+def false_positives(record: Record, settings: Settings) -> list[Reason]:
     """Hidden regions that may be nothing, likeliest first. They cost a look, not a leak, so they add no risk."""
     out = []
     for kind in settings.kinds:

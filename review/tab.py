@@ -121,7 +121,7 @@ def build(
     def is_sample(review: Review) -> bool:
         return read_only and review.owner is None
 
-    def asking(review: Review, visitor: Visitor) -> str:
+    def wrapper(review: Review, visitor: Visitor) -> str:
         """Whose photo the next one is; a sample's are everybody's, so that all visitors see all of it."""
         return "" if is_sample(review) else visitor.name + visitor.key
 
@@ -144,7 +144,7 @@ def build(
                     raise RecordsError("Hide faces and plates in some photos first (Many photos), then open them here.")
                 review = reviews.open(found[0][1], owner=found[0][2])
             kinds = list(review.book.settings.kinds)
-            item = review.queue.next(asking(review, visitor))
+            item = review.queue.next(wrapper(review, visitor))
             first = of if of in kinds else kinds[0]
             settings = review.book.settings
             return (
@@ -168,7 +168,7 @@ def build(
             return fresh({"problem": str(e)}), gr.skip()
         at = str(data.get("photo") or "")
         what = str(data.get("what") or "")
-        asks = asking(review, visitor)
+        asks = wrapper(review, visitor)
         try:
             if what == "next":
                 return page(review, visitor, review.queue.next(asks, after=at or None), of)
@@ -193,7 +193,7 @@ def build(
             review, visitor = find_mine(request, name)
             settings = review.book.settings.with_kind("face", threshold=f).with_kind("plate", threshold=p)
             review.book.use(settings)
-            return *page(review, visitor, review.queue.next(asking(review, visitor)), of), explorer(review, {})
+            return *page(review, visitor, review.queue.next(wrapper(review, visitor)), of), explorer(review, {})
         except AnonymizeError as e:
             return fresh({"problem": str(e)}), gr.skip(), gr.skip()
 
@@ -330,7 +330,7 @@ def told(review: Review, item: Item | None, mount: str, fiftyone: str = "link") 
         lines.append(
             f"<p>At home FiftyOne shows the same review, its regions and where they are wrong: "
             f'<code>python -m review records.jsonl</code></p><img src="{mount}/fiftyone.jpg" alt="FiftyOne\'s App with '
-            'found plates in teal, false alarms in amber, missed ones in magenta" style="width: 100%" loading="lazy">'
+            'found plates in teal, false positives in amber, missed ones in magenta" style="width: 100%" loading="lazy">'
         )
     elif fiftyone == "link" and review.owner is None:
         link = f"{mount}/open?name={quote(review.name)}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from .documents import CANDIDATES, CONTEXT, CORNERS, HIDDEN, TRUTH
 
-# One colour a meaning: false alarms and misses must be seen at once, also by people who do not tell red from green.
+# One colour a meaning: false positives and misses must be seen at once, also by people who do not tell red from green.
 COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
 HEIGHTS = ((0, 16), (16, 32), (32, math.inf))  # px, of the saved views
 STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
@@ -28,7 +28,7 @@ def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool
             dataset.filter_labels(CANDIDATES, f("chance") >= 0.1).sort_by("risk", reverse=True),
             "candidates that may be real and are not hidden",
         ),
-        "3 suspected false alarms": (dataset.filter_labels(HIDDEN, f("chance") >= 0.5), "hidden, but maybe nothing"),
+        "3 suspected false positives": (dataset.filter_labels(HIDDEN, f("chance") >= 0.5), "hidden, but maybe nothing"),
         "4 drawn or corrected by a person": (dataset.filter_labels(HIDDEN, f("status") != "auto"), ""),
         "5 flagged": (dataset.match(f("review") == "flagged"), ""),
         "6 approved": (dataset.match(f("review") == "approved"), ""),
@@ -42,16 +42,16 @@ def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool
         views |= {
             "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
             "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
-            "false alarms (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
+            "false positives (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
         }
         for low, high in HEIGHTS:
             tall = (f("height_px") >= low) & (f("height_px") < high)
             size = f"under {high} px" if low == 0 else f"{low} px and more" if high == math.inf else f"{low}–{high} px"
             views[f"missed (fn), {size}"] = (dataset.filter_labels(TRUTH, (f("eval") == "fn") & tall), "")
-            views[f"false alarms (fp), {size}"] = (dataset.filter_labels(HIDDEN, (f("eval") == "fp") & tall), "")
+            views[f"false positives (fp), {size}"] = (dataset.filter_labels(HIDDEN, (f("eval") == "fp") & tall), "")
         for name in detectors:
             wrong = (f("eval") == "fp") & f("seen_by").contains(name)
-            views[f"false alarms (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
+            views[f"false positives (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
     for name, (view, text) in views.items():
         dataset.save_view(name, view, description=text or None, overwrite=True)
     by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)

@@ -300,12 +300,14 @@ def set_kind(**changes: Any) -> Callable[[Any, Any], None]:
         *(set_record(path=p) for p in ("a\\x00.jpg", "a\\xzz.jpg", "a\ud800.jpg", "", ".", 5, None)),
         *(set_record(**{n: 5}) for n in ("sha256", "regions", "detectors", "error", "review")),
         *(set_region(box=b) for b in ([float("nan")] * 4, [0, 0, float("inf"), 1], [3, 3, 1, 1], [1, 2], "abcd", 5)),
-        *(set_region(**{n: v}) for n, v in (("votes", 5), ("id", 5), ("kind", ["face"]), ("status", "x"), ("new", 1))),
-        *(set_header(**{n: v}) for n, v in (("root", 5), ("settings", 5), ("schema", 2))),
+        *(set_region(**{n: v}) for n, v in (("detector_scores", 5), ("id", 5), ("kind", ["face"]))),
+        *(set_region(**{n: v}) for n, v in (("status", "x"), ("new", 1))),
+        *(set_header(**{n: v}) for n, v in (("root", 5), ("settings", 5), ("schema", 1))),
         *(set_settings(**{n: v}) for n, v in (("kinds", 5), ("allow_weak", "no"), ("image_extensions", "jpg"))),
         *(set_settings(**{n: v}) for n, v in (("face_detector", 5), ("image_extensions", [5]), ("new", 1))),
         *(set_kind(kernel=k) for k in (5, "101,inf,9", "101,nan,9", "101,3,1" + "0" * 400)),
-        *(set_kind(**{n: v}) for n, v in (("fill", 5), ("effect", "none"), ("threshold", float("nan")), ("cells", 0))),
+        *(set_kind(**{n: v}) for n, v in (("fill", 5), ("effect", "none"), ("threshold", float("nan")))),
+        *(set_kind(**{n: v}) for n, v in (("mosaic_blocks", 0),)),
     ],
 )  # fmt: skip
 def test_hostile_records_are_refused_in_words(

@@ -112,7 +112,7 @@ def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
         ({"kernel": "x"}, 400, "SIZE,SIGMA,FEATHER"),
         ({"fill": "reddish"}, 400, "hex"),
         ({"keep_metadata": "gps"}, 400, "metadata field"),
-        ({"cells": "0"}, 422, "cells"),
+        ({"mosaic_blocks": "0"}, 422, "mosaic_blocks"),
     ],
 )
 def test_bad_options_are_refused_with_a_reason(api, tmp_path, options, status, word):

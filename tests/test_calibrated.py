@@ -43,7 +43,7 @@ def test_boxes_grow_by_margin_and_slack_inside_the_image_and_votes_stay_the_netw
     detector = Calibrated(FakeDetector(regions), Calibration(1.0, 1.0, margin=0.1, slack=2.0), "plate", 400)
     plate, vehicle = detector.detect([IMAGE])[0]
     assert plate.box == pytest.approx((50 - 2 - 1, 50 - 1 - 1, 70 + 2 + 1, 60 + 1 + 1))  # 2 px of the input are 1 here
-    assert dict(plate.votes) == {"net": 0.5}
+    assert dict(plate.detector_scores) == {"net": 0.5}
     assert plate.id != regions[0].id
     assert (vehicle.box, vehicle.score) == (regions[1].box, 0.4)
     edge = Calibrated(FakeDetector([Region("plate", (0, 0, 20, 10), 0.5)]), Calibration(0, 1, 0, 0.5), "plate", 200)

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anonymize import regions as geometry
-from anonymize.detectors.candidates import Candidates, Frame, check, fit, regions, sigmoid, suppress, tensor
+from anonymize.detectors.candidates import Candidates, Letterbox, check, letterbox, regions, sigmoid, suppress, tensor
 from anonymize.errors import DetectionError
 from anonymize.regions import Region
 from anonymize.settings import UNLIKELY, Settings
 
-EMPTY = Frame(np.zeros((32, 64, 3), np.uint8), (1.0, 1.0), (0, 0), (60, 30))
+EMPTY = Letterbox(np.zeros((32, 64, 3), np.uint8), (1.0, 1.0), (0, 0), (60, 30))
 
 
 def image(height: int, width: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def image(height: int, width: int) -> np.ndarray:
 def test_the_long_side_is_exact_and_the_rest_is_padded_to_32(
     shape: tuple[int, int], side: int, expected: tuple[int, int]
 ) -> None:
-    frame = fit(image(*shape), side)
+    frame = letterbox(image(*shape), side)
     assert frame.pixels.shape == (*expected, 3)
     corner = np.array([[shape[1], shape[0]]]) * np.array(frame.scale) + np.array(frame.offset)
     assert max(corner[0]) == pytest.approx(side)
@@ -45,7 +45,7 @@ def test_the_long_side_is_exact_and_the_rest_is_padded_to_32(
     ("shape", "target"), [((480, 640), (640, 640)), ((640, 480), (640, 640)), ((90, 30), (64, 96))]
 )
 def test_a_fixed_input_holds_the_whole_image(shape: tuple[int, int], target: tuple[int, int]) -> None:
-    frame = fit(image(*shape), 640, target=target, centre=True)
+    frame = letterbox(image(*shape), 640, target=target, centre=True)
     assert frame.pixels.shape == (*target, 3)
     ends = np.array([[0, 0], [shape[1], shape[0]]]) * frame.scale + np.array(frame.offset)
     assert (ends[0] >= 0).all()
@@ -53,10 +53,10 @@ def test_a_fixed_input_holds_the_whole_image(shape: tuple[int, int], target: tup
 
 
 def test_padding_lies_right_and_below_or_around() -> None:
-    right = fit(image(10, 64), 64, fill=7).pixels
+    right = letterbox(image(10, 64), 64, fill=7).pixels
     assert (right[:10] == 200).all()
     assert (right[10:] == 7).all()
-    around = fit(image(10, 64), 64, fill=7, centre=True).pixels
+    around = letterbox(image(10, 64), 64, fill=7, centre=True).pixels
     assert (around[11:21] == 200).all()
     assert (around[:11] == 7).all()
     assert (around[21:] == 7).all()
@@ -65,7 +65,7 @@ def test_padding_lies_right_and_below_or_around() -> None:
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([32, 64, 320]), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_to_image_undoes_the_fitting(height: int, width: int, side: int, centre: bool) -> None:
-    frame = fit(image(height, width), side, centre=centre)
+    frame = letterbox(image(height, width), side, centre=centre)
     points = np.array([[0.0, 0.0], [width, height], [width / 3, height / 7]])
     placed = points * np.array(frame.scale) + np.array(frame.offset)
     np.testing.assert_allclose(frame.to_image(placed), points, atol=1e-9)
@@ -105,13 +105,13 @@ def test_what_is_no_rgb_image_is_refused(wrong: object) -> None:
     st.sampled_from([1, 5, 100]),
 )
 def test_suppression_of_arrays_equals_that_of_regions(
-    found: list[tuple[int, int, int, int, int]], overlap: float, limit: int
+    found: list[tuple[int, int, int, int, int]], iou_threshold: float, limit: int
 ) -> None:
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in found], float).reshape(-1, 4)
     scores = np.array([s / 100 for *_, s in found])
-    kept = suppress(boxes, scores, overlap, limit)
+    kept = suppress(boxes, scores, iou_threshold, limit)
     as_regions = [Region("face", tuple(b), s) for b, s in zip(boxes.tolist(), scores, strict=True)]
-    expected = geometry.suppress(as_regions, overlap, limit)
+    expected = geometry.suppress(as_regions, iou_threshold, limit)
     assert [(tuple(boxes[i]), scores[i]) for i in kept] == [(r.box, r.score) for r in expected]
 
 
@@ -133,11 +133,11 @@ def test_regions_are_clipped_floored_suppressed_and_carry_their_vote() -> None:
     scores = np.array([0.8, 0.9, 0.3, 0.9, 0.0005])
     out = regions("face", Candidates(boxes, scores), EMPTY, "d@64", Settings())
     assert [r.box for r in out] == [(0, 0, 10, 10), (40, 20, 60, 30)]  # one doubled, one in the padding, one too weak
-    assert [dict(r.votes) for r in out] == [{"d@64": 0.9}, {"d@64": 0.3}]
+    assert [dict(r.detector_scores) for r in out] == [{"d@64": 0.9}, {"d@64": 0.3}]
 
 
 def test_points_come_back_with_their_box() -> None:
-    frame = Frame(np.zeros((64, 64, 3), np.uint8), (2.0, 2.0), (0, 10), (32, 16))
+    frame = Letterbox(np.zeros((64, 64, 3), np.uint8), (2.0, 2.0), (0, 10), (32, 16))
     marks = np.arange(20, dtype=float).reshape(2, 5, 2)
     corners = np.arange(16, dtype=float).reshape(2, 4, 2)
     boxes = np.array([(0, 10, 8, 18), (20, 20, 40, 40)], float)

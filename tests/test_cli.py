@@ -74,13 +74,13 @@ def test_run_uses_the_options(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(
         "run", folder, out, *MINE, "--effect", "solid", "--fill-color", "ff00ff", "--effect", "screen=pixelate",
-        "--kernel", "face=101,3,19", "--hide", "screen=0.2", "--grow", "face=0", "--mask", "rectangle",
+        "--kernel", "face=101,3,19", "--hide", "screen=0.2", "--padding", "face=0", "--mask", "rectangle",
         "--no-write-detections", "--preview",
     )  # fmt: skip
     assert "screens 4" in " ".join(result.output.split())
     header, known = records.read(out / "records.jsonl")
     face, screen = header.settings.kinds["face"], header.settings.kinds["screen"]
-    assert (face.effect, face.fill, face.kernel, face.grow) == ("solid", "ff00ff", Kernel(101, 3, 19), 0)
+    assert (face.effect, face.fill, face.kernel, face.padding) == ("solid", "ff00ff", Kernel(101, 3, 19), 0)
     assert (screen.effect, screen.threshold) == ("pixelate", 0.2)
     assert len(known) == 4
     pixels = np.asarray(Image.open(out / "1.png"))
@@ -137,7 +137,7 @@ def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path
         (["--face-detector", "retina"], "valid: "),
         (["--effect", "swirl"], "valid: blur, pixelate, solid"),
         (["--kernel", "4,1,1"], "odd"),
-        (["--grow", "face=much"], "not a number"),
+        (["--padding", "face=much"], "not a number"),
         (["--face-threshold", "0"], "at least 0.001"),
         (["--device", "tpu"], "valid: auto"),
         (["--keep-metadata", "gps"], "valid: copyright"),
@@ -194,7 +194,7 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
 
 
 def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:
-    for option, value in (("--effect", "fcae=solid"), ("--grow", "plte=0.3"), ("--kernel", "screen=101,3,9")):
+    for option, value in (("--effect", "fcae=solid"), ("--padding", "plte=0.3"), ("--kernel", "screen=101,3,9")):
         result = run("run", folder, tmp_path / "out", *MINE, option, value, code=1)
         assert "unknown kind" in result.output
         assert "face, plate" in result.output

@@ -173,7 +173,7 @@ def test_tiles_hold_wide_plates_whole(tmp_path):
     assert [float(v) for v in labels[0].read_text().split()[1:5]] == pytest.approx([0.5, 145 / 300, 0.95, 0.3])
 
 
-def test_an_earlier_models_false_alarms_teach_and_what_it_is_sure_of_is_painted_over(tmp_path):
+def test_an_earlier_models_false_positives_teach_and_what_it_is_sure_of_is_painted_over(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
     photo = np.full((300, 300, 3), 90, np.uint8)
@@ -186,7 +186,7 @@ def test_an_earlier_models_false_alarms_teach_and_what_it_is_sure_of_is_painted_
         tmp_path / "out", photos, marked, marked, size=300, tiles=64, drawn=0, drawn_test=0,
         alarms=lambda _: (found, np.array([0.9, 0.3, 0.8])),
     )  # fmt: skip
-    assert (counts["false alarms"], counts["likely plates"]) == (1, 1)
+    assert (counts["false positives"], counts["likely plates"]) == (1, 1)
     tiles = [cv2.imread(str(p))[:, :, ::-1].astype(int) for p in (tmp_path / "out" / "train" / "images").iterdir()]
     assert any(((t[..., 0] > 180) & (t[..., 1] < 80)).any() for t in tiles)
     assert not any(((t[..., 1] > 230) & (t[..., 0] < 80)).any() for t in tiles)  # in its mean colour now

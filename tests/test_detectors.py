@@ -133,7 +133,7 @@ def test_faces_are_found_where_they_are(made: Callable[[str], Detector], name: s
         sure = [r for r in regions if r.score >= (0.9 if name == "mtcnn" else 0.6)]
         assert len(sure) == 2
         assert centres_hit(sure, centres) == [True, True]
-        assert all(r.kind == "face" and set(r.votes) == {detector.name} for r in regions)
+        assert all(r.kind == "face" and set(r.detector_scores) == {detector.name} for r in regions)
         assert regions[-1].score < 0.3  # candidates are kept far below any threshold
         assert regions[-1].score >= MIN_THRESHOLD
         for r in sure:
@@ -186,7 +186,7 @@ def compare_with_ultralytics(photo: Path, theirs: Path, ours: Detector, table: d
 
     side = int(ours.name.partition("@")[2])
     (result,) = YOLO(str(theirs), task="detect").predict(
-        str(photo), imgsz=side, conf=least, iou=S.overlap, device="cpu", verbose=False
+        str(photo), imgsz=side, conf=least, iou=S.iou_threshold, device="cpu", verbose=False
     )
     (found,) = ours.detect([rgb(photo)])
     count = 0
@@ -197,7 +197,7 @@ def compare_with_ultralytics(photo: Path, theirs: Path, ours: Detector, table: d
         same = [r for r in found if r.kind == table[name]]
         best = same[int(iou(np.array([box]), boxes(same)).argmax())]
         np.testing.assert_allclose(best.box, box, atol=1.0)
-        assert best.votes[ours.name] == pytest.approx(score, abs=0.01)
+        assert best.detector_scores[ours.name] == pytest.approx(score, abs=0.01)
         count += 1
     return count
 

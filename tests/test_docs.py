@@ -83,13 +83,13 @@ def test_scripts_that_are_named_exist() -> None:
 
 
 def test_the_readmes_python_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anonymize import finder
+    from anonymize import predictor
     from anonymize.detectors import FakeDetector
     from anonymize.regions import Region
 
     folder.rename(tmp_path / "photos")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(finder, "create", lambda name, *_, **__: FakeDetector([Region("face", (0, 0, 9, 9))], name))
+    monkeypatch.setattr(predictor, "create", lambda name, *_, **__: FakeDetector([Region("face", (0, 0, 9, 9))], name))
     code = re.search(r"In Python:\n\n((?:    .*\n|\n)+)", TEXT[ROOT / "README.md"])
     assert code is not None
     exec(re.sub("^    ", "", code[1], flags=re.M), {})

@@ -54,11 +54,11 @@ kinds = st.builds(
     Kind,
     effect=st.sampled_from(EFFECTS),
     mask=st.sampled_from(MASKS),
-    grow=st.sampled_from((0.0, 0.1, 0.5)),
+    padding=st.sampled_from((0.0, 0.1, 0.5)),
     kernel=st.builds(
         Kernel, st.sampled_from((0, 1, 3, 101)), st.sampled_from((0.0, 0.1, 3.0, 40.0)), st.sampled_from((0, 1, 9, 300))
     ),
-    cells=st.integers(1, 64),
+    mosaic_blocks=st.integers(1, 64),
     fill=st.sampled_from(("mean", "black", "ff00ff")),
 )
 many = hypothesis_settings(max_examples=150, deadline=None)
@@ -115,21 +115,21 @@ def test_the_feather_falls_from_one_to_nothing_along_every_line_outward(mask: st
 
 @many
 @given(regions(), st.sampled_from(("rectangle", "ellipse")), st.sampled_from((0.0, 0.1, 0.8)))
-def test_the_box_is_hidden_whole_by_rectangle_and_ellipse(region: Region, mask: str, grow: float) -> None:
-    covered = effects.coverage([region], one(mask=mask, grow=grow), W, H)
+def test_the_box_is_hidden_whole_by_rectangle_and_ellipse(region: Region, mask: str, padding: float) -> None:
+    covered = effects.coverage([region], one(mask=mask, padding=padding), W, H)
     x1, y1, x2, y2 = region.pixels(W, H)
     assert covered[y1:y2, x1:x2].all()
     if mask == "rectangle":
-        x1, y1, x2, y2 = region.grow(grow).pixels(W, H)
+        x1, y1, x2, y2 = region.pad(padding).pixels(W, H)
         assert covered[y1:y2, x1:x2].all()
         assert covered.sum() <= (x2 - x1 + 1) * (y2 - y1 + 1)
 
 
 def test_an_ellipse_is_the_smallest_around_the_box_and_reaches_as_far_as_grow() -> None:
     face = Region("face", (300, 300, 500, 600))
-    tight = effects.coverage([face], one(mask="ellipse", grow=0.0), 800, 900)
+    tight = effects.coverage([face], one(mask="ellipse", padding=0.0), 800, 900)
     assert tight.sum() == pytest.approx(math.pi / 2 * face.area, rel=0.02)
-    wide = effects.coverage([face], one(mask="ellipse", grow=0.5), 800, 900)
+    wide = effects.coverage([face], one(mask="ellipse", padding=0.5), 800, 900)
     assert wide[450, 200:600].all()  # the grown box's left and right end, at mid height
     assert wide[150:750, 400].all()
     assert not wide[450, 195]
@@ -152,8 +152,8 @@ def test_a_quad_hides_every_pixel_that_it_touches_and_hardly_more(
     x: float, y: float, w: float, aspect: float, degrees: float
 ) -> None:
     plate = tilted(x, y, w, w * aspect, degrees)
-    covered = effects.coverage([plate], one(mask="quad", grow=0.1), W, H)
-    grown = plate.grow(0.1).corners
+    covered = effects.coverage([plate], one(mask="quad", padding=0.1), W, H)
+    grown = plate.pad(0.1).corners
     assert grown is not None
     touched = brute_polygon(np.array(grown))
     assert not (touched & ~covered).any()
@@ -187,9 +187,9 @@ def test_doubtful_corners_hide_the_whole_rectangle(name: str, corners: tuple | N
 def test_a_plate_cut_by_the_edge_of_the_photo_still_follows_its_corners() -> None:
     whole = tilted(0, 40, 60, 20, 20)
     plate = whole.replace(box=whole.clip(W, H).box)
-    got = effects.coverage([plate], one(mask="quad", grow=0.0), W, H)
+    got = effects.coverage([plate], one(mask="quad", padding=0.0), W, H)
     assert got[:, 0].any()
-    assert got.sum() < effects.coverage([plate], one(mask="rectangle", grow=0.0), W, H).sum()
+    assert got.sum() < effects.coverage([plate], one(mask="rectangle", padding=0.0), W, H).sum()
 
 
 @pytest.mark.parametrize("mask", MASKS)
@@ -213,7 +213,7 @@ def test_no_box_is_too_small_and_one_outside_changes_nothing(
     box: tuple[float, float, float, float], least: int, effect: str, mask: str
 ) -> None:
     photo, face = noise(H, W, 3), Region("face", box)
-    settings = one(effect=effect, mask=mask, grow=0.0, fill="ff00ff")
+    settings = one(effect=effect, mask=mask, padding=0.0, fill="ff00ff")
     covered = effects.coverage([face], settings, W, H)
     assert covered.sum() >= least
     out = effects.apply(photo, [face], settings)
@@ -250,7 +250,7 @@ def test_outside_masks_and_feather_nothing_changes(found: list[Region], face: Ki
 def test_coverage_is_where_a_magenta_fill_is_exact(found: list[Region], kind: Kind) -> None:
     photo = noise(H, W, 3) // 2  # never magenta by itself
     for feather in (0, 9):
-        settings = one(mask=kind.mask, grow=kind.grow, kernel=Kernel(feather=feather), **MAGENTA)
+        settings = one(mask=kind.mask, padding=kind.padding, kernel=Kernel(feather=feather), **MAGENTA)
         covered = effects.coverage(found, settings, W, H)
         magenta = (effects.apply(photo, found, settings) == (255, 0, 255)).all(axis=2)
         assert magenta[covered].all()
@@ -274,10 +274,10 @@ def test_only_what_the_settings_hide_is_hidden() -> None:
 def shuffled_in_cells(photo: np.ndarray, cell: int) -> np.ndarray:
     """Other content with the same mean in each cell: the pixels of each cell in another order."""
     h, w = photo.shape[:2]
-    cells = (
+    mosaic_blocks = (
         photo.reshape(h // cell, cell, w // cell, cell, -1).swapaxes(1, 2).reshape(h // cell, w // cell, cell**2, -1)
     )
-    mixed = np.random.default_rng(1).permutation(cells, axis=2)
+    mixed = np.random.default_rng(1).permutation(mosaic_blocks, axis=2)
     return mixed.reshape(h // cell, w // cell, cell, cell, -1).swapaxes(1, 2).reshape(photo.shape)
 
 
@@ -286,7 +286,7 @@ def shuffled_in_cells(photo: np.ndarray, cell: int) -> np.ndarray:
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_no_kernel_lets_anything_finer_than_a_cell_through(effect: str, kernel: str, dtype: type) -> None:
     face = Region("face", (0, 0, 60, 60))
-    settings = one(effect=effect, kernel=kernel, cells=6, grow=0.0)
+    settings = one(effect=effect, kernel=kernel, mosaic_blocks=6, padding=0.0)
     photo = np.zeros((60, 60, 3), dtype)
     photo[20:40, 10:50] = np.iinfo(dtype).max  # something to see, and noise of full range to take away
     photo ^= noise(60, 60, 3, dtype=dtype)
@@ -295,10 +295,12 @@ def test_no_kernel_lets_anything_finer_than_a_cell_through(effect: str, kernel: 
     np.testing.assert_array_equal(effects.apply(photo, [face], settings), effects.apply(other, [face], settings))
 
 
-@pytest.mark.parametrize(("side", "cells", "most"), [(12, 6, 3), (12, 64, 3), (24, 6, 6), (600, 6, 6), (600, 64, 12)])
-def test_cells_are_coarse_in_pixels_and_in_number(side: int, cells: int, most: int) -> None:
+@pytest.mark.parametrize(
+    ("side", "mosaic_blocks", "most"), [(12, 6, 3), (12, 64, 3), (24, 6, 6), (600, 6, 6), (600, 64, 12)]
+)
+def test_cells_are_coarse_in_pixels_and_in_number(side: int, mosaic_blocks: int, most: int) -> None:
     photo = noise(side, side, 3)
-    settings = one(effect="pixelate", cells=cells, grow=0.0, kernel="0,0,0")
+    settings = one(effect="pixelate", mosaic_blocks=mosaic_blocks, padding=0.0, kernel="0,0,0")
     out = effects.apply(photo, [Region("face", (0, 0, side, side))], settings)
     assert len(np.unique(out.reshape(-1, 3), axis=0)) <= most**2
 
@@ -306,7 +308,7 @@ def test_cells_are_coarse_in_pixels_and_in_number(side: int, cells: int, most: i
 def test_blur_shows_no_edges_of_cells() -> None:
     photo = noise(300, 300, 3)
     photo[:, :150] //= 4  # one strong edge: the worst case for a mosaic
-    out = effects.apply(photo, [Region("face", (0, 0, 300, 300))], one(grow=0.0)).astype(int)
+    out = effects.apply(photo, [Region("face", (0, 0, 300, 300))], one(padding=0.0)).astype(int)
     assert np.ptp(out[150]) > 50
     assert max(np.abs(np.diff(out, axis=0)).max(), np.abs(np.diff(out, axis=1)).max()) <= 4
 
@@ -331,7 +333,7 @@ def test_overlapping_regions_bring_nothing_back() -> None:
     covered = effects.coverage([face], settings, W, H)
     got = effects.apply(photo, [face, plate], settings)
     assert not got[covered].any()  # the fill is exact although the plate's blur and feather reach into it
-    both = one(effect="blur", kernel=kernel, grow=0.0, cells=1)
+    both = one(effect="blur", kernel=kernel, padding=0.0, mosaic_blocks=1)
     union = effects.coverage([face, plate], both, W, H)
     flat = np.full((H, W, 3), 100, np.uint8)
     flat[union] = np.where(np.indices((H, W)).sum(axis=0)[union] % 2, 255, 0)[:, None]  # a pattern of one pixel
@@ -395,7 +397,7 @@ def test_what_lies_under_transparent_pixels_is_hidden_too(effect: str) -> None:
     photo = noise(60, 60, 4)
     photo[..., 3] = 0
     other = shuffled_in_cells(photo, 10)
-    found, settings = [Region("face", (0, 0, 60, 60))], one(effect=effect, grow=0.0)
+    found, settings = [Region("face", (0, 0, 60, 60))], one(effect=effect, padding=0.0)
     out = effects.apply(photo, found, settings)
     np.testing.assert_array_equal(out, effects.apply(other, found, settings))
     assert not out[..., 3].any()
@@ -419,15 +421,17 @@ def test_refusals_say_what_was_expected() -> None:
 
 def test_allow_weak_leaves_the_gaussian_alone_and_warns() -> None:
     photo, face = noise(60, 60, 3), Region("face", (0, 0, 60, 60))
-    settings = one(kernel="1,0.1,0", grow=0.0).replace(allow_weak=True)
+    settings = one(kernel="1,0.1,0", padding=0.0).replace(allow_weak=True)
     with pytest.warns(UserWarning, match="allow_weak"):
         out = effects.apply(photo, [face], settings)
     np.testing.assert_array_equal(out, photo)
     with pytest.warns(UserWarning, match="allow_weak"):
-        cells = effects.apply(photo, [face], one(effect="pixelate", cells=30, grow=0.0).replace(allow_weak=True))
-    assert len(np.unique(cells.reshape(-1, 3), axis=0)) > 800
+        mosaic_blocks = effects.apply(
+            photo, [face], one(effect="pixelate", mosaic_blocks=30, padding=0.0).replace(allow_weak=True)
+        )
+    assert len(np.unique(mosaic_blocks.reshape(-1, 3), axis=0)) > 800
     with pytest.warns(UserWarning, match="allow_weak"):
-        automatic = effects.apply(photo, [face], one(grow=0.0).replace(allow_weak=True))
+        automatic = effects.apply(photo, [face], one(padding=0.0).replace(allow_weak=True))
     assert automatic.std() < photo.std() / 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -442,10 +446,12 @@ def test_reversible_settings_are_said() -> None:
     assert "guessed" in plate
     (weak,) = effects.warn_reversible(safe.replace(allow_weak=True))
     assert "2506.12344" in weak
-    (cells,) = effects.warn_reversible(safe.with_kind("face", cells=13))
-    assert "used: 12" in cells
-    (cells,) = effects.warn_reversible(safe.with_kind("face", cells=13, effect="pixelate").replace(allow_weak=True))
-    assert "used: all 13" in cells
-    (grow,) = effects.warn_reversible(safe.with_kind("face", grow=0.0))
-    assert grow.startswith("face")
-    assert "0.1" in grow
+    (mosaic_blocks,) = effects.warn_reversible(safe.with_kind("face", mosaic_blocks=13))
+    assert "used: 12" in mosaic_blocks
+    (mosaic_blocks,) = effects.warn_reversible(
+        safe.with_kind("face", mosaic_blocks=13, effect="pixelate").replace(allow_weak=True)
+    )
+    assert "used: all 13" in mosaic_blocks
+    (padding,) = effects.warn_reversible(safe.with_kind("face", padding=0.0))
+    assert padding.startswith("face")
+    assert "0.1" in padding

@@ -141,7 +141,7 @@ def test_a_changed_threshold_exports_again_without_detecting(folder: Path, tmp_p
 
 def test_other_detection_settings_detect_again(folder: Path, tmp_path: Path) -> None:
     engine()[0].detect(folder, tmp_path / "r.jsonl")
-    again, detector = engine(settings=MAGENTA.replace(overlap=0.1))
+    again, detector = engine(settings=MAGENTA.replace(iou_threshold=0.1))
     again.detect(folder, tmp_path / "r.jsonl")
     assert detector.seen == 4
 
@@ -219,7 +219,7 @@ def test_detecting_again_keeps_decisions(folder: Path, tmp_path: Path) -> None:
     drawn = Region("plate", (1, 1, 8, 4), status="manual")
     with records.Writer(path, header) as writer:
         writer.write(known["1.jpg"].replace(regions=(drawn, FACE.replace(status="rejected"))))
-    engine(settings=MAGENTA.replace(overlap=0.2))[0].detect(folder, path)
+    engine(settings=MAGENTA.replace(iou_threshold=0.2))[0].detect(folder, path)
     assert {r.status for r in records.read(path)[1]["1.jpg"].regions} == {"manual", "rejected", "auto"}
     (folder / "1.jpg").rename(folder / "away")
     (folder / "1.jpg").touch()

@@ -40,12 +40,12 @@ def test_one_region_for_each_thing_with_everyones_votes() -> None:
     found = fuse([a, b], 0.45)
     assert len(found) == 3
     best = found[0]
-    assert dict(best.votes) == {"a": 0.8, "b": 0.4}
+    assert dict(best.detector_scores) == {"a": 0.8, "b": 0.4}
     assert best.score == pytest.approx(combined([0.8, 0.4]))
     assert best.box == (10, 10, 32, 30)  # b is half as sure as a, so its box is covered too
     (alone,) = fuse([[face((10, 10, 30, 30), 0.81, "a")], [face((12, 10, 32, 30), 0.4, "b")]], 0.45)
-    assert (alone.box, set(alone.votes)) == ((10, 10, 30, 30), {"a", "b"})
-    assert {tuple(r.votes) for r in found[1:]} == {("a",), ("b",)}
+    assert (alone.box, set(alone.detector_scores)) == ((10, 10, 30, 30), {"a", "b"})
+    assert {tuple(r.detector_scores) for r in found[1:]} == {("a",), ("b",)}
     assert [r.score for r in found] == sorted((r.score for r in found), reverse=True)
 
 

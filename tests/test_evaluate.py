@@ -27,7 +27,7 @@ from anonymize.records import Record
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Kernel, Kind, Settings
 
-PLAIN = Kind(threshold=0.5, grow=0.0, effect="solid", fill="ff00ff", mask="rectangle", kernel=Kernel(0, 0, 0))
+PLAIN = Kind(threshold=0.5, padding=0.0, effect="solid", fill="ff00ff", mask="rectangle", kernel=Kernel(0, 0, 0))
 SETTINGS = Settings(kinds={"face": PLAIN, "plate": PLAIN})
 
 
@@ -57,14 +57,16 @@ BY_HAND_RECORDS = [
     record(
         "a",
         face(10, 10, 50, 45, 0.9),  # 35 of 40 rows of `big`: IoU .875, covers 87.5 %: found, but it leaks
-        face(60, 10, 80, 19, 0.8),  # 9 of 20 rows of `half`: IoU .45, covers 45 %: a false alarm, and `half` is missed
+        face(
+            60, 10, 80, 19, 0.8
+        ),  # 9 of 20 rows of `half`: IoU .45, covers 45 %: a false positive, and `half` is missed
         face(65, 65, 75, 75, 0.7),  # inside `crowd`: neither
         face(0, 80, 10, 90, 0.6),  # nothing is there: 100 px for nothing
         face(10, 10, 50, 50, 0.4),  # below the threshold; it would cover `big`, which is found already
     ),
     record(
         "b",
-        Region("plate", (18, 18, 34, 34), 0.95),  # a false alarm for plates that hides `small`: no leak
+        Region("plate", (18, 18, 34, 34), 0.95),  # a false positive for plates that hides `small`: no leak
         Region("plate", (50, 50, 90, 60), 0.9),
     ),
     record("c"),
@@ -76,7 +78,7 @@ def test_figures_by_hand():
     of_face, of_plate = result.kinds["face"], result.kinds["plate"]
     assert of_face.recall == Share(1, 3)
     assert of_face.precision == Share(1, 3)
-    assert of_face.false_alarms.value == pytest.approx(2 / 3)
+    assert of_face.false_positives.value == pytest.approx(2 / 3)
     assert of_face.leaks == Share(2, 3)
     assert of_face.misses == Share(1, 3)
     assert of_face.by_height == {
@@ -90,7 +92,7 @@ def test_figures_by_hand():
     assert of_plate.precision == Share(1, 2)
     assert result.clean == Share(2, 3)
     # a: 100 px; b: 16 x 16 less the 10 x 10 of `small`; c: none
-    assert result.hidden_for_nothing.value == pytest.approx((100 + 156) / 10_000 / 3)
+    assert result.over_blurred.value == pytest.approx((100 + 156) / 10_000 / 3)
     # a: 1600 + 400 + 900 (ignored ones are there too); b: 100 + 400
     assert result.true_area.value == pytest.approx((2900 + 500) / 10_000 / 3)
 
@@ -117,17 +119,17 @@ def test_ap_by_hand():
     assert (recall, precision, score) == (pytest.approx(0.6), pytest.approx(2 / 3), 0.001)
 
 
-def test_what_half_lies_in_an_ignored_box_is_no_false_alarm():
+def test_what_half_lies_in_an_ignored_box_is_no_false_positive():
     ignored = truths(a=[Truth("face", (0, 0, 100, 50), ignore=True)])
     inside, outside = face(10, 40, 20, 60), face(10, 41, 20, 61)  # 10 of 20 rows in it, and 9
     for region, alarms in ((inside, 0.0), (outside, 1.0)):
         result = evaluate([record("a", region)], ignored, SETTINGS)
-        assert result.kinds["face"].false_alarms.value == alarms
+        assert result.kinds["face"].false_positives.value == alarms
         assert result.kinds["face"].recall.rate is None
         assert result.clean == Share(1, 1)
 
 
-def test_second_detection_of_one_truth_is_a_false_alarm():
+def test_second_detection_of_one_truth_is_a_false_positive():
     result = evaluate(
         [record("a", face(0, 0, 20, 20, 0.9), face(1, 0, 20, 20, 0.8))],
         truths(a=[Truth("face", (0, 0, 20, 20))]),
@@ -154,7 +156,7 @@ def test_withheld_is_never_nothing_found():
     assert result.withheld == {"b": "truncated", "c": "there is no record of it", "d": "the photo is not in the folder"}
     assert result.clean == Share(1, 1)
     assert result.kinds["face"].leaks == Share(0, 1)
-    assert result.kinds["face"].false_alarms.value == 0.0
+    assert result.kinds["face"].false_positives.value == 0.0
     text = _text(reports.table(result))
     assert "3 of 4 photos withheld" in text
     assert "truncated" in text
@@ -171,10 +173,10 @@ def test_a_crowd_that_an_export_refuses_is_withheld(tmp_path):
     result = evaluate(records, annotations, few)
     assert result.withheld == {"crowd": str(refused.value)}
     assert result.clean == Share(1, 1)
-    assert result.kinds["face"].false_alarms.value == 0.0
+    assert result.kinds["face"].false_positives.value == 0.0
     assert not evaluate(records, annotations, SETTINGS.replace(max_regions=3)).withheld
     assert not evaluate(records, annotations, few, crowds=True).withheld
-    # One false alarm is allowed in two photos; the crowd has two.
+    # One false positive is allowed in two photos; the crowd has two.
     assert tuned(records, annotations, few, 0.5).kinds["face"].threshold == 0.401
 
 
@@ -182,7 +184,7 @@ def test_everything_withheld_measures_nothing():
     result = evaluate([], truths(a=[Truth("face", (0, 0, 9, 9))]), SETTINGS)
     assert result.kinds == {}
     assert result.clean == Share(0, 0)
-    assert result.hidden_for_nothing.value is None
+    assert result.over_blurred.value is None
     assert json.loads(json.dumps(result.to_dict()))["withheld"] == {"a": "there is no record of it"}
 
 
@@ -258,7 +260,7 @@ def _tilted(box):
 @pytest.mark.parametrize("feather", [0, 9])
 def test_leaks_are_those_of_the_written_pixels(seed, feather):
     """What an outsider counts in a photo filled with magenta: ../tools/leaks.py, in a few lines."""
-    kind = dataclasses.replace(PLAIN, grow=0.1, kernel=Kernel(0, 0, feather))
+    kind = dataclasses.replace(PLAIN, padding=0.1, kernel=Kernel(0, 0, feather))
     masks = {"face": "ellipse", "plate": "quad"}
     settings = Settings(kinds={name: dataclasses.replace(kind, mask=mask) for name, mask in masks.items()})
     records, annotations = _scene(seed)
@@ -279,9 +281,9 @@ def test_leaks_are_those_of_the_written_pixels(seed, feather):
                 assert covered == pytest.approx(counted, abs=1e-12)
         for_nothing.append((m & ~gt).mean())
     if feather:
-        assert result.hidden_for_nothing.value < np.mean(for_nothing)
+        assert result.over_blurred.value < np.mean(for_nothing)
     else:
-        assert result.hidden_for_nothing.value == pytest.approx(np.mean(for_nothing))
+        assert result.over_blurred.value == pytest.approx(np.mean(for_nothing))
     assert 0 < sum(k.leaks.count for k in result.kinds.values()) < sum(k.leaks.of for k in result.kinds.values())
 
 
@@ -298,7 +300,7 @@ def test_curve_is_what_each_threshold_gives(seed):
             assert point.miss_rate == expected.misses.rate
             assert point.recall == expected.recall.rate
             assert point.precision == expected.precision.rate
-            assert point.false_alarms == pytest.approx(expected.false_alarms.value)
+            assert point.false_positives == pytest.approx(expected.false_positives.value)
 
 
 def _everything(records: list[Record], annotations: Annotations):
@@ -359,32 +361,32 @@ def test_intervals():
     result = evaluate(records, annotations, Settings(), curves=False)
     again = evaluate(records, annotations, Settings(), curves=False)
     for name, kind in result.kinds.items():
-        for estimate in (kind.ap50, kind.false_alarms):
+        for estimate in (kind.ap50, kind.false_positives):
             low, high = estimate.interval
             assert low < estimate.value < high
         assert again.kinds[name].ap50 == kind.ap50, "the bootstrap is seeded"
-    # False alarms 3 in one photo of 30, none in the others: a resample has none with a probability of (29/30)^30 = .36
+    # Three false positives in one photo of 30: a resample has none with a probability of (29/30)^30 = .36
     three = [record("0", *(face(x, 0, x + 5, 5) for x in (0, 20, 40))), *(record(str(i)) for i in range(1, 30))]
     none = truths(**{str(i): [Truth("face", (90, 90, 99, 99))] for i in range(30)})
-    alarms = evaluate(three, none, SETTINGS, curves=False).kinds["face"].false_alarms
+    alarms = evaluate(three, none, SETTINGS, curves=False).kinds["face"].false_positives
     assert alarms.value == pytest.approx(0.1)
     assert alarms.interval[0] == 0.0
     assert alarms.interval[1] == pytest.approx(0.3, abs=0.11)
 
 
 def test_best_threshold_by_hand():
-    """Four photos, false alarms at .9, .5, .3, .1: half a photo allows two of them, so .3 must be refused."""
+    """Four photos, false positives at .9, .5, .3, .1: half a photo allows two of them, so .3 must be refused."""
     alarms = [0.9, 0.5, 0.3, 0.1]
     records = [record(str(i), face(50, 50, 60, 60, s), face(0, 0, 9, 9, 0.2)) for i, s in enumerate(alarms)]
     annotations = truths(**{str(i): [Truth("face", (0, 0, 9, 9))] for i in range(4)})
     of_face = evaluate(records, annotations, SETTINGS).kinds["face"]
-    assert of_face.false_alarm_scores == (0.9, 0.5, 0.3, 0.1)
+    assert of_face.false_positive_scores == (0.9, 0.5, 0.3, 0.1)
     assert best_threshold(of_face, 0.5) == 0.301
     assert best_threshold(of_face, 0.0) == 0.901
     assert best_threshold(of_face, 1.0) == 0.001
     settings = tuned(records, annotations, SETTINGS, 0.5)
     assert (settings.kinds["face"].threshold, settings.kinds["plate"].threshold) == (0.301, 0.5)
-    assert evaluate(records, annotations, settings).kinds["face"].false_alarms.value == 0.5
+    assert evaluate(records, annotations, settings).kinds["face"].false_positives.value == 0.5
 
 
 def test_no_threshold_is_high_enough():
@@ -443,9 +445,9 @@ def test_comparison():
     assert blind[4:6] == ["0.000", "–"]
     assert blind[7].startswith("1.000 (")
     assert json.loads(json.dumps([r.to_dict() for r in rows]))[1]["label"] == "blind"
-    tuned_rows = compare([contender("good", BY_HAND_RECORDS)], BY_HAND, false_alarms=0.4)
+    tuned_rows = compare([contender("good", BY_HAND_RECORDS)], BY_HAND, false_positives=0.4)
     assert tuned_rows[0].evaluation.kinds["face"].threshold == 0.601
-    assert tuned_rows[0].evaluation.kinds["face"].false_alarms.value == pytest.approx(1 / 3)
+    assert tuned_rows[0].evaluation.kinds["face"].false_positives.value == pytest.approx(1 / 3)
 
 
 def test_narrow_terminal_loses_no_column():

@@ -20,4 +20,4 @@ def test_regions_come_back_unmirrored_with_points_in_their_order() -> None:
     assert found[0].box == (70, 5, 90, 25)
     assert found[0].landmarks == ((74, 11), (86, 10), (80, 15), (75, 21), (85, 20))  # left is left again
     assert found[0].corners == ((70, 6), (90, 5), (89, 24), (69, 25))
-    assert dict(found[0].votes) == {"flipped:x": 0.4}
+    assert dict(found[0].detector_scores) == {"flipped:x": 0.4}

@@ -196,7 +196,14 @@ def test_programs_still_anonymize(site: TestClient, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [{"effect": 5}, {"face_detector": 5}, {"preset": "x"}, {"kernel": 5}, {"face_threshold": "x"}, {"no_such": 1}]
-    + [{"cells": "many"}, {"fill": 3}, {"keep_metadata": 5}, {"preset": ["fast"]}, {"mask": None}, {"overlap": 7}],
+    + [
+        {"mosaic_blocks": "many"},
+        {"fill": 3},
+        {"keep_metadata": 5},
+        {"preset": ["fast"]},
+        {"mask": None},
+        {"iou_threshold": 7},
+    ],
 )
 def test_programs_options_that_make_no_sense_are_told_so(
     site: TestClient, tmp_path: Path, options: dict[str, Any]

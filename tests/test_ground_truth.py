@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from anonymize import naming
+from anonymize import labels
 from anonymize.detectors import yolo
 from anonymize.errors import AnnotationError
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth, kind_of, read
@@ -243,7 +243,7 @@ def test_class_names(name, kind):
     assert kind_of(name, ["id-card"]) == kind
 
 
-@pytest.mark.parametrize("name", [*naming.KINDS, "License_Plate", "id-card"])
+@pytest.mark.parametrize("name", [*labels.KINDS, "License_Plate", "id-card"])
 def test_detectors_and_ground_truth_understand_a_class_name_alike(name):
     """What a network calls `lp` and what a data set calls so are the same thing; else every one would be a miss."""
     assert kind_of(name, ["vehicle", "person", "id-card"]) == yolo.kind_of(name)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from anonymize import weights
 from anonymize.detectors import create, yolo
-from anonymize.finder import Finder
+from anonymize.predictor import Predictor
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
 from anonymize.training.scenes import scene
@@ -86,7 +86,7 @@ def test_every_runtime_finds_what_torch_finds(
 def test_a_plate_is_found_and_its_corners_where_the_mask_follows_them(photo: np.ndarray) -> None:
     settings = Settings(face_detector="none", plate_detector="plates@640")
     for mask in ("rectangle", "quad"):
-        (regions,) = Finder(settings.with_kind("plate", mask=mask)).look([photo])
+        (regions,) = Predictor(settings.with_kind("plate", mask=mask)).look([photo])
         overlaps = iou(PLACES[:1], boxes(regions))[0]  # on the side of the bus; the others hang where no plate does
         best = regions[int(overlaps.argmax())]
         assert overlaps.max() > 0.6

@@ -144,7 +144,8 @@ def test_the_probabilities_grow_with_the_score():
 def test_a_plate_that_a_network_was_sure_of_is_suspected_where_no_vehicle_carries_it():
     """A plate on a trailer, say, which is no vehicle to the networks: doubted for that, and likelier than its score."""
     chances = [
-        risk.misses(photo(plate(0.006).replace(votes={"net": vote})), SETTINGS)[0].p for vote in (0.9, 0.3, 0.006)
+        risk.misses(photo(plate(0.006).replace(detector_scores={"net": vote})), SETTINGS)[0].p
+        for vote in (0.9, 0.3, 0.006)
     ]
     assert chances == sorted(chances, reverse=True)
     assert chances[0] > 5 * chances[2]

@@ -18,7 +18,7 @@ def regions(draw: st.DrawFn, kind: str = "face") -> Region:
         kind,
         box,
         draw(st.floats(0, 1)),
-        votes=draw(st.dictionaries(st.text(max_size=5), st.floats(0, 1), max_size=3)),
+        detector_scores=draw(st.dictionaries(st.text(max_size=5), st.floats(0, 1), max_size=3)),
         corners=draw(st.none() | st.tuples(points, points, points, points)),
         status=draw(st.sampled_from(["auto", "accepted", "rejected", "manual"])),
     )
@@ -71,7 +71,7 @@ def test_an_unknown_field_is_refused() -> None:
 
 def test_grow_moves_each_side_by_the_fraction_and_keeps_the_id() -> None:
     region = Region("plate", (10, 20, 30, 24), corners=((10, 20), (30, 20), (30, 24), (10, 24)))
-    grown = region.grow(0.1)
+    grown = region.pad(0.1)
     assert grown.box == pytest.approx((8, 19.6, 32, 24.4))
     assert np.allclose(grown.corners, [(8, 19.6), (32, 19.6), (32, 24.4), (8, 24.4)])
     assert grown.id == region.id
@@ -107,19 +107,19 @@ def test_suppress_keeps_the_best_of_each_kind() -> None:
 
 
 @given(st.lists(regions(), max_size=12), st.floats(0, 1))
-def test_what_suppress_drops_is_covered_by_something_better(found: list[Region], overlap: float) -> None:
-    kept = suppress(found, overlap)
+def test_what_suppress_drops_is_covered_by_something_better(found: list[Region], iou_threshold: float) -> None:
+    kept = suppress(found, iou_threshold)
     table = iou(boxes(kept), boxes(kept))
-    assert not (table - np.eye(len(kept)) * table > overlap).any()
+    assert not (table - np.eye(len(kept)) * table > iou_threshold).any()
     for dropped in (r for r in found if r not in kept):
-        assert any(k.score >= dropped.score and iou(boxes([k]), boxes([dropped]))[0, 0] > overlap for k in kept)
+        assert any(k.score >= dropped.score and iou(boxes([k]), boxes([dropped]))[0, 0] > iou_threshold for k in kept)
 
 
 def test_merge_is_the_box_around_all_with_every_vote() -> None:
-    a = Region("plate", (0, 0, 10, 10), 0.4, votes={"x": 0.4, "y": 0.1})
-    b = Region("plate", (5, 5, 20, 9), 0.7, votes={"x": 0.7})
+    a = Region("plate", (0, 0, 10, 10), 0.4, detector_scores={"x": 0.4, "y": 0.1})
+    b = Region("plate", (5, 5, 20, 9), 0.7, detector_scores={"x": 0.7})
     merged = merge([a, b])
-    assert (merged.box, merged.score, merged.votes) == ((0, 0, 20, 10), 0.7, {"x": 0.7, "y": 0.1})
+    assert (merged.box, merged.score, merged.detector_scores) == ((0, 0, 20, 10), 0.7, {"x": 0.7, "y": 0.1})
     with pytest.raises(SettingsError):
         merge([a, Region("face", (0, 0, 1, 1))])
     with pytest.raises(SettingsError):

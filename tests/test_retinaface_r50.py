@@ -15,7 +15,7 @@ from anonymize.errors import DetectionError, UntrustedWeightsError, WeightsError
 from anonymize.regions import boxes, iou
 from anonymize.settings import Settings
 
-S = Settings(overlap=0.4, device="cpu")
+S = Settings(iou_threshold=0.4, device="cpu")
 SIDE = 256
 
 

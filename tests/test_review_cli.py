@@ -133,7 +133,7 @@ def test_a_correction_is_what_the_export_shows_and_only_it_is_written_again(path
     assert second["b.png"] == first["b.png"]
     assert second["a.png"] != first["a.png"]
     old, new = (np.asarray(Image.open(f / "a.png")).astype(int) for f in (tmp_path / "in", out))
-    assert np.array_equal(old[20:70, 20:60], new[20:70, 20:60])  # the false alarm: as it was, to the bit
+    assert np.array_equal(old[20:70, 20:60], new[20:70, 20:60])  # the false positive: as it was, to the bit
     assert np.abs(old[20:60, 100:150] - new[20:60, 100:150]).mean() > 20  # the missed plate: hidden
 
 

@@ -22,9 +22,9 @@ from review.book import Book
 from review.decisions import decide, gate, standing, status
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
-FACE = Region("face", (10, 10, 30, 30), 0.9, votes={"fake": 0.9})
-SIGN = Region("plate", (50, 50, 90, 60), 0.8, votes={"fake": 0.8})
-FAINT = Region("plate", (5, 60, 25, 66), 0.05, votes={"fake": 0.05})
+FACE = Region("face", (10, 10, 30, 30), 0.9, detector_scores={"fake": 0.9})
+SIGN = Region("plate", (50, 50, 90, 60), 0.8, detector_scores={"fake": 0.8})
+FAINT = Region("plate", (5, 60, 25, 66), 0.05, detector_scores={"fake": 0.05})
 RECORD = Record("a/1.jpg", "00", 100, 80, (FACE, SIGN, FAINT), {"fake": {}})
 
 
@@ -78,7 +78,7 @@ def test_an_approval_is_pending_again_when_a_region_or_a_setting_changes():
     for other in (
         SETTINGS.with_kind("plate", threshold=0.9),
         SETTINGS.with_kind("face", effect="solid"),
-        SETTINGS.with_kind("face", grow=0.2),
+        SETTINGS.with_kind("face", padding=0.2),
     ):
         assert status(approved, other) == "pending"
         assert gate(other)(approved) == "its regions or the settings changed after it was approved"

@@ -45,7 +45,9 @@ def regions(draw: st.DrawFn) -> Region:
         draw(st.sampled_from(["face", "plate", "vehicle", "person", "id-card"])),
         (x1, y1, x2, y2),
         score=draw(st.floats(0.001, 1)),
-        votes=draw(st.dictionaries(st.sampled_from(["a@640", "my.own:Class", "$odd"]), st.floats(0, 1), max_size=2)),
+        detector_scores=draw(
+            st.dictionaries(st.sampled_from(["a@640", "my.own:Class", "$odd"]), st.floats(0, 1), max_size=2)
+        ),
         corners=draw(st.none() | st.tuples(*[point] * 4)),
         landmarks=draw(st.none() | st.tuples(*[point] * 5)),
         status=draw(st.sampled_from(["auto", "auto", "auto", "accepted", "rejected", "manual"])),

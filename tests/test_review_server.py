@@ -117,8 +117,8 @@ def test_views_colours_and_evaluation_patches(review: Review, client: TestClient
     dataset = review.dataset.dataset
     counts = {name: len(dataset.load_saved_view(name)) for name in dataset.list_saved_views()}
     assert counts["missed (fn)"] == counts["leaks"] == 1
-    assert counts["false alarms (fp)"] == 0
-    assert counts["missed (fn), 32 px and more"] == counts["false alarms (fp) of one"] == 0
+    assert counts["false positives (fp)"] == 0
+    assert counts["missed (fn), 32 px and more"] == counts["false positives (fp) of one"] == 0
     assert (counts["missed (fn), under 16 px"], counts["only by one"]) == (1, 10)
     (folded,) = [g for g in dataset.app_config.sidebar_groups if g.name == "bookkeeping"]
     assert {"record", "regions_hash", "state", "filepath"} <= set(folded.paths)

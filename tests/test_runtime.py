@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from anonymize.detectors import runtime
-from anonymize.detectors.candidates import Candidates, Frame, fit, tensor
+from anonymize.detectors.candidates import Candidates, Letterbox, letterbox, tensor
 from anonymize.errors import DetectionError, SettingsError, UnknownNameError, WeightsError
 from anonymize.settings import Settings
 
@@ -203,8 +203,8 @@ def test_class_names_are_data_and_never_code(text: str) -> None:
 
 
 def detector(network: object, decode: object) -> runtime.NetworkDetector:
-    def prepare(image: np.ndarray) -> tuple[Frame, np.ndarray]:
-        frame = fit(image, 32)
+    def prepare(image: np.ndarray) -> tuple[Letterbox, np.ndarray]:
+        frame = letterbox(image, 32)
         return frame, tensor(frame.pixels)
 
     return runtime.NetworkDetector("d@32", network, prepare, decode, Settings(), {"d": "00"})  # type: ignore[arg-type]

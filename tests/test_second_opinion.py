@@ -37,7 +37,7 @@ def test_only_what_is_doubtful_is_shown_and_a_yes_counts() -> None:
     assert found[SURE.box] == SURE
     assert found[HOPELESS.box] == HOPELESS
     assert found[DOUBTFUL.box].score == pytest.approx(combined([0.4, 0.8]))
-    assert dict(found[DOUBTFUL.box].votes) == {"a": 0.4, "b": 0.8}
+    assert dict(found[DOUBTFUL.box].detector_scores) == {"a": 0.4, "b": 0.8}
     assert found[DOUBTFUL.box].id == DOUBTFUL.id
     assert detector.name == "a?b"
 

@@ -18,8 +18,8 @@ def test_settings_survive_json() -> None:
     ("changes", "message"),
     [
         ({"device": "tpu"}, "auto"),
-        ({"overlap": 1.5}, "at most 1"),
-        ({"overlap": "much"}, "a number"),
+        ({"iou_threshold": 1.5}, "at most 1"),
+        ({"iou_threshold": "much"}, "a number"),
         ({"keep_metadata": ("gps",)}, "copyright"),
         ({"max_regions": 0}, "at least 1"),
         ({"colour": 1}, "face_detector"),
@@ -72,9 +72,9 @@ def test_what_is_hidden() -> None:
 def test_hashes_change_with_what_they_stand_for_only() -> None:
     settings = Settings()
     assert settings.replace(jobs=7, device="cpu").export_hash() == settings.export_hash()
-    assert settings.with_kind("face", grow=0.3).export_hash() != settings.export_hash()
-    assert settings.with_kind("face", grow=0.3).detection_hash() == settings.detection_hash()
-    assert settings.replace(overlap=0.2).detection_hash() != settings.detection_hash()
+    assert settings.with_kind("face", padding=0.3).export_hash() != settings.export_hash()
+    assert settings.with_kind("face", padding=0.3).detection_hash() == settings.detection_hash()
+    assert settings.replace(iou_threshold=0.2).detection_hash() != settings.detection_hash()
 
 
 def test_an_unknown_name_lists_the_valid_ones() -> None:

@@ -60,7 +60,7 @@ def test_what_is_too_small_in_the_whole_photo_is_found_in_a_tile() -> None:
     detector = Tiled(Bright(least=0.08), S, tile=100)
     (found,) = detector.detect([photo((210, 90, 220, 96))])
     assert [r.box for r in found] == [(210, 90, 220, 96)]
-    assert dict(found[0].votes) == {"tiled:bright": 0.6}
+    assert dict(found[0].detector_scores) == {"tiled:bright": 0.6}
 
 
 @pytest.mark.parametrize("x", range(60, 200, 7))

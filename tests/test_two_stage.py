@@ -50,7 +50,7 @@ def test_plates_come_back_in_the_photos_pixels_with_their_vehicle() -> None:
         ("person", (0, 0, 10, 20)),
         ("plate", (120, 60, 140, 65)),
     ]
-    assert dict(found[2].votes) == {"two-stage:spot@64": 0.7}
+    assert dict(found[2].detector_scores) == {"two-stage:spot@64": 0.7}
     assert detector.name == "two-stage:spot@64"
     assert detector.weights == {"spot": "00"}
     assert plates.seen == [(48, 72)]  # 40 × 60 and a tenth on each side

@@ -21,10 +21,10 @@ from .web_site import visitor
 
 ROWS = [
     {"name": "balanced", "preset": True, "ms": 1234.0, "kinds": {
-        "face": {"threshold": 0.5, "missed": 0.125, "low": 0.08, "high": 0.19, "false_alarms": 0.5},
-        "plate": {"threshold": 0.15, "missed": 0.25, "low": 0.17, "high": 0.35, "false_alarms": 1.0}}},
+        "face": {"threshold": 0.5, "missed": 0.125, "low": 0.08, "high": 0.19, "false_positives": 0.5},
+        "plate": {"threshold": 0.15, "missed": 0.25, "low": 0.17, "high": 0.35, "false_positives": 1.0}}},
     {"name": "<b>@1280", "preset": False, "ms": 90.0, "kinds": {
-        "plate": {"threshold": 0.25, "missed": 0.315, "low": 0.2, "high": 0.4, "false_alarms": 0.14}}},
+        "plate": {"threshold": 0.25, "missed": 0.315, "low": 0.2, "high": 0.4, "false_positives": 0.14}}},
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from anonymize.web.work import DISPLAY, Display, clean_name, small_settings
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo
 
-SOLID = Settings().with_kind("face", effect="solid", fill="ff00ff", mask="rectangle", grow=0.0, kernel="0,0,0")
+SOLID = Settings().with_kind("face", effect="solid", fill="ff00ff", mask="rectangle", padding=0.0, kernel="0,0,0")
 
 
 class Counting(FakeDetector):
@@ -225,7 +225,7 @@ def test_looking_again_keeps_decisions(work, detector):
     drawn = work.draw("face", (150, 100, 180, 140))
     studio.look_again(work, SOLID)  # the same detectors: nothing to do
     assert detector.calls == 1
-    studio.look_again(work, SOLID.replace(overlap=0.3))
+    studio.look_again(work, SOLID.replace(iou_threshold=0.3))
     assert detector.calls == 2
     assert work.region(FACE.id).status == "rejected"
     assert work.region(drawn.id).status == "manual"
@@ -234,7 +234,7 @@ def test_looking_again_keeps_decisions(work, detector):
 
 def test_other_detectors_look_though_a_slider_told_of_them_first(work, detector):
     """The slider's event is quick, the detectors' waits for its turn: it must not find its work done."""
-    studio, other = Studio(detectors=[detector]), SOLID.replace(overlap=0.3)
+    studio, other = Studio(detectors=[detector]), SOLID.replace(iou_threshold=0.3)
     work.show(other)
     studio.look_again(work, other)
     assert detector.calls == 2
@@ -244,14 +244,14 @@ def test_detectors_that_are_in_use_stay_loaded_whatever_one_visitor_tries(monkey
     made = []
 
     def create(name, settings, **_):
-        made.append((name, settings.overlap))
+        made.append((name, settings.iou_threshold))
         return FakeDetector([FACE])
 
     monkeypatch.setattr("anonymize.web.studio.create", create)
     studio = Studio()
     for step in range(20):
         studio.engine(Settings())
-        studio.engine(Settings(overlap=0.5 + step / 100))
+        studio.engine(Settings(iou_threshold=0.5 + step / 100))
     assert len(made) == 2 * 21  # each pair once, the default's too
     assert len(studio._loaded) == 12
 
@@ -315,10 +315,10 @@ def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(work):
     assert '<details class="az-warn" open><summary>What is hidden may be recovered' in html
     assert "Faces: a Gaussian blur" in html
     assert "“Blur without the mosaic”" in html
-    for worst in (Settings(allow_weak=True), Settings().with_kind("plate", grow=0.0).with_kind("face", grow=0.0)):
+    for worst in (Settings(allow_weak=True), Settings().with_kind("plate", padding=0.0).with_kind("face", padding=0.0)):
         for warning in warn_reversible(worst):
             said = plain(warning)
-            assert not re.search(r"allow_weak|grow to|mosaic cells|^(face|plate):", said)
+            assert not re.search(r"allow_weak|padding to|mosaic blocks|^(face|plate):", said)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ COMMANDS = {
     "run": ("photos:run", "Find and hide: photos in, anonymized photos out."),
     "detect": ("photos:detect", "Find faces and plates and write records."),
     "export": ("photos:export", "Write anonymized photos from records."),
-    "evaluate": ("measure:evaluate", "Measure leaks, recall and false alarms on annotated photos."),
+    "evaluate": ("measure:evaluate", "Measure leaks, recall and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "train": ("train:train", "Train a detector on photos of your own."),
     "plates": ("train:plates", "Plates: draw, make training data, train corners."),

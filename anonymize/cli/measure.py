@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTING, FILES, FINDING, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
+from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, engine_of, settings_of
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -50,7 +50,7 @@ def _annotated(folder: Path, source: Path, settings: Settings, *written: Path | 
 @click.option("--plots", type=click.Path(path_type=Path), help="Write PR and leak curves as PNG to this folder.")
 @click.option("--matches", type=click.Path(path_type=Path), help="Write detections, truths and matches as JSON lines.")
 @click.option("--pickle", "pickle_path", type=click.Path(path_type=Path), help="The same as a pickled list (GRUBLES).")
-@FINDING
+@DETECTOR_OPTIONS
 @THRESHOLDS
 @HIDING
 @SEARCHING
@@ -125,11 +125,13 @@ def _say_withheld(result: Evaluation) -> bool:
     "--detectors", required=True, metavar="A,B@1280,…", help="Detectors to measure, each alone, in this order."
 )
 @click.option("--sizes", default="", metavar="640,1280", help="Long sides for each detector that names none.")
-@click.option("--false-alarms", type=float, help="Set each threshold as low as so many false alarms a photo allow.")
+@click.option("--false-positives", type=float, help="Lowest thresholds with at most X false positives per photo.")
 @click.option(
     "--hidden-area", type=float, metavar="PERCENT", help="Or as low as so much hidden area of the photos allows."
 )
-@click.option("--plots", type=click.Path(path_type=Path), help="Draw leaks by false alarms and by area in this folder.")
+@click.option(
+    "--plots", type=click.Path(path_type=Path), help="Draw leaks by false positives and by area in this folder."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 @DETECTING
@@ -142,7 +144,7 @@ def compare(
     source: Path,
     detectors: str,
     sizes: str,
-    false_alarms: float | None,
+    false_positives: float | None,
     hidden_area: float | None,
     plots: Path | None,
     json_path: Path | None,
@@ -152,16 +154,16 @@ def compare(
     """Measure several detectors on the same annotated photos, in one table with ms a photo.
 
     --face-threshold and --plate-threshold hold for all of them; scores of different detectors mean different things, so
-    --false-alarms X gives each its own: the lowest with at most X false alarms a photo; --hidden-area X the lowest that
-    hides at most X % of the photos' area.
+    --false-positives X gives each its own: the lowest with at most X false positives per photo; --hidden-area X the
+    lowest that hides at most X % of the photos' area.
     """
     from rich.console import Console
 
     from ..evaluate import compare as comparing
     from ..evaluate import reports
 
-    if false_alarms is not None and hidden_area is not None:
-        raise click.UsageError("--false-alarms and --hidden-area both choose the thresholds; give one")
+    if false_positives is not None and hidden_area is not None:
+        raise click.UsageError("--false-positives and --hidden-area both choose the thresholds; give one")
     settings = settings_of(given)
     found, annotations = _annotated(folder, source, settings, json_path)
     names = [
@@ -174,7 +176,7 @@ def compare(
     rows = comparing.compare(
         contenders,
         annotations,
-        false_alarms,
+        false_positives,
         progress=lambda label: console.print(f"… {label}"),
         hidden_area=None if hidden_area is None else hidden_area / 100,
         curves=plots is not None,

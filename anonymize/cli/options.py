@@ -48,13 +48,13 @@ WEIGHTS = click.option(
 VERBOSE = click.option("--verbose", is_flag=True, help="Show where an error came from.")
 DETECTING = _options(  # with whichever detectors
     click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
-    click.option("--overlap", type=float, help=option_help("overlap")),
+    click.option("--iou-threshold", type=float, help=option_help("iou_threshold")),
     click.option("--max-regions", type=int, help=option_help("max_regions")),
     click.option("--device", type=str, help=option_help("device")),
     WEIGHTS,
     click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
 )
-FINDING = _options(
+DETECTOR_OPTIONS = _options(
     click.option(
         "--preset",
         metavar="NAME",
@@ -71,7 +71,7 @@ THRESHOLDS = _options(
     click.option("--face-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"),
     click.option("--plate-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['plate'].threshold}]"),
     click.option("--hide", multiple=True, metavar="KIND[=THRESHOLD]", help="Hide regions of a kind of your own, too."),
-    click.option("--grow", multiple=True, metavar="[KIND=]X", help=option_help("grow", Kind)),
+    click.option("--padding", multiple=True, metavar="[KIND=]X", help=option_help("padding", Kind)),
     click.option(
         "--mask", multiple=True, metavar="[KIND=]MASK", help=f"{', '.join(MASKS)}: {option_help('mask', Kind)}"
     ),
@@ -83,7 +83,7 @@ HIDING = _options(
         "--effect", multiple=True, metavar="[KIND=]EFFECT", help=f"{', '.join(EFFECTS)}: {option_help('effect', Kind)}"
     ),
     click.option("--kernel", multiple=True, metavar="[KIND=]SIZE,SIGMA,FEATHER", help=option_help("kernel", Kind)),
-    click.option("--cells", multiple=True, metavar="[KIND=]N", help=option_help("cells", Kind)),
+    click.option("--mosaic-blocks", multiple=True, metavar="[KIND=]N", help=option_help("mosaic_blocks", Kind)),
     click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
     click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
@@ -106,9 +106,9 @@ WRITING = _options(
 
 
 PER_KIND: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("grow", "min_size", "max_size"), float),
+    **dict.fromkeys(("padding", "min_size", "max_size"), float),
     **dict.fromkeys(("mask", "effect", "kernel", "fill_color"), str),
-    "cells": int,
+    "mosaic_blocks": int,
 }
 
 
@@ -122,7 +122,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         "face_detector",
         "plate_detector",
         "vehicle_threshold",
-        "overlap",
+        "iou_threshold",
         "max_regions",
         "device",
         "max_megapixels",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import FILES, FINDING, HIDING, SEARCHING, THRESHOLDS, WRITING, engine_of, settings_of
+from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, engine_of, settings_of
 
 if TYPE_CHECKING:
     from ..engine import Summary
@@ -29,7 +29,7 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: a wrong command li
     help="Records file to write or continue.",
 )
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
-@FINDING
+@DETECTOR_OPTIONS
 @THRESHOLDS
 @SEARCHING
 @FILES
@@ -74,7 +74,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--records", "records_path", type=click.Path(path_type=Path), help="Records file [OUTPUT/records.jsonl].")
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
-@FINDING
+@DETECTOR_OPTIONS
 @THRESHOLDS
 @HIDING
 @WRITING

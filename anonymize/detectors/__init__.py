@@ -18,7 +18,7 @@ A detector is anything with a name and `detect`. Composed detectors wrap others 
     package.module:Class           a person's own detector, called without arguments
 
 Scores of models whose calibration the registry knows are probabilities (`calibrated.Calibrated`), whatever the network
-said; votes are what it said.
+said; `detector_scores` are what it said.
 
 Importing this package loads numpy only; a back end and its libraries are imported when a detector of it is made.
 """
@@ -60,7 +60,7 @@ class Detector(Protocol):
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """One list of regions per image, in the images' order, each in its image's pixels.
 
-        Regions carry their score (0–1) and `votes={name: score}`; candidates are kept down to the floor score
+        Regions carry their score (0–1) and `detector_scores={name: score}`; candidates are kept down to the floor score
         (`settings.MIN_THRESHOLD`), overlaps suppressed.
 
         Raises:
@@ -130,7 +130,7 @@ def create(
 
     Args:
         name: see the module's grammar. LONG_SIDE is a multiple of 32 from 32 to 8192.
-        settings: device, overlap, max_regions, vehicle_threshold.
+        settings: device, iou_threshold, max_regions, vehicle_threshold.
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: unpickle a .pt that the registry does not know.
         progress: told of weights on their way.

@@ -1,9 +1,9 @@
 """Scores that mean the same for every detector: the probability that something is there. And boxes that cover it.
 
-Networks are sure of themselves in their own ways: at the same number of false alarms RetinaFace's scores lie near .45,
-CenterFace's near .33, a plate network's near .1; and what is small in the network's input, or cut by the photo's edge,
-is less likely a thing than its score says. A logistic regression on the score's log-odds (Platt 1999), the height and
-the edge undoes all three. `bench/calibration.py` fits it; models/registry.toml keeps it.
+Networks are sure of themselves in their own ways: at the same number of false positives RetinaFace's scores
+lie near .45, CenterFace's near .33, a plate network's near .1; and what is small in the network's input, or cut by the
+photo's edge, is less likely a thing than its score says. A logistic regression on the score's log-odds (Platt 1999),
+the height and the edge undoes all three. `bench/calibration.py` fits it; models/registry.toml keeps it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from ..errors import SettingsError
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
 from . import Detector, Image
-from .asking import ask
 from .runtime import NetworkDetector
+from .wrapper import ask
 
 SMALL = 32.0  # px, the height at which `size` counts for nothing
 EDGE = 2.0  # px of the photo: a box that begins or ends within it is taken to be cut
@@ -92,7 +92,7 @@ def sigmoid(odds: float) -> float:
 class Calibrated:
     """A detector whose regions of one kind carry probabilities as scores, and boxes that cover what was found.
 
-    Votes stay what the detector said.
+    `detector_scores` stay what the detector said.
 
     Args:
         detector: asked; each image is seen at `long_side`.

@@ -28,7 +28,7 @@ Floats = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class Letterbox:
     """Where an image lies in a network's input.
 
     Attributes:
@@ -78,9 +78,9 @@ def check(image: object) -> Image:
     raise DetectionError(f"an image is a numpy array; received {type(image).__name__}")
 
 
-def fit(
+def letterbox(
     image: Image, long_side: int, *, fill: int = 0, centre: bool = False, target: tuple[int, int] | None = None
-) -> Frame:
+) -> Letterbox:
     """Resize and pad an image to a network's input.
 
     Args:
@@ -104,7 +104,7 @@ def fit(
         pixels[top : top + h, left : left + w] = image
     else:
         pixels = image
-    return Frame(pixels, (w / width, h / height), (left, top), (width, height))
+    return Letterbox(pixels, (w / width, h / height), (left, top), (width, height))
 
 
 def tensor(pixels: Image, *, mean: Sequence[float] = (0.0, 0.0, 0.0), divisor: float = 1.0) -> NDArray[np.float32]:
@@ -123,12 +123,12 @@ def sigmoid(logits: Floats) -> Floats:
     return out
 
 
-def worth(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:
+def above_threshold(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:
     """Indices of the scores (N,) that reach the floor; NaN too, so that `regions` can complain about it."""
     return np.flatnonzero(~(scores < floor))
 
 
-def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArray[np.intp]:
+def suppress(boxes: Floats, scores: Floats, iou_threshold: float, limit: int) -> NDArray[np.intp]:
     """Greedy non-maximum suppression, as `regions.suppress`, on arrays: thousands of candidates in milliseconds.
 
     Args:
@@ -144,8 +144,8 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArr
     for start in range(0, len(order), CHUNK):  # mostly the first two or three are enough to reach the limit
         some = order[start : start + CHUNK]
         if kept:
-            some = some[(iou(boxes[some], boxes[kept]) <= overlap).all(axis=1)]
-        clash = iou(boxes[some], boxes[some]) > overlap
+            some = some[(iou(boxes[some], boxes[kept]) <= iou_threshold).all(axis=1)]
+        clash = iou(boxes[some], boxes[some]) > iou_threshold
         alive = np.ones(len(some), bool)
         for i, index in enumerate(some.tolist()):
             if not alive[i]:
@@ -160,7 +160,7 @@ def suppress(boxes: Floats, scores: Floats, overlap: float, limit: int) -> NDArr
 def regions(
     kind: str,
     found: Candidates,
-    frame: Frame,
+    frame: Letterbox,
     name: str,
     settings: Settings,
     floor: float = MIN_THRESHOLD,
@@ -169,8 +169,8 @@ def regions(
     """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
 
     Args:
-        kind: the regions' kind; name: the detector's, for the votes.
-        settings: overlap and max_regions.
+        kind: the regions' kind; name: the detector's, for `detector_scores`.
+        settings: iou_threshold and max_regions.
         floor: score below which a candidate is nothing.
         likely: score from which none is left out for being one too many: there can be more than max_regions of these.
             Whoever brings them together knows what their scores are worth, and refuses if too many remain.
@@ -181,7 +181,7 @@ def regions(
     scores = np.asarray(found.scores, np.float64)
     if not np.isfinite(scores).all():
         raise DetectionError(f"{name}: the network gave scores that are not numbers")
-    keep = worth(scores, floor)
+    keep = above_threshold(scores, floor)
     most = max(settings.max_regions * CANDIDATES_PER_REGION, int((scores[keep] >= likely).sum()))
     if keep.size > most:
         keep = keep[np.argpartition(-scores[keep], most)[:most]]
@@ -192,7 +192,7 @@ def regions(
     seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])  # the others lie in the padding
     boxes, keep = boxes[seen], keep[seen]
     limit = max(settings.max_regions, int((scores[keep] >= likely).sum()))
-    chosen = suppress(boxes, scores[keep], settings.overlap, limit)
+    chosen = suppress(boxes, scores[keep], settings.iou_threshold, limit)
     chosen = chosen[(np.arange(len(chosen)) < settings.max_regions) | (scores[keep[chosen]] >= likely)]
 
     def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:

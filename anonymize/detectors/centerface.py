@@ -8,7 +8,7 @@ import numpy as np
 
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Frame, fit, tensor, worth
+from .candidates import Candidates, Letterbox, above_threshold, letterbox, tensor
 from .runtime import NetworkDetector, Outputs, Tensor, lift_size, open_network, parse
 
 CELL = 4  # px of the input for one cell of the outputs
@@ -22,9 +22,9 @@ def load(name: str, path: Path, settings: Settings, long_side: int, weights: dic
     return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
-def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
+def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
     """RGB uint8 (H, W, 3) -> its frame and RGB 0–255, float32 (1, 3, h, w)."""
-    frame = fit(image, long_side)
+    frame = letterbox(image, long_side)
     return frame, tensor(frame.pixels)
 
 
@@ -36,7 +36,7 @@ def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD
     """
     heat, log_size, offset, marks = (outputs[k][0] for k in ("537", "538", "539", "540"))
     scores = heat[0].reshape(-1)
-    keep = worth(scores, floor)
+    keep = above_threshold(scores, floor)
     y, x = np.divmod(keep, heat.shape[2])
     sides = np.exp(log_size.reshape(2, -1)[::-1, keep].T) * CELL
     centre = (np.stack([x, y], axis=1) + offset.reshape(2, -1)[::-1, keep].T + 0.5) * CELL

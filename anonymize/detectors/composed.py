@@ -12,9 +12,9 @@ from typing import Protocol
 from ..errors import SettingsError
 from ..settings import Settings
 from . import CROP_SIDE, PREFIXES, TABLE, Detector
+from .context_rescoring import ContextRescoring
 from .ensemble import Ensemble
 from .flipped import Flipped
-from .on_vehicles import OnVehicles
 from .second_opinion import SecondOpinion
 from .tiled import Tiled
 from .two_stage import TwoStage, person_guided
@@ -36,7 +36,7 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
         SettingsError: a part is missing. And whatever `make` raises.
     """
     if name.startswith(WEAKEST):
-        return OnVehicles(make(_given(name.removeprefix(WEAKEST), name)))
+        return ContextRescoring(make(_given(name.removeprefix(WEAKEST), name)))
     first, is_doubted, second = _last(name, "?")
     if is_doubted:
         return SecondOpinion(make(_given(first, name)), make(_given(second, name), in_crops=True))

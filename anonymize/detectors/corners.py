@@ -21,9 +21,9 @@ from ..regions import Box, Point, Region
 from ..settings import Settings
 from ..weights.registry import model
 from . import Detector, Image
-from .asking import ask
 from .candidates import Floats, check, tensor
 from .runtime import Network, Outputs, open_network
+from .wrapper import ask
 
 MODEL = "plates-corners"  # in models/registry.toml
 INPUT = (96, 48)  # px, width and height of what the network sees

@@ -1,6 +1,6 @@
 """Several detectors as one: what they see is brought together, and what several of them see is believed more.
 
-Regions of the same thing become one, with everyone's votes, and a box around the boxes of all who are at least half as
+Regions of the same thing become one, with everyone's scores, and a box around the boxes of all who are at least half as
 sure as the surest. (A mean of boxes, as weighted boxes fusion takes it, leaves uncovered what one of them saw.) Its
 score comes from all detectors that look for such things, also those that saw nothing there. Bayes' rule for independent
 detectors adds their log-odds and takes away the prior's, which each of them had counted; dividing by the root of their
@@ -20,8 +20,8 @@ from ..errors import SettingsError
 from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD, Settings
 from . import Detector, Image
-from .asking import ask, brought_together
 from .calibrated import log_odds, sigmoid
+from .wrapper import ask, merge_detections
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
@@ -33,10 +33,10 @@ class Ensemble:
 
     Args:
         members: at least one. One with an attribute `kinds` looks for those; one without, for all that anyone finds.
-        settings: overlap, max_regions.
+        settings: iou_threshold, max_regions.
 
     Raises:
-        SettingsError: no members, or two of one name (their votes could not be told apart).
+        SettingsError: no members, or two of one name (their scores could not be told apart).
     """
 
     def __init__(self, members: Sequence[Detector], settings: Settings) -> None:
@@ -61,8 +61,8 @@ class Ensemble:
                 for member, regions in zip(self._members, found, strict=True)
                 if looks_for(member, kind) or any(r.kind == kind for r in regions)
             ]
-            out += fuse(of_kind, s.overlap)
-        return brought_together(out, self.name, s)
+            out += fuse(of_kind, s.iou_threshold)
+        return merge_detections(out, self.name, s)
 
 
 def looks_for(detector: Detector, kind: str) -> bool:
@@ -70,7 +70,7 @@ def looks_for(detector: Detector, kind: str) -> bool:
     return kinds is None or kind in kinds
 
 
-def fuse(found: Sequence[Sequence[Region]], overlap: float) -> list[Region]:
+def fuse(found: Sequence[Sequence[Region]], iou_threshold: float) -> list[Region]:
     """Regions of one kind in one image, a list for each detector that looked for it -> one region for each thing.
 
     Args:
@@ -88,7 +88,7 @@ def fuse(found: Sequence[Sequence[Region]], overlap: float) -> list[Region]:
         if not free[i]:
             continue
         group: dict[int, Region] = {}
-        for j in np.flatnonzero(free & (overlaps[i] > overlap)) if overlaps[i, i] else [i]:
+        for j in np.flatnonzero(free & (overlaps[i] > iou_threshold)) if overlaps[i, i] else [i]:
             free[j] = False
             group.setdefault(every[j][1], every[j][0])
         score = combined([r.score for r in group.values()], len(found) - len(group))
@@ -113,11 +113,11 @@ def _together(group: Sequence[Region], score: float) -> Region:
     """One region of the best ones of the detectors that saw a thing, best score first."""
     believed = boxes(r for r in group if r.score >= group[0].score / 2)
     box = np.concatenate([believed[:, :2].min(axis=0), believed[:, 2:].max(axis=0)])
-    votes = {name: score for r in group for name, score in r.votes.items()}
+    detector_scores = {name: score for r in group for name, score in r.detector_scores.items()}
     return group[0].replace(
         box=tuple(box.tolist()),
         score=score,
-        votes=votes,
+        detector_scores=detector_scores,
         corners=next((r.corners for r in group if r.corners), None),
         landmarks=next((r.landmarks for r in group if r.landmarks), None),
         id="",

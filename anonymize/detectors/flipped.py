@@ -8,8 +8,8 @@ import numpy as np
 
 from ..regions import Point, Region
 from . import Detector, Image
-from .asking import ask, named
 from .candidates import check
+from .wrapper import ask, named
 
 LANDMARKS = (1, 0, 2, 4, 3)  # left eye <-> right eye, left <-> right mouth corner, as seen
 CORNERS = (1, 0, 3, 2)  # top left <-> top right; a mirrored text reads the other way

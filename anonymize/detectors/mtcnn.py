@@ -9,7 +9,7 @@ import numpy as np
 
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Frame, fit, tensor
+from .candidates import Candidates, Letterbox, letterbox, tensor
 from .runtime import NetworkDetector, Outputs, Tensor, threads
 
 SMALLEST = 20  # px of the input; the pyramid of scales ends there
@@ -53,9 +53,9 @@ class Cascade:
         }
 
 
-def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
+def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
     """RGB uint8 (H, W, 3) -> its frame and RGB 0–255, float32 (1, 3, h, w)."""
-    frame = fit(image, long_side)
+    frame = letterbox(image, long_side)
     return frame, tensor(frame.pixels)
 
 

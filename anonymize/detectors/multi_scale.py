@@ -9,7 +9,7 @@ from ..errors import SettingsError
 from ..regions import Region
 from ..settings import Settings
 from . import Detector, Image
-from .asking import ask, brought_together, named
+from .wrapper import ask, merge_detections, named
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
 # only enlarge what was seen already.
@@ -24,7 +24,7 @@ class MultiScale:
 
     Args:
         detectors: (long side in px, detector), by rising long side.
-        settings: overlap, max_regions.
+        settings: iou_threshold, max_regions.
 
     Raises:
         SettingsError: none, or long sides that do not rise.
@@ -49,7 +49,7 @@ class MultiScale:
         found = [named(region, self.name) for detector in chosen for region in ask(detector, [image])[0]]
         if len(chosen) == 1:  # it suppressed its own already
             return found
-        return brought_together(found, self.name, self._settings)
+        return merge_detections(found, self.name, self._settings)
 
     def chosen(self, long_side: int) -> list[Detector]:
         """The detectors that a photo of this long side, px, is worth."""

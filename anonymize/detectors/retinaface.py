@@ -12,7 +12,7 @@ import numpy as np
 
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Floats, Frame, fit, tensor, worth
+from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, tensor
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
 
 ANCHORS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}  # stride -> sides of the square anchors, px
@@ -26,9 +26,9 @@ def load(name: str, path: Path, settings: Settings, long_side: int, weights: dic
     return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
-def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
+def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
     """RGB uint8 (H, W, 3) -> its frame and BGR minus the mean, float32 (1, 3, h, w)."""
-    frame = fit(image, long_side)
+    frame = letterbox(image, long_side)
     return frame, tensor(frame.pixels[:, :, ::-1], mean=MEAN_BGR)
 
 
@@ -52,7 +52,7 @@ def priors(height: int, width: int) -> Floats:
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:
     """loc (1, N, 4), conf (1, N, 2) after softmax, landmarks (1, N, 10) -> faces in the input's px."""
     scores = outputs["conf"][0, :, 1]
-    keep = worth(scores, floor)
+    keep = above_threshold(scores, floor)
     anchors, loc, marks = priors(*size)[keep], outputs["loc"][0, keep], outputs["landmarks"][0, keep]
     centre = anchors[:, :2] + loc[:, :2] * VARIANCES[0] * anchors[:, 2:]
     half = anchors[:, 2:] * np.exp(loc[:, 2:] * VARIANCES[1]) / 2

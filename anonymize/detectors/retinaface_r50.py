@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import DetectionError
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Frame, fit, worth
+from .candidates import Candidates, Letterbox, above_threshold, letterbox
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
 
 SIDES = {32: (512, 256), 16: (128, 64), 8: (32, 16)}  # stride -> sides of the square anchors, px, in the file's order
@@ -29,9 +29,9 @@ def load(name: str, path: Path, settings: Settings, long_side: int, weights: dic
     return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
-def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
+def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
     """RGB uint8 (H, W, 3) -> its frame and RGB 0–255, float32 (1, h, w, 3)."""
-    frame = fit(image, long_side)
+    frame = letterbox(image, long_side)
     return frame, np.ascontiguousarray(frame.pixels[None], dtype=np.float32)
 
 
@@ -52,7 +52,7 @@ def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD
         SIDES.items(), zip(*[iter(maps)] * 3, strict=True), strict=True
     ):
         flat = probability[0, :, :, 2:].reshape(-1)
-        keep = worth(flat, floor)
+        keep = above_threshold(flat, floor)
         cell, anchor = np.divmod(keep, 2)
         y, x = np.divmod(cell, probability.shape[2])
         side = np.array(sides, np.float32)[anchor][:, None]

@@ -28,7 +28,7 @@ from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameE
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from . import Image
-from .candidates import Candidates, Frame, check, regions
+from .candidates import Candidates, Letterbox, check, regions
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +269,7 @@ class NetworkDetector:
         network: what `open_network` gave.
         prepare: image -> (frame, float32 (1, 3, H, W)).
         decode: (outputs, (H, W) of the input, least score) -> kind -> candidates, in the input's pixels.
-        settings: overlap and max_regions.
+        settings: iou_threshold and max_regions.
         weights: name -> sha256.
     """
 
@@ -277,7 +277,7 @@ class NetworkDetector:
         self,
         name: str,
         network: Callable[[Tensor], Outputs],
-        prepare: Callable[[Image], tuple[Frame, Tensor]],
+        prepare: Callable[[Image], tuple[Letterbox, Tensor]],
         decode: Decode,
         settings: Settings,
         weights: Mapping[str, str],

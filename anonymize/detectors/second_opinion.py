@@ -8,9 +8,9 @@ from ..errors import SettingsError
 from ..regions import Region, boxes, iou
 from ..settings import MIN_THRESHOLD
 from . import Detector, Image
-from .asking import ask
 from .candidates import check
 from .ensemble import ABSENT, combined, looks_for
+from .wrapper import ask
 
 DOUBT = (0.05, 0.8)  # probabilities between which another detector is asked
 ROOM = 0.75  # of a region's longer side, on each side of it: how much of the surroundings the other one sees
@@ -71,4 +71,4 @@ def judge(region: Region, seen: Sequence[Region], name: str) -> Region:
     same = [r.score for r, o in zip(seen, overlaps, strict=True) if o >= SAME]
     other = max(same, default=0.0)
     score = max(combined([region.score, max(other, ABSENT)]), MIN_THRESHOLD)
-    return region.replace(score=score, votes={**region.votes, name: other})
+    return region.replace(score=score, detector_scores={**region.detector_scores, name: other})

@@ -15,8 +15,8 @@ from ..errors import SettingsError
 from ..regions import Box, Region, areas, boxes, intersections, merge
 from ..settings import Settings
 from . import Detector, Image
-from .asking import ask, brought_together, named
 from .candidates import check
+from .wrapper import ask, merge_detections, named
 
 OVERLAP = 0.2  # of a tile's side, with the next
 NEAR = 0.02  # of a tile's side: a region that ends so near to a seam was cut by it
@@ -36,7 +36,7 @@ class Tiled:
 
     Args:
         detector: sees each tile enlarged or reduced to its own long side.
-        settings: overlap, max_regions.
+        settings: iou_threshold, max_regions.
         tile: px of the photo, side of the square tiles. A photo no larger than one is seen whole only.
         overlap: of two neighbouring tiles, as a fraction of their side, 0–0.5.
 
@@ -66,7 +66,7 @@ class Tiled:
                 moved = region.shift(x1, y1)
                 found.append(Found(moved, cut(moved.box, window, (width, height))))
         joined = [named(r, self.name) for r in join(found)]
-        return brought_together(joined, self.name, self._settings)
+        return merge_detections(joined, self.name, self._settings)
 
 
 def tiles(width: int, height: int, tile: int, overlap: float) -> Iterator[tuple[int, int, int, int]]:

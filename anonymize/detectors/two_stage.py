@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from ..regions import Region
 from ..settings import Settings
 from . import Detector, Image
-from .asking import ask, brought_together, named
 from .candidates import check
+from .wrapper import ask, merge_detections, named
 
 MARGIN = 0.1  # of the vehicle's box on each side: bumpers and plates reach beyond loose boxes
 HEAD = 0.45  # of a person's height, from the top: standing or sitting, the face is there
@@ -25,7 +25,7 @@ class TwoStage:
     Args:
         vehicles: gives regions of kind `carrier` (others, such as persons, pass through).
         plates: gives regions of any kind; it sees one crop for each vehicle.
-        settings: vehicle_threshold, overlap, max_regions.
+        settings: vehicle_threshold, iou_threshold, max_regions.
         margin: a crop is the vehicle's box grown by this fraction on each side.
         carrier: the kind that is looked into. part: of its height, from the top.
         prefix: of the detector's name, before the inner one's.
@@ -63,12 +63,12 @@ class TwoStage:
         plates = []
         for (x, y, _, _), regions in zip(windows, ask(self._plates, crops), strict=True):
             plates += [named(r.shift(x, y), self.name) for r in regions]
-        return brought_together([*plates, *found], self.name, s)
+        return merge_detections([*plates, *found], self.name, s)
 
     def _window(self, region: Region, width: int, height: int) -> tuple[int, int, int, int]:
         x1, y1, x2, y2 = region.box
         top = region.replace(box=(x1, y1, x2, y1 + (y2 - y1) * self._part))
-        return top.grow(self._margin).pixels(width, height)
+        return top.pad(self._margin).pixels(width, height)
 
 
 def person_guided(persons: Detector, faces: Detector, settings: Settings) -> TwoStage:

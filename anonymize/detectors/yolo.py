@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import naming
+from .. import labels
 from ..errors import DetectionError, SettingsError, WeightsError
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Floats, Frame, fit, sigmoid, tensor, worth
+from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, sigmoid, tensor
 from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
 
 PADDING = 114  # grey, as in ultralytics' training
@@ -27,7 +27,7 @@ BINS = 16  # of the distance from a cell to each side of a box (distribution foc
 
 def kind_of(class_name: str) -> str:
     """ "License_Plate" -> "plate"; a name that `naming` does not know is a kind of its own, "id-card" -> "id-card"."""
-    return naming.kind_of(class_name) or class_name
+    return labels.kind_of(class_name) or class_name
 
 
 def classes_by_kind(names: Mapping[int, str], classes: Mapping[str, str] | None = None) -> dict[str, list[int]]:
@@ -102,9 +102,9 @@ def _trained_size(network: Network) -> int:
     return max(sizes, default=640)
 
 
-def prepare(image: Image, long_side: int, target: tuple[int, int] | None = None) -> tuple[Frame, Tensor]:
+def prepare(image: Image, long_side: int, target: tuple[int, int] | None = None) -> tuple[Letterbox, Tensor]:
     """RGB uint8 (H, W, 3) -> its frame, padded with grey around, and RGB 0–1, float32 (1, 3, h, w)."""
-    frame = fit(image, long_side, fill=PADDING, centre=True, target=target)
+    frame = letterbox(image, long_side, fill=PADDING, centre=True, target=target)
     return frame, tensor(frame.pixels, divisor=255.0)
 
 
@@ -146,7 +146,7 @@ def decode(
             scores = np.where(np.isin(rows[:, 5].round(), list(numbers)), rows[:, 4], 0.0)
         else:
             scores = rows[:, [4 + n for n in numbers]].max(axis=1)
-        kept = rows[keep := worth(scores, floor)]
+        kept = rows[keep := above_threshold(scores, floor)]
         boxes = kept[:, :4] if is_end_to_end else _from_centre(kept[:, :4])
         corners = None if ignore_extra or not extra else _sure(kept[:, fixed:].reshape(len(kept), 4, -1))
         result[kind] = Candidates(boxes, scores[keep], corners=corners)
@@ -237,7 +237,7 @@ def decode_heads(
         stride = size[0] // distances.shape[1]
         for kind, numbers in kinds.items():
             scores = sigmoid(logits[list(numbers)].max(axis=0).reshape(-1))
-            keep = worth(scores, floor)
+            keep = above_threshold(scores, floor)
             y, x = np.divmod(keep, logits.shape[2])
             bins = distances.reshape(4, BINS, -1)[:, :, keep]
             bins = np.exp(bins - bins.max(axis=1, keepdims=True))

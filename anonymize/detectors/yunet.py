@@ -8,7 +8,7 @@ import numpy as np
 
 from ..settings import MIN_THRESHOLD, Settings
 from . import Image
-from .candidates import Candidates, Frame, fit, tensor
+from .candidates import Candidates, Letterbox, letterbox, tensor
 from .runtime import NetworkDetector, Outputs, Tensor, open_network
 
 STRIDES = (8, 16, 32)
@@ -20,9 +20,9 @@ def load(name: str, path: Path, settings: Settings, long_side: int, weights: dic
     return NetworkDetector(name, network, lambda image: prepare(image, long_side), decode, settings, weights)
 
 
-def prepare(image: Image, long_side: int) -> tuple[Frame, Tensor]:
+def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
     """RGB uint8 (H, W, 3) -> its frame and BGR 0–255, float32 (1, 3, h, w)."""
-    frame = fit(image, long_side)
+    frame = letterbox(image, long_side)
     return frame, tensor(frame.pixels[:, :, ::-1])
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .. import effects
 from ..errors import AnnotationError
-from ..outputs import crowd
+from ..outputs import max_regions_reached
 from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
@@ -54,7 +54,7 @@ def evaluate(
 ) -> Evaluation:
     """Compare what was found with what is there.
 
-    A photo without a record, whose record has an error, or in which an export refuses a crowd (`outputs.crowd`) has no
+    A photo without a record, whose record has an error, or in which an export finds max_regions reached, has no
     output: it is withheld, never "nothing found".
 
     Args:
@@ -77,7 +77,7 @@ def evaluate(
             )
         elif record.error is not None:
             withheld[path] = record.error
-        elif not crowds and (reason := crowd(record.regions, settings)):
+        elif not crowds and (reason := max_regions_reached(record.regions, settings)):
             withheld[path] = reason
         else:
             try:
@@ -96,7 +96,7 @@ def evaluate(
         photos=tuple(results.get(p) or PhotoResult(p, error=withheld[p]) for p in annotations.photos),
         kinds=kinds,
         clean=Share(clean, len(measured)),
-        hidden_for_nothing=_mean([m.for_nothing for m in measured], weights),
+        over_blurred=_mean([m.for_nothing for m in measured], weights),
         true_area=_mean([m.true_area for m in measured], weights),
         unknown=dict(annotations.unknown),
         unannotated=len(annotations.unannotated),
@@ -176,7 +176,7 @@ def _kind_result(
         threshold=settings.kinds[kind].threshold if kind in settings.kinds else None,
         recall=Share(hits, real),
         precision=Share(hits, hits + int(false.sum())),
-        false_alarms=_mean(np.bincount(m.photo[false], minlength=len(photos)), weights),
+        false_positives=_mean(np.bincount(m.photo[false], minlength=len(photos)), weights),
         leaks=below(HIDDEN),
         misses=below(SEEN),
         by_height={name: pair for name, pair in by_height.items() if pair[0].of or name != "<8"},
@@ -184,7 +184,7 @@ def _kind_result(
         ar50=m.ar,
         precision_recall=m.precision_recall,
         curve=_curve(kind, m, photos, settings) if curves and real else (),
-        false_alarm_scores=tuple(sorted(m.score[m.false].tolist(), reverse=True)),
+        false_positive_scores=tuple(sorted(m.score[m.false].tolist(), reverse=True)),
     )
 
 

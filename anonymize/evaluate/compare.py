@@ -1,4 +1,4 @@
-"""Detectors side by side on the same annotated photos, each at its own threshold or at one number of false alarms."""
+"""Detectors side by side on the same annotated photos, each at its own threshold or at equal false positives."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Row:
 def compare(
     contenders: Sequence[Contender],
     annotations: Annotations,
-    false_alarms: float | None = None,
+    false_positives: float | None = None,
     progress: Callable[[str], None] = lambda label: None,
     *,
     hidden_area: float | None = None,
@@ -61,7 +61,7 @@ def compare(
     Args:
         contenders: in the order of the table. They run one after the other, so that their times compare.
         annotations: of the photos that they look at.
-        false_alarms: where given, each kind's threshold is the lowest with at most so many false alarms a photo
+        false_positives: where given, each kind's threshold is the lowest with at most so many false positives a photo
             (`tuned`), so that detectors whose scores mean different things can be compared.
         progress: called with each contender's label before it runs.
         hidden_area: where given, each kind's threshold is the lowest at which its regions hide at most this share of
@@ -78,8 +78,8 @@ def compare(
         records = list(records)
         kinds = tuple(k for k in annotations.kinds if not contender.kinds or k in contender.kinds)
         settings = contender.settings
-        if false_alarms is not None:
-            settings = tuned(records, annotations, settings, false_alarms, kinds)
+        if false_positives is not None:
+            settings = tuned(records, annotations, settings, false_positives, kinds)
         if hidden_area is not None:
             settings = tuned_to_area(records, annotations, settings, hidden_area, kinds)
         evaluation = evaluate(records, annotations, settings, curves=curves)
@@ -91,10 +91,10 @@ def tuned(
     records: Iterable[Record],
     annotations: Annotations,
     settings: Settings,
-    false_alarms: float,
+    false_positives: float,
     kinds: Iterable[str] | None = None,
 ) -> Settings:
-    """The settings with each kind's threshold as low as at most so many false alarms a photo allow.
+    """The settings with each kind's threshold as low as at most so many false positives a photo allow.
 
     A kind with more even at the highest threshold gets that one, 1.0.
     """
@@ -102,7 +102,7 @@ def tuned(
     results = evaluate(records, annotations, settings, curves=False, crowds=True).kinds
     for name, result in results.items():
         if name in settings.kinds and (kinds is None or name in kinds):
-            settings = settings.with_kind(name, threshold=best_threshold(result, false_alarms) or 1.0)
+            settings = settings.with_kind(name, threshold=best_threshold(result, false_positives) or 1.0)
     return settings
 
 
@@ -129,14 +129,14 @@ def _area(regions: Sequence[Region], settings: Settings, record: Record) -> floa
     return float(effects.coverage(regions, settings, record.width, record.height).mean()) if regions else 0.0
 
 
-def best_threshold(result: KindResult, false_alarms: float) -> float | None:
-    """The lowest threshold, to three decimals, with at most so many false alarms a photo.
+def best_threshold(result: KindResult, false_positives: float) -> float | None:
+    """The lowest threshold, to three decimals, with at most so many false positives a photo.
 
     One threshold for all photos. None when there are more even at 1.0.
     """
-    allowed = math.floor(false_alarms * result.photos + 1e-9)
-    if len(result.false_alarm_scores) <= allowed:
+    allowed = math.floor(false_positives * result.photos + 1e-9)
+    if len(result.false_positive_scores) <= allowed:
         return MIN_THRESHOLD
-    first_refused = result.false_alarm_scores[allowed]
+    first_refused = result.false_positive_scores[allowed]
     threshold = (math.floor(first_refused * 1000 + 1e-9) + 1) / 1000
     return threshold if threshold <= 1.0 else None

@@ -56,7 +56,7 @@ class Point:
     threshold: float
     recall: float
     precision: float | None
-    false_alarms: float
+    false_positives: float
     leak_rate: float
     miss_rate: float
     hidden_area: float
@@ -69,13 +69,13 @@ class KindResult:
     Attributes:
         photos: how many were measured. threshold: the current one; None: the settings do not hide this kind.
         recall, precision: by boxes, IoU 0.5, matched greedily by score as COCO does.
-        false_alarms: a photo; a detection of which half or more lies in an ignored box is none.
+        false_positives: a photo; a detection of which half or more lies in an ignored box is none.
         leaks, misses: true regions of which less than 90 % (50 %) of the box is hidden; `by_height`: (leaks, misses) by
             the box's height in px.
         ap50, ar50: COCO's average precision and the recall of all candidates, at IoU 0.5.
         precision_recall: (recall, precision, score), COCO's 101 recalls as far as the candidates reach.
         curve: figures at `THRESHOLDS`.
-        false_alarm_scores: of all candidates, highest first.
+        false_positive_scores: of all candidates, highest first.
     """
 
     kind: str
@@ -83,7 +83,7 @@ class KindResult:
     threshold: float | None
     recall: Share
     precision: Share
-    false_alarms: Estimate
+    false_positives: Estimate
     leaks: Share
     misses: Share
     by_height: dict[str, tuple[Share, Share]]
@@ -91,7 +91,7 @@ class KindResult:
     ar50: float | None
     precision_recall: tuple[tuple[float, float, float], ...]
     curve: tuple[Point, ...]
-    false_alarm_scores: tuple[float, ...]
+    false_positive_scores: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
         shares = {n: getattr(self, n).to_dict() for n in ("recall", "precision", "leaks", "misses")}
@@ -101,7 +101,7 @@ class KindResult:
             "threshold": self.threshold,
             "truths": self.leaks.of,
             **shares,
-            "false_alarms": self.false_alarms.to_dict(),
+            "false_positives": self.false_positives.to_dict(),
             "ap50": self.ap50.to_dict(),
             "ar50": self.ar50,
             "by_height": heights,
@@ -146,9 +146,9 @@ class Evaluation:
 
     Attributes:
         photos: one result each, withheld ones too, in the annotations' order.
-        kinds: the kinds of which something is annotated; of another, every detection would look like a false alarm.
+        kinds: the kinds of which something is annotated; of another, every detection would look like a false positive.
         clean: photos in which nothing leaks, of those measured.
-        hidden_for_nothing, true_area: mean share of a photo's area that is hidden outside all annotated boxes, and that
+        over_blurred, true_area: mean share of a photo's area that is hidden outside all annotated boxes, and that
             lies in them (ignored ones too), 0–1. Withheld photos do not count.
         unknown: class name -> annotated boxes of a class that is no kind; they were left out.
         unannotated: photos without annotations; they were left out.
@@ -157,7 +157,7 @@ class Evaluation:
     photos: tuple[PhotoResult, ...]
     kinds: dict[str, KindResult]
     clean: Share
-    hidden_for_nothing: Estimate
+    over_blurred: Estimate
     true_area: Estimate
     unknown: dict[str, int]
     unannotated: int
@@ -173,7 +173,7 @@ class Evaluation:
             "photos": len(self.photos),
             "withheld": self.withheld,
             "clean": self.clean.to_dict(),
-            "hidden_for_nothing": self.hidden_for_nothing.to_dict(),
+            "over_blurred": self.over_blurred.to_dict(),
             "true_area": self.true_area.to_dict(),
             "unknown_classes": self.unknown,
             "unannotated": self.unannotated,

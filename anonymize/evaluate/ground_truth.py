@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .. import naming
+from .. import labels
 from ..errors import AnnotationError
 from ..records import escape
 from ..regions import Box
@@ -33,7 +33,7 @@ class Truth:
     Attributes:
         kind: as a Region's.
         box: (x1, y1, x2, y2), pixels of a photo of its `Photo.size`, half-open.
-        ignore: neither a miss nor a false alarm (COCO's iscrowd or ignore, VOC's difficult).
+        ignore: neither a miss nor a false positive (COCO's iscrowd or ignore, VOC's difficult).
         id: as the annotations name it, else its place in its file.
     """
 
@@ -109,9 +109,9 @@ class Annotations:
 
 def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
     """The kind that a class name means: one of `kinds` (those that settings hide), a face or a plate; else None."""
-    own = {naming.plain(k): k for k in kinds}
-    meant = naming.kind_of(name)
-    return own.get(naming.plain(name)) or (meant if meant in (*HIDDEN, *own.values()) else None)
+    own = {labels.plain(k): k for k in kinds}
+    meant = labels.kind_of(name)
+    return own.get(labels.plain(name)) or (meant if meant in (*HIDDEN, *own.values()) else None)
 
 
 def read(source: str | Path, folder: str | Path, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:

@@ -28,7 +28,7 @@ class Matches:
     Attributes:
         photo, region, score: which photo, which of its regions, its score; each (N,).
         truth: (N,) index among its photo's truths; -1: none.
-        ignored: (N,) it belongs to an ignored truth, so it is neither a hit nor a false alarm.
+        ignored: (N,) it belongs to an ignored truth, so it is neither a hit nor a false positive.
         hidden: (N,) the current settings hide it.
         real: (photos,) true regions that are not ignored.
         ap, ar: COCO's average precision, and the recall of all candidates; None without true regions.
@@ -164,7 +164,7 @@ def average_precision(hit: Bools, weight: Ints, real: int) -> float:
     pycocotools itself has no weights, and drawing photos anew through it would take seconds a resample.
 
     Args:
-        hit: (N,) true or false alarm; ignored detections are left out.
+        hit: (N,) true or false positive; ignored detections are left out.
         weight: (N,) how often the detection's photo was drawn.
         real: true regions in the photos drawn.
     """

@@ -47,11 +47,11 @@ def precision_recall(evaluation: Evaluation, path: Path) -> None:
 
 
 def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
-    """What a lower threshold buys and costs: leak and miss rate above, false alarms a photo below, for each kind."""
+    """What a lower threshold buys and costs: leak and miss rate above, false positives a photo below, for each kind."""
     figure, (above, below) = _figure(2, (7.2, 6.8))
-    above.set_title("Leaks against false alarms", loc="left")
+    above.set_title("Leaks against false positives", loc="left")
     above.set(ylabel="share of true regions", ylim=(0, 1.02), xscale="log")
-    below.set(ylabel="false alarms a photo", xlabel="threshold", xscale="log")
+    below.set(ylabel="false positives a photo", xlabel="threshold", xscale="log")
     below.set_yscale("symlog", linthresh=1)  # zero is the best there is, so it must be on the axis
     for (colour, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
         if not kind.curve:
@@ -66,7 +66,7 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
             ls=(0, (2, 2)),
             label=f"{kind.kind}: missed (under 50 %)",
         )
-        below.plot(at, [p.false_alarms for p in kind.curve], **solid, label=kind.kind)
+        below.plot(at, [p.false_positives for p in kind.curve], **solid, label=kind.kind)
         _mark_threshold(kind, colour, above, below)
     above.legend(loc="upper left", **LEGEND)
     below.legend(loc="upper right", **LEGEND)
@@ -77,7 +77,7 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
 
 
 def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
-    """What each detector leaks for a number of false alarms (left), and for the area that it hides (right).
+    """What each detector leaks for a number of false positives (left), and for the area that it hides (right).
 
     Args:
         rows: of `compare.compare(…, curves=True)`; those that do not look for this kind are left out.
@@ -86,8 +86,8 @@ def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     alarms, areas = figure.subplots(1, 2, sharey=True)
-    alarms.set_title(f"{kind}s that leak, by false alarms", loc="left")
-    alarms.set(xlabel="false alarms a photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
+    alarms.set_title(f"{kind}s that leak, by false positives", loc="left")
+    alarms.set(xlabel="false positives a photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
     areas.set_title("by what is hidden", loc="left")
     areas.set(xlabel="% of the photos' area hidden")
     for axes in (alarms, areas):
@@ -95,14 +95,16 @@ def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
     for n, row in enumerate(r for r in rows if kind in r.kinds):
         colour, marker = STYLES[n % len(STYLES)]
         result = row.evaluation.kinds[kind]
-        kept = [p for p in result.curve if p.false_alarms <= 3]
+        kept = [p for p in result.curve if p.false_positives <= 3]
         leaks = [p.leak_rate for p in kept]
         line = "-" if n < len(STYLES) else "--"
         style: dict[str, Any] = {"color": colour, "marker": marker, "ms": 4, "lw": 2, "ls": line}
-        alarms.plot([p.false_alarms for p in kept], leaks, **style, label=f"{row.label} {row.size}".strip())
+        alarms.plot([p.false_positives for p in kept], leaks, **style, label=f"{row.label} {row.size}".strip())
         areas.plot([100 * p.hidden_area for p in kept], leaks, **style)
-        if result.leaks.rate is not None and result.false_alarms.value is not None:
-            alarms.plot([result.false_alarms.value], [result.leaks.rate], color=colour, marker="o", ms=11, mfc="none")
+        if result.leaks.rate is not None and result.false_positives.value is not None:
+            alarms.plot(
+                [result.false_positives.value], [result.leaks.rate], color=colour, marker="o", ms=11, mfc="none"
+            )
     areas.set_xlim(left=0)
     alarms.legend(loc="upper right", **LEGEND)
     _save(figure, path)

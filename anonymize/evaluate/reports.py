@@ -55,7 +55,7 @@ def table(evaluation: Evaluation) -> Group:
             out.add_row(f"  leaks, {label} px high", rate, interval, f"{count}, {misses.count} missed")
         out.add_row("recall (IoU 0.5)", *_share(kind.recall))
         out.add_row("precision (IoU 0.5)", *_share(kind.precision))
-        out.add_row("false alarms a photo", *_estimate(kind.false_alarms, 2))
+        out.add_row("false positives a photo", *_estimate(kind.false_positives, 2))
         out.add_row("AP at IoU 0.5, all candidates", *_estimate(kind.ap50))
         out.add_row("recall of all candidates", _number(kind.ar50), "", "")
         parts.append(out)
@@ -63,7 +63,7 @@ def table(evaluation: Evaluation) -> Group:
     for justify in ("left", "right", "right", "right"):
         whole.add_column(justify=justify)
     whole.add_row("photos without a leak", *_share(evaluation.clean))
-    for label, area in (("hidden for nothing", evaluation.hidden_for_nothing), ("truly to hide", evaluation.true_area)):
+    for label, area in (("over-blurred", evaluation.over_blurred), ("truly to hide", evaluation.true_area)):
         ends = f"{_percent(area.interval[0])} – {_percent(area.interval[1])}" if area.interval else ""
         whole.add_row(f"area {label}", _percent(area.value), ends, "")
     parts.append(whole)
@@ -85,7 +85,7 @@ def comparison(rows: Sequence[Row]) -> Table:
     headers = [
         *("detector", "input", "kind", "threshold", "recall", "precision", "AP50", "leak rate (95 %)"),
         f"leaks by height ({' · '.join(heights)} px)",
-        *("false alarms a photo", "hidden for nothing", "ms a photo"),
+        *("false positives a photo", "over-blurred", "ms a photo"),
     ]
     if any(row.evaluation.withheld for row in rows):
         headers.append("withheld")
@@ -119,8 +119,8 @@ def _cells(row: Row, kind: KindResult, heights: Sequence[str]) -> list[str]:
         _number(kind.ap50.value),
         leaks,
         " · ".join(f"{s.count}/{s.of}" if s.of else NONE for s in by_height),
-        _number(kind.false_alarms.value, 2),
-        _percent(row.evaluation.hidden_for_nothing.value),
+        _number(kind.false_positives.value, 2),
+        _percent(row.evaluation.over_blurred.value),
         f"{row.ms:.0f}",
         str(len(row.evaluation.withheld)),
     ]

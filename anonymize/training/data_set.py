@@ -31,7 +31,7 @@ Corners = NDArray[np.float64]  # (N, 4, 2)
 Example = tuple[Image, Boxes]
 Alarms = Callable[[Image], tuple[Boxes, NDArray[np.float64]]]  # photo -> an earlier model's boxes (N, 4), scores (N,)
 LEFT = 0.6  # of a plate's box must be in the picture, else it is no label
-DOUBTFUL, LIKELY = 0.1, 0.6  # scores of an earlier model: from here a false alarm teaches, from here it is a plate
+DOUBTFUL, LIKELY = 0.1, 0.6  # scores of an earlier model: from here a false positive teaches, from here it is a plate
 
 
 def from_coco(
@@ -57,7 +57,7 @@ def from_coco(
         held_out: patterns of the names of photos for val and test (neighbouring frames of one ride resemble each other:
             name the ride). Empty: every twelfth.
         drawn, size, tiles, seed: see `build`.
-        hard_negatives: a detector whose false alarms teach too (see `build`); needs `tiles`.
+        hard_negatives: a detector whose false positives teach too (see `build`); needs `tiles`.
         is_cleaned: run the detectors; else the marks are taken as they are, and no plate is drawn beside them.
 
     Returns:
@@ -208,7 +208,7 @@ def photo_tiles(photo: Image, boxes: Boxes, alarms: Boxes, size: int, rng: Gener
     model took for a plate, or anywhere.
 
     Args:
-        alarms: boxes (M, 4) of these false alarms.
+        alarms: boxes (M, 4) of these false positives.
     """
     height, width = photo.shape[:2]
     smallest = size / max(height, width)
@@ -237,7 +237,7 @@ def _scaled(photo: Image, boxes: Boxes, scale: float) -> Example:
 
 
 def sorted_alarms(plates: Boxes, found: Boxes, scores: NDArray[np.float64]) -> tuple[Boxes, Boxes]:
-    """What an earlier model found where nothing is marked -> (false alarms, likely plates that nobody marked).
+    """What an earlier model found where nothing is marked -> (false positives, likely plates that nobody marked).
 
     Args:
         plates: boxes (N, 4), marked. found: boxes (M, 4). scores: (M,).
@@ -278,7 +278,7 @@ def build(
             for each plate. 0: whole photos, and crops at native size around small plates.
         drawn: training scenes with drawn plates.
         drawn_test: scenes in `test/`, from held-out photos with another seed; a third of them turned by exactly ±30°.
-        alarms: an earlier model, whose false alarms are cut out too; what it is sure of and nobody marked is painted
+        alarms: an earlier model, whose false positives are cut out too; what it is sure of and nobody marked is painted
             over. Needs `tiles`.
         seed: of all choices.
 
@@ -288,7 +288,7 @@ def build(
     rng = np.random.default_rng(seed)
     counts = {"whole": 0, "tiles": 0, "crops": 0, "drawn": 0, "val": 0, "test": 0, "plates": 0}
     if alarms:
-        counts |= {"false alarms": 0, "likely plates": 0}
+        counts |= {"false positives": 0, "likely plates": 0}
     for marked in train:
         photo = paint_over(load(images / marked.file), marked.ignored)
         stem, plates = Path(marked.file).stem, marked.plates
@@ -298,7 +298,7 @@ def build(
             if alarms:
                 wrong, likely = sorted_alarms(plates, *alarms(photo))
                 photo = paint_over(photo, likely)
-                counts["false alarms"] += len(wrong)
+                counts["false positives"] += len(wrong)
                 counts["likely plates"] += len(likely)
             for i, example in enumerate(photo_tiles(photo, plates, wrong, tiles, rng)):
                 _save(output / "train", f"{stem}-{i}", *example)

@@ -58,7 +58,7 @@ class RegionOut(BaseModel):
     kind: str = Field(description="face, plate, or a kind of your own")
     box: list[float] = Field(description="x1, y1, x2, y2 in px of the upright image, half-open")
     score: float = Field(ge=0, le=1)
-    votes: dict[str, float] = Field(default_factory=dict, description="detector and the score that it gave")
+    detector_scores: dict[str, float] = Field(default_factory=dict, description="detector and the score that it gave")
     corners: list[list[float]] | None = None
     landmarks: list[list[float]] | None = None
     status: str = "auto"
@@ -133,12 +133,12 @@ class Options:
         plate_threshold: Threshold = None,
         face_detector: Annotated[str | None, _text("face_detector")] = None,
         plate_detector: Annotated[str | None, _text("plate_detector")] = None,
-        overlap: Annotated[float | None, Form(ge=0.0, le=1.0, description=option_help("overlap"))] = None,
+        iou_threshold: Annotated[float | None, Form(ge=0.0, le=1.0, description=option_help("iou_threshold"))] = None,
         effect: Annotated[Literal[EFFECTS] | None, _text("effect", Kind)] = None,  # type: ignore[valid-type]
         mask: Annotated[Literal[MASKS] | None, _text("mask", Kind)] = None,  # type: ignore[valid-type]
         kernel: Annotated[str | None, Form(description=option_help("kernel", Kind), examples=["101,3,19"])] = None,
-        cells: Annotated[int | None, Form(ge=1, le=64, description=option_help("cells", Kind))] = None,
-        grow: Annotated[float | None, Form(ge=0.0, le=2.0, description=option_help("grow", Kind))] = None,
+        mosaic_blocks: Annotated[int | None, Form(ge=1, le=64, description=option_help("mosaic_blocks", Kind))] = None,
+        padding: Annotated[float | None, Form(ge=0.0, le=2.0, description=option_help("padding", Kind))] = None,
         fill: Annotated[str | None, Form(description=option_help("fill", Kind), examples=["ff00ff"])] = None,
         keep_metadata: Annotated[
             str | None, Form(description=option_help("keep_metadata"), examples=["copyright,datetime"])
@@ -146,9 +146,16 @@ class Options:
     ) -> None:
         self.preset: str | None = preset
         self.thresholds = {"face": face_threshold, "plate": plate_threshold}
-        kind = {"effect": effect, "mask": mask, "kernel": kernel, "cells": cells, "grow": grow, "fill": fill}
+        kind = {
+            "effect": effect,
+            "mask": mask,
+            "kernel": kernel,
+            "mosaic_blocks": mosaic_blocks,
+            "padding": padding,
+            "fill": fill,
+        }
         self.kind = {k: v for k, v in kind.items() if v is not None}
-        whole = {"face_detector": face_detector, "plate_detector": plate_detector, "overlap": overlap}
+        whole = {"face_detector": face_detector, "plate_detector": plate_detector, "iou_threshold": iou_threshold}
         self.whole: dict[str, Any] = {k: v for k, v in whole.items() if v is not None}
         if keep_metadata is not None:
             self.whole["keep_metadata"] = tuple(n.strip() for n in keep_metadata.split(",") if n.strip())

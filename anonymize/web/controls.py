@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from ..detectors import STRIDE, TABLE
-from ..effects import MAX_CELLS
+from ..effects import MAX_MOSAIC_BLOCKS
 from ..errors import SettingsError
 from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
 from ..weights.registry import registry
@@ -53,16 +53,16 @@ class Controls:
                 EFFECTS, value=face.effect, label="Faces", elem_classes="az-pills az-face-effect"
             )
             self.plate_effect = gr.Radio(EFFECTS, value=plate.effect, label="License plates", elem_classes="az-pills")
-            self.cells = gr.Slider(
+            self.mosaic_blocks = gr.Slider(
                 1,
-                MAX_CELLS,
-                face.cells,
+                MAX_MOSAIC_BLOCKS,
+                face.mosaic_blocks,
                 step=1,
                 label="How much detail is left",
                 info="tiles across a face or plate; fewer hide more",
             )
-            self.grow = gr.Slider(
-                0, 0.5, face.grow, step=0.01, label="Extra margin", info="part of the size, added on each side"
+            self.padding = gr.Slider(
+                0, 0.5, face.padding, step=0.01, label="Extra margin", info="part of the size, added on each side"
             )
         with gr.Accordion("More choices", open=False, elem_classes="az-card"):
             self.fill = gr.Dropdown(
@@ -88,10 +88,10 @@ class Controls:
             gr.HTML("<h3>Finding</h3><p>Changing these looks at the photo again.</p>", js_on_load=None)
             self.face_detector = _detector("face", s.face_detector, policy)
             self.plate_detector = _detector("plate", s.plate_detector, policy)
-            self.overlap = gr.Slider(
+            self.iou_threshold = gr.Slider(
                 0.1,
                 0.9,
-                s.overlap,
+                s.iou_threshold,
                 step=0.05,
                 label="Overlap",
                 info="boxes that overlap by more than this count as one",
@@ -109,13 +109,13 @@ class Controls:
     @property
     def live(self) -> list[Any]:
         return [
-            self.face, self.plate, self.face_effect, self.plate_effect, self.cells, self.grow, self.fill, self.size,
-            self.sigma, self.feather, self.keep, self.weak,
+            self.face, self.plate, self.face_effect, self.plate_effect, self.mosaic_blocks, self.padding, self.fill,
+            self.size, self.sigma, self.feather, self.keep, self.weak,
         ]  # fmt: skip
 
     @property
     def finding(self) -> list[Any]:
-        return [self.face_detector, self.plate_detector, self.overlap]
+        return [self.face_detector, self.plate_detector, self.iou_threshold]
 
     @property
     def all(self) -> list[Any]:
@@ -128,19 +128,24 @@ class Controls:
             SettingsError: a value that is out of its range; a choice that this server does not offer.
         """
         (
-            face, plate, face_effect, plate_effect, cells, grow, fill, size, sigma, feather, keep, weak, face_detector,
-            plate_detector, overlap,
+            face, plate, face_effect, plate_effect, mosaic_blocks, padding, fill, size, sigma, feather, keep, weak,
+            face_detector, plate_detector, iou_threshold,
         ) = values  # fmt: skip
         for name in (face_detector, plate_detector):
             check_detector(str(name), self.policy)
         try:
             kernel = Kernel(int(size or 0), float(sigma or 0), int(feather or 0))
-            same = {"cells": int(cells), "grow": float(grow), "fill": str(fill).lstrip("#"), "kernel": kernel}
+            same = {
+                "mosaic_blocks": int(mosaic_blocks),
+                "padding": float(padding),
+                "fill": str(fill).lstrip("#"),
+                "kernel": kernel,
+            }
             return (
                 self.defaults.replace(
                     face_detector=str(face_detector),
                     plate_detector=str(plate_detector),
-                    overlap=float(overlap),
+                    iou_threshold=float(iou_threshold),
                     keep_metadata=tuple(keep or ()),
                     allow_weak=bool(weak),
                 )

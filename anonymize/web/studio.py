@@ -128,7 +128,7 @@ class Studio:
         return engine
 
     def _detector(self, name: str, settings: Settings) -> Gated:
-        key = (name, settings.vehicle_threshold, settings.overlap, settings.max_regions, settings.device)
+        key = (name, settings.vehicle_threshold, settings.iou_threshold, settings.max_regions, settings.device)
         with self._loading:
             if key not in self._loaded:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes

@@ -181,8 +181,8 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     def apply_again(request: gr.Request, id: str, *values: Any) -> tuple[Any, ...]:
         try:
             batch, settings = find(request, id), controls.settings(values)
-            found_with = [getattr(batch.settings, n) for n in ("face_detector", "plate_detector", "overlap")]
-            same = found_with == [getattr(settings, n) for n in ("face_detector", "plate_detector", "overlap")]
+            found_with = [getattr(batch.settings, n) for n in ("face_detector", "plate_detector", "iou_threshold")]
+            same = found_with == [getattr(settings, n) for n in ("face_detector", "plate_detector", "iou_threshold")]
             site.batches.start(batch, settings, again=same)
             return watch(batch)
         except (AnonymizeError, OSError) as e:

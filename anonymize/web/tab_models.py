@@ -195,7 +195,7 @@ def _measured_row(row: dict[str, Any]) -> str:
     for kind in ("face", "plate"):
         k = row["kinds"].get(kind)
         if k:
-            cells += [f"{k['missed']:.1%} ({k['low']:.0%}–{k['high']:.0%})", f"{k['false_alarms']:.2f}"]
+            cells += [f"{k['missed']:.1%} ({k['low']:.0%}–{k['high']:.0%})", f"{k['false_positives']:.2f}"]
             name += "" if row["preset"] else f" from {k['threshold']:g}"
         else:
             cells += ["–", "–"]

@@ -220,7 +220,7 @@ def why(region: Region, settings: Settings) -> str:
         return "You chose not to hide it."
     if region.kind not in settings.kinds:
         return "This kind is not hidden."
-    by = " and ".join(f"{name} ({score:.2f})" for name, score in region.votes.items()) or "a detector"
+    by = " and ".join(f"{name} ({score:.2f})" for name, score in region.detector_scores.items()) or "a detector"
     score = f"Found by {by}. Its score {region.score:.3g} "
     if settings.hides(region):
         return score + f"reaches the limit {kind.threshold:.3g}."
@@ -263,7 +263,7 @@ def rows(work: Work) -> pd.DataFrame:
                 NAMES.get(r.kind, (r.kind,))[0],
                 round(r.score, 3),
                 round(r.height),
-                ", ".join(r.votes) or "",
+                ", ".join(r.detector_scores) or "",
                 "yes" if settings.hides(r) else "no",
                 why(r, settings),
             )
@@ -319,8 +319,8 @@ _CONTROLS = {
     "plate:": "License plates:",
     "Switch allow_weak off": "Switch off “Blur without the mosaic”",
     "because allow_weak is set": "because the blur without the mosaic is on",
-    "Set grow to 0.1": "Set “Extra margin” to 0.1",
-    "mosaic cells": "tiles",
+    "Set padding to 0.1": "Set “Extra margin” to 0.1",
+    "mosaic blocks": "tiles",
     "what blur leaves": "what a blur leaves",
     "what pixelate leaves": "what a mosaic leaves",
 }

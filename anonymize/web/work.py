@@ -175,7 +175,7 @@ class Work:
             SettingsError: nothing of it lies in the photo.
         """
         with self.lock:
-            region = self._drawn(Region(kind, _ordered(box), status="manual", votes={"you": 1.0}))
+            region = self._drawn(Region(kind, _ordered(box), status="manual", detector_scores={"you": 1.0}))
             taken = {r.id: r for r in self.record.regions}
             name, number = region.id, 1
             while (there := taken.get(region.id)) is not None:

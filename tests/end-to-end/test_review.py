@@ -1,4 +1,4 @@
-"""A batch reviewed in a real browser: reject a false alarm, draw a missed plate, approve, export; a kill between."""
+"""A batch reviewed in a real browser: reject a false positive, draw a missed plate, approve, export; a kill between."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_batch_review_correct_approve_export(page: Page, zidane: Path, tmp_path:
     old = np.asarray(Image.open(photo).convert("RGB")).astype(int)
     new = np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")).astype(int)
     assert difference(old, new, drawn) > 8  # the missed plate is hidden
-    assert difference(old, new, wrong) < 3  # the false alarm is as it was, but for JPEG's rounding
+    assert difference(old, new, wrong) < 3  # the false positive is as it was, but for JPEG's rounding
     assert difference(old, new, missed) > 8
 
 

@@ -14,11 +14,11 @@ import pytest
 import tifffile
 from PIL import Image
 
-from anonymize import finder, images, settings
+from anonymize import images, predictor, settings
 from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError
-from anonymize.finder import Finder
 from anonymize.outputs import hide
+from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.weights.registry import registry
@@ -33,7 +33,7 @@ class Contrast(FakeDetector):
 
 def found(path: Path) -> int:
     photo = images.load(path, Settings())
-    return len(Finder(detectors=[Contrast()]).record(photo, path.name).regions)
+    return len(Predictor(detectors=[Contrast()]).record(photo, path.name).regions)
 
 
 def ramp(width: int = 64, height: int = 48) -> np.ndarray:
@@ -134,7 +134,7 @@ def test_a_crowd_in_one_view_stays_a_crowd_with_the_others(tmp_path: Path) -> No
     Image.fromarray(np.dstack([alpha] * 4)).save(tmp_path / "a.png")
     few = Settings(max_regions=4)
     photo = images.load(tmp_path / "a.png", few)
-    regions = Finder(few, detectors=[Crowd()]).find(photo)
+    regions = Predictor(few, detectors=[Crowd()]).find(photo)
     assert 80 in {r.box[0] for r in regions}
     with pytest.raises(DetectionError, match="max_regions"):
         hide(photo, regions, few)
@@ -158,12 +158,12 @@ def test_another_calibration_or_way_of_looking_searches_anew(monkeypatch: pytest
     class Own(FakeDetector):
         weights: Mapping[str, str] = MappingProxyType({"plates": "0" * 64})
 
-    before = Finder(detectors=[Own()]).detection_hash
-    assert Finder(detectors=[Own()]).detection_hash == before
+    before = Predictor(detectors=[Own()]).detection_hash
+    assert Predictor(detectors=[Own()]).detection_hash == before
     known = registry()
     changed = dataclasses.replace(known["plates"], calibration=(1.0, 2.0))
     with monkeypatch.context() as m:
-        m.setattr(finder, "registry", lambda: {**known, "plates": changed})
-        assert Finder(detectors=[Own()]).detection_hash != before
-    monkeypatch.setattr(settings, "FINDING", settings.FINDING + 1)
-    assert Finder(detectors=[Own()]).detection_hash != before
+        m.setattr(predictor, "registry", lambda: {**known, "plates": changed})
+        assert Predictor(detectors=[Own()]).detection_hash != before
+    monkeypatch.setattr(settings, "DETECTION_VERSION", settings.DETECTION_VERSION + 1)
+    assert Predictor(detectors=[Own()]).detection_hash != before

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize.overlap import overlap
+from anonymize.pipeline import pipelined
 
 
 def run(items: list[int], size: Callable[[int], int] = lambda _: 1, room: int = 100, threads: int = 2, **steps):  # type: ignore[no-untyped-def]
     same = lambda x: x  # noqa: E731
     read, work, finish = (steps.get(name, same) for name in ("read", "work", "finish"))
-    return overlap(items, read, work, finish, threads=threads, size=size, room=room, stop=steps.get("stop"))
+    return pipelined(items, read, work, finish, threads=threads, size=size, room=room, stop=steps.get("stop"))
 
 
 @settings(deadline=None)

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from ..regions import Region
 from ..settings import MIN_THRESHOLD
 from . import Detector, Image
-from .asking import ask
 from .calibrated import log_odds, sigmoid
+from .wrapper import ask
 
 SEEN = 0.05  # score from which a vehicle may carry a plate: a faint one will do
 AROUND = 0.1  # of the vehicle's box on each side
@@ -24,7 +24,7 @@ CLOSE = 0.25  # of the photo's width: a plate so wide fills the photo as its sub
 FAR_LOSS, CLOSE_LOSS = 6.0, 4.0
 
 
-class OnVehicles:
+class ContextRescoring:
     """A detector whose plates are doubted where none of its vehicles carries them.
 
     Args:
@@ -45,7 +45,7 @@ class OnVehicles:
 
 def weigh(found: Sequence[Region], width: int) -> list[Region]:
     """Regions of one image, `width` px wide, with the plates that no vehicle carries doubted; best first."""
-    vehicles = [r.grow(AROUND).box for r in found if r.kind == "vehicle" and r.score >= SEEN]
+    vehicles = [r.pad(AROUND).box for r in found if r.kind == "vehicle" and r.score >= SEEN]
     out = []
     for r in found:
         if r.kind == "plate":

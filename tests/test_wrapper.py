@@ -9,7 +9,7 @@ import pytest
 
 from anonymize.detectors import Detector, FakeDetector
 from anonymize.detectors.calibrated import Calibrated, Calibration
-from anonymize.detectors.candidates import Candidates, fit
+from anonymize.detectors.candidates import Candidates, letterbox
 from anonymize.detectors.ensemble import Ensemble
 from anonymize.detectors.multi_scale import MultiScale
 from anonymize.detectors.runtime import NetworkDetector
@@ -52,7 +52,7 @@ def test_a_part_loses_no_likely_one_on_the_way_to_its_ensemble() -> None:
         return NetworkDetector(
             "net@192",
             lambda batch: {},
-            lambda image: (fit(image, 192), np.zeros((1, 3, 96, 192), np.float32)),
+            lambda image: (letterbox(image, 192), np.zeros((1, 3, 96, 192), np.float32)),
             lambda outputs, size, floor: {"face": Candidates(boxes, np.array(scores))},
             THREE,
             {},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from anonymize.detectors import FakeDetector
-from anonymize.detectors.on_vehicles import CLOSE_LOSS, FAR_LOSS, OnVehicles, weigh
+from anonymize.detectors.context_rescoring import CLOSE_LOSS, FAR_LOSS, ContextRescoring, weigh
 from anonymize.regions import Region
 
 
@@ -37,9 +37,9 @@ def test_a_vehicle_that_hardly_shows_carries_nothing_and_faces_are_no_plates() -
 
 
 def test_it_is_a_detector_and_keeps_votes_and_order() -> None:
-    detector = OnVehicles(FakeDetector([plate(10, 5), Region("vehicle", (300, 0, 400, 100), 0.5)], "p"))
+    detector = ContextRescoring(FakeDetector([plate(10, 5), Region("vehicle", (300, 0, 400, 100), 0.5)], "p"))
     (found,) = detector.detect([np.zeros((100, 500, 3), np.uint8)])
     assert detector.name == "on-vehicles:p"
     assert [r.kind for r in found] == ["vehicle", "plate"]
-    assert dict(found[1].votes) == {"p": 0.9}
+    assert dict(found[1].detector_scores) == {"p": 0.9}
     assert weigh([plate(10, 5, 0.002)], 500)[0].score == 0.001

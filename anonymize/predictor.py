@@ -12,7 +12,7 @@ from typing import Any
 
 from . import images, weights
 from .detectors import Detector, Image, create
-from .detectors.asking import ask
+from .detectors.wrapper import ask
 from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
@@ -34,7 +34,7 @@ def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
         raise DetectionError(f"{detector.name} failed: {e!r}") from e
 
 
-class Finder:
+class Predictor:
     """Detectors and the settings that they are asked with. They are loaded at the first use, once, for all threads.
 
     Args:
@@ -115,7 +115,7 @@ class Finder:
         return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
     def _kept(self, found: Sequence[Region]) -> tuple[Region, ...]:
-        return tuple(suppress(found, self.settings.overlap, self.settings.max_regions))
+        return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))
 
     def find(self, photo: images.Photo) -> tuple[Region, ...]:
         """`look` at everything that a viewer can show of one photo (`Photo.views`), brought together.

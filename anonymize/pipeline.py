@@ -14,7 +14,7 @@ C = TypeVar("C")
 D = TypeVar("D")
 
 
-def overlap(
+def pipelined(
     items: Iterable[A],
     read: Callable[[A], B],
     work: Callable[[B], C],

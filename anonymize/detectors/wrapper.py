@@ -13,7 +13,7 @@ from . import Detector, Image
 
 def named(region: Region, name: str) -> Region:
     """The region as a vote of the detector that wraps the one that found it; the vote stays what the inner one said."""
-    return region.replace(votes={name: max(region.votes.values(), default=region.score)})
+    return region.replace(detector_scores={name: max(region.detector_scores.values(), default=region.score)})
 
 
 def ask(detector: Detector, images: Sequence[Image]) -> list[list[Region]]:
@@ -30,14 +30,14 @@ def ask(detector: Detector, images: Sequence[Image]) -> list[list[Region]]:
     return answers
 
 
-def brought_together(found: Sequence[Region], name: str, settings: Settings) -> list[Region]:
+def merge_detections(found: Sequence[Region], name: str, settings: Settings) -> list[Region]:
     """What several looks at one image found, best first: overlaps suppressed, at most max_regions a kind.
 
     Raises:
         DetectionError: so many likely ones that some may be left out. A later step, such as an ensemble's fusing, would
             bring their number down again and hide it.
     """
-    kept = suppress(found, settings.overlap, settings.max_regions)
+    kept = suppress(found, settings.iou_threshold, settings.max_regions)
     for kind, count in Counter(r.kind for r in kept if r.score >= UNLIKELY).items():
         if count >= settings.max_regions:
             raise DetectionError(f"{name}: {count} regions of kind {kind} are as many as are kept; raise max_regions")
