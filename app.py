@@ -6,25 +6,22 @@ import argparse
 import contextlib
 import os
 import sys
-import tempfile
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-# Before Gradio is imported: no analytics, no version look-up, no run history; uploads of its own only in our folder.
+# Before Gradio is imported. Importing anonymize, below, switches off what counts and reports.
 os.environ.update(
-    GRADIO_ANALYTICS_ENABLED="False",
     GRADIO_RUN_HISTORY="False",
     GRADIO_MCP_SERVER="False",
     GRADIO_SSR_MODE="False",
     HF_HUB_OFFLINE="1",
-    HF_HUB_DISABLE_TELEMETRY="1",
 )
 
 from anonymize.errors import AnonymizeError, SettingsError
+from anonymize.web.data_folder import data_folder, stopped_by_signals
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
 
 if TYPE_CHECKING:
@@ -60,7 +57,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--data",
         type=Path,
         metavar="DIR",
-        help="where visitors' photos are kept while they are here [a temporary folder]",
+        help="where visitors' photos are kept while they are here [the system's temporary folder]",
     )
     add("--weights", type=Path, metavar="DIR", help="folder of weights [the user's cache]")
     add(
@@ -71,13 +68,14 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="RECORDS",
         help="a records file that everybody here may review (with --public: only look at, instead of the sample)",
     )
+    add(
+        "--reviewers",
+        metavar="NAMES",
+        default="",
+        help="with --auth: who of them may open FiftyOne at /review, as ana,bob [nobody]",
+    )
     add("--trust", action="store_true", help="load pickled weights (.pt) of your own; they can run any code")
     return parser.parse_args(arguments)
-
-
-def behind(proxy: str | None) -> dict[str, Any]:
-    """uvicorn's options: whom it believes who a visitor is, and that they came by https; nobody by default."""
-    return {"proxy_headers": proxy is not None, "forwarded_allow_ips": proxy or []}
 
 
 def policy(given: argparse.Namespace) -> Policy:
@@ -90,9 +88,12 @@ def policy(given: argparse.Namespace) -> Policy:
     keys = read_keys(given.api_keys) if given.api_keys else ()
     if given.public and given.trust:
         raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
+    if given.public and given.reviewers:
+        raise SettingsError("--public and --reviewers exclude each other: a public demo has no FiftyOne")
     if given.public:
         return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
-    return Policy(host=given.host, users=users, api_keys=keys)
+    reviewers = frozenset(filter(None, (name.strip() for name in given.reviewers.split(","))))
+    return Policy(host=given.host, users=users, api_keys=keys, reviewers=reviewers)
 
 
 def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
@@ -119,13 +120,13 @@ def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[s
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
-    from anonymize.web.site import name_of, session_of
+    from anonymize.web.site import name_of, session_of, user_of
     from review import tab
     from review.reviews import OPEN, Visitor
     from review.server import ReviewServer
 
     def who(request: Any) -> Visitor:
-        return Visitor(session_of(request).key, name_of(request, rules))
+        return Visitor(session_of(request).key, name_of(request, rules), rules.may_review(user_of(request)))
 
     for path in shared:
         OPEN.open(path)
@@ -179,15 +180,12 @@ def main(arguments: list[str] | None = None) -> int:
     except AnonymizeError as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
-    with tempfile.TemporaryDirectory(prefix="anonymize-") as temporary:
-        data = (given.data or Path(temporary)).absolute()
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with stopped_by_signals(), data_folder(given.data) as data:
         os.environ["GRADIO_TEMP_DIR"] = str(data / "gradio")
-
-        import uvicorn
 
         from anonymize.cli.models import fetching
         from anonymize.web.server import assemble
+        from anonymize.web.serving import serve
         from anonymize.web.studio import Studio
 
         studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
@@ -199,25 +197,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
         print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
-
-        class Server(uvicorn.Server):
-            def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-                app.stop()
-                super().handle_exit(sig, frame)
-
-        # No access log: it would name visitors and their photos.
-        config = uvicorn.Config(
-            app,
-            host=given.host,
-            port=given.port,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=3,
-            server_header=False,
-            **behind(given.proxy),
-        )
         with sample(studio, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
-            Server(config).run()
+            serve(app, given.host, given.port, given.proxy)
     return 0
 
 

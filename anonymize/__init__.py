@@ -11,6 +11,10 @@ These are the public names; each is imported when it is first used, so that `imp
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import telemetry
+
+telemetry.disable()  # before anything that could count or report is imported
+
 if TYPE_CHECKING:
     from .detectors import Detector, FakeDetector, create
     from .effects import coverage

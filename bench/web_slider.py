@@ -7,13 +7,10 @@ no browser.
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import numpy as np
 from PIL import Image

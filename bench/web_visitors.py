@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import gc
 import io
-import os
 import socket
 import tempfile
 import threading
@@ -18,8 +17,6 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import httpx
 import psutil

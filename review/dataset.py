@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import tempfile
 import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
 from .book import Span
+from .database import URI, start
 from .documents import (
     CORNERS,
     HIDDEN,
@@ -41,11 +44,15 @@ if TYPE_CHECKING:
     from anonymize.evaluate.ground_truth import Annotations
 
 PLUGIN = Path(__file__).parent / "plugin"
+_starting = threading.Lock()
 EVALUATION = "eval"
 
 
 def fiftyone() -> ModuleType:
     """FiftyOne, imported and with its database started, without its trackers, with our plugin alone.
+
+    The database is this process's own and ends with it, unless `FIFTYONE_DATABASE_URI` names another. Where FiftyOne
+    is there already (the plugin in somebody's own), it is taken as it is.
 
     Raises:
         ReviewError: it cannot start, and why.
@@ -55,7 +62,15 @@ def fiftyone() -> ModuleType:
     os.environ.setdefault("FIFTYONE_DATABASE_VALIDATION", "false")
     os.environ.setdefault("FIFTYONE_PLUGINS_DIR", str(PLUGIN))
     try:
+        if "fiftyone" not in sys.modules and URI not in os.environ:
+            with _starting:
+                found = find_spec("fiftyone")
+                mongod = Path((found and found.origin) or "").with_name("db") / "bin" / "mongod"
+                if URI not in os.environ and mongod.is_file():
+                    os.environ[URI] = start(mongod)
         import fiftyone as fo
+    except ReviewError:
+        raise
     except BaseException as e:  # it raises what it likes, SystemExit included
         if isinstance(e, KeyboardInterrupt):
             raise

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from anonymize.errors import ReviewError
+
 from .policy import RefusedError
 
 log = logging.getLogger("anonymize.review")
@@ -105,10 +107,11 @@ def hushed(app: ASGIApp) -> ASGIApp:
     """Errors without their text: FiftyOne puts stacks, paths and names into them."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        is_error = False
+        is_error = is_started = False
 
         async def send_hushed(message: Message) -> None:
-            nonlocal is_error
+            nonlocal is_error, is_started
+            is_started = True
             if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != 412:
                 is_error = True
                 log.info("FiftyOne answered %s to %s", message["status"], scope["path"])
@@ -120,6 +123,10 @@ def hushed(app: ASGIApp) -> ASGIApp:
 
         try:
             await app(scope, receive, send_hushed)
+        except ReviewError as e:
+            log.warning("%s", e)
+            if not is_started:
+                await PlainTextResponse(str(e), 503)(scope, receive, send)
         except Exception as e:
             if is_error:
                 return

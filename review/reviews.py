@@ -17,11 +17,12 @@ from .queue import Queue
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks. `key`: tells visitors apart (a session's). `name`: written into decisions. Neither comes from the
-    request's own words."""
+    """Who asks. `key`: tells visitors apart (a session's). `name`: written into decisions. `is_reviewer`: may open
+    FiftyOne. None of it comes from the request's own words."""
 
     key: str
     name: str
+    is_reviewer: bool = True
 
 
 @dataclass

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,21 @@ from urllib.parse import parse_qs
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 
-from . import photos, policy
+from . import inside, photos, policy, shape
+from .child import CHILD
 from .dataset import PLUGIN, fiftyone
 from .policy import ONLY_LOOKED_AT, RefusedError
 from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
 from .reviews import ALONE, Review, Reviews, Visitor
 
 log = logging.getLogger("anonymize.review")
+PICTURE = Path(__file__).with_name("fiftyone.jpg")
+FAILED = "The operator failed; the server's log says why."
 STATIC = ("", "/", "/index.html", "/favicon.ico")
 
 
@@ -40,23 +44,21 @@ class ReviewServer:
     Args:
         reviews: the open ones.
         who: the visitor of a request, as the guard in front knows them; the person at this machine when not given.
-        read_only: look, but decide nothing.
+        read_only: a public demo: photos of its sample are shown, and there is no FiftyOne.
     """
 
     def __init__(
         self, reviews: Reviews, *, who: Callable[[Scope], Visitor] = lambda _: ALONE, read_only: bool = False
     ) -> None:
         self.reviews, self.who, self.read_only = reviews, who, read_only
-        self._app: ASGIApp | None = None
+        self.operators: ASGIApp = PlainTextResponse(NOTHING, 404)
         self._starting = asyncio.Lock()
-        self._stack = contextlib.AsyncExitStack()
         self._static: Path | None = None
         self.router = self  # the server in front runs `router.lifespan_context` of what it mounts
 
     @contextlib.asynccontextmanager
     async def lifespan_context(self, _: Any = None) -> AsyncIterator[None]:
-        async with self._stack:
-            yield
+        yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -70,7 +72,6 @@ class ReviewServer:
         await receive()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        await self._stack.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> ASGIApp:
@@ -100,6 +101,8 @@ class ReviewServer:
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
             return await run_in_threadpool(self.media, request, visitor)
+        if path == "/fiftyone.jpg" and method in ("GET", "HEAD"):  # for where there is no FiftyOne
+            return FileResponse(PICTURE, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
         if path == "/export" and method == "GET":
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             if self.read_only and review.owner is None:
@@ -107,6 +110,8 @@ class ReviewServer:
             anything = request.query_params.get("unreviewed") == "yes"
             return await run_in_threadpool(photos.exported, review, anything)
         shown = [r for r in self.reviews.of(visitor) if r.owner is None]
+        if self.read_only or not visitor.is_reviewer:
+            raise RefusedError("FiftyOne is for reviewers")
         if path == "/open":  # the page's link: makes the dataset, then shows it
             review = self.reviews.find(request.query_params.get("name", ""), visitor)
             await run_in_threadpool(lambda: review.dataset.update())
@@ -134,59 +139,38 @@ class ReviewServer:
             return await self._edit(request, sample, shown, visitor, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
-        body, again = await whole_body(request)
+        body, _ = await whole_body(request)
         value = as_json(body)
-        ids = names | {str(r.dataset.dataset._doc.id) for r in shown}
-        if path == "/graphql":
-            policy.check_graphql(value, ids, read_only=self.read_only)
-            return hushed(changed(with_body(app, again), lambda answer: policy.only_own(answer, names)))
+        shape.check(path, value, names | {str(r.dataset.dataset._doc.id) for r in shown})
+        if path.startswith("/operators"):
+            app = self.operators
         if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
-            policy.check_json(value, ids, read_only=self.read_only)
-            policy.check_operator(value, names, read_only=self.read_only)
             # Who decides is known here, whatever the browser says.
-            params = value.get("params")
-            given = params if isinstance(params, dict) else {}
-            name = "a visitor" if self.read_only else visitor.name
-            value["params"] = {**given, "reviewer": name, "read_only": self.read_only}
-            again = giving(json.dumps(value).encode(), request)
-            return hushed(with_body(app, again))
+            value["params"] = {**(value.get("params") or {}), "reviewer": visitor.name}
+        # Written afresh: what FiftyOne reads is what was looked at.
+        inner = with_body(app, giving(json.dumps(value).encode(), request))
+        if path == "/graphql":
+            return hushed(changed(inner, lambda answer: policy.only_own(answer, names)))
         if path in ("/operators", "/operators/resolve-placements"):
-            policy.check_json(value, ids, read_only=self.read_only)
-            return hushed(changed(with_body(app, again), _only_ours))
-        if path in ("/event", "/events"):
-            policy.check_json(value, ids, read_only=self.read_only)
-            policy.check_event(value, names)
-        elif path in ("/aggregate", "/values", "/tagging", "/sort"):
-            policy.check_json(value, ids, read_only=self.read_only)
-        else:
-            raise RefusedError("a route that is not offered")
-        return hushed(with_body(app, again))
+            return hushed(changed(inner, _only_ours))
+        if path.startswith("/operators"):
+            homes = [
+                str(p) for r in shown for p in (r.book.path.absolute().parent, r.book.header.root) if len(str(p)) > 1
+            ]
+            return hushed(changed(inner, lambda answer: _without(_no_traceback(answer), homes)))
+        return hushed(inner)
 
     async def _fiftyone(self) -> ASGIApp:
-        """FiftyOne's own app, started at the first call; debug off.
+        """FiftyOne's server, in its own process; the operators' routes in this one, started at the first call.
 
         Raises:
             ReviewError: it cannot start.
         """
         async with self._starting:
-            if self._app is None:
-                fo = await run_in_threadpool(fiftyone)
-                # Plugins of this person's own FiftyOne are code that a guarded server does not load.
-                fo.config.plugins_dir = str(PLUGIN)
-
-                def load() -> Any:
-                    from fiftyone.server import app as module
-
-                    return module
-
-                module = await run_in_threadpool(load)
-                inner = module.app
-                inner.debug = False
-                self._static = Path(module.__file__).parent / "static"
-                # Starlette does not run a mounted app's lifespan.
-                await self._stack.enter_async_context(inner.router.lifespan_context(inner))
-                self._app = inner
-            return self._app
+            if self._static is None:
+                self.operators = await run_in_threadpool(_operators)
+                self._static = Path(sys.modules["fiftyone"].__file__ or "").parent / "server" / "static"
+            return CHILD
 
     def _is_static(self, path: str) -> bool:
         """A file that FiftyOne's package brings; nothing that a link leads to."""
@@ -220,8 +204,6 @@ class ReviewServer:
             raise RefusedError("another dataset")
         if request.method == "GET":
             return hushed(app)
-        if self.read_only:
-            raise ReadOnlyError(ONLY_LOOKED_AT)
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
         body, again = await whole_body(request)
@@ -237,9 +219,42 @@ class ReviewServer:
         return hushed(replay(messages))
 
 
+def _operators() -> ASGIApp:
+    """The routes of operators: ours, which decide in the records and so run here, not in FiftyOne's own process."""
+    fo = fiftyone()
+    # Plugins of this person's own FiftyOne are code that a guarded server does not load.
+    fo.config.plugins_dir = str(PLUGIN)
+    from fiftyone.operators.server import OperatorRoutes
+    from starlette.applications import Starlette
+    from starlette.routing import Route
+
+    inside.close()
+    return Starlette(routes=[Route(path, endpoint) for path, endpoint in OperatorRoutes])
+
+
 def _address(root: str, name: str) -> str:
     """Where the App shows a dataset; under a mount it must be told where it lives."""
     return f"{root}/datasets/{name}?proxy={root}/" if root else f"/datasets/{name}"
+
+
+def _no_traceback(answer: Any) -> Any:
+    """What an operator answered; of an error that is none of ours no text, which is full of paths and names."""
+    if isinstance(answer, dict) and (answer.get("error") or answer.get("error_message")):
+        log.warning("an operator failed: %s", answer.get("error") or answer.get("error_message"))
+        return {**answer, "error": FAILED, "error_message": FAILED}
+    return answer
+
+
+def _without(answer: Any, homes: Sequence[str]) -> Any:
+    """The same without the folders where records and photos are."""
+    if isinstance(answer, dict):
+        return {key: _without(inner, homes) for key, inner in answer.items()}
+    if isinstance(answer, list):
+        return [_without(inner, homes) for inner in answer]
+    if isinstance(answer, str) and not answer.startswith("data:"):
+        for home in sorted(homes, key=len, reverse=True):
+            answer = answer.replace(home, "…")
+    return answer
 
 
 def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:

@@ -20,12 +20,13 @@ from anonymize.corrections import parse
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.settings import Settings
 from anonymize.web.elements import element
+from anonymize.web.telling import message_of
 
 from .dataset import dataset_name
 from .policy import ONLY_LOOKED_AT
 from .queue import Item
 from .reviews import Review, Reviews, Visitor
-from .tab_view import empty, explorer, exporting, side, view
+from .tab_view import FiftyOne, empty, explorer, exporting, side, view
 
 KEYS = (
     "Drag draws · click selects · wheel zooms · A approve · F flag · N next · U undo · H hide · X false alarm · K kind"
@@ -71,9 +72,13 @@ class ReviewHandlers:
         claims = "" if self._is_sample(review) else visitor.name + visitor.key
         return review.queue.next(claims, after=after)
 
-    def _page(self, review: Review, item: Item | None, **words: str) -> Values:
+    def _page(self, review: Review, visitor: Visitor, item: Item | None, **words: str) -> Values:
         """Values for the editor and the side."""
-        return fresh(view(review, item, self.mount, **words)), side(review, item, self.mount)
+        fiftyone: FiftyOne = "picture" if self.read_only else "link" if visitor.is_reviewer else "nothing"
+        return fresh(view(review, item, self.mount, **words)), side(review, item, self.mount, fiftyone)
+
+    def _message(self, error: Exception) -> str:
+        return message_of(error, self.own_machine)
 
     def offer(self, request: gr.Request, chosen: str | None, known: Sequence[str]) -> tuple[Any, list[str]]:
         """What may be opened now."""
@@ -94,9 +99,9 @@ class ReviewHandlers:
             settings = review.book.settings
             thresholds = settings.kind("face").threshold, settings.kind("plate").threshold
             item = self._next(review, visitor)
-            return *self._page(review, item), review.name, *thresholds, explorer(review, {})
+            return *self._page(review, visitor, item), review.name, *thresholds, explorer(review, {})
         except (AnonymizeError, OSError) as e:
-            return fresh({"problem": str(e)}), empty(), "", gr.skip(), gr.skip(), ""
+            return fresh({"problem": self._message(e)}), empty(), "", gr.skip(), gr.skip(), ""
 
     def decide(self, request: gr.Request, event: gr.EventData, name: str) -> Values:
         """A decision from the picture, or the wish for the next photo."""
@@ -106,22 +111,22 @@ class ReviewHandlers:
         """The same, with what the picture sent."""
         try:
             review, visitor = self._find(request, name)
-        except AnonymizeError as e:
-            return fresh({"problem": str(e)}), gr.skip()
+        except (AnonymizeError, OSError) as e:
+            return fresh({"problem": self._message(e)}), gr.skip()
         at = str(data.get("photo") or "")
         if data.get("what") == "next":
-            return self._page(review, self._next(review, visitor, after=at or None))
+            return self._page(review, visitor, self._next(review, visitor, after=at or None))
         try:
             what, given = parse(data)
             self._find(request, name, decide=True)
             review.book.decide(at, what, who=visitor.name, expected=str(data.get("hash")), **given)
             # Its sample in FiftyOne stays as it is: who looks at it there saw that, and is told before they decide.
-        except AnonymizeError as e:
-            return self._page(review, item_of(review, at), problem=str(e))
+        except (AnonymizeError, OSError) as e:
+            return self._page(review, visitor, item_of(review, at), problem=self._message(e))
         if what in ("approve", "flag"):
             done = "Approved" if what == "approve" else "Flagged"
-            return self._page(review, self._next(review, visitor, after=at), text=f"{done}: {at}.")
-        return self._page(review, item_of(review, at))
+            return self._page(review, visitor, self._next(review, visitor, after=at), text=f"{done}: {at}.")
+        return self._page(review, visitor, item_of(review, at))
 
     def use_thresholds(self, request: gr.Request, name: str, face: float, plate: float) -> Values:
         """Other thresholds for this review, from now on."""
@@ -129,9 +134,9 @@ class ReviewHandlers:
             review, visitor = self._find(request, name, decide=True)
             settings = review.book.settings.with_kind("face", threshold=face).with_kind("plate", threshold=plate)
             review.book.use(settings)
-            return *self._page(review, self._next(review, visitor)), explorer(review, {})
-        except AnonymizeError as e:
-            return fresh({"problem": str(e)}), gr.skip(), gr.skip()
+            return *self._page(review, visitor, self._next(review, visitor)), explorer(review, {})
+        except (AnonymizeError, OSError) as e:
+            return fresh({"problem": self._message(e)}), gr.skip(), gr.skip()
 
     def explore(self, request: gr.Request, name: str, face: float, plate: float) -> str:
         """What they would do."""
@@ -146,7 +151,7 @@ class ReviewHandlers:
             review, _ = self._find(request, name, decide=True)
             return exporting(review, unreviewed, self.mount, self.own_machine)
         except (AnonymizeError, OSError) as e:
-            return f"<p class='az-status problem'>{html.escape(str(e))}</p>"
+            return f"<p class='az-status problem'>{html.escape(self._message(e))}</p>"
 
 
 def build(do: ReviewHandlers) -> None:

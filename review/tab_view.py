@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from anonymize.corrections import gate
@@ -16,6 +16,8 @@ from anonymize.web.elements import editor_region
 from .documents import FAINT, media_path
 from .queue import Item
 from .reviews import Review
+
+FiftyOne = Literal["link", "picture", "nothing"]
 
 
 def view(review: Review, item: Item | None, mount: str, problem: str = "", text: str = "") -> dict[str, Any]:
@@ -67,8 +69,12 @@ def empty() -> str:
     return "<p>Choose a batch; the riskiest photos come first.</p>"
 
 
-def side(review: Review, item: Item | None, mount: str) -> str:
-    """Progress, why this photo, what comes next."""
+def side(review: Review, item: Item | None, mount: str, fiftyone: FiftyOne = "link") -> str:
+    """Progress, why this photo, what comes next.
+
+    Args:
+        fiftyone: a link to its App; or, where there is none, a picture of it and how to open it at home; or nothing.
+    """
     lines = [f"<p><strong>{html.escape(str(review.queue.progress()))}</strong></p>"]
     if item is not None:
         hidden = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in item.hidden) or "nothing"
@@ -83,7 +89,14 @@ def side(review: Review, item: Item | None, mount: str) -> str:
     if review.queue.note:
         lines.append(f"<p>{html.escape(review.queue.note)}</p>")
     lines.append(f"<table><caption>Next</caption>{''.join(rows)}</table>" if rows else "")
-    if review.owner is None:
+    if fiftyone == "picture":
+        lines.append(
+            "<p>At home, FiftyOne shows the same review, its regions and where they are wrong: "
+            f'<code>python -m review records.jsonl</code></p><img src="{mount}/fiftyone.jpg" alt="FiftyOne\'s App with '
+            'plates that were found in teal, false positives in amber, misses in magenta" style="width: 100%" '
+            'loading="lazy">'
+        )
+    elif fiftyone == "link" and review.owner is None:
         link = f"{mount}/open?name={quote(review.name)}"
         lines.append(
             f'<p><a href="{link}" target="_blank" rel="noopener">Open in FiftyOne</a> (takes some seconds)</p>'

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("FIFTYONE_DO_NOT_TRACK", "true")
+from anonymize import telemetry
+
+telemetry.disable()
 
 
 def package_file(package: str, *parts: str) -> Path:

@@ -17,6 +17,8 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted((ROOT / "models").glob("*.md")),
 ]
 TEXT = {d: d.read_text() for d in DOCUMENTS}

@@ -15,8 +15,8 @@ from anonymize.errors import SettingsError
 from anonymize.web import guard as guard_module
 from anonymize.web.guard import Guard
 from anonymize.web.policy import MB, Policy, for_public, read_keys, read_users
+from anonymize.web.serving import behind
 from anonymize.web.sessions import COOKIE, Sessions
-from app import behind
 
 
 async def echo(request: Request) -> JSONResponse:

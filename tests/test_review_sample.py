@@ -11,6 +11,7 @@ import pytest
 import app
 from anonymize import FakeDetector, Predictor, Region
 from anonymize.corrections import status
+from anonymize.errors import SettingsError
 from anonymize.web.batch import Batch
 from anonymize.web.policy import Policy, for_public
 from anonymize.web.studio import Studio
@@ -18,6 +19,7 @@ from review import sample, tab
 from review.book import Book
 from review.queue import Queue
 from review.reviews import OPEN, Visitor
+from review.tab_view import side
 from tests.web_site import another, visitor, wait_for
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
@@ -56,6 +58,42 @@ def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
         (review,) = (r for r in OPEN.of(Visitor("anybody", "anybody")) if r.book.path == shared[0])
         refused = ana.get("/review/export", params={"name": review.name})
         assert (refused.status_code, "only to be looked at" in refused.text) == (403, True)
+
+
+def test_only_the_named_users_of_a_team_may_open_fiftyone(tmp_path: Path):
+    users = tmp_path / "users.txt"
+    users.write_text("ana:a:long:password\nbob:another password\n")
+
+    def rules(*given: str) -> Policy:
+        return app.policy(app.options(["--auth", str(users), *given]))
+
+    assert [rules("--reviewers", "ana").may_review(name) for name in ("ana", "bob", None, "")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert not rules().may_review("ana")
+    assert Policy().may_review(None)  # the person at this machine
+    assert not PUBLIC.may_review("ana")
+    for wrong in (["--reviewers", "eve"], ["--reviewers", "ana", "--public"]):
+        with pytest.raises(SettingsError, match="reviewers"):
+            rules(*wrong)
+    parts = app.review_parts(rules("--reviewers", "ana"), [])
+    scope = {"session": SimpleNamespace(key="k"), "user": "bob"}
+    assert not parts["mounts"]["/review"].who({"state": scope}).is_reviewer
+    assert parts["mounts"]["/review"].who({"state": {**scope, "user": "ana"}}).is_reviewer
+
+
+def test_the_link_to_fiftyone_is_for_who_may_follow_it(tmp_path: Path):
+    review = OPEN.open(sample.make(tmp_path, Predictor(detectors=[FakeDetector([FACE])])))
+    item = review.queue.items()[0]
+    assert "Open in FiftyOne" in side(review, item, "/review", "link")
+    assert "FiftyOne" not in side(review, item, "/review", "nothing")
+    public = side(review, item, "/review", "picture")
+    assert "/review/open" not in public
+    assert "/review/fiftyone.jpg" in public
+    assert "python -m review records.jsonl" in public
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,7 @@ class OnnxRuntime:
     def __init__(self, path: Path, source: Path | bytes, *, providers: Sequence[str] = (CPU,)) -> None:
         import onnxruntime as ort
 
+        ort.disable_telemetry_events()  # Windows builds send some; there is no switch in the environment
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads()
         options.log_severity_level = 3

@@ -154,13 +154,8 @@ def _kept(given: Options, file: Path, resume: bool) -> Options:
 
 
 def _quiet(output: Path) -> None:
-    """ultralytics reads these when it is imported: nothing is installed, fetched or reported."""
-    for key, value in (
-        ("AUTOINSTALL", "false"),
-        ("OFFLINE", "true"),
-        ("CONFIG_DIR", str(output.resolve() / ".config")),
-    ):
-        os.environ.setdefault(f"YOLO_{key}", value)
+    """ultralytics reads this when it is imported: its settings, with an id, stay out of the user's home."""
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(output.resolve() / ".config"))
 
 
 def _write_config(data: Data, output: Path) -> Path:

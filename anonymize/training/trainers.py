@@ -28,6 +28,8 @@ from ..weights.convert import OPSET
 from .degrade import degrade
 
 CORNER_BRANCH = "cv4"  # ultralytics' name of a pose head's keypoint convolutions
+# What ultralytics reports to: itself, and services whose packages are there.
+TRACKERS = ("sync", "clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb")
 CORNER_RATE = 5.0  # their learning rate / that of the rest
 
 
@@ -237,7 +239,8 @@ def run(overrides: dict[str, Any], *, corners: bool, photos: int, validate_every
     Raises:
         PathError: a checkpoint to resume whose training has ended.
     """
-    settings.update({"sync": False})
+    # A tracker that happens to be installed would be sent figures and pictures.
+    settings.update({name: False for name in TRACKERS if name in settings})
     trainer: Any = (CornerTrainer if corners else BoxTrainer)(overrides=overrides)
     trainer.epoch_photos, trainer.validate_every = photos, validate_every
     count = threads() or os.cpu_count() or 1

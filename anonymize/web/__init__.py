@@ -2,6 +2,10 @@
 
     policy    what this server allows, decided at its start
     guard     who may come in, and how much at once: ASGI middleware around every route (bodies: what it reads and says)
+    gradio_wall  what may reach Gradio, and in which form
+    limits    how much may come in, by disk, address and minute
+    serving   uvicorn with time limits; data_folder: its folder, gone afterwards
+    telling   what a visitor is told of an error
     sessions  one visitor's photos, in a folder of their own that is deleted
     studio    what all visitors share: the detectors; opens photos with them
     work      one photo being worked on: filter and show often, correct, write what is wanted

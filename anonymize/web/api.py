@@ -17,7 +17,7 @@ from typing import IO, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, validate_call
 
 from .. import images, weights
 from ..detectors.spec import names
@@ -34,9 +34,11 @@ from ..hiding import hide_record
 from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
 from ..weights.registry import registry
 from .controls import check_detector
+from .limits import is_full
 from .names import safe_name
 from .policy import Policy
 from .studio import Studio
+from .telling import message_of
 
 VERSION = "1"
 DESCRIPTION: dict[str, Any] = {
@@ -105,6 +107,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     415: {"model": Problem, "description": "Not a photo that can be read"},
     422: {"description": "A field is missing or not of its type"},
     429: {"model": Problem, "description": "Too many requests"},
+    507: {"model": Problem, "description": "The server's disk is nearly full"},
     503: {"model": Problem, "description": "Busy, or the detectors are not available"},
 }
 
@@ -119,6 +122,7 @@ Threshold = Annotated[float | None, Form(ge=MIN_THRESHOLD, le=1.0, description="
 class Options:
     """The form's fields besides the photo, as Settings; what is not given stays at the server's default."""
 
+    @validate_call  # for gradio_client; FastAPI has checked its form
     def __init__(
         self,
         preset: Annotated[
@@ -154,9 +158,7 @@ class Options:
         whole = {"face_detector": face_detector, "plate_detector": plate_detector, "iou_threshold": iou_threshold}
         self.whole: dict[str, Any] = {k: v for k, v in whole.items() if v is not None}
         if keep_metadata is not None:
-            # A form has text; gradio_client hands on what its caller wrote, perhaps a list.
-            names = keep_metadata.split(",") if isinstance(keep_metadata, str) else keep_metadata
-            self.whole["keep_metadata"] = tuple(str(n).strip() for n in names if str(n).strip())
+            self.whole["keep_metadata"] = tuple(n.strip() for n in keep_metadata.split(",") if n.strip())
 
     def settings(self, policy: Policy) -> Settings:
         """Raises SettingsError: a value that its field's type could not check."""
@@ -236,9 +238,15 @@ class Desk:
         """
         try:
             photo = base64.b64decode(image, validate=True)
+            if isinstance(
+                names := options.get("keep_metadata"), list
+            ):  # a form has text; programs hand on what they have
+                options = {**options, "keep_metadata": ",".join(map(str, names))}
             answer, clean = self.anonymize(io.BytesIO(photo), "", Options(**options))
-        except (AnonymizeError, TypeError, ValueError) as e:
-            return {"error": str(e)}
+        except ValidationError as e:
+            return {"error": "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in e.errors())}
+        except (AnonymizeError, OSError, TypeError, ValueError) as e:
+            return {"error": message_of(e, self.policy.own_machine)}
         return {**answer, "image": base64.b64encode(clean).decode()}
 
 
@@ -252,7 +260,7 @@ def router(desk: Desk) -> APIRouter:
         try:
             return desk.detect(image.file, image.filename or "", options)
         except AnonymizeError as e:
-            return _refused(e)
+            return _refused(e, desk.policy)
 
     @routes.post(
         "/api/v1/anonymize",
@@ -271,7 +279,7 @@ def router(desk: Desk) -> APIRouter:
         try:
             answer, clean = desk.anonymize(image.file, image.filename or "", options)
         except AnonymizeError as e:
-            return _refused(e)
+            return _refused(e, desk.policy)
         if "image/" in request.headers.get("accept", ""):
             hidden = sum(r["hidden"] for r in answer["regions"])
             return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
@@ -320,7 +328,7 @@ class _BusyError(AnonymizeError):
     pass
 
 
-def _refused(error: AnonymizeError) -> JSONResponse:
+def _refused(error: AnonymizeError, policy: Policy) -> JSONResponse:
     status, headers = 500, None
     if isinstance(error, SettingsError):
         status = 400
@@ -330,7 +338,9 @@ def _refused(error: AnonymizeError) -> JSONResponse:
         status = 415
     elif isinstance(error, (_BusyError, WeightsError, DetectionError)):
         status, headers = 503, {"Retry-After": "5"}
-    return JSONResponse({"error": str(error)}, status, headers)
+    if is_full(error):
+        status, headers = 507, None
+    return JSONResponse({"error": message_of(error, policy.own_machine)}, status, headers)
 
 
 def _regions(regions: Any, settings: Settings) -> list[dict[str, Any]]:

@@ -27,11 +27,13 @@ from ..outputs import add_to_zip
 from ..predictor import Predictor
 from ..records import Header, Record, unescape
 from ..settings import Settings
+from .limits import NO_DISK, is_full
 from .names import safe_name
 from .policy import Policy
 from .results import status
 from .sessions import FullError, GoneError
 from .studio import Studio
+from .telling import WRONG, message_of, without_paths
 
 log = logging.getLogger("anonymize.web")
 
@@ -191,8 +193,12 @@ class Batch:
         """
         if not self.policy.own_machine:
             raise SettingsError("Folders can be named only when the app runs on your own computer.")
-        path = Path(folder.strip()).expanduser()
-        if not path.is_absolute() or not path.is_dir():
+        try:
+            path = Path(folder.strip()).expanduser()
+            is_there = path.is_absolute() and path.is_dir()
+        except (OSError, RuntimeError, ValueError):  # too long a name; nobody's home; no name at all
+            is_there = False
+        if not is_there:
             raise SettingsError(f"There is no folder {folder.strip()!r}; give its full path.")
         self.source = path
 
@@ -209,27 +215,35 @@ class Batch:
         self.summary = Summary(photos=self.count)
 
         def watch(summary: Summary) -> None:
-            self.summary = summary
+            self.summary = self._shown(summary)
 
         try:
             ready = predictor()
             if again and self._unfinished is None:
-                self.summary = export(self._file, self.output, ready.settings, progress=watch, stop=self.stop)
+                summary = export(self._file, self.output, ready.settings, progress=watch, stop=self.stop)
             else:
                 self._unfinished = ready.detection_hash
-                self.summary = run(self.source or self.inputs, self.output, ready, progress=watch, stop=self.stop)
-                self._unfinished = self._unfinished if self.summary.stopped else None
+                summary = run(self.source or self.inputs, self.output, ready, progress=watch, stop=self.stop)
+                self._unfinished = self._unfinished if summary.stopped else None
+            self.summary = self._shown(summary)
             if self.is_other_choice:
                 self._choose()
             self.state = "stopped" if self.summary.stopped else "done"
         except AnonymizeError as e:
-            self.problem, self.state = str(e), "failed"
+            self.problem, self.state = message_of(e, self.policy.own_machine), "failed"
         except Exception as e:
             if not self.closed:
                 log.error("a batch failed: %s", type(e).__name__)  # its message may name files
-            self.problem, self.state = "Something went wrong here; the photos are unharmed. Please try again.", "failed"
+            self.problem, self.state = NO_DISK if is_full(e) else WRONG, "failed"
         if self.closed:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _shown(self, summary: Summary) -> Summary:
+        """What a visitor may know of a run: not where on this machine it read and wrote."""
+        if self.policy.own_machine:
+            return summary
+        failures = {path: without_paths(why) for path, why in summary.failures.items()}
+        return dataclasses.replace(summary, failures=failures)
 
     def _choose(self) -> None:
         """Thresholds and effects that were chosen here last count in a review of these records, too."""
@@ -266,7 +280,10 @@ class Batch:
             return []
         changed = found.st_ino, found.st_size, found.st_mtime_ns  # lines may come faster than the clock of files ticks
         if changed != self._records[0]:
-            self._records = changed, list(records.read(self._file)[1].values())
+            known = list(records.read(self._file)[1].values())
+            if not self.policy.own_machine:
+                known = [r.replace(error=without_paths(r.error)) if r.error else r for r in known]
+            self._records = changed, known
         return self._records[1]
 
     def statuses(self) -> list[str]:
@@ -322,7 +339,7 @@ class Batch:
         """Write the photos again that were corrected since they were written; no detector runs."""
         with self.lock:
             if self.corrected and self.state not in ("waiting", "running"):
-                self.summary = export(self._file, self.output, self.settings)
+                self.summary = self._shown(export(self._file, self.output, self.settings))
                 self.corrected, self.written = False, self.written + 1
 
     def thumb(self, number: int) -> bytes:

@@ -15,6 +15,7 @@ from .results import explore, heights, if_moved, scores, table
 from .sessions import new_id
 from .site import Site, name_of, session_of
 from .tab_photo import show
+from .telling import message_of
 
 Values = tuple[Any, ...]
 
@@ -43,6 +44,9 @@ class BatchHandlers:
 
     site: Site
     photo_outputs: int
+
+    def _message(self, error: Exception) -> str:
+        return message_of(error, self.site.policy.own_machine)
 
     def watch(self, batch: Batch) -> Values:
         """Values for `tab_batch.Running`."""
@@ -103,8 +107,8 @@ class BatchHandlers:
                 return *_only("Choose some photos first."), id, gr.skip()
             self.site.batches.start(batch, settings)
             return *self.watch(batch), batch.id, gr.skip() if batch.records else ""
-        except AnonymizeError as e:
-            return *_only(str(e)), id, gr.skip()
+        except (AnonymizeError, OSError) as e:
+            return *_only(self._message(e)), id, gr.skip()
 
     def apply_again(self, request: gr.Request, id: str, *values: Any) -> Values:
         """Write the photos with other settings; detect again only where those find otherwise."""
@@ -114,17 +118,17 @@ class BatchHandlers:
             same = all(getattr(batch.settings, n) == getattr(settings, n) for n in found_with)
             self.site.batches.start(batch, settings, again=same)
             return self.watch(batch)
-        except AnonymizeError as e:
-            return _only(str(e))
+        except (AnonymizeError, OSError) as e:
+            return _only(self._message(e))
 
     def tick(self, request: gr.Request, id: str, which: str, of: str) -> Values:
         """A second went by."""
         try:
             batch = _find(request, id)
             return *self.watch(batch), *self.results(batch, which, of)
-        except AnonymizeError as e:
+        except (AnonymizeError, OSError) as e:
             stopped = gr.update(interactive=True), gr.update(visible=False), gr.update(active=False)
-            return status_line(str(e)), *stopped, *_skip(10)
+            return status_line(self._message(e)), *stopped, *_skip(10)
 
     def halt(self, request: gr.Request, id: str) -> Values:
         """Stop after the photos in hand."""
@@ -132,15 +136,15 @@ class BatchHandlers:
             batch = _find(request, id)
             batch.stop.set()
             return self.watch(batch)
-        except AnonymizeError as e:
-            return _only(str(e))
+        except (AnonymizeError, OSError) as e:
+            return _only(self._message(e))
 
     def show_only(self, request: gr.Request, id: str, which: str) -> Any:
         """Only photos of one status."""
         try:
             return pictures(_find(request, id), which)
-        except AnonymizeError as e:
-            return status_line(str(e))
+        except (AnonymizeError, OSError) as e:
+            return status_line(self._message(e))
 
     def explore_kind(self, request: gr.Request, id: str, of: str) -> Values:
         """Other thresholds of a kind."""
@@ -173,8 +177,8 @@ class BatchHandlers:
             session, settings = session_of(request), batch.settings
             work = self.site.studio.reopen(session, source, record, settings, who, batch.keeping(record))
             return "", gr.Tabs(selected="photo"), *show(work, settings), work.id
-        except (AnonymizeError, TypeError, ValueError) as e:
-            return status_line(str(e)), *_skip(self.photo_outputs + 2)
+        except (AnonymizeError, OSError, TypeError, ValueError) as e:
+            return status_line(self._message(e)), *_skip(self.photo_outputs + 2)
 
     def back(self, request: gr.Request, id: str, which: str) -> Values:
         """The tab is looked at again: photos may have been corrected meanwhile."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..detectors.spec import Named, TwoStage, names, parse
+from ..detectors.spec import STRIDE, Named, names, parse
 from ..effects import MAX_MOSAIC_BLOCKS
 from ..errors import SettingsError
 from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
@@ -154,16 +154,26 @@ def check_detector(name: str, policy: Policy) -> None:
     Raises:
         SettingsError: this server does not offer that one.
     """
-    presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
-    if policy.own_machine or name in ("none", *presets):
+    if policy.own_machine or name in offered(policy):
         return
     with suppress(SettingsError):
         match parse(name):
-            case Named(low=None) | TwoStage(Named(low=None)):
+            case Named(low=None):
                 return
             case Named(low=int(side), high=None) if 64 <= side <= 4096:
                 return
-    raise SettingsError(f"This server offers the detectors {', '.join(names())} and none; not {name!r}.")
+    raise SettingsError(
+        f"This server offers the detectors {', '.join(names())} and none, each but the last also with @ and a long "
+        f"side, a multiple of {STRIDE} px up to 4096; not {name[:60]!r}."
+    )
+
+
+def offered(policy: Policy) -> list[str]:
+    """The detectors that the page offers; on a server for others, the only ones whose weights it fetches."""
+    s = policy.defaults
+    of_presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
+    of_table = [n for n, m in registry().items() if n in names() and m.sha256]
+    return list(dict.fromkeys([s.face_detector, s.plate_detector, *s.other_detectors, *of_presets, *of_table, "none"]))
 
 
 def threshold(label: str, value: float) -> gr.HTML:

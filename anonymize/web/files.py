@@ -12,17 +12,17 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
-from ..errors import AnonymizeError
 from .batch import Batch
+from .limits import is_full
 from .names import safe_name
 from .policy import Policy
-from .sessions import FullError, GoneError, Session, Sessions, new_id
+from .sessions import DiskFullError, FullError, GoneError, Session, Sessions, new_id
 from .site import session_of
 from .work import Work
 
@@ -33,27 +33,46 @@ def refused(error: Exception, status: int = 400) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status)
 
 
+class _Sink:
+    """An upload's file. What has no place on the disk is let go, so that the upload is read to its end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file, self.is_full = file, False
+
+    async def write(self, data: bytes) -> None:
+        try:
+            if not self.is_full:
+                await run_in_threadpool(self._file.write, data)
+        except OSError as e:
+            if not is_full(e):
+                raise
+            self.is_full = True
+
+
 async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
     """Write an upload as it comes in; the number of bytes.
 
     Raises:
-        FullError: more than there is room for; nothing stays. It is read to its end all the same, because a browser
-            shows no answer to what it could not send whole.
+        FullError: more than there is room for. DiskFullError: more than the disk has. Nothing stays; it is read to its
+            end all the same, because a browser shows no answer to what it could not send whole.
     """
     size, waiting = 0, bytearray()
     try:
         with open(target, "xb") as file:
+            sink = _Sink(file)
             async for chunk in chunks:
                 size += len(chunk)
                 if size > room:
                     continue
                 waiting += chunk
                 if len(waiting) > _BLOCK:
-                    await run_in_threadpool(file.write, bytes(waiting))
+                    await sink.write(bytes(waiting))
                     waiting.clear()
             if size > room:
                 raise FullError("There is no room for that photo. “Delete my photos now” under About makes some.")
-            await run_in_threadpool(file.write, bytes(waiting))
+            await sink.write(bytes(waiting))
+            if sink.is_full:
+                raise DiskFullError
     except BaseException:
         target.unlink(missing_ok=True)
         raise
@@ -97,10 +116,8 @@ class Files:
         path = folder / f"photo{extension}"
         try:
             size = await self._receive(request, path)
-        except BaseException as e:
+        except BaseException:
             folder.rmdir()
-            if isinstance(e, FullError):
-                return refused(e, 413)
             raise
         if not size:
             path.unlink()
@@ -147,10 +164,6 @@ class Files:
         try:
             await self._receive(request, incoming)
             added = await run_in_threadpool(_take, session, batch, incoming, name)
-        except FullError as e:
-            return refused(e, 413)
-        except AnonymizeError as e:
-            return refused(e)
         finally:
             incoming.unlink(missing_ok=True)
         return JSONResponse({"added": added, "photos": batch.count})

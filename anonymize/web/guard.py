@@ -13,6 +13,7 @@ import base64
 import binascii
 import contextlib
 import html
+import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
@@ -26,6 +27,8 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .bodies import Counted, TooLargeError, drain, say, too_large, whole_text
+from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
+from .limits import Inflow
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
@@ -33,16 +36,9 @@ LOGIN_COOKIE = "anonymize_login"
 LOGIN_SECONDS = 12 * 3600.0
 # Wrong passwords from one address before it has to wait, and how long.
 MOST_WRONG, WRONG_SECONDS = 8, 60.0
-# What the page needs of Gradio. The rest (its upload and file routes, proxies, monitoring, …) is not there: originals
-# never pass through Gradio, and no path of a file means anything to it.
-GRADIO_PAGES = ("/", "/config", "/theme.css", "/manifest.json", "/robots.txt", "/favicon.ico", "/login_check")
-GRADIO_FOLDERS = ("/assets/", "/static/", "/svelte/")
-GRADIO_API = (
-    "info", "config", "queue/join", "queue/data", "heartbeat/", "reset", "cancel", "startup-events", "theme.css",
-    "call/", "run/", "api/", "app_id", "login_check",
-)  # fmt: skip
 # Answers without an end: the page listens there as long as it is open.
 STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
+UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
 OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -61,13 +57,24 @@ class Guard:
         sessions: the visitors; the one of a request is in `scope["state"]["session"]`, its secret in `["secret"]`, who
             signed in (or None) in `["user"]`.
         mounted: paths below which another app lives that only the login guards ("/review").
+        wall: what of Gradio may be reached, and with what.
     """
 
-    def __init__(self, app: ASGIApp, policy: Policy, sessions: Sessions, *, mounted: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        policy: Policy,
+        sessions: Sessions,
+        *,
+        mounted: Iterable[str] = (),
+        wall: GradioWall | None = None,
+    ) -> None:
         self.app, self.policy, self.sessions, self.mounted = app, policy, sessions, tuple(mounted)
+        self.wall = wall or GradioWall()
         self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
         self._wrong: dict[str, deque[float]] = {}
         self._requests: dict[str, deque[float]] = {}
+        self._inflow = Inflow(policy, sessions.folder)
         self._stopping = asyncio.Event()
         self._owners: OrderedDict[str, str] = OrderedDict()  # an event stream of Gradio's -> session key
 
@@ -89,19 +96,35 @@ class Guard:
             refusal = needed
         secret, is_new = self._secret(request)
         if refusal is None and not path.startswith(("/api/", "/healthz")):
-            session = self.sessions.of(secret)
-            scope.setdefault("state", {}).update(session=session, secret=secret, user=self._user(request))
+            user = self._user(request)
+            session = self.sessions.of(secret, f"user {user}" if user else self._address(request))
+            scope.setdefault("state", {}).update(session=session, secret=secret, user=user)
             refusal = self._gradio(request, session)
         sender = self._with_headers(scope, send, secret if is_new else None)
         if refusal is not None:
             await refusal(scope, receive, sender)
             return
         most = self._most_bytes(path)
-        if int(request.headers.get("content-length") or 0) > most:
-            if "expect" not in request.headers:  # whoever asks before sending has its answer before sending
+        announced = request.headers.get("content-length")
+        size = 0 if request.method in ("GET", "HEAD") else int(announced) if announced else most
+        address = self._address(request)
+        if size > most:
+            refusal = too_large(request, most)
+        elif path != "/healthz" and self._inflow.is_busy(address):
+            refusal = say(request, 429, "Too many requests at once; please wait a moment.", {"Retry-After": "10"})
+        elif size and path.startswith(UPLOADS) and (why := self._inflow.refusal(address, size)):
+            refusal = say(request, *why, {"Retry-After": "60"})
+        if refusal is not None:
+            if size and "expect" not in request.headers:  # whoever asks before sending has its answer before sending
                 await drain(receive, 3 * most)
-            await too_large(request, most)(scope, receive, sender)
+            await refusal(scope, receive, sender)
             return
+        with self._inflow.coming(address, size if path.startswith(UPLOADS) else 0):
+            await self._pass_on(request, receive, sender, most)
+
+    async def _pass_on(self, request: Request, receive: Receive, sender: Send, most: int) -> None:
+        """To the app: a body that is no larger than it may be, and to Gradio one that it takes."""
+        scope, path = request.scope, request.scope["path"]
         body = Counted(receive, most)
         started = False
 
@@ -113,10 +136,18 @@ class Guard:
             await sender(message)
 
         with contextlib.suppress(TooLargeError):
-            if path.startswith(STREAMS) or path.endswith("/events"):
-                await self._until_stopped(scope, body, send_unless_too_large)
+            if path.startswith(PREFIX) and request.method == "POST":
+                try:
+                    scope, receive_checked = await self.wall.checked(scope, body)
+                except RefusedError as e:
+                    await say(request, 400, str(e))(scope, receive, sender)
+                    return
             else:
-                await self.app(scope, body, send_unless_too_large)
+                receive_checked = body
+            if path.startswith(STREAMS) or path.endswith("/events"):
+                await self._until_stopped(scope, receive_checked, send_unless_too_large)
+            else:
+                await self.app(scope, receive_checked, send_unless_too_large)
         if body.is_over and not started:
             if not body.is_read:
                 await drain(receive, 3 * most)
@@ -155,7 +186,7 @@ class Guard:
     def _refuse(self, request: Request) -> Response | None:
         policy = self.policy
         length = request.headers.get("content-length", "0")
-        if not length.isdigit():
+        if not re.fullmatch("[0-9]{1,15}", length):
             return say(request, 400, "The request's Content-Length is not a number.")
         if policy.is_local and not policy.users and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
@@ -291,7 +322,7 @@ class Guard:
                 headers["Referrer-Policy"] = "same-origin"
                 if not path.startswith(self.mounted or ("\0",)):
                     headers["Content-Security-Policy"] = CSP.format(ancestors=ancestors)
-                if not path.startswith(GRADIO_FOLDERS):
+                if not path.startswith(FOLDERS):
                     headers["Cache-Control"] = headers.get("Cache-Control", "no-store")
                 if new is not None and "set-cookie" not in headers and not path.startswith(("/api/", "/healthz")):
                     headers.append("set-cookie", self._cookie(COOKIE, new, Request(scope)))
@@ -305,16 +336,16 @@ class Guard:
         path = request.scope["path"]
         if path.startswith(OURS) or path.startswith(self.mounted or ("\0",)):
             return None
-        if path in GRADIO_PAGES or path.startswith(GRADIO_FOLDERS):
-            return None
-        name = path.removeprefix("/gradio_api/")
-        if name == path or not name.startswith(GRADIO_API):
+        if not self.wall.has(request.method, path):
             return say(request, 404, "There is nothing here.")
-        stream = request.query_params.get("session_hash") if name == "queue/data" else None
-        if stream is None and name.startswith("heartbeat/"):
-            stream = name.removeprefix("heartbeat/")
+        try:
+            stream = self.wall.stream(request.scope, request.query_params.get("session_hash"))
+        except RefusedError as e:
+            return say(request, 400, str(e))
         if stream is not None and self._own(f"stream {stream}", session) != session.key:
             return say(request, 404, "There is nothing here.")
+        # Gradio reads a few more of them, such as the names of stored states.
+        request.scope["query_string"] = b"" if stream is None else f"session_hash={stream}".encode()
         return None
 
     def _own(self, name: str, session: Session) -> str:
@@ -326,7 +357,7 @@ class Guard:
         return owner
 
     def _most_bytes(self, path: str) -> int:
-        if path.startswith(("/api/", "/photos", "/batches", "/gradio_api/call/", "/gradio_api/run/")):
+        if path.startswith(UPLOADS):
             return self.policy.most_upload + MB // 10  # the form around the photo
         if path.startswith(self.mounted or ("\0",)):
             return 20 * MB

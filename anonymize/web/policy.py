@@ -22,25 +22,37 @@ class Policy:
         host: what the server is bound to.
         public: a demo for anybody: no folder paths, no own weights, rate and size limits on.
         users: name -> password; empty: no login. api_keys: keys for programs; empty: the API is as open as the page.
+        reviewers: users who may open FiftyOne at /review; on one's own machine everybody may, on a public demo nobody.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
         most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
+        most_address: bytes of all visitors of one address (or one signed-in user). most_visits: of these, visitors who
+            brought photos.
         requests_a_minute: photos that one address may send (and ten times as much from the page); 0: no limit.
+        bytes_a_minute: that one address may send; 0: no limit.
+        most_at_once: requests of one address that are answered at once, each open page is one or two; 0: no limit.
+        least_free: bytes of the disk that uploads leave free; None: a share of it (`limits.room_on_disk`).
         keep_seconds: after so long without use a visitor's photos are deleted.
         defaults: the settings that pages and API start from.
 
     Raises:
-        SettingsError: reachable from other machines, but neither a login nor public.
+        SettingsError: reachable from other machines, but neither a login nor public; a reviewer who is no user.
     """
 
     host: str = "127.0.0.1"
     public: bool = False
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    reviewers: frozenset[str] = frozenset()
     space: bool = False
     most_upload: int = 200 * MB
     most_session: int = 8_000 * MB
     most_photos: int = 2_000
+    most_address: int = 32_000 * MB
+    most_visits: int = 200
     requests_a_minute: int = 0
+    bytes_a_minute: int = 0
+    most_at_once: int = 0
+    least_free: int | None = None
     keep_seconds: float = 3600.0
     defaults: Settings = field(default_factory=Settings)
 
@@ -50,6 +62,9 @@ class Policy:
                 f"{self.host} can be reached from other machines: give --auth FILE (lines of user:password), "
                 "or --public for a demo that is open to anybody"
             )
+
+        if unknown := sorted(self.reviewers - set(self.users)):
+            raise SettingsError(f"reviewers who are no users of --auth: {', '.join(unknown)}")
 
     @property
     def is_local(self) -> bool:
@@ -62,6 +77,9 @@ class Policy:
         With a login it is a server for several people, even on loopback (behind a proxy): then they may not.
         """
         return self.is_local and not self.public and not self.users
+
+    def may_review(self, user: str | None) -> bool:
+        return self.own_machine or (not self.public and user in self.reviewers)
 
     def knows(self, user: str, password: str) -> bool:
         """Constant time over the password, and over whether the user exists."""
@@ -84,7 +102,11 @@ def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys:
         most_upload=40 * MB,
         most_session=600 * MB,
         most_photos=100,
+        most_address=1_800 * MB,
+        most_visits=30,
         requests_a_minute=150,
+        bytes_a_minute=600 * MB,
+        most_at_once=100,
         defaults=Settings(max_megapixels=50.0),
     )
 

@@ -17,12 +17,16 @@ from starlette.types import ASGIApp
 from ..errors import AnonymizeError
 from . import api, files, ui
 from .batch import Batches
+from .controls import offered
 from .elements import STATIC
+from .gradio_wall import GradioWall, close_files
 from .guard import Guard
+from .limits import NO_DISK, is_full
 from .policy import Policy
-from .sessions import GoneError, Sessions
+from .sessions import DiskFullError, FullError, GoneError, Sessions, TooManyError
 from .site import Site
 from .studio import Studio
+from .telling import message_of
 
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -44,7 +48,16 @@ def assemble(
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
     """
-    sessions = Sessions(data / "sessions", keep_seconds=policy.keep_seconds, most_bytes=policy.most_session)
+    sessions = Sessions(
+        data / "sessions",
+        keep_seconds=policy.keep_seconds,
+        most_bytes=policy.most_session,
+        most_address=policy.most_address,
+        most_visits=policy.most_visits,
+        least_free=policy.least_free,
+    )
+    if not policy.own_machine:
+        studio.only_fetches = offered(policy)
     batches = Batches(studio, policy.defaults.jobs)
     desk = api.Desk(policy, studio, data / "api")
     mounts = mounts or {}
@@ -69,10 +82,20 @@ def assemble(
 
     @app.exception_handler(AnonymizeError)
     def said(request: Request, error: AnonymizeError) -> Response:
-        return JSONResponse({"error": str(error)}, 404 if isinstance(error, GoneError) else 400)
+        known = {GoneError: 404, DiskFullError: 507, FullError: 413, TooManyError: 429}
+        status = 507 if is_full(error) else next((s for kind, s in known.items() if isinstance(error, kind)), 400)
+        return JSONResponse({"error": message_of(error, policy.own_machine)}, status)
+
+    @app.exception_handler(OSError)
+    def no_disk(request: Request, error: OSError) -> Response:
+        if not is_full(error):
+            raise error
+        return JSONResponse({"error": NO_DISK}, 507)
 
     @app.exception_handler(HTTPException)
     def refused(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours
+        if is_full(error):  # an upload's parser says that the form is broken
+            return JSONResponse({"error": NO_DISK}, 507)
         return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
     @app.get("/web/{name}", include_in_schema=False)
@@ -101,5 +124,6 @@ def assemble(
         "max_file_size": policy.most_upload,
         "server_name": policy.host,
     }
+    close_files()
     gr.mount_gradio_app(app, page, path="/", **options)
-    return Guard(app, policy, sessions, mounted=tuple(mounts))
+    return Guard(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import AnonymizeError
+from .limits import NO_DISK, is_full, room_on_disk
 
 log = logging.getLogger("anonymize.web")
 
@@ -43,6 +44,17 @@ class GoneError(AnonymizeError, LookupError):
 
 class FullError(AnonymizeError):
     """A visitor's folder would outgrow its limit."""
+
+
+class DiskFullError(FullError):
+    """The disk would not keep as much free as it has to."""
+
+    def __init__(self) -> None:
+        super().__init__(NO_DISK)
+
+
+class TooManyError(AnonymizeError):
+    """One address has too many visits with photos."""
 
 
 class Closeable(Protocol):
@@ -78,18 +90,19 @@ class Session:
         used: when they last did something. left: when their last page closed, or None.
         coming: bytes of each upload that is coming in.
         things: photos and batches by their id, least recently used first.
+        of: all visitors, who share the disk. who: the address, or the signed-in user, that this visit came from.
     """
 
     key: str
     folder: Path
-    most_bytes: int
+    of: Sessions
+    who: str = ""
     used: float = field(default_factory=time.monotonic)
     left: float | None = None
     closed: bool = False
     coming: list[int] = field(default_factory=list)
     things: OrderedDict[str, Closeable] = field(default_factory=OrderedDict)
     lock: threading.RLock = field(default_factory=threading.RLock)
-    counting: threading.Lock = field(default_factory=threading.Lock)
     unpacking: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, kind: type[Any], id: str) -> Any:
@@ -126,24 +139,39 @@ class Session:
             thing.close()
 
     def make_folder(self) -> Path:
-        """A new folder in this session's, with an unguessable name."""
+        """A new folder in this session's, with an unguessable name.
+
+        Raises:
+            TooManyError: too many visits of this address have one. DiskFullError: there is no room for it.
+        """
+        if not self.folder.exists() and self.of.with_photos(self.who) >= self.of.most_visits:
+            raise TooManyError("Too many visits from your address have photos here; please close some, or come later.")
         folder = self.folder / new_id()
-        folder.mkdir(parents=True, mode=0o700)
-        self.folder.chmod(0o700)
+        try:
+            folder.mkdir(parents=True, mode=0o700)
+            self.folder.chmod(0o700)
+        except OSError as e:
+            if is_full(e):
+                raise DiskFullError from e
+            raise
         return folder
 
     def room(self) -> int:
         """Bytes that may still come in."""
+        return self.of.room(self)
+
+    def taken(self) -> int:
+        """Bytes that lie here or are coming in."""
         taken = 0
         for folder, _, names in os.walk(self.folder):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):  # another upload of this visitor was renamed or refused
                     taken += os.lstat(os.path.join(folder, name)).st_size
-        return max(0, self.most_bytes - taken - sum(self.coming))
+        return taken + sum(self.coming)
 
     def reserve(self, size: int) -> int:
         """Bytes that an upload of this size may have; while it is among `coming`, others have so much less."""
-        with self.counting:
+        with self.of.counting:
             room = self.room()
             self.coming.append(size)
             return room
@@ -155,27 +183,54 @@ class Sessions:
     Args:
         folder: holds their folders; this process owns it.
         keep_seconds: a session that was not used for so long is deleted.
-        most_bytes: what one visitor's folder may hold.
+        most_bytes: what one visitor's folder may hold. most_address: what those of one address may hold together.
+        most_visits: of one address, visitors with photos.
+        least_free: bytes of the disk that stay free; None: a share of it.
     """
 
-    def __init__(self, folder: Path, *, keep_seconds: float = KEEP_SECONDS, most_bytes: int = 4_000_000_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep_seconds: float = KEEP_SECONDS,
+        most_bytes: int = 4_000_000_000,
+        most_address: int = sys.maxsize,
+        most_visits: int = sys.maxsize,
+        least_free: int | None = None,
+    ) -> None:
         self.folder, self.keep_seconds, self.most_bytes = folder, keep_seconds, most_bytes
+        self.most_address, self.most_visits, self.least_free = most_address, most_visits, least_free
+        self.counting = threading.Lock()
         self._by_key: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         shutil.rmtree(folder, ignore_errors=True)  # what a killed process left behind
         folder.mkdir(parents=True, mode=0o700)
 
-    def of(self, secret: str) -> Session:
-        """The session of a cookie; a new one when there is none."""
+    def of(self, secret: str, who: str = "") -> Session:
+        """The session of a cookie; a new one, of this address or user, when there is none."""
         key = hashlib.sha256(secret.encode()).hexdigest()[:32]
         with self._lock:
             session = self._by_key.get(key)
             if session is None:
                 self._forget_idle()
-                session = self._by_key[key] = Session(key, self.folder / key, self.most_bytes)
+                session = self._by_key[key] = Session(key, self.folder / key, self, who)
         session.left = None
         return session
+
+    def _of_who(self, who: str) -> list[Session]:
+        with self._lock:
+            return [s for s in self._by_key.values() if s.who == who]
+
+    def with_photos(self, who: str) -> int:
+        """How many visits of an address or user have a folder."""
+        return sum(s.folder.exists() for s in self._of_who(who))
+
+    def room(self, session: Session) -> int:
+        """Bytes that one visitor may still bring: as far as they, their address and the disk have room."""
+        taken = {s.key: s.taken() for s in [session, *self._of_who(session.who)]}
+        of_visitor, of_address = self.most_bytes - taken[session.key], self.most_address - sum(taken.values())
+        return max(0, min(of_visitor, of_address, room_on_disk(self.folder, self.least_free)))
 
     def _forget_idle(self) -> None:
         """Of more visits than are kept, the older half of those that brought nothing goes: they lose nothing."""

@@ -36,7 +36,12 @@ def session_of(request: Any) -> Session:
     return _state(request)["session"]
 
 
+def user_of(request: Any) -> str | None:
+    """Who signed in; None where nobody has to."""
+    user: str | None = _state(request).get("user")
+    return user
+
+
 def name_of(request: Any, policy: Policy) -> str:
     """Who decides, as decisions name them: the login's name, else this account's or the session's."""
-    state = _state(request)
-    return str(state.get("user") or (person() if policy.own_machine else f"visitor {state['session'].key[:8]}"))
+    return str(user_of(request) or (person() if policy.own_machine else f"visitor {session_of(request).key[:8]}"))

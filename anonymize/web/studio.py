@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from .. import images
-from ..detectors import Detector, Image, create
+from ..detectors import Detector, Image, create, models, parse
 from ..errors import ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
-from ..weights import Progress
+from ..weights import Progress, installed
 from ..weights.registry import registry
 from .policy import MB
 from .sessions import Session
@@ -87,6 +87,7 @@ class Studio:
 
     Attributes:
         ready: the default detectors are loaded. problem: why they could not be.
+        only_fetches: detectors whose weights may be fetched; others must have theirs. None: all.
         doing: what keeps visitors waiting, in a sentence; empty when nothing does.
     """
 
@@ -105,6 +106,7 @@ class Studio:
         self._loaded: dict[tuple[object, ...], Gated] = {}
         self._loading = threading.Lock()
         self._fetching = fetching
+        self.only_fetches: Sequence[str] | None = None
         self.ready = False
         self.problem = self.doing = ""
 
@@ -136,6 +138,10 @@ class Studio:
             return self._loaded[key]
 
     def _made(self, name: str, settings: Settings) -> Detector:
+        if self.only_fetches is not None and name not in self.only_fetches:
+            for model in models(parse(name)):
+                if not installed(model, cache=self.weights_dir):
+                    raise SettingsError(f"The detector {name} is not on this server.")
         with self._fetching() as shown:
 
             def told(what: str, done: int, total: int | None) -> None:

@@ -23,6 +23,7 @@ from ..weights.registry import Model, registry, registry_path
 from .policy import MB
 from .site import Site
 from .studio import fetched
+from .telling import message_of
 
 _FINDS = {
     "face": "faces",
@@ -54,9 +55,13 @@ class ModelHandlers:
         missing = [m.name for m in models() if not weights.installed(m, cache=self.site.studio.weights_dir)]
         return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
 
+    def opened(self) -> tuple[Any, ...]:
+        """The page is opened."""
+        return self.known(), *self.offered()
+
     def fetch(self, name: str | None) -> Iterator[tuple[Any, ...]]:
         """Fetch a model, saying how far it is; every failure ends in a sentence."""
-        waiting = gr.skip(), gr.skip(), gr.skip()
+        waiting, own = (gr.skip(), gr.skip(), gr.skip()), self.site.policy.own_machine
         if name not in {m.name for m in models()}:
             yield _line("Choose a model first."), *waiting
             return
@@ -67,7 +72,7 @@ class ModelHandlers:
             yield _line(f"{seen['doing'].capitalize()} …"), *waiting
             time.sleep(0.5)
         if seen["error"]:
-            yield _line(f"{name} could not be fetched. {seen['error']}", True), *waiting
+            yield _line(f"{name} could not be fetched. {message_of(seen['error'], own)}", True), *waiting
         else:
             yield _line(f"{name} is here and its bytes are the right ones."), self.known(), *self.offered()
 
@@ -77,7 +82,7 @@ class ModelHandlers:
 
         try:
             weights.fetch(name, cache=self.site.studio.weights_dir, progress=report)
-        except AnonymizeError as e:
+        except (AnonymizeError, OSError) as e:
             seen["error"] = e
 
 
@@ -92,7 +97,7 @@ def build(site: Site) -> None:
             js_on_load=None,
         )
         status = gr.HTML(_ready(site), js_on_load=None)
-        known = gr.HTML(do.known, js_on_load=None, elem_id="az-models")
+        known = gr.HTML(do.known(), js_on_load=None, elem_id="az-models")
         with gr.Row(elem_classes="az-row-end") as fetching:
             choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
@@ -103,7 +108,7 @@ def build(site: Site) -> None:
             gr.HTML(_OWN_MODEL, js_on_load=None)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     button.click(do.fetch, [choice], [status, known, fetching, choice], concurrency_id="fetch", **private)
-    gr.on(None, do.offered, [], [fetching, choice], queue=False, **private)  # when the page is opened
+    gr.on(None, do.opened, [], [known, fetching, choice], queue=False, **private)  # when the page is opened
 
 
 _OWN_MODEL = (

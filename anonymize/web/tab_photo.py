@@ -17,6 +17,7 @@ from .elements import element
 from .photo_view import COLUMNS, empty, rows, summary, view
 from .sessions import GoneError
 from .site import Site, name_of, session_of
+from .telling import message_of
 from .work import Work
 
 Shown = tuple[Any, ...]
@@ -29,9 +30,9 @@ def show(work: Work, settings: Settings) -> Shown:
     return view(work), summary(work), rows(work), gr.update(visible=True)
 
 
-def failed(error: Exception, work: Work | None = None) -> Shown:
+def failed(problem: str, work: Work | None = None) -> Shown:
     """The same after a failure: the photo as it was, if there is one, and what is wrong."""
-    value: dict[str, Any] = {**(view(work) if work else {"id": ""}), "problem": str(error)}
+    value: dict[str, Any] = {**(view(work) if work else {"id": ""}), "problem": problem}
     value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
     return value, *_SKIPPED[1:]
 
@@ -41,6 +42,9 @@ class PhotoHandlers:
     """What the tab does when something happens. `values` are those of `Controls.all`, `id` the photo that is shown."""
 
     site: Site
+
+    def _failed(self, error: Exception, work: Work | None = None) -> Shown:
+        return failed(message_of(error, self.site.policy.own_machine), work)
 
     def opened(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
         """A photo came in: look at it."""
@@ -55,8 +59,8 @@ class PhotoHandlers:
             settings = settings_from(values, self.site.policy)
             name, who = str(data.get("name")), name_of(request, self.site.policy)
             return *show(self.site.studio.open(session, path, name, settings, who), settings), id
-        except AnonymizeError as e:
-            return *failed(e), ""
+        except (AnonymizeError, OSError) as e:
+            return *self._failed(e), ""
 
     def changed(self, request: gr.Request, id: str, *values: Any) -> Shown:
         """A slider or an effect: the same regions, shown otherwise."""
@@ -76,8 +80,8 @@ class PhotoHandlers:
             if detect:
                 self.site.studio.look_again(work, settings)
             return show(work, settings)
-        except AnonymizeError as e:
-            return failed(e, work)
+        except (AnonymizeError, OSError) as e:
+            return self._failed(e, work)
 
     def corrected(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
         """A correction from the picture."""
@@ -87,8 +91,8 @@ class PhotoHandlers:
             what, given = parse(event._data or {})
             work.correct(what, **given)
             return show(work, work.settings)
-        except AnonymizeError as e:
-            return failed(e, work)
+        except (AnonymizeError, OSError) as e:
+            return self._failed(e, work)
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,7 @@ def _review(ctx: Any) -> Review:
 def saved(ctx: Any) -> Review:
     """The review, with what was drawn and moved in the App in its records."""
     review = _review(ctx)
-    if not ctx.params.get("read_only"):
-        review.dataset.save_edits(_who(ctx))
+    review.dataset.save_edits(_who(ctx))
     return review
 
 
@@ -302,7 +301,7 @@ class Preview(_Operator):
         try:
             photo = images.load(source, review.book.settings)
         except ImageError as e:
-            raise RecordsError(f"{source}: {e}") from e
+            raise RecordsError(f"{record.path}: {e}") from e
         hidden = replace(photo, pixels=hide_record(photo, record, review.book.settings))
         picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
         picture.thumbnail((1600, 1600))
@@ -320,8 +319,8 @@ class Export(_Form):
     operator_name, label, icon = "export", "export approved photos", "download"
 
     def ask(self, inputs: Any, ctx: Any) -> None:
-        where = _review(ctx).output
-        inputs.md(f"Approved photos are written to `{where}`. The others stay behind.", name="where")
+        where = _review(ctx).output.name
+        inputs.md(f"Approved photos are written to `{where}` beside the records. The others stay.", name="where")
 
     def act(self, ctx: Any) -> Any:
         from anonymize.engine import export

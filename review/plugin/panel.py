@@ -45,8 +45,6 @@ class QueuePanel(foo.Panel):
         panel.md(ctx.panel.state.told or _told(ctx), name="told")
         buttons = panel.h_stack("buttons", gap=1)
         buttons.btn("next", label="Next", on_click=self.go_next)
-        if ctx.params.get("read_only"):  # a sample: its server would refuse them
-            return types.Property(panel)
         buttons.btn("approve", label="Approve, next", on_click=self.approve_next)
         buttons.btn("flag", label="Flag, next", on_click=self.flag_next)
         buttons.btn("undo", label="Undo", on_click=self.undo)

@@ -1,0 +1,561 @@
+"""What of FiftyOne's server a review lets through: the very requests that its App sends, key by key. Nothing else.
+
+FiftyOne's App trusts whoever reaches it, so a request is not searched for what is bad: it is one of the shapes below or
+it is refused. The text of a query is one of the App's own (by its hash). tests/recorded/fiftyone.json has what the App
+sent in a real browser; a new FiftyOne that sends more fails the browser tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from .inside import STAGES
+from .policy import CALCULATIONS, METHODS, OPERATORS, PLUGIN, READING, RefusedError
+
+MOST_DEEP = 40
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """Values of a filter: comparisons and calculations of the database, and nothing that names a class."""
+    if depth > MOST_DEEP:
+        raise ValueError("too deep")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if (key.startswith("_") and key != "_id") or (key.startswith("$") and key not in CALCULATIONS):
+                raise ValueError("an expression that is not offered")
+            _plain(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _plain(inner, depth + 1)
+    return value
+
+
+Plain = Annotated[Any, AfterValidator(_plain)]
+Text = Annotated[str, Field(max_length=4000)]
+Id = Annotated[str, Field(pattern="^[0-9a-f]{24}$")]
+# Of a sample; one of a patch has its label's behind it.
+SampleId = Annotated[str, Field(pattern="^[0-9a-f]{24}([-_][0-9a-f]{1,24})?$")]
+Path = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.\- ]{0,200}$")]
+Dataset = Annotated[str, Field(pattern="^[A-Za-z0-9-]{1,100}$")]  # whether it is one of ours is looked up after
+Number = int | float | None
+Scalar = bool | int | float | Text | None
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Style(Closed):
+    default: Text | None = None
+    alt: Text | None = None
+
+
+class State(Closed):
+    """What a view of patches was made of."""
+
+    dataset_id: Id | None = None
+    stages: list[Stage] = []
+    name: Text | None = None
+    field: Path | None = None
+    eval_key: Path | None = None
+    config: Plain = None
+
+
+def _argument(pair: list[Any]) -> list[Any]:
+    name, value = pair
+    if not isinstance(name, str):
+        raise ValueError("an argument without a name")
+    if name == "_state" and value is not None:
+        State.model_validate(value)
+    else:
+        _plain(value)
+    return pair
+
+
+class Stage(Closed):
+    cls: Literal[tuple(f"fiftyone.core.stages.{name}" for name in STAGES)] = Field(alias="_cls")  # type: ignore[valid-type]
+    kwargs: list[Annotated[list[Any], Field(min_length=2, max_length=2), AfterValidator(_argument)]]
+    uuid: Text | None = Field(None, alias="_uuid")
+
+
+View = Annotated[list[Stage], Field(max_length=50)]
+# Stages by their names: the App sends this one for sorting, else none.
+Extended = Annotated[
+    dict[Literal["fiftyone.core.stages.SortBy", "fiftyone.core.stages.Select"], Plain], Field(max_length=2)
+]
+
+
+class Filter(Closed):
+    """What is chosen of one field in the sidebar."""
+
+    values: list[Scalar] | None = None
+    range: Annotated[list[Any], AfterValidator(_plain)] | None = None
+    exclude: bool | None = None
+    isMatching: bool | None = None
+    onlyMatch: bool | None = None
+    none: bool | None = None
+    nan: bool | None = None
+    inf: bool | None = None
+    ninf: bool | None = None
+    true: bool | None = None
+    false: bool | None = None
+
+
+Filters = Annotated[dict[Path, Filter], Field(max_length=100)]  # by the field's path
+
+
+class Spaces(Closed):
+    """Which panels are open, and where."""
+
+    cls: Literal["Space", "Panel"] = Field(alias="_cls")
+    version: int | None = Field(None, alias="_version")
+    id: Text | None = None
+    component_id: Text | None = None
+    active_child: Text | None = None
+    orientation: Text | None = None
+    pinned: bool | None = None
+    type: Text | None = None
+    sizes: list[Number] | None = None
+    state: Plain = None
+    children: list[Spaces] = []
+
+
+class Group(Closed):
+    id: Text | None = None
+    slice: Text | None = None
+    slices: list[Text] | None = None
+
+
+class SampleFilter(Closed):
+    group: Group | None = None
+    id: SampleId | None = None
+
+
+class Label(Closed):
+    """A label that is selected."""
+
+    label_id: Id | None = None
+    labelId: Id | None = None
+    sample_id: SampleId | None = None
+    sampleId: SampleId | None = None
+    field: Path
+    frame_number: int | None = None
+    frameNumber: int | None = None
+    instance_id: Text | None = None
+    instanceId: Text | None = None
+    type: Text | None = None
+
+
+class Selected(Closed):
+    id: SampleId
+    type: Text | None = None
+
+
+# --- variables of the queries ---
+
+
+class Modal(Closed):
+    """Which photo is open."""
+
+    groupId: Text | None = None
+    id: SampleId | None = None
+
+
+class Fields(Closed):
+    field_names: list[Path]
+    allow_missing: bool | None = Field(None, alias="_allow_missing")
+
+
+class Visibility(Closed):
+    """Which fields are shown."""
+
+    cls: Literal["fiftyone.core.stages.SelectFields", "fiftyone.core.stages.ExcludeFields"]
+    kwargs: Fields
+
+
+class OfDataset(Closed):
+    name: Dataset
+    event: Literal["modal", "slice", "spaces", "fieldVisibility"] | None = None
+    fieldVisibility: Visibility | None = None
+    modalSelector: Modal | None = None
+    view: View = []
+    extendedView: View = []
+    savedViewSlug: Text | None = None
+    groupSlice: Text | None = None
+    workspace: Spaces | None = None
+    workspaceSlug: Text | None = None
+    search: Text | None = None
+    count: int | None = None
+    cursor: Text | None = None
+
+
+class OfSamples(Closed):
+    count: int | None = None
+    after: Text | None = None
+    dataset: Dataset
+    view: View
+    filter: SampleFilter
+    filters: Filters | None = None
+    extendedStages: Extended | None = None
+    paginationData: bool | None = None
+    sortBy: Path | None = None
+    desc: bool | None = None
+    hint: Text | None = None
+    dynamicGroup: None = None
+    maxQueryTime: int | None = None
+
+
+class OfSample(Closed):
+    dataset: Dataset
+    view: View
+    filter: SampleFilter
+    filters: Filters | None = None
+
+
+class AggregationForm(Closed):
+    index: int | None = None
+    dataset: Dataset
+    extendedStages: Extended | None = None
+    filters: Filters | None = None
+    groupId: Text | None = None
+    hiddenLabels: list[Label] = []
+    paths: Annotated[list[Path], Field(max_length=200)]
+    mixed: bool | None = None
+    sampleIds: list[SampleId] = []
+    slices: list[Text] | None = None
+    slice: Text | None = None
+    view: View = []
+    viewName: Text | None = None
+    queryPerformance: bool | None = None
+    maxQueryTime: int | None = None
+    hint: Text | None = None
+
+
+class OfAggregations(Closed):
+    form: AggregationForm
+
+
+class LightningPath(Closed):
+    path: Path
+    exclude: list[Scalar] | None = None
+    filters: Filters | None = None
+    first: int | None = None
+    index: Text | None = None
+    maxDocumentsSearch: int | None = None
+    search: Text | None = None
+
+
+class Lightning(Closed):
+    dataset: Dataset
+    match: Plain = None
+    paths: Annotated[list[LightningPath], Field(max_length=200)]
+    slice: Text | None = None
+
+
+class OfLightning(Closed):
+    input: Lightning
+
+
+class OfName(Closed):
+    name: Dataset
+
+
+class Nothing(Closed):
+    pass
+
+
+class Told(Closed):
+    """What one page tells the server of itself."""
+
+    subscription: Text
+    session: Text | None = None
+
+
+class SetSample(Told):
+    groupId: Text | None = None
+    id: SampleId | None = None
+
+
+class SetSelected(Told):
+    selected: list[SampleId]
+
+
+class SetSelectedSamples(Told):
+    selectedSamples: list[Selected]
+
+
+class SetSelectedLabels(Told):
+    selectedLabels: list[Label]
+
+
+class SetStyle(Told):
+    style: Style
+
+
+class SetSpaces(Told):
+    spaces: Spaces
+
+
+class SetSlice(Told):
+    slice: Text | None = None
+
+
+class ValueColor(Closed):
+    value: Scalar = None
+    intTarget: int | None = None
+    color: Text | None = None
+
+
+class Colors(Closed):
+    path: Path | None = None
+    name: Text | None = None
+    steps: Annotated[list[ValueColor], Field(max_length=200)] | None = Field(None, alias="list")
+    fieldColor: Text | None = None
+    colorByAttribute: Path | None = None
+    valueColors: Annotated[list[ValueColor], Field(max_length=200)] | None = None
+    maskTargetsColors: Annotated[list[ValueColor], Field(max_length=200)] | None = None
+
+
+class ColorScheme(Closed):
+    id: Text | None = None
+    colorPool: list[Text]
+    colorBy: Text | None = None
+    colorscales: list[Colors] | None = None
+    defaultColorscale: Colors | None = None
+    defaultMaskTargetsColors: list[ValueColor] | None = None
+    fields: list[Colors] | None = None
+    labelTags: Colors | None = None
+    temporalTags: Colors | None = None
+    multicolorKeypoints: bool | None = None
+    opacity: Number = None
+    showSkeletons: bool | None = None
+
+
+class SetColorScheme(Told):
+    colorScheme: ColorScheme
+
+
+class SetVisibility(Told):
+    stage: Stage | None = None
+
+
+class SetDataset(Told):
+    name: Dataset | None = None
+    viewName: Text | None = None
+
+
+class StateForm(Closed):
+    addStages: View | None = None
+    extended: Extended | None = None
+    filters: Filters | None = None
+    labels: list[Label] | None = None
+    sampleIds: list[SampleId] | None = None
+    slice: Text | None = None
+
+
+class SetView(Told):
+    view: View
+    savedViewSlug: Text | None = None
+    datasetName: Dataset | None = None
+    form: StateForm
+
+
+# --- bodies of the other routes ---
+
+
+class Selection(Closed):
+    selection: list[SampleId] | None = None
+    scope: Text | None = None
+
+
+class Page(Closed):
+    """What is selected and shown in the page that runs an operator."""
+
+    dataset_name: Dataset
+    dataset_id: Id | None = None
+    current_sample: SampleId | None = None
+    extended: Extended | None = None
+    extended_selection: Selection | None = None
+    filters: Filters | None = None
+    view: View | None = None
+    view_name: Text | None = None
+    group_slice: Text | None = None
+    query_performance: bool | None = None
+    selected: list[SampleId] = []
+    selected_samples: list[Selected] = []
+    selected_labels: list[Label] = []
+    sample_selection_style: Style | None = None
+    spaces: Spaces | None = None
+    active_fields: list[Path] | None = None
+    workspace_name: Text | None = None
+
+
+class Params(Closed):
+    """Of our operators and of the panel; which of them is looked up by each."""
+
+    kind: Text | None = None
+    x1: Number = None
+    y1: Number = None
+    x2: Number = None
+    y2: Number = None
+    method: Literal[METHODS] | None = Field(None, alias="__method__")  # type: ignore[valid-type]
+    path: Path | None = None
+    value: SampleId | None = None  # the photo that was opened
+    panel_id: Text | None = None
+    panel_state: Plain = None
+    reviewer: Text | None = None  # written over
+
+
+class Results(Closed):
+    """What the operator answered, whose form is asked for."""
+
+    message: Text | None = None
+    error: Text | None = None
+    image: str | None = None
+
+
+class Operator(Page):
+    operator_uri: Literal[(*(f"{PLUGIN}/{name}" for name in OPERATORS), *sorted(READING))]  # type: ignore[valid-type]
+    params: Params | None = None
+    request_delegation: Literal[False] | None = None
+    delegation_target: None = None
+    prompt_id: Text | None = None
+    target: Literal["inputs", "outputs"] | None = None
+    results: Results | None = None
+
+
+class Start(Closed):
+    dataset: Dataset | None = None
+    group_id: Text | None = None
+    group_slice: Text | None = None
+    sample_id: SampleId | None = None
+    view: Text | None = None
+    workspace: Text | None = None
+
+
+class Events(Closed):
+    initializer: Start
+    subscription: Text
+    events: Annotated[list[Text], Field(max_length=30)]
+    polling: bool | None = None
+
+
+class OfOperators(Closed):
+    dataset_name: Dataset
+
+
+class Tagging(Closed):
+    dataset: Dataset
+    view: View
+    filters: Filters | None = None
+    extended: Extended | None = None
+    modal: bool | None = None
+    label_fields: list[Path] | None = None
+    target_labels: bool | None = None
+    group_id: Text | None = None
+    slice: Text | None = None
+    slices: list[Text] | None = None
+    sample_ids: list[SampleId] | None = None
+    labels: list[Label] | None = None
+    hidden_labels: list[Label] | None = None
+
+
+class Values(Closed):
+    dataset: Dataset
+    path: Path
+    view: View = []
+    extended: Extended | None = None
+    filters: Filters | None = None
+    selected: list[Scalar] | None = None
+    search: Text | None = None
+    asc: bool | None = None
+    count: bool | None = None
+    limit: int | None = None
+    sample_id: SampleId | None = None
+    group_id: Text | None = None
+    slice: Text | None = None
+    slices: list[Text] | None = None
+
+
+class Sort(Closed):
+    dataset: Dataset
+    view: View
+    filters: Filters | None = None
+    extended: Extended | None = None
+    subscription: Text | None = None
+
+
+ROUTES: Mapping[str, type[Closed]] = {
+    "/events": Events,
+    "/operators": OfOperators,
+    "/operators/execute": Operator,
+    "/operators/resolve-execution-options": Operator,
+    "/operators/resolve-placements": Page,
+    "/operators/resolve-type": Operator,
+    "/sort": Sort,
+    "/tagging": Tagging,
+    "/values": Values,
+}
+# The App's queries: the first 32 digits of the SHA-256 of each text -> its variables.
+QUERIES: Mapping[str, type[Closed]] = {
+    "de3c77f3907149427d8f06de9f116698": OfDataset,  # DatasetPageQuery
+    "79d63163ddef44fff305ab79eb54ba9c": OfAggregations,  # aggregationsQuery
+    "df0a15196bc0dd9308c8c42ad852e76e": Nothing,  # configQuery
+    "2bb6a82787eead2bbdfe5cc95fa2532e": OfDataset,  # datasetQuery
+    "d8d7af07d9f4b1258c8b4de599a202bc": OfLightning,  # lightningQuery
+    "8a28af9f9ae86b4b4ed44df2d06d9d22": OfSample,  # mainSampleQuery
+    "6ae2eda8d90c5aa855152f9d5bfe0fa5": OfSamples,  # paginateSamplesQuery
+    "aaabe9282894d59d2afaa3a77dfa27d1": OfName,  # savedViewsFragmentQuery
+    "66b056727b0e76df12d1696a64c52739": SetColorScheme,  # setColorSchemeMutation
+    "36c8f2f34731763345c93ac34de60f04": SetDataset,  # setDatasetMutation
+    "cdcc10648a8e1718eb29411597b449b7": SetVisibility,  # setFieldVisibilityStageMutation
+    "8c388555df1c1657be4b0df7b99e6fa4": SetSlice,  # setGroupSliceMutation
+    "cdba1f73900acb2dad1b6ca91287f52d": SetStyle,  # setLabelSelectionStyleMutation
+    "c376eab1c4554da1e00b9f096f895ee5": SetSample,  # setSampleMutation
+    "549e304a6f4a510deed93e988f74e5e3": SetStyle,  # setSampleSelectionStyleMutation
+    "77060d1012f2b1770470e171f0b392e2": SetSelectedLabels,  # setSelectedLabelsMutation
+    "ace19a509dd087226396d871a47ade0d": SetSelected,  # setSelectedMutation
+    "7d3997efa616d42784c2c610c218cd5e": SetSelectedSamples,  # setSelectedSamplesMutation
+    "695d697cae2f0849aa8450bf69cb9b58": SetSpaces,  # setSpacesMutation
+    "d988db07646c56c1e431b7543e24fc7d": SetView,  # setViewMutation
+}
+# Where a shape names a dataset.
+NAMES = ("dataset", "dataset_name", "datasetName", "name", "dataset_id")
+
+
+def check(path: str, body: Any, datasets: Collection[str]) -> None:
+    """One request with a body: a shape of the App's, about one of the given datasets (names and ids).
+
+    Raises:
+        RefusedError: anything else.
+    """
+    shape = ROUTES.get(path)
+    if path == "/graphql":
+        if not isinstance(body, dict) or not body.keys() <= {"query", "variables", "operationName"}:
+            raise RefusedError("not one GraphQL request")
+        text = body.get("query")
+        shape = QUERIES.get(hashlib.sha256(text.encode()).hexdigest()[:32]) if isinstance(text, str) else None
+        if not isinstance(body.get("operationName"), str | None):
+            raise RefusedError("not one GraphQL request")
+        body = body.get("variables") or {}
+    if shape is None:
+        raise RefusedError("a route or a query that is not offered")
+    try:
+        found = shape.model_validate(body)
+    except (ValidationError, RecursionError) as e:
+        raise RefusedError(f"not what the App sends to {path}: {e}") from e
+    _own(found, datasets)
+
+
+def _own(found: BaseModel, datasets: Collection[str]) -> None:
+    for name in type(found).model_fields:
+        value = getattr(found, name)
+        if name in NAMES and not isinstance(found, State | Colors) and value is not None and value not in datasets:
+            raise RefusedError("another dataset")
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, BaseModel):
+                _own(inner, datasets)
