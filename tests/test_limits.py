@@ -19,7 +19,7 @@ from anonymize.web.limits import Inflow, is_full, room_on_disk
 from anonymize.web.policy import MB, Policy
 from anonymize.web.sessions import DiskFullError, Sessions, TooManyError, new_secret
 from anonymize.web.studio import Studio
-from anonymize.web.telling import told, without_paths
+from anonymize.web.telling import message_of, without_paths
 
 from .web_site import another, photo, visitor
 
@@ -190,8 +190,8 @@ def test_what_full_means() -> None:
 )
 def test_no_path_of_this_machine_is_told(text: str, plain: str) -> None:
     assert without_paths(text) == plain
-    assert told(DetectionError(text), own_machine=False) == plain
-    assert told(DetectionError(text), own_machine=True) == text
+    assert message_of(DetectionError(text), own_machine=False) == plain
+    assert message_of(DetectionError(text), own_machine=True) == text
 
 
 def test_a_folder_with_spaces_is_not_told_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_folder_with_spaces_is_not_told_in_part(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("error", [OSError(2, "No such file", "/etc/x"), RuntimeError("/etc/x"), FULL])
 def test_errors_that_are_not_ours_are_not_told(error: Exception) -> None:
-    assert "/" not in told(error, own_machine=False)
+    assert "/" not in message_of(error, own_machine=False)
 
 
 @pytest.mark.parametrize(
