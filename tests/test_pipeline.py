@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -50,15 +49,25 @@ def test_what_is_in_flight_stays_within_the_room(items: list[int], threads: int)
 
 
 def test_the_steps_run_at_the_same_time() -> None:
-    """Twenty items of three steps of 20 ms each: 1.2 s one after the other, 0.4 s for the middle step alone."""
+    """The first item's last step waits for a later item's first step, and the second item's work for that wait."""
+    later, waiting = threading.Event(), threading.Event()
 
-    def slow(i: int) -> int:
-        time.sleep(0.02)
+    def read(i: int) -> int:
+        if i == 3:
+            later.set()
         return i
 
-    started = time.perf_counter()
-    assert len(list(run(list(range(20)), threads=4, read=slow, work=slow, finish=slow))) == 20
-    assert time.perf_counter() - started < 0.8
+    def work(i: int) -> int:
+        assert i != 1 or waiting.wait(60)
+        return i
+
+    def finish(i: int) -> int:
+        if i == 0:
+            waiting.set()
+            assert later.wait(60)
+        return i
+
+    assert list(run(list(range(20)), threads=4, read=read, work=work, finish=finish)) == list(range(20))
 
 
 @pytest.mark.parametrize("step", ["read", "work", "finish"])

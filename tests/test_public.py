@@ -32,21 +32,3 @@ def test_the_example_of_the_docstring_runs(folder: Path, tmp_path: Path) -> None
 def test_importing_the_package_loads_no_image_library() -> None:
     code = "import sys, anonymize; assert not {'cv2', 'PIL', 'numpy', 'torch', 'openvino'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[1])
-
-
-def seconds(*arguments: str) -> float:
-    """Best of five, from start to end of a fresh interpreter."""
-    import time
-
-    found = []
-    for _ in range(5):
-        started = time.perf_counter()
-        subprocess.run([sys.executable, *arguments], capture_output=True, check=True, cwd=Path(__file__).parents[1])
-        found.append(time.perf_counter() - started)
-    return min(found)
-
-
-def test_starting_is_quick() -> None:
-    """Bounds of the issue, doubled, because test machines are busy; bench/start.py prints the figures."""
-    assert seconds("-c", "import anonymize") < 0.6
-    assert seconds("-m", "anonymize", "--help") < 1.4
