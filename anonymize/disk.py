@@ -11,11 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+AnyPath = str | os.PathLike[str]
 _LEFTOVER = ".anonymize-*.tmp"
 
 
 @contextmanager
-def replacing(target: Path, *, is_locked: bool = False) -> Iterator[Path]:
+def replacing(target: AnyPath, *, is_locked: bool = False) -> Iterator[Path]:
     """A temporary file's path beside `target`, for the caller to write; it becomes the target when all went well.
 
     A link at `target` is replaced; what it leads to stays as it is. Missing folders are made.
@@ -26,6 +27,7 @@ def replacing(target: Path, *, is_locked: bool = False) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be made or written. Whatever the caller raises; then nothing is left.
     """
+    target = Path(target)
     name = f".{target.name}.tmp" if is_locked else _LEFTOVER.replace("*", secrets.token_hex(8))
     temporary = target.with_name(name)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +40,7 @@ def replacing(target: Path, *, is_locked: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_whole(target: Path, data: bytes, verify: Callable[[Path], None] = lambda _: None) -> None:
+def write_whole(target: AnyPath, data: bytes, verify: Callable[[Path], None] = lambda _: None) -> None:
     """Write a file that appears at `target` whole or not at all, as `replacing` does.
 
     Args:
@@ -50,11 +52,11 @@ def write_whole(target: Path, data: bytes, verify: Callable[[Path], None] = lamb
         verify(temporary)
 
 
-def write_json(target: Path, value: Any) -> None:
+def write_json(target: AnyPath, value: Any) -> None:
     write_whole(target, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def remove_leftovers(folder: str | os.PathLike[str]) -> int:
+def remove_leftovers(folder: AnyPath) -> int:
     """Delete the temporary files that a killed run left below `folder`; how many there were.
 
     Only for a folder into which no other run is writing.
@@ -65,7 +67,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> int:
     return len(leftovers)
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
+def sha256(path: AnyPath) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

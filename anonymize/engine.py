@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from . import images, records
-from .disk import write_json
+from .disk import AnyPath, write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
@@ -33,7 +32,6 @@ PIXELS_IN_FLIGHT = 100_000_000
 RECORDS_NAME = "records.jsonl"
 GONE = "no longer in the input"
 
-AnyPath = str | PathLike[str]
 Progress = Callable[["Summary"], None]
 Gate = Callable[[Record], str | None]
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import lru_cache
-from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import effects, images
+from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
 from .predictor import Predictor
 from .records import Record
@@ -23,7 +23,7 @@ from .settings import UNLIKELY, Settings
 
 
 def hide(
-    image: str | PathLike[str] | NDArray[Any] | Image.Image,
+    image: AnyPath | NDArray[Any] | Image.Image,
     settings: Settings | str | None = None,
     *,
     predictor: Predictor | None = None,

@@ -11,12 +11,13 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from .disk import AnyPath
 from .errors import RecordsError
 
 LOCK_SECONDS = 10.0  # how long a writer waits for another one
 
 
-def locked(path: Path) -> FileLock:
+def locked(path: AnyPath) -> FileLock:
     """The lock of a file between processes: whoever appends or rewrites holds it, readers need none.
 
     It is a file of its own beside it, because a rewrite replaces the file itself.
@@ -24,6 +25,7 @@ def locked(path: Path) -> FileLock:
     Raises, when entered:
         RecordsError: another program holds it for longer than LOCK_SECONDS.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return _Lock(path.with_name(f".{path.name}.lock"), timeout=LOCK_SECONDS)
 
@@ -41,7 +43,7 @@ def to_line(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+def read_lines(path: AnyPath) -> list[dict[str, Any]]:
     """The values of a file of JSON lines (`JsonLines`); a torn last line is left out.
 
     Raises:
@@ -54,7 +56,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
         raise RecordsError(f"cannot read records {path}: {e}") from e
 
 
-def _parse(lines: Iterable[bytes], path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+def _parse(lines: Iterable[bytes], path: AnyPath) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if (value := _value(line)) is not None:
             yield value
@@ -78,8 +80,8 @@ class JsonLines:
     process loses nothing; a line that does not fit on the disk is taken back before the OSError is raised.
     """
 
-    def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def __init__(self, path: AnyPath) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
         self._end = self._last_line_end()
         self._file.seek(self._end)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images
-from .disk import remove_leftovers, write_json, write_whole
+from .disk import AnyPath, remove_leftovers, write_json, write_whole
 from .errors import AnonymizeError, DetectionError, PathError, RecordsError
 from .hiding import check_detected, hide_record
 from .json_lines import JsonLines, locked, read_lines, to_line
@@ -39,10 +39,10 @@ class Output:
 
     def __init__(
         self,
-        folder: str | os.PathLike[str],
+        folder: AnyPath,
         settings: Settings,
         write_detections: bool = True,
-        preview: str | os.PathLike[str] | None = None,
+        preview: AnyPath | None = None,
     ) -> None:
         self.folder, self.settings = Path(folder), settings
         self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
@@ -51,7 +51,7 @@ class Output:
         self._open = contextlib.ExitStack()
         self._log: JsonLines
 
-    def check(self, found: images.Found, records_path: Path) -> None:
+    def check(self, found: images.Found, records_path: AnyPath) -> None:
         """Refuse what would touch a source, show an original, or be two files in one place.
 
         Raises:
@@ -189,7 +189,7 @@ class Output:
         return True
 
 
-def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterator[Path]:
+def current(folder: AnyPath, known: Iterable[Record], settings: Settings) -> Iterator[Path]:
     """The photos in an output folder that show their records under these settings, untouched since.
 
     What is handed out together goes through here: a folder may also hold photos as they were before a correction, and
@@ -199,7 +199,7 @@ def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterat
         RecordsError: the folder's memory is not what this program wrote.
     """
     target = Output(folder, settings, write_detections=False)
-    target._read(folder / EXPORTS_NAME)
+    target._read(target.folder / EXPORTS_NAME)
     for record in known:
         if record.error is None and target.is_current(record):
             yield target.path(record)
@@ -207,7 +207,7 @@ def current(folder: Path, known: Iterable[Record], settings: Settings) -> Iterat
 
 def add_to_zip(
     archive: zipfile.ZipFile,
-    folder: Path,
+    folder: AnyPath,
     known: Iterable[Record],
     settings: Settings,
     *,

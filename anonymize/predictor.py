@@ -7,12 +7,12 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
-from os import PathLike
 from pathlib import Path
 
 from . import images, weights
 from .detectors import Detector, Image, create
 from .detectors.wrapper import detect_all
+from .disk import AnyPath
 from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
@@ -54,7 +54,7 @@ class Predictor:
         settings: Settings | str | None = None,
         *,
         detectors: Sequence[Detector] | None = None,
-        weights_dir: str | PathLike[str] | None = None,
+        weights_dir: AnyPath | None = None,
         trust: bool = False,
         fetching: weights.Progress | None = None,
     ) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from .disk import replacing
+from .disk import AnyPath, replacing
 from .errors import RecordsError, SettingsError
 from .json_lines import JsonLines, read_lines, to_line
 from .json_lines import locked as locked
@@ -32,7 +32,7 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
-def escape(path: str | os.PathLike[str]) -> str:
+def escape(path: AnyPath) -> str:
     """A file name as text that JSON, BSON and terminals take: bytes that are not UTF-8 become \\xNN, a backslash \\\\.
 
     `unescape` is the exact inverse. A name that needs no escape stays as it is.
@@ -212,7 +212,7 @@ class Header:
         return Path(unescape(self.root)) / unescape(record.path)
 
 
-def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Record]]:
+def read(path: AnyPath) -> tuple[Header, dict[str, Record]]:
     """A records file as its header and the last record of each path, in order of first appearance.
 
     Raises:
@@ -229,12 +229,12 @@ def read(path: str | os.PathLike[str]) -> tuple[Header, dict[str, Record]]:
         raise RecordsError(f"{path} is not a records file: {what}") from e
 
 
-def write(path: Path, header: Header, records: Iterable[Record]) -> None:
+def write(path: AnyPath, header: Header, records: Iterable[Record]) -> None:
     """Write a whole records file: a temporary file, then a rename. The caller holds its lock."""
     rewrite(path, header, (to_line(r.to_dict()) for r in records))
 
 
-def rewrite(path: Path, header: Header, lines: Iterable[bytes]) -> None:
+def rewrite(path: AnyPath, header: Header, lines: Iterable[bytes]) -> None:
     """A records file of this header and of lines that another one had, byte for byte; through to the disk.
 
     Whole or not at all. The caller holds the file's lock.
@@ -254,7 +254,7 @@ class Writer(JsonLines):
         header: written when the file is new; else only compared by the caller.
     """
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: AnyPath, header: Header) -> None:
         super().__init__(path)
         if self.empty:
             self.append(header.to_dict())

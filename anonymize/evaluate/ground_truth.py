@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import labels
+from ..disk import AnyPath
 from ..errors import AnnotationError
 from ..extras import extra
 from ..records import escape
@@ -115,7 +116,7 @@ def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
     return own.get(labels.plain(name)) or (meant if meant in (*MEASURED_KINDS, *own.values()) else None)
 
 
-def read(source: str | Path, folder: str | Path, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:
+def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:
     """Read annotations of the photos in a folder; the format is recognized by what is there.
 
     COCO: a .json file. YOLO: a data.yaml, or the folder of label files with a data.yaml or classes.txt in or above it;

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..disk import AnyPath
 from ..extras import extra
 from . import Evaluation, KindResult
 
@@ -22,7 +22,7 @@ STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D")
 LEGEND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha": 0.9}
 
 
-def precision_recall(evaluation: Evaluation, path: Path) -> None:
+def precision_recall(evaluation: Evaluation, path: AnyPath) -> None:
     """Precision over recall for each kind, all candidates; a marker shows the current threshold."""
     figure, (axes,) = _figure(1, (6.4, 5.2))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
@@ -47,7 +47,7 @@ def precision_recall(evaluation: Evaluation, path: Path) -> None:
     _save(figure, path)
 
 
-def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
+def leaks_by_threshold(evaluation: Evaluation, path: AnyPath) -> None:
     """What a lower threshold buys and costs: leak and miss rate above, false positives a photo below, for each kind."""
     figure, (above, below) = _figure(2, (7.2, 6.8))
     above.set_title("Leaks against false positives", loc="left")
@@ -77,7 +77,7 @@ def leaks_by_threshold(evaluation: Evaluation, path: Path) -> None:
     _save(figure, path)
 
 
-def contenders(rows: Sequence[Row], kind: str, path: Path) -> None:
+def contenders(rows: Sequence[Row], kind: str, path: AnyPath) -> None:
     """What each detector leaks for a number of false positives (left), and for the area that it hides (right).
 
     Args:
@@ -147,5 +147,5 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: AnyPath) -> None:
     figure.savefig(path, dpi=150, format="png")

@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from ..disk import AnyPath
 from . import Estimate, Evaluation, KindResult, PhotoResult, Share
 from .compare import Row
 
@@ -136,21 +137,21 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(line.strip() for line in text.splitlines() if line.strip()) + "\n"
 
 
-def write_json_lines(path: Path, evaluation: Evaluation) -> None:
+def write_json_lines(path: AnyPath, evaluation: Evaluation) -> None:
     """One line a photo: its detections, its truths with the share of each that is hidden, the matched index pairs."""
     with open(path, "w", encoding="utf-8") as file:
         for photo in evaluation.photos:
             file.write(json.dumps(photo.to_dict(), ensure_ascii=False) + "\n")
 
 
-def write_pickle(path: Path, evaluation: Evaluation) -> None:
+def write_pickle(path: AnyPath, evaluation: Evaluation) -> None:
     """A pickled list of {det, filename, gt, matches}, GRUBLES' form.
 
     Detections are ImageAI's dicts (scores in percent, whole pixels), truths {name, xmin, ymin, xmax, ymax, difficult},
     matches (index in det, index in gt) tuples. Plain values only, so reading it needs no code of this package. Withheld
     photos are left out, for the form has no place for them.
     """
-    path.write_bytes(pickle.dumps([_grubles(p) for p in evaluation.photos if p.error is None], protocol=4))
+    Path(path).write_bytes(pickle.dumps([_grubles(p) for p in evaluation.photos if p.error is None], protocol=4))
 
 
 def _grubles(photo: PhotoResult) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from .. import disk
+from ..disk import AnyPath
 from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
 from . import exact, formats, forms, metadata, profiles
@@ -140,7 +141,7 @@ def _cmyk_to_rgb(pixels: NDArray[np.uint8], icc: bytes) -> NDArray[np.uint8]:
     return out
 
 
-def load(path: str | os.PathLike[str], settings: Settings) -> Photo:
+def load(path: AnyPath, settings: Settings) -> Photo:
     """Read a photo. Hash and pixels come from the same bytes, read once.
 
     Args:
@@ -222,7 +223,7 @@ def to_pillow(photo: Photo) -> Image.Image:
     return forms.as_image(photo.pixels, photo.mode)
 
 
-def _bytes(path: str | os.PathLike[str], limit: float) -> bytes:
+def _bytes(path: AnyPath, limit: float) -> bytes:
     try:
         found = os.stat(path)  # before opening: a named pipe would wait for ever
         if not stat.S_ISREG(found.st_mode):
@@ -243,7 +244,7 @@ def _unreadable(e: OSError) -> UnreadableImageError:
     return UnreadableImageError(f"the file cannot be read ({e.strerror or e})")
 
 
-def sha256(path: str | os.PathLike[str]) -> str:
+def sha256(path: AnyPath) -> str:
     """The hash that `load` would give, without decoding.
 
     Raises:
@@ -257,7 +258,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
         raise _unreadable(e) from e
 
 
-def count_pixels(path: str | os.PathLike[str]) -> int:
+def count_pixels(path: AnyPath) -> int:
     """Width times height from the header alone, to plan memory by; 0 for what cannot be opened (`load` says why)."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -269,7 +270,7 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
     return int(width) * int(height)
 
 
-def save(photo: Photo, pixels: Pixels, target: str | os.PathLike[str], settings: Settings | None = None) -> None:
+def save(photo: Photo, pixels: Pixels, target: AnyPath, settings: Settings | None = None) -> None:
     """Write a photo's changed pixels in the form that it came in, with no metadata but the fields asked for.
 
     The file appears at `target` whole or not at all: a temporary file in the same folder is written, checked, renamed.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from ..disk import AnyPath
 from ..errors import PathError
 from ..settings import Settings
 
@@ -34,7 +35,7 @@ class Found:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
 
-def find(source: str | os.PathLike[str], settings: Settings, exclude: str | os.PathLike[str] | None = None) -> Found:
+def find(source: AnyPath, settings: Settings, exclude: AnyPath | None = None) -> Found:
     """The photos that `source` names.
 
     A file is taken whatever its extension, unless it is a list (.txt): one path a line, relative to the list; each is
@@ -85,7 +86,7 @@ def _matches(parts: Sequence[str], pattern: Sequence[str], partly: bool) -> bool
     return fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:], partly)
 
 
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+def _identity(path: AnyPath) -> tuple[int, int] | None:
     """What a path leads to, the same for all its names; None when it is not there."""
     try:
         there = os.stat(path)
@@ -203,7 +204,7 @@ def _lines(data: bytes) -> list[str]:
     return [os.fsdecode(line.removesuffix(b"\r")) for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n")]
 
 
-def output_path(relative: str, output: str | os.PathLike[str]) -> Path:
+def output_path(relative: str, output: AnyPath) -> Path:
     """Where a photo's output lies: the same path, extension included, below `output`, so no two can collide.
 
     Raises:
@@ -218,7 +219,7 @@ def output_path(relative: str, output: str | os.PathLike[str]) -> Path:
     return path
 
 
-def check_output(found: Found, output: str | os.PathLike[str]) -> None:
+def check_output(found: Found, output: AnyPath) -> None:
     """Refuse an output of which any file would be, or later be taken for, an input.
 
     Files are compared by identity (device and inode), so symbolic links, hard links and file systems that ignore case
