@@ -75,7 +75,7 @@ class Child:
             number = listening.fileno()
             command = [sys.executable, "-m", "review.inside", str(folder), str(number), *map(str, ports())]
             self._process = keep(folder, command, environment=environment, descriptors=[number])
-        threading.Thread(target=_told, args=(self._process,), daemon=True).start()
+        threading.Thread(target=_summary, args=(self._process,), daemon=True).start()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Hand one request on, and the answer back as it comes.
@@ -143,7 +143,7 @@ def ports() -> list[int]:
     return [int(port)] if port else []
 
 
-def _told(process: subprocess.Popen[bytes]) -> None:
+def _summary(process: subprocess.Popen[bytes]) -> None:
     for line in process.stderr or ():
         log.info("FiftyOne: %s", line.decode("utf-8", "replace").rstrip())
 

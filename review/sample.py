@@ -18,8 +18,8 @@ from anonymize.engine import detect
 from anonymize.errors import PathError
 from anonymize.predictor import Predictor
 
-from .book import Book
 from .queue import Queue
+from .store import ReviewStore
 
 NAME = "Sample.jsonl"
 WHO = "the demo"
@@ -69,9 +69,9 @@ def make(folder: Path, predictor: Predictor, stop: threading.Event | None = None
     cut(folder / "photos")
     records = folder / NAME
     detect(folder / "photos", records, predictor, stop=stop)
-    book = Book(records)
-    if not any(r.decisions for r in book):
-        for item in Queue(book).items()[::-1][:APPROVED]:
+    store = ReviewStore(records)
+    if not any(r.decisions for r in store):
+        for item in Queue(store).items()[::-1][:APPROVED]:
             if item.status == "pending":
-                book.decide(item.path, "approve", who=WHO, expected=item.regions_hash)
+                store.decide(item.path, "approve", who=WHO, expected=item.regions_hash)
     return records

@@ -30,7 +30,7 @@ from .child import CHILD
 from .dataset import PLUGIN, fiftyone
 from .policy import ONLY_LOOKED_AT, RefusedError
 from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
-from .reviews import ALONE, Review, Reviews, Visitor
+from .reviews import LOCAL_USER, Review, Reviews, User
 
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
@@ -48,7 +48,7 @@ class ReviewServer:
     """
 
     def __init__(
-        self, reviews: Reviews, *, who: Callable[[Scope], Visitor] = lambda _: ALONE, read_only: bool = False
+        self, reviews: Reviews, *, who: Callable[[Scope], User] = lambda _: LOCAL_USER, read_only: bool = False
     ) -> None:
         self.reviews, self.who, self.read_only = reviews, who, read_only
         self.operators: ASGIApp = PlainTextResponse(NOTHING, 404)
@@ -89,7 +89,7 @@ class ReviewServer:
                 return PlainTextResponse(str(e), status)
             return JSONResponse({"error": str(e)}, status)
 
-    async def _route(self, request: Request, visitor: Visitor) -> ASGIApp:
+    async def _route(self, request: Request, user: User) -> ASGIApp:
         scope = request.scope
         root = scope.get("root_path", "")
         path = scope["path"]
@@ -100,20 +100,20 @@ class ReviewServer:
         if path == "/media":
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
-            return await run_in_threadpool(self.media, request, visitor)
+            return await run_in_threadpool(self.media, request, user)
         if path == "/fiftyone.jpg" and method in ("GET", "HEAD"):  # for where there is no FiftyOne
             return FileResponse(PICTURE, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
         if path == "/export" and method == "GET":
-            review = self.reviews.find(request.query_params.get("name", ""), visitor)
+            review = self.reviews.find(request.query_params.get("name", ""), user)
             if self.read_only and review.owner is None:
                 raise ReadOnlyError(ONLY_LOOKED_AT)
             anything = request.query_params.get("unreviewed") == "yes"
             return await run_in_threadpool(photos.exported, review, anything)
-        shown = [r for r in self.reviews.of(visitor) if r.owner is None]
-        if self.read_only or not visitor.is_reviewer:
+        shown = [r for r in self.reviews.of(user) if r.owner is None]
+        if self.read_only or not user.is_reviewer:
             raise RefusedError("FiftyOne is for reviewers")
         if path == "/open":  # the page's link: makes the dataset, then shows it
-            review = self.reviews.find(request.query_params.get("name", ""), visitor)
+            review = self.reviews.find(request.query_params.get("name", ""), user)
             await run_in_threadpool(lambda: review.dataset.update())
             return RedirectResponse(_address(root, review.name), 303)
         if not shown:
@@ -136,7 +136,7 @@ class ReviewServer:
                 return hushed(app)
             raise RefusedError("a route that is not offered")
         if sample := policy.SAMPLE.fullmatch(path):
-            return await self._edit(request, sample, shown, visitor, app)
+            return await self._edit(request, sample, shown, user, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
         body, _ = await whole_body(request)
@@ -146,7 +146,7 @@ class ReviewServer:
             app = self.operators
         if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
             # Who decides is known here, whatever the browser says.
-            value["params"] = {**(value.get("params") or {}), "reviewer": visitor.name}
+            value["params"] = {**(value.get("params") or {}), "reviewer": user.name}
         # Written afresh: what FiftyOne reads is what was looked at.
         inner = with_body(app, giving(json.dumps(value).encode(), request))
         if path == "/graphql":
@@ -155,7 +155,7 @@ class ReviewServer:
             return hushed(changed(inner, _only_ours))
         if path.startswith("/operators"):
             homes = [
-                str(p) for r in shown for p in (r.book.path.absolute().parent, r.book.header.root) if len(str(p)) > 1
+                str(p) for r in shown for p in (r.store.path.absolute().parent, r.store.header.root) if len(str(p)) > 1
             ]
             return hushed(changed(inner, lambda answer: _without(_no_traceback(answer), homes)))
         return hushed(inner)
@@ -181,23 +181,21 @@ class ReviewServer:
 
     # --- photos ---
 
-    def media(self, request: Request, visitor: Visitor) -> Response:
+    def media(self, request: Request, user: User) -> Response:
         """A photo of an open review, upright. Anything else is refused with one and the same answer."""
         refused = PlainTextResponse(NOTHING, 404)
         given = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=10)
         wanted = given.get("filepath", [])
         if len(wanted) != 1:
             return refused
-        for review in self.reviews.of(visitor):
+        for review in self.reviews.of(user):
             if source := photos.photo_file(review, wanted[0]):
                 return photos.answer(source, review)
         return refused
 
     # --- changes ---
 
-    async def _edit(
-        self, request: Request, sample: Any, shown: Sequence[Review], visitor: Visitor, app: ASGIApp
-    ) -> ASGIApp:
+    async def _edit(self, request: Request, sample: Any, shown: Sequence[Review], user: User, app: ASGIApp) -> ASGIApp:
         """A label drawn, moved or deleted in FiftyOne: FiftyOne's database, then the records, then the answer."""
         review = next((r for r in shown if str(r.dataset.dataset._doc.id) == sample[1]), None)
         if review is None or request.method not in ("PATCH", "GET"):
@@ -213,7 +211,7 @@ class ReviewServer:
         status = messages[0]["status"]
         if status == 200:
             try:
-                await run_in_threadpool(review.dataset.sync, sample[2], visitor.name)
+                await run_in_threadpool(review.dataset.sync, sample[2], user.name)
             except AnonymizeError as e:
                 return JSONResponse({"error": str(e)}, 409)
         return hushed(replay(messages))

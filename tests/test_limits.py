@@ -15,10 +15,10 @@ from anonymize.errors import DetectionError, SettingsError, WeightsUnavailableEr
 from anonymize.settings import Settings
 from anonymize.web import limits, telling
 from anonymize.web.controls import check_detector, offered
+from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.limits import Inflow, is_full, room_on_disk
 from anonymize.web.policy import MB, Policy
 from anonymize.web.sessions import DiskFullError, Sessions, TooManyError, new_secret
-from anonymize.web.studio import Studio
 from anonymize.web.telling import message_of, without_paths
 
 from .web_site import another, photo, visitor
@@ -237,14 +237,14 @@ def test_only_what_is_offered_is_fetched(tmp_path: Path, monkeypatch: pytest.Mon
         asked.append(name)
         raise WeightsUnavailableError(f"cannot get the weights. Put the file at {tmp_path}")
 
-    monkeypatch.setattr("anonymize.web.studio.create", create)
+    monkeypatch.setattr("anonymize.web.detector_pool.create", create)
     policy = public()
-    studio = Studio(policy.defaults, weights_dir=tmp_path / "weights")
+    pool = DetectorPool(policy.defaults, weights_dir=tmp_path / "weights")
     from starlette.testclient import TestClient
 
     from anonymize.web.server import assemble
 
-    guard = assemble(policy, studio, tmp_path / "data", warm_up=False)
+    guard = assemble(policy, pool, tmp_path / "data", warm_up=False)
     form = {"image": ("a.jpg", photo(tmp_path / "a.jpg").read_bytes())}
     with TestClient(guard, base_url="http://localhost") as client:
         for name in ("yunet@640", "retinaface-r50", "yunet"):

@@ -16,7 +16,7 @@ from anonymize import images, records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.reviews import Review, Reviews, Visitor
+from review.reviews import Review, Reviews, User
 from review.server import ReviewServer
 
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
@@ -36,12 +36,12 @@ def reviews(tmp_path_factory: pytest.TempPathFactory, fiftyone_home: Path) -> Re
 
 @pytest.fixture(scope="module")
 def review(reviews: Reviews) -> Review:
-    return reviews.of(Visitor("ana", "ana"))[0]
+    return reviews.of(User("ana", "ana"))[0]
 
 
 @pytest.fixture(scope="module")
 def client(reviews: Reviews, review: Review) -> Iterator[TestClient]:
-    server = ReviewServer(reviews, who=lambda _: Visitor("ana", "ana"))
+    server = ReviewServer(reviews, who=lambda _: User("ana", "ana"))
     app = Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context)
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as c:
         c.get("/review/open", params={"name": review.name})

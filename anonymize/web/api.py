@@ -34,10 +34,10 @@ from ..hiding import hide_record
 from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
 from ..weights.registry import registry
 from .controls import check_detector
+from .detector_pool import DetectorPool
 from .limits import is_full
 from .names import safe_name
 from .policy import Policy
-from .studio import Studio
 from .telling import message_of
 
 VERSION = "1"
@@ -184,8 +184,8 @@ class Desk:
         folder: where a photo lies while it is looked at; this process owns it.
     """
 
-    def __init__(self, policy: Policy, studio: Studio, folder: Path) -> None:
-        self.policy, self.studio, self.folder = policy, studio, folder
+    def __init__(self, policy: Policy, pool: DetectorPool, folder: Path) -> None:
+        self.policy, self.pool, self.folder = policy, pool, folder
         self._places = threading.BoundedSemaphore(_WAITING)
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
@@ -210,7 +210,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            regions = self.studio.predictor(settings).predict_photo(photo)
+            regions = self.pool.predictor(settings).predict_photo(photo)
             return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
 
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
@@ -218,7 +218,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            record = self.studio.predictor(settings).record(photo, path.name)
+            record = self.pool.predictor(settings).record(photo, path.name)
             target = path.with_name(f"clean{path.suffix}")
             images.save(photo, hide_record(photo, record, settings), target, settings)
             clean = target.read_bytes()
@@ -252,7 +252,7 @@ class Desk:
 
 def router(desk: Desk) -> APIRouter:
     """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
-    routes, studio = APIRouter(), desk.studio
+    routes, pool = APIRouter(), desk.pool
 
     @routes.post("/api/v1/detect", response_model=Detected, responses=_PROBLEMS, tags=["photos"])
     def detect(image: Image, options: Chosen) -> Any:
@@ -295,7 +295,7 @@ def router(desk: Desk) -> APIRouter:
                 "licence": m.licence,
                 "bytes": m.bytes,
                 "size": m.size,
-                "installed": weights.installed(m, cache=studio.weights_dir),
+                "installed": weights.installed(m, cache=pool.weights_dir),
             }
             for m in registry().values()
         ]
@@ -309,9 +309,9 @@ def router(desk: Desk) -> APIRouter:
     )
     def health() -> Any:
         """`ok` once the default detectors are loaded."""
-        if studio.problem:
+        if pool.problem:
             return JSONResponse({"status": "failing", "doing": ""}, 503)
-        return {"status": "ok", "doing": ""} if studio.ready else {"status": "starting", "doing": studio.doing}
+        return {"status": "ok", "doing": ""} if pool.ready else {"status": "starting", "doing": pool.doing}
 
     def other_method(request: Request) -> Response:
         allowed = METHODS[request.url.path]

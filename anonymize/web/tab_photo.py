@@ -14,25 +14,25 @@ from ..errors import AnonymizeError
 from ..settings import Settings
 from .controls import Controls, settings_from
 from .elements import element
+from .photo_session import PhotoSession
 from .photo_view import COLUMNS, empty, rows, summary, view
 from .sessions import GoneError
 from .site import Site, name_of, session_of
 from .telling import message_of
-from .work import Work
 
 Shown = tuple[Any, ...]
 _SKIPPED: Shown = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
 
 
-def show(work: Work, settings: Settings) -> Shown:
+def show(photo: PhotoSession, settings: Settings) -> Shown:
     """Values for `PhotoTab.outputs`."""
-    work.show(settings)
-    return view(work), summary(work), rows(work), gr.update(visible=True)
+    photo.show(settings)
+    return view(photo), summary(photo), rows(photo), gr.update(visible=True)
 
 
-def failed(problem: str, work: Work | None = None) -> Shown:
+def failure(problem: str, photo: PhotoSession | None = None) -> Shown:
     """The same after a failure: the photo as it was, if there is one, and what is wrong."""
-    value: dict[str, Any] = {**(view(work) if work else {"id": ""}), "problem": problem}
+    value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": problem}
     value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
     return value, *_SKIPPED[1:]
 
@@ -43,8 +43,8 @@ class PhotoHandlers:
 
     site: Site
 
-    def _failed(self, error: Exception, work: Work | None = None) -> Shown:
-        return failed(message_of(error, self.site.policy.own_machine), work)
+    def _failed(self, error: Exception, photo: PhotoSession | None = None) -> Shown:
+        return failure(message_of(error, self.site.policy.own_machine), photo)
 
     def opened(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
         """A photo came in: look at it."""
@@ -58,7 +58,7 @@ class PhotoHandlers:
                 raise GoneError("That photo is no longer here; please add it again.")
             settings = settings_from(values, self.site.policy)
             name, who = str(data.get("name")), name_of(request, self.site.policy)
-            return *show(self.site.studio.open(session, path, name, settings, who), settings), id
+            return *show(self.site.pool.open(session, path, name, settings, who), settings), id
         except (AnonymizeError, OSError) as e:
             return *self._failed(e), ""
 
@@ -73,26 +73,26 @@ class PhotoHandlers:
     def _again(self, request: gr.Request, id: str, values: tuple[Any, ...], detect: bool) -> Shown:
         if not id:
             return _SKIPPED
-        work = None
+        photo = None
         try:
-            work = session_of(request).get(Work, id)
+            photo = session_of(request).get(PhotoSession, id)
             settings = settings_from(values, self.site.policy)
             if detect:
-                self.site.studio.look_again(work, settings)
-            return show(work, settings)
+                self.site.pool.look_again(photo, settings)
+            return show(photo, settings)
         except (AnonymizeError, OSError) as e:
-            return self._failed(e, work)
+            return self._failed(e, photo)
 
     def corrected(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
         """A correction from the picture."""
-        work = None
+        photo = None
         try:
-            work = session_of(request).get(Work, id)
+            photo = session_of(request).get(PhotoSession, id)
             what, given = parse(event._data or {})
-            work.correct(what, **given)
-            return show(work, work.settings)
+            photo.correct(what, **given)
+            return show(photo, photo.settings)
         except (AnonymizeError, OSError) as e:
-            return self._failed(e, work)
+            return self._failed(e, photo)
 
 
 @dataclass(frozen=True)

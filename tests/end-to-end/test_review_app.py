@@ -22,7 +22,7 @@ from anonymize import images, records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.book import Book
+from review.store import ReviewStore
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "recorded" / "fiftyone.json"
@@ -89,17 +89,17 @@ def test_the_app_s_flows_work_and_nothing_it_sends_is_refused(browser: Any, link
     item('[data-cy="looker"]').first.click()  # the modal
     page.wait_for_timeout(3000)
     run("Review: approve")
-    until(page, lambda: any(r.review == "approved" for r in Book(path)))
+    until(page, lambda: any(r.review == "approved" for r in ReviewStore(path)))
     page.get_by_text("Annotate", exact=True).first.click()
     item('[data-cy*="detection"]').first.click()
     page.mouse.move(500, 500)
     page.mouse.down()
     page.mouse.move(560, 540, steps=5)
     page.mouse.up()
-    until(page, lambda: any(d["what"] == "add" for r in Book(path) for d in r.decisions))
+    until(page, lambda: any(d["what"] == "add" for r in ReviewStore(path) for d in r.decisions))
     page.get_by_text("Review queue").first.click()  # the panel
     page.get_by_role("button", name="Approve, next").first.click()
-    until(page, lambda: sum(d["what"] == "approve" for r in Book(path) for d in r.decisions) >= 2)
+    until(page, lambda: sum(d["what"] == "approve" for r in ReviewStore(path) for d in r.decisions) >= 2)
     run("Review: export")
     page.get_by_role("button", name="Execute").first.click()
     until(page, lambda: any(path.with_name("records-approved").rglob("*.jpg")))
