@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from .batch_handlers import BatchHandlers
-from .batch_view import empty
 from .controls import Controls, threshold
 from .elements import element, script
+from .job_handlers import JobHandlers
+from .job_view import empty
 from .results import HEIGHTS, STATUSES
 from .site import Site
 from .tab_photo import PhotoTab
@@ -72,7 +72,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             controls = Controls(site.policy)
     results = Results(**shown, card=card, again=again)
     running = Running(progress, start, stop, gr.Timer(1.0, active=False))
-    do = BatchHandlers(site, len(photo.outputs))
+    do = JobHandlers(site, len(photo.outputs))
     _wire_run(do, batch_id, upload, folder, running, results, controls)
     _wire_results(do, batch_id, running, results, choices, controls, photo, tabs)
 
@@ -138,7 +138,7 @@ _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidde
 
 
 def _wire_run(
-    do: BatchHandlers, id: gr.State, upload: Any, folder: Any, running: Running, results: Results, controls: Controls
+    do: JobHandlers, id: gr.State, upload: Any, folder: Any, running: Running, results: Results, controls: Controls
 ) -> None:
     now, shown = _list(running), _list(results)
     upload.ready(do.ready, None, [id, running.progress, running.start, folder], **_PRIVATE)
@@ -150,7 +150,7 @@ def _wire_run(
 
 
 def _wire_results(
-    do: BatchHandlers,
+    do: JobHandlers,
     id: gr.State,
     running: Running,
     results: Results,
