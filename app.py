@@ -28,8 +28,8 @@ from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
 
 if TYPE_CHECKING:
+    from anonymize.web.detector_pool import DetectorPool
     from anonymize.web.sessions import Session
-    from anonymize.web.studio import Studio
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -95,18 +95,18 @@ def policy(given: argparse.Namespace) -> Policy:
     return Policy(host=given.host, users=users, api_keys=keys)
 
 
-def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
+def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
     """What a visitor may open in Review, as (label, records, owner): what is shared, and their own batches.
 
     FiftyOne's App shows one state to all, so only the batches of the person at this machine have no owner.
     """
     from anonymize.engine import RECORDS_NAME
-    from anonymize.web.batch import Batch
+    from anonymize.web.jobs import Job
 
     owner = None if rules.own_machine else session.key
-    batches = enumerate(sorted(session.of_kind(Batch), key=lambda b: b.made), 1)
+    jobs = enumerate(sorted(session.of_kind(Job), key=lambda b: b.made), 1)
     # While one is worked on it grows, and nobody else may write to its records.
-    ready = [(n, b, len(b.records)) for n, b in batches if b.state not in ("waiting", "running")]
+    ready = [(n, b, len(b.records)) for n, b in jobs if b.state not in ("waiting", "running")]
     own = [
         (f"Batch {n}: {count} photo{'s' * (count != 1)}", b.output / RECORDS_NAME, owner)
         for n, b, count in ready
@@ -121,23 +121,23 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
     from anonymize.web.site import name_of, session_of
     from review import tab
-    from review.reviews import OPEN, Visitor
+    from review.reviews import User, registry
     from review.server import ReviewServer
 
-    def who(request: Any) -> Visitor:
-        return Visitor(session_of(request).key, name_of(request, rules))
+    def who(request: Any) -> User:
+        return User(session_of(request).key, name_of(request, rules))
 
     for path in shared:
-        OPEN.open(path)
-    server = ReviewServer(OPEN, who=who, read_only=rules.public)
+        registry.open(path)
+    server = ReviewServer(registry, who=who, read_only=rules.public)
     return {
         "mounts": {"/review": server},
         "tabs": {
             "Review": lambda: tab.build(
                 tab.ReviewHandlers(
-                    OPEN,
+                    registry,
                     who,
-                    lambda request: offered(rules, shared, session_of(request)),
+                    lambda request: sources_of(rules, shared, session_of(request)),
                     own_machine=rules.own_machine,
                     read_only=rules.public,
                 )
@@ -147,17 +147,17 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def sample(studio: Studio, folder: Path, shared: list[Path]) -> Iterator[None]:
+def sample(pool: DetectorPool, folder: Path, shared: list[Path]) -> Iterator[None]:
     """While the server runs, a public demo's Review has a sample; it is made beside, because it takes some seconds."""
-    from review.reviews import OPEN
+    from review.reviews import registry
     from review.sample import make
 
     stop = threading.Event()
 
     def work() -> None:
         try:
-            path = make(folder, studio.engine(studio.defaults), stop)
-            OPEN.open(path)
+            path = make(folder, pool.engine(pool.defaults), stop)
+            registry.open(path)
             shared.append(path)
         except (AnonymizeError, OSError) as e:
             if not stop.is_set():
@@ -187,13 +187,13 @@ def main(arguments: list[str] | None = None) -> int:
         import uvicorn
 
         from anonymize.cli.models import fetching
+        from anonymize.web.detector_pool import DetectorPool
         from anonymize.web.server import assemble
-        from anonymize.web.studio import Studio
 
-        studio = Studio(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
+        pool = DetectorPool(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
         shows_sample = given.public and not given.review
         try:
-            app = assemble(rules, studio, data, **review_parts(rules, given.review))
+            app = assemble(rules, pool, data, **review_parts(rules, given.review))
         except AnonymizeError as e:  # --review names no records file
             print(f"error: {e}", file=sys.stderr)
             return 1
@@ -216,7 +216,7 @@ def main(arguments: list[str] | None = None) -> int:
             server_header=False,
             **behind(given.proxy),
         )
-        with sample(studio, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
+        with sample(pool, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
             Server(config).run()
     return 0
 

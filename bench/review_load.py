@@ -22,9 +22,9 @@ from anonymize.corrections import gate
 from anonymize.engine import Engine
 from anonymize.records import Header, Record
 from anonymize.regions import Region
-from review.book import Book
 from review.queue import Queue
 from review.reviews import Reviews
+from review.store import ReviewStore
 
 
 def made_up(count: int, regions: int, sha256: str = "00") -> Iterator[Record]:
@@ -57,11 +57,11 @@ def main() -> None:
         records.write(path, Header("/made/up"), made_up(args.photos, args.regions))
         took["megabytes"] = path.stat().st_size // 1_000_000
         started = time.perf_counter()
-        book = Book(path)
-        queue = Queue(book)
+        store = ReviewStore(path)
+        queue = Queue(store)
         queue.items()
         timed("open: records to queue, s", started)
-        book.decide("day3/photo-3x.jpg", "flag", who="ana")
+        store.decide("day3/photo-3x.jpg", "flag", who="ana")
         started = time.perf_counter()
         queue.items()
         str(queue.progress())
@@ -70,7 +70,7 @@ def main() -> None:
         queue.at_threshold("face", 0.3)
         timed("threshold explorer, s", started)
         started = time.perf_counter()
-        book.decide("day4/photo-4x.jpg", "flag", who="ana")
+        store.decide("day4/photo-4x.jpg", "flag", who="ana")
         timed("one decision, s", started)
         if not args.no_fiftyone:
             started = time.perf_counter()
@@ -78,7 +78,7 @@ def main() -> None:
             review.queue.items()
             dataset = review.dataset
             timed("load into FiftyOne, queue and start included, s", started)
-            review.book.decide("day5/photo-5x.jpg", "flag", who="ana")
+            review.store.decide("day5/photo-5x.jpg", "flag", who="ana")
             started = time.perf_counter()
             dataset.show("day5/photo-5x.jpg")
             timed("one sample after a decision, s", started)
@@ -102,15 +102,15 @@ def export_again(home: Path, count: int = 200, corrected: int = 10) -> dict[str,
         known.append(Record(f"{n}.png", sha256, 128, 96, (Region("face", (9, 9, 40, 40), 0.9),), {"made-up": {}}))
     path = home / "few.jsonl"
     records.write(path, Header(str(root)), known)
-    book = Book(path)
+    store = ReviewStore(path)
     for record in known:
-        book.decide(record.path, "approve", who="ana")
-    engine = Engine(book.settings, detectors=())
-    engine.export(path, home / "out", gate=gate(book.settings))
+        store.decide(record.path, "approve", who="ana")
+    engine = Engine(store.settings, detectors=())
+    engine.export(path, home / "out", gate=gate(store.settings))
     for n in range(corrected):
-        book.decide(f"{n}.png", "add", who="ana", box=(50, 50, 70, 60), kind="plate")
-        book.decide(f"{n}.png", "approve", who="ana")
-    done = engine.export(path, home / "out", gate=gate(book.settings))
+        store.decide(f"{n}.png", "add", who="ana", box=(50, 50, 70, 60), kind="plate")
+        store.decide(f"{n}.png", "approve", who="ana")
+    done = engine.export(path, home / "out", gate=gate(store.settings))
     return {"photos exported": done.done, "of those written again after 10 corrections": done.done - done.unchanged}
 
 

@@ -21,8 +21,8 @@ from PIL import Image
 from anonymize.detectors import FakeDetector
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.sessions import Sessions, new_secret
-from anonymize.web.studio import Studio
 from anonymize.web.tab_photo import show
 
 SIZE, COUNT = (4000, 3000), 30
@@ -48,7 +48,7 @@ def main(moves: int) -> None:
         smooth = Image.fromarray(rng.integers(0, 256, (SIZE[1] // 40, SIZE[0] // 40, 3), dtype=np.uint8))
         smooth.resize(SIZE, Image.Resampling.BICUBIC).save(path, quality=92)
         started = time.perf_counter()
-        work = Studio(detectors=[FakeDetector(regions())]).open(session, path, "photo.jpg", Settings(), "me")
+        photo = DetectorPool(detectors=[FakeDetector(regions())]).open(session, path, "photo.jpg", Settings(), "me")
         print(f"opened in {time.perf_counter() - started:.2f} s (without detectors)")
         spent = []
         for i in range(moves):
@@ -57,13 +57,13 @@ def main(moves: int) -> None:
             if i % 5 == 4:  # now and then another control: everything is rendered anew
                 settings = settings.with_kind("face", padding=float(rng.uniform(0, 0.5)))
             started = time.perf_counter()
-            show(work, settings)
-            work.show(work.settings)  # the request for after.jpg
+            show(photo, settings)
+            photo.show(photo.settings)  # the request for after.jpg
             spent.append(1000 * (time.perf_counter() - started))
         median, p95 = np.percentile(spent, [50, 95])
         print(f"{moves} moves: median {median:.0f} ms, p95 {p95:.0f} ms, worst {max(spent):.0f} ms")
         started = time.perf_counter()
-        work.write()
+        photo.write()
         print(f"full-size file written in {time.perf_counter() - started:.2f} s")
 
 

@@ -27,11 +27,11 @@ import uvicorn
 from PIL import Image
 
 from anonymize.settings import PRESETS, Settings
-from anonymize.web.batch import Batch, Batches
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.jobs import Job, JobQueue
 from anonymize.web.policy import Policy
 from anonymize.web.server import assemble
 from anonymize.web.sessions import COOKIE
-from anonymize.web.studio import Studio
 from bench.screenshots import photos
 
 
@@ -56,14 +56,14 @@ def main(visitors: int, count: int, preset: str, rounds: int) -> None:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     policy = Policy(defaults=Settings().with_preset(preset))
-    studio = Studio(policy.defaults)
+    pool = DetectorPool(policy.defaults)
     with tempfile.TemporaryDirectory() as folder:
-        guard = assemble(policy, studio, Path(folder), warm_up=False)
+        guard = assemble(policy, pool, Path(folder), warm_up=False)
         server = uvicorn.Server(uvicorn.Config(guard, port=port, log_level="warning"))
         threading.Thread(target=server.run, daemon=True).start()
         while not server.started:
             time.sleep(0.1)
-        batches = Batches(studio)
+        jobs = JobQueue(pool)
         files = variations(count)
         address = f"http://127.0.0.1:{port}"
 
@@ -72,12 +72,12 @@ def main(visitors: int, count: int, preset: str, rounds: int) -> None:
             id = client.post("/batches").json()["id"]
             for i, photo in enumerate(photos_of_mine):
                 client.post(f"/batches/{id}/files", params={"name": f"{i:02}.jpg"}, content=photo).raise_for_status()
-            batch: Batch = guard.sessions.of(client.cookies[COOKIE]).get(Batch, id)
+            job: Job = guard.sessions.of(client.cookies[COOKIE]).get(Job, id)
             started = time.perf_counter()
-            batches.start(batch, policy.defaults)
-            while batch.state in ("waiting", "running"):
+            jobs.start(job, policy.defaults)
+            while job.state in ("waiting", "running"):
                 time.sleep(0.05)
-            assert batch.state == "done", (batch.state, batch.problem)
+            assert job.state == "done", (job.state, job.problem)
             names = zipfile.ZipFile(io.BytesIO(client.get(f"/batches/{id}/clean.zip").content)).namelist()
             assert sum(n.endswith(".jpg") for n in names) == len(photos_of_mine)
             return client, id, time.perf_counter() - started

@@ -13,8 +13,8 @@ from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_o
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
-from .book import Book
 from .queue import Queue
+from .store import ReviewStore
 
 RECORDS = click.argument("records", type=click.Path(path_type=Path))
 WHO = click.option("--who", default=person, help="Who decides [this account's name].")
@@ -50,9 +50,9 @@ def cli() -> None:
     """
 
 
-def _book(records: Path, given: dict[str, Any]) -> Book:
-    """The book, with the review's settings changed by the options: what an approval binds to, and an export writes."""
-    return Book(records, settings_of(given, Book(records).settings))
+def _store(records: Path, given: dict[str, Any]) -> ReviewStore:
+    """The store, with the review's settings changed by the options: what an approval binds to, and an export writes."""
+    return ReviewStore(records, settings_of(given, ReviewStore(records).settings))
 
 
 @cli.command()
@@ -64,7 +64,7 @@ def _book(records: Path, given: dict[str, Any]) -> Book:
 @HIDING
 def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **given: Any) -> None:
     """What to look at, likeliest leak first, with the reasons."""
-    waiting = Queue(_book(records, given))
+    waiting = Queue(_store(records, given))
     items = (waiting.items() if everything else waiting.pending())[:limit]
     if as_json:
         rows = [{"path": i.path, "risk": round(i.risk, 6), "status": i.status, "reasons": i.reasons} for i in items]
@@ -85,27 +85,27 @@ def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **g
 @HIDING
 def status(records: Path, **given: Any) -> None:
     """How far the review is, and the last decisions."""
-    book = _book(records, given)
-    click.echo(str(Queue(book).progress()))
-    if gone := book.gone():
+    store = _store(records, given)
+    click.echo(str(Queue(store).progress()))
+    if gone := store.gone():
         click.echo(f"{len(gone)} photos are no longer in the input ({gone[0]} …); `forget` takes them out")
     # Sorted by time alone: a photo's decisions of the same millisecond stay in their order.
-    last = sorted(((r.path, d) for r in book for d in r.decisions), key=lambda of: of[1]["when"])[-10:]
+    last = sorted(((r.path, d) for r in store for d in r.decisions), key=lambda of: of[1]["when"])[-10:]
     for path, decision in last:
         note = f": {decision['note']}" if decision.get("note") else ""
         click.echo(f"{decision['when']}  {decision['who']}  {decision['what']}  {path}{note}")
 
 
 def _decide(what: str, records: Path, photos: tuple[str, ...], who: str, note: str, given: dict[str, Any]) -> None:
-    book = _book(records, given)
+    store = _store(records, given)
     if not photos:
         raise RecordsError("name the photos, as the queue prints them")
-    known = book.refresh()
+    known = store.refresh()
     for photo in photos:  # all or none
         if photo not in known:
             raise RecordsError(f"{records} has no photo {photo!r}")
     for photo in photos:
-        book.decide(photo, what, who=who, note=note)
+        store.decide(photo, what, who=who, note=note)
         click.echo(f"{what}: {photo}")
 
 
@@ -129,11 +129,11 @@ def _deciding(what: str, text: str) -> None:
 @HIDING
 def use(records: Path, **given: Any) -> None:
     """Choose thresholds and effects for this review, kept in RECORDS; approvals under others become pending."""
-    book = Book(records)
-    book.use(settings_of(given, book.settings))
-    for name, kind in book.settings.kinds.items():
+    store = ReviewStore(records)
+    store.use(settings_of(given, store.settings))
+    for name, kind in store.settings.kinds.items():
         click.echo(f"{name}: from {kind.threshold:g}, {kind.effect}")
-    click.echo(str(Queue(book).progress()))
+    click.echo(str(Queue(store).progress()))
 
 
 _deciding("approve", "Let PHOTOS go out as they are. Bound to their regions and these settings.")
@@ -147,7 +147,7 @@ _deciding("undo", "Take back your last decision on PHOTOS.")
 @PHOTOS
 def forget(records: Path, photos: tuple[str, ...]) -> None:
     """Take PHOTOS that are no longer in the input (all such, without names) out of RECORDS, decisions and all."""
-    for path in (found := Book(records).forget(photos)):
+    for path in (found := ReviewStore(records).forget(photos)):
         click.echo(f"forgotten: {path}")
     if not found:
         click.echo("every photo of these records is in the input, or the input is not there; nothing was forgotten")
@@ -168,7 +168,7 @@ def export(
     from anonymize.cli.photos import report
     from anonymize.engine import Engine
 
-    settings = settings_of(given, Book(records).settings)
+    settings = settings_of(given, ReviewStore(records).settings)
     if allow_unreviewed:
         click.echo("WARNING: --allow-unreviewed: photos that nobody looked at go out, too", err=True)
     report(
@@ -183,8 +183,8 @@ def export(
         ),
     )
     if allow_unreviewed:
-        book = Book(records, settings)
-        nobody = sum(i.status == "pending" for i in Queue(book).items())
+        store = ReviewStore(records, settings)
+        nobody = sum(i.status == "pending" for i in Queue(store).items())
         click.echo(f"--allow-unreviewed: {nobody} of the photos were not approved by anybody")
 
 
@@ -203,7 +203,7 @@ def dataset(
     """The way back to training: corrected photos and regions as a data set with splits. It holds ORIGINAL photos."""
     from .training import write
 
-    told = write(_book(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    told = write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
     click.echo(", ".join(f"{n} {name}" for name, n in told.items()))
 
 

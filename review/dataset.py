@@ -22,7 +22,6 @@ from anonymize.corrections import last_words, person
 from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
-from .book import Span
 from .documents import (
     CORNERS,
     HIDDEN,
@@ -35,6 +34,7 @@ from .documents import (
     to_document,
 )
 from .queue import Item, Queue
+from .store import Span
 from .views import dress
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class ReviewDataset:
     """
 
     def __init__(self, queue: Queue, truth: Annotations | None = None) -> None:
-        self.queue, self.book, self.truth = queue, queue.book, truth
-        self.name = dataset_name(self.book.path)
+        self.queue, self.store, self.truth = queue, queue.store, truth
+        self.name = dataset_name(self.store.path)
         self._guard = threading.RLock()
         self._spans: dict[str, Span] = {}
         fo = fiftyone()
@@ -102,7 +102,7 @@ class ReviewDataset:
                 self.truth = self._kept_truth()
             self.update()
             if is_new or "bookkeeping" not in {g.name for g in self.dataset.app_config.sidebar_groups or ()}:
-                dress(fo, self.dataset, self.book.settings.kinds, has_truth=self.truth is not None)
+                dress(fo, self.dataset, self.store.settings.kinds, has_truth=self.truth is not None)
         except AnonymizeError:
             raise
         except Exception as e:
@@ -118,9 +118,9 @@ class ReviewDataset:
 
     def _make(self, fo: ModuleType) -> Any:
         # What is temporary (a batch of the page) leaves nothing behind: FiftyOne drops it when it starts anew.
-        is_temporary = Path(os.path.realpath(self.book.path)).is_relative_to(os.path.realpath(tempfile.gettempdir()))
+        is_temporary = Path(os.path.realpath(self.store.path)).is_relative_to(os.path.realpath(tempfile.gettempdir()))
         dataset = fo.Dataset(self.name, persistent=not is_temporary)
-        dataset.info = {"records": os.path.realpath(self.book.path)}  # the plugin's operators go there
+        dataset.info = {"records": os.path.realpath(self.store.path)}  # the plugin's operators go there
         found = {
             "region": "",
             "status": "auto",
@@ -195,7 +195,7 @@ class ReviewDataset:
         with self._guard:
             self.save_edits(person())  # left behind by a FiftyOne that was closed: the samples are written over here
             items = self.queue.items()
-            spans = self.book.refresh()
+            spans = self.store.refresh()
             try:
                 known = {d["photo"]: d for d in self.samples.find({}, {"photo": 1, "state": 1, "created_at": 1})}
                 work: list[Any] = []
@@ -205,7 +205,7 @@ class ReviewDataset:
                     old = known.pop(item.path, None)
                     if old is not None and old.get("state") == state:
                         continue
-                    document = self._document(self.book.read(item.path, spans[item.path]), item)
+                    document = self._document(self.store.read(item.path, spans[item.path]), item)
                     document["state"] = state
                     work.append(
                         ReplaceOne({"_id": old["_id"]}, _keyed(document, self.dataset, old))
@@ -228,11 +228,11 @@ class ReviewDataset:
 
     def _state(self, item: Item) -> str:
         """What a sample shows; when it is the same, the sample is."""
-        text = repr((item, self.book.settings.export_hash(), bool(self.truth)))
+        text = repr((item, self.store.settings.export_hash(), bool(self.truth)))
         return hashlib.blake2s(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
     def _document(self, record: Record, item: Item) -> Document:
-        return to_document(record, item, self.book.header, self.book.settings, self._compare(record))
+        return to_document(record, item, self.store.header, self.store.settings, self._compare(record))
 
     def _compare(self, record: Record) -> Any:
         if self.truth is None or record.error or record.path not in self.truth.photos:
@@ -241,7 +241,7 @@ class ReviewDataset:
         from anonymize.evaluate.ground_truth import Annotations
 
         only = Annotations({record.path: self.truth.photos[record.path]})
-        return evaluate([record], only, self.book.settings, curves=False, crowds=True).photos[0]
+        return evaluate([record], only, self.store.settings, curves=False, crowds=True).photos[0]
 
     def save_edits(self, who: str) -> list[str]:
         """Write what was drawn, moved or deleted in any sample since it was shown to the records; which photos changed.
@@ -253,7 +253,7 @@ class ReviewDataset:
             StaleDecisionError: as `sync`; the next call goes on with the other samples.
         """
         with self._guard:
-            known = self.book.refresh()
+            known = self.store.refresh()
             edited = list(self.samples.find({"$expr": {"$ne": ["$last_modified_at", "$shown_at"]}}, {"photo": 1}))
             return [d["photo"] for d in edited if d["photo"] in known and self.sync(str(d["_id"]), who)]
 
@@ -270,13 +270,13 @@ class ReviewDataset:
             if document is None:
                 raise StaleDecisionError("the sample is gone")
             path, expected = document["photo"], document["regions_hash"]
-            record = self.book[path]
+            record = self.store[path]
             try:
                 if record.regions_hash() != expected:
                     raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
                 made = changes(document, record)
                 for change in made:
-                    expected = self.book.decide(
+                    expected = self.store.decide(
                         path, change.what, who=who, expected=expected, **change.given
                     ).regions_hash()
             finally:
@@ -293,7 +293,7 @@ class ReviewDataset:
         old = edited or self.samples.find_one({"photo": path}, {"photo": 1, "created_at": 1, "last_modified_at": 1})
         if old is None:
             return  # new since the last update, which will make it
-        document = self._document(self.book[path], item)
+        document = self._document(self.store[path], item)
         if edited is not None:
             # The App goes on editing by places in its lists, and compares the time of the last change: both stay, until
             # an update lays the sample out anew.

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anonymize.errors import AnnotationError
 
 from .relay import NOTHING
-from .reviews import OPEN
+from .reviews import registry
 from .server import ReviewServer
 
 COOKIE = "anonymize_review"
@@ -61,7 +61,7 @@ def build(secret: str) -> ASGIApp:
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
-    server = ReviewServer(OPEN)
+    server = ReviewServer(registry)
     return Loopback(Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context), secret)
 
 
@@ -73,13 +73,13 @@ def serve(records: Path, port: int, annotations: Path | None = None) -> None:
     """
     import uvicorn
 
-    review = OPEN.open(records)
+    review = registry.open(records)
     if annotations is not None:
         from anonymize.evaluate.ground_truth import read as read_annotations
         from anonymize.records import unescape
 
-        root = Path(unescape(review.book.header.root))
-        truth = read_annotations(annotations, root, sorted(unescape(p) for p in review.book.refresh()))
+        root = Path(unescape(review.store.header.root))
+        truth = read_annotations(annotations, root, sorted(unescape(p) for p in review.store.refresh()))
         if not truth.photos:
             raise AnnotationError(f"{annotations} says nothing of these photos")
         review.truth = truth

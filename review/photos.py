@@ -29,7 +29,7 @@ SHOWN_BY_BROWSERS = {".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image
 
 def photo_file(review: Review, wanted: str) -> Path | None:
     """The file behind a sample's file path, if it is a photo of this review: named in its records, and no link."""
-    root = review.book.header.root.rstrip("/")
+    root = review.store.header.root.rstrip("/")
     shown = unescape(root)
     for base, is_escaped in ((shown, False), (root, True)):
         if not wanted.startswith(base + "/"):
@@ -38,7 +38,7 @@ def photo_file(review: Review, wanted: str) -> Path | None:
         path = name if is_escaped else None
         if path is None:
             path = escape(name)
-        if path not in review.book.refresh():
+        if path not in review.store.refresh():
             continue
         source = Path(shown) / unescape(path)
         try:
@@ -54,7 +54,7 @@ def photo_file(review: Review, wanted: str) -> Path | None:
     return None
 
 
-def exported(review: Review, allow_unreviewed: bool = False) -> Response:
+def export_zip(review: Review, allow_unreviewed: bool = False) -> Response:
     """The photos that the last export wrote, as one file: those that may go out now, as they were decided.
 
     What was corrected, flagged or taken back since then stays behind until the next export.
@@ -62,12 +62,12 @@ def exported(review: Review, allow_unreviewed: bool = False) -> Response:
     Args:
         allow_unreviewed: as for the export, also those that nobody approved.
     """
-    settings = review.book.settings
+    settings = review.store.settings
     may_not = gate(settings, allow_unreviewed)
     handle, name = tempfile.mkstemp(suffix=".zip")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for record, photo in written(review.output, review.book, settings):
+            for record, photo in written(review.output, review.store, settings):
                 if not may_not(record):
                     archive.write(photo, os.fsencode(photo.relative_to(review.output)).decode("utf-8", "replace"))
     except BaseException:
@@ -84,7 +84,7 @@ def answer(source: Path, review: Review) -> Response:
     from PIL import Image
 
     try:
-        photo = images.load(source, review.book.settings)
+        photo = images.load(source, review.store.settings)
     except AnonymizeError as e:
         log.info("%s", e)
         return PlainTextResponse(NOTHING, 404)

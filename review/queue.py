@@ -19,7 +19,7 @@ from anonymize.risk import BESIDE, CARRIER, DOUBTED, SHOWN_REASON, Reason, at_le
 from anonymize.settings import PRESETS, Settings
 from anonymize.thresholds import Scores, counts_at, hiding_scores
 
-from .book import Book, Span
+from .store import ReviewStore, Span
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long
 PAUSE_SECONDS = 600.0  # a longer gap between two decisions is a pause, not work
@@ -206,13 +206,13 @@ def _plain(seen: _Seen) -> Item:
 
 
 class Queue:
-    """The photos of a book in the order in which people should look, kept up with what is decided.
+    """The photos of a review in the order in which people should look, kept up with what is decided.
 
     Safe for several threads. What was computed of a photo is kept until its record or the settings change.
     """
 
-    def __init__(self, book: Book) -> None:
-        self.book = book
+    def __init__(self, store: ReviewStore) -> None:
+        self.store = store
         self._seen: dict[str, tuple[Span, _Seen]] = {}
         self._settings: Settings | None = None
         self._items: list[Item] = []
@@ -222,14 +222,14 @@ class Queue:
     def items(self) -> list[Item]:
         """All photos, riskiest first."""
         with self._guard:
-            spans, settings = self.book.refresh(), self.book.settings
+            spans, settings = self.store.refresh(), self.store.settings
             if self._settings != settings:
                 self._seen, self._settings = {}, settings
             for forgotten in self._seen.keys() - spans.keys():
                 del self._seen[forgotten]
             changed = {p: s for p, s in spans.items() if p not in self._seen or self._seen[p][0] != s}
             for path, span in changed.items():
-                self._seen[path] = (span, _see(self.book.read(path, span), settings))
+                self._seen[path] = (span, _see(self.store.read(path, span), settings))
             if changed or len(spans) != len(self._items):
                 self._items = _order({p: self._seen[p][1] for p in spans})
             return self._items
@@ -275,7 +275,7 @@ class Queue:
             if not self._seen:
                 return ""
             has_carriers = any(s.has_carrier for _, s in self._seen.values())
-        used = self.book.header.settings
+        used = self.store.header.settings
         if used.plate_detector in (PRESETS["fast"].plate_detector, PRESETS["balanced"].plate_detector):
             return (
                 "Where people look at the photos anyway, detect with the preset `thorough`: it misses less, and what "

@@ -10,13 +10,13 @@ from anonymize.corrections import person
 from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
 
-from .book import Book
 from .dataset import ReviewDataset, dataset_name
 from .queue import Queue
+from .store import ReviewStore
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
+class User:
     """Who asks. `key`: tells visitors apart (a session's). `name`: written into decisions. Neither comes from the
     request's own words."""
 
@@ -33,7 +33,7 @@ class Review:
         owner: the visitor's key whose photos these are; None: of everybody whom the server lets in.
     """
 
-    book: Book
+    store: ReviewStore
     queue: Queue
     name: str
     owner: str | None = None
@@ -60,7 +60,7 @@ class Review:
     @property
     def output(self) -> Path:
         """Where approved photos go: beside the records. A browser does not choose where a server writes."""
-        return self.book.path.with_name(f"{self.book.path.stem}-approved")
+        return self.store.path.with_name(f"{self.store.path.stem}-approved")
 
     @property
     def is_shown(self) -> bool:
@@ -90,29 +90,29 @@ class Reviews:
         with self._guard:
             review = self._open.get((name, owner))
             if review is None:
-                book = Book(records)
-                review = self._open[name, owner] = Review(book, Queue(book), name, owner, truth)
+                store = ReviewStore(records)
+                review = self._open[name, owner] = Review(store, Queue(store), name, owner, truth)
             return review
 
-    def of(self, visitor: Visitor) -> list[Review]:
+    def of(self, user: User) -> list[Review]:
         with self._guard:
-            for key in [k for k, r in self._open.items() if not r.book.path.exists()]:
+            for key in [k for k, r in self._open.items() if not r.store.path.exists()]:
                 self._open.pop(key)  # a visitor left, and their photos with them
-            return [r for r in self._open.values() if r.owner in (None, visitor.key)]
+            return [r for r in self._open.values() if r.owner in (None, user.key)]
 
-    def find(self, name: str, visitor: Visitor) -> Review:
+    def find(self, name: str, user: User) -> Review:
         """A review by its name, as this visitor may see it.
 
         Raises:
             RecordsError: there is none for them; whether there is one for others is not said.
         """
-        for review in self.of(visitor):
+        for review in self.of(user):
             if review.name == name:
                 return review
         raise RecordsError("there is no such review here")
 
 
-ALONE = Visitor("", person())
+LOCAL_USER = User("", person())
 
 # The reviews of this process: the server, the Review tab and the plugin's operators share their books and queues.
-OPEN = Reviews()
+registry = Reviews()

@@ -17,8 +17,8 @@ from anonymize.engine import Engine
 from anonymize.errors import PathError
 from anonymize.images import write_whole
 
-from .book import Book
 from .queue import Queue
+from .store import ReviewStore
 
 NAME = "Sample.jsonl"
 WHO = "the demo"
@@ -68,9 +68,9 @@ def make(folder: Path, engine: Engine, stop: threading.Event | None = None) -> P
     cut(folder / "photos")
     records = folder / NAME
     engine.detect(folder / "photos", records, stop=stop)
-    book = Book(records)
-    if not any(r.decisions for r in book):
-        for item in Queue(book).items()[::-1][:APPROVED]:
+    store = ReviewStore(records)
+    if not any(r.decisions for r in store):
+        for item in Queue(store).items()[::-1][:APPROVED]:
             if item.status == "pending":
-                book.decide(item.path, "approve", who=WHO, expected=item.regions_hash)
+                store.decide(item.path, "approve", who=WHO, expected=item.regions_hash)
     return records

@@ -28,7 +28,7 @@ from . import photos, policy
 from .dataset import PLUGIN, fiftyone
 from .policy import ONLY_LOOKED_AT, RefusedError
 from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
-from .reviews import ALONE, Review, Reviews, Visitor
+from .reviews import LOCAL_USER, Review, Reviews, User
 
 log = logging.getLogger("anonymize.review")
 STATIC = ("", "/", "/index.html", "/favicon.ico")
@@ -44,7 +44,7 @@ class ReviewServer:
     """
 
     def __init__(
-        self, reviews: Reviews, *, who: Callable[[Scope], Visitor] = lambda _: ALONE, read_only: bool = False
+        self, reviews: Reviews, *, who: Callable[[Scope], User] = lambda _: LOCAL_USER, read_only: bool = False
     ) -> None:
         self.reviews, self.who, self.read_only = reviews, who, read_only
         self._app: ASGIApp | None = None
@@ -88,7 +88,7 @@ class ReviewServer:
                 return PlainTextResponse(str(e), status)
             return JSONResponse({"error": str(e)}, status)
 
-    async def _route(self, request: Request, visitor: Visitor) -> ASGIApp:
+    async def _route(self, request: Request, user: User) -> ASGIApp:
         scope = request.scope
         root = scope.get("root_path", "")
         path = scope["path"]
@@ -99,16 +99,16 @@ class ReviewServer:
         if path == "/media":
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
-            return await run_in_threadpool(self.media, request, visitor)
+            return await run_in_threadpool(self.media, request, user)
         if path == "/export" and method == "GET":
-            review = self.reviews.find(request.query_params.get("name", ""), visitor)
+            review = self.reviews.find(request.query_params.get("name", ""), user)
             if self.read_only and review.owner is None:
                 raise ReadOnlyError(ONLY_LOOKED_AT)
             anything = request.query_params.get("unreviewed") == "yes"
-            return await run_in_threadpool(photos.exported, review, anything)
-        shown = [r for r in self.reviews.of(visitor) if r.owner is None]
+            return await run_in_threadpool(photos.export_zip, review, anything)
+        shown = [r for r in self.reviews.of(user) if r.owner is None]
         if path == "/open":  # the page's link: makes the dataset, then shows it
-            review = self.reviews.find(request.query_params.get("name", ""), visitor)
+            review = self.reviews.find(request.query_params.get("name", ""), user)
             await run_in_threadpool(lambda: review.dataset.update())
             return RedirectResponse(_address(root, review.name), 303)
         if not shown:
@@ -131,7 +131,7 @@ class ReviewServer:
                 return hushed(app)
             raise RefusedError("a route that is not offered")
         if sample := policy.SAMPLE.fullmatch(path):
-            return await self._edit(request, sample, shown, visitor, app)
+            return await self._edit(request, sample, shown, user, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
         body, again = await whole_body(request)
@@ -146,7 +146,7 @@ class ReviewServer:
             # Who decides is known here, whatever the browser says.
             params = value.get("params")
             given = params if isinstance(params, dict) else {}
-            name = "a visitor" if self.read_only else visitor.name
+            name = "a visitor" if self.read_only else user.name
             value["params"] = {**given, "reviewer": name, "read_only": self.read_only}
             again = giving(json.dumps(value).encode(), request)
             return hushed(with_body(app, again))
@@ -197,23 +197,21 @@ class ReviewServer:
 
     # --- photos ---
 
-    def media(self, request: Request, visitor: Visitor) -> Response:
+    def media(self, request: Request, user: User) -> Response:
         """A photo of an open review, upright. Anything else is refused with one and the same answer."""
         refused = PlainTextResponse(NOTHING, 404)
         given = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=10)
         wanted = given.get("filepath", [])
         if len(wanted) != 1:
             return refused
-        for review in self.reviews.of(visitor):
+        for review in self.reviews.of(user):
             if source := photos.photo_file(review, wanted[0]):
                 return photos.answer(source, review)
         return refused
 
     # --- changes ---
 
-    async def _edit(
-        self, request: Request, sample: Any, shown: Sequence[Review], visitor: Visitor, app: ASGIApp
-    ) -> ASGIApp:
+    async def _edit(self, request: Request, sample: Any, shown: Sequence[Review], user: User, app: ASGIApp) -> ASGIApp:
         """A label drawn, moved or deleted in FiftyOne: FiftyOne's database, then the records, then the answer."""
         review = next((r for r in shown if str(r.dataset.dataset._doc.id) == sample[1]), None)
         if review is None or request.method not in ("PATCH", "GET"):
@@ -231,7 +229,7 @@ class ReviewServer:
         status = messages[0]["status"]
         if status == 200:
             try:
-                await run_in_threadpool(review.dataset.sync, sample[2], visitor.name)
+                await run_in_threadpool(review.dataset.sync, sample[2], user.name)
             except AnonymizeError as e:
                 return JSONResponse({"error": str(e)}, 409)
         return hushed(replay(messages))

@@ -1,7 +1,7 @@
 """The Review tab of the page: the queue, one photo with its regions, decisions, the threshold explorer, the gated
 export.
 
-It needs no FiftyOne: corrections go to the records through the same book. FiftyOne's App is one link away, where it
+It needs no FiftyOne: corrections go to the records through the same store. FiftyOne's App is one link away, where it
 may be.
 """
 
@@ -24,7 +24,7 @@ from anonymize.web.elements import element
 from .dataset import dataset_name
 from .policy import ONLY_LOOKED_AT
 from .queue import Item
-from .reviews import Review, Reviews, Visitor
+from .reviews import Review, Reviews, User
 from .tab_view import empty, explorer, exporting, side, view
 
 KEYS = (
@@ -49,26 +49,26 @@ class ReviewHandlers:
     """
 
     reviews: Reviews
-    who: Callable[[Any], Visitor]
+    who: Callable[[Any], User]
     sources: Sources
     own_machine: bool
     read_only: bool = False
     mount: str = "/review"
 
-    def _find(self, request: gr.Request, name: str, decide: bool = False) -> tuple[Review, Visitor]:
+    def _find(self, request: gr.Request, name: str, decide: bool = False) -> tuple[Review, User]:
         """The review; `decide`: to decide on, not only to look at."""
-        visitor = self.who(request)
-        review = self.reviews.find(name, visitor)
+        user = self.who(request)
+        review = self.reviews.find(name, user)
         if decide and self._is_sample(review):
             raise ReadOnlyError(ONLY_LOOKED_AT)
-        return review, visitor
+        return review, user
 
     def _is_sample(self, review: Review) -> bool:
         return self.read_only and review.owner is None
 
-    def _next(self, review: Review, visitor: Visitor, after: str | None = None) -> Item | None:
+    def _next(self, review: Review, user: User, after: str | None = None) -> Item | None:
         """The next photo, claimed for this visitor; a sample's are everybody's, so that all visitors see all of it."""
-        claims = "" if self._is_sample(review) else visitor.name + visitor.key
+        claims = "" if self._is_sample(review) else user.name + user.key
         return review.queue.next(claims, after=after)
 
     def _page(self, review: Review, item: Item | None, **words: str) -> Values:
@@ -77,13 +77,13 @@ class ReviewHandlers:
 
     def offer(self, request: gr.Request, chosen: str | None, known: Sequence[str]) -> tuple[Any, list[str]]:
         """What may be opened now."""
-        now = offered(self.sources(request), chosen, known)
+        now = choices_of(self.sources(request), chosen, known)
         return gr.update(**now), [name for _, name in now["choices"]]
 
     def begin(self, request: gr.Request, chosen: str | None, given: str) -> Values:
         """Open a batch, or a records file by its path."""
         try:
-            visitor = self.who(request)
+            user = self.who(request)
             if self.own_machine and given and given.strip():
                 review = self.reviews.open(Path(given.strip()).expanduser())
             else:
@@ -91,9 +91,9 @@ class ReviewHandlers:
                 if not found:
                     raise RecordsError("Hide faces and plates in some photos first (Many photos), then open them here.")
                 review = self.reviews.open(found[0][1], owner=found[0][2])
-            settings = review.book.settings
+            settings = review.store.settings
             thresholds = settings.kind("face").threshold, settings.kind("plate").threshold
-            item = self._next(review, visitor)
+            item = self._next(review, user)
             return *self._page(review, item), review.name, *thresholds, explorer(review, {})
         except (AnonymizeError, OSError) as e:
             return fresh({"problem": str(e)}), empty(), "", gr.skip(), gr.skip(), ""
@@ -105,31 +105,31 @@ class ReviewHandlers:
     def act(self, request: gr.Request, name: str, data: dict[str, Any]) -> Values:
         """The same, with what the picture sent."""
         try:
-            review, visitor = self._find(request, name)
+            review, user = self._find(request, name)
         except AnonymizeError as e:
             return fresh({"problem": str(e)}), gr.skip()
         at = str(data.get("photo") or "")
         if data.get("what") == "next":
-            return self._page(review, self._next(review, visitor, after=at or None))
+            return self._page(review, self._next(review, user, after=at or None))
         try:
             what, given = parse(data)
             self._find(request, name, decide=True)
-            review.book.decide(at, what, who=visitor.name, expected=str(data.get("hash")), **given)
+            review.store.decide(at, what, who=user.name, expected=str(data.get("hash")), **given)
             # Its sample in FiftyOne stays as it is: who looks at it there saw that, and is told before they decide.
         except AnonymizeError as e:
             return self._page(review, item_of(review, at), problem=str(e))
         if what in ("approve", "flag"):
             done = "Approved" if what == "approve" else "Flagged"
-            return self._page(review, self._next(review, visitor, after=at), text=f"{done}: {at}.")
+            return self._page(review, self._next(review, user, after=at), text=f"{done}: {at}.")
         return self._page(review, item_of(review, at))
 
     def use_thresholds(self, request: gr.Request, name: str, face: float, plate: float) -> Values:
         """Other thresholds for this review, from now on."""
         try:
-            review, visitor = self._find(request, name, decide=True)
-            settings = review.book.settings.with_kind("face", threshold=face).with_kind("plate", threshold=plate)
-            review.book.use(settings)
-            return *self._page(review, self._next(review, visitor)), explorer(review, {})
+            review, user = self._find(request, name, decide=True)
+            settings = review.store.settings.with_kind("face", threshold=face).with_kind("plate", threshold=plate)
+            review.store.use(settings)
+            return *self._page(review, self._next(review, user)), explorer(review, {})
         except AnonymizeError as e:
             return fresh({"problem": str(e)}), gr.skip(), gr.skip()
 
@@ -202,7 +202,7 @@ def _thresholds(
     return sliders, explored
 
 
-def offered(
+def choices_of(
     found: Sequence[tuple[str, Path, str | None]], chosen: str | None, known: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What may be opened, as a list's choices: what is new comes to the front, else what is chosen stays.

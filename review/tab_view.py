@@ -23,14 +23,14 @@ def view(review: Review, item: Item | None, mount: str, problem: str = "", text:
     said = {"problem": problem, "text": text}
     if item is None:
         return {**said, "text": f"{text} Nothing is left to review. {review.queue.progress()}".strip()}
-    record, settings = review.book[item.path], review.book.settings
-    if not os.path.lexists(review.book.header.source(record)):
+    record, settings = review.store[item.path], review.store.settings
+    if not os.path.lexists(review.store.header.source(record)):
         gone = "is no longer in the input. `python -m review forget` takes it out of the records; N goes on."
         said["problem"] = problem or f"{item.path} {gone}"
     suspected = {r.region: r for r in item.misses if r.region}
     doubted = {r.region: r for r in item.doubts if r.p >= DOUBTED}
     shown = [editor_region(r, settings, _why(r, suspected.get(r.id), doubted.get(r.id))) for r in record.regions]
-    where = quote(media_path(review.book.header, record), safe="")
+    where = quote(media_path(review.store.header, record), safe="")
     return {
         **said,
         "id": item.path,
@@ -94,8 +94,8 @@ def side(review: Review, item: Item | None, mount: str) -> str:
 def explorer(review: Review, thresholds: dict[str, float]) -> str:
     """What other thresholds would hide over all photos."""
     lines = ["| | from | photos with some | regions |", "|---|---|---|---|"]
-    for kind in review.book.settings.kinds:
-        now = review.book.settings.kinds[kind].threshold
+    for kind in review.store.settings.kinds:
+        now = review.store.settings.kinds[kind].threshold
         for label, t in (("now", now), ("then", thresholds.get(kind, now))):
             photos, regions = review.queue.at_threshold(kind, t)
             lines.append(f"| {kind}, {label} | {t:.3g} | {photos} | {regions} |")
@@ -104,10 +104,10 @@ def explorer(review: Review, thresholds: dict[str, float]) -> str:
 
 def exporting(review: Review, allow_unreviewed: bool, mount: str, own_machine: bool) -> str:
     """Write what may go out, and say what stayed behind."""
-    settings = review.book.settings
+    settings = review.store.settings
     folder = review.output
     done = Engine(settings, detectors=()).export(
-        review.book.path, folder, gate=gate(settings, allow_unreviewed), write_detections=False
+        review.store.path, folder, gate=gate(settings, allow_unreviewed), write_detections=False
     )
     text = f"{done.done} photos exported ({done.done - done.unchanged} written anew), {len(done.withheld)} withheld"
     text += f", {len(done.gone)} no longer in the input" if done.gone else ""

@@ -19,8 +19,8 @@ from anonymize.corrections import status
 from anonymize.errors import ChangedSourceError, PathError, SettingsError
 from anonymize.records import Record, unescape
 
-from .book import Book
 from .queue import sequences
+from .store import ReviewStore
 
 
 def split_of(group: str, val: float, test: float) -> str:
@@ -44,7 +44,7 @@ def groups(paths: list[str]) -> dict[str, str]:
 
 
 def write(
-    book: Book, output: Path, form: str, *, val: float = 0.2, test: float = 0.0, allow_unreviewed: bool = False
+    store: ReviewStore, output: Path, form: str, *, val: float = 0.2, test: float = 0.0, allow_unreviewed: bool = False
 ) -> Counter[str]:
     """Write a data set: the original photos, and what an export would hide in them.
 
@@ -64,11 +64,11 @@ def write(
         raise SettingsError(f"val and test leave nothing to train on: {val} + {test}")
     if output.exists() and any(output.iterdir()):
         raise PathError(f"{output} is not empty")
-    settings, told = book.settings, Counter[str]()
+    settings, told = store.settings, Counter[str]()
     kinds = list(settings.kinds)
     wanted = ("approved", "pending") if allow_unreviewed else ("approved",)
     chosen: list[Record] = []
-    for record in book:
+    for record in store:
         if status(record, settings) in wanted:
             chosen.append(record)
             kinds += [r.kind for r in record.hidden(settings) if r.kind not in kinds]
@@ -86,11 +86,11 @@ def write(
         told["regions"] += len(record.hidden(settings))
     for part, photos in parts.items():
         if photos or part == "train":
-            _copy(book, photos, output / "images" / part)
+            _copy(store, photos, output / "images" / part)
             if form == "yolo":
-                _yolo(output / "labels" / part, photos, kinds, book)
+                _yolo(output / "labels" / part, photos, kinds, store)
             else:
-                _coco(output / "annotations" / f"{part}.json", photos, kinds, book)
+                _coco(output / "annotations" / f"{part}.json", photos, kinds, store)
     if form == "yolo":
         lines = [f"path: {json.dumps(os.path.abspath(output))}", "train: images/train"]
         lines += [f"{p}: images/{p}" for p in ("val", "test") if parts[p]]
@@ -101,19 +101,19 @@ def write(
     return told
 
 
-def _copy(book: Book, photos: list[tuple[Record, str]], folder: Path) -> None:
+def _copy(store: ReviewStore, photos: list[tuple[Record, str]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for record, safe in photos:
-        shutil.copyfile(book.header.source(record), folder / safe)
+        shutil.copyfile(store.header.source(record), folder / safe)
         if hashlib.sha256((folder / safe).read_bytes()).hexdigest() != record.sha256:
             raise ChangedSourceError(f"{record.path} changed after it was detected; detect it again")
 
 
-def _yolo(folder: Path, photos: list[tuple[Record, str]], kinds: list[str], book: Book) -> None:
+def _yolo(folder: Path, photos: list[tuple[Record, str]], kinds: list[str], store: ReviewStore) -> None:
     folder.mkdir(parents=True)
     for record, safe in photos:
         rows = []
-        for r in record.hidden(book.settings):
+        for r in record.hidden(store.settings):
             x1, y1, x2, y2 = r.box
             numbers = ((x1 + x2) / 2 / record.width, (y1 + y2) / 2 / record.height)
             numbers += (r.width / record.width, r.height / record.height)  # type: ignore[assignment]
@@ -121,14 +121,14 @@ def _yolo(folder: Path, photos: list[tuple[Record, str]], kinds: list[str], book
         (folder / f"{Path(safe).stem}.txt").write_text("".join(f"{row}\n" for row in rows))
 
 
-def _coco(file: Path, photos: list[tuple[Record, str]], kinds: list[str], book: Book) -> None:
+def _coco(file: Path, photos: list[tuple[Record, str]], kinds: list[str], store: ReviewStore) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     out: dict[str, list[Any]] = {"images": [], "annotations": []}
     out["categories"] = [{"id": n, "name": k} for n, k in enumerate(kinds, 1)]
     for number, (record, safe) in enumerate(photos, 1):
         size = {"width": record.width, "height": record.height}
         out["images"].append({"id": number, "file_name": safe, **size})
-        for r in record.hidden(book.settings):
+        for r in record.hidden(store.settings):
             out["annotations"].append(
                 {
                     "id": len(out["annotations"]) + 1,

@@ -12,8 +12,8 @@ from PIL import Image
 from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError
 from anonymize.web.api import Desk
+from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import MB, Policy, for_public
-from anonymize.web.studio import Studio
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo, visitor
 
@@ -96,7 +96,7 @@ def test_photos_that_a_killed_server_left_are_deleted_at_the_next_start(tmp_path
 
 
 def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
-    desk = Desk(Policy(), Studio(detectors=[FakeDetector([FACE])]), tmp_path / "desk")
+    desk = Desk(Policy(), DetectorPool(detectors=[FakeDetector([FACE])]), tmp_path / "desk")
     image = base64.b64encode(photo(tmp_path / "a.jpg", gps=True).read_bytes()).decode()
     assert desk.for_gradio_client(image, {"keep_metadata": ["make"]})["image"]
     assert "metadata field" in desk.for_gradio_client(image, {"keep_metadata": ["gps"]})["error"]

@@ -15,8 +15,8 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from bench import review_queue
-from review.book import Book
 from review.queue import Queue, rank, sequences
+from review.store import ReviewStore
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 
@@ -151,14 +151,14 @@ def test_a_plate_that_a_network_was_sure_of_is_suspected_where_no_vehicle_carrie
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Book:
+def store(tmp_path: Path) -> ReviewStore:
     known = [photo(face(s), path=f"p{n}.jpg") for n, s in enumerate((0.1, 0.4, 0.2, 0.3))]
     records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), known)
-    return Book(tmp_path / "r.jsonl")
+    return ReviewStore(tmp_path / "r.jsonl")
 
 
-def test_two_reviewers_get_different_photos(book: Book):
-    queue = Queue(book)
+def test_two_reviewers_get_different_photos(store: ReviewStore):
+    queue = Queue(store)
     ana, bob = queue.next("ana"), queue.next("bob")
     assert ana is not None
     assert bob is not None
@@ -171,44 +171,44 @@ def test_two_reviewers_get_different_photos(book: Book):
     assert skipped.path == "p2.jpg"
 
 
-def test_jump_to_the_next_unreviewed_until_none_is_left(book: Book):
-    queue = Queue(book)
+def test_jump_to_the_next_unreviewed_until_none_is_left(store: ReviewStore):
+    queue = Queue(store)
     seen = []
     while found := queue.next("ana"):
         seen.append(found.path)
-        book.decide(found.path, "approve", who="ana", expected=found.regions_hash)
+        store.decide(found.path, "approve", who="ana", expected=found.regions_hash)
     assert seen == ["p1.jpg", "p3.jpg", "p2.jpg", "p0.jpg"]
     progress = queue.progress()
     assert (progress.approved, progress.pending) == (4, 0)
     assert str(progress) == "4 of 4 approved, 0 pending"
 
 
-def test_progress_tells_the_time_that_is_left(book: Book, monkeypatch: pytest.MonkeyPatch):
+def test_progress_tells_the_time_that_is_left(store: ReviewStore, monkeypatch: pytest.MonkeyPatch):
     many = [photo(path=f"q{n}.jpg") for n in range(20)]
-    records.write(book.path, book.header, many)
-    queue = Queue(book)
+    records.write(store.path, store.header, many)
+    queue = Queue(store)
     assert queue.progress().seconds_left is None
     from anonymize import corrections
 
     for n in range(5):
-        record = book[f"q{n}.jpg"]
+        record = store[f"q{n}.jpg"]
         when = f"2026-11-21T10:00:{n * 10:02}+00:00"
-        after = corrections.decide(record, "approve", who="ana", settings=book.settings, when=when)
-        with records.Writer(book.path, book.header) as writer:
+        after = corrections.decide(record, "approve", who="ana", settings=store.settings, when=when)
+        with records.Writer(store.path, store.header) as writer:
             writer.write(after)
     assert queue.progress().seconds_left == pytest.approx(150)
     assert "about 2 min left" in str(queue.progress())
 
 
-def test_only_what_changed_is_computed_again(book: Book, monkeypatch: pytest.MonkeyPatch):
-    queue = Queue(book)
+def test_only_what_changed_is_computed_again(store: ReviewStore, monkeypatch: pytest.MonkeyPatch):
+    queue = Queue(store)
     queue.items()
     read: list[str] = []
-    plain = book.read
-    monkeypatch.setattr(book, "read", lambda path, span: (read.append(path), plain(path, span))[1])
+    plain = store.read
+    monkeypatch.setattr(store, "read", lambda path, span: (read.append(path), plain(path, span))[1])
     queue.items()
     assert read == []
-    Book(book.path).decide("p2.jpg", "flag", who="bob")
+    ReviewStore(store.path).decide("p2.jpg", "flag", who="bob")
     assert {i.path: i.status for i in queue.items()}["p2.jpg"] == "flagged"
     assert read == ["p2.jpg"]
 
@@ -218,10 +218,10 @@ def test_ten_thousand_photos_are_refreshed_in_under_a_second(tmp_path: Path):
     records.write(
         tmp_path / "r.jsonl", Header("/p", SETTINGS), (photo(*few, path=f"d{n % 7}/x{n}y.jpg") for n in range(10_000))
     )
-    book = Book(tmp_path / "r.jsonl")
-    queue = Queue(book)
+    store = ReviewStore(tmp_path / "r.jsonl")
+    queue = Queue(store)
     queue.items()
-    book.decide("d0/x7y.jpg", "flag", who="ana")
+    store.decide("d0/x7y.jpg", "flag", who="ana")
     started = time.perf_counter()
     assert str(queue.progress()) == "0 of 10000 approved, 9999 pending, 1 flagged"
     assert time.perf_counter() - started < 1
@@ -317,7 +317,7 @@ def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
         (thorough, with_car, ""),
     ):
         records.write(path, Header("/p", settings), found)
-        note = Queue(Book(path)).note
+        note = Queue(ReviewStore(path)).note
         assert (told in note, bool(note)) == (True, bool(told))
 
 

@@ -21,8 +21,8 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import photos, tab_view, training
 from review.__main__ import cli
-from review.book import Book
-from review.reviews import Reviews, Visitor
+from review.reviews import Reviews, User
+from review.store import ReviewStore
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (20, 20, 60, 70), 0.9, {"one": 0.9})
@@ -77,7 +77,7 @@ def test_decisions_name_who_and_are_all_or_none(path: Path):
     assert "bob  flag  sub/a.png: ask the owner" in run("status", path).output
     assert "the last decision is bob's" in run("undo", path, "sub/a.png", "--who", "ana", code=1).output
     run("undo", path, "sub/a.png", "--who", "bob")
-    assert Book(path)["sub/a.png"].review == "pending"
+    assert ReviewStore(path)["sub/a.png"].review == "pending"
     before = path.read_bytes()
     assert "no photo 'c.png'" in run("approve", path, "sub/a.png", "c.png", code=1).output
     assert path.read_bytes() == before
@@ -119,13 +119,13 @@ def test_unreviewed_photos_go_out_only_when_it_is_said_aloud(path: Path, tmp_pat
 
 
 def test_a_correction_is_what_the_export_shows_and_only_it_is_written_again(path: Path, tmp_path: Path):
-    book, out = Book(path), tmp_path / "out"
+    store, out = ReviewStore(path), tmp_path / "out"
     for name in ("a.png", "b.png"):
         run("approve", path, name)
     run("export", path, out, "--quiet")
     first = {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}
-    book.decide("a.png", "reject", who="ana", region=FACE.id)
-    book.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")
+    store.decide("a.png", "reject", who="ana", region=FACE.id)
+    store.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")
     assert "2 of 3" not in run("status", path).output
     run("approve", path, "a.png")
     run("export", path, out, "--quiet")
@@ -139,9 +139,9 @@ def test_a_correction_is_what_the_export_shows_and_only_it_is_written_again(path
 
 @pytest.mark.parametrize("form", ["yolo", "coco"])
 def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
-    book = Book(path)
-    book.decide("b.png", "reject", who="ana", region=FACE.id)
-    book.decide("b.png", "accept", who="ana", region=FAINT.id)
+    store = ReviewStore(path)
+    store.decide("b.png", "reject", who="ana", region=FACE.id)
+    store.decide("b.png", "accept", who="ana", region=FAINT.id)
     run("approve", path, "a.png", "b.png")
     out = tmp_path / "set"
     told = run("dataset", path, out, "--format", form, "--val", "0").output
@@ -161,7 +161,7 @@ def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
     if form == "yolo":
         assert yaml.safe_load(source.read_text())["names"] == {0: "face", 1: "plate"}
     with pytest.raises(PathError, match="not empty"):
-        training.write(book, out, form)
+        training.write(store, out, form)
 
 
 def test_neighbouring_frames_never_stand_on_both_sides():
@@ -179,7 +179,7 @@ def test_a_photo_that_changed_is_not_taught(path: Path, tmp_path: Path):
     run("approve", path, "a.png")
     Image.new("RGB", (160, 100)).save(tmp_path / "in" / "a.png")
     with pytest.raises(ChangedSourceError):
-        training.write(Book(path), tmp_path / "set", "yolo")
+        training.write(ReviewStore(path), tmp_path / "set", "yolo")
 
 
 def test_what_the_tab_shows(path: Path):
@@ -190,7 +190,7 @@ def test_what_the_tab_shows(path: Path):
     assert [r["state"] for r in shown["regions"]] == ["hidden", "suspect"]
     assert "a candidate for a plate" in shown["regions"][1]["why"]
     assert shown["before"].startswith("/review/media?filepath=%2F")
-    assert shown["hash"] == review.book["b.png"].approval_hash(review.book.settings)
+    assert shown["hash"] == review.store["b.png"].approval_hash(review.store.settings)
     side = tab_view.side(review, item, "/review")
     assert "0 of 3 approved" in side
     assert "Open in FiftyOne" not in side  # a visitor's own photos stay out of the App that all share
@@ -210,8 +210,8 @@ def test_hostile_names_are_text_in_the_tab(tmp_path: Path):
 def test_a_kind_that_a_person_made_up_is_text_in_the_tab(path: Path):
     """Any reviewer may name a kind, and another one's page shows it."""
     review = Reviews().open(path)
-    region = review.book["a.png"].regions[0].id
-    review.book.decide("a.png", "set-kind", who="eve", region=region, kind="<img src=x onerror=alert(1)>")
+    region = review.store["a.png"].regions[0].id
+    review.store.decide("a.png", "set-kind", who="eve", region=region, kind="<img src=x onerror=alert(1)>")
     item = next(i for i in review.queue.items() if i.path == "a.png")
     assert "<img" not in tab_view.side(review, item, "/review")
     assert "&lt;img" in tab_view.side(review, item, "/review")
@@ -221,7 +221,7 @@ def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_pa
     """What was corrected, flagged or taken back after the export stays behind; so does what somebody put there."""
 
     def names(allow_unreviewed: bool = False) -> list[str]:
-        response = photos.exported(review, allow_unreviewed)
+        response = photos.export_zip(review, allow_unreviewed)
         with zipfile.ZipFile(response.path) as archive:
             found = sorted(archive.namelist())
         Path(response.path).unlink()
@@ -232,8 +232,8 @@ def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_pa
     run("approve", path, "a.png", "b.png", "sub/a.png")
     tab_view.exporting(review, False, "/review", True)
     assert names() == ["a.png", "b.png", "sub/a.png"]
-    review.book.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")  # missed, and approved
-    review.book.decide("b.png", "flag", who="ana")
+    review.store.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")  # missed, and approved
+    review.store.decide("b.png", "flag", who="ana")
     assert names() == ["sub/a.png"]
     assert names(allow_unreviewed=True) == ["sub/a.png"]  # a.png is not yet written as it was corrected
     assert "unreviewed=yes" in tab_view.exporting(review, True, "/review", True)
@@ -245,9 +245,9 @@ def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_pa
 
 def test_other_thresholds_make_approvals_pending(path: Path):
     review = Reviews().open(path)
-    review.book.decide("a.png", "approve", who="ana")
-    review.book.use(SETTINGS.with_kind("face", threshold=0.3))
-    assert status(review.book["a.png"], review.book.settings) == "pending"
+    review.store.decide("a.png", "approve", who="ana")
+    review.store.use(SETTINGS.with_kind("face", threshold=0.3))
+    assert status(review.store["a.png"], review.store.settings) == "pending"
     assert {i.status for i in review.queue.items()} == {"pending"}
 
 
@@ -255,18 +255,18 @@ def test_a_review_is_its_visitors_and_goes_with_the_file(path: Path):
     reviews = Reviews()
     review = reviews.open(path, owner="ana")
     assert reviews.open(path, owner="ana") is review
-    assert reviews.of(Visitor("ana", "ana")) == [review]
-    assert reviews.of(Visitor("bob", "bob")) == []
+    assert reviews.of(User("ana", "ana")) == [review]
+    assert reviews.of(User("bob", "bob")) == []
     path.unlink()
-    assert reviews.of(Visitor("ana", "ana")) == []
+    assert reviews.of(User("ana", "ana")) == []
 
 
 def test_chosen_thresholds_stay_with_the_records(path: Path, tmp_path: Path):
     review = Reviews().open(path)
     run("approve", path, "a.png")
-    review.book.use(SETTINGS.with_kind("face", threshold=0.95))  # as the tab does
+    review.store.use(SETTINGS.with_kind("face", threshold=0.95))  # as the tab does
     assert {i.status for i in review.queue.items()} == {"pending"}
-    assert Book(path).settings.kind("face").threshold == 0.95  # another process, or this one after a kill
+    assert ReviewStore(path).settings.kind("face").threshold == 0.95  # another process, or this one after a kill
     run("export", path, tmp_path / "out", "--quiet")
     assert list((tmp_path / "out").rglob("*.png")) == []
     run("approve", path, "a.png")
@@ -275,17 +275,17 @@ def test_chosen_thresholds_stay_with_the_records(path: Path, tmp_path: Path):
     told = run("use", path, "--face-threshold", "0.5").output
     assert "face: from 0.5, blur" in told
     assert records.read(path)[0].review is None  # the detection's again
-    assert len(list(Book(path))) == 3
+    assert len(list(ReviewStore(path))) == 3
 
 
 def test_detecting_again_keeps_the_chosen_thresholds_until_the_detection_s_own_change(path: Path, tmp_path: Path):
     from anonymize import Engine, FakeDetector
 
-    Book(path).use(SETTINGS.with_kind("face", threshold=0.95))
+    ReviewStore(path).use(SETTINGS.with_kind("face", threshold=0.95))
     Engine(SETTINGS, detectors=[FakeDetector([FACE])]).detect(tmp_path / "in", path)
-    assert Book(path).settings.kind("face").threshold == 0.95
+    assert ReviewStore(path).settings.kind("face").threshold == 0.95
     Engine(SETTINGS.with_kind("face", threshold=0.4), detectors=[FakeDetector([FACE])]).detect(tmp_path / "in", path)
-    assert Book(path).settings.kind("face").threshold == 0.4
+    assert ReviewStore(path).settings.kind("face").threshold == 0.4
 
 
 def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path: Path):
@@ -295,7 +295,7 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     (tmp_path / "in" / "b.png").unlink()
     run("export", path, out, "--quiet")  # its output shows what was approved: nothing to do
     assert (out / "b.png").exists()
-    Book(path).decide("b.png", "reject", who="ana", region=FACE.id)
+    ReviewStore(path).decide("b.png", "reject", who="ana", region=FACE.id)
     run("approve", path, "b.png")
     told = run("export", path, out, "--quiet").output  # exit 0: the others went out
     assert "no longer in the input, so not written: b.png" in told
@@ -309,10 +309,10 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     assert review.queue.at_threshold("plate", 0.15) == (1, 1)
     assert run("forget", path).output == "forgotten: b.png\n"
     assert review.queue.at_threshold("plate", 0.15) == (0, 0)
-    assert [r.path for r in Book(path)] == ["a.png", "sub/a.png"]
-    assert Book(path)["a.png"].review == "approved"
+    assert [r.path for r in ReviewStore(path)] == ["a.png", "sub/a.png"]
+    assert ReviewStore(path)["a.png"].review == "approved"
     assert "no longer" not in run("export", path, out, "--quiet").output
     (tmp_path / "in").rename(tmp_path / "unplugged")  # all are away: a drive, not deleted photos
     assert "nothing was forgotten" in run("forget", path).output
-    assert len(list(Book(path))) == 2
+    assert len(list(ReviewStore(path))) == 2
     assert "failed: sub/a.png" not in run("export", path, out, "--quiet").output  # withheld, and a.png is current

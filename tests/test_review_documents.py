@@ -119,7 +119,7 @@ def test_hundreds_of_faint_candidates_are_kept_but_not_drawn():
 def test_a_crowd_that_an_export_refuses_keeps_its_ground_truth():
     few = SETTINGS.replace(max_regions=1)
     truth = Annotations({"a.jpg": Photo((Truth("face", FACE.box), Truth("face", (0, 0, 50, 50))))})
-    dataset = SimpleNamespace(truth=truth, book=SimpleNamespace(settings=few))
+    dataset = SimpleNamespace(truth=truth, store=SimpleNamespace(settings=few))
     result = ReviewDataset._compare(dataset, RECORD)
     assert [t["eval"] for t in document_of(RECORD, result)[TRUTH]["detections"]] == ["tp", "fn"]
 

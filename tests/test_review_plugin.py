@@ -24,9 +24,9 @@ from anonymize import images, records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.book import Book
 from review.dataset import PLUGIN
-from review.reviews import OPEN
+from review.reviews import registry
+from review.store import ReviewStore
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
@@ -99,7 +99,7 @@ class App:
         sample.save()
 
     def record(self, photo: str) -> Record:
-        return Book(self.path)[photo]  # as another process reads it
+        return ReviewStore(self.path)[photo]  # as another process reads it
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_what_was_drawn_is_saved_before_any_decision(app: App):
 
 
 def test_what_is_drawn_while_another_edit_is_saved_is_not_written_over(app: App):
-    dataset = OPEN.open(app.path).dataset
+    dataset = registry.open(app.path).dataset
     read = app.sample("a.png")
     app.draw("a.png", [0.5, 0.5, 0.1, 0.1])
     dataset._show("a.png", read)
@@ -210,21 +210,21 @@ def test_the_preview_shows_every_form_of_photo_and_none_that_changed(fo: Any, tm
 
 
 def test_a_photo_that_changed_since_it_was_shown_is_refused_with_the_reason(app: App):
-    Book(app.path).decide("a.png", "reject", who="bob", region=FACE.id)
+    ReviewStore(app.path).decide("a.png", "reject", who="bob", region=FACE.id)
     assert "changed meanwhile (last: reject by bob" in app.run("approve", "a.png")["error"]
     assert app.record("a.png").review == "pending"
 
 
 def test_an_approval_is_of_the_thresholds_that_the_sample_shows(app: App):
     """Somebody chose others in the Review tab, or with `use`: the App shows what was hidden before."""
-    Book(app.path).use(SETTINGS.with_kind("face", threshold=0.95))
+    ReviewStore(app.path).use(SETTINGS.with_kind("face", threshold=0.95))
     assert "thresholds or effects changed meanwhile" in app.run("approve", "a.png")["error"]
     assert app.record("a.png").decisions == ()
     assert any("reload_dataset" in asked for asked in app.asked)
     assert app.sample("a.png")["hidden"]["detections"] == []  # "look at it again"
     app.run("approve", "a.png")
     assert app.record("a.png").is_approved(SETTINGS.with_kind("face", threshold=0.95))
-    Book(app.path).use(SETTINGS)
+    ReviewStore(app.path).use(SETTINGS)
     app.draw("b.png", [0.5, 0.5, 0.1, 0.1])  # saving it is not looking at the others
     assert "thresholds or effects changed meanwhile" in app.run("approve", "b.png")["error"]
     assert [d["what"] for d in app.record("b.png").decisions] == ["add"]
@@ -239,7 +239,7 @@ def test_ground_truth_stays_when_the_plugin_opens_the_records(app: App, tmp_path
 
     truth = Annotations({"a.png": Photo((Truth("face", (10, 10, 30, 34)), Truth("plate", (50, 50, 80, 60))))})
     other = path_of(tmp_path / "other", app.path)
-    ReviewDataset(Queue(Book(other)), truth)
+    ReviewDataset(Queue(ReviewStore(other)), truth)
     app = App(app.fo, other)
     assert (app.sample("a.png")["eval_tp"], app.sample("a.png")["eval_fn"], app.sample("a.png")["leaks"]) == (1, 1, 1)
     app.run("accept", "a.png", app.label("a.png", FAINT.id))

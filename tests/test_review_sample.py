@@ -12,14 +12,14 @@ import app
 from anonymize import FakeDetector, Region
 from anonymize.corrections import status
 from anonymize.engine import Engine
-from anonymize.web.batch import Batch
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.jobs import Job
 from anonymize.web.policy import Policy, for_public
-from anonymize.web.studio import Studio
 from review import sample, tab
-from review.book import Book
 from review.queue import Queue
-from review.reviews import OPEN, Visitor
-from tests.web_site import another, visitor, wait_for
+from review.reviews import User, registry
+from review.store import ReviewStore
+from tests.web_site import another, user, wait_for
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
 DOUBTFUL = Region("face", (120, 20, 150, 60), 0.2, {"fake": 0.2})
@@ -29,23 +29,23 @@ PUBLIC = for_public("127.0.0.1", space=False, users={}, keys=())
 def test_the_sample_is_a_review_on_its_way_and_is_made_once(tmp_path: Path):
     engine = Engine(detectors=[FakeDetector([FACE, DOUBTFUL])])
     path = sample.make(tmp_path, engine)
-    book = Book(path)
-    assert len(list(book)) == 7
-    assert all(book.header.source(r).is_file() for r in book)
-    assert str(Queue(book).progress()).startswith("2 of 7 approved, 5 pending")
+    store = ReviewStore(path)
+    assert len(list(store)) == 7
+    assert all(store.header.source(r).is_file() for r in store)
+    assert str(Queue(store).progress()).startswith("2 of 7 approved, 5 pending")
     before = path.read_bytes(), [p.stat().st_mtime_ns for p in sorted((tmp_path / "photos").iterdir())]
     assert sample.make(tmp_path, engine) == path
-    again = Book(path)
+    again = ReviewStore(path)
     assert [status(r, again.settings) for r in again].count("approved") == 2
     assert before[1] == [p.stat().st_mtime_ns for p in sorted((tmp_path / "photos").iterdir())]
 
 
 def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
     shared: list[Path] = []
-    studio = Studio(PUBLIC.defaults, detectors=[FakeDetector([FACE])])
+    pool = DetectorPool(PUBLIC.defaults, detectors=[FakeDetector([FACE])])
     parts = app.review_parts(PUBLIC, shared)
     assert parts["mounts"]["/review"].read_only
-    with app.sample(studio, tmp_path / "sample", shared), visitor(tmp_path / "data", PUBLIC, **parts) as ana:
+    with app.sample(pool, tmp_path / "sample", shared), user(tmp_path / "data", PUBLIC, **parts) as ana:
         wait_for(lambda: shared)
         bob = another(ana)
         for client in (ana, bob):
@@ -54,7 +54,7 @@ def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
             shown = client.get("/review/media", params={"filepath": str(photo)})
             assert shown.headers["content-type"] == "image/jpeg"
         # Other tests of this process have reviews open, too.
-        (review,) = (r for r in OPEN.of(Visitor("anybody", "anybody")) if r.book.path == shared[0])
+        (review,) = (r for r in registry.of(User("anybody", "anybody")) if r.store.path == shared[0])
         refused = ana.get("/review/export", params={"name": review.name})
         assert (refused.status_code, "only to be looked at" in refused.text) == (403, True)
 
@@ -65,9 +65,9 @@ def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
 )
 def test_what_visitors_bring_is_opened_as_theirs_alone(policy: Policy, owner: str | None, tmp_path: Path):
     """On a public demo and a team's server batches have an owner, and an owned review never reaches FiftyOne."""
-    batch = SimpleNamespace(records=[1], output=tmp_path, state="done", made=1.0)
-    session = SimpleNamespace(key="their session", of_kind=lambda kind: [batch] if kind is Batch else [])
-    shared, own = app.offered(policy, [tmp_path / "Sample.jsonl"], session)
+    job = SimpleNamespace(records=[1], output=tmp_path, state="done", made=1.0)
+    session = SimpleNamespace(key="their session", of_kind=lambda kind: [job] if kind is Job else [])
+    shared, own = app.choices_of(policy, [tmp_path / "Sample.jsonl"], session)
     assert shared == ("Sample", tmp_path / "Sample.jsonl", None)
     assert own == ("Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
 
@@ -80,19 +80,19 @@ def test_what_may_be_opened_can_be_told_apart_and_stays_chosen(tmp_path: Path):
     )
     session = SimpleNamespace(key="k", of_kind=lambda _: [second, busy, first])
     shared = [tmp_path / "may" / "records.jsonl", tmp_path / "june" / "records.jsonl", tmp_path / "other.jsonl"]
-    found = app.offered(Policy(), shared, session)
+    found = app.choices_of(Policy(), shared, session)
     assert [label for label, *_ in found] == [
         "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos"
     ]  # fmt: skip
     assert found[3][1] == tmp_path / "0" / "records.jsonl"
-    choices = tab.offered(found, None)["choices"]
+    choices = tab.choices_of(found, None)["choices"]
     names = [name for _, name in choices]
     assert len(set(names)) == 5
-    assert tab.offered(found, None)["value"] == names[-1]
-    assert tab.offered(found, names[1], names)["value"] == names[1]
-    assert tab.offered(found, names[1], names[:-1])["value"] == names[-1]  # a new batch: it is what one looks for
-    assert tab.offered(found[:1], names[1], names)["value"] == names[0]  # it is gone
-    assert tab.offered([], names[1], names)["value"] is None
+    assert tab.choices_of(found, None)["value"] == names[-1]
+    assert tab.choices_of(found, names[1], names)["value"] == names[1]
+    assert tab.choices_of(found, names[1], names[:-1])["value"] == names[-1]  # a new batch: it is what one looks for
+    assert tab.choices_of(found[:1], names[1], names)["value"] == names[0]  # it is gone
+    assert tab.choices_of([], names[1], names)["value"] is None
 
 
 def test_a_sample_that_cannot_be_made_is_said_and_the_server_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture):

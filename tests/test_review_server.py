@@ -24,12 +24,12 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.book import Book
 from review.loopback import COOKIE, build
 from review.policy import LOOKING, ONLY_LOOKED_AT, OPERATORS, PANEL_LOOKS, PANEL_METHODS
 from review.queue import Queue
-from review.reviews import Review, Reviews, Visitor
+from review.reviews import Review, Reviews, User
 from review.server import ReviewServer
+from review.store import ReviewStore
 
 from .samples import to_record
 
@@ -89,7 +89,7 @@ def other(reviews: Reviews, photos: Path) -> Review:
 
 @pytest.fixture(scope="module")
 def client(reviews: Reviews, review: Review, other: Review) -> Iterator[TestClient]:
-    server = ReviewServer(reviews, who=lambda _: Visitor("ana", "ana"))
+    server = ReviewServer(reviews, who=lambda _: User("ana", "ana"))
     app = Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context)
     _ = review.dataset
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as c:
@@ -111,7 +111,7 @@ def nothing_in(response: object, *, codes: tuple[int, ...] = (403, 404, 405, 409
 
 def test_the_dataset_holds_the_very_records(review: Review, client: TestClient):
     found = {d["photo"]: to_record(d) for d in review.dataset.samples.find()}
-    assert found == {r.path: r for r in review.book}
+    assert found == {r.path: r for r in review.store}
 
 
 def test_views_colours_and_evaluation_patches(review: Review, client: TestClient):
@@ -123,7 +123,7 @@ def test_views_colours_and_evaluation_patches(review: Review, client: TestClient
     assert (counts["missed (fn), under 16 px"], counts["only by one"]) == (1, 10)
     (folded,) = [g for g in dataset.app_config.sidebar_groups if g.name == "bookkeeping"]
     assert {"record", "regions_hash", "state", "filepath"} <= set(folded.paths)
-    assert counts["1 pending, riskiest first"] == len(found := list(review.book))
+    assert counts["1 pending, riskiest first"] == len(found := list(review.store))
     scheme = dataset.app_config.color_scheme
     (hidden,) = [f for f in scheme.fields if f["path"] == "hidden"]
     shades = {v["value"]: v["color"] for v in hidden["valueColors"]}
@@ -139,17 +139,17 @@ def test_opening_the_same_records_updates_and_never_duplicates(review: Review, c
     import fiftyone as fo
 
     before = {d["photo"]: d["_id"] for d in review.dataset.samples.find()}
-    again = Queue(Book(review.book.path))
+    again = Queue(ReviewStore(review.store.path))
     from review.dataset import ReviewDataset
 
     second = ReviewDataset(again, review.truth)
     assert second.update() == 0
-    again.book.decide("sub/b.jpg", "flag", who="bob")
+    again.store.decide("sub/b.jpg", "flag", who="bob")
     assert second.update() == 1
     assert {d["photo"]: d["_id"] for d in second.samples.find()} == before
     assert fo.list_datasets().count(review.name) == 1
     assert second.samples.find_one({"photo": "sub/b.jpg"})["review"] == "flagged"
-    again.book.decide("sub/b.jpg", "undo", who="bob")
+    again.store.decide("sub/b.jpg", "undo", who="bob")
     assert review.dataset.update() == 1
 
 
@@ -230,7 +230,7 @@ def test_another_visitors_upload_is_theirs(client: TestClient, reviews: Reviews,
     nothing_in(media(client, f"{photos}/upload/theirs.jpg"))
     nothing_in(client.get("/review/open", params={"name": other.name}))
     nothing_in(client.get(f"/review/datasets/{other.name}"))
-    theirs = Starlette(routes=[Mount("/review", ReviewServer(reviews, who=lambda _: Visitor("bob", "bob")))])
+    theirs = Starlette(routes=[Mount("/review", ReviewServer(reviews, who=lambda _: User("bob", "bob")))])
     assert media(TestClient(theirs), f"{photos}/upload/theirs.jpg").status_code == 200
 
 
@@ -370,19 +370,19 @@ def test_operators_decide_in_the_visitors_name(client: TestClient, review: Revie
     sample = sample_id(review)
     told = operate(client, review, "@anonymize/review/flag", current_sample=sample, params={"reviewer": "mallory"})
     assert told.status_code == 200
-    decision = review.book["a.jpg"].decisions[-1]
+    decision = review.store["a.jpg"].decisions[-1]
     assert (decision["what"], decision["who"]) == ("flag", "ana")
     assert review.dataset.samples.find_one({"photo": "a.jpg"})["review"] == "flagged"
     operate(client, review, "@anonymize/review/undo", current_sample=sample)
-    assert review.book["a.jpg"].review == "pending"
+    assert review.store["a.jpg"].review == "pending"
     label = review.dataset.samples.find_one({"photo": "a.jpg"})["candidates"]["detections"][0]
     chosen = [{"label_id": str(label["_id"]), "sample_id": sample, "field": "candidates"}]
     operate(client, review, "@anonymize/review/accept", selected_labels=chosen)
-    assert [r.status for r in review.book["a.jpg"].regions] == ["auto", "accepted"]
+    assert [r.status for r in review.store["a.jpg"].regions] == ["auto", "accepted"]
     operate(client, review, "@anonymize/review/undo", current_sample=sample)
     drawn = {"kind": "plate", "x1": 1, "y1": 1, "x2": 9, "y2": 5}
     operate(client, review, "@anonymize/review/add", current_sample=sample, params=drawn)
-    assert review.book["a.jpg"].regions[0].box == (1, 1, 9, 5)
+    assert review.store["a.jpg"].regions[0].box == (1, 1, 9, 5)
     operate(client, review, "@anonymize/review/undo", current_sample=sample)
     preview = operate(client, review, "@anonymize/review/preview", current_sample=sample).json()
     assert preview["result"]["image"].startswith("data:image/jpeg;base64,")
@@ -405,34 +405,34 @@ def test_a_box_drawn_in_the_app_is_in_the_records_when_it_is_acknowledged(client
     label = {"_cls": "Detection", "label": "plate", "bounding_box": [0.5, 0.5, 0.1, 0.1], "_id": {"$oid": "f" * 24}}
     response = patch(client, review, [{"op": "add", "path": "/hidden/detections/-", "value": label}])
     assert response.status_code == 200
-    fresh = Book(review.book.path)["a.jpg"]  # what another process, or this one after a kill, reads
+    fresh = ReviewStore(review.store.path)["a.jpg"]  # what another process, or this one after a kill, reads
     assert fresh.regions[0].box == (50, 40, 60, 48)
     assert (fresh.regions[0].status, fresh.decisions[-1]["who"]) == ("manual", "ana")
     moved = [{"op": "replace", "path": "/bounding_box", "value": [0.5, 0.5, 0.2, 0.1]}]
     assert patch(client, review, moved, field="/hidden.detections/" + "f" * 24).status_code == 200
-    assert Book(review.book.path)["a.jpg"].regions[0].box == (50, 40, 70, 48)
-    review.book.decide("a.jpg", "undo", who="ana")
-    review.book.decide("a.jpg", "undo", who="ana")
+    assert ReviewStore(review.store.path)["a.jpg"].regions[0].box == (50, 40, 70, 48)
+    review.store.decide("a.jpg", "undo", who="ana")
+    review.store.decide("a.jpg", "undo", who="ana")
     review.changed("a.jpg")
-    assert review.book["a.jpg"].regions == (FACE, FAINT)
+    assert review.store["a.jpg"].regions == (FACE, FAINT)
 
 
 def test_a_page_that_is_loaded_anew_shows_what_was_decided_elsewhere(client: TestClient, review: Review):
-    review.book.decide("c.tif", "flag", who="bob")
+    review.store.decide("c.tif", "flag", who="bob")
     assert review.dataset.samples.find_one({"photo": "c.tif"})["review"] == "pending"
     assert client.get(f"/review/datasets/{review.name}").status_code == 200
     assert review.dataset.samples.find_one({"photo": "c.tif"})["review"] == "flagged"
-    review.book.decide("c.tif", "undo", who="bob")
+    review.store.decide("c.tif", "undo", who="bob")
     review.changed("c.tif")
 
 
 def test_drawing_on_a_photo_that_changed_meanwhile_is_refused(client: TestClient, review: Review):
-    review.book.decide("sub/b.jpg", "reject", who="bob", region=FACE.id)  # FiftyOne does not know it yet
+    review.store.decide("sub/b.jpg", "reject", who="bob", region=FACE.id)  # FiftyOne does not know it yet
     label = {"_cls": "Detection", "label": "plate", "bounding_box": [0.5, 0.5, 0.1, 0.1]}
     response = patch(client, review, [{"op": "add", "path": "/hidden/detections/-", "value": label}], path="sub/b.jpg")
     assert response.status_code == 409
     assert "changed meanwhile (last: reject by bob" in response.json()["error"]
-    assert Book(review.book.path)["sub/b.jpg"].decisions[-1]["what"] == "reject"
+    assert ReviewStore(review.store.path)["sub/b.jpg"].decisions[-1]["what"] == "reject"
     shown = review.dataset.samples.find_one({"photo": "sub/b.jpg"})
     assert [d["status"] for f in ("hidden", "candidates") for d in shown[f]["detections"]] == ["rejected", "auto"]
     with pytest.raises(StaleDecisionError, match="gone"):
@@ -468,11 +468,11 @@ def test_masks_are_never_written(client: TestClient, review: Review):
 def test_read_only_shows_and_refuses_every_change_with_the_reason(
     reviews: Reviews, review: Review, photos: Path, client: TestClient
 ):
-    server = ReviewServer(reviews, who=lambda _: Visitor("ana", "ana"), read_only=True)
+    server = ReviewServer(reviews, who=lambda _: User("ana", "ana"), read_only=True)
     with TestClient(Starlette(routes=[Mount("/review", server)]), follow_redirects=False) as reader:
         assert graphql(reader, QUERY, name=review.name).status_code == 200
         assert media(reader, f"{photos}/in/a.jpg").status_code == 200
-        before = review.book.path.read_bytes()
+        before = review.store.path.read_bytes()
         label = review.dataset.samples.find_one({"photo": "a.jpg"})["hidden"]["detections"][0]
         chosen = [{"label_id": str(label["_id"]), "sample_id": sample_id(review), "field": "hidden"}]
         at = {"current_sample": sample_id(review), "selected_labels": chosen}
@@ -490,7 +490,7 @@ def test_read_only_shows_and_refuses_every_change_with_the_reason(
         refused.append(graphql(reader, query, d=review.name, v=[stored]))
         for response in refused:
             assert (response.status_code, response.text) == (403, ONLY_LOOKED_AT)
-        assert review.book.path.read_bytes() == before
+        assert review.store.path.read_bytes() == before
         assert not review.output.exists()
         panel = operate(reader, review, "@anonymize/review/panel", params={"__method__": "on_load", "panel_id": "p"})
         assert "of 10 approved" in panel.text
@@ -501,7 +501,7 @@ def test_a_visitors_records_never_reach_the_shared_app(reviews: Reviews, other: 
     import fiftyone as fo
 
     for read_only in (False, True):
-        server = ReviewServer(reviews, who=lambda _: Visitor("bob", "bob"), read_only=read_only)
+        server = ReviewServer(reviews, who=lambda _: User("bob", "bob"), read_only=read_only)
         with TestClient(Starlette(routes=[Mount("/review", server)]), follow_redirects=False) as bob:
             mine = bob.get("/review/open", params={"name": other.name})
             assert mine.status_code == 503
@@ -563,11 +563,11 @@ def test_why_fiftyone_cannot_start_is_said(tmp_path: Path):
 
 def test_the_page_s_own_login_stands_before_every_route(tmp_path: Path):
     from anonymize.web.policy import Policy
-    from tests.web_site import visitor
+    from tests.web_site import user
 
     policy = Policy(users={"ana": "a long password"})
     mounts = {"/review": ReviewServer(Reviews())}
-    with visitor(tmp_path / "data", policy, mounts=mounts, warm_up=False) as app:
+    with user(tmp_path / "data", policy, mounts=mounts, warm_up=False) as app:
         for method, path in ROUTES:
             response = app.request(method, path)
             nothing_in(response, codes=(401,) if path.startswith("/review") else (200, 303, 401, 403, 404))

@@ -12,7 +12,7 @@ from anonymize import records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.reviews import Reviews, Visitor
+from review.reviews import Reviews, User
 from review.tab import ReviewHandlers
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def handlers(own_machine: bool = True, read_only: bool = False) -> ReviewHandlers:
-    return ReviewHandlers(Reviews(), lambda _: Visitor("key", "ana"), lambda _: [], own_machine, read_only)
+    return ReviewHandlers(Reviews(), lambda _: User("key", "ana"), lambda _: [], own_machine, read_only)
 
 
 def opened(do: ReviewHandlers, path: Path) -> tuple[str, dict[str, Any]]:

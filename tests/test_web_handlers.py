@@ -11,12 +11,12 @@ import pytest
 
 from anonymize.detectors import FakeDetector
 from anonymize.settings import Settings
-from anonymize.web.batch import Batch, Batches
-from anonymize.web.batch_handlers import BatchHandlers
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.job_handlers import JobHandlers
+from anonymize.web.jobs import Job, JobQueue
 from anonymize.web.policy import Policy
 from anonymize.web.sessions import Sessions, new_secret
 from anonymize.web.site import Site
-from anonymize.web.studio import Studio
 from anonymize.web.tab_batch import Results, Running
 from anonymize.web.tab_photo import PhotoHandlers
 
@@ -34,10 +34,10 @@ def values(face: float = 0.5) -> list[Any]:
 
 @pytest.fixture
 def site(tmp_path: Path) -> Any:
-    studio = Studio(detectors=[FakeDetector([FACE, DOUBTFUL, PLATE])])
-    batches = Batches(studio)
-    yield Site(Policy(), Sessions(tmp_path / "sessions"), studio, batches)
-    batches.close()
+    pool = DetectorPool(detectors=[FakeDetector([FACE, DOUBTFUL, PLATE])])
+    jobs = JobQueue(pool)
+    yield Site(Policy(), Sessions(tmp_path / "sessions"), pool, jobs)
+    jobs.close()
 
 
 @pytest.fixture
@@ -58,16 +58,16 @@ def test_a_photo_is_opened_shown_otherwise_and_corrected(site: Site, request_: A
     do = PhotoHandlers(site)
     path = photo(session(request_).make_folder() / "photo.png")
     opened = event(id=path.parent.name, file="photo.png", name="a.png")
-    value, card, table, _, id = do.opened(request_, opened, *values())
+    value, card, table, _, id = do.open(request_, opened, *values())
     assert id == path.parent.name
     assert "1 face and 1 license plate hidden" in card
     assert len(value["regions"]) == len(table) == 3
-    assert do.changed(request_, id, *values(0.1))[0]["version"] == value["version"] + 1
+    assert do.adjust(request_, id, *values(0.1))[0]["version"] == value["version"] + 1
     sent = event(what="add", kind="face", box=[5, 5, 25, 25], photo=None)
-    added = do.corrected(request_, sent, id)[0]
+    added = do.correct(request_, sent, id)[0]
     assert [r["state"] for r in added["regions"]].count("manual") == 1
     assert added["undo"]
-    assert not do.corrected(request_, event(what="undo"), id)[0]["undo"]
+    assert not do.correct(request_, event(what="undo"), id)[0]["undo"]
     again = do.look_again(request_, id, *values())[0]
     assert again["id"] == id
 
@@ -75,49 +75,49 @@ def test_a_photo_is_opened_shown_otherwise_and_corrected(site: Site, request_: A
 def test_what_goes_wrong_with_a_photo_is_said(site: Site, request_: Any):
     do = PhotoHandlers(site)
     for given in ({}, {"id": "../x", "file": "photo.png"}, {"id": "0" * 32, "file": "photo.png"}):
-        assert "no longer here" in do.opened(request_, event(**given), *values())[0]["problem"]
-    assert do.corrected(request_, event(what="undo"), "gone")[0]["problem"]
+        assert "no longer here" in do.open(request_, event(**given), *values())[0]["problem"]
+    assert do.correct(request_, event(what="undo"), "gone")[0]["problem"]
     path = photo(session(request_).make_folder() / "photo.png")
     opened = event(id=path.parent.name, file="photo.png", name="a.png")
-    assert "threshold" in do.opened(request_, opened, *values(face=7.0))[0]["problem"]
-    value = do.opened(request_, opened, *values())[0]
-    wrong = do.corrected(request_, event(what="move", region="gone", box=[1, 2, 3, 4]), value["id"])[0]
+    assert "threshold" in do.open(request_, opened, *values(face=7.0))[0]["problem"]
+    value = do.open(request_, opened, *values())[0]
+    wrong = do.correct(request_, event(what="move", region="gone", box=[1, 2, 3, 4]), value["id"])[0]
     assert wrong["problem"]
     assert wrong["regions"] == value["regions"]
 
 
-def fill(site: Site, request: Any, tmp_path: Path) -> Batch:
-    batch = Batch("0" * 32, session(request).make_folder(), site.policy)
-    batch.take(photo(tmp_path / "a.png"), "a.png", 0)
-    session(request).add(batch)
-    return batch
+def fill(site: Site, request: Any, tmp_path: Path) -> Job:
+    job = Job("0" * 32, session(request).make_folder(), site.policy)
+    job.take(photo(tmp_path / "a.png"), "a.png", 0)
+    session(request).add(job)
+    return job
 
 
 def test_a_batch_is_run_looked_at_corrected_and_applied_again(site: Site, request_: Any, tmp_path: Path):
-    do, batch = BatchHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
-    started = do.begin(request_, batch.id, "", *values())
+    do, job = JobHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
+    started = do.begin(request_, job.id, "", *values())
     assert len(started) == len(fields(Running)) + 2
-    wait_for(lambda: batch.state == "done")
-    ticked = do.tick(request_, batch.id, "all", "face")
+    wait_for(lambda: job.state == "done")
+    ticked = do.tick(request_, job.id, "all", "face")
     assert len(ticked) == len(fields(Running)) + len(fields(Results))
     assert "1 of 1 photos · done" in ticked[0]
-    assert "a.png" in do.show_only(request_, batch.id, "worth a look")
-    assert "No photo is" in do.show_only(request_, batch.id, "failed")
-    assert "1 more than now" in do.move(request_, batch.id, "face", 0.1)
-    assert do.explore_kind(request_, batch.id, "plate")[1] == 0.25
-    text, _, value, *_, id = do.correct(request_, event(number="0"), batch.id)
+    assert "a.png" in do.show_only(request_, job.id, "worth a look")
+    assert "No photo is" in do.show_only(request_, job.id, "failed")
+    assert "1 more than now" in do.move(request_, job.id, "face", 0.1)
+    assert do.explore_kind(request_, job.id, "plate")[1] == 0.25
+    text, _, value, *_, id = do.correct(request_, event(number="0"), job.id)
     assert (text, value["id"]) == ("", id)
-    PhotoHandlers(site).corrected(request_, event(what="reject", region=FACE.id), id)
-    _, card = do.back(request_, batch.id, "all")
+    PhotoHandlers(site).correct(request_, event(what="reject", region=FACE.id), id)
+    _, card = do.back(request_, job.id, "all")
     assert "No faces and 1 license plate hidden" in card
-    assert batch.records[0].decisions[0]["who"] == "ana"
-    do.apply_again(request_, batch.id, *values(0.1))
-    wait_for(lambda: batch.state == "done")
-    assert batch.summary.hidden == {"face": 1, "plate": 1}
+    assert job.records[0].decisions[0]["who"] == "ana"
+    do.apply_again(request_, job.id, *values(0.1))
+    wait_for(lambda: job.state == "done")
+    assert job.summary.hidden == {"face": 1, "plate": 1}
 
 
 def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
-    do = BatchHandlers(site, OUTPUTS)
+    do = JobHandlers(site, OUTPUTS)
     assert "Choose some photos first" in do.begin(request_, "", "", *values())[0]
     assert "no folder" in do.begin(request_, "", "/no/such/folder", *values())[0]
     ticked, again = do.tick(request_, "gone", "all", "face"), do.apply_again(request_, "x", *values())
@@ -128,9 +128,9 @@ def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
 
 
 def test_other_photos_instead_of_more(site: Site, request_: Any, tmp_path: Path):
-    do, batch = BatchHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
-    answer = do.cleared(request_, batch.id)
+    do, job = JobHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
+    answer = do.clear(request_, job.id)
     assert len(answer) == len(fields(Running)) + len(fields(Results)) + 1
-    assert batch.closed
+    assert job.closed
     assert do.ready(event(id="1", photos=2))[:2] == ("1", "")
     assert do.use("plate", 0.1, 0.5, 0.25) == (0.5, 0.1)

@@ -12,8 +12,8 @@ from anonymize.cli.models import fetching
 from anonymize.detectors import FakeDetector
 from anonymize.errors import SettingsError, WeightsError
 from anonymize.settings import Settings
-from anonymize.web import studio as studios
-from anonymize.web.studio import Studio, fetched
+from anonymize.web import pool as studios
+from anonymize.web.detector_pool import DetectorPool, progress_text
 from anonymize.web.tab_models import card, measured_table
 from anonymize.weights.registry import registry
 
@@ -69,7 +69,7 @@ def test_the_page_shows_models(tmp_path: Path) -> None:
     ],
 )
 def test_weights_on_their_way_are_told_of(given: tuple[str, int, int | None], sentence: str) -> None:
-    assert fetched(*given) == sentence
+    assert progress_text(*given) == sentence
 
 
 def test_what_a_start_is_doing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,16 +82,16 @@ def test_what_a_start_is_doing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def create(name, settings, *, progress, **_):
         progress("centerface", 3_100_000, 7_300_000)
-        seen.append(studio.doing)
+        seen.append(pool.doing)
         return FakeDetector(name=name)
 
     monkeypatch.setattr(studios, "create", create)
-    studio = Studio(Settings(face_detector="centerface", plate_detector="fastanpr"), fetching=bar)
-    studio.warm_up()
+    pool = DetectorPool(Settings(face_detector="centerface", plate_detector="fastanpr"), fetching=bar)
+    pool.warm_up()
     assert seen == ["fetching centerface: 3.1 of 7.3 MB"] * 2
     assert shown == [("centerface", 3_100_000, 7_300_000)] * 2
     assert len(entered) == 2
-    assert (studio.ready, studio.doing) == (True, "")
+    assert (pool.ready, pool.doing) == (True, "")
 
 
 def test_a_start_that_fails_does_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,14 +99,14 @@ def test_a_start_that_fails_does_nothing_more(monkeypatch: pytest.MonkeyPatch) -
         raise WeightsError("no network")
 
     monkeypatch.setattr(studios, "create", create)
-    studio = Studio()
-    studio.warm_up()
-    assert (studio.ready, studio.problem, studio.doing) == (False, "no network", "")
+    pool = DetectorPool()
+    pool.warm_up()
+    assert (pool.ready, pool.problem, pool.doing) == (False, "no network", "")
     monkeypatch.setattr(studios, "create", lambda name, *_, **__: FakeDetector(name=name))
-    studio.engine(Settings(face_detector="mtcnn"))
-    assert studio.problem  # another choice says nothing about the default one
-    studio.engine(Settings())
-    assert (studio.ready, studio.problem) == (True, "")
+    pool.engine(Settings(face_detector="mtcnn"))
+    assert pool.problem  # another choice says nothing about the default one
+    pool.engine(Settings())
+    assert (pool.ready, pool.problem) == (True, "")
 
 
 def test_health_says_what_a_start_is_doing(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from PIL import Image
 from anonymize.detectors import FakeDetector
 from anonymize.settings import Settings
 from anonymize.web import sessions as sessions_module
+from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.names import safe_name
+from anonymize.web.photo_session import PhotoSession
 from anonymize.web.policy import MB, Policy
 from anonymize.web.sessions import FullError, GoneError, Sessions, new_secret
-from anonymize.web.studio import Studio
-from anonymize.web.work import Work
 
 from .web_site import FACE, another, photo, visitor
 
@@ -86,7 +86,7 @@ def test_things_are_found_by_kind_and_owner_only(sessions):
     one, two = sessions.of(new_secret()), sessions.of(new_secret())
     one.add(Thing("x"))
     assert one.get(Thing, "x").id == "x"
-    for session, kind in ((two, Thing), (one, Work)):
+    for session, kind in ((two, Thing), (one, PhotoSession)):
         with pytest.raises(GoneError):
             session.get(kind, "x")
 
@@ -105,7 +105,7 @@ def test_uploads_side_by_side_share_the_room(tmp_path):
     guard = visitor(tmp_path / "data", Policy(most_upload=MB, most_session=50_000)).app
     session = guard.sessions.of(secret := new_secret())
 
-    async def work():
+    async def opened():
         transport = httpx.ASGITransport(guard)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             client.cookies.set("anonymize_session", secret)
@@ -121,7 +121,7 @@ def test_uploads_side_by_side_share_the_room(tmp_path):
             first = await client.post("/photos?name=a.jpg", content=while_another_comes(), headers=long)
             assert first.status_code == 200
 
-    asyncio.run(work())
+    asyncio.run(opened())
     assert (session.coming, session.room()) == ([], 5_000)
 
 
@@ -185,15 +185,15 @@ def owner(tmp_path):
         session = guard.sessions.of(secret)
         settings = Settings().with_kind("face", effect="solid", fill="ff00ff", mask="rectangle")
         path = session.folder / answer["id"] / answer["file"]
-        work = Studio(detectors=[FakeDetector([FACE])]).open(session, path, answer["name"], settings, "ana")
-        yield client, work, source
+        opened = DetectorPool(detectors=[FakeDetector([FACE])]).open(session, path, answer["name"], settings, "ana")
+        yield client, opened, source
 
 
 def test_the_download_is_what_the_engine_wrote(owner):
-    client, work, source = owner
-    answer = client.get(f"/photos/{work.id}/clean")
+    client, opened, source = owner
+    answer = client.get(f"/photos/{opened.id}/clean")
     assert "my%20street-anonymized.png" in answer.headers["content-disposition"]
-    assert answer.content == work.write().read_bytes()
+    assert answer.content == opened.write().read_bytes()
     before, after = (np.asarray(Image.open(f)) for f in (source, io.BytesIO(answer.content)))
     assert (after[30:80, 40:80] == (255, 0, 255)).all()
     assert (after[:15] == before[:15]).all()
@@ -201,19 +201,19 @@ def test_the_download_is_what_the_engine_wrote(owner):
 
 
 def test_report_and_zip(owner):
-    client, work, _ = owner
-    report = client.get(f"/photos/{work.id}/report.json").json()
+    client, opened, _ = owner
+    report = client.get(f"/photos/{opened.id}/report.json").json()
     assert report["image"] == "my street.png"
     assert [r["box"] for r in report["regions"]] == [list(FACE.box)]
-    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/photos/{work.id}/all.zip").content))
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/photos/{opened.id}/all.zip").content))
     assert archive.namelist() == ["my street-anonymized.png", "my street-anonymized.png.json"]
     assert json.loads(archive.read(archive.namelist()[1])) == report
 
 
 def test_nobody_else_can_fetch_any_of_it(owner, tmp_path):
-    client, work, _ = owner
+    client, opened, _ = owner
     other = another(client)
-    paths = [f"/photos/{work.id}/{what}" for what in ("before.jpg", "after.jpg", "clean", "report.json", "all.zip")]
+    paths = [f"/photos/{opened.id}/{what}" for what in ("before.jpg", "after.jpg", "clean", "report.json", "all.zip")]
     for path in paths:
         assert client.get(path).status_code == 200, path
         answer = other.get(path)
@@ -222,15 +222,15 @@ def test_nobody_else_can_fetch_any_of_it(owner, tmp_path):
     # nor through Gradio, by the path on the disk
     for route in ("/gradio_api/file=", "/file=", "/gradio_api/file/", "/web/"):
         for somebody in (client, other):
-            assert somebody.get(f"{route}{work.path}").status_code == 404
+            assert somebody.get(f"{route}{opened.path}").status_code == 404
 
 
 def test_forgetting_deletes_at_once(owner):
-    client, work, _ = owner
-    assert work.path.exists()
+    client, opened, _ = owner
+    assert opened.path.exists()
     assert client.post("/visit/forget").status_code == 204
-    assert not work.path.exists()
-    assert client.get(f"/photos/{work.id}/clean").status_code == 404
+    assert not opened.path.exists()
+    assert client.get(f"/photos/{opened.id}/clean").status_code == 404
 
 
 def test_static_files_are_only_ours(tmp_path):

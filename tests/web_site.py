@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from anonymize.detectors import FakeDetector
 from anonymize.regions import Region
+from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import Policy
 from anonymize.web.server import assemble
-from anonymize.web.studio import Studio
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
 DOUBTFUL = Region("face", (120, 20, 150, 60), 0.2, {"fake": 0.2})
@@ -42,7 +42,7 @@ def visitor(data: Path, policy: Policy | None = None, detectors: Any = None, **o
     """A browser at the server. Use it as a context manager: the server starts and stops."""
     policy = policy or Policy()
     found = [FakeDetector([FACE, DOUBTFUL, PLATE])] if detectors is None else detectors
-    guard = assemble(policy, Studio(policy.defaults, detectors=found), data, **options)
+    guard = assemble(policy, DetectorPool(policy.defaults, detectors=found), data, **options)
     return TestClient(guard, base_url="http://localhost", follow_redirects=False)
 
 

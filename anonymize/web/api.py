@@ -34,9 +34,9 @@ from ..outputs import hide
 from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
 from ..weights.registry import registry
 from .controls import check_detector
+from .detector_pool import DetectorPool
 from .names import safe_name
 from .policy import Policy
-from .studio import Studio
 
 VERSION = "1"
 DESCRIPTION: dict[str, Any] = {
@@ -182,8 +182,8 @@ class Desk:
         folder: where a photo lies while it is looked at; this process owns it.
     """
 
-    def __init__(self, policy: Policy, studio: Studio, folder: Path) -> None:
-        self.policy, self.studio, self.folder = policy, studio, folder
+    def __init__(self, policy: Policy, pool: DetectorPool, folder: Path) -> None:
+        self.policy, self.pool, self.folder = policy, pool, folder
         self._places = threading.BoundedSemaphore(_WAITING)
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
@@ -208,7 +208,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            regions = self.studio.engine(settings).find(photo)
+            regions = self.pool.engine(settings).find(photo)
             return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
 
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
@@ -216,7 +216,7 @@ class Desk:
         settings = options.settings(self.policy)
         with self._taken(file, name) as path:
             photo = images.load(path, settings)
-            regions = self.studio.engine(settings).find(photo)
+            regions = self.pool.engine(settings).find(photo)
             target = path.with_name(f"clean{path.suffix}")
             images.save(photo, hide(photo, regions, settings), target, settings)
             clean = target.read_bytes()
@@ -244,7 +244,7 @@ class Desk:
 
 def router(desk: Desk) -> APIRouter:
     """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
-    routes, studio = APIRouter(), desk.studio
+    routes, pool = APIRouter(), desk.pool
 
     @routes.post("/api/v1/detect", response_model=Detected, responses=_PROBLEMS, tags=["photos"])
     def detect(image: Image, options: Chosen) -> Any:
@@ -287,7 +287,7 @@ def router(desk: Desk) -> APIRouter:
                 "licence": m.licence,
                 "bytes": m.bytes,
                 "size": m.size,
-                "installed": weights.installed(m, cache=studio.weights_dir),
+                "installed": weights.installed(m, cache=pool.weights_dir),
             }
             for m in registry().values()
         ]
@@ -301,9 +301,9 @@ def router(desk: Desk) -> APIRouter:
     )
     def health() -> Any:
         """`ok` once the default detectors are loaded."""
-        if studio.problem:
+        if pool.problem:
             return JSONResponse({"status": "failing", "doing": ""}, 503)
-        return {"status": "ok", "doing": ""} if studio.ready else {"status": "starting", "doing": studio.doing}
+        return {"status": "ok", "doing": ""} if pool.ready else {"status": "starting", "doing": pool.doing}
 
     def other_method(request: Request) -> Response:
         allowed = METHODS[request.url.path]

@@ -19,17 +19,17 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from ..errors import AnonymizeError
-from .batch import Batch
+from .jobs import Job
 from .names import safe_name
+from .photo_session import PhotoSession
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_id
 from .site import session_of
-from .work import Work
 
 _BLOCK = 1 << 20  # bytes of an upload that are written at once
 
 
-def refused(error: Exception, status: int = 400) -> JSONResponse:
+def refusal(error: Exception, status: int = 400) -> JSONResponse:
     return JSONResponse({"error": str(error)}, status)
 
 
@@ -91,7 +91,7 @@ class Files:
         extension = Path(safe_name(name)).suffix.lower()
         known = self.policy.defaults.image_extensions
         if extension.lstrip(".") not in known:
-            return refused(ValueError(f"Unsupported file type. Supported: {', '.join(known)}."), 415)
+            return refusal(ValueError(f"Unsupported file type. Supported: {', '.join(known)}."), 415)
         folder = await run_in_threadpool(session_of(request).make_folder)
         # The name on the disk says nothing; what the visitor calls the photo stays in memory.
         path = folder / f"photo{extension}"
@@ -100,67 +100,67 @@ class Files:
         except BaseException as e:
             folder.rmdir()
             if isinstance(e, FullError):
-                return refused(e, 413)
+                return refusal(e, 413)
             raise
         if not size:
             path.unlink()
             folder.rmdir()
-            return refused(ValueError("The file is empty."))
+            return refusal(ValueError("The file is empty."))
         return JSONResponse({"id": folder.name, "file": path.name, "name": safe_name(name)})
 
     def picture(self, request: Request, id: str, what: str) -> Response:
-        work: Work = session_of(request).get(Work, id)
+        photo: PhotoSession = session_of(request).get(PhotoSession, id)
         if what == "before":
             kept = {"Cache-Control": "private, max-age=600"}
-            return Response(work.display.before, media_type="image/jpeg", headers=kept)
+            return Response(photo.display.before, media_type="image/jpeg", headers=kept)
         if what == "after":
-            return Response(work.show(work.settings), media_type="image/jpeg")
+            return Response(photo.show(photo.settings), media_type="image/jpeg")
         raise GoneError("There is no such picture.")
 
     def clean(self, request: Request, id: str) -> Response:
-        target = session_of(request).get(Work, id).write()
+        target = session_of(request).get(PhotoSession, id).write()
         return FileResponse(target, filename=target.name)
 
     def report(self, request: Request, id: str) -> Response:
-        work: Work = session_of(request).get(Work, id)
-        return _attached(_json(work.report()), f"{Path(work.name).stem}-hidden.json", "application/json")
+        photo: PhotoSession = session_of(request).get(PhotoSession, id)
+        return _attached(_json(photo.report()), f"{Path(photo.name).stem}-hidden.json", "application/json")
 
     def everything(self, request: Request, id: str) -> Response:
-        work: Work = session_of(request).get(Work, id)
-        target = work.write()
+        photo: PhotoSession = session_of(request).get(PhotoSession, id)
+        target = photo.write()
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
             archive.write(target, target.name)
-            archive.writestr(f"{target.name}.json", _json(work.report()))
+            archive.writestr(f"{target.name}.json", _json(photo.report()))
         return _attached(out.getvalue(), f"{Path(target.name).stem}.zip", "application/zip")
 
     async def new_batch(self, request: Request) -> Response:
         session = session_of(request)
         folder = await run_in_threadpool(session.make_folder)
-        session.add(Batch(folder.name, folder, self.policy))
+        session.add(Job(folder.name, folder, self.policy))
         return JSONResponse({"id": folder.name})
 
     async def add_file(self, request: Request, id: str, name: str = "photo.jpg") -> Response:
         session = session_of(request)
-        batch: Batch = session.get(Batch, id)
-        incoming = batch.folder / f".{new_id()}.part"
+        job: Job = session.get(Job, id)
+        incoming = job.folder / f".{new_id()}.part"
         try:
             await self._receive(request, incoming)
-            added = await run_in_threadpool(_take, session, batch, incoming, name)
+            added = await run_in_threadpool(_take, session, job, incoming, name)
         except FullError as e:
-            return refused(e, 413)
+            return refusal(e, 413)
         except AnonymizeError as e:
-            return refused(e)
+            return refusal(e)
         finally:
             incoming.unlink(missing_ok=True)
-        return JSONResponse({"added": added, "photos": batch.count})
+        return JSONResponse({"added": added, "photos": job.count})
 
     def thumb(self, request: Request, id: str, number: int) -> Response:
-        picture = session_of(request).get(Batch, id).thumb(number)
+        picture = session_of(request).get(Job, id).thumb(number)
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     def batch_zip(self, request: Request, id: str) -> Response:
-        return FileResponse(session_of(request).get(Batch, id).zip(), filename="anonymized-photos.zip")
+        return FileResponse(session_of(request).get(Job, id).zip(), filename="anonymized-photos.zip")
 
     def leave(self, request: Request) -> Response:
         self.sessions.leave(request.scope["state"]["secret"])
@@ -195,11 +195,11 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
     return routes
 
 
-def _take(session: Session, batch: Batch, incoming: Path, name: str) -> int:
+def _take(session: Session, job: Job, incoming: Path, name: str) -> int:
     if not name.lower().endswith(".zip"):
-        return batch.take(incoming, name, 0)
+        return job.take(incoming, name, 0)
     with session.unpacking:  # one zip after the other: each fills what room the one before left
-        return batch.take(incoming, name, session.room())
+        return job.take(incoming, name, session.room())
 
 
 def _json(value: Any) -> bytes:

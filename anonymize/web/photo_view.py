@@ -12,21 +12,21 @@ from ..regions import Region
 from ..settings import Settings
 from .controls import KEEP
 from .elements import editor_region
-from .results import NAMES, counted
-from .work import OTHER, Work
+from .photo_session import OTHER, PhotoSession
+from .results import NAMES, count_text
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
 COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
 
-def regions(work: Work) -> list[Region]:
+def regions(photo: PhotoSession) -> list[Region]:
     """The regions that the page shows: all that are hidden or decided on, then the best of the others."""
-    settings = work.settings
-    decided = [r for r in work.record.regions if r.status != "auto" or settings.hides(r)]
+    settings = photo.settings
+    decided = [r for r in photo.record.regions if r.status != "auto" or settings.hides(r)]
     others = [
         r
-        for r in work.record.regions
+        for r in photo.record.regions
         if r.status == "auto" and not settings.hides(r) and r.score >= _SHOWN_FROM and r.kind in settings.kinds
     ]
     return [*decided, *others[: max(0, _MOST_SHOWN - len(decided))]]
@@ -52,24 +52,24 @@ def why(region: Region, settings: Settings) -> str:
     return score + "is high enough, but its size is outside the chosen range."
 
 
-def view(work: Work) -> dict[str, Any]:
+def view(photo: PhotoSession) -> dict[str, Any]:
     """What the picture on the page needs, JSON-ready."""
     return {
-        "id": work.id,
-        "name": work.name,
-        "width": work.record.width,
-        "height": work.record.height,
-        "version": work.version,
-        "before": f"/photos/{work.id}/before.jpg",
-        "after": f"/photos/{work.id}/after.jpg?v={work.version}",
-        "undo": work.can_undo,
-        "kinds": [*work.settings.kinds, OTHER],
-        "regions": [editor_region(r, work.settings, why(r, work.settings)) for r in regions(work)],
+        "id": photo.id,
+        "name": photo.name,
+        "width": photo.record.width,
+        "height": photo.record.height,
+        "version": photo.version,
+        "before": f"/photos/{photo.id}/before.jpg",
+        "after": f"/photos/{photo.id}/after.jpg?v={photo.version}",
+        "undo": photo.can_undo,
+        "kinds": [*photo.settings.kinds, OTHER],
+        "regions": [editor_region(r, photo.settings, why(r, photo.settings)) for r in regions(photo)],
     }
 
 
-def rows(work: Work) -> pd.DataFrame:
-    settings = work.settings
+def rows(photo: PhotoSession) -> pd.DataFrame:
+    settings = photo.settings
     return pd.DataFrame(
         [
             (
@@ -80,7 +80,7 @@ def rows(work: Work) -> pd.DataFrame:
                 "yes" if settings.hides(r) else "no",
                 why(r, settings),
             )
-            for r in regions(work)
+            for r in regions(photo)
         ],
         columns=COLUMNS,
     )
@@ -95,22 +95,22 @@ def empty() -> str:
     )
 
 
-def summary(work: Work) -> str:
+def summary(photo: PhotoSession) -> str:
     """The card beside the picture: what is hidden, the download, what to beware of, what was removed from the file."""
-    settings, counts = work.settings, work.counts
-    parts = [f"<h2>{html.escape(counted(counts).capitalize())} hidden</h2>"]
+    settings, counts = photo.settings, photo.counts
+    parts = [f"<h2>{html.escape(count_text(counts).capitalize())} hidden</h2>"]
     if not counts:
         parts.append(
             "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if a face or a plate is in "
             "it, move a "
             "slider to the left, or draw a box around it (Correct).</p>"
         )
-    if work.saved:
+    if photo.saved:
         parts.append(
             "<p class='az-note'>This photo belongs to a batch. Boxes that you draw, move or switch off here count "
             "there, too. Sliders and effects count only here; those of the batch are under “Many photos”.</p>"
         )
-    base = f"/photos/{work.id}"
+    base = f"/photos/{photo.id}"
     parts.append(
         f'<p><a class="az-button az-primary az-download" href="{base}/clean" download>Download the clean photo</a></p>'
         f'<p class="az-small"><a class="az-link" href="{base}/report.json" download>What was hidden (JSON)</a> · '
@@ -122,7 +122,7 @@ def summary(work: Work) -> str:
         note = "What is hidden may be recovered" if worse else "Is this safe? One thing to know"
         items = "".join(f"<li>{html.escape(wording(w))}</li>" for w in warnings)
         parts.append(f'<details class="az-warn"{" open" * worse}><summary>{note}</summary><ul>{items}</ul></details>')
-    parts.append(carried(work))
+    parts.append(carried(photo))
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
@@ -145,14 +145,14 @@ def wording(weak: Weakness) -> str:
     return f"{about}: {_WEAK[weak.code].format(value=value, most=MAX_MOSAIC_BLOCKS)}"
 
 
-def carried(work: Work) -> str:
+def carried(photo: PhotoSession) -> str:
     """What the file carries besides the picture, before and after."""
-    if not work.removed:
+    if not photo.removed:
         return "<p class='az-small'>No metadata to remove.</p>"
-    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>removed</td></tr>" for name in work.removed)
-    kept = ", ".join(KEEP[name] for name in work.settings.keep_metadata)
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>removed</td></tr>" for name in photo.removed)
+    kept = ", ".join(KEEP[name] for name in photo.settings.keep_metadata)
     rows += f"<tr><td>kept, as you chose</td><td>{html.escape(kept)}</td></tr>" if kept else ""
     return (
-        f'<details class="az-removed"><summary>Removed from the file: {len(work.removed)}</summary>'
+        f'<details class="az-removed"><summary>Removed from the file: {len(photo.removed)}</summary>'
         f'<table class="az-compare"><tr><th>in your file</th><th>in the clean one</th></tr>{rows}</table></details>'
     )

@@ -16,20 +16,20 @@ from starlette.types import ASGIApp
 
 from ..errors import AnonymizeError
 from . import api, files, ui
-from .batch import Batches
+from .detector_pool import DetectorPool
 from .elements import STATIC
 from .guard import Guard
+from .jobs import JobQueue
 from .policy import Policy
 from .sessions import GoneError, Sessions
 from .site import Site
-from .studio import Studio
 
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def assemble(
     policy: Policy,
-    studio: Studio,
+    pool: DetectorPool,
     data: Path,
     *,
     mounts: Mapping[str, ASGIApp] | None = None,
@@ -39,27 +39,27 @@ def assemble(
     """The whole server as one ASGI app.
 
     Args:
-        policy: who may do what. studio: the detectors. data: a folder for visitors' files, which go at start and end.
+        policy: who may do what. pool: the detectors. data: a folder for visitors' files, which go at start and end.
         mounts: path -> another app behind the same guard ("/review"); its lifespan is run too.
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
     """
     sessions = Sessions(data / "sessions", keep_seconds=policy.keep_seconds, most_bytes=policy.most_session)
-    batches = Batches(studio, policy.defaults.jobs)
-    desk = api.Desk(policy, studio, data / "api")
+    jobs = JobQueue(pool, policy.defaults.jobs)
+    desk = api.Desk(policy, pool, data / "api")
     mounts = mounts or {}
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sessions.start()
         if warm_up:
-            threading.Thread(target=studio.warm_up, name="warm-up", daemon=True).start()
+            threading.Thread(target=pool.warm_up, name="warm-up", daemon=True).start()
         async with contextlib.AsyncExitStack() as stack:
             for mounted in mounts.values():  # Starlette does not run a mounted app's own
                 if run := getattr(getattr(mounted, "router", None), "lifespan_context", None):
                     await stack.enter_async_context(run(mounted))
             yield
-        batches.close()
+        jobs.close()
         sessions.close()
 
     # FastAPI's own documentation pages fetch scripts from other hosts: only the description itself is served.
@@ -86,7 +86,7 @@ def assemble(
     app.include_router(files.router(policy, sessions))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
-    page = ui.build(Site(policy, sessions, studio, batches), tabs, desk.for_gradio_client)
+    page = ui.build(Site(policy, sessions, pool, jobs), tabs, desk.for_gradio_client)
     options: dict[str, Any] = {
         "theme": ui.theme(),
         "css": ui.css(),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..corrections import person
-from .batch import Batches
+from .detector_pool import DetectorPool
+from .jobs import JobQueue
 from .policy import Policy
 from .sessions import Session, Sessions
-from .studio import Studio
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Site:
     """The server's parts.
 
     Attributes:
-        policy: who may do what. sessions: all visitors'. studio: the detectors. batches: the threads that work.
+        policy: who may do what. sessions: all visitors'. pool: the detectors. jobs: the threads that work.
     """
 
     policy: Policy
     sessions: Sessions
-    studio: Studio
-    batches: Batches
+    pool: DetectorPool
+    jobs: JobQueue
 
 
 def _state(request: Any) -> Any:

@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from .batch_handlers import BatchHandlers
-from .batch_view import empty
 from .controls import Controls, threshold
 from .elements import element, script
+from .job_handlers import JobHandlers
+from .job_view import empty
 from .results import HEIGHTS, STATUSES
 from .site import Site
 from .tab_photo import PhotoTab
@@ -21,7 +21,7 @@ _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 @dataclass(frozen=True)
 class Running:
-    """The components that follow a batch while it runs, in the order of `BatchHandlers.watch`."""
+    """The components that follow a batch while it runs, in the order of `JobHandlers.watch`."""
 
     progress: gr.HTML
     start: gr.Button
@@ -31,7 +31,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Results:
-    """The components that show a finished batch, in the order of `BatchHandlers.results`."""
+    """The components that show a finished batch, in the order of `JobHandlers.results`."""
 
     column: gr.Column
     gallery: gr.HTML
@@ -72,7 +72,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
             controls = Controls(site.policy)
     results = Results(**shown, card=card, again=again)
     running = Running(progress, start, stop, gr.Timer(1.0, active=False))
-    do = BatchHandlers(site, len(photo.outputs))
+    do = JobHandlers(site, len(photo.outputs))
     _wire_run(do, batch_id, upload, folder, running, results, controls)
     _wire_results(do, batch_id, running, results, choices, controls, photo, tabs)
 
@@ -138,19 +138,19 @@ _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidde
 
 
 def _wire_run(
-    do: BatchHandlers, id: gr.State, upload: Any, folder: Any, running: Running, results: Results, controls: Controls
+    do: JobHandlers, id: gr.State, upload: Any, folder: Any, running: Running, results: Results, controls: Controls
 ) -> None:
     now, shown = _list(running), _list(results)
     upload.ready(do.ready, None, [id, running.progress, running.start, folder], **_PRIVATE)
-    upload.cleared(do.cleared, [id], [*now, *shown, id], **_PRIVATE)
-    folder.input(do.named, folder, running.start, **_PRIVATE)
+    upload.cleared(do.clear, [id], [*now, *shown, id], **_PRIVATE)
+    folder.input(do.name_folder, folder, running.start, **_PRIVATE)
     running.start.click(do.begin, [id, folder, *controls.all], [*now, id, results.card], **_PRIVATE)
     results.again.click(do.apply_again, [id, *controls.all], now, **_PRIVATE)
     running.stop.click(do.halt, [id], now, **_PRIVATE)
 
 
 def _wire_results(
-    do: BatchHandlers,
+    do: JobHandlers,
     id: gr.State,
     running: Running,
     results: Results,

@@ -20,9 +20,9 @@ from .. import weights
 from ..errors import AnonymizeError, SettingsError
 from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
+from .detector_pool import progress_text
 from .policy import MB
 from .site import Site
-from .studio import fetched
 
 _FINDS = {
     "face": "faces",
@@ -46,12 +46,12 @@ class ModelHandlers:
 
     def known(self) -> str:
         """All models, as HTML."""
-        folder = self.site.studio.weights_dir
+        folder = self.site.pool.weights_dir
         return "".join(_model(m, weights.installed(m, cache=folder)) for m in registry().values())
 
     def offered(self) -> tuple[Any, Any]:
         """Those that are not here yet; nothing to choose where all are."""
-        missing = [m.name for m in models() if not weights.installed(m, cache=self.site.studio.weights_dir)]
+        missing = [m.name for m in models() if not weights.installed(m, cache=self.site.pool.weights_dir)]
         return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
 
     def fetch(self, name: str | None) -> Iterator[tuple[Any, ...]]:
@@ -73,10 +73,10 @@ class ModelHandlers:
 
     def _fetch(self, name: str, seen: dict[str, Any]) -> None:
         def report(what: str, done: int, total: int | None) -> None:
-            seen["doing"] = fetched(what, done, total)
+            seen["doing"] = progress_text(what, done, total)
 
         try:
-            weights.fetch(name, cache=self.site.studio.weights_dir, progress=report)
+            weights.fetch(name, cache=self.site.pool.weights_dir, progress=report)
         except AnonymizeError as e:
             seen["error"] = e
 

@@ -14,24 +14,24 @@ from ..errors import AnonymizeError
 from ..settings import Settings
 from .controls import Controls, settings_from
 from .elements import element
+from .photo_session import PhotoSession
 from .photo_view import COLUMNS, empty, rows, summary, view
 from .sessions import GoneError
 from .site import Site, name_of, session_of
-from .work import Work
 
 Shown = tuple[Any, ...]
 _SKIPPED: Shown = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
 
 
-def show(work: Work, settings: Settings) -> Shown:
+def show(photo: PhotoSession, settings: Settings) -> Shown:
     """Values for `PhotoTab.outputs`."""
-    work.show(settings)
-    return view(work), summary(work), rows(work), gr.update(visible=True)
+    photo.show(settings)
+    return view(photo), summary(photo), rows(photo), gr.update(visible=True)
 
 
-def failed(error: Exception, work: Work | None = None) -> Shown:
+def failure(error: Exception, photo: PhotoSession | None = None) -> Shown:
     """The same after a failure: the photo as it was, if there is one, and what is wrong."""
-    value: dict[str, Any] = {**(view(work) if work else {"id": ""}), "problem": str(error)}
+    value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": str(error)}
     value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
     return value, *_SKIPPED[1:]
 
@@ -42,7 +42,7 @@ class PhotoHandlers:
 
     site: Site
 
-    def opened(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
+    def open(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
         """A photo came in: look at it."""
         data = event._data or {}
         try:
@@ -54,11 +54,11 @@ class PhotoHandlers:
                 raise GoneError("That photo is no longer here; please add it again.")
             settings = settings_from(values, self.site.policy)
             name, who = str(data.get("name")), name_of(request, self.site.policy)
-            return *show(self.site.studio.open(session, path, name, settings, who), settings), id
+            return *show(self.site.pool.open(session, path, name, settings, who), settings), id
         except AnonymizeError as e:
-            return *failed(e), ""
+            return *failure(e), ""
 
-    def changed(self, request: gr.Request, id: str, *values: Any) -> Shown:
+    def adjust(self, request: gr.Request, id: str, *values: Any) -> Shown:
         """A slider or an effect: the same regions, shown otherwise."""
         return self._again(request, id, values, detect=False)
 
@@ -69,26 +69,26 @@ class PhotoHandlers:
     def _again(self, request: gr.Request, id: str, values: tuple[Any, ...], detect: bool) -> Shown:
         if not id:
             return _SKIPPED
-        work = None
+        photo = None
         try:
-            work = session_of(request).get(Work, id)
+            photo = session_of(request).get(PhotoSession, id)
             settings = settings_from(values, self.site.policy)
             if detect:
-                self.site.studio.look_again(work, settings)
-            return show(work, settings)
+                self.site.pool.look_again(photo, settings)
+            return show(photo, settings)
         except AnonymizeError as e:
-            return failed(e, work)
+            return failure(e, photo)
 
-    def corrected(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
+    def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
         """A correction from the picture."""
-        work = None
+        photo = None
         try:
-            work = session_of(request).get(Work, id)
+            photo = session_of(request).get(PhotoSession, id)
             what, given = parse(event._data or {})
-            work.correct(what, **given)
-            return show(work, work.settings)
+            photo.correct(what, **given)
+            return show(photo, photo.settings)
         except AnonymizeError as e:
-            return failed(e, work)
+            return failure(e, photo)
 
 
 @dataclass(frozen=True)
@@ -130,11 +130,11 @@ def build(site: Site) -> PhotoTab:
 def _wire(do: PhotoHandlers, tab: PhotoTab, viewer: Any, controls: Controls) -> None:
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     now, known = [tab.current, *controls.all], tab.outputs
-    viewer.opened(do.opened, controls.all, [*known, tab.current], concurrency_id="look", **private)
-    viewer.corrected(do.corrected, [tab.current], known, queue=False, trigger_mode="multiple", **private)
+    viewer.opened(do.open, controls.all, [*known, tab.current], concurrency_id="look", **private)
+    viewer.corrected(do.correct, [tab.current], known, queue=False, trigger_mode="multiple", **private)
     for control in controls.live:
         event = control.input if control in (controls.face, controls.plate) else control.change
-        event(do.changed, now, known, queue=False, trigger_mode="always_last", **private)
+        event(do.adjust, now, known, queue=False, trigger_mode="always_last", **private)
     for control in controls.finding:
         event = control.release if isinstance(control, gr.Slider) else control.change
         event(do.look_again, now, known, concurrency_id="look", **{**private, "show_progress": "minimal"})

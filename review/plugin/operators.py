@@ -1,6 +1,6 @@
 """The plugin's operators: the review's decisions, as buttons and forms of FiftyOne's App.
 
-A dataset that `review` made carries the path of its records. Every operator is one call of the book, so it is the same
+A dataset that `review` made carries the path of its records. Every operator is one call of the store, so it is the same
 as `python -m review …`. In anybody's own FiftyOne what is drawn in the Annotate tab lies in FiftyOne's database only,
 so every operator first brings it to the records.
 """
@@ -22,7 +22,7 @@ from fiftyone.operators import types
 from anonymize.corrections import gate, person
 from anonymize.errors import AnonymizeError, ChangedSourceError, ImageError, RecordsError, StaleDecisionError
 from review.documents import CORNERS, REGION_FIELDS
-from review.reviews import OPEN, Review
+from review.reviews import Review, registry
 
 # Where a label is, and its region's id: all that operators need of a sample.
 LABELS = {**dict.fromkeys(REGION_FIELDS, "detections"), CORNERS: "polylines"}
@@ -46,13 +46,13 @@ def _review(ctx: Any) -> Review:
         )
     if not Path(records).exists():
         raise RecordsError(f"the records {records} are not there any more; `Review: open records` opens them elsewhere")
-    review = OPEN.open(Path(records))
+    review = registry.open(Path(records))
     if ctx.dataset.name != review.name:
         raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
     return review
 
 
-def saved(ctx: Any) -> Review:
+def review_with_edits(ctx: Any) -> Review:
     """The review, with what was drawn and moved in the App in its records."""
     review = _review(ctx)
     if not ctx.params.get("read_only"):
@@ -78,7 +78,7 @@ def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
     """The review, and these samples as the person saw them: a decision on one that changed since is refused."""
     review = _review(ctx)
     before = _find(ctx, ids)  # opening the review may bring samples up to their records
-    review = saved(ctx)
+    review = review_with_edits(ctx)
     after = _find(ctx, ids)
     if len(after) < len(set(ids)):
         raise RecordsError("the sample is gone; reload the page")
@@ -198,7 +198,7 @@ class _OnLabels(_Operator):
         hashes = {path: _seen(sample) for path, sample in shown.items()}
         for seen, region in dict.fromkeys((s["photo"], r) for s, r in work):
             what = self.operator_name.replace("_", "-")
-            record = review.book.decide(seen, what, who=_who(ctx), expected=hashes[seen], region=region, **given)
+            record = review.store.decide(seen, what, who=_who(ctx), expected=hashes[seen], region=region, **given)
             hashes[seen] = _seen(shown[seen], record.regions_hash())
             review.changed(seen)
         return _done(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
@@ -216,7 +216,7 @@ class SetKind(_Form, _OnLabels):
     operator_name, label = "set_kind", "set kind"
 
     def ask(self, inputs: Any, ctx: Any) -> None:
-        inputs.enum("kind", list(_review(ctx).book.settings.kinds), label="Kind", required=True)
+        inputs.enum("kind", list(_review(ctx).store.settings.kinds), label="Kind", required=True)
 
     def given(self, ctx: Any) -> dict[str, Any]:
         return {"kind": str(ctx.params["kind"])}
@@ -226,7 +226,7 @@ class Add(_Form):
     operator_name, label = "add", "add missed region"
 
     def ask(self, inputs: Any, ctx: Any) -> None:
-        inputs.enum("kind", list(_review(ctx).book.settings.kinds), label="Kind", required=True)
+        inputs.enum("kind", list(_review(ctx).store.settings.kinds), label="Kind", required=True)
         for name, text in (("x1", "Left"), ("y1", "Top"), ("x2", "Right"), ("y2", "Bottom")):
             inputs.float(name, label=f"{text}, px of the photo", required=True)
 
@@ -236,7 +236,7 @@ class Add(_Form):
             raise RecordsError("open one photo")
         box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
         path, expected = samples[0]["photo"], _seen(samples[0])
-        review.book.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
+        review.store.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
         return _done(ctx, review, [path], f"added a {ctx.params['kind']}")
 
 
@@ -244,7 +244,7 @@ class _OnPhotos(_Operator):
     def act(self, ctx: Any) -> Any:
         review, samples = _samples(ctx, _chosen(ctx))
         for seen in samples:
-            review.book.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_seen(seen))
+            review.store.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_seen(seen))
             review.changed(seen["photo"])
         return _done(ctx, review, [], f"{self.label}: {_count(len(samples), 'photo')}")
 
@@ -274,7 +274,7 @@ class Next(_Operator):
     operator_name, label, icon = "next", "next unreviewed", "skip_next"
 
     def act(self, ctx: Any) -> Any:
-        review = saved(ctx)
+        review = review_with_edits(ctx)
         here = open_photo(ctx)
         item = review.queue.next(_who(ctx), after=here)
         if item is None:
@@ -297,15 +297,15 @@ class Preview(_Operator):
         from anonymize.outputs import hide
 
         review, samples = _samples(ctx, _chosen(ctx)[:1])
-        record = review.book[samples[0]["photo"]]
-        source = review.book.header.source(record)
+        record = review.store[samples[0]["photo"]]
+        source = review.store.header.source(record)
         try:
-            photo = images.load(source, review.book.settings)
+            photo = images.load(source, review.store.settings)
         except ImageError as e:
             raise RecordsError(f"{source}: {e}") from e
         if photo.sha256 != record.sha256:
             raise ChangedSourceError(f"{source}: the photo changed after it was detected; detect it again")
-        hidden = replace(photo, pixels=hide(photo, record.regions, review.book.settings))
+        hidden = replace(photo, pixels=hide(photo, record.regions, review.store.settings))
         picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
         picture.thumbnail((1600, 1600))
         out = io.BytesIO()
@@ -328,9 +328,9 @@ class Export(_Form):
     def act(self, ctx: Any) -> Any:
         from anonymize.engine import Engine
 
-        review = saved(ctx)  # a box that was drawn after an approval makes its photo pending
-        settings = review.book.settings
-        done = Engine(settings, detectors=()).export(review.book.path, review.output, gate=gate(settings))
+        review = review_with_edits(ctx)  # a box that was drawn after an approval makes its photo pending
+        settings = review.store.settings
+        done = Engine(settings, detectors=()).export(review.store.path, review.output, gate=gate(settings))
         text = f"{_count(done.done, 'photo')} exported, {len(done.withheld)} withheld, {len(done.failures)} failed"
         text += "".join(f"; {path}: {why}" for path, why in list(done.failures.items())[:1])
         ctx.ops.notify(text, variant="success" if done.ok else "error")
@@ -352,7 +352,7 @@ class Open(_Form):
         path = Path(str(ctx.params["records"]).strip()).expanduser()
         if not path.is_absolute():
             raise RecordsError(f"give the full path of the records: {path} is looked for in {Path.cwd()}")
-        review = OPEN.open(path)
+        review = registry.open(path)
         review.dataset.update()
         ctx.ops.open_dataset(review.name)
         ctx.ops.notify(str(review.queue.progress()), variant="success")

@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from anonymize.errors import AnonymizeError
-from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, saved
+from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, review_with_edits
 
 
 class QueuePanel(foo.Panel):
@@ -17,32 +17,32 @@ class QueuePanel(foo.Panel):
         return foo.PanelConfig(name="panel", label="Review queue", icon="checklist", surfaces="grid modal")
 
     def on_load(self, ctx: Any) -> None:
-        ctx.panel.state.told = _told(ctx)
+        ctx.panel.state.told = _summary(ctx)
 
     def on_change_current_sample(self, ctx: Any) -> None:
-        ctx.panel.state.told = _told(ctx)
+        ctx.panel.state.told = _summary(ctx)
 
     def go_next(self, ctx: Any) -> None:
         Next().execute(ctx)
-        ctx.panel.state.told = _told(ctx)
+        ctx.panel.state.told = _summary(ctx)
 
     def approve_next(self, ctx: Any) -> None:
         if "error" not in (Approve().execute(ctx) or {}):
             Next().execute(ctx)
-        ctx.panel.state.told = _told(ctx)
+        ctx.panel.state.told = _summary(ctx)
 
     def flag_next(self, ctx: Any) -> None:
         if "error" not in (Flag().execute(ctx) or {}):
             Next().execute(ctx)
-        ctx.panel.state.told = _told(ctx)
+        ctx.panel.state.told = _summary(ctx)
 
     def undo(self, ctx: Any) -> None:
         Undo().execute(ctx)
-        ctx.panel.state.told = _told(ctx)
+        ctx.panel.state.told = _summary(ctx)
 
     def render(self, ctx: Any) -> Any:
         panel = types.Object()
-        panel.md(ctx.panel.state.told or _told(ctx), name="told")
+        panel.md(ctx.panel.state.told or _summary(ctx), name="told")
         buttons = panel.h_stack("buttons", gap=1)
         buttons.btn("next", label="Next", on_click=self.go_next)
         if ctx.params.get("read_only"):  # a sample: its server would refuse them
@@ -53,10 +53,10 @@ class QueuePanel(foo.Panel):
         return types.Property(panel)
 
 
-def _told(ctx: Any) -> str:
+def _summary(ctx: Any) -> str:
     """The running figures, the open photo's reasons, the next ones. What was drawn in another photo is saved first."""
     try:
-        review = saved(ctx)
+        review = review_with_edits(ctx)
         items = review.queue.items()
     except AnonymizeError as e:
         return str(e)

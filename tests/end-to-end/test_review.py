@@ -21,7 +21,7 @@ from anonymize import images, records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.book import Book
+from review.store import ReviewStore
 
 ROOT = Path(__file__).parents[2]
 # Photo pixels -> page pixels, through the editor's zoom.
@@ -135,7 +135,7 @@ def test_kill_9_between_correction_and_export_loses_nothing(browser: Any, review
     finally:
         os.kill(child.pid, signal.SIGKILL)
         child.wait()
-    (record,) = Book(reviewed)
+    (record,) = ReviewStore(reviewed)
     assert [d["what"] for d in record.decisions] == ["add", "approve"]
     out = tmp_path / "out"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""A batch: many photos, an engine run in the background that can be watched, stopped and repeated."""
+"""A job (on the page, a batch): many photos, a run in the background that can be watched, stopped and repeated."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from ..errors import AnonymizeError, SettingsError, StaleDecisionError
 from ..outputs import write_json, written
 from ..records import Header, Record, unescape
 from ..settings import Settings
+from .detector_pool import DetectorPool
 from .names import safe_name
 from .policy import Policy
 from .results import status
 from .sessions import FullError, GoneError
-from .studio import Studio
 
 log = logging.getLogger("anonymize.web")
 
@@ -37,47 +37,47 @@ State = Literal["empty", "waiting", "running", "done", "stopped", "failed"]
 THUMB = 320  # px
 
 
-class Batches:
-    """The threads in which all visitors' batches run, first come, first served."""
+class JobQueue:
+    """The threads in which all visitors' jobs run, first come, first served."""
 
-    def __init__(self, studio: Studio, at_once: int = 0) -> None:
-        self.studio = studio
+    def __init__(self, pool: DetectorPool, at_once: int = 0) -> None:
+        self.pool = pool
         self._pool = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="batch")
         self._waiting: collections.deque[str] = collections.deque()
 
-    def start(self, batch: Batch, settings: Settings, *, again: bool = False) -> None:
+    def start(self, job: Job, settings: Settings, *, again: bool = False) -> None:
         """Detect and hide; with `again`, only write anew what other settings or corrections change.
 
         Raises:
             SettingsError: it is running already, or has no photos.
         """
-        with batch.lock:
-            if batch.state in ("waiting", "running"):
+        with job.lock:
+            if job.state in ("waiting", "running"):
                 raise SettingsError("This batch is already being worked on.")
-            if not batch.count and batch.source is None:
+            if not job.count and job.source is None:
                 raise SettingsError("Add some photos first.")
-            batch.is_other_choice = settings.export_hash() != batch.settings.export_hash()
-            batch.settings, batch.state, batch.problem = settings, "waiting", ""
-            batch.stop.clear()
-        self._waiting.append(batch.id)
-        self._pool.submit(self._work, batch, settings, again)
+            job.is_other_choice = settings.export_hash() != job.settings.export_hash()
+            job.settings, job.state, job.problem = settings, "waiting", ""
+            job.stop.clear()
+        self._waiting.append(job.id)
+        self._pool.submit(self._work, job, settings, again)
 
-    def before(self, batch: Batch) -> int:
-        """How many batches are in front of this one."""
+    def before(self, job: Job) -> int:
+        """How many jobs are in front of this one."""
         try:
-            return self._waiting.index(batch.id)
+            return self._waiting.index(job.id)
         except ValueError:
             return 0
 
-    def _work(self, batch: Batch, settings: Settings, again: bool) -> None:
-        self._waiting.remove(batch.id)
-        batch.work(lambda: self.studio.engine(settings), again)
+    def _work(self, job: Job, settings: Settings, again: bool) -> None:
+        self._waiting.remove(job.id)
+        job.work(lambda: self.pool.engine(settings), again)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-class Batch:
+class Job:
     """Photos of one visitor that are worked on together.
 
     Attributes:

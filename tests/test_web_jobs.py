@@ -14,12 +14,12 @@ from anonymize.errors import SettingsError, StaleDecisionError
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from anonymize.web.batch import Batch, Batches
-from anonymize.web.batch_view import doing, duration, pictures, summary
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.job_view import doing, duration, pictures, summary
+from anonymize.web.jobs import Job, JobQueue
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, if_moved, scores, status, table
 from anonymize.web.sessions import FullError, GoneError
-from anonymize.web.studio import Studio
 
 from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
 
@@ -27,75 +27,75 @@ BUSY = ("waiting", "running")
 
 
 @pytest.fixture
-def batch(tmp_path):
-    return Batch("0" * 32, tmp_path / "batch", Policy())
+def job(tmp_path):
+    return Job("0" * 32, tmp_path / "batch", Policy())
 
 
-def fill(batch, tmp_path, *names):
+def fill(job, tmp_path, *names):
     for i, name in enumerate(names):
         source = photo(tmp_path / "uploads" / f"{i}.png", seed=i)
-        batch.take(source, name, 10**9)
+        job.take(source, name, 10**9)
 
 
-def run(batch, detectors=None, settings=None, again=False):
-    studio = Studio(detectors=[FakeDetector([FACE, DOUBTFUL])] if detectors is None else detectors)
-    batches = Batches(studio)
-    batches.start(batch, settings or Settings(), again=again)
-    wait_for(lambda: batch.state not in BUSY)
-    batches.close()
-    return batch
+def run(job, detectors=None, settings=None, again=False):
+    pool = DetectorPool(detectors=[FakeDetector([FACE, DOUBTFUL])] if detectors is None else detectors)
+    jobs = JobQueue(pool)
+    jobs.start(job, settings or Settings(), again=again)
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    return job
 
 
-def test_names_never_collide_and_never_climb_out(batch, tmp_path):
-    fill(batch, tmp_path, "1.png", "1.png", "a/1.png", "b\\1.png", "../../../etc/1.png", "/abs/1.png")
-    found = sorted(p.relative_to(batch.inputs).as_posix() for p in batch.inputs.rglob("*.png"))
+def test_names_never_collide_and_never_climb_out(job, tmp_path):
+    fill(job, tmp_path, "1.png", "1.png", "a/1.png", "b\\1.png", "../../../etc/1.png", "/abs/1.png")
+    found = sorted(p.relative_to(job.inputs).as_posix() for p in job.inputs.rglob("*.png"))
     assert found == ["1-2.png", "1.png", "a/1.png", "abs/1.png", "b/1.png", "etc/1.png"]
-    assert batch.count == 6
+    assert job.count == 6
 
 
-def test_a_batch_with_a_broken_photo(batch, tmp_path):
-    fill(batch, tmp_path, "a.png", "b.png")
+def test_a_batch_with_a_broken_photo(job, tmp_path):
+    fill(job, tmp_path, "a.png", "b.png")
     (tmp_path / "broken").write_bytes(b"not a photo")
-    batch.take(tmp_path / "broken", "c.jpg", 10**9)
-    run(batch)
-    assert batch.state == "done"
-    assert (batch.summary.done, list(batch.summary.failures)) == (2, ["c.jpg"])
-    words = {r.path: status(r, batch.settings) for r in batch.records}
+    job.take(tmp_path / "broken", "c.jpg", 10**9)
+    run(job)
+    assert job.state == "done"
+    assert (job.summary.done, list(job.summary.failures)) == (2, ["c.jpg"])
+    words = {r.path: status(r, job.settings) for r in job.records}
     assert words == {"a.png": "worth a look", "b.png": "worth a look", "c.jpg": "failed"}
-    archive = zipfile.ZipFile(batch.zip())
+    archive = zipfile.ZipFile(job.zip())
     assert sorted(archive.namelist()) == [
         "photos/a.png", "photos/a.png.json", "photos/b.png", "photos/b.png.json", "records.jsonl", "summary.json"
     ]  # fmt: skip
     assert json.loads(archive.read("summary.json"))["failures"].keys() == {"c.jpg"}
     assert str(tmp_path) not in archive.read("records.jsonl").decode()
-    assert archive.read("photos/a.png") != (batch.inputs / "a.png").read_bytes()
-    assert "c.jpg" in pictures(batch, "failed")
-    assert "a.png" not in pictures(batch, "failed")
-    assert "1 photo could not be processed" in summary(batch)
+    assert archive.read("photos/a.png") != (job.inputs / "a.png").read_bytes()
+    assert "c.jpg" in pictures(job, "failed")
+    assert "a.png" not in pictures(job, "failed")
+    assert "1 photo could not be processed" in summary(job)
 
 
-def test_zips_are_unpacked_photos_only(batch, tmp_path):
+def test_zips_are_unpacked_photos_only(job, tmp_path):
     source = photo(tmp_path / "a.png")
     packed = tmp_path / "in.zip"
     with zipfile.ZipFile(packed, "w") as archive:
         for name in ("x/a.png", "../../evil.png", "__MACOSX/a.png", "notes.txt"):
             archive.write(source, name)
-    assert batch.take(packed, "in.zip", 10**9) == 2
-    assert sorted(p.relative_to(batch.inputs).as_posix() for p in batch.inputs.rglob("*.*")) == ["evil.png", "x/a.png"]
+    assert job.take(packed, "in.zip", 10**9) == 2
+    assert sorted(p.relative_to(job.inputs).as_posix() for p in job.inputs.rglob("*.*")) == ["evil.png", "x/a.png"]
     assert not (tmp_path / "evil.png").exists()
 
 
-def test_a_zip_bomb_is_stopped_by_what_it_unpacks_to(batch, tmp_path):
+def test_a_zip_bomb_is_stopped_by_what_it_unpacks_to(job, tmp_path):
     bomb = tmp_path / "bomb.zip"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.bmp", b"\0" * 20_000_000)
     assert bomb.stat().st_size < 100_000
     with pytest.raises(FullError, match="too large"):
-        batch.take(bomb, "bomb.zip", 1_000_000)
-    assert not list(batch.inputs.rglob("*.bmp"))
+        job.take(bomb, "bomb.zip", 1_000_000)
+    assert not list(job.inputs.rglob("*.bmp"))
 
 
-def test_a_photo_that_is_damaged_in_its_zip_does_not_come_in(batch, tmp_path):
+def test_a_photo_that_is_damaged_in_its_zip_does_not_come_in(job, tmp_path):
     """What it unpacks to has another checksum: it is not the photo that was packed."""
     packed = tmp_path / "in.zip"
     with zipfile.ZipFile(packed, "w") as archive:
@@ -106,29 +106,29 @@ def test_a_photo_that_is_damaged_in_its_zip_does_not_come_in(batch, tmp_path):
         file.seek(place)
         file.write(b"damaged")
     with pytest.raises(SettingsError, match="cannot be read"):
-        batch.take(packed, "in.zip", 10**9)
-    assert [p.name for p in batch.folder.rglob("*") if p.is_file()] == ["a.bmp"]
-    assert batch.count == 1
+        job.take(packed, "in.zip", 10**9)
+    assert [p.name for p in job.folder.rglob("*") if p.is_file()] == ["a.bmp"]
+    assert job.count == 1
 
 
-def test_what_is_no_zip_and_what_is_no_photo(batch, tmp_path):
+def test_what_is_no_zip_and_what_is_no_photo(job, tmp_path):
     bad = tmp_path / "bad.zip"
     bad.write_bytes(b"PK not really")
     with pytest.raises(SettingsError, match="cannot be read"):
-        batch.take(bad, "bad.zip", 10**9)
+        job.take(bad, "bad.zip", 10**9)
     with zipfile.ZipFile(bad, "w") as archive:
         archive.writestr("notes.txt", "x")
     with pytest.raises(SettingsError, match="no photo"):
-        batch.take(bad, "bad.zip", 10**9)
+        job.take(bad, "bad.zip", 10**9)
     with pytest.raises(SettingsError, match="not a kind of photo"):
-        batch.take(bad, "a.exe", 10**9)
+        job.take(bad, "a.exe", 10**9)
 
 
 def test_more_photos_than_are_allowed(tmp_path):
-    batch = Batch("0" * 32, tmp_path / "batch", Policy(most_photos=2))
-    fill(batch, tmp_path, "a.png", "b.png")
+    job = Job("0" * 32, tmp_path / "batch", Policy(most_photos=2))
+    fill(job, tmp_path, "a.png", "b.png")
     with pytest.raises(FullError, match="at most 2"):
-        fill(batch, tmp_path, "c.png")
+        fill(job, tmp_path, "c.png")
 
 
 class Held:
@@ -145,60 +145,60 @@ class Held:
         return [[FACE] for _ in images]
 
 
-def test_stop_really_stops(batch, tmp_path):
-    fill(batch, tmp_path, *(f"{i}.png" for i in range(40)))
+def test_stop_really_stops(job, tmp_path):
+    fill(job, tmp_path, *(f"{i}.png" for i in range(40)))
     held = Held()
-    batches = Batches(Studio(detectors=[held]))
-    batches.start(batch, Settings())
+    jobs = JobQueue(DetectorPool(detectors=[held]))
+    jobs.start(job, Settings())
     wait_for(lambda: held.seen)
     with pytest.raises(SettingsError, match="already"):
-        batches.start(batch, Settings())
-    batch.stop.set()
-    assert "stopping" in doing(batch, 0)
+        jobs.start(job, Settings())
+    job.stop.set()
+    assert "stopping" in doing(job, 0)
     held.go.set()
-    wait_for(lambda: batch.state not in BUSY)
-    batches.close()
-    assert batch.state == "stopped"
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    assert job.state == "stopped"
     assert held.seen < 20
-    assert len(list(batch.output.glob("*.png"))) == batch.summary.done < 20
+    assert len(list(job.output.glob("*.png"))) == job.summary.done < 20
 
 
-def test_a_stopped_batch_goes_on_where_it_stopped(batch, tmp_path):
-    fill(batch, tmp_path, "a.png", "b.png")
-    run(batch)
-    run(batch)
-    assert (batch.summary.done, batch.summary.unchanged) == (2, 2)
+def test_a_stopped_batch_goes_on_where_it_stopped(job, tmp_path):
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    run(job)
+    assert (job.summary.done, job.summary.unchanged) == (2, 2)
 
 
-def test_leaving_while_it_runs_leaves_nothing(batch, tmp_path):
-    fill(batch, tmp_path, *(f"{i}.png" for i in range(6)))
+def test_leaving_while_it_runs_leaves_nothing(job, tmp_path):
+    fill(job, tmp_path, *(f"{i}.png" for i in range(6)))
     held = Held()
-    batches = Batches(Studio(detectors=[held]))
-    batches.start(batch, Settings())
+    jobs = JobQueue(DetectorPool(detectors=[held]))
+    jobs.start(job, Settings())
     wait_for(lambda: held.seen)
-    batch.close()
+    job.close()
     held.go.set()
-    wait_for(lambda: batch.state not in BUSY)
-    batches.close()
-    assert not batch.folder.exists()
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    assert not job.folder.exists()
 
 
-def test_a_run_that_cannot_start_says_why(batch, tmp_path):
-    fill(batch, tmp_path, "a.png")
-    batches = Batches(Studio())
-    batches.start(batch, Settings(face_detector="none", plate_detector="none"))
-    wait_for(lambda: batch.state not in BUSY)
-    batches.close()
-    assert batch.state == "failed"
-    assert "at least one detector" in doing(batch, 0)
+def test_a_run_that_cannot_start_says_why(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    jobs = JobQueue(DetectorPool())
+    jobs.start(job, Settings(face_detector="none", plate_detector="none"))
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    assert job.state == "failed"
+    assert "at least one detector" in doing(job, 0)
     with pytest.raises(GoneError):
-        batch.zip()
+        job.zip()
 
 
-def test_other_settings_are_applied_without_detecting_again(batch, tmp_path):
-    fill(batch, tmp_path, "a.png")
-    run(batch)
-    before = (batch.output / "a.png").read_bytes()
+def test_other_settings_are_applied_without_detecting_again(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    before = (job.output / "a.png").read_bytes()
 
     class Never:
         name, weights = "never", {}
@@ -206,128 +206,128 @@ def test_other_settings_are_applied_without_detecting_again(batch, tmp_path):
         def detect(self, images):
             raise AssertionError("detected again")
 
-    run(batch, [Never()], Settings().with_kind("face", threshold=0.1), again=True)
-    assert batch.state == "done", batch.problem
-    assert batch.summary.hidden["face"] == 2
-    assert (batch.output / "a.png").read_bytes() != before
+    run(job, [Never()], Settings().with_kind("face", threshold=0.1), again=True)
+    assert job.state == "done", job.problem
+    assert job.summary.hidden["face"] == 2
+    assert (job.output / "a.png").read_bytes() != before
 
 
-def test_a_review_has_the_settings_that_were_applied_last(batch, tmp_path):
+def test_a_review_has_the_settings_that_were_applied_last(job, tmp_path):
     """Else it would show, approve and export what was chosen before."""
 
     def effect():
-        header, _ = records.read(batch.output / "records.jsonl")
+        header, _ = records.read(job.output / "records.jsonl")
         return (header.review or header.settings).kind("face").effect
 
     solid, mosaic = (Settings().with_kind("face", effect=e) for e in ("solid", "pixelate"))
-    fill(batch, tmp_path, "a.png")
-    run(batch)
-    run(batch, settings=solid, again=True)
+    fill(job, tmp_path, "a.png")
+    run(job)
+    run(job, settings=solid, again=True)
     assert effect() == "solid"
-    header, known = records.read(batch.output / "records.jsonl")
-    records.write(batch.output / "records.jsonl", dataclasses.replace(header, review=mosaic), known.values())
-    run(batch, settings=solid, again=True)  # nothing else was chosen here since: what people chose in the review stands
+    header, known = records.read(job.output / "records.jsonl")
+    records.write(job.output / "records.jsonl", dataclasses.replace(header, review=mosaic), known.values())
+    run(job, settings=solid, again=True)  # nothing else was chosen here since: what people chose in the review stands
     assert effect() == "pixelate"
-    run(batch)
+    run(job)
     assert effect() == "blur"
-    assert batch.summary.done == 1
+    assert job.summary.done == 1
 
 
-def test_a_correction_reaches_the_zip(batch, tmp_path):
-    fill(batch, tmp_path, "a.png")
-    run(batch)
-    before = zipfile.ZipFile(batch.zip()).read("photos/a.png")
-    record = batch.records[0]
+def test_a_correction_reaches_the_zip(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    before = zipfile.ZipFile(job.zip()).read("photos/a.png")
+    record = job.records[0]
     drawn = Region("plate", (150, 100, 190, 120), status="manual")
-    batch.keeping(record)(record.replace(regions=(drawn, *record.regions)))
-    archive = zipfile.ZipFile(batch.zip())
+    job.keeping(record)(record.replace(regions=(drawn, *record.regions)))
+    archive = zipfile.ZipFile(job.zip())
     assert archive.read("photos/a.png") != before
     assert len(json.loads(archive.read("photos/a.png.json"))["regions"]) == 2
-    assert batch.summary.hidden["plate"] == 1
+    assert job.summary.hidden["plate"] == 1
 
 
-def test_corrections_in_two_places_lose_nothing(batch, tmp_path):
+def test_corrections_in_two_places_lose_nothing(job, tmp_path):
     """A photo that is open in two places, or in the review: whoever comes second is told to look again."""
-    fill(batch, tmp_path, "a.png")
-    run(batch)
-    record = batch.records[0]
+    fill(job, tmp_path, "a.png")
+    run(job)
+    record = job.records[0]
     drawn = [Region("face", (10 * n, 100, 10 * n + 8, 110), status="manual") for n in range(3)]
-    one, two = batch.keeping(record), batch.keeping(record)
+    one, two = job.keeping(record), job.keeping(record)
     first = record.replace(regions=(drawn[0], *record.regions))
     one(first)
     one(first.replace(regions=(drawn[1], *first.regions)))
     with pytest.raises(StaleDecisionError, match="open it again"):
         two(record.replace(regions=(drawn[2], *record.regions)))
-    assert {r.box for r in batch.records[0].regions if r.status == "manual"} == {d.box for d in drawn[:2]}
-    batch.close()
+    assert {r.box for r in job.records[0].regions if r.status == "manual"} == {d.box for d in drawn[:2]}
+    job.close()
     with pytest.raises(GoneError):
         one(first)
-    assert not batch.folder.exists()
+    assert not job.folder.exists()
 
 
-def test_a_correction_says_which_detectors_looked(batch, tmp_path):
-    fill(batch, tmp_path, "a.png")
-    run(batch)
-    record = batch.records[0]
-    batch.keeping(record)(record.replace(regions=(), detectors={"another": {}}, detection="other"))
-    assert (batch.records[0].detectors, batch.records[0].detection) == ({"another": {}}, "other")
+def test_a_correction_says_which_detectors_looked(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    record = job.records[0]
+    job.keeping(record)(record.replace(regions=(), detectors={"another": {}}, detection="other"))
+    assert (job.records[0].detectors, job.records[0].detection) == ({"another": {}}, "other")
 
 
-def test_what_a_stopped_run_did_not_write_anew_stays_out_of_the_zip(batch, tmp_path):
+def test_what_a_stopped_run_did_not_write_anew_stays_out_of_the_zip(job, tmp_path):
     """It hides less than was asked for now."""
-    fill(batch, tmp_path, "a.png", "b.png")
-    run(batch)
-    batch.settings = batch.settings.with_kind("face", threshold=0.1)
-    batch.state = "stopped"  # before the first photo
-    assert [n for n in zipfile.ZipFile(batch.zip()).namelist() if n.startswith("photos/")] == []
-    run(batch, settings=batch.settings, again=True)
-    assert "photos/b.png" in zipfile.ZipFile(batch.zip()).namelist()
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    job.settings = job.settings.with_kind("face", threshold=0.1)
+    job.state = "stopped"  # before the first photo
+    assert [n for n in zipfile.ZipFile(job.zip()).namelist() if n.startswith("photos/")] == []
+    run(job, settings=job.settings, again=True)
+    assert "photos/b.png" in zipfile.ZipFile(job.zip()).namelist()
 
 
-def test_what_earlier_detectors_found_is_not_what_a_stopped_run_found(batch, tmp_path):
+def test_what_earlier_detectors_found_is_not_what_a_stopped_run_found(job, tmp_path):
     """Neither its zip has it, nor does another threshold, applied after it, pass it for found."""
 
     class Other(FakeDetector):
         def detect(self, images):
-            batch.stop.set()
+            job.stop.set()
             return super().detect(images)
 
     def packed():
-        archive = zipfile.ZipFile(batch.zip())
+        archive = zipfile.ZipFile(job.zip())
         lines = archive.read("records.jsonl").decode().splitlines()
         return [n for n in archive.namelist() if n.endswith(".png")], len(lines) - 1
 
-    fill(batch, tmp_path, *(f"{i:02}.png" for i in range(20)))
-    run(batch)
+    fill(job, tmp_path, *(f"{i:02}.png" for i in range(20)))
+    run(job)
     assert packed()[1] == 20
     other = Other([FACE])
     other.weights = {"other": "0"}
-    run(batch, [other])
-    assert batch.state == "stopped"
+    run(job, [other])
+    assert job.state == "stopped"
     names, lines = packed()
-    assert len(names) == lines == batch.summary.done < 20
-    batch.stop.set()
-    batch.work(lambda: pytest.fail("it was stopped while it waited"), again=False)
+    assert len(names) == lines == job.summary.done < 20
+    job.stop.set()
+    job.work(lambda: pytest.fail("it was stopped while it waited"), again=False)
     assert packed() == ([], 0)
     other = FakeDetector([FACE])
     other.weights = {"other": "0"}
-    run(batch, [other], Settings().with_kind("face", threshold=0.1), again=True)
-    assert (batch.state, packed()[1]) == ("done", 20)
-    assert all(r.detectors["fake"] == {"other": "0"} for r in batch.records)
+    run(job, [other], Settings().with_kind("face", threshold=0.1), again=True)
+    assert (job.state, packed()[1]) == ("done", 20)
+    assert all(r.detectors["fake"] == {"other": "0"} for r in job.records)
 
 
 def test_folders_only_on_ones_own_machine(tmp_path):
     photo(tmp_path / "mine" / "a.png")
     for policy in (Policy(public=True), Policy(users={"a": "b"})):
         with pytest.raises(SettingsError, match="own computer"):
-            Batch("0" * 32, tmp_path / "b1", policy).use_folder(str(tmp_path / "mine"))
-    batch = Batch("0" * 32, tmp_path / "b2", Policy())
+            Job("0" * 32, tmp_path / "b1", policy).use_folder(str(tmp_path / "mine"))
+    job = Job("0" * 32, tmp_path / "b2", Policy())
     for wrong in ("relative", str(tmp_path / "missing"), ""):
         with pytest.raises(SettingsError, match="no folder"):
-            batch.use_folder(wrong)
-    batch.use_folder(str(tmp_path / "mine"))
-    run(batch)
-    assert batch.summary.done == 1
+            job.use_folder(wrong)
+    job.use_folder(str(tmp_path / "mine"))
+    run(job)
+    assert job.summary.done == 1
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["a.png"]
 
 
@@ -339,8 +339,8 @@ def test_uploads_and_pictures_over_the_network_are_the_visitors_own(tmp_path):
         assert answer.json() == {"added": 1, "photos": 1}
         assert client.post(f"/batches/{id}/files?name=a.exe", content=b"MZ").status_code == 400
         session = client.app.sessions.of(client.cookies["anonymize_session"])
-        batch = session.get(Batch, id)
-        run(batch)
+        job = session.get(Job, id)
+        run(job)
         thumb = client.get(f"/batches/{id}/thumb/0.jpg")
         assert thumb.headers["content-type"] == "image/jpeg"
         assert zipfile.ZipFile(io.BytesIO(client.get(f"/batches/{id}/clean.zip").content)).namelist()

