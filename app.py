@@ -96,7 +96,7 @@ def policy(given: argparse.Namespace) -> Policy:
     return Policy(host=given.host, users=users, api_keys=keys, reviewers=reviewers)
 
 
-def offered(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
+def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
     """What a visitor may open in Review, as (label, records, owner): what is shared, and their own batches.
 
     FiftyOne's App shows one state to all, so only the batches of the person at this machine have no owner.
@@ -138,7 +138,7 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
                 tab.ReviewHandlers(
                     registry,
                     who,
-                    lambda request: offered(rules, shared, session_of(request)),
+                    lambda request: sources_of(rules, shared, session_of(request)),
                     own_machine=rules.own_machine,
                     read_only=rules.public,
                 )

@@ -52,7 +52,7 @@ def cli() -> None:
 
 
 def _store(records: Path, given: dict[str, Any]) -> ReviewStore:
-    """The book, with the review's settings changed by the options: what an approval binds to, and an export writes."""
+    """The store, with the review's settings changed by the options: what an approval binds to, and an export writes."""
     return ReviewStore(records, settings_of(given, ReviewStore(records).settings))
 
 

@@ -54,7 +54,7 @@ def photo_file(review: Review, wanted: str) -> Path | None:
     return None
 
 
-def exported(review: Review, allow_unreviewed: bool = False) -> Response:
+def export_zip(review: Review, allow_unreviewed: bool = False) -> Response:
     """The photos that the last export wrote, as one file: those that may go out now, as they were decided.
 
     What was corrected, flagged or taken back since then stays behind until the next export.

@@ -206,7 +206,7 @@ def _plain(seen: _Seen) -> Item:
 
 
 class Queue:
-    """The photos of a book in the order in which people should look, kept up with what is decided.
+    """The photos of a review in the order in which people should look, kept up with what is decided.
 
     Safe for several threads. What was computed of a photo is kept until its record or the settings change.
     """

@@ -108,7 +108,7 @@ class ReviewServer:
             if self.read_only and review.owner is None:
                 raise ReadOnlyError(ONLY_LOOKED_AT)
             anything = request.query_params.get("unreviewed") == "yes"
-            return await run_in_threadpool(photos.exported, review, anything)
+            return await run_in_threadpool(photos.export_zip, review, anything)
         shown = [r for r in self.reviews.of(user) if r.owner is None]
         if self.read_only or not user.is_reviewer:
             raise RefusedError("FiftyOne is for reviewers")

@@ -1,7 +1,7 @@
 """The Review tab of the page: the queue, one photo with its regions, decisions, the threshold explorer, the gated
 export.
 
-It needs no FiftyOne: corrections go to the records through the same book. FiftyOne's App is one link away, where it
+It needs no FiftyOne: corrections go to the records through the same store. FiftyOne's App is one link away, where it
 may be.
 """
 
@@ -82,7 +82,7 @@ class ReviewHandlers:
 
     def offer(self, request: gr.Request, chosen: str | None, known: Sequence[str]) -> tuple[Any, list[str]]:
         """What may be opened now."""
-        now = offered(self.sources(request), chosen, known)
+        now = choices_of(self.sources(request), chosen, known)
         return gr.update(**now), [name for _, name in now["choices"]]
 
     def begin(self, request: gr.Request, chosen: str | None, given: str) -> Values:
@@ -207,7 +207,7 @@ def _thresholds(
     return sliders, explored
 
 
-def offered(
+def choices_of(
     found: Sequence[tuple[str, Path, str | None]], chosen: str | None, known: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What may be opened, as a list's choices: what is new comes to the front, else what is chosen stays.

@@ -221,7 +221,7 @@ def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_pa
     """What was corrected, flagged or taken back after the export stays behind; so does what somebody put there."""
 
     def names(allow_unreviewed: bool = False) -> list[str]:
-        response = photos.exported(review, allow_unreviewed)
+        response = photos.export_zip(review, allow_unreviewed)
         with zipfile.ZipFile(response.path) as archive:
             found = sorted(archive.namelist())
         Path(response.path).unlink()

@@ -104,7 +104,7 @@ def test_what_visitors_bring_is_opened_as_theirs_alone(policy: Policy, owner: st
     """On a public demo and a team's server batches have an owner, and an owned review never reaches FiftyOne."""
     job = SimpleNamespace(records=[1], output=tmp_path, state="done", made=1.0)
     session = SimpleNamespace(key="their session", of_kind=lambda kind: [job] if kind is Job else [])
-    shared, own = app.offered(policy, [tmp_path / "Sample.jsonl"], session)
+    shared, own = app.choices_of(policy, [tmp_path / "Sample.jsonl"], session)
     assert shared == ("Sample", tmp_path / "Sample.jsonl", None)
     assert own == ("Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
 
@@ -117,19 +117,19 @@ def test_what_may_be_opened_can_be_told_apart_and_stays_chosen(tmp_path: Path):
     )
     session = SimpleNamespace(key="k", of_kind=lambda _: [second, busy, first])
     shared = [tmp_path / "may" / "records.jsonl", tmp_path / "june" / "records.jsonl", tmp_path / "other.jsonl"]
-    found = app.offered(Policy(), shared, session)
+    found = app.choices_of(Policy(), shared, session)
     assert [label for label, *_ in found] == [
         "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos"
     ]  # fmt: skip
     assert found[3][1] == tmp_path / "0" / "records.jsonl"
-    choices = tab.offered(found, None)["choices"]
+    choices = tab.choices_of(found, None)["choices"]
     names = [name for _, name in choices]
     assert len(set(names)) == 5
-    assert tab.offered(found, None)["value"] == names[-1]
-    assert tab.offered(found, names[1], names)["value"] == names[1]
-    assert tab.offered(found, names[1], names[:-1])["value"] == names[-1]  # a new batch: it is what one looks for
-    assert tab.offered(found[:1], names[1], names)["value"] == names[0]  # it is gone
-    assert tab.offered([], names[1], names)["value"] is None
+    assert tab.choices_of(found, None)["value"] == names[-1]
+    assert tab.choices_of(found, names[1], names)["value"] == names[1]
+    assert tab.choices_of(found, names[1], names[:-1])["value"] == names[-1]  # a new batch: it is what one looks for
+    assert tab.choices_of(found[:1], names[1], names)["value"] == names[0]  # it is gone
+    assert tab.choices_of([], names[1], names)["value"] is None
 
 
 def test_a_sample_that_cannot_be_made_is_said_and_the_server_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture):

@@ -58,16 +58,16 @@ def test_a_photo_is_opened_shown_otherwise_and_corrected(site: Site, request_: A
     do = PhotoHandlers(site)
     path = photo(session(request_).make_folder() / "photo.png")
     opened = event(id=path.parent.name, file="photo.png", name="a.png")
-    value, card, table, _, id = do.opened(request_, opened, *values())
+    value, card, table, _, id = do.open(request_, opened, *values())
     assert id == path.parent.name
     assert "1 face and 1 license plate hidden" in card
     assert len(value["regions"]) == len(table) == 3
-    assert do.changed(request_, id, *values(0.1))[0]["version"] == value["version"] + 1
+    assert do.adjust(request_, id, *values(0.1))[0]["version"] == value["version"] + 1
     sent = event(what="add", kind="face", box=[5, 5, 25, 25], photo=None)
-    added = do.corrected(request_, sent, id)[0]
+    added = do.correct(request_, sent, id)[0]
     assert [r["state"] for r in added["regions"]].count("manual") == 1
     assert added["undo"]
-    assert not do.corrected(request_, event(what="undo"), id)[0]["undo"]
+    assert not do.correct(request_, event(what="undo"), id)[0]["undo"]
     again = do.look_again(request_, id, *values())[0]
     assert again["id"] == id
 
@@ -75,13 +75,13 @@ def test_a_photo_is_opened_shown_otherwise_and_corrected(site: Site, request_: A
 def test_what_goes_wrong_with_a_photo_is_said(site: Site, request_: Any):
     do = PhotoHandlers(site)
     for given in ({}, {"id": "../x", "file": "photo.png"}, {"id": "0" * 32, "file": "photo.png"}):
-        assert "no longer here" in do.opened(request_, event(**given), *values())[0]["problem"]
-    assert do.corrected(request_, event(what="undo"), "gone")[0]["problem"]
+        assert "no longer here" in do.open(request_, event(**given), *values())[0]["problem"]
+    assert do.correct(request_, event(what="undo"), "gone")[0]["problem"]
     path = photo(session(request_).make_folder() / "photo.png")
     opened = event(id=path.parent.name, file="photo.png", name="a.png")
-    assert "threshold" in do.opened(request_, opened, *values(face=7.0))[0]["problem"]
-    value = do.opened(request_, opened, *values())[0]
-    wrong = do.corrected(request_, event(what="move", region="gone", box=[1, 2, 3, 4]), value["id"])[0]
+    assert "threshold" in do.open(request_, opened, *values(face=7.0))[0]["problem"]
+    value = do.open(request_, opened, *values())[0]
+    wrong = do.correct(request_, event(what="move", region="gone", box=[1, 2, 3, 4]), value["id"])[0]
     assert wrong["problem"]
     assert wrong["regions"] == value["regions"]
 
@@ -107,7 +107,7 @@ def test_a_batch_is_run_looked_at_corrected_and_applied_again(site: Site, reques
     assert do.explore_kind(request_, job.id, "plate")[1] == 0.25
     text, _, value, *_, id = do.correct(request_, event(number="0"), job.id)
     assert (text, value["id"]) == ("", id)
-    PhotoHandlers(site).corrected(request_, event(what="reject", region=FACE.id), id)
+    PhotoHandlers(site).correct(request_, event(what="reject", region=FACE.id), id)
     _, card = do.back(request_, job.id, "all")
     assert "No faces and 1 license plate hidden" in card
     assert job.records[0].decisions[0]["who"] == "ana"
@@ -129,7 +129,7 @@ def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
 
 def test_other_photos_instead_of_more(site: Site, request_: Any, tmp_path: Path):
     do, job = JobHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
-    answer = do.cleared(request_, job.id)
+    answer = do.clear(request_, job.id)
     assert len(answer) == len(fields(Running)) + len(fields(Results)) + 1
     assert job.closed
     assert do.ready(event(id="1", photos=2))[:2] == ("1", "")

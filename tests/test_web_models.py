@@ -13,7 +13,7 @@ from anonymize.detectors import FakeDetector
 from anonymize.errors import SettingsError, WeightsError
 from anonymize.settings import Settings
 from anonymize.web import pool as studios
-from anonymize.web.detector_pool import DetectorPool, fetched
+from anonymize.web.detector_pool import DetectorPool, progress_text
 from anonymize.web.tab_models import card, measured_table
 from anonymize.weights.registry import registry
 
@@ -69,7 +69,7 @@ def test_the_page_shows_models(tmp_path: Path) -> None:
     ],
 )
 def test_weights_on_their_way_are_told_of(given: tuple[str, int, int | None], sentence: str) -> None:
-    assert fetched(*given) == sentence
+    assert progress_text(*given) == sentence
 
 
 def test_what_a_start_is_doing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

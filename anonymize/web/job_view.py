@@ -1,4 +1,4 @@
-"""What the page says of a batch: progress, the gallery, the card above it, the table of thresholds. HTML and frames."""
+"""What the page says of a job: progress, the gallery, the card above it, the table of thresholds. HTML and frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 import pandas as pd
 
 from .jobs import Job
-from .results import STATUSES, counted
+from .results import STATUSES, count_text
 
 
 def status_line(text: str) -> str:
@@ -36,7 +36,7 @@ def doing(job: Job, before: int) -> str:
             words.append("stopping after the photo in hand")
     else:
         words.append("stopped" if job.state == "stopped" else f"done in {duration(s.seconds)}")
-    words.append(counted(dict(s.hidden)) + " hidden")
+    words.append(count_text(dict(s.hidden)) + " hidden")
     if s.failures:
         words.append(f"{len(s.failures)} failed")
     percent = 100 * done / all_
@@ -89,7 +89,7 @@ def summary(job: Job) -> str:
     s = job.summary
     if not job.records:
         return empty()
-    parts = [f"<h2>{html.escape(counted(dict(s.hidden)).capitalize())} hidden</h2>"]
+    parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(
             f'<p><a class="az-button az-primary az-download" href="/batches/{job.id}/clean.zip" download>Download '
@@ -121,7 +121,7 @@ def empty() -> str:
     )
 
 
-def rounded(frame: pd.DataFrame) -> pd.DataFrame:
+def threshold_table(frame: pd.DataFrame) -> pd.DataFrame:
     out = frame.assign(threshold=[float(f"{v:.2g}") for v in frame["threshold"]])
     return out.rename(
         columns={"regions": "regions hidden", "photos": "photos with one", "changed": "photos that change"}

@@ -1,4 +1,4 @@
-"""A batch: many photos, an engine run in the background that can be watched, stopped and repeated."""
+"""A job (on the page, a batch): many photos, a run in the background that can be watched, stopped and repeated."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ THUMB = 320  # px
 
 
 class JobQueue:
-    """The threads in which all visitors' batches run, first come, first served."""
+    """The threads in which all visitors' jobs run, first come, first served."""
 
     def __init__(self, pool: DetectorPool, at_once: int = 0) -> None:
         self.pool = pool
@@ -67,7 +67,7 @@ class JobQueue:
         self._pool.submit(self._work, job, settings, again)
 
     def before(self, job: Job) -> int:
-        """How many batches are in front of this one."""
+        """How many jobs are in front of this one."""
         try:
             return self._waiting.index(job.id)
         except ValueError:

@@ -13,7 +13,7 @@ from ..settings import Settings
 from .controls import KEEP
 from .elements import editor_region
 from .photo_session import OTHER, PhotoSession
-from .results import NAMES, counted
+from .results import NAMES, count_text
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
@@ -98,7 +98,7 @@ def empty() -> str:
 def summary(photo: PhotoSession) -> str:
     """The card beside the picture: what is hidden, the download, what to beware of, what was removed from the file."""
     settings, counts = photo.settings, photo.counts
-    parts = [f"<h2>{html.escape(counted(counts).capitalize())} hidden</h2>"]
+    parts = [f"<h2>{html.escape(count_text(counts).capitalize())} hidden</h2>"]
     if not counts:
         parts.append(
             "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if a face or a plate is in "

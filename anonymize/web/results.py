@@ -19,7 +19,7 @@ HEIGHTS = ["<8", "8–16", "16–32", "32–64", "64–128", ">128"]
 _TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
 
 
-def counted(counts: dict[str, int]) -> str:
+def count_text(counts: dict[str, int]) -> str:
     """`3 faces and 1 license plate`."""
     words = []
     for kind, (one, many) in NAMES.items():

@@ -43,7 +43,7 @@ def assemble(
     """The whole server as one ASGI app.
 
     Args:
-        policy: who may do what. studio: the detectors. data: a folder for visitors' files, which go at start and end.
+        policy: who may do what. pool: the detectors. data: a folder for visitors' files, which go at start and end.
         mounts: path -> another app behind the same guard ("/review"); its lifespan is run too.
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.

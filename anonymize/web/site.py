@@ -17,7 +17,7 @@ class Site:
     """The server's parts.
 
     Attributes:
-        policy: who may do what. sessions: all visitors'. studio: the detectors. batches: the threads that work.
+        policy: who may do what. sessions: all visitors'. pool: the detectors. jobs: the threads that work.
     """
 
     policy: Policy

@@ -21,7 +21,7 @@ _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 @dataclass(frozen=True)
 class Running:
-    """The components that follow a batch while it runs, in the order of `BatchHandlers.watch`."""
+    """The components that follow a batch while it runs, in the order of `JobHandlers.watch`."""
 
     progress: gr.HTML
     start: gr.Button
@@ -31,7 +31,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Results:
-    """The components that show a finished batch, in the order of `BatchHandlers.results`."""
+    """The components that show a finished batch, in the order of `JobHandlers.results`."""
 
     column: gr.Column
     gallery: gr.HTML
@@ -142,8 +142,8 @@ def _wire_run(
 ) -> None:
     now, shown = _list(running), _list(results)
     upload.ready(do.ready, None, [id, running.progress, running.start, folder], **_PRIVATE)
-    upload.cleared(do.cleared, [id], [*now, *shown, id], **_PRIVATE)
-    folder.input(do.named, folder, running.start, **_PRIVATE)
+    upload.cleared(do.clear, [id], [*now, *shown, id], **_PRIVATE)
+    folder.input(do.name_folder, folder, running.start, **_PRIVATE)
     running.start.click(do.begin, [id, folder, *controls.all], [*now, id, results.card], **_PRIVATE)
     results.again.click(do.apply_again, [id, *controls.all], now, **_PRIVATE)
     running.stop.click(do.halt, [id], now, **_PRIVATE)

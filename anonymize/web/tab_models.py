@@ -20,7 +20,7 @@ from .. import weights
 from ..errors import AnonymizeError, SettingsError
 from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
-from .detector_pool import fetched
+from .detector_pool import progress_text
 from .policy import MB
 from .site import Site
 from .telling import message_of
@@ -78,7 +78,7 @@ class ModelHandlers:
 
     def _fetch(self, name: str, seen: dict[str, Any]) -> None:
         def report(what: str, done: int, total: int | None) -> None:
-            seen["doing"] = fetched(what, done, total)
+            seen["doing"] = progress_text(what, done, total)
 
         try:
             weights.fetch(name, cache=self.site.pool.weights_dir, progress=report)

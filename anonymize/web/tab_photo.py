@@ -43,10 +43,10 @@ class PhotoHandlers:
 
     site: Site
 
-    def _failed(self, error: Exception, photo: PhotoSession | None = None) -> Shown:
+    def _failure(self, error: Exception, photo: PhotoSession | None = None) -> Shown:
         return failure(message_of(error, self.site.policy.own_machine), photo)
 
-    def opened(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
+    def open(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
         """A photo came in: look at it."""
         data = event._data or {}
         try:
@@ -60,9 +60,9 @@ class PhotoHandlers:
             name, who = str(data.get("name")), name_of(request, self.site.policy)
             return *show(self.site.pool.open(session, path, name, settings, who), settings), id
         except (AnonymizeError, OSError) as e:
-            return *self._failed(e), ""
+            return *self._failure(e), ""
 
-    def changed(self, request: gr.Request, id: str, *values: Any) -> Shown:
+    def adjust(self, request: gr.Request, id: str, *values: Any) -> Shown:
         """A slider or an effect: the same regions, shown otherwise."""
         return self._again(request, id, values, detect=False)
 
@@ -81,9 +81,9 @@ class PhotoHandlers:
                 self.site.pool.look_again(photo, settings)
             return show(photo, settings)
         except (AnonymizeError, OSError) as e:
-            return self._failed(e, photo)
+            return self._failure(e, photo)
 
-    def corrected(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
+    def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
         """A correction from the picture."""
         photo = None
         try:
@@ -92,7 +92,7 @@ class PhotoHandlers:
             photo.correct(what, **given)
             return show(photo, photo.settings)
         except (AnonymizeError, OSError) as e:
-            return self._failed(e, photo)
+            return self._failure(e, photo)
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,11 @@ def build(site: Site) -> PhotoTab:
 def _wire(do: PhotoHandlers, tab: PhotoTab, viewer: Any, controls: Controls) -> None:
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     now, known = [tab.current, *controls.all], tab.outputs
-    viewer.opened(do.opened, controls.all, [*known, tab.current], concurrency_id="look", **private)
-    viewer.corrected(do.corrected, [tab.current], known, queue=False, trigger_mode="multiple", **private)
+    viewer.opened(do.open, controls.all, [*known, tab.current], concurrency_id="look", **private)
+    viewer.corrected(do.correct, [tab.current], known, queue=False, trigger_mode="multiple", **private)
     for control in controls.live:
         event = control.input if control in (controls.face, controls.plate) else control.change
-        event(do.changed, now, known, queue=False, trigger_mode="always_last", **private)
+        event(do.adjust, now, known, queue=False, trigger_mode="always_last", **private)
     for control in controls.finding:
         event = control.release if isinstance(control, gr.Slider) else control.change
         event(do.look_again, now, known, concurrency_id="look", **{**private, "show_progress": "minimal"})

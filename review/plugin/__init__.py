@@ -19,7 +19,7 @@ HOME = Path(__file__).resolve().parents[2]  # where this is a link, the folder t
 
 def register(plugin: Any) -> None:
     """FiftyOne calls this; where the package cannot be imported, what is offered in its stead says what to do."""
-    if (HOME / "review" / "book.py").is_file() and str(HOME) not in sys.path:
+    if (HOME / "review" / "store.py").is_file() and str(HOME) not in sys.path:
         sys.path.append(str(HOME))  # last: what is installed goes first
     try:
         from review.plugin.operators import ALL

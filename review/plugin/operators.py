@@ -1,6 +1,6 @@
 """The plugin's operators: the review's decisions, as buttons and forms of FiftyOne's App.
 
-A dataset that `review` made carries the path of its records. Every operator is one call of the book, so it is the same
+A dataset that `review` made carries the path of its records. Every operator is one call of the store, so it is the same
 as `python -m review …`. In anybody's own FiftyOne what is drawn in the Annotate tab lies in FiftyOne's database only,
 so every operator first brings it to the records.
 """
@@ -52,7 +52,7 @@ def _review(ctx: Any) -> Review:
     return review
 
 
-def saved(ctx: Any) -> Review:
+def review_with_edits(ctx: Any) -> Review:
     """The review, with what was drawn and moved in the App in its records."""
     review = _review(ctx)
     review.dataset.save_edits(_who(ctx))
@@ -77,7 +77,7 @@ def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
     """The review, and these samples as the person saw them: a decision on one that changed since is refused."""
     review = _review(ctx)
     before = _find(ctx, ids)  # opening the review may bring samples up to their records
-    review = saved(ctx)
+    review = review_with_edits(ctx)
     after = _find(ctx, ids)
     if len(after) < len(set(ids)):
         raise RecordsError("the sample is gone; reload the page")
@@ -273,7 +273,7 @@ class Next(_Operator):
     operator_name, label, icon = "next", "next unreviewed", "skip_next"
 
     def act(self, ctx: Any) -> Any:
-        review = saved(ctx)
+        review = review_with_edits(ctx)
         here = open_photo(ctx)
         item = review.queue.next(_who(ctx), after=here)
         if item is None:
@@ -325,7 +325,7 @@ class Export(_Form):
     def act(self, ctx: Any) -> Any:
         from anonymize.engine import export
 
-        review = saved(ctx)  # a box that was drawn after an approval makes its photo pending
+        review = review_with_edits(ctx)  # a box that was drawn after an approval makes its photo pending
         settings = review.store.settings
         done = export(review.store.path, review.output, settings, gate=gate(settings))
         text = f"{_count(done.done, 'photo')} exported, {len(done.withheld)} withheld, {len(done.failures)} failed"

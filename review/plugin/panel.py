@@ -8,7 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from anonymize.errors import AnonymizeError
-from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, saved
+from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, review_with_edits
 
 
 class QueuePanel(foo.Panel):
@@ -54,7 +54,7 @@ class QueuePanel(foo.Panel):
 def _summary(ctx: Any) -> str:
     """The running figures, the open photo's reasons, the next ones. What was drawn in another photo is saved first."""
     try:
-        review = saved(ctx)
+        review = review_with_edits(ctx)
         items = review.queue.items()
     except AnonymizeError as e:
         return str(e)
