@@ -183,7 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     with stopped_by_signals(), data_folder(given.data) as data:
         os.environ["GRADIO_TEMP_DIR"] = str(data / "gradio")
 
-        from anonymize.cli.models import fetching
+        from anonymize.cli.download_bar import fetching
         from anonymize.web.detector_pool import DetectorPool
         from anonymize.web.server import assemble
         from anonymize.web.serving import serve

@@ -10,6 +10,7 @@ import click
 
 from ..errors import SettingsError, UnknownNameError
 from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help
+from .download_bar import fetching
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
@@ -151,7 +152,6 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
 def predictor_of(settings: Settings, given: dict[str, Any]) -> Predictor:
     """The predictor with its detectors loaded; weights that are not here are fetched with visible progress."""
     from ..predictor import Predictor
-    from .models import fetching
 
     with fetching() as progress:
         predictor = Predictor(
