@@ -24,11 +24,11 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-imports: $(VENV)/.installed-dev  ## who may import whom
-	$(BIN)/lint-imports
+
+
 
 docs: $(VENV)/.installed-dev  ## the site, in site/
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m mkdocs build --strict -d site
 
 wheel: $(BIN)/python  ## what `pip install .` gives, tried in an environment of its own
 	.ci/wheel $(BIN)/python

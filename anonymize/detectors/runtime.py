@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
+from ..extras import extra
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from .candidates import Candidates, Letterbox, check, regions
@@ -120,8 +121,10 @@ def has_gpu() -> bool:
     """Whether the system shows a GPU and the installed ONNX Runtime was built with CUDA."""
     if os.name == "posix" and not any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/dxg")):
         return False  # without importing ONNX Runtime to ask it
-    import onnxruntime as ort
-
+    try:
+        import onnxruntime as ort
+    except ModuleNotFoundError:  # the extra `gpu` is not installed
+        return False
     return CUDA in ort.get_available_providers()
 
 
@@ -132,7 +135,8 @@ def _open_on_gpu(path: Path, source: Path | bytes) -> Network:
         SettingsError: ONNX Runtime has no CUDA, or cannot use the GPU.
         WeightsError: not an ONNX file.
     """
-    import onnxruntime as ort
+    with extra("gpu", "device cuda"):
+        import onnxruntime as ort
 
     if path.suffix != ".onnx":
         raise WeightsError(f"{path} is not an ONNX file, which the GPU needs")
@@ -219,7 +223,8 @@ class OnnxRuntime:
     """
 
     def __init__(self, path: Path, source: Path | bytes, *, providers: Sequence[str] = (CPU,)) -> None:
-        import onnxruntime as ort
+        with extra("gpu", "ONNX Runtime"):
+            import onnxruntime as ort
 
         ort.disable_telemetry_events()  # Windows builds send some; there is no switch in the environment
         options = ort.SessionOptions()
