@@ -70,7 +70,7 @@ class Summary:
 
     def _count(self, task: _Task, settings: Settings) -> None:
         record = task.record
-        if task.withheld == GONE:
+        if task.withheld is not None and task.is_gone:
             self.gone.append(record.path)
         elif task.withheld is not None:
             self.withheld[record.path] = task.withheld
@@ -88,7 +88,7 @@ class _Task:
 
     Attributes:
         photo: None where it need not be read or could not be.
-        withheld: why it gets no output though nothing failed, or None.
+        withheld: why it gets no output though nothing failed, or None. is_gone: that is because it is not there.
         is_changed: something was written.
     """
 
@@ -96,6 +96,7 @@ class _Task:
     record: Record
     photo: images.Photo | None = None
     withheld: str | None = None
+    is_gone: bool = False
     is_changed: bool = False
 
 
@@ -164,7 +165,7 @@ class _Export:
             return _Task(path, record)
         # Else all photos fail: a drive that is not there has not lost them.
         if self.root_exists and not os.path.lexists(self.root / path):
-            return _Task(path, record, withheld=GONE)
+            return _Task(path, record, withheld=GONE, is_gone=True)
         try:
             return _Task(path, record, images.load(self.root / path, self.settings))
         except Exception as e:
@@ -179,7 +180,8 @@ class _Export:
             return _Task(task.path, record, is_changed=is_changed)
         record, _ = self.target.write(task.record.replace(error=task.withheld), None)
         # What lies in its place and could not be taken away makes it a failure.
-        return _Task(task.path, record, withheld=task.withheld if record.error == task.withheld else None)
+        withheld = task.withheld if record.error == task.withheld else None
+        return _Task(task.path, record, withheld=withheld, is_gone=task.is_gone)
 
 
 @dataclass(frozen=True)
