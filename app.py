@@ -122,8 +122,8 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
     from anonymize.web.site import name_of, session_of, user_of
     from review import tab
+    from review.guarded.server import ReviewServer
     from review.reviews import User, registry
-    from review.server import ReviewServer
 
     def who(request: Any) -> User:
         return User(session_of(request).key, name_of(request, rules), rules.may_review(user_of(request)))

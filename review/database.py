@@ -28,7 +28,7 @@ def keep(
     """Start a program that ends with this process, however that ends, and whose folder goes then."""
     told = {**environment, "KEPT_DESCRIPTORS": ",".join(map(str, descriptors))}
     program = subprocess.Popen(
-        [sys.executable, "-I", str(Path(__file__).with_name("kept.py")), str(folder), *command],
+        [sys.executable, "-I", str(Path(__file__).with_name("supervisor.py")), str(folder), *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -12,9 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnnotationError
 
-from .relay import NOTHING
-from .reviews import registry
-from .server import ReviewServer
+from .guarded.server import ReviewServer
+from .reviews import NOTHING, registry
 
 COOKIE = "anonymize_review"
 

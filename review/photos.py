@@ -19,8 +19,7 @@ from anonymize.errors import AnonymizeError
 from anonymize.outputs import add_to_zip
 from anonymize.records import escape, unescape
 
-from .relay import NOTHING
-from .reviews import Review
+from .reviews import NOTHING, Review
 
 log = logging.getLogger("anonymize.review")
 # Browsers show these as they are, turned upright by themselves; anything else is decoded here.

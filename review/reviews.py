@@ -14,6 +14,9 @@ from .dataset import ReviewDataset, dataset_name
 from .queue import Queue
 from .store import ReviewStore
 
+# The answer to whoever may not have something: not whether it is there.
+NOTHING = "There is nothing here for you."
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -23,7 +23,7 @@ from anonymize.web.elements import element
 from anonymize.web.telling import message_of
 
 from .dataset import dataset_name
-from .policy import ONLY_LOOKED_AT
+from .guarded.offered import ONLY_LOOKED_AT
 from .queue import Item
 from .reviews import Review, Reviews, User
 from .tab_view import FiftyOne, empty, explorer, exporting, side, view

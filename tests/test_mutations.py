@@ -86,7 +86,7 @@ def spied(
 
 
 def known(recordings: list[traffic.Recording]) -> tuple[set[str], set[str]]:
-    from review.inside import STAGES
+    from review.guarded.process import STAGES
 
     values = [r.json for r in recordings]
     found = set().union(*map(keys, values)) | OURS

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from review import fence
-from review.child import CHILD
 from review.database import URI
 from review.dataset import fiftyone
+from review.guarded import sandbox
+from review.guarded.child import CHILD
 
 ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
@@ -54,12 +54,12 @@ BELOW = {
 FENCED = """
 import ctypes, os, socket, subprocess, sys
 from pathlib import Path
-from review import fence
+from review.guarded import sandbox
 outside, folder, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
 libc = ctypes.CDLL(None, use_errno=True)
 def ok(value):
     if value < 0: raise PermissionError(ctypes.get_errno())
-print(fence.close(Path(folder)))
+print(sandbox.close(Path(folder)))
 Path(folder, "mine").write_text("may be written")
 import json, email  # Python's own files are read
 try:
@@ -133,7 +133,9 @@ def server_of(parent: int) -> int:
     (found,) = [
         pid
         for pid, (keeper, command) in known.items()
-        if "review.inside" in command and "kept.py" not in command and known.get(keeper, (0, ""))[0] == parent
+        if "review.guarded.process" in command
+        and "supervisor.py" not in command
+        and known.get(keeper, (0, ""))[0] == parent
     ]
     return found
 
@@ -213,7 +215,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_they_end_with_the_server_and_leave_nothing(tmp_path: Path, how: int):
-    code = "import sys, time\nfrom review.dataset import fiftyone\nfrom review.child import CHILD\n"
+    code = "import sys, time\nfrom review.dataset import fiftyone\nfrom review.guarded.child import CHILD\n"
     code += "fiftyone()\nCHILD.start()\nprint('up', flush=True)\ntime.sleep(600)"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FIFTYONE_")} | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
@@ -261,6 +263,6 @@ def test_every_place_where_fiftyone_looks_a_class_up_is_known():
 
 
 def test_the_readable_places_hold_no_home_and_no_users():
-    places = fence.readable()
+    places = sandbox.readable()
     assert str(Path.home()) not in places
     assert not {"/", "/etc", "/home", "/root", "/tmp", "/proc", "/var"} & set(places)

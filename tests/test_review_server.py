@@ -24,11 +24,11 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from review.guarded.offered import ONLY_LOOKED_AT
+from review.guarded.server import FAILED, ReviewServer
 from review.loopback import COOKIE, build
-from review.policy import ONLY_LOOKED_AT
 from review.queue import Queue
 from review.reviews import Review, Reviews, User
-from review.server import FAILED, ReviewServer
 from review.store import ReviewStore
 
 from .samples import to_record

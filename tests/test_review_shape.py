@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from review import policy, shape
-from review.policy import RefusedError
+from review.guarded import offered
+from review.guarded import requests as shape
+from review.guarded.offered import RefusedError
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "fiftyone.json").read_text("utf-8"))
 SENT = [
@@ -130,7 +131,7 @@ def test_mutated_requests_bring_no_key_and_no_class_that_the_app_does_not_send(s
     chance = random.Random(seed)
     models = [m for m in vars(shape).values() if isinstance(m, type) and issubclass(m, BaseModel)]
     known = {field.alias or name for model in models for name, field in model.model_fields.items()}
-    known |= policy.CALCULATIONS | {"query", "variables", "operationName", "fiftyone.core.stages.SortBy"}
+    known |= offered.CALCULATIONS | {"query", "variables", "operationName", "fiftyone.core.stages.SortBy"}
     let_in = 0
     for _ in range(2_500):
         path, body = chance.choice(SENT)

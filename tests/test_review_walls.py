@@ -16,8 +16,8 @@ from anonymize import images, records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from review.guarded.server import ReviewServer
 from review.reviews import Review, Reviews, User
-from review.server import ReviewServer
 
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
 

@@ -1,7 +1,7 @@
 """FiftyOne's own App, driven in a real browser behind the guard: nothing that it sends is refused.
 
 `RECORD=1` writes what it sent to tests/recorded/fiftyone.json, which the unit tests take as what the App sends. A new
-FiftyOne that sends more is refused here, with the key in the server's log; then `review/shape.py` is to be looked at.
+FiftyOne that sends more is refused here, with the key in the server's log; then look at `review/guarded/requests.py`.
 """
 
 from __future__ import annotations

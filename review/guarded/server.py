@@ -1,9 +1,9 @@
 """FiftyOne's App and a review's photos as one guarded ASGI app, mounted at /review behind the server's own guard.
 
-The guard in front (the web app's; on loopback `python -m review` brings its own) decides who comes in; this one decides
-what they may do: photos of the open reviews only (`media`), and of FiftyOne only what `policy` names. A change that a
-person makes to labels in FiftyOne is in the records before it is acknowledged. FiftyOne itself starts at the first
-request that needs it.
+The guard in front (the web app's; on loopback `python -m review` brings its own) decides who comes in; this one
+decides what they may do: photos of the open reviews only (`media`), and of FiftyOne only what `requests` and
+`offered` name. A change that a person makes to labels in FiftyOne is in the records before it is acknowledged.
+FiftyOne itself starts at the first request that needs it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
+from review import photos
+from review.dataset import PLUGIN, fiftyone
+from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 
-from . import inside, photos, policy, shape
+from . import offered, process, requests
 from .child import CHILD
-from .dataset import PLUGIN, fiftyone
-from .policy import ONLY_LOOKED_AT, RefusedError
-from .relay import NOTHING, as_json, changed, collected, giving, hushed, replay, whole_body, with_body
-from .reviews import LOCAL_USER, Review, Reviews, User
+from .offered import ONLY_LOOKED_AT, RefusedError
+from .proxy import as_json, changed, collected, giving, replay, strip_errors, whole_body, with_body
 
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
@@ -123,7 +124,7 @@ class ReviewServer:
         app = await self._fiftyone()
         if method in ("GET", "HEAD"):
             if path in STATIC:
-                return RedirectResponse(_address(root, shown[0].name)) if shown and root else hushed(app)
+                return RedirectResponse(_address(root, shown[0].name)) if shown and root else strip_errors(app)
             if path.startswith("/datasets/"):
                 name = path.split("/")[2]
                 if name not in names and not self._is_static("/" + path.partition("/datasets/")[2]):
@@ -131,17 +132,17 @@ class ReviewServer:
                 if path == f"/datasets/{name}" and name in names:  # the page is loaded anew: so are its samples
                     review = next(r for r in shown if r.name == name)
                     await run_in_threadpool(lambda: review.dataset.update())
-                return hushed(app)
+                return strip_errors(app)
             if path in ("/plugins", "/fiftyone") or self._is_static(path):
-                return hushed(app)
+                return strip_errors(app)
             raise RefusedError("a route that is not offered")
-        if sample := policy.SAMPLE.fullmatch(path):
+        if sample := offered.SAMPLE.fullmatch(path):
             return await self._edit(request, sample, shown, user, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
         body, _ = await whole_body(request)
         value = as_json(body)
-        shape.check(path, value, names | {str(r.dataset.dataset._doc.id) for r in shown})
+        requests.check(path, value, names | {str(r.dataset.dataset._doc.id) for r in shown})
         if path.startswith("/operators"):
             app = self.operators
         if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
@@ -150,15 +151,15 @@ class ReviewServer:
         # Written afresh: what FiftyOne reads is what was looked at.
         inner = with_body(app, giving(json.dumps(value).encode(), request))
         if path == "/graphql":
-            return hushed(changed(inner, lambda answer: policy.only_own(answer, names)))
+            return strip_errors(changed(inner, lambda answer: offered.only_own(answer, names)))
         if path in ("/operators", "/operators/resolve-placements"):
-            return hushed(changed(inner, _only_ours))
+            return strip_errors(changed(inner, _only_ours))
         if path.startswith("/operators"):
             homes = [
                 str(p) for r in shown for p in (r.store.path.absolute().parent, r.store.header.root) if len(str(p)) > 1
             ]
-            return hushed(changed(inner, lambda answer: _without(_no_traceback(answer), homes)))
-        return hushed(inner)
+            return strip_errors(changed(inner, lambda answer: _without(_no_traceback(answer), homes)))
+        return strip_errors(inner)
 
     async def _fiftyone(self) -> ASGIApp:
         """FiftyOne's server, in its own process; the operators' routes in this one, started at the first call.
@@ -201,12 +202,12 @@ class ReviewServer:
         if review is None or request.method not in ("PATCH", "GET"):
             raise RefusedError("another dataset")
         if request.method == "GET":
-            return hushed(app)
+            return strip_errors(app)
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
         body, again = await whole_body(request)
         value = as_json(body)
-        policy.check_field_patch(value) if sample[3] else policy.check_patch(value)
+        offered.check_field_patch(value) if sample[3] else offered.check_patch(value)
         messages = await collected(with_body(app, again), request.scope)
         status = messages[0]["status"]
         if status == 200:
@@ -214,7 +215,7 @@ class ReviewServer:
                 await run_in_threadpool(review.dataset.sync, sample[2], user.name)
             except AnonymizeError as e:
                 return JSONResponse({"error": str(e)}, 409)
-        return hushed(replay(messages))
+        return strip_errors(replay(messages))
 
 
 def _operators() -> ASGIApp:
@@ -226,7 +227,7 @@ def _operators() -> ASGIApp:
     from starlette.applications import Starlette
     from starlette.routing import Route
 
-    inside.close()
+    process.close()
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in OperatorRoutes])
 
 
@@ -264,6 +265,6 @@ def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
             out[key] = [
                 o
                 for o, n in zip(answer[key], names, strict=True)
-                if n in {f"{policy.PLUGIN}/{name}" for name in policy.OPERATORS} | policy.READING
+                if n in {f"{offered.PLUGIN}/{name}" for name in offered.OPERATORS} | offered.READING
             ]
     return {**out, "errors": []}

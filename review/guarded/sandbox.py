@@ -44,7 +44,7 @@ def readable() -> list[str]:
     """Where Python and its packages are."""
     paths = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()]
     paths += [p for p in sys.path if p.endswith(("site-packages", "dist-packages", ".zip", "lib-dynload"))]
-    home = Path(__file__).resolve().parent
+    home = Path(__file__).resolve().parents[1]
     paths += [str(home), str(home.parent / "anonymize")]
     return [os.path.realpath(p) for p in (*SYSTEM, *paths) if p and os.path.exists(p)]
 

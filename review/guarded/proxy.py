@@ -1,4 +1,4 @@
-"""Requests handed on to FiftyOne's app and answers handed back: read whole, changed on their way, errors hushed."""
+"""Requests handed on to FiftyOne's app and answers handed back: whole, changed on their way, no errors' texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anonymize.errors import ReviewError
+from review.reviews import NOTHING
 
-from .policy import RefusedError
+from .offered import RefusedError
 
 log = logging.getLogger("anonymize.review")
 MOST_BYTES = 5_000_000
@@ -23,7 +24,6 @@ CSP = (
     b"style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; object-src 'none'; base-uri 'self'; "
     b"frame-ancestors 'self'"
 )
-NOTHING = "There is nothing here for you."
 
 
 async def whole_body(request: Request) -> tuple[bytes, Receive]:
@@ -103,13 +103,13 @@ def changed(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
     return run
 
 
-def hushed(app: ASGIApp) -> ASGIApp:
+def strip_errors(app: ASGIApp) -> ASGIApp:
     """Errors without their text: FiftyOne puts stacks, paths and names into them."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         is_error = is_started = False
 
-        async def send_hushed(message: Message) -> None:
+        async def send_stripped(message: Message) -> None:
             nonlocal is_error, is_started
             is_started = True
             if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != 412:
@@ -122,7 +122,7 @@ def hushed(app: ASGIApp) -> ASGIApp:
                 await send(message)
 
         try:
-            await app(scope, receive, send_hushed)
+            await app(scope, receive, send_stripped)
         except ReviewError as e:
             log.warning("%s", e)
             if not is_started:

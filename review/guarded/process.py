@@ -1,4 +1,4 @@
-"""FiftyOne's server in a process of its own (`python -m review.inside FOLDER DESCRIPTOR [PORT]`), and the wall within.
+"""FiftyOne's server in a process of its own, and the wall within: `python -m review.guarded.process FOLDER FD [PORT]`.
 
 FiftyOne makes objects of classes that requests and its database name. Here a name means one of the classes in the
 tables below, by identity, or nothing.
@@ -68,9 +68,9 @@ def close() -> None:
 
 
 def main(folder: Path, descriptor: int, ports: list[int]) -> None:
-    from . import fence
+    from . import sandbox
 
-    held = fence.close(folder, ports)
+    held = sandbox.close(folder, ports)
     import uvicorn
     from fiftyone.server.app import app
 

@@ -1,6 +1,6 @@
 """Runs a program that ends when its parent does, also after kill -9, and takes the program's folder away then.
 
-    python -I kept.py FOLDER PROGRAM ...
+    python -I supervisor.py FOLDER PROGRAM ...
 
 The parent holds the other end of the standard input, which closes with it. File descriptors that the parent passes on
 are passed on. Imports nothing of the project: it starts in milliseconds.

@@ -20,8 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from anonymize.errors import ReviewError
-
-from .database import URI, keep, own_folder
+from review.database import URI, keep, own_folder
 
 log = logging.getLogger("anonymize.review")
 SECONDS = 120.0  # for one answer; starting takes 6 on an idle machine
@@ -59,7 +58,7 @@ class Child:
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "MPLCONFIGDIR": str(folder),
-            "PYTHONPATH": os.pathsep.join(p for p in (str(Path(__file__).parents[1]), *sys.path) if p),
+            "PYTHONPATH": os.pathsep.join(p for p in (str(Path(__file__).parents[2]), *sys.path) if p),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONWARNINGS": "ignore",
             "FIFTYONE_CONFIG_PATH": str(folder / "config.json"),
@@ -73,7 +72,7 @@ class Child:
             listening.bind(str(self._at))
             listening.listen(100)  # who asks before it is up waits
             number = listening.fileno()
-            command = [sys.executable, "-m", "review.inside", str(folder), str(number), *map(str, ports())]
+            command = [sys.executable, "-m", "review.guarded.process", str(folder), str(number), *map(str, ports())]
             self._process = keep(folder, command, environment=environment, descriptors=[number])
         threading.Thread(target=_summary, args=(self._process,), daemon=True).start()
 

@@ -1,0 +1,1 @@
+"""FiftyOne's own server behind three walls: `requests` (shape), `process` (inside), `sandbox` (outside)."""
