@@ -404,9 +404,18 @@ class Params(Closed):
     y2: Number = None
     method: Literal[METHODS] | None = Field(None, alias="__method__")  # type: ignore[valid-type]
     path: Path | None = None
+    value: SampleId | None = None  # the photo that was opened
     panel_id: Text | None = None
     panel_state: Plain = None
     reviewer: Text | None = None  # written over
+
+
+class Results(Closed):
+    """What the operator answered, whose form is asked for."""
+
+    message: Text | None = None
+    error: Text | None = None
+    image: str | None = None
 
 
 class Operator(Page):
@@ -416,7 +425,7 @@ class Operator(Page):
     delegation_target: None = None
     prompt_id: Text | None = None
     target: Literal["inputs", "outputs"] | None = None
-    results: Plain = None
+    results: Results | None = None
 
 
 class Start(Closed):

@@ -242,6 +242,16 @@ def test_choices_are_those_that_a_visitor_sees() -> None:
     assert takes(gr.Dropdown(["a", "b"], allow_custom_value=True, render=False), "c")
 
 
+def test_an_element_that_gradio_made_anew_takes_what_it_took(site: TestClient) -> None:
+    number, event = events(site, "move")
+    body = {"fn_index": number, "session_hash": "anew", "data": [None, "face", 0.5]}
+    assert sent(site, "run/predict", body) == 200
+    state = site.app.wall._page.state_holder["anew"]  # type: ignore[attr-defined]
+    state.blocks_config.blocks[event.inputs[2]._id] = gr.HTML(render=False)
+    assert sent(site, "run/predict", body) == 200
+    assert sent(site, "run/predict", {**body, "data": [None, "face", {}]}) == 400
+
+
 def test_strict_json() -> None:
     assert parse(b'{"a": [1, 2.5, "x", null, true]}') == {"a": [1, 2.5, "x", None, True]}
     for bad in (b"\xff", b"[1,]", b'{"a":1,"a":1}', b"\xef\xbb\xbf{}", b"-Infinity"):

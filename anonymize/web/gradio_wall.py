@@ -194,7 +194,9 @@ class GradioWall:
         return data
 
     def _now(self, component: Any, session: str | None) -> Any:
-        """The component as this page has it: its choices may have changed since the start."""
+        """The component as this page has it, where its choices may be others than at the start."""
+        if not isinstance(component, (gr.Radio, gr.Dropdown, gr.CheckboxGroup)):
+            return component  # an element's kind is that of its first value; Gradio makes it anew without one
         states = self._page.state_holder.session_data if self._page else {}
         state = states.get(session or "")
         return component if state is None else state.blocks_config.blocks.get(component._id, component)
