@@ -52,10 +52,15 @@ def giving(body: bytes, request: Request) -> Receive:
 
 
 def as_json(body: bytes) -> Any:
+    def constant(name: str) -> Any:
+        raise ValueError(name)  # NaN and its like
+
     try:
-        return json.loads(body)
+        value = json.loads(body, parse_constant=constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as e:
         raise RefusedError("not JSON") from e
+    return value
 
 
 def with_body(app: ASGIApp, again: Receive) -> ASGIApp:

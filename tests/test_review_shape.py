@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from review import policy, shape
 from review.policy import RefusedError
+from review.relay import as_json
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "fiftyone.json").read_text("utf-8"))
 SENT = [
@@ -173,3 +174,11 @@ def test_another_dataset_is_refused_wherever_it_is_named():
         text = json.dumps(body)
         if '"DATASET"' in text:
             assert not is_let_in(path, json.loads(text.replace('"DATASET"', '"another"'))), path
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"query": "\\ud800"}', b'{"a\\udfff": 1}', b'{"a": NaN}', b'{"a": [Infinity]}', b"[" * 100_000]
+)
+def test_what_is_no_text_or_number_is_refused(body: bytes):
+    with pytest.raises(RefusedError):
+        as_json(body)
