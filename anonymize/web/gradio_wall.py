@@ -36,8 +36,8 @@ _KEY = re.compile(r"[a-zA-Z]\w{0,31}", re.ASCII)
 _FILES = ("path", "url", "meta", "orig_name", "is_stream")  # keys of gradio.FileData
 # Keys of what an event carries: those of the page's own scripts, and of Gradio's for a chosen tab or value.
 _CARRIED = {
-    "id", "file", "name", "action", "kind", "box", "value", "photos", "event", "label", "what", "photo", "hash", "number",
-    "region", "index", "selected", "component_id",
+    "id", "file", "name", "action", "kind", "box", "value", "photos", "event", "label", "what", "photo", "hash",
+    "number", "region", "index", "selected", "component_id",
 }  # fmt: skip
 _URL = re.compile(r"\s*([a-z][a-z0-9+.-]*:\s*//|(data|file|javascript|blob):)", re.I)
 _MOST_TEXT, _MOST_LIST, _MOST_VALUES, _MOST_INT = 4096, 100, 10_000, 2**53
