@@ -34,7 +34,7 @@ from tests.watching import ROOT, Watch
 
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
 FAINT = Region("plate", (50, 50, 80, 60), 0.2, {"two": 0.2})
-FREEZE = 5.0  # seconds without an answer to /healthz; a busy machine takes some tenths
+FREEZE = 15.0  # seconds without an answer to /healthz; an idle machine takes milliseconds, a very busy one seconds
 USERS = {"ana": "ana's password", "bob": "bob's password"}  # ana reviews, bob does not
 
 
@@ -51,7 +51,7 @@ class Site:
 
     Attributes:
         port: on loopback. target: what attacks aim at. watch: what its processes did. slowest: seconds that the slowest
-            answer of /healthz took so far. asked: what was asked of the bait.
+            answer of /healthz took so far. silent: times without an answer. asked: what was asked of the bait.
     """
 
     port: int
@@ -61,6 +61,7 @@ class Site:
     asked: list[str]
     cookies: dict[str, str] = field(default_factory=dict)
     slowest: float = 0.0
+    silent: list[str] = field(default_factory=list)
 
     def send(
         self,
@@ -111,8 +112,8 @@ class Site:
 
     @contextlib.contextmanager
     def health(self) -> Iterator[None]:
-        """/healthz is asked all the while from a thread; a silence ends in an AssertionError."""
-        stop, silent = threading.Event(), []
+        """/healthz is asked all the while from a thread; `harm` tells of a silence."""
+        stop = threading.Event()
 
         def ask() -> None:
             while not stop.wait(0.05):
@@ -122,8 +123,7 @@ class Site:
                     connection.request("GET", "/healthz")
                     assert connection.getresponse().status == 200
                 except (OSError, http.client.HTTPException, AssertionError) as e:
-                    silent.append(repr(e))
-                    return
+                    self.silent.append(f"/healthz: {e!r}")
                 finally:
                     connection.close()
                 self.slowest = max(self.slowest, time.monotonic() - started)
@@ -135,12 +135,12 @@ class Site:
         finally:
             stop.set()
             thread.join(FREEZE + 1)
-        assert not silent, silent
 
     def harm(self) -> list[str]:
         """What the attacks brought about."""
         found = [f"made {p.name}" for p in self.target.marks.iterdir()]
         found += [f"asked {path}" for path in self.asked]
+        found += self.silent
         found += [f"elsewhere: {line}" for line in self.watch.elsewhere()]
         allowed = {Path(sys.executable).name, "mongod", "fc-list"}  # matplotlib lists this machine's fonts
         found += [f"started {p}" for p in self.watch.programs() if Path(p.split("'")[1]).name not in allowed]

@@ -11,6 +11,7 @@ import copy
 import json
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -231,6 +232,10 @@ def campaign(home: Path, mode: str, count: int, seed: int) -> dict[str, Any]:
                 )
                 plain[answer.status // 100] += 1
             for number, (r, body) in enumerate(mutations(recordings, count, seed)):
+                if number % 1000 == 0:
+                    print(
+                        f"{number} sent, {len(wrong)} wrong, /healthz {site.slowest:.2f} s", file=sys.stderr, flush=True
+                    )
                 headers = {"content-type": r.type} if r.type else {}
                 try:
                     answer = site.send(r.method, r.path, body, headers)

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from review.guarded import offered
 from review.guarded import requests as shape
 from review.guarded.offered import RefusedError
+from review.guarded.proxy import as_json
 
 RECORDED = json.loads((Path(__file__).parent / "recorded" / "fiftyone.json").read_text("utf-8"))
 SENT = [
@@ -174,3 +175,11 @@ def test_another_dataset_is_refused_wherever_it_is_named():
         text = json.dumps(body)
         if '"DATASET"' in text:
             assert not is_let_in(path, json.loads(text.replace('"DATASET"', '"another"'))), path
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"query": "\\ud800"}', b'{"a\\udfff": 1}', b'{"a": NaN}', b'{"a": [Infinity]}', b"[" * 100_000]
+)
+def test_what_is_no_text_or_number_is_refused(body: bytes):
+    with pytest.raises(RefusedError):
+        as_json(body)

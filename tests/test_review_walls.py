@@ -17,7 +17,7 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review.guarded.server import ReviewServer
-from review.reviews import Review, Reviews, User
+from review.reviews import NOTHING, Review, Reviews, User
 
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
 
@@ -46,6 +46,13 @@ def client(reviews: Reviews, review: Review) -> Iterator[TestClient]:
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as c:
         c.get("/review/open", params={"name": review.name})
         yield c
+
+
+def test_what_fiftyone_fails_at_is_a_request_that_cannot_be_answered(client: TestClient, review: Review):
+    stage = {"_cls": "fiftyone.core.stages.Match", "kwargs": [["no such argument", 1]]}
+    body = {"dataset": review.name, "filters": {}, "modal": False, "view": [stage]}
+    answer = client.post("/review/tagging", json=body)
+    assert (answer.status_code, answer.text) == (400, NOTHING)
 
 
 def named(name: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,11 @@ _POST = re.compile(r"(queue/join|reset|cancel|(?:call/v2|call|run|api)/(\w{1,64}
 _HASH = re.compile(r"[\w-]{1,64}", re.ASCII)
 _KEY = re.compile(r"[a-zA-Z]\w{0,31}", re.ASCII)
 _FILES = ("path", "url", "meta", "orig_name", "is_stream")  # keys of gradio.FileData
+# Keys of what an event carries: those of the page's own scripts, and of Gradio's for a chosen tab or value.
+_CARRIED = {
+    "id", "file", "name", "action", "kind", "box", "value", "photos", "event", "label", "what", "photo", "hash",
+    "number", "region", "index", "selected", "component_id",
+}  # fmt: skip
 _URL = re.compile(r"\s*([a-z][a-z0-9+.-]*:\s*//|(data|file|javascript|blob):)", re.I)
 _MOST_TEXT, _MOST_LIST, _MOST_VALUES, _MOST_INT = 4096, 100, 10_000, 2**53
 
@@ -161,7 +166,7 @@ class GradioWall:
             return {**given, "data": self._data(event, given["data"], None)}
         number_or_none, nothing = _or_none(_is_int), _or_none(lambda v: v is False)
         optional = {
-            "fn_index": _or_none(self._is_event), "session_hash": _is_hash, "event_data": _or_none(is_plain),
+            "fn_index": _or_none(self._is_event), "session_hash": _is_hash, "event_data": _or_none(_is_event_data),
             "trigger_id": number_or_none, "event_id": nothing, "batched": nothing, "simple_format": nothing,
             "oauth_token": nothing,
         }  # fmt: skip
@@ -305,6 +310,10 @@ def _choices(component: Any) -> set[Any]:
 def is_plain(value: Any) -> bool:
     """A flat object of texts, numbers and short lists of them."""
     return isinstance(value, dict) and len(value) <= 40 and all(_is_scalar(v) or _is_flat(v) for v in value.values())
+
+
+def _is_event_data(value: Any) -> bool:
+    return is_plain(value) and value.keys() <= _CARRIED
 
 
 def _is_flat(value: Any) -> bool:

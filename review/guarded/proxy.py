@@ -52,10 +52,15 @@ def giving(body: bytes, request: Request) -> Receive:
 
 
 def as_json(body: bytes) -> Any:
+    def constant(name: str) -> Any:
+        raise ValueError(name)  # NaN and its like
+
     try:
-        return json.loads(body)
+        value = json.loads(body, parse_constant=constant)
+        json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as e:
         raise RefusedError("not JSON") from e
+    return value
 
 
 def with_body(app: ASGIApp, again: Receive) -> ASGIApp:
@@ -104,7 +109,10 @@ def changed(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
 
 
 def strip_errors(app: ASGIApp) -> ASGIApp:
-    """Errors without their text: FiftyOne puts stacks, paths and names into them."""
+    """Errors without their text: FiftyOne puts stacks, paths and names into them.
+
+    What it fails at is a request that cannot be answered (400), mostly a stage whose arguments make no sense.
+    """
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         is_error = is_started = False
@@ -114,8 +122,9 @@ def strip_errors(app: ASGIApp) -> ASGIApp:
             is_started = True
             if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != 412:
                 is_error = True
+                status = message["status"] if message["status"] < 500 else 400
                 log.info("FiftyOne answered %s to %s", message["status"], scope["path"])
-                await PlainTextResponse(NOTHING, message["status"])(scope, receive, send)
+                await PlainTextResponse(NOTHING, status)(scope, receive, send)
             elif not is_error:
                 if message["type"] == "http.response.start":
                     message = {**message, "headers": [*message["headers"], (b"content-security-policy", CSP)]}
@@ -127,10 +136,10 @@ def strip_errors(app: ASGIApp) -> ASGIApp:
             log.warning("%s", e)
             if not is_started:
                 await PlainTextResponse(str(e), 503)(scope, receive, send)
-        except Exception as e:
-            if is_error:
-                return
-            log.exception("FiftyOne failed")
-            raise RuntimeError("FiftyOne failed") from e
+        except Exception:
+            if not is_error:
+                log.exception("FiftyOne failed at %s", scope["path"])
+            if not is_started:
+                await PlainTextResponse(NOTHING, 400)(scope, receive, send)
 
     return run
