@@ -10,13 +10,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from PIL import Image
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
 from anonymize import images
+from anonymize.archive import add_photos
 from anonymize.corrections import gate
 from anonymize.errors import AnonymizeError
-from anonymize.outputs import written
 from anonymize.records import escape, unescape
 
 from .relay import NOTHING
@@ -63,13 +64,10 @@ def export_zip(review: Review, allow_unreviewed: bool = False) -> Response:
         allow_unreviewed: as for the export, also those that nobody approved.
     """
     settings = review.store.settings
-    may_not = gate(settings, allow_unreviewed)
     handle, name = tempfile.mkstemp(suffix=".zip")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for record, photo in written(review.output, review.store, settings):
-                if not may_not(record):
-                    archive.write(photo, os.fsencode(photo.relative_to(review.output)).decode("utf-8", "replace"))
+            add_photos(archive, review.output, review.store, settings, gate=gate(settings, allow_unreviewed))
     except BaseException:
         os.unlink(name)
         raise
@@ -81,8 +79,6 @@ def answer(source: Path, review: Review) -> Response:
     kind = SHOWN_BY_BROWSERS.get(source.suffix.lower())
     if kind:
         return FileResponse(source, media_type=kind, headers=headers)
-    from PIL import Image
-
     try:
         photo = images.load(source, review.store.settings)
     except AnonymizeError as e:

@@ -20,9 +20,10 @@ from typing import Literal
 from PIL import Image as Pil
 
 from .. import records
+from ..archive import add_photos
 from ..engine import Engine, Summary
 from ..errors import AnonymizeError, SettingsError, StaleDecisionError
-from ..outputs import write_json, written
+from ..outputs import write_json
 from ..records import Header, Record, unescape
 from ..settings import Settings
 from .detector_pool import DetectorPool
@@ -354,10 +355,7 @@ class Job:
         part = target.with_name(f".{threading.get_ident()}.part")
         known = [r for r in self.records if self._unfinished in (None, r.detection)]
         with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            for record, clean in written(self.output, known, self.settings):
-                name = unescape(record.path)
-                archive.write(clean, f"photos/{name}")
-                archive.write(clean.with_name(f"{clean.name}.json"), f"photos/{name}.json")
+            add_photos(archive, self.output, known, self.settings, below="photos/", detections=True)
             own = self.folder / f".{threading.get_ident()}.jsonl"
             # Where this server keeps a visitor's files is nobody's business.
             records.write(own, Header("photos", self.settings, {}), known)
