@@ -19,7 +19,7 @@ from review import sample, tab
 from review.queue import Queue
 from review.reviews import User, registry
 from review.store import ReviewStore
-from tests.web_site import another, user, wait_for
+from tests.web_site import another, visitor, wait_for
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
 DOUBTFUL = Region("face", (120, 20, 150, 60), 0.2, {"fake": 0.2})
@@ -45,7 +45,7 @@ def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
     pool = DetectorPool(PUBLIC.defaults, detectors=[FakeDetector([FACE])])
     parts = app.review_parts(PUBLIC, shared)
     assert parts["mounts"]["/review"].read_only
-    with app.sample(pool, tmp_path / "sample", shared), user(tmp_path / "data", PUBLIC, **parts) as ana:
+    with app.sample(pool, tmp_path / "sample", shared), visitor(tmp_path / "data", PUBLIC, **parts) as ana:
         wait_for(lambda: shared)
         bob = another(ana)
         for client in (ana, bob):
