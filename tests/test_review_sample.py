@@ -67,7 +67,7 @@ def test_what_visitors_bring_is_opened_as_theirs_alone(policy: Policy, owner: st
     """On a public demo and a team's server batches have an owner, and an owned review never reaches FiftyOne."""
     job = SimpleNamespace(records=[1], output=tmp_path, state="done", made=1.0)
     session = SimpleNamespace(key="their session", of_kind=lambda kind: [job] if kind is Job else [])
-    shared, own = app.choices_of(policy, [tmp_path / "Sample.jsonl"], session)
+    shared, own = app.sources_of(policy, [tmp_path / "Sample.jsonl"], session)
     assert shared == ("Sample", tmp_path / "Sample.jsonl", None)
     assert own == ("Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
 
@@ -80,7 +80,7 @@ def test_what_may_be_opened_can_be_told_apart_and_stays_chosen(tmp_path: Path):
     )
     session = SimpleNamespace(key="k", of_kind=lambda _: [second, busy, first])
     shared = [tmp_path / "may" / "records.jsonl", tmp_path / "june" / "records.jsonl", tmp_path / "other.jsonl"]
-    found = app.choices_of(Policy(), shared, session)
+    found = app.sources_of(Policy(), shared, session)
     assert [label for label, *_ in found] == [
         "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos"
     ]  # fmt: skip
