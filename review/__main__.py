@@ -9,11 +9,14 @@ from typing import Any
 
 import click
 
+from anonymize import engine
 from anonymize.cli import Group as Edge
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
+from anonymize.cli.photos import report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
+from . import training
 from .queue import Queue
 from .store import ReviewStore
 
@@ -166,9 +169,6 @@ def export(
     records: Path, output: Path, allow_unreviewed: bool, no_write_detections: bool, preview: bool, **given: Any
 ) -> None:
     """Write the approved photos, anonymized, to OUTPUT. Photos that show already what they should are left alone."""
-    from anonymize import engine
-    from anonymize.cli.photos import report
-
     settings = settings_of(given, ReviewStore(records).settings)
     if allow_unreviewed:
         click.echo("WARNING: --allow-unreviewed: photos that nobody looked at go out, too", err=True)
@@ -203,10 +203,8 @@ def dataset(
     records: Path, output: Path, form: str, val: float, test: float, allow_unreviewed: bool, **given: Any
 ) -> None:
     """The way back to training: corrected photos and regions as a data set with splits. It holds ORIGINAL photos."""
-    from .training import write
-
-    told = write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
-    click.echo(", ".join(f"{n} {name}" for name, n in told.items()))
+    counts = training.write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    click.echo(", ".join(f"{n} {name}" for name, n in counts.items()))
 
 
 @cli.command()

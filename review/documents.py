@@ -11,20 +11,18 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bson import ObjectId
 
 from anonymize.errors import SettingsError
+from anonymize.evaluate import LEAK_COVERAGE, PhotoResult
 from anonymize.records import Header, Record
 from anonymize.regions import Box, Point, Region
 from anonymize.risk import SHOWN_REASON
 from anonymize.settings import Settings
 
 from .queue import Item
-
-if TYPE_CHECKING:
-    from anonymize.evaluate import PhotoResult
 
 # Fields with labels. hidden: what an export hides (found, accepted, drawn). candidates: what it does not (below the
 # threshold, rejected). context: vehicles and persons.
@@ -140,8 +138,6 @@ def _polyline(record: Record, region: Region, corners: Sequence[Point]) -> Docum
 
 def _compare(out: Document, record: Record, result: PhotoResult) -> None:
     """Ground truth beside what was found: tp, fp, fn, hidden share, leak."""
-    from anonymize.evaluate import LEAK_COVERAGE
-
     labels = {label["region"]: label for label in out[HIDDEN]["detections"]}
     ids = [label_id(record.path, f"truth {n}") for n in range(len(result.truths))]
     truth_of, found_of = dict(result.matches), {t: d for d, t in result.matches}

@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from PIL import Image
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
@@ -62,11 +63,11 @@ def export_zip(review: Review, allow_unreviewed: bool = False) -> Response:
         allow_unreviewed: as for the export, also those that nobody approved.
     """
     settings = review.store.settings
-    may_not = gate(settings, allow_unreviewed)
+    reason = gate(settings, allow_unreviewed)
     handle, name = tempfile.mkstemp(suffix=".zip")
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            add_to_zip(archive, review.output, (r for r in review.store if not may_not(r)), settings)
+            add_to_zip(archive, review.output, (r for r in review.store if not reason(r)), settings)
     except BaseException:
         os.unlink(name)
         raise
@@ -78,8 +79,6 @@ def answer(source: Path, review: Review) -> Response:
     kind = SHOWN_BY_BROWSERS.get(source.suffix.lower())
     if kind:
         return FileResponse(source, media_type=kind, headers=headers)
-    from PIL import Image
-
     try:
         photo = images.load(source, review.store.settings)
     except AnonymizeError as e:

@@ -51,9 +51,9 @@ class Item:
     @property
     def reasons(self) -> list[str]:
         """What to look for, in words: misses first, then false positives."""
-        told = [r for r in self.misses if r.p >= SHOWN_REASON][:8]
+        missed = [r for r in self.misses if r.p >= SHOWN_REASON][:8]
         doubts = [r for r in self.doubts if r.p >= DOUBTED][:4]
-        return [f"{_percent(r.p)} {r.text}" for r in told] + [f"{_percent(r.p)} nothing: {r.text}" for r in doubts]
+        return [f"{_percent(r.p)} {r.text}" for r in missed] + [f"{_percent(r.p)} nothing: {r.text}" for r in doubts]
 
 
 def _percent(p: float) -> str:

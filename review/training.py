@@ -64,7 +64,7 @@ def write(
         raise SettingsError(f"val and test leave nothing to train on: {val} + {test}")
     if output.exists() and any(output.iterdir()):
         raise PathError(f"{output} is not empty")
-    settings, told = store.settings, Counter[str]()
+    settings, counts = store.settings, Counter[str]()
     kinds = list(settings.kinds)
     wanted = ("approved", "pending") if allow_unreviewed else ("approved",)
     chosen: list[Record] = []
@@ -73,7 +73,7 @@ def write(
             chosen.append(record)
             kinds += [r.kind for r in record.hidden(settings) if r.kind not in kinds]
         else:
-            told["not approved"] += 1
+            counts["not approved"] += 1
     group = groups([r.path for r in chosen])
     parts: dict[str, list[tuple[Record, str]]] = {"train": [], "val": [], "test": []}
     for record in chosen:
@@ -82,8 +82,8 @@ def write(
         safe = hashlib.blake2s(name, digest_size=10).hexdigest() + Path(unescape(record.path)).suffix.lower()
         part = split_of(group[record.path], val, test)
         parts[part].append((record, safe))
-        told[part] += 1
-        told["regions"] += len(record.hidden(settings))
+        counts[part] += 1
+        counts["regions"] += len(record.hidden(settings))
     for part, photos in parts.items():
         if photos or part == "train":
             _copy(store, photos, output / "images" / part)
@@ -98,7 +98,7 @@ def write(
         (output / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     names = {safe: record.path for photos in parts.values() for record, safe in photos}
     (output / "sources.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
-    return told
+    return counts
 
 
 def _copy(store: ReviewStore, photos: list[tuple[Record, str]], folder: Path) -> None:

@@ -20,7 +20,7 @@ from review.queue import Queue
 from review.reviews import User, registry
 from review.store import ReviewStore
 from review.tab_view import side
-from tests.web_site import another, user, wait_for
+from tests.web_site import another, visitor, wait_for
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
 DOUBTFUL = Region("face", (120, 20, 150, 60), 0.2, {"fake": 0.2})
@@ -46,7 +46,7 @@ def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
     pool = DetectorPool(PUBLIC.defaults, detectors=[FakeDetector([FACE])])
     parts = app.review_parts(PUBLIC, shared)
     assert parts["mounts"]["/review"].read_only
-    with app.sample(pool, tmp_path / "sample", shared), user(tmp_path / "data", PUBLIC, **parts) as ana:
+    with app.sample(pool, tmp_path / "sample", shared), visitor(tmp_path / "data", PUBLIC, **parts) as ana:
         wait_for(lambda: shared)
         bob = another(ana)
         for client in (ana, bob):
@@ -104,7 +104,7 @@ def test_what_visitors_bring_is_opened_as_theirs_alone(policy: Policy, owner: st
     """On a public demo and a team's server batches have an owner, and an owned review never reaches FiftyOne."""
     job = SimpleNamespace(records=[1], output=tmp_path, state="done", made=1.0)
     session = SimpleNamespace(key="their session", of_kind=lambda kind: [job] if kind is Job else [])
-    shared, own = app.choices_of(policy, [tmp_path / "Sample.jsonl"], session)
+    shared, own = app.sources_of(policy, [tmp_path / "Sample.jsonl"], session)
     assert shared == ("Sample", tmp_path / "Sample.jsonl", None)
     assert own == ("Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
 
@@ -117,7 +117,7 @@ def test_what_may_be_opened_can_be_told_apart_and_stays_chosen(tmp_path: Path):
     )
     session = SimpleNamespace(key="k", of_kind=lambda _: [second, busy, first])
     shared = [tmp_path / "may" / "records.jsonl", tmp_path / "june" / "records.jsonl", tmp_path / "other.jsonl"]
-    found = app.choices_of(Policy(), shared, session)
+    found = app.sources_of(Policy(), shared, session)
     assert [label for label, *_ in found] == [
         "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos"
     ]  # fmt: skip

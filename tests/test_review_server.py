@@ -571,11 +571,11 @@ def test_why_fiftyone_cannot_start_is_said(tmp_path: Path):
 
 def test_the_page_s_own_login_stands_before_every_route(tmp_path: Path):
     from anonymize.web.policy import Policy
-    from tests.web_site import user
+    from tests.web_site import visitor
 
     policy = Policy(users={"ana": "a long password"})
     mounts = {"/review": ReviewServer(Reviews())}
-    with user(tmp_path / "data", policy, mounts=mounts, warm_up=False) as app:
+    with visitor(tmp_path / "data", policy, mounts=mounts, warm_up=False) as app:
         for method, path in ROUTES:
             response = app.request(method, path)
             nothing_in(response, codes=(401,) if path.startswith("/review") else (200, 303, 401, 403, 404))

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import os
 import threading
 import zipfile
 
@@ -72,6 +73,14 @@ def test_a_batch_with_a_broken_photo(job, tmp_path):
     assert "c.jpg" in pictures(job, "failed")
     assert "a.png" not in pictures(job, "failed")
     assert "1 photo could not be processed" in summary(job)
+
+
+def test_a_photo_whose_name_is_no_utf8_is_in_the_zip(job, tmp_path):
+    folder = tmp_path / "mine"
+    photo(folder / "a.png").rename(os.fsdecode(os.path.join(os.fsencode(folder), b"caf\xe9.png")))
+    job.use_folder(str(folder))
+    run(job)
+    assert "photos/caf\ufffd.png" in zipfile.ZipFile(job.zip()).namelist()
 
 
 def test_zips_are_unpacked_photos_only(job, tmp_path):

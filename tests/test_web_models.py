@@ -12,7 +12,7 @@ from anonymize.cli.download_bar import fetching
 from anonymize.detectors import FakeDetector
 from anonymize.errors import SettingsError, WeightsError
 from anonymize.settings import Settings
-from anonymize.web import pool as studios
+from anonymize.web import detector_pool as studios
 from anonymize.web.detector_pool import DetectorPool, progress_text
 from anonymize.web.tab_models import card, measured_table
 from anonymize.weights.registry import registry

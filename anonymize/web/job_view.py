@@ -107,9 +107,9 @@ def summary(job: Job) -> str:
     words = job.statuses()
     nothing, doubtful = words.count("nothing found"), words.count("worth a look")
     look = [f"<strong>{nothing}</strong> in which nothing was found"] * bool(nothing)
-    look += [f"<strong>{doubtful}</strong> worth a look"] * bool(doubtful)
+    look += [f"<strong>{doubtful}</strong> that are close calls"] * bool(doubtful)
     if look:
-        parts.append(f"<p>Please look at {' and '.join(look)}: something may have been missed, or hidden in vain.</p>")
+        parts.append(f"<p>Please look at {' and '.join(look)}: something may have been missed there.</p>")
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 

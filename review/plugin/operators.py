@@ -18,9 +18,13 @@ from typing import Any
 import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.operators import types
+from PIL import Image
 
+from anonymize import images
 from anonymize.corrections import gate, person
+from anonymize.engine import export
 from anonymize.errors import AnonymizeError, ImageError, RecordsError, StaleDecisionError
+from anonymize.hiding import hide_record
 from review.documents import CORNERS, REGION_FIELDS
 from review.reviews import Review, registry
 
@@ -290,11 +294,6 @@ class Preview(_Operator):
     operator_name, label, icon = "preview", "preview the anonymized photo", "visibility"
 
     def act(self, ctx: Any) -> Any:
-        from PIL import Image
-
-        from anonymize import images
-        from anonymize.hiding import hide_record
-
         review, samples = _samples(ctx, _chosen(ctx)[:1])
         record = review.store[samples[0]["photo"]]
         source = review.store.header.source(record)
@@ -323,8 +322,6 @@ class Export(_Form):
         inputs.md(f"Approved photos are written to `{where}` beside the records. The others stay.", name="where")
 
     def act(self, ctx: Any) -> Any:
-        from anonymize.engine import export
-
         review = review_with_edits(ctx)  # a box that was drawn after an approval makes its photo pending
         settings = review.store.settings
         done = export(review.store.path, review.output, settings, gate=gate(settings))

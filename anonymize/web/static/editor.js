@@ -68,7 +68,7 @@
         button("Fit", () => fit())),
       make("span", { class: "az-space" }), ...extra);
     const drawing = make("div", { class: "az-bar", role: "group", "aria-label": "New box" });
-    const undo = button("Undo", () => act("undo"));
+    const undo = button(review ? "Undo (U)" : "Undo", () => act("undo"));
     const correctBar = make("div", { class: "az-bar az-correct" }, drawing, undo, make("span", { class: "az-space" }),
       ...(review ? [] : [check("Show the original", (on) => { showOriginal = on; place(); }),
         check("Show possible misses", (on) => { showOthers = on; paint(); })]));
@@ -291,9 +291,9 @@
       }
       about.append(make("strong", {}, `${named(r)}: ${r.hidden ? "hidden" : "not hidden"}. `), `${r.why} `);
       const offer = (text, what) => about.append(button(text, () => act(what, { region: r.id })));
-      if (!r.hidden) offer("Hide this", "accept");
+      if (!r.hidden) offer(review ? "Hide this (H)" : "Hide this", "accept");
       if (r.status === "manual") offer("Remove this box", "reject");
-      else if (r.hidden || (review && r.status === "auto")) offer("Do not hide this", "reject");
+      else if (r.hidden || (review && r.status === "auto")) offer(review ? "False alarm (X)" : "Do not hide this", "reject");
       if (r.status === "accepted" || r.status === "rejected") offer("Reset to automatic", "reset");
     };
 
