@@ -17,7 +17,25 @@ STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", 
 
 def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool) -> None:
     """Saved views, colours, sidebar, and the classes that may be drawn; of a dataset that has its samples."""
-    f = fo.ViewField
+    for name, (view, text) in _views(fo.ViewField, dataset, has_truth).items():
+        dataset.save_view(name, view, description=text or None, overwrite=True)
+    config = dataset.app_config
+    config.color_scheme = _colors(fo, has_truth)
+    config.sidebar_groups = _sidebar(fo, dataset)
+    config.active_fields = fo.ActiveFields(paths=[HIDDEN, TRUTH if has_truth else CANDIDATES, "risk", "review"])
+    schema = {
+        "type": "detections",
+        "component": "dropdown",
+        "classes": list(dict.fromkeys([*kinds, "face", "plate"])),
+        "attributes": [{"name": "status", "type": "str", "component": "dropdown", "values": list(STATUS_COLORS)}],
+    }
+    dataset.set_label_schemas({HIDDEN: schema, CANDIDATES: schema})
+    dataset.active_label_schemas = [HIDDEN, CANDIDATES]
+    dataset.save()
+
+
+def _views(f: Any, dataset: Any, has_truth: bool) -> dict[str, tuple[Any, str]]:
+    """Saved views: name -> (view, description)."""
     detectors = sorted(dataset.distinct(f"{HIDDEN}.detections.seen_by"))
     views = {
         "1 pending, riskiest first": (
@@ -52,8 +70,10 @@ def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool
         for name in detectors:
             wrong = (f("eval") == "fp") & f("seen_by").contains(name)
             views[f"false positives (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
-    for name, (view, text) in views.items():
-        dataset.save_view(name, view, description=text or None, overwrite=True)
+    return views
+
+
+def _colors(fo: ModuleType, has_truth: bool) -> Any:
     by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)
     values = [{"value": v, "color": c} for v, c in colors.items()]
     fields = [
@@ -70,8 +90,10 @@ def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool
     fields.append({"path": CANDIDATES, "fieldColor": "#f4a261", "colorByAttribute": "status", "valueColors": suspected})
     fields.append({"path": CONTEXT, "fieldColor": "#6c757d"})
     fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
-    scheme = fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
-    dataset.app_config.color_scheme = scheme
+    return fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
+
+
+def _sidebar(fo: ModuleType, dataset: Any) -> list[Any]:
     groups = fo.DatasetAppConfig.default_sidebar_groups(dataset)
     ours = ("review", "risk", "reasons", "photo", "error", "leaks", "eval_tp", "eval_fp", "eval_fn")
     rest: list[str] = []
@@ -81,19 +103,4 @@ def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool
             group.paths = [p for p in ours if p in group.paths]
     groups = [g for g in groups if g.paths or g.name in ("tags", "labels")]
     groups.append(fo.SidebarGroupDocument(name="bookkeeping", paths=rest, expanded=False))
-    dataset.app_config.sidebar_groups = groups
-    dataset.app_config.active_fields = fo.ActiveFields(
-        paths=[HIDDEN, *([TRUTH] if has_truth else [CANDIDATES]), "risk", "review"]
-    )
-    schema = {
-        name: {
-            "type": "detections",
-            "component": "dropdown",
-            "classes": list(dict.fromkeys([*kinds, "face", "plate"])),
-            "attributes": [{"name": "status", "type": "str", "component": "dropdown", "values": list(STATUS_COLORS)}],
-        }
-        for name in (HIDDEN, CANDIDATES)
-    }
-    dataset.set_label_schemas(schema)
-    dataset.active_label_schemas = [HIDDEN, CANDIDATES]
-    dataset.save()
+    return groups

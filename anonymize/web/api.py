@@ -250,6 +250,12 @@ class Desk:
         return {**answer, "image": base64.b64encode(clean).decode()}
 
 
+_CLEAN: dict[str, Any] = {
+    "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
+    "description": "The clean photo",
+}
+
+
 def router(desk: Desk) -> APIRouter:
     """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
     routes, pool = APIRouter(), desk.pool
@@ -266,13 +272,7 @@ def router(desk: Desk) -> APIRouter:
         "/api/v1/anonymize",
         response_model=Anonymized,
         tags=["photos"],
-        responses={
-            200: {
-                "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-                "description": "The clean photo",
-            },
-            **_PROBLEMS,
-        },
+        responses={200: _CLEAN, **_PROBLEMS},
     )
     def anonymize(request: Request, image: Image, options: Chosen) -> Any:
         """Hide faces and plates. `Accept: image/*` answers with the photo itself, anything else with JSON around it."""
@@ -288,15 +288,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses={401: _PROBLEMS[401]})
     def models() -> Any:
         """The detectors that may be named, and the models behind them."""
+        shown = ("name", "task", "licence", "bytes", "size")
         known = [
-            {
-                "name": m.name,
-                "task": m.task,
-                "licence": m.licence,
-                "bytes": m.bytes,
-                "size": m.size,
-                "installed": weights.installed(m, cache=pool.weights_dir),
-            }
+            {**{n: getattr(m, n) for n in shown}, "installed": weights.installed(m, cache=pool.weights_dir)}
             for m in registry().values()
         ]
         return {"detectors": [*names(), "none"], "models": known}
@@ -313,15 +307,16 @@ def router(desk: Desk) -> APIRouter:
             return JSONResponse({"status": "failing", "doing": ""}, 503)
         return {"status": "ok", "doing": ""} if pool.ready else {"status": "starting", "doing": pool.doing}
 
-    def other_method(request: Request) -> Response:
-        allowed = METHODS[request.url.path]
-        return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
-
     for path, allowed in METHODS.items():  # else Gradio, which is mounted below them all, would say 404
         others = [m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE") if m != allowed]
-        routes.add_api_route(path, other_method, methods=others, include_in_schema=False)
+        routes.add_api_route(path, _other_method, methods=others, include_in_schema=False)
 
     return routes
+
+
+def _other_method(request: Request) -> Response:
+    allowed = METHODS[request.url.path]
+    return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
 
 
 class _BusyError(AnonymizeError):

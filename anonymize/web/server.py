@@ -80,8 +80,31 @@ def assemble(
         **api.DESCRIPTION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=lifespan
     )
 
+    _handle_errors(app, policy)
+    app.add_api_route("/web/{name}", static, include_in_schema=False)
+    app.include_router(api.router(desk))
+    app.include_router(files.router(policy, sessions))
+    for path, mounted in mounts.items():
+        app.mount(path, mounted)
+    page = ui.build(Site(policy, sessions, pool, jobs), tabs, desk.for_gradio_client)
+    close_files()
+    gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
+    return Guard(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
+
+
+def static(name: str) -> Response:
+    """A script or picture of the page."""
+    path = STATIC / name
+    if name not in {p.name for p in STATIC.iterdir()} or path.suffix not in _TYPES:
+        raise GoneError("There is nothing here.")
+    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
+
+
+def _handle_errors(app: FastAPI, policy: Policy) -> None:
+    """One form of error for all routes: {"error": a sentence}."""
+
     @app.exception_handler(AnonymizeError)
-    def said(request: Request, error: AnonymizeError) -> Response:
+    def ours(request: Request, error: AnonymizeError) -> Response:
         known = {GoneError: 404, DiskFullError: 507, FullError: 413, TooManyError: 429}
         status = 507 if is_full(error) else next((s for kind, s in known.items() if isinstance(error, kind)), 400)
         return JSONResponse({"error": message_of(error, policy.own_machine)}, status)
@@ -93,37 +116,14 @@ def assemble(
         return JSONResponse({"error": NO_DISK}, 507)
 
     @app.exception_handler(HTTPException)
-    def refused(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours
+    def theirs(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours
         if is_full(error):  # an upload's parser says that the form is broken
             return JSONResponse({"error": NO_DISK}, 507)
         return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
-    @app.get("/web/{name}", include_in_schema=False)
-    def static(name: str) -> Response:
-        path = STATIC / name
-        if name not in {p.name for p in STATIC.iterdir()} or path.suffix not in _TYPES:
-            raise GoneError("There is nothing here.")
-        return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
 
-    app.include_router(api.router(desk))
-    app.include_router(files.router(policy, sessions))
-    for path, mounted in mounts.items():
-        app.mount(path, mounted)
-    page = ui.build(Site(policy, sessions, pool, jobs), tabs, desk.for_gradio_client)
-    options: dict[str, Any] = {
-        "theme": ui.theme(),
-        "css": ui.css(),
-        "head": ui.head(policy),
-        "footer_links": [],
-        "run_history": False,
-        "show_error": False,
-        "ssr_mode": False,
-        "enable_monitoring": False,
-        "pwa": False,
-        "mcp_server": False,
-        "max_file_size": policy.most_upload,
-        "server_name": policy.host,
-    }
-    close_files()
-    gr.mount_gradio_app(app, page, path="/", **options)
-    return Guard(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
+def _gradio_options(policy: Policy) -> dict[str, Any]:
+    off = ("run_history", "show_error", "ssr_mode", "enable_monitoring", "pwa", "mcp_server")
+    looks = {"theme": ui.theme(), "css": ui.css(), "head": ui.head(policy), "footer_links": []}
+    limits = {"max_file_size": policy.most_upload, "server_name": policy.host}
+    return {**looks, **limits, **dict.fromkeys(off, False)}

@@ -120,26 +120,37 @@ class ReviewServer:
         if not shown:
             raise RefusedError("no review is open")
         shown = [r for r in shown if r.is_shown]
-        names = {r.name for r in shown}
         app = await self._fiftyone()
         if method in ("GET", "HEAD"):
-            if path in STATIC:
-                return RedirectResponse(_address(root, shown[0].name)) if shown and root else strip_errors(app)
-            if path.startswith("/datasets/"):
-                name = path.split("/")[2]
-                if name not in names and not self._is_static("/" + path.partition("/datasets/")[2]):
-                    raise RefusedError("another dataset")
-                if path == f"/datasets/{name}" and name in names:  # the page is loaded anew: so are its samples
-                    review = next(r for r in shown if r.name == name)
-                    await run_in_threadpool(lambda: review.dataset.update())
-                return strip_errors(app)
-            if path in ("/plugins", "/fiftyone") or self._is_static(path):
-                return strip_errors(app)
-            raise RefusedError("a route that is not offered")
+            if path in STATIC and shown and root:
+                return RedirectResponse(_address(root, shown[0].name))
+            await self._check_page(path, shown)
+            return strip_errors(app)
         if sample := offered.SAMPLE.fullmatch(path):
             return await self._edit(request, sample, shown, user, app)
         if method != "POST":
             raise RefusedError("a method that is not offered")
+        return await self._post(request, path, shown, user, app)
+
+    async def _check_page(self, path: str, shown: Sequence[Review]) -> None:
+        """What may be got of FiftyOne: its page for one of these reviews, and what that needs.
+
+        Raises:
+            RefusedError: anything else.
+        """
+        if path.startswith("/datasets/"):
+            name = path.split("/")[2]
+            review = next((r for r in shown if r.name == name), None)
+            if review is None and not self._is_static("/" + path.partition("/datasets/")[2]):
+                raise RefusedError("another dataset")
+            if review is not None and path == f"/datasets/{name}":  # the page is loaded anew: so are its samples
+                await run_in_threadpool(lambda: review.dataset.update())
+        elif path not in (*STATIC, "/plugins", "/fiftyone") and not self._is_static(path):
+            raise RefusedError("a route that is not offered")
+
+    async def _post(self, request: Request, path: str, shown: Sequence[Review], user: User, app: ASGIApp) -> ASGIApp:
+        """A request with a body: checked against what the App sends, and written afresh."""
+        names = {r.name for r in shown}
         body, _ = await whole_body(request)
         value = as_json(body)
         requests.check(path, value, names | {str(r.dataset.dataset._doc.id) for r in shown})
