@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements-dev.txt)
 
-.PHONY: app test test-browser screenshots lint types imports docs wheel setup setup-dev chromium clean
+.PHONY: app test test-browser screenshots lint types docs wheel setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py

@@ -181,11 +181,12 @@ def test_a_public_server_loads_only_detectors_of_its_table(tmp_path):
 def test_of_specs_a_public_server_takes_models_of_the_registry_at_bounded_sizes_and_presets():
     public = for_public("0.0.0.0", space=False, users={}, keys=())
     presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
-    for name in ("none", "plates", "plates@64", "plates@4096", "two-stage", "two-stage:plates", *presets):
+    for name in ("none", "plates", "plates@64", "plates@4096", *presets):
         check_detector(name, public)
     wrong = (
         "", "yolo:x.onnx", "yolo:", "os:system", "two-stage:yolo:x.onnx", "tiled:os:system", "plates+os:system",
-        "plates+", "plates@32", "plates@4128", "plates@320-1280", "plates+coco", "tiled:plates", "two-stage:plates@64",
+        "plates+", "plates@32", "plates@4128", "plates@320-1280", "plates+coco", "tiled:plates",
+        "two-stage", "two-stage:plates",
     )  # fmt: skip
     for name in wrong:
         with pytest.raises(SettingsError, match="offers"):

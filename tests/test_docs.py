@@ -82,7 +82,8 @@ def test_scripts_that_are_named_exist() -> None:
             assert (ROOT / script).exists(), script
 
 
-def test_the_readmes_python_runs(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "python.md"], ids=lambda d: d.name)
+def test_documented_python_runs(document: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from anonymize import hiding, predictor
     from anonymize.detectors import FakeDetector
     from anonymize.regions import Region
@@ -91,12 +92,27 @@ def test_the_readmes_python_runs(folder: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(predictor, "create", lambda name, *_, **__: FakeDetector([Region("face", (0, 0, 9, 9))], name))
     monkeypatch.setattr(hiding, "_predictor", hiding._predictor.__wrapped__)  # what is faked here is not kept
-    (tmp_path / "photo.jpg").write_bytes((tmp_path / "photos" / "1.jpg").read_bytes())
-    part = re.search(r"In Python:\n(.*?)\n## ", TEXT[ROOT / "README.md"], re.S)
+    (tmp_path / "street.jpg").write_bytes((tmp_path / "photos" / "1.jpg").read_bytes())
+    part = re.search(r"^#+ (?:In )?Python\n(.*?)\n## ", TEXT[document], re.S | re.M)
     assert part is not None
     exec("".join(line[4:] for line in part[1].splitlines(keepends=True) if line.startswith("    ")), {})
     assert (tmp_path / "clean.jpg").exists()
-    assert (tmp_path / "clean" / "1.jpg").exists()
+    assert (tmp_path / "clean" / "1.jpg").exists() == ("run(" in part[1])
+
+
+def test_every_command_is_on_the_page_of_commands() -> None:
+    """The page is made from `cli` when the site is built: nothing may hide there, or lack its text."""
+    page = TEXT[ROOT / "docs" / "command-line.md"]
+    assert "::: mkdocs-click\n    :module: anonymize.cli\n    :command: cli\n" in page
+    assert ":list_subcommands: true" in page
+    with click.Context(cli) as context:
+        for name in cli.list_commands(context):
+            command = cli.get_command(context, name)
+            assert command is not None
+            assert not command.hidden, name
+            assert command.help, name
+            undocumented = [p.name for p in command.params if isinstance(p, click.Option) and not p.help]
+            assert not undocumented, (name, undocumented)
 
 
 def test_version_is_said_once() -> None:

@@ -82,7 +82,7 @@ def spelled() -> list[str]:
 
 
 def test_a_file_or_an_address_is_refused_in_any_place_of_any_route(site: TestClient) -> None:
-    number, event = events(site, "changed")
+    number, event = events(site, "adjust")
     rest = values(event)
     for text in spelled():
         for route in ROUTES:
@@ -119,7 +119,7 @@ def test_a_file_in_the_options_is_refused(site: TestClient) -> None:
     ],
 )  # fmt: skip
 def test_everything_around_the_data_is_of_its_type(site: TestClient, change: dict[str, Any]) -> None:
-    number, event = events(site, "changed")
+    number, event = events(site, "adjust")
     body = {"fn_index": number, "session_hash": "abc", "event_data": None, "trigger_id": None, "data": values(event)}
     body["trigger_id"] = next(iter(event.targets))
     assert sent(site, "run/predict", body) == 200
@@ -128,7 +128,7 @@ def test_everything_around_the_data_is_of_its_type(site: TestClient, change: dic
 
 
 def test_each_value_is_of_its_components_type(site: TestClient) -> None:
-    number, event = events(site, "changed")
+    number, event = events(site, "adjust")
     good = values(event)
     assert sent(site, "run/predict", {"fn_index": number, "data": good}) == 200
     bad: Any
@@ -174,7 +174,7 @@ def test_programs_find_anonymize_and_nothing_else(site: TestClient) -> None:
     info = site.get("/gradio_api/info").json()
     assert list(info["named_endpoints"]) == ["/anonymize"]
     assert not info["unnamed_endpoints"]
-    for name in ("lambda", "lambda_1", "changed", "fetch", "offered", "_apply_preset", "opened"):
+    for name in ("lambda", "lambda_1", "adjust", "fetch", "opened", "_apply_preset", "open"):
         assert sent(site, f"call/{name}", {"data": []}) == 400
         assert sent(site, f"run/{name}", {"data": []}) == 400
     number, _ = events(site, "fetch")
@@ -220,7 +220,7 @@ def test_programs_options_that_make_no_sense_are_told_so(
     + [{"action": "draw", "box": None}, {"action": 5}, {"number": "x"}, {"number": 2**52}, {"photo": 5, "what": "add"}],
 )
 def test_an_events_data_that_make_no_sense_are_no_failure(site: TestClient, data: dict[str, Any]) -> None:
-    for name in ("corrected", "correct", "ready", "opened"):
+    for name in ("correct", "ready", "open"):
         number, event = events(site, name)
         body = {"fn_index": number, "event_data": data, "data": values(event), "session_hash": "abc"}
         assert sent(site, "run/predict", body) in (200, 400), name

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 import app
 from anonymize.web.policy import Policy
-from review.reviews import LOCAL_USER, OPEN
+from review.reviews import LOCAL_USER, registry
 from tests import attacked, traffic
 from tests.mutations import classes, foreign, keys, mutations
 from tests.web_site import visitor
@@ -62,7 +62,7 @@ def spied(
     patch = pytest.MonkeyPatch()
     parts = app.review_parts(Policy(), [records])
     server = parts["mounts"]["/review"]
-    (review,) = (r for r in OPEN.of(LOCAL_USER) if r.book.path == records)
+    (review,) = (r for r in registry.of(LOCAL_USER) if r.store.path == records)
 
     async def fiftyone() -> Any:
         return inner

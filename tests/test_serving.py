@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[1]
 QUICK = """
 import sys
 from anonymize.detectors import FakeDetector
-from anonymize.web import serving, studio
+from anonymize.web import detector_pool, serving
 serving.HEADER_SECONDS = serving.BODY_SECONDS = serving.IDLE_SECONDS = float(sys.argv.pop(1))
 serving.MOST_CONNECTIONS = int(sys.argv.pop(1))
-made = studio.Studio.__init__
-studio.Studio.__init__ = lambda self, *a, **k: made(self, *a, **{**k, "detectors": [FakeDetector()]})
+made = detector_pool.DetectorPool.__init__
+detector_pool.DetectorPool.__init__ = lambda self, *a, **k: made(self, *a, **{**k, "detectors": [FakeDetector()]})
 import app
 sys.exit(app.main())
 """
