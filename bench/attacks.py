@@ -29,7 +29,7 @@ def page_steps(page: Any, records: Path) -> list[tuple[str, Callable[[], object]
     tab = lambda name: page.get_by_role("tab", name=name).click()  # noqa: E731
 
     def slide() -> None:
-        slider = page.locator("#az-photo input[type=range]").first
+        slider = page.get_by_label("Faces", exact=True).first
         slider.focus()
         for _ in range(3):
             slider.press("ArrowRight")
@@ -45,10 +45,10 @@ def page_steps(page: Any, records: Path) -> list[tuple[str, Callable[[], object]
         tab("Review")
         page.locator("#rv-path input, #rv-path textarea").fill(str(records))
         page.locator("#rv-open").click()
-        page.locator(".rv-editor image").wait_for()
+        page.locator(".az-review .az-before").wait_for()
 
     def decide() -> None:
-        page.locator(".rv-editor svg").first.click()
+        page.locator(".az-review .az-region").first.click()
         for press in ("x", "a", "n", "f", "u"):
             page.keyboard.press(press)
             page.wait_for_timeout(700)
@@ -58,7 +58,7 @@ def page_steps(page: Any, records: Path) -> list[tuple[str, Callable[[], object]
         ("result", lambda: page.wait_for_selector(".az-stage:visible", timeout=180_000)),
         ("slider", slide),
         ("correct", lambda: page.get_by_role("button", name="Correct").click()),
-        ("misses", lambda: page.get_by_label("Show what was not hidden").check()),
+        ("misses", lambda: page.get_by_label("Show possible misses").check()),
         ("region", lambda: page.locator("rect.az-region.on").first.click()),
         ("batch", batch),
         ("review", review),

@@ -303,7 +303,6 @@ class Operator(Page):
     operator_uri: Literal[(*(f"{PLUGIN}/{name}" for name in OPERATORS), *sorted(READING))]  # type: ignore[valid-type]
     params: Params | None = None
     request_delegation: Literal[False] | None = None
-    delegation_target: None = None
     prompt_id: Text | None = None
     target: Literal["inputs", "outputs"] | None = None
     results: Results | None = None
