@@ -19,6 +19,8 @@ from urllib.parse import quote
 from anonymize.errors import ReviewError
 
 URI = "FIFTYONE_DATABASE_URI"
+# Bytes: a socket's address has 104 on macOS, 108 on Linux; /anonymize-review-12345678/fiftyone.sock takes 40.
+MAX_PARENT = 60
 _held: list[subprocess.Popen[bytes]] = []  # their standard inputs stay open as long as this process lives
 
 
@@ -43,12 +45,17 @@ def keep(
 def own_folder() -> Path:
     """A folder of this account's alone, for sockets' files.
 
+    In the system's folder for temporary files, or in /tmp where that one's path is too long for a socket's address.
+
     Raises:
         ReviewError: the system has none.
     """
     if not hasattr(socket, "AF_UNIX"):
         raise ReviewError("FiftyOne runs here behind Unix sockets: on Linux, macOS, or Windows' WSL")
-    return Path(tempfile.mkdtemp(prefix="anonymize-review-"))
+    for parent in (tempfile.gettempdir(), "/tmp"):
+        if len(os.fsencode(parent)) <= MAX_PARENT and os.path.isdir(parent):
+            return Path(tempfile.mkdtemp(prefix="anonymize-review-", dir=parent))
+    raise ReviewError(f"{tempfile.gettempdir()} is too long a path for a socket; set TMPDIR to a shorter one")
 
 
 def start(mongod: Path) -> str:

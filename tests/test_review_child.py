@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from review.database import URI
+from review.database import URI, own_folder
 from review.dataset import fiftyone
 from review.guarded import sandbox
 from review.guarded.child import CHILD
@@ -213,8 +216,28 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.1)
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_long_temporary_folder_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    folder = own_folder()
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / "fiftyone.sock"))
+        assert folder.stat().st_mode & 0o777 == 0o700
+    finally:
+        shutil.rmtree(folder)
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_they_end_with_the_server_and_leave_nothing(tmp_path: Path, how: int):
+def test_they_end_with_the_server_and_leave_nothing(short_path: Path, how: int):
+    tmp_path = short_path
     code = "import sys, time\nfrom review.dataset import fiftyone\nfrom review.guarded.child import CHILD\n"
     code += "fiftyone()\nCHILD.start()\nprint('up', flush=True)\ntime.sleep(600)"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FIFTYONE_")} | {"TMPDIR": str(tmp_path)}
