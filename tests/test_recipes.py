@@ -76,8 +76,10 @@ def test_groups_hold_one_box_of_each_view():
 
 def test_plates_that_nobody_marked_need_our_network_and_a_public_one():
     both = {"plates@640": np.array([[10, 10, 60, 30, 0.9]]), label.CLEANERS[0]: np.array([[11, 10, 60, 30, 0.5]])}
-    assert [one.ignore for one in label.unmarked_plates(both)] == [False]
-    assert [one.ignore for one in label.unmarked_plates(both | {label.CLEANERS[0]: NOTHING})] == [True]
+    car = np.array([[0.0, 0.0, 100.0, 60.0]])
+    assert [one.ignore for one in label.unmarked_plates(both, car)] == [False]
+    assert [one.ignore for one in label.unmarked_plates(both | {label.CLEANERS[0]: NOTHING}, car)] == [True]
+    assert label.unmarked_plates(both, NONE) == []  # lettering on a coat
 
 
 def test_labels_are_read_as_they_were_written(tmp_path: Path):

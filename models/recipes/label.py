@@ -28,6 +28,9 @@ SETS = ("plates-train", "faces-masked", "no-plates")
 FACE, PLATE = 1, 2
 LEAST = 7.0  # px; a lower face or plate is no label: nobody can say what it is
 LARGE = 64.0  # px; a face of this height is seen by both face networks
+CLEAR = (
+    22.0  # px; where people marked the faces, what they left out of this height is a hand or a coat (sheets looked at)
+)
 Boxes = NDArray[np.float64]
 
 
@@ -107,6 +110,8 @@ def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes,
         one_only = min(r[1], c[1]) < 0.1
         if not sure and not on_person and (tall > LARGE or (one_only and not on_vehicle)):
             continue
+        if not sure and is_marked and tall > CLEAR:
+            continue
         out.append(Label(FACE, tuple(box.tolist()), not sure, "teacher", max(r[1], c[1])))
     return out
 
@@ -122,15 +127,19 @@ def plates(file: str, found: Mapping[str, Boxes], marks: Boxes, vehicles: Boxes,
     return out + _unmarked(found, np.array([label.box for label in out]).reshape(-1, 4), least=0.6)
 
 
-def unmarked_plates(found: Mapping[str, Boxes]) -> list[Label]:
-    """Plates of a photo whose plates nobody marked: where our network and a public one are sure; doubtful ones."""
+def unmarked_plates(found: Mapping[str, Boxes], vehicles: Boxes) -> list[Label]:
+    """Plates of a photo of people, whose plates nobody marked: where our network and a public one are sure.
+
+    Away from vehicles all that the networks saw on such photos was lettering, bricks and coats (contact sheets looked
+    at): no label, hard negatives.
+    """
     out = []
     for group in groups([found["plates@640"], found[CLEANERS[0]]]):
         score = {view: float(row[4]) for view, row in group}
         own, other = score.get(0, 0.0), score.get(1, 0.0)
-        if max(own, other) < 0.25:
-            continue
         box = group[0][1][:4]
+        if max(own, other) < 0.25 or not (len(vehicles) and _within(box, vehicles)):
+            continue
         sure = own >= 0.8 and other >= 0.3 and box[3] - box[1] >= LEAST
         out.append(Label(PLATE, tuple(box.tolist()), not sure, "teacher", max(own, other)))
     return out
@@ -176,7 +185,7 @@ def label(row: Mapping[str, object], kind: str, faces_marked: Boxes, plates_mark
     if kind == "plates-train":
         out += plates(str(row["file"]), seen, plates_marked, cars, int(row["width"]))  # type: ignore[call-overload]
     elif kind == "faces-masked":
-        out += unmarked_plates(seen)
+        out += unmarked_plates(seen, cars)
     return out
 
 
