@@ -61,12 +61,11 @@ def test_faces_that_teachers_agree_on(seen, persons, expected):
 
 def test_beside_marks_a_face_needs_both_networks_and_on_a_mark_nothing_is_added():
     marks = np.array([[12.0, 12.0, 30.0, 36.0]])
-    seen = views(
-        (0, [*FACE_BOX, 0.9]), (2, [*FACE_BOX, 0.9]), (0, [80, 10, 100, 34, 0.98]), (1, [80, 10, 100, 34, 0.98])
-    )
+    small, large = [80, 10, 96, 28, 0.98], [80, 60, 100, 84, 0.98]  # what is large and nobody marked is no face
+    seen = views(*((n, [*FACE_BOX, 0.9]) for n in (0, 2)), *((n, row) for n in (0, 1) for row in (small, large)))
     persons = np.array([[0.0, 0.0, 120.0, 120.0]])
     found = label.faces(seen, marks, persons, NONE, is_marked=True)
-    assert [(one.by, one.ignore) for one in found] == [("mark", False), ("teacher", True)]
+    assert [(one.by, one.ignore, round(one.box[1])) for one in found] == [("mark", False, 12), ("teacher", True, 10)]
 
 
 def test_groups_hold_one_box_of_each_view():

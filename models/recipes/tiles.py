@@ -280,7 +280,7 @@ def make(photo: Photo, image: Image, plates: Plates, size: int, rng: Generator) 
             new, kind, gone, gone_kind = sort_out(np.array([box_]), np.array([PLATE]), np.array([False]), size)
             boxes, classes = np.concatenate([boxes, new]), np.concatenate([classes, kind])
             ignored, none = np.concatenate([ignored, gone]), np.concatenate([none, gone_kind])
-    if rng.random() < 0.15:
+    for _ in range(int(rng.poisson(0.6))):  # lettering is what is most often taken for a plate
         distract(out, np.concatenate([boxes, ignored]), rng)
     if rng.random() < (0.18 if (classes == FACE).any() else 0.05):
         out = reflect(out, rng)
