@@ -38,6 +38,7 @@ def made(name: str) -> Any:
         ("flipped:a+b", "flipped:a+b"),
         ("raw:plates@640+b", "plates@640=+b"),
         ("on-vehicles:a+two-stage:b", "on-vehicles:a+two-stage:b!"),
+        ("upright:on-vehicles:a+b", "upright:on-vehicles:a+b"),
     ],
 )
 def test_names(name: str, means: str) -> None:
@@ -80,6 +81,10 @@ def test_the_models_that_a_name_needs() -> None:
     assert models_of("on-vehicles:fastanpr@1280-2560+two-stage:safelicensing") == ["fastanpr", "coco", "safelicensing"]
     assert models_of("my.module:Class") == []
     assert models_of("two-stage") == ["coco", "safelicensing"]
+    assert models_of("upright:fastanpr+centerface") == [
+        *("coco", "retinaface-mobilenet", "plates"),
+        *("fastanpr", "centerface"),
+    ]
     assert models_of("plates + two-stage") == ["plates", "coco", "safelicensing"]
     for own in ("yolo:best.onnx", "my.module:Class", "tiled:yolo:best.onnx"):
         assert models_of(f"{own}+plates@640") == ["plates"], own

@@ -11,6 +11,7 @@ A detector is anything with a name and `detect`. Composed detectors wrap others 
     person-guided:DETECTOR         persons first, then DETECTOR where each one's head should be, likewise
     tiled:DETECTOR                 the whole photo, and its overlapping tiles
     flipped:DETECTOR               the photo's mirror image
+    upright:DETECTORS              all that follows; a photo that lies on its side is turned first
     raw:NAME                       the network as published: its own scores and boxes, whatever the registry knows
     on-vehicles:DETECTORS          all that follows; a plate that no vehicle carries must be surer
     A+B                            both, what they see brought together (`ensemble.Ensemble`)
@@ -102,7 +103,7 @@ TABLE: Mapping[str, str] = MappingProxyType(
         "coco": "yolo",
     }
 )
-PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "raw", "on-vehicles")
+PREFIXES = ("two-stage", "person-guided", "tiled", "flipped", "raw", "on-vehicles", "upright")
 TWO_STAGE = "two-stage:safelicensing"  # what "two-stage" alone means
 GRAMMAR = (*TABLE, "two-stage", *(f"{p}:NAME" for p in PREFIXES), "yolo:PATH", "package.module:Class", "A+B", "A?B")
 # Weights that only their publisher's pages have -> detectors that need none of these.
@@ -197,6 +198,7 @@ def models_of(name: str) -> list[str]:
         UnknownNameError: a part is no name; the message lists the valid ones.
     """
     from .composed import FINDER, is_composed
+    from .upright import LOOKERS
 
     if name in ("", "none"):
         return []
@@ -211,6 +213,7 @@ def models_of(name: str) -> list[str]:
     for part in map(str.strip, re.split("[+?]", name)):
         prefix, _, inner = (TWO_STAGE if part == "two-stage" else part).partition(":")
         found += [FINDER] * (prefix in ("two-stage", "person-guided"))
+        found += [m for n in LOOKERS for m in models_of(n)] if prefix == "upright" else []
         found += models_of(inner if prefix in PREFIXES else part)
     return list(dict.fromkeys(found))
 

@@ -1,6 +1,7 @@
 """Names of composed detectors -> detectors: `A+B`, `A?B`, `two-stage:A`, `tiled:A`, … (the grammar is in `detectors`).
 
-`on-vehicles:` binds weakest, then `?`, then `+`, then the other prefixes, which belong to the next name only.
+`upright:` and `on-vehicles:` bind weakest, then `?`, then `+`, then the other prefixes, which belong to the next name
+only.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from .on_vehicles import OnVehicles
 from .second_opinion import SecondOpinion
 from .tiled import Tiled
 from .two_stage import TwoStage, person_guided
+from .upright import LOOKERS, Upright
 
 WEAKEST = "on-vehicles:"
+TURNED = "upright:"
 FINDER = "coco"  # finds what is looked into
 
 
@@ -35,6 +38,9 @@ def compose(name: str, settings: Settings, make: Make) -> Detector:
     Raises:
         SettingsError: a part is missing. And whatever `make` raises.
     """
+    if name.startswith(TURNED):
+        lookers = [make(n) for n in LOOKERS]
+        return Upright(make(_given(name.removeprefix(TURNED), name)), lookers, settings)
     if name.startswith(WEAKEST):
         return OnVehicles(make(_given(name.removeprefix(WEAKEST), name)))
     first, is_doubted, second = _last(name, "?")
