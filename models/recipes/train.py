@@ -133,7 +133,8 @@ class Loss(v8DetectionLoss):
 
     def get_assigned_targets_and_loss(self, preds: dict[str, torch.Tensor], batch: dict[str, Any], **more: Any) -> Any:
         points, strides = make_anchors(preds["feats"], self.stride, 0.5)
-        self._teaches = teaches(points * strides, batch["ignored"].to(points.device), len(preds["scores"]), self.nc)
+        where = (points * strides).cpu()  # box by box: many small steps, which a GPU would wait for
+        self._teaches = teaches(where, batch["ignored"], len(preds["scores"]), self.nc).to(points.device)
         return super().get_assigned_targets_and_loss(preds, batch, **more)
 
 
@@ -143,7 +144,7 @@ def teaches(points: torch.Tensor, ignored: torch.Tensor, batch: int, classes: in
     Args:
         points: (A, 2), px. ignored: (N, 6): picture, class, x1, y1, x2, y2.
     """
-    out = torch.ones(batch, len(points), classes, device=points.device)
+    out = torch.ones(batch, len(points), classes)
     for row in ignored:
         inside = ((points > row[2:4]) & (points < row[4:6])).all(1)
         out[int(row[0]), inside, int(row[1])] = 0
@@ -227,6 +228,7 @@ def train(
     )
     if saved:
         optimizer.load_state_dict(saved["optimizer"])
+    averaged, followed = ([v for v in m.state_dict().values() if v.is_floating_point()] for m in (average, model))
     criterion = Loss(model)
     photos = read_photos(data, labels, options.fold)
     print(f"{len(photos)} photos; from {spent:.1f} of {minutes} minutes, step {step}", flush=True)
@@ -237,6 +239,7 @@ def train(
             num_workers=workers,
             collate_fn=collate,
             prefetch_factor=4 if workers else None,
+            pin_memory=not is_cpu,
         )
     )
     uses_bfloat16 = has_bfloat16() if is_cpu else torch.cuda.is_bf16_supported()
@@ -257,9 +260,7 @@ def train(
         step += 1
         keep = options.average * (1 - np.exp(-step / 300))
         with torch.no_grad():
-            for a, m in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-                if a.dtype.is_floating_point:
-                    a.lerp_(m, 1 - keep)
+            torch._foreach_lerp_(averaged, followed, 1 - keep)
         if step % 25 == 0 or step < 5:
             losses.append([float(v) for v in parts.values()])
         now = time.monotonic()
