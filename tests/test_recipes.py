@@ -68,6 +68,13 @@ def test_beside_marks_a_face_needs_both_networks_and_on_a_mark_nothing_is_added(
     assert [(one.by, one.ignore, round(one.box[1])) for one in found] == [("mark", False, 12), ("teacher", True, 10)]
 
 
+def test_wheels_are_no_faces_and_drivers_may_be():
+    car = np.array([[0.0, 0.0, 120.0, 60.0]])
+    for y, expected in ((36, []), (4, [True])):
+        seen = views(*((n, [20, y, 38, y + 20, 0.6]) for n in (0, 1, 2)))
+        assert [one.ignore for one in label.faces(seen, NONE, NONE, car, is_marked=False)] == expected
+
+
 def test_groups_hold_one_box_of_each_view():
     seen = views((0, [*FACE_BOX, 0.5]), (0, [11, 10, 30, 34, 0.4]), (1, [*FACE_BOX, 0.6]), (1, [80, 80, 90, 90, 0.3]))
     assert [sorted(view for view, _ in group) for group in label.groups(seen)] == [[0, 1], [1]]
@@ -94,8 +101,9 @@ def test_labels_are_read_as_they_were_written(tmp_path: Path):
 
 def test_the_teachers_own_faces_are_no_truth_to_measure_them_with():
     own, theirs = Label(FACE, (0, 0, 9, 9)), Label(FACE, (20, 0, 29, 9), by="teacher")
-    assert [one.ignore for one in held_out.truth([own, theirs], agreed=False)] == [False, True]
-    assert held_out.truth([own, theirs], agreed=True) == [own, theirs]
+    plate = Label(PLATE, (40, 0, 49, 9), by="teacher")
+    assert [one.ignore for one in held_out.truth([own, theirs, plate], None)] == [False, True, False]
+    assert held_out.truth([own, theirs, plate], [theirs]) == [plate, theirs]
 
 
 def turn(degrees: float) -> np.ndarray:

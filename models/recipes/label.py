@@ -28,6 +28,7 @@ SETS = ("plates-train", "faces-masked", "no-plates")
 FACE, PLATE = 1, 2
 LEAST = 7.0  # px; a lower face or plate is no label: nobody can say what it is
 LARGE = 64.0  # px; a face of this height is seen by both face networks
+WHEELS = 0.45  # of a vehicle's height, from below: nobody looks out there
 CLEAR = (
     22.0  # px; where people marked the faces, what they left out of this height is a hand or a coat (sheets looked at)
 )
@@ -83,9 +84,9 @@ def groups(views: Sequence[Boxes], same: float = 0.4) -> Iterator[list[tuple[int
 def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes, *, is_marked: bool) -> list[Label]:
     """Faces of one photo from two views each of RetinaFace and of CenterFace.
 
-    Both networks say "face" to wheels, bells and, at large sizes, to whole cars (seen on contact sheets). So a face
-    away from persons must be surer to be a label; and what only one network half sees away from persons, or what is
-    large there, is left as what it is: a hard negative.
+    Both networks say "face" to wheels, lamps, bells and, at large sizes, to whole cars (seen on contact sheets). So a
+    face away from persons must be surer to be a label; and what only one network half sees away from persons, what is
+    large there, and what lies where a vehicle has its wheels is left as what it is: a hard negative.
 
     Args:
         views: four times boxes with raw scores (N, 5), in the order of `teach.FACES`.
@@ -94,6 +95,8 @@ def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes,
         is_marked: somebody marked the photo's faces: what the teachers see beside the marks is doubtful at best.
     """
     out = [Label(FACE, tuple(box), float(box[3] - box[1]) < LEAST) for box in marks.tolist()]
+    windows = vehicles * 1.0
+    windows[:, 3] -= WHEELS * (vehicles[:, 3] - vehicles[:, 1])
     for group in groups(views):
         box = np.average([row[:4] for _, row in group], axis=0, weights=[row[4] for _, row in group])
         score = {view: float(row[4]) for view, row in group}
@@ -102,12 +105,15 @@ def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes,
             continue
         if len(marks) and _touches(box, marks):
             continue
-        on_person, on_vehicle = (bool(len(b)) and _within(box, b) for b in (persons, vehicles))
+        on_person = bool(len(persons)) and _within(box, persons)
+        on_vehicle = bool(len(windows)) and _within(box, windows)
         tall = box[3] - box[1]
         both = r[1] >= (RETINA.both if on_person else 0.9) and c[1] >= (CENTER.both if on_person else 0.5)
         alone = on_person and (r[0] >= RETINA.alone or c[0] >= CENTER.alone)
         sure = (both or (alone and not is_marked)) and tall >= LEAST
         one_only = min(r[1], c[1]) < 0.1
+        if not on_person and not on_vehicle and len(vehicles) and _within(box, vehicles):
+            continue  # a wheel or a lamp
         if not sure and not on_person and (tall > LARGE or (one_only and not on_vehicle)):
             continue
         if not sure and is_marked and tall > CLEAR:
