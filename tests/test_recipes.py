@@ -222,3 +222,27 @@ def test_context_features_say_what_is_around():
     assert known["other"] > 0
     assert known["strokes"] > 1
     assert context.missed_at(np.array([0.9, 0.5, 0.2, 0.8]), np.array([True, True, False, False]), 1) == 0
+
+
+def test_halved_weights_compute_nearly_the_same():
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    ort = pytest.importorskip("onnxruntime")
+    from models.recipes.export import halved
+
+    weight = np.random.default_rng(0).normal(size=(80, 80)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 80])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 80])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    whole = model.ByteSize()
+    x = np.ones((1, 80), np.float32)
+    half = onnx.load_from_string(halved(model).SerializeToString())
+    assert half.ByteSize() < 0.6 * whole
+    found = ort.InferenceSession(half.SerializeToString()).run(None, {"x": x})[0]
+    assert found == pytest.approx(x @ weight, abs=0.02)

@@ -23,8 +23,8 @@ from models.recipes.label import FACE, LEAST, PLATE, Label
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
 SEEN = 0.4  # share of a box that must be in the tile, else it is neither a label nor none
-SMALLEST = 5.0  # px; a lower label in a tile is neither, too
-HEIGHTS = (7.0, 280.0)  # px; how high the thing that a tile is cut around becomes
+SMALLEST = 4.0  # px; a lower label in a tile is neither, too
+HEIGHTS = (5.0, 220.0)  # px; how high the thing that a tile is cut around becomes
 ENLARGED = 2.0  # a photo is enlarged at most so much
 
 

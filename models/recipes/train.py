@@ -32,7 +32,7 @@ from models.recipes import label, tiles
 from models.recipes.folds import HELD_OUT, fold, source
 
 NAMES = {0: "face", 1: "plate"}
-SHARES = {"photos": 0.47, "rides": 0.13, "masks": 0.32, "empty": 0.08}  # of the tiles, by source
+SHARES = {"photos": 0.52, "rides": 0.13, "masks": 0.27, "empty": 0.08}  # of the tiles, by source
 MOSAIC = 0.3
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
 FALL = 0.5  # last part of the minutes, in which the learning rate falls
