@@ -3,8 +3,8 @@
     python -m models.recipes.context HELD_OUT --faces NAME --plates NAME [--output context.json]
 
 HELD_OUT is what `held_out.py` wrote: photos that the networks have not seen. For each kind a logistic regression over
-the features below; the networks' scores can only raise it, so that a surer candidate is never believed less. Prints
-how it separates where it was fitted on the other sources, beside the network's own score alone.
+its FEATURES; the networks' scores can only raise it, so that a surer candidate is never believed less. Each source is
+predicted by what was fitted on the others; printed is how well that tells real from false, beside the score alone.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-from anonymize.detectors import Image, create
-from anonymize.detectors.calibrated import log_odds, reaches_edge
+from anonymize.detectors import create
+from anonymize.detectors.calibrated import log_odds
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
 from anonymize.training.marks import load
 from models.recipes.folds import source
 from models.recipes.label import FACE, PLATE
 
-NAMES = ("score", "other", "size", "share", "aspect", "edge", "on vehicle", "on person", "contrast", "strokes")
-MONOTONE = (0, 1)  # features whose weights cannot be negative
+# Also tried, and worse on sources that they were not fitted on: the height in the photo, the share of its width, the
+# aspect, the edge, contrast, strokes as letters have them; and for faces vehicles and persons.
+FEATURES = {"face": ("score", "other"), "plate": ("score", "other", "on vehicle", "on person")}
+MONOTONE = 2  # the first so many weights cannot be negative
 FLOOR = 0.02  # score below which a candidate is none
 RIDGE = 1.0
 Floats = NDArray[np.float64]
@@ -38,21 +39,22 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates: features (N, len(NAMES)), whether they are real (N,), and the source of each photo (N,)."""
+    """Candidates: FEATURES of their kind (N, K), whether they are real (N,), the source of each photo (N,); photos."""
 
     features: Floats
     real: NDArray[np.bool_]
     sources: NDArray[np.str_]
+    photos: int
 
 
-def features(region: Region, other: Sequence[Region], around: Sequence[Region], image: Image) -> list[float]:
-    """What is known of a candidate, in the order of NAMES.
+def features(region: Region, other: Sequence[Region], around: Sequence[Region]) -> list[float]:
+    """What is known of a candidate, its kind's FEATURES.
 
     Args:
-        region: a network's candidate. other: candidates of another look or network.
+        region: a network's candidate.
+        other: candidates of another look or network.
         around: vehicles and persons.
     """
-    height, width = image.shape[:2]
     same = [r.score for r in other if r.kind == region.kind and iou(boxes([region]), boxes([r]))[0, 0] > 0.4]
     x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
 
@@ -60,21 +62,8 @@ def features(region: Region, other: Sequence[Region], around: Sequence[Region], 
         grown = [(r.grow(0.1).box, r.score) for r in around if r.kind == kind]
         return max((s for (x1, y1, x2, y2), s in grown if x1 <= x < x2 and y1 <= y < y2), default=0.0)
 
-    x1, y1, x2, y2 = region.pixels(width, height)
-    grey = cv2.cvtColor(cv2.resize(image[y1:y2, x1:x2], (48, 24), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-    crossings = np.abs(np.diff((grey > grey.mean()).astype(np.int8), axis=1)).mean()  # of letters' strokes, a row
-    return [
-        log_odds(region.score),
-        log_odds(max(same, default=FLOOR)) - log_odds(FLOOR),
-        math.log2(max(region.height, 1.0) / 32),
-        math.log2(max(region.width, 1.0) / width),
-        math.log2(max(region.width, 1.0) / max(region.height, 1.0)),
-        float(reaches_edge(region.box, width, height)),
-        on("vehicle"),
-        on("person"),
-        float(grey.std()) / 64,
-        float(crossings) * 10,
-    ]
+    scores = [log_odds(region.score), log_odds(max(same, default=FLOOR)) - log_odds(FLOOR)]
+    return scores + ([on("vehicle"), on("person")] if region.kind == "plate" else [])
 
 
 def fit(x: Floats, y: NDArray[np.bool_], ridge: float = RIDGE) -> Floats:
@@ -88,7 +77,7 @@ def fit(x: Floats, y: NDArray[np.bool_], ridge: float = RIDGE) -> Floats:
         penalty = np.r_[0, w[1:]] * ridge
         return float(np.logaddexp(0, odds).sum() - odds[y].sum() + 0.5 * w @ penalty), z.T @ error + penalty
 
-    bounds = [(None, None)] + [(0, None) if i in MONOTONE else (None, None) for i in range(x.shape[1])]
+    bounds = [(None, None)] + [(0, None) if i < MONOTONE else (None, None) for i in range(x.shape[1])]
     w = minimize(loss, np.zeros(z.shape[1]), jac=True, bounds=bounds, method="L-BFGS-B").x
     weights = w[1:] / spread
     return np.r_[w[0] - weights @ mean, weights]
@@ -120,9 +109,11 @@ def rows(folder: Path, kind: str, network: str, second: str) -> Rows:
     x: list[list[float]] = []
     y: list[bool] = []
     sources: list[str] = []
+    photos = 0
     for path in sorted(folder.glob("*/annotations.json")):
         data = json.loads(path.read_text())
         for entry in data["images"]:
+            photos += 1
             image = load(path.parent / "images" / entry["file_name"])
             of = [a for a in data["annotations"] if a["image_id"] == entry["id"] and a["category_id"] == category]
             truth = np.array([[*a["bbox"][:2], *np.add(a["bbox"][:2], a["bbox"][2:])] for a in of]).reshape(-1, 4)
@@ -134,22 +125,19 @@ def rows(folder: Path, kind: str, network: str, second: str) -> Rows:
                 best = int(row.argmax()) if len(row) else -1
                 if best >= 0 and row[best] > 0.15 and (ignored[best] or row[best] < 0.4):
                     continue
-                x.append(features(region, seconds, context, image))
+                x.append(features(region, seconds, context))
                 y.append(best >= 0 and row[best] >= 0.4)
                 sources.append(source(entry["file_name"]))
-    return Rows(np.array(x).reshape(-1, len(NAMES)), np.array(y, bool), np.array(sources))
+    return Rows(np.array(x).reshape(-1, len(FEATURES[kind])), np.array(y, bool), np.array(sources), photos)
 
 
-def across(some: Rows, false: int) -> dict[str, tuple[float, float, float, float]]:
-    """Source -> loss and misses of the score alone, loss and misses with context, each fitted on the other sources."""
-    out = {}
-    for name in sorted(set(some.sources)):
+def across(some: Rows, used: int) -> Floats:
+    """Probabilities (N,) from the first `used` features, each source's by what was fitted on the other sources."""
+    out = np.zeros(len(some.real))
+    x, y = some.features[:, :used], some.real
+    for name in set(some.sources):
         test = some.sources == name
-        x, y = some.features, some.real
-        alone, full = fit(x[~test][:, :1], y[~test]), fit(x[~test], y[~test])
-        p, q = predict(alone, x[test][:, :1]), predict(full, x[test])
-        misses = [missed_at(v, y[test], false) if y[test].any() else math.nan for v in (p, q)]
-        out[name] = (loss_of(p, y[test]), misses[0], loss_of(q, y[test]), misses[1])
+        out[test] = predict(fit(x[~test], y[~test]), x[test])
     return out
 
 
@@ -158,7 +146,6 @@ def main() -> None:
     parser.add_argument("held_out", type=Path)
     parser.add_argument("--faces", metavar="NAME,SECOND", default="", help="a network and a second look, for faces")
     parser.add_argument("--plates", metavar="NAME,SECOND", default="")
-    parser.add_argument("--false", type=int, default=10, help="false ones let through, a source")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
     fitted = {}
@@ -166,14 +153,16 @@ def main() -> None:
         if not names:
             continue
         some = rows(given.held_out, kind, *names.split(","))
-        print(f"{kind}: {len(some.real)} candidates, {some.real.sum()} real")
-        for name, (loss, misses, better, fewer) in across(some, given.false).items():
-            print(
-                f"  {name}: bits {loss:.3f} -> {better:.3f}; missed at {given.false} false {misses:.3f} -> {fewer:.3f}"
-            )
+        print(f"{kind}: {len(some.real)} candidates in {some.photos} photos, {some.real.sum()} real")
+        for used in range(1, len(FEATURES[kind]) + 1):
+            p = across(some, used)
+            misses = {f: missed_at(p, some.real, int(f * some.photos)) for f in (0.02, 0.05, 0.1, 0.2)}
+            told = ", ".join(f"{m:.3f} at {f}" for f, m in misses.items())
+            name = " + ".join(FEATURES[kind][:used])
+            print(f"  {name}: {loss_of(p, some.real):.3f} bits; not found, at false ones a photo: {told}")
         weights = fit(some.features, some.real)
-        fitted[kind] = dict(zip(("bias", *NAMES), (round(float(w), 4) for w in weights), strict=True))
-        print("  ", fitted[kind])
+        fitted[kind] = dict(zip(("bias", *FEATURES[kind]), (round(float(w), 4) for w in weights), strict=True))
+        print("  ", fitted[kind], flush=True)
     if given.output:
         given.output.write_text(json.dumps(fitted, indent=1) + "\n")
 

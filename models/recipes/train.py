@@ -35,6 +35,7 @@ NAMES = {0: "face", 1: "plate"}
 SHARES = {"photos": 0.52, "rides": 0.13, "masks": 0.27, "empty": 0.08}  # of the tiles, by source
 MOSAIC = 0.3
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+PAUSE = 20.0  # s; a step that took longer was stopped meanwhile
 FALL = 0.5  # last part of the minutes, in which the learning rate falls
 
 
@@ -264,7 +265,7 @@ def train(
         if step % 25 == 0 or step < 5:
             losses.append([float(v) for v in parts.values()])
         now = time.monotonic()
-        spent += (now - before) / 60
+        spent += min(now - before, PAUSE) / 60
         before = now
         if step % 100 == 0:
             mean = np.mean(losses[-20:], axis=0)
