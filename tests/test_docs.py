@@ -115,6 +115,24 @@ def test_every_command_is_on_the_page_of_commands() -> None:
             assert not undocumented, (name, undocumented)
 
 
+def test_the_picture_of_the_folders_is_the_tree() -> None:
+    """Each file and folder of the packages stands in CONTRIBUTING's picture, and nothing else does."""
+    picture = re.search(r"### Where things are\n(.*?)\n###", TEXT[ROOT / "CONTRIBUTING.md"], re.S)
+    assert picture is not None
+    drawn: dict[str, set[str]] = {}
+    above = ""
+    for line in picture[1].splitlines():
+        if match := re.match(r"( +)([\w./]+?)(/?)(?: {2,}|$)", line):
+            indent, name, is_folder = len(match[1]), match[2], bool(match[3])
+            if indent == 4 and is_folder:
+                above = name
+            elif indent == 6:
+                drawn.setdefault(above, set()).add(name)
+    plain = {"__main__.py", "py.typed", "risk.json"}
+    there = {p.name for p in (ROOT / "anonymize").iterdir() if p.name != "__pycache__"} - plain
+    assert drawn["anonymize"] == there
+
+
 def test_version_is_said_once() -> None:
     import tomllib
 
