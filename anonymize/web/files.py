@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -117,11 +118,10 @@ class Files:
         try:
             size = await self._receive(request, path)
         except BaseException:
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         if not size:
-            path.unlink()
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
             return refusal(ValueError("The file is empty."))
         return JSONResponse({"id": folder.name, "file": path.name, "name": safe_name(name)})
 

@@ -99,8 +99,8 @@ class GradioWall:
     @staticmethod
     def has(method: str, path: str) -> bool:
         """Whether the page needs this route of Gradio."""
-        if path in PAGES or path.startswith(FOLDERS):
-            return method in ("GET", "HEAD")
+        if path in PAGES or (path.startswith(FOLDERS) and len(path.encode("utf-8", "replace")) < 250):
+            return method in ("GET", "HEAD")  # a file system fails at longer names
         name = path.removeprefix(PREFIX)
         known = {"GET": _GET, "HEAD": _GET, "POST": _POST}.get(method)
         return name != path and known is not None and known.fullmatch(name) is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -39,6 +40,20 @@ log = logging.getLogger("anonymize.web")
 
 State = Literal["empty", "waiting", "running", "done", "stopped", "failed"]
 THUMB = 320  # px
+MOST_LISTED = 4_000_000  # bytes of a zip's list of contents; a photo takes 100 or so
+
+
+def _opened(file: Path) -> zipfile.ZipFile:
+    """A visitor's zip. Its list of contents is read whole into memory, so that list has a limit.
+
+    Raises:
+        FullError: it lists more than photos ever need. zipfile.BadZipFile: it is no zip.
+    """
+    with open(file, "rb") as found:
+        end = zipfile._EndRecData(found)  # type: ignore[attr-defined]
+    if end and end[zipfile._ECD_SIZE] > MOST_LISTED:  # type: ignore[attr-defined]
+        raise FullError("There is too much in that zip file; please send it in parts.")
+    return zipfile.ZipFile(file)
 
 
 class JobQueue:
@@ -150,14 +165,17 @@ class Job:
         while target.exists():
             number += 1
             target = target.with_name(f"{Path(parts[-1]).stem}-{number}{target.suffix}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise SettingsError("A photo and a folder cannot have the same name.") from None
         self.count += 1
         return target
 
     def _unpack(self, file: Path, room: int) -> int:
         added = 0
         try:
-            with zipfile.ZipFile(file) as archive:
+            with _opened(file) as archive:
                 photos = [
                     i
                     for i in archive.infolist()
@@ -168,6 +186,9 @@ class Job:
                 for info in photos:
                     if info.flag_bits & 1:
                         raise SettingsError("That zip file has a password; please unpack it first.")
+                    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                        # Of these alone a piece can be unpacked; of others a megabyte may become a terabyte in memory.
+                        raise NotImplementedError
                     part = self.folder / f".{threading.get_ident()}.unpacked"
                     try:
                         with archive.open(info) as source, open(part, "wb") as out:
@@ -181,7 +202,9 @@ class Job:
                     finally:
                         part.unlink(missing_ok=True)
                     added += 1
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as e:
+            if isinstance(e, OSError) and e.errno != errno.EINVAL:  # that: a place in the file that is none
+                raise
             raise SettingsError("That zip file cannot be read.") from e
         return added
 
