@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from anonymize.web.gradio_wall import FilesRefusedError, GradioWall, RefusedError, close_files, parse, takes
 
-from .web_site import photo, visitor
+from .web_site import another, photo, visitor
 
 FILE = {"path": "/dev/zero", "meta": {"_type": "gradio.FileData"}}
 ROUTES = ("queue/join", "run/predict", "api/predict", "run/anonymize", "call/anonymize", "call/v2/anonymize")

@@ -22,7 +22,7 @@ from anonymize.web.jobs import Job, JobQueue
 from anonymize.web.names import clean_name, safe_name
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, if_moved, scores, status, table
-from anonymize.web.sessions import FullError, GoneError
+from anonymize.web.sessions import DiskFullError, FullError, GoneError
 
 from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
 
@@ -462,3 +462,47 @@ def test_one_other_threshold_in_a_sentence():
 
 def test_durations_are_in_words():
     assert [duration(s) for s in (0.2, 59, 61, 3000, 7200)] == ["1 s", "59 s", "1 min", "50 min", "2.0 h"]
+
+
+def test_a_batch_whose_results_have_no_room_stops_and_says_so(job, tmp_path):
+    """A small file may be a large photo: what comes out is not bounded by what comes in."""
+    fill(job, tmp_path, *(f"{n}.png" for n in range(5)))
+
+    def full():
+        raise FullError("no room")
+
+    job.check_room = full
+    run(job)
+    assert job.problem == "no room"
+    assert job.stop.is_set()
+    assert "no room" in doing(job, 0)
+
+
+def test_results_are_written_only_where_there_is_room(tmp_path):
+    with visitor(tmp_path / "data", Policy(public=True, most_session=60_000, most_address=10**9)) as client:
+        sent = client.post(
+            "/batches/" + client.post("/batches").json()["id"] + "/files?name=a.png", content=b"x" * 50_000
+        )
+        assert sent.status_code == 200
+        session = next(iter(client.app.sessions._by_key.values()))
+        session.check_room()
+        (session.folder / "result").write_bytes(b"x" * 130_000)
+        with pytest.raises(FullError, match="too much room"):
+            session.check_room()
+        session.of.least_free = 10**18
+        (session.folder / "result").write_bytes(b"")
+        with pytest.raises(DiskFullError):
+            session.check_room()
+
+
+def test_a_zip_that_cannot_be_written_leaves_nothing(job, tmp_path, monkeypatch):
+    fill(job, tmp_path, "a.png")
+    run(job)
+
+    def fail(*_, **__):
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr("anonymize.web.jobs.add_to_zip", fail)
+    with pytest.raises(OSError, match="no space"):
+        job.zip()
+    assert not [f for f in job.folder.iterdir() if f.name.startswith(".")]

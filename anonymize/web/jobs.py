@@ -118,6 +118,7 @@ class Job:
         self.lock = threading.RLock()
         self.closed = self.corrected = self.is_other_choice = False
         self.count = 0
+        self.check_room: Callable[[], None] = lambda: None  # raises FullError where results have no more room
         self.made, self.started = time.monotonic(), 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
         # Of a run that did not come to its end: the hash of what it finds with. Other photos' regions are of earlier
@@ -239,6 +240,11 @@ class Job:
 
         def watch(summary: Summary) -> None:
             self.summary = self._shown(summary)
+            try:
+                self.check_room()
+            except FullError as e:
+                self.problem = str(e)
+                self.stop.set()
 
         try:
             ready = predictor()
@@ -394,15 +400,18 @@ class Job:
         self.refresh()
         target = self.folder / "clean.zip"
         part = target.with_name(f".{threading.get_ident()}.part")
+        own = part.with_suffix(".jsonl")
         known = [r for r in self.records if self._unfinished in (None, r.detection)]
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            add_to_zip(archive, self.output, known, self.settings, prefix="photos/", with_detections=True)
-            own = self.folder / f".{threading.get_ident()}.jsonl"
-            # Where this server keeps a visitor's files is nobody's business.
-            records.write(own, Header("photos", self.settings, {}), known)
-            archive.write(own, "records.jsonl")
-            own.unlink()
-            write_json(self.folder / "summary.json", self.summary.to_dict())
-            archive.write(self.folder / "summary.json", "summary.json")
-        part.replace(target)
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+                add_to_zip(archive, self.output, known, self.settings, prefix="photos/", with_detections=True)
+                # Where this server keeps a visitor's files is nobody's business.
+                records.write(own, Header("photos", self.settings, {}), known)
+                archive.write(own, "records.jsonl")
+                write_json(self.folder / "summary.json", self.summary.to_dict())
+                archive.write(self.folder / "summary.json", "summary.json")
+            part.replace(target)
+        finally:
+            own.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         return target
