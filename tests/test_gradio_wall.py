@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from anonymize.web.gradio_wall import FilesRefusedError, GradioWall, RefusedError, close_files, parse, takes
 
-from .web_site import photo, visitor
+from .web_site import another, photo, visitor
 
 FILE = {"path": "/dev/zero", "meta": {"_type": "gradio.FileData"}}
 ROUTES = ("queue/join", "run/predict", "api/predict", "run/anonymize", "call/anonymize", "call/v2/anonymize")
@@ -300,3 +300,17 @@ def test_gradio_resolves_files_where_the_wall_stands() -> None:
         block.move_resource_to_block_cache("/etc/hostname")
     with pytest.raises(FilesRefusedError):
         processing_utils.move_files_to_cache([FILE], block)
+
+
+def test_the_queue_of_another_visitors_page_is_theirs(site: TestClient):
+    """What joins it runs with what that page holds."""
+    number, event = next((n, e) for n, e in site.app.wall._events.items() if e.is_queued)  # type: ignore[attr-defined]
+    body = {"fn_index": number, "session_hash": "mypage", "data": values(event)}
+    cancel = {"fn_index": number, "session_hash": "mypage", "event_id": "x"}
+    call = {"data": ["", {}], "session_hash": "mypage"}
+    assert sent(site, "queue/join", body) == 200
+    other = another(site)
+    for route, given in (("queue/join", body), ("cancel", cancel), ("call/anonymize", call)):
+        assert sent(other, route, given) == 400
+        assert sent(other, route, {**given, "session_hash": "another"}) < 500
+    assert other.get("/gradio_api/queue/data?session_hash=mypage").status_code == 404

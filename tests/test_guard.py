@@ -333,3 +333,78 @@ def test_files_of_users_and_keys(tmp_path):
         read_keys(path)
     with pytest.raises(SettingsError, match="cannot read"):
         read_users(tmp_path / "missing")
+
+
+def test_a_request_that_says_twice_how_long_it_is_is_refused(tmp_path):
+    """Limits of an address and of a visitor go by the announced length."""
+
+    def body():
+        yield b"x" * 1000
+
+    headers = {"content-length": "0", "transfer-encoding": "chunked"}
+    app = client(tmp_path)
+    assert app.post("/photos", content=body(), headers=headers).status_code == 400
+    assert app.post("/photos", content=body(), headers={"transfer-encoding": "chunked"}).json()["bytes"] == 1000
+
+
+@pytest.mark.parametrize("charset", ["unicode_escape", "utf-7", "punycode", "idna", "undefined", '"utf-7"', "utf-16"])
+def test_text_in_another_charset_than_utf_8_is_refused(tmp_path, charset):
+    kind = "multipart/form-data; boundary=x; charset="
+    assert (
+        client(tmp_path).post("/api/v1/detect", content=b"x", headers={"content-type": kind + charset}).status_code
+        == 415
+    )
+    assert client(tmp_path).post("/api/v1/x", content=b"x", headers={"content-type": kind + "UTF-8"}).status_code == 200
+
+
+def test_one_ipv6_network_is_one_address():
+    assert guard_module.network("2001:db8::1") == guard_module.network("2001:db8::ffff:2") == "2001:db8::/64"
+    assert guard_module.network("2001:db8:0:1::1") != guard_module.network("2001:db8::1")
+    assert guard_module.network("::ffff:10.0.0.1") == guard_module.network("10.0.0.1") == "10.0.0.1"
+    assert guard_module.network("fe80::1%eth0") == "fe80::/64"
+    assert guard_module.network("testclient") == "testclient"
+
+
+@pytest.mark.parametrize("path", ["/healthzX", "/photosX", "/reviewX", "/webX", "/loginX", "/apiX"])
+def test_what_only_begins_like_a_route_of_ours_is_behind_the_wall(tmp_path, path):
+    assert client(tmp_path, mounted=("/review",)).get(path).status_code == 404
+
+
+def test_pages_are_drawn_one_after_the_other_and_a_slow_reader_keeps_nobody(tmp_path):
+    drawing = most = 0
+
+    async def page(scope, receive, send):
+        nonlocal drawing, most
+        drawing += 1
+        most = max(most, drawing)
+        await asyncio.sleep(0)
+        drawing -= 1
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"page"})
+
+    async def get(guard, send):
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"host", b"localhost")],
+        }
+        await guard(scope, None, send)
+
+    async def many():
+        guard, is_read = Guard(page, Policy(), Sessions(tmp_path / "s")), asyncio.Event()
+
+        async def slow(message):
+            await is_read.wait()
+
+        async def quick(message):
+            pass
+
+        stuck = asyncio.ensure_future(get(guard, slow))
+        await asyncio.gather(*(get(guard, quick) for _ in range(20)))
+        is_read.set()
+        await stuck
+
+    asyncio.run(many())
+    assert most == 1

@@ -1,5 +1,6 @@
 """Batches: photos and zips in, an engine run that can be watched and stopped, clean photos out as a zip."""
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -11,16 +12,17 @@ import pytest
 
 from anonymize import records
 from anonymize.detectors import FakeDetector
-from anonymize.errors import SettingsError, StaleDecisionError
+from anonymize.errors import AnonymizeError, SettingsError, StaleDecisionError
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.job_view import doing, duration, pictures, summary
 from anonymize.web.jobs import Job, JobQueue
+from anonymize.web.names import clean_name, safe_name
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, if_moved, scores, status, table
-from anonymize.web.sessions import FullError, GoneError
+from anonymize.web.sessions import DiskFullError, FullError, GoneError
 
 from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
 
@@ -102,6 +104,55 @@ def test_a_zip_bomb_is_stopped_by_what_it_unpacks_to(job, tmp_path):
     with pytest.raises(FullError, match="too large"):
         job.take(bomb, "bomb.zip", 1_000_000)
     assert not list(job.inputs.rglob("*.bmp"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_packing_cannot_be_undone_in_pieces_is_refused(job, tmp_path, method):
+    """A megabyte of it may become a terabyte in memory, before anything could be counted."""
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", method) as archive:
+        archive.writestr("a.jpg", bytes(10_000_000))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        job.take(bomb, "bomb.zip", 10**9)
+    assert job.count == 0
+
+
+def test_a_zip_that_lists_more_than_photos_need_is_not_read(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("anonymize.web.jobs.MOST_LISTED", 10_000)
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(500):
+            archive.writestr(f"{number}.jpg", b"")
+    with pytest.raises(FullError, match="too much"):
+        job.take(packed, "in.zip", 10**9)
+
+
+def test_no_damaged_byte_of_a_zip_is_a_server_error(job, tmp_path):
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(photo(tmp_path / "a.png"), "a.png")
+    whole = packed.read_bytes()
+    for place in {*range(60), *range(len(whole) - 120, len(whole))}:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        packed.write_bytes(damaged)
+        with contextlib.suppress(AnonymizeError):
+            job.take(packed, "in.zip", 10**9)
+
+
+@pytest.mark.parametrize("name", ["\U0001d54f" * 100 + ".png", "\u6f22" * 300 + ".png", "a." + "\U0001d54f" * 300])
+def test_a_name_that_has_too_many_bytes_for_a_file_system_is_cut(name):
+    assert len(safe_name(name).encode()) < 240
+    assert len(clean_name(name, ".png").encode()) < 240
+
+
+def test_a_photo_and_a_folder_of_one_name_are_refused_in_a_sentence(job, tmp_path):
+    job.take(photo(tmp_path / "1.png"), "a.png", 0)
+    with pytest.raises(SettingsError, match="the same name"):
+        job.take(photo(tmp_path / "2.png"), "a.png/b.png", 0)
+    with pytest.raises(SettingsError, match="the same name"):
+        job.take(photo(tmp_path / "3.png"), "a.png/b/c.png", 0)
+    assert job.count == 1
 
 
 def test_a_photo_that_is_damaged_in_its_zip_does_not_come_in(job, tmp_path):
@@ -411,3 +462,47 @@ def test_one_other_threshold_in_a_sentence():
 
 def test_durations_are_in_words():
     assert [duration(s) for s in (0.2, 59, 61, 3000, 7200)] == ["1 s", "59 s", "1 min", "50 min", "2.0 h"]
+
+
+def test_a_batch_whose_results_have_no_room_stops_and_says_so(job, tmp_path):
+    """A small file may be a large photo: what comes out is not bounded by what comes in."""
+    fill(job, tmp_path, *(f"{n}.png" for n in range(5)))
+
+    def full():
+        raise FullError("no room")
+
+    job.check_room = full
+    run(job)
+    assert job.problem == "no room"
+    assert job.stop.is_set()
+    assert "no room" in doing(job, 0)
+
+
+def test_results_are_written_only_where_there_is_room(tmp_path):
+    with visitor(tmp_path / "data", Policy(public=True, most_session=60_000, most_address=10**9)) as client:
+        sent = client.post(
+            "/batches/" + client.post("/batches").json()["id"] + "/files?name=a.png", content=b"x" * 50_000
+        )
+        assert sent.status_code == 200
+        session = next(iter(client.app.sessions._by_key.values()))
+        session.check_room()
+        (session.folder / "result").write_bytes(b"x" * 130_000)
+        with pytest.raises(FullError, match="too much room"):
+            session.check_room()
+        session.of.least_free = 10**18
+        (session.folder / "result").write_bytes(b"")
+        with pytest.raises(DiskFullError):
+            session.check_room()
+
+
+def test_a_zip_that_cannot_be_written_leaves_nothing(job, tmp_path, monkeypatch):
+    fill(job, tmp_path, "a.png")
+    run(job)
+
+    def fail(*_, **__):
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr("anonymize.web.jobs.add_to_zip", fail)
+    with pytest.raises(OSError, match="no space"):
+        job.zip()
+    assert not [f for f in job.folder.iterdir() if f.name.startswith(".")]

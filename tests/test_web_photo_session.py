@@ -16,7 +16,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool, Gated
 from anonymize.web.names import clean_name
-from anonymize.web.photo_session import DISPLAY, Display, small_settings
+from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import regions, rows, summary, view, why, wording
 from anonymize.web.results import count_text
 from anonymize.web.sessions import Sessions, new_secret
@@ -321,3 +321,14 @@ def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(opened):
 )
 def test_names_of_downloads(name, clean):
     assert clean_name(name, ".JPG") == clean
+
+
+def test_clean_files_of_many_settings_do_not_pile_up(opened):
+    for padding in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5):
+        opened.settings = SOLID.replace(
+            kinds={n: dataclasses.replace(k, padding=padding) for n, k in SOLID.kinds.items()}
+        )
+        last = opened.write()
+    kept = list((opened.folder / "out").iterdir())
+    assert len(kept) == KEPT
+    assert last.parent in kept

@@ -301,7 +301,7 @@ def router(desk: Desk) -> APIRouter:
         tags=["server"],
         responses={503: {"model": Health, "description": "The detectors could not be loaded"}},
     )
-    def health() -> Any:
+    async def health() -> Any:  # needs none of the threads, which others may have taken
         """`ok` once the default detectors are loaded."""
         if pool.problem:
             return JSONResponse({"status": "failing", "doing": ""}, 503)

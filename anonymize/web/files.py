@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -117,11 +118,10 @@ class Files:
         try:
             size = await self._receive(request, path)
         except BaseException:
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
             raise
         if not size:
-            path.unlink()
-            folder.rmdir()
+            shutil.rmtree(folder, ignore_errors=True)
             return refusal(ValueError("The file is empty."))
         return JSONResponse({"id": folder.name, "file": path.name, "name": safe_name(name)})
 
@@ -135,7 +135,7 @@ class Files:
         raise GoneError("There is no such picture.")
 
     def clean(self, request: Request, id: str) -> Response:
-        target = session_of(request).get(PhotoSession, id).write()
+        target = _written(request, PhotoSession, id, PhotoSession.write)
         return FileResponse(target, filename=target.name)
 
     def report(self, request: Request, id: str) -> Response:
@@ -144,7 +144,7 @@ class Files:
 
     def everything(self, request: Request, id: str) -> Response:
         photo: PhotoSession = session_of(request).get(PhotoSession, id)
-        target = photo.write()
+        target = _written(request, PhotoSession, id, PhotoSession.write)
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
             archive.write(target, target.name)
@@ -154,7 +154,10 @@ class Files:
     async def new_batch(self, request: Request) -> Response:
         session = session_of(request)
         folder = await run_in_threadpool(session.make_folder)
-        session.add(Job(folder.name, folder, self.policy))
+        job = Job(folder.name, folder, self.policy)
+        if not self.policy.own_machine:  # there a batch may be a folder of any size
+            job.check_room = session.check_room
+        session.add(job)
         return JSONResponse({"id": folder.name})
 
     async def add_file(self, request: Request, id: str, name: str = "photo.jpg") -> Response:
@@ -173,7 +176,7 @@ class Files:
         return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
 
     def batch_zip(self, request: Request, id: str) -> Response:
-        return FileResponse(session_of(request).get(Job, id).zip(), filename="anonymized-photos.zip")
+        return FileResponse(_written(request, Job, id, Job.zip), filename="anonymized-photos.zip")
 
     def leave(self, request: Request) -> Response:
         self.sessions.leave(request.scope["state"]["secret"])
@@ -208,10 +211,19 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
     return routes
 
 
+def _written(request: Request, kind: type[Any], id: str, write: Callable[[Any], Path]) -> Path:
+    """A result on the disk, as far as there is room: one after the other for each visitor."""
+    session = session_of(request)
+    thing = session.get(kind, id)
+    with session.writing:
+        session.check_room()
+        return write(thing)
+
+
 def _take(session: Session, job: Job, incoming: Path, name: str) -> int:
     if not name.lower().endswith(".zip"):
         return job.take(incoming, name, 0)
-    with session.unpacking:  # one zip after the other: each fills what room the one before left
+    with session.writing:  # one zip after the other: each fills what room the one before left
         return job.take(incoming, name, session.room())
 
 

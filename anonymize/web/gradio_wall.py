@@ -99,8 +99,8 @@ class GradioWall:
     @staticmethod
     def has(method: str, path: str) -> bool:
         """Whether the page needs this route of Gradio."""
-        if path in PAGES or path.startswith(FOLDERS):
-            return method in ("GET", "HEAD")
+        if path in PAGES or (path.startswith(FOLDERS) and len(path.encode("utf-8", "replace")) < 250):
+            return method in ("GET", "HEAD")  # a file system fails at longer names
         name = path.removeprefix(PREFIX)
         known = {"GET": _GET, "HEAD": _GET, "POST": _POST}.get(method)
         return name != path and known is not None and known.fullmatch(name) is not None
@@ -120,8 +120,13 @@ class GradioWall:
             raise RefusedError("The name of the stream is not one.")
         return found
 
-    async def checked(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+    async def checked(
+        self, scope: Scope, receive: Receive, owns: Callable[[str], bool] = lambda _: True
+    ) -> tuple[Scope, Receive]:
         """The request with its body written anew. Reads all of `receive`.
+
+        Args:
+            owns: whether the page that a body names is the visitor's own.
 
         Raises:
             RefusedError: it is not what the page or /anonymize takes.
@@ -138,7 +143,10 @@ class GradioWall:
             more = message.get("more_body", False)
         found = _POST.fullmatch(scope["path"].removeprefix(PREFIX))
         assert found is not None, "the guard asks `has` first"
-        body = orjson.dumps(self._body(found[1], found[2], parse(b"".join(chunks))))
+        given = self._body(found[1], found[2], parse(b"".join(chunks)))
+        if (page := given.get("session_hash")) is not None and not owns(page):
+            raise RefusedError("That page is another visitor's.")
+        body = orjson.dumps(given)
         kept = [h for h in scope["headers"] if h[0] not in (b"content-type", b"content-length", b"transfer-encoding")]
         headers = [*kept, (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

@@ -13,6 +13,7 @@ import base64
 import binascii
 import contextlib
 import html
+import ipaddress
 import re
 import time
 from collections import OrderedDict, deque
@@ -21,6 +22,7 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -38,8 +40,10 @@ LOGIN_SECONDS = 12 * 3600.0
 MOST_WRONG, WRONG_SECONDS = 8, 60.0
 # Answers without an end: the page listens there as long as it is open.
 STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
+# Answers that Gradio works out anew each time.
+DRAWN = ("/", "/config", *(PREFIX + n for n in ("info", "info/", "config", "config/", "startup-events", "theme.css")))
 UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
-OURS = ("/api/", "/photos", "/batches", "/visit/", "/healthz", "/login", "/logout", "/web/")
+OURS = ("/api", "/photos", "/batches", "/visit", "/healthz", "/login", "/logout", "/web")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -75,7 +79,7 @@ class Guard:
         self._wrong: dict[str, deque[float]] = {}
         self._requests: dict[str, deque[float]] = {}
         self._inflow = Inflow(policy, sessions.folder)
-        self._stopping = asyncio.Event()
+        self._stopping, self._drawing = asyncio.Event(), asyncio.Lock()
         self._owners: OrderedDict[str, str] = OrderedDict()  # an event stream of Gradio's -> session key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +99,7 @@ class Guard:
         elif refusal is None and path != "/healthz" and (needed := self._needs_login(request)):
             refusal = needed
         secret, is_new = self._secret(request)
-        if refusal is None and not path.startswith(("/api/", "/healthz")):
+        if refusal is None and not path.startswith("/api/") and path != "/healthz":
             user = self._user(request)
             session = self.sessions.of(secret, f"user {user}" if user else self._address(request))
             scope.setdefault("state", {}).update(session=session, secret=secret, user=user)
@@ -138,7 +142,8 @@ class Guard:
         with contextlib.suppress(TooLargeError):
             if path.startswith(PREFIX) and request.method == "POST":
                 try:
-                    scope, receive_checked = await self.wall.checked(scope, body)
+                    session = scope["state"]["session"]
+                    scope, receive_checked = await self.wall.checked(scope, body, lambda s: self._own(s, session))
                 except RefusedError as e:
                     await say(request, 400, str(e))(scope, receive, sender)
                     return
@@ -146,12 +151,26 @@ class Guard:
                 receive_checked = body
             if path.startswith(STREAMS) or path.endswith("/events"):
                 await self._until_stopped(scope, receive_checked, send_unless_too_large)
+            elif path in DRAWN and request.method in ("GET", "HEAD"):
+                await self._drawn(scope, receive_checked, send_unless_too_large)
             else:
                 await self.app(scope, receive_checked, send_unless_too_large)
         if body.is_over and not started:
             if not body.is_read:
                 await drain(receive, 3 * most)
             await too_large(request, most)(scope, receive, sender)
+
+    async def _drawn(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One after the other: Gradio draws its page in the event loop, where many at once keep all else waiting."""
+        messages: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            messages.append(message)
+
+        async with self._drawing:
+            await self.app(scope, receive, keep)
+        for message in messages:  # a slow reader keeps nobody waiting
+            await send(message)
 
     def stop(self) -> None:
         """The server stops: end the streams that would keep it waiting."""
@@ -188,6 +207,11 @@ class Guard:
         length = request.headers.get("content-length", "0")
         if not re.fullmatch("[0-9]{1,15}", length):
             return say(request, 400, "The request's Content-Length is not a number.")
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            # Limits go by the one, the body by the other; a proxy in front may see two requests.
+            return say(request, 400, "The request says twice how long it is.", {"Connection": "close"})
+        if not re.fullmatch("|utf-?8", _charset(request.headers.get("content-type", ""))):
+            return say(request, 415, "Text must be UTF-8.")  # other codecs make text that is none, or take for ever
         if policy.is_local and not policy.users and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
             name = _host_name(request.headers.get("host", ""))
@@ -215,7 +239,7 @@ class Guard:
     def _address(self, request: Request) -> str:
         # A Space's own proxy appends the visitor's address; elsewhere that header is whatever a visitor writes.
         forwarded = request.headers.get("x-forwarded-for") if self.policy.space else None
-        return (forwarded or "").rpartition(",")[2].strip() or (request.client.host if request.client else "")
+        return network((forwarded or "").rpartition(",")[2].strip() or (request.client.host if request.client else ""))
 
     def _needs_login(self, request: Request) -> Response | None:
         policy, path = self.policy, request.url.path
@@ -334,7 +358,7 @@ class Guard:
 
     def _gradio(self, request: Request, session: Session) -> Response | None:
         path = request.scope["path"]
-        if path.startswith(OURS) or path.startswith(self.mounted or ("\0",)):
+        if any(path == own or path.startswith(f"{own}/") for own in (*OURS, *self.mounted)):
             return None
         if not self.wall.has(request.method, path):
             return say(request, 404, "There is nothing here.")
@@ -342,19 +366,19 @@ class Guard:
             stream = self.wall.stream(request.scope, request.query_params.get("session_hash"))
         except RefusedError as e:
             return say(request, 400, str(e))
-        if stream is not None and self._own(f"stream {stream}", session) != session.key:
+        if stream is not None and not self._own(stream, session):
             return say(request, 404, "There is nothing here.")
         # Gradio reads a few more of them, such as the names of stored states.
         request.scope["query_string"] = b"" if stream is None else f"session_hash={stream}".encode()
         return None
 
-    def _own(self, name: str, session: Session) -> str:
-        """The owner of a name; whoever names it first."""
-        owner = self._owners.setdefault(name, session.key)
-        self._owners.move_to_end(name)
+    def _own(self, stream: str, session: Session) -> bool:
+        """Whether this visitor owns the event stream: whoever names it first does."""
+        owner = self._owners.setdefault(stream, session.key)
+        self._owners.move_to_end(stream)
         while len(self._owners) > 100_000:
             self._owners.popitem(last=False)
-        return owner
+        return owner == session.key
 
     def _most_bytes(self, path: str) -> int:
         if path.startswith(UPLOADS):
@@ -379,11 +403,29 @@ def _over(seen: dict[str, deque[float]], who: str, most: int, seconds: float, *,
     return over
 
 
+def network(address: str) -> str:
+    """Who is limited as one: an IPv4 address, or an IPv6 network, of which one machine has 2**64 addresses."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
+
+
 def _host_name(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return host
+
+
+def _charset(content_type: str) -> str:
+    """The charset of a request's body, lower case; empty: it names none."""
+    return ",".join(
+        v.decode("latin-1").lower() for k, v in parse_options_header(content_type)[1].items() if k == b"charset"
+    )
 
 
 def _basic(credentials: str) -> str:

@@ -39,6 +39,8 @@ def doing(job: Job, before: int) -> str:
     words.append(count_text(dict(s.hidden)) + " hidden")
     if s.failures:
         words.append(f"{len(s.failures)} failed")
+    if job.problem:  # why it stopped
+        words.append(html.escape(job.problem))
     percent = 100 * done / all_
     return (
         f'<div class="az-progress" role="progressbar" aria-label="Photos done" aria-valuemin="0" aria-valuemax="100" '

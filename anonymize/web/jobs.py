@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import errno
 import io
 import logging
 import os
@@ -39,6 +40,20 @@ log = logging.getLogger("anonymize.web")
 
 State = Literal["empty", "waiting", "running", "done", "stopped", "failed"]
 THUMB = 320  # px
+MOST_LISTED = 4_000_000  # bytes of a zip's list of contents; a photo takes 100 or so
+
+
+def _opened(file: Path) -> zipfile.ZipFile:
+    """A visitor's zip. Its list of contents is read whole into memory, so that list has a limit.
+
+    Raises:
+        FullError: it lists more than photos ever need. zipfile.BadZipFile: it is no zip.
+    """
+    with open(file, "rb") as found:
+        end = zipfile._EndRecData(found)  # type: ignore[attr-defined]
+    if end and end[zipfile._ECD_SIZE] > MOST_LISTED:  # type: ignore[attr-defined]
+        raise FullError("There is too much in that zip file; please send it in parts.")
+    return zipfile.ZipFile(file)
 
 
 class JobQueue:
@@ -103,6 +118,7 @@ class Job:
         self.lock = threading.RLock()
         self.closed = self.corrected = self.is_other_choice = False
         self.count = 0
+        self.check_room: Callable[[], None] = lambda: None  # raises FullError where results have no more room
         self.made, self.started = time.monotonic(), 0.0
         self.written = 0  # counts the runs, so that a browser asks for new pictures
         # Of a run that did not come to its end: the hash of what it finds with. Other photos' regions are of earlier
@@ -150,14 +166,17 @@ class Job:
         while target.exists():
             number += 1
             target = target.with_name(f"{Path(parts[-1]).stem}-{number}{target.suffix}")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise SettingsError("A photo and a folder cannot have the same name.") from None
         self.count += 1
         return target
 
     def _unpack(self, file: Path, room: int) -> int:
         added = 0
         try:
-            with zipfile.ZipFile(file) as archive:
+            with _opened(file) as archive:
                 photos = [
                     i
                     for i in archive.infolist()
@@ -168,6 +187,9 @@ class Job:
                 for info in photos:
                     if info.flag_bits & 1:
                         raise SettingsError("That zip file has a password; please unpack it first.")
+                    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                        # Of these alone a piece can be unpacked; of others a megabyte may become a terabyte in memory.
+                        raise NotImplementedError
                     part = self.folder / f".{threading.get_ident()}.unpacked"
                     try:
                         with archive.open(info) as source, open(part, "wb") as out:
@@ -181,7 +203,9 @@ class Job:
                     finally:
                         part.unlink(missing_ok=True)
                     added += 1
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as e:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as e:
+            if isinstance(e, OSError) and e.errno != errno.EINVAL:  # that: a place in the file that is none
+                raise
             raise SettingsError("That zip file cannot be read.") from e
         return added
 
@@ -216,6 +240,11 @@ class Job:
 
         def watch(summary: Summary) -> None:
             self.summary = self._shown(summary)
+            try:
+                self.check_room()
+            except FullError as e:
+                self.problem = str(e)
+                self.stop.set()
 
         try:
             ready = predictor()
@@ -371,15 +400,18 @@ class Job:
         self.refresh()
         target = self.folder / "clean.zip"
         part = target.with_name(f".{threading.get_ident()}.part")
+        own = part.with_suffix(".jsonl")
         known = [r for r in self.records if self._unfinished in (None, r.detection)]
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
-            add_to_zip(archive, self.output, known, self.settings, prefix="photos/", with_detections=True)
-            own = self.folder / f".{threading.get_ident()}.jsonl"
-            # Where this server keeps a visitor's files is nobody's business.
-            records.write(own, Header("photos", self.settings, {}), known)
-            archive.write(own, "records.jsonl")
-            own.unlink()
-            write_json(self.folder / "summary.json", self.summary.to_dict())
-            archive.write(self.folder / "summary.json", "summary.json")
-        part.replace(target)
+        try:
+            with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
+                add_to_zip(archive, self.output, known, self.settings, prefix="photos/", with_detections=True)
+                # Where this server keeps a visitor's files is nobody's business.
+                records.write(own, Header("photos", self.settings, {}), known)
+                archive.write(own, "records.jsonl")
+                write_json(self.folder / "summary.json", self.summary.to_dict())
+                archive.write(self.folder / "summary.json", "summary.json")
+            part.replace(target)
+        finally:
+            own.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
         return target

@@ -31,6 +31,7 @@ from ..settings import Kernel, Settings
 from .names import clean_name
 
 DISPLAY = 1600  # px, the long side of what the page shows
+KEPT = 3  # clean files of one photo, each with other settings
 _QUALITY = 85  # of the pictures on the page; the download is another file
 # A person who corrects "face" and "plate" may also want to hide something that has no detector.
 OTHER = "other"
@@ -179,6 +180,9 @@ class PhotoSession:
                     raise ChangedSourceError("The photo changed after it was looked at; please add it again.")
                 folder.mkdir(parents=True, exist_ok=True)
                 images.save(photo, hide_record(photo, record, settings), target, settings)
+                # Who tries many settings leaves no more files than may just be on their way out.
+                for old in sorted(folder.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
+                    shutil.rmtree(old, ignore_errors=True)
             return target
 
     def report(self) -> dict[str, Any]:

@@ -111,6 +111,9 @@ def _handle_errors(app: FastAPI, policy: Policy) -> None:
 
     @app.exception_handler(OSError)
     def no_disk(request: Request, error: OSError) -> Response:
+        session = request.scope.get("state", {}).get("session")
+        if isinstance(error, FileNotFoundError) and session is not None and session.closed:
+            return JSONResponse({"error": "The photos of this visit were deleted."}, 404)
         if not is_full(error):
             raise error
         return JSONResponse({"error": NO_DISK}, 507)

@@ -103,7 +103,7 @@ class Session:
     coming: list[int] = field(default_factory=list)
     things: OrderedDict[str, Closeable] = field(default_factory=OrderedDict)
     lock: threading.RLock = field(default_factory=threading.RLock)
-    unpacking: threading.Lock = field(default_factory=threading.Lock)
+    writing: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, kind: type[Any], id: str) -> Any:
         """A photo or batch of this visitor.
@@ -159,6 +159,17 @@ class Session:
     def room(self) -> int:
         """Bytes that may still come in."""
         return self.of.room(self)
+
+    def check_room(self) -> None:
+        """Before a result is written: results may take twice what uploads may, besides them.
+
+        Raises:
+            FullError: they do. DiskFullError: the disk is nearly full.
+        """
+        if self.of.room(self, times=3) <= 0:
+            if room_on_disk(self.folder, self.of.least_free) <= 0:
+                raise DiskFullError
+            raise FullError("Your photos and results take too much room here. “Delete my photos now” makes some.")
 
     def taken(self) -> int:
         """Bytes that lie here or are coming in."""
@@ -226,10 +237,15 @@ class Sessions:
         """How many visits of an address or user have a folder."""
         return sum(s.folder.exists() for s in self._of_who(who))
 
-    def room(self, session: Session) -> int:
-        """Bytes that one visitor may still bring: as far as they, their address and the disk have room."""
+    def room(self, session: Session, times: int = 1) -> int:
+        """Bytes that one visitor may still bring: as far as they, their address and the disk have room.
+
+        Args:
+            times: of the limits for uploads.
+        """
         taken = {s.key: s.taken() for s in [session, *self._of_who(session.who)]}
-        of_visitor, of_address = self.most_bytes - taken[session.key], self.most_address - sum(taken.values())
+        of_visitor = times * self.most_bytes - taken[session.key]
+        of_address = times * self.most_address - sum(taken.values())
         return max(0, min(of_visitor, of_address, room_on_disk(self.folder, self.least_free)))
 
     def _forget_idle(self) -> None:

@@ -29,6 +29,7 @@ RECORDED = ROOT / "tests" / "recorded" / "fiftyone.json"
 UUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
 ID = r"(?<![0-9a-f])[0-9a-f]{24}(?![0-9a-f])"
 SECONDS = 60_000
+expect.set_options(timeout=SECONDS)
 
 
 @pytest.fixture
