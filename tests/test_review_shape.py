@@ -183,3 +183,60 @@ def test_another_dataset_is_refused_wherever_it_is_named():
 def test_what_is_no_text_or_number_is_refused(body: bytes):
     with pytest.raises(RefusedError):
         as_json(body)
+
+
+DRAWN = {
+    "_cls": "Detection",
+    "_id": {"$oid": "f" * 24},
+    "label": "plate",
+    "bounding_box": [0.5, 0.5, 0.1, 0.1],
+    "tags": ["manual"],
+    "attributes": {},
+    "confidence": None,
+    "index": 3,
+    "region": "ab12",
+    "seen_by": ["one"],
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"op": "add", "path": "/hidden/detections/-", "value": DRAWN},
+        {"op": "replace", "path": "/candidates", "value": {"_cls": "Detections", "detections": [DRAWN]}},
+        {"op": "replace", "path": "/hidden/detections/0/bounding_box/1", "value": 0.25},
+        {"op": "remove", "path": "/hidden/detections/0"},
+        {"op": "test", "path": "/hidden/detections/0/label", "value": "face"},
+    ],
+)
+def test_a_patch_of_labels_as_they_are_here_comes_through(change: Any):
+    offered.check_patch([change])
+
+
+@pytest.mark.parametrize(
+    "key", ["mask", "mask_path", "map_path", "filepath", "x", "$where", "$oid", "__class__", "Mask"]
+)
+@pytest.mark.parametrize("value", ["/etc/passwd", 1, {}, [DRAWN], DRAWN])
+def test_no_key_that_labels_do_not_have_comes_through_a_patch(key: str, value: Any):
+    """In every dictionary of it, and in its path."""
+    whole = {"_cls": "Detections", "detections": [{**DRAWN, "attributes": {}}]}
+    tried = 0
+    for place in [p for p in places(whole) if isinstance(at(whole, p), dict)]:
+        changed = copy.deepcopy(whole)
+        at(changed, place)[key] = value
+        if set(at(changed, place)) == {"$oid"}:
+            continue
+        tried += 1
+        for check, path in ((offered.check_patch, "/hidden"), (offered.check_field_patch, "/attributes")):
+            with pytest.raises(RefusedError):
+                check([{"op": "replace", "path": path, "value": changed}])
+    assert tried > 1
+    for bad in ({"op": "add", "path": f"/{key}", "value": 1}, {"op": "add", "path": "/label", "value": 1, key: 1}):
+        with pytest.raises(RefusedError):
+            offered.check_field_patch([bad])
+
+
+@pytest.mark.parametrize("value", [{"$oid": {"$ne": 1}}, {"$oid": "a", "$date": 1}, {"$date": ["a"]}, {"label": DRAWN}])
+def test_no_expression_and_no_label_within_a_label_comes_through_a_patch(value: Any):
+    with pytest.raises(RefusedError):
+        offered.check_field_patch([{"op": "replace", "path": "/attributes", "value": value}])

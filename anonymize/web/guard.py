@@ -43,6 +43,8 @@ STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
 # Answers that Gradio works out anew each time.
 DRAWN = ("/", "/config", *(PREFIX + n for n in ("info", "info/", "config", "config/", "startup-events", "theme.css")))
 UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
+# Gradio reads a body in the event loop, where a larger one keeps all else waiting; /api/v1 takes larger photos.
+MOST_GRADIO = 8 * MB
 OURS = ("/api", "/photos", "/batches", "/visit", "/healthz", "/login", "/logout", "/web")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
@@ -381,6 +383,8 @@ class Guard:
         return owner == session.key
 
     def _most_bytes(self, path: str) -> int:
+        if path.startswith(PREFIX) and path.startswith(UPLOADS):
+            return min(self.policy.most_upload, MOST_GRADIO)
         if path.startswith(UPLOADS):
             return self.policy.most_upload + MB // 10  # the form around the photo
         if path.startswith(self.mounted or ("\0",)):

@@ -216,9 +216,10 @@ class ReviewServer:
             return strip_errors(app)
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
-        body, again = await whole_body(request)
+        body, _ = await whole_body(request)
         value = as_json(body)
         offered.check_field_patch(value) if sample[3] else offered.check_patch(value)
+        again = giving(json.dumps(value).encode(), request)  # what FiftyOne reads is what was looked at
         messages = await collected(with_body(app, again), request.scope)
         status = messages[0]["status"]
         if status == 200:
