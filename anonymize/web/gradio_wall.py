@@ -120,7 +120,7 @@ class GradioWall:
             raise RefusedError("The name of the stream is not one.")
         return found
 
-    async def checked(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
+    async def check(self, scope: Scope, receive: Receive) -> tuple[Scope, Receive]:
         """The request with its body written anew. Reads all of `receive`.
 
         Raises:
@@ -137,7 +137,7 @@ class GradioWall:
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
         found = _POST.fullmatch(scope["path"].removeprefix(PREFIX))
-        assert found is not None, "the guard asks `has` first"
+        assert found is not None, "security.py asks `has` first"
         body = orjson.dumps(self._body(found[1], found[2], parse(b"".join(chunks))))
         kept = [h for h in scope["headers"] if h[0] not in (b"content-type", b"content-length", b"transfer-encoding")]
         headers = [*kept, (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]

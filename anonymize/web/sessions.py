@@ -160,7 +160,7 @@ class Session:
         """Bytes that may still come in."""
         return self.of.room(self)
 
-    def taken(self) -> int:
+    def bytes_used(self) -> int:
         """Bytes that lie here or are coming in."""
         taken = 0
         for folder, _, names in os.walk(self.folder):
@@ -228,7 +228,7 @@ class Sessions:
 
     def room(self, session: Session) -> int:
         """Bytes that one visitor may still bring: as far as they, their address and the disk have room."""
-        taken = {s.key: s.taken() for s in [session, *self._of_who(session.who)]}
+        taken = {s.key: s.bytes_used() for s in [session, *self._of_who(session.who)]}
         of_visitor, of_address = self.most_bytes - taken[session.key], self.most_address - sum(taken.values())
         return max(0, min(of_visitor, of_address, room_on_disk(self.folder, self.least_free)))
 

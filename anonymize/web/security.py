@@ -1,7 +1,7 @@
-"""The guard: ASGI middleware around every route, the page's, the API's, Gradio's own and any that is mounted later.
+"""Security: ASGI middleware around every route, the page's, the API's, Gradio's own and any that is mounted later.
 
 Gradio's `auth` protects only Gradio's own routes, and those routes give files to whoever knows a path. So nothing
-relies on them: in order, this guard checks the host name (against DNS rebinding), the origin of writing requests
+relies on them: in order, this checks the host name (against DNS rebinding), the origin of writing requests
 (against forgery), the rate, the login, that a Gradio route is one that the page needs (none that takes or gives files),
 that an event stream is its visitor's own, and the size. It gives each visitor a session and each answer its headers.
 """
@@ -48,7 +48,7 @@ CSP = (
 )
 
 
-class Guard:
+class SecurityMiddleware:
     """Wraps an ASGI app.
 
     Args:
@@ -138,7 +138,7 @@ class Guard:
         with contextlib.suppress(TooLargeError):
             if path.startswith(PREFIX) and request.method == "POST":
                 try:
-                    scope, receive_checked = await self.wall.checked(scope, body)
+                    scope, receive_checked = await self.wall.check(scope, body)
                 except RefusedError as e:
                     await say(request, 400, str(e))(scope, receive, sender)
                     return
@@ -160,12 +160,12 @@ class Guard:
     async def _until_stopped(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_whole = False
 
-        async def noting(message: Message) -> None:
+        async def watch(message: Message) -> None:
             nonlocal is_whole
             is_whole = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
-        answering = asyncio.ensure_future(self.app(scope, receive, noting))
+        answering = asyncio.ensure_future(self.app(scope, receive, watch))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -342,13 +342,13 @@ class Guard:
             stream = self.wall.stream(request.scope, request.query_params.get("session_hash"))
         except RefusedError as e:
             return say(request, 400, str(e))
-        if stream is not None and self._own(f"stream {stream}", session) != session.key:
+        if stream is not None and self._owner_of(f"stream {stream}", session) != session.key:
             return say(request, 404, "There is nothing here.")
         # Gradio reads a few more of them, such as the names of stored states.
         request.scope["query_string"] = b"" if stream is None else f"session_hash={stream}".encode()
         return None
 
-    def _own(self, name: str, session: Session) -> str:
+    def _owner_of(self, name: str, session: Session) -> str:
         """The owner of a name; whoever names it first."""
         owner = self._owners.setdefault(name, session.key)
         self._owners.move_to_end(name)
