@@ -1,4 +1,4 @@
-"""The web app, `python app.py`: ONE server with the page at /, the API at /api/v1, one guard around everything."""
+"""The web app, `python app.py`: ONE server, the page at /, the API at /api/v1, one security layer around all of it."""
 
 from __future__ import annotations
 
@@ -184,8 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.environ["GRADIO_TEMP_DIR"] = str(data / "gradio")
 
         from anonymize.cli.download_bar import fetching
+        from anonymize.web.application import assemble
         from anonymize.web.detector_pool import DetectorPool
-        from anonymize.web.server import assemble
         from anonymize.web.serving import serve
 
         pool = DetectorPool(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)

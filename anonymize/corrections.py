@@ -32,26 +32,28 @@ def accept(record: Record, *, who: str, region: str, when: str = "", note: str =
         StaleDecisionError: the region is not there (any more).
     """
     r = find(record, region)
-    return _changed(record, "accept", who, r, r.replace(status=_kept(r)), when, note)
+    return _decide_region(record, "accept", who, r, r.replace(status=_hidden_status(r)), when, note)
 
 
 def reject(record: Record, *, who: str, region: str, when: str = "", note: str = "") -> Record:
     """Never hide a region; one that a person drew goes away."""
     r = find(record, region)
     after = None if r.status == "manual" else r.replace(status="rejected")
-    return _changed(record, "reject", who, r, after, when, note)
+    return _decide_region(record, "reject", who, r, after, when, note)
 
 
 def reset(record: Record, *, who: str, region: str, when: str = "", note: str = "") -> Record:
     """Let the threshold decide on a region again; one that a person drew stays."""
     r = find(record, region)
-    return _changed(record, "reset", who, r, r.replace(status="manual" if r.status == "manual" else "auto"), when, note)
+    return _decide_region(
+        record, "reset", who, r, r.replace(status="manual" if r.status == "manual" else "auto"), when, note
+    )
 
 
 def set_kind(record: Record, *, who: str, region: str, kind: str, when: str = "", note: str = "") -> Record:
     """Say what a region is; so it is one, and hidden whatever its score."""
     r = find(record, region)
-    return _changed(record, "set-kind", who, r, r.replace(kind=kind, status=_kept(r)), when, note)
+    return _decide_region(record, "set-kind", who, r, r.replace(kind=kind, status=_hidden_status(r)), when, note)
 
 
 def move(
@@ -74,8 +76,8 @@ def move(
     """
     r = find(record, region)
     # Where a person put the box, landmarks and corners of the earlier one no longer lie.
-    moved = r.replace(box=_ordered(box), corners=corners, landmarks=None, status=_kept(r))
-    return _changed(record, "move", who, r, _inside(record, moved), when, note)
+    moved = r.replace(box=_order(box), corners=corners, landmarks=None, status=_hidden_status(r))
+    return _decide_region(record, "move", who, r, _inside(record, moved), when, note)
 
 
 def add(
@@ -100,7 +102,7 @@ def add(
     taken = {r.id: r for r in record.regions}
     if region in taken:
         raise SettingsError(f"{record.path} already has a region {region!r}")
-    drawn = Region(kind, _ordered(box), corners=corners, status="manual", id=region)  # type: ignore[arg-type]
+    drawn = Region(kind, _order(box), corners=corners, status="manual", id=region)  # type: ignore[arg-type]
     drawn = _inside(record, drawn)
     name, number = drawn.id, 1
     while (there := taken.get(drawn.id)) is not None:
@@ -108,7 +110,7 @@ def add(
             return record
         number += 1  # found here and not hidden, or moved away from here
         drawn = drawn.replace(id=f"{name}-{number}")
-    return _changed(record, "add", who, None, drawn, when, note)
+    return _decide_region(record, "add", who, None, drawn, when, note)
 
 
 def approve(record: Record, *, who: str, settings: Settings, when: str = "", note: str = "") -> Record:
@@ -119,19 +121,19 @@ def approve(record: Record, *, who: str, settings: Settings, when: str = "", not
     """
     if record.error:
         raise RecordsError(f"{record.path} cannot be approved: {record.error}")
-    return _reviewed(
+    return _decide_review(
         record, "approve", who, when, note, review="approved", approved_hash=record.approval_hash(settings)
     )
 
 
 def flag(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
     """Keep a photo back, for somebody to look at."""
-    return _reviewed(record, "flag", who, when, note, review="flagged", approved_hash="")
+    return _decide_review(record, "flag", who, when, note, review="flagged", approved_hash="")
 
 
 def unflag(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
     """Put a flagged photo back into the queue."""
-    return _reviewed(record, "unflag", who, when, note, review="pending", approved_hash="")
+    return _decide_review(record, "unflag", who, when, note, review="pending", approved_hash="")
 
 
 def undo(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
@@ -154,7 +156,7 @@ def undo(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
         if there.get((after or before).id) != after:
             raise StaleDecisionError(f"{record.path}: the region changed since, so {last['what']} cannot be undone")
         record = _put(record, after, before)
-    return _decided(record, "undo", who, when, note, undoes=left[-1])
+    return _append_decision(record, "undo", who, when, note, undoes=left[-1])
 
 
 ON_REGIONS: Mapping[str, Callable[..., Record]] = {
@@ -261,12 +263,12 @@ def last_words(record: Record) -> str:
     return f" (last: {last['what']} by {last['who']}, {last['when']})"
 
 
-def _kept(region: Region) -> Any:
+def _hidden_status(region: Region) -> Any:
     """The status of a region that a person wants hidden: what was drawn stays drawn."""
     return "manual" if region.status == "manual" else "accepted"
 
 
-def _ordered(box: Box) -> Box:
+def _order(box: Box) -> Box:
     if len(box) != 4:
         raise SettingsError(f"a box is four numbers (x1, y1, x2, y2); received {box}")
     x1, y1, x2, y2 = box
@@ -280,22 +282,22 @@ def _inside(record: Record, region: Region) -> Region:
     return inside
 
 
-def _changed(
+def _decide_region(
     record: Record, what: str, who: str, before: Region | None, after: Region | None, when: str, note: str
 ) -> Record:
     if before == after:
         return record
     change = {"before": before and before.to_dict(), "after": after and after.to_dict()}
     name = (after or before).id  # type: ignore[union-attr]
-    return _decided(_put(record, before, after), what, who, when, note, region=name, **change)
+    return _append_decision(_put(record, before, after), what, who, when, note, region=name, **change)
 
 
-def _reviewed(record: Record, what: str, who: str, when: str, note: str, **state: str) -> Record:
+def _decide_review(record: Record, what: str, who: str, when: str, note: str, **state: str) -> Record:
     earlier = {"review": record.review, "approved_hash": record.approved_hash}
-    return _decided(record.replace(**state), what, who, when, note, state=earlier)
+    return _append_decision(record.replace(**state), what, who, when, note, state=earlier)
 
 
-def _decided(record: Record, what: str, who: str, when: str, note: str, **more: Any) -> Record:
+def _append_decision(record: Record, what: str, who: str, when: str, note: str, **more: Any) -> Record:
     decision = {"who": who, "when": when or datetime.now(UTC).isoformat(timespec="milliseconds"), "what": what}
     words = {"note": str(note)} if note else {}
     return record.replace(decisions=(*record.decisions, {**decision, **words, **more}))

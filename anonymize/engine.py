@@ -281,7 +281,7 @@ def _detect(
         target.check(found, path)
     summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
     # No decision of a person may fall between reading what is known and writing it anew.
-    with contextlib.nullcontext() if dry_run else records.locked(path):
+    with contextlib.nullcontext() if dry_run else records.lock(path):
         header = Header(escape(os.path.abspath(found.root)), settings, predictor.detector_weights)
         header, earlier = _earlier(path, header)
         steps = _Detection(predictor, predictor.detection_hash, found.root, earlier, target, dry_run)
@@ -334,13 +334,13 @@ def export(
 ) -> Summary:
     """Records -> anonymized photos; no detector runs.
 
-    Photos whose regions and settings are those of the file that is already there are left alone.
+    Photos whose regions and settings are those of the file that is already there are left alone. `output` and the
+    options that are not described here: as `run`'s.
 
     Args:
         settings: what is hidden and how. Default: those of the detection.
         gate: says why a record may not go out, or None where it may (the review's gate). A withheld photo has
             no output; an earlier one is taken away, as that of a photo that is gone and would be written anew.
-        output, write_detections, preview, progress, stop: as `run`'s.
 
     Raises:
         PathError: an output that would touch the input. RecordsError: not a records file.

@@ -17,7 +17,7 @@ from .errors import RecordsError
 LOCK_SECONDS = 10.0  # how long a writer waits for another one
 
 
-def locked(path: AnyPath) -> FileLock:
+def lock(path: AnyPath) -> FileLock:
     """The lock of a file between processes: whoever appends or rewrites holds it, readers need none.
 
     It is a file of its own beside it, because a rewrite replaces the file itself.

@@ -15,7 +15,7 @@ from . import images
 from .disk import AnyPath, remove_leftovers, write_json, write_whole
 from .errors import AnonymizeError, DetectionError, PathError, RecordsError
 from .hiding import check_detected, hide_record
-from .json_lines import JsonLines, locked, read_lines, to_line
+from .json_lines import JsonLines, lock, read_lines, to_line
 from .records import Record, escape, unescape
 from .settings import Settings
 
@@ -76,7 +76,7 @@ class Output:
     def __enter__(self) -> Output:
         memory = self.folder / EXPORTS_NAME
         with contextlib.ExitStack() as stack:
-            stack.enter_context(locked(memory))
+            stack.enter_context(lock(memory))
             self._remember(memory)
             self._log = stack.enter_context(JsonLines(memory))
             for folder in (self.folder, self.preview):
@@ -189,7 +189,7 @@ class Output:
         return True
 
 
-def current(folder: AnyPath, known: Iterable[Record], settings: Settings) -> Iterator[Path]:
+def current_outputs(folder: AnyPath, known: Iterable[Record], settings: Settings) -> Iterator[Path]:
     """The photos in an output folder that show their records under these settings, untouched since.
 
     What is handed out together goes through here: a folder may also hold photos as they were before a correction, and
@@ -218,7 +218,7 @@ def add_to_zip(
 
     Bytes of a name that are not UTF-8, which an archive cannot hold, become U+FFFD.
     """
-    for photo in current(folder, known, settings):
+    for photo in current_outputs(folder, known, settings):
         for file in (photo, _beside(photo)) if with_detections else (photo,):
             if file.is_file():
                 name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")

@@ -113,12 +113,12 @@ class Predictor:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        return [self._kept(found) for found in self._answers(batch)]
+        return [self._suppress(found) for found in self._answers(batch)]
 
     def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
         """`predict` on everything that a viewer can show of one photo (`Photo.views`), merged."""
         # Cut to max_regions once, of all views: were each cut before, too few might be left for `hide` to notice it.
-        return self._kept([region for view in photo.views() for region in self._answers([view])[0]])
+        return self._suppress([region for view in photo.views() for region in self._answers([view])[0]])
 
     def record(self, photo: images.Photo, path: str) -> Record:
         """Detect in one loaded photo; `path` is stored escaped."""
@@ -136,5 +136,5 @@ class Predictor:
         answers = [_ask(detector, batch) for detector in self.detectors]
         return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
-    def _kept(self, found: Sequence[Region]) -> tuple[Region, ...]:
+    def _suppress(self, found: Sequence[Region]) -> tuple[Region, ...]:
         return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))

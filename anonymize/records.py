@@ -18,7 +18,7 @@ from typing import Any, Literal
 from .disk import AnyPath, replacing
 from .errors import RecordsError, SettingsError
 from .json_lines import JsonLines, read_lines, to_line
-from .json_lines import locked as locked
+from .json_lines import lock as lock
 from .regions import Region, boxes, iou
 from .settings import Settings
 

@@ -36,7 +36,7 @@ _FITTED = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf
 # 128 px, logit of the best candidate's score on it) for a carrier in which nothing is hidden.
 CANDIDATE: Mapping[str, tuple[float, ...]] = {k: tuple(v) for k, v in _FITTED["candidate"].items()}
 EMPTY: Mapping[str, tuple[float, ...]] = {k: tuple(v) for k, v in _FITTED["empty"].items()}
-# P(something leaks here | one neighbour frame, or both, hide a region of this kind here, this one none).
+# P(something leaks here | one neighbor frame, or both, hide a region of this kind here, this one none).
 BESIDE: tuple[float, float] = tuple(_FITTED["beside"])
 
 
@@ -67,8 +67,8 @@ def probability(weights: Sequence[float], features: Floats) -> Floats:
     return out
 
 
-def centres_in(zones: Floats, found: Floats) -> NDArray[np.bool_]:
-    """Which box centres of `found` (M, 4) lie in which `zones` (N, 4), as (N, M)."""
+def centers_in(zones: Floats, found: Floats) -> NDArray[np.bool_]:
+    """Which box centers of `found` (M, 4) lie in which `zones` (N, 4), as (N, M)."""
     x, y = (found[:, 0] + found[:, 2]) / 2, (found[:, 1] + found[:, 3]) / 2
     z = zones[:, :, None]
     return (z[:, 0] <= x) & (x < z[:, 2]) & (z[:, 1] <= y) & (y < z[:, 3])
@@ -131,10 +131,10 @@ def places(record: Record, settings: Settings, kind: str) -> Places:
     of_carrier = [r for r in record.regions if r.kind == carrier and r.status != "rejected"]
     carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
     where = zones(kind, carriers)
-    on = centres_in(where, found)
+    on = centers_in(where, found)
     on_carrier = np.where(on.any(axis=0), 1.0, -1.0) if of_carrier else np.zeros(len(open_))
     same = boxes([r for r in record.regions if r.kind == kind and (settings.hides(r) or r.status == "rejected")])
-    is_empty = np.logical_not(np.any(centres_in(where, same), axis=1))
+    is_empty = np.logical_not(np.any(centers_in(where, same), axis=1))
     empty = [c for c, e in zip(carriers, is_empty.tolist(), strict=True) if e]
     tall = np.log2(np.array([max(c.height, 1.0) for c in empty]) / 128)
     sure = logit(np.array([c.score for c in empty], dtype=np.float64))
@@ -214,7 +214,7 @@ def false_positives(record: Record, settings: Settings) -> list[Reason]:
             continue
         of_carrier = [r for r in record.regions if r.kind == CARRIER.get(kind)]
         carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
-        on = centres_in(zones(kind, carriers), boxes(shown)).any(axis=0)
+        on = centers_in(zones(kind, carriers), boxes(shown)).any(axis=0)
         where = np.where(on, 1.0, -1.0) if of_carrier else np.zeros(len(shown))
         features = candidate_features(record, shown, where)
         chances = 1 - probability(CANDIDATE.get(kind, CANDIDATE["plate"]), features)

@@ -70,7 +70,7 @@ def _check(value: object) -> None:
             raise SettingsError(f"{f.name} is at least {low}{upper}; received {given}")
 
 
-def _known(cls: type, data: Mapping[str, Any], what: str) -> None:
+def _check_names(cls: type, data: Mapping[str, Any], what: str) -> None:
     names = [f.name for f in dataclasses.fields(cls)]
     for name in data:
         if name not in names:
@@ -120,21 +120,19 @@ class Kernel:
 class Kind:
     """How regions of one kind are chosen and hidden."""
 
-    threshold: float = _option(0.5, "score from which a region is hidden", ge=MIN_THRESHOLD, le=1.0)
-    padding: float = _option(
-        0.1, "each side moves outward by this fraction of the region's width and height", ge=0.0, le=2.0
-    )
-    effect: str = _option("blur", "what hides the region", choices=EFFECTS)
+    threshold: float = _option(0.5, "lowest score that is hidden", ge=MIN_THRESHOLD, le=1.0)
+    padding: float = _option(0.1, "padding on each side, as a share of the region's width and height", ge=0.0, le=2.0)
+    effect: str = _option("blur", "how regions are hidden", choices=EFFECTS)
     mask: str = _option(
         "rectangle",
-        "shape; quad follows a plate's corners, which are then looked for; in doubt it is the rectangle",
+        "shape of the hidden area; quad follows a plate's corners, or the rectangle where these are uncertain",
         choices=MASKS,
     )
     kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
     mosaic_blocks: int = _option(6, "mosaic blocks across the region's longer side, before any blur", ge=1, le=64)
     fill: str = _option("mean", "color for the solid effect: mean, black, or six hex digits such as ff00ff")
-    min_size: float = _option(0.0, "regions with a shorter side under this many px are left alone (0: none)", ge=0.0)
-    max_size: float = _option(0.0, "regions with a longer side over this many px are left alone (0: no limit)", ge=0.0)
+    min_size: float = _option(0.0, "do not hide regions whose shorter side is below this many px (0: hide all)", ge=0.0)
+    max_size: float = _option(0.0, "do not hide regions whose longer side is above this many px (0: no limit)", ge=0.0)
 
     def __post_init__(self) -> None:
         kernel: Kernel | str = self.kernel  # text is taken too, as options and JSON write it
@@ -148,16 +146,16 @@ class Kind:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Kind:
-        _known(cls, data, "setting of a kind")
+        _check_names(cls, data, "setting of a kind")
         return cls(**data)
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is found, with how much patience: detectors and the thresholds that fit them.
+    """Detectors and the thresholds that fit them.
 
-    A preset's scores are probabilities. Each threshold is one round number for all photos (README: what it leaks, how
-    long it takes, what it hides for nothing). Every preset lives on weights from the package index or from models/.
+    A preset's scores are probabilities. Each threshold is one round number for all photos (docs/benchmarks.md: leaks,
+    times, over-blurred area). Every preset lives on weights from the package index or from models/.
     """
 
     face_detector: str
@@ -169,22 +167,20 @@ class Preset:
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "fast": Preset(
-            "retinaface-mobilenet@1536", "plates@320-640", 0.3, 0.15, "near faces and plates; fit for video"
-        ),
+        "fast": Preset("retinaface-mobilenet@1536", "plates@320-640", 0.3, 0.15, "quickest; near faces and plates"),
         "balanced": Preset(
             "retinaface-mobilenet@1536-3072+centerface@1280-2560",
             "in-context:plates@320-2560+safelicensing@640+coco",
             0.5,
             0.15,
-            "streets; the default",
+            "default; for street photos",
         ),
         "thorough": Preset(
             "retinaface-mobilenet@1536-3072+retinaface-mobilenet@2048+centerface@1280-2560+centerface@2048",
             "plates@320-2560+fastanpr@640-2560+safelicensing@1280-2560+two-stage:safelicensing",
             0.2,
             0.05,
-            "misses least, hides more for nothing, takes its time",
+            "misses the fewest, hides some extra, slower",
         ),
     }
 )
@@ -212,21 +208,21 @@ class Settings:
     )
     other_detectors: tuple[str, ...] = _option((), "further detectors, for kinds of your own")
     vehicle_threshold: float = _option(
-        0.25, "two-stage: score from which a vehicle is looked into", ge=MIN_THRESHOLD, le=1.0
+        0.25, "two-stage: lowest score of a vehicle that is searched for plates", ge=MIN_THRESHOLD, le=1.0
     )
     iou_threshold: float = _option(
-        0.45, "IoU above which the weaker of two regions of a kind is dropped", ge=0.0, le=1.0
+        0.45, "IoU above which the weaker of two overlapping regions is dropped (NMS)", ge=0.0, le=1.0
     )
-    max_regions: int = _option(300, "regions kept a kind and photo", ge=1, le=10_000)
+    max_regions: int = _option(300, "max. regions per kind and photo", ge=1, le=10_000)
     kinds: Mapping[str, Kind] = field(default_factory=_default_kinds, metadata={"help": "settings of each hidden kind"})
     allow_weak: bool = _option(False, "skip the mosaic that makes every effect irreversible (not safe)")
     keep_metadata: tuple[str, ...] = _option((), "safe metadata fields to keep: " + ", ".join(SAFE_METADATA))
     image_extensions: tuple[str, ...] = _option(
-        ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "heic", "heif"), "files that count as photos"
+        ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "heic", "heif"), "extensions of the files to process"
     )
-    max_megapixels: float = _option(100.0, "larger photos are refused before they are decoded", ge=0.1, le=1000.0)
+    max_megapixels: float = _option(100.0, "refuse larger photos before decoding them", ge=0.1, le=1000.0)
     device: str = _option("auto", "auto, cpu or cuda", choices=DEVICES)
-    jobs: int = _option(0, "threads that read and write photos; 0: one a core", ge=0, le=256)
+    jobs: int = _option(0, "threads that read and write photos; 0: one per core", ge=0, le=256)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -264,12 +260,12 @@ class Settings:
         return self.kinds.get(name) or self.kinds.get("plate") or Kind()
 
     def replace(self, **changes: Any) -> Settings:
-        _known(Settings, changes, "setting")
+        _check_names(Settings, changes, "setting")
         return dataclasses.replace(self, **changes)
 
     def with_kind(self, name: str, **changes: Any) -> Settings:
         """A copy in which one kind's settings differ; a kind that is new starts from Kind's own defaults."""
-        _known(Kind, changes, "setting of a kind")
+        _check_names(Kind, changes, "setting of a kind")
         kind = dataclasses.replace(self.kinds.get(name, Kind()), **changes)
         return self.replace(kinds={**self.kinds, name: kind})
 
@@ -296,7 +292,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Settings:
-        _known(cls, data, "setting")
+        _check_names(cls, data, "setting")
         return cls(**data)
 
     def _hash(self, *names: str) -> str:

@@ -101,8 +101,8 @@ def main() -> None:
         a, b = (min(r["seconds"] for r in results[part]) for part in ("alone", "whole"))
         most = max(r["mb"] for r in results["whole"])
         print(f"{args.count} photos of {args.size} px, best of {args.rounds}")
-        print(f"detectors alone  {a:7.1f} s  {1000 * a / args.count:6.1f} ms a photo")
-        print(f"run              {b:7.1f} s  {1000 * b / args.count:6.1f} ms a photo")
+        print(f"detectors alone  {a:7.1f} s  {1000 * a / args.count:6.1f} ms per photo")
+        print(f"run              {b:7.1f} s  {1000 * b / args.count:6.1f} ms per photo")
         print(f"ratio            {b / a:7.3f}")
         quarter = results["whole"][-1]["mb_quarter"]
         print(f"peak memory      {most:7.0f} MB ({quarter:.0f} MB after a quarter of the photos)")

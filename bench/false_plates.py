@@ -99,7 +99,7 @@ def _signs(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def crops(folder: Path, source: Path) -> list[tuple[str, np.ndarray]]:
-    """Windows of SIDE px in which neither a marked plate nor a vehicle is, one a photo, in a seeded order."""
+    """Windows of SIDE px in which neither a marked plate nor a vehicle is, one per photo, in a seeded order."""
     names = sorted(p.name for p in folder.iterdir())
     random.Random(0).shuffle(names)
     known = read_annotations(source, folder, names, ("plate",))

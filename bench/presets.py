@@ -3,8 +3,8 @@
     python -m bench.presets IMAGES ANNOTATIONS [--presets fast,balanced,thorough] [--large]
     python -m bench.presets IMAGES ANNOTATIONS --singles yunet=0.6,fastanpr@1280=0.25 --json models/measured.json
 
-Leaks with Wilson's 95 % interval, false positives a photo for each kind, the area over-blurred beside the true area,
-and the detectors' time a photo: the median over all photos after a first one, on an otherwise idle machine. `--large`
+Leaks with Wilson's 95 % interval, false positives per photo for each kind, the area over-blurred beside the true area,
+and the detectors' time per photo: the median over all photos after a first one, on an otherwise idle machine. `--large`
 adds the time of one 12-megapixel photo (4,000 × 3,000 px, made of the first ones). `--json` also writes what the web
 app's Models tab shows, with `--singles` for detectors by themselves, each at its threshold.
 """
@@ -60,7 +60,10 @@ def row(preset: str, records: Sequence[Record], ms: float, truth: Annotations) -
             f"{hidden:.1%}",
             f"{k.false_positives.value or 0:.2f}",
         ]
-    cells += [f"{result.over_blurred.value or 0:.1%} of {result.true_area.value or 0:.1%}", f"{ms:.0f}"]
+    cells += [
+        f"{100 * (result.over_blurred.value or 0):.1f} % (true area {100 * (result.true_area.value or 0):.1f} %)",
+        f"{ms:.0f}",
+    ]
     return cells
 
 
@@ -122,8 +125,8 @@ def main() -> None:
     args = parser.parse_args()
     head = ["preset"]
     for kind in KINDS:
-        head += [f"{kind}s that leak (95 %)", f"{kind}s of 16 px and more hidden", f"false {kind}s a photo"]
-    head += ["over-blurred, beside the true area", "ms a photo"] + ["ms, 12 megapixels"] * args.large
+        head += [f"{kind}s that leak (95 %)", f"{kind}s of 16 px and more hidden", f"false {kind}s per photo"]
+    head += ["over-blurred area", "ms per photo"] + ["ms, 12 megapixels"] * args.large
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     found = images.find(args.folder, Settings())
     truth = read_annotations(args.annotations, args.folder, found.paths, KINDS)

@@ -10,9 +10,9 @@ is also told for other thresholds of the same detections, where others and more 
 
 `fit`: writes anonymize/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
 detectors. Faces are not annotated there: a face is what two detectors at a larger scale see, or one is sure of. Photos
-whose names are numbered in a row are frames of a ride: they say what a neighbour frame is worth, and nothing else.
+whose names are numbered in a row are frames of a ride: they say what a neighbor frame is worth, and nothing else.
 A network misses too little on photos that it was trained on: leave those that trained the default's plate network out
-of ANNOTATIONS. Plates and neighbour frames are fitted on the annotated photos alone; others in IMAGES teach faces,
+of ANNOTATIONS. Plates and neighbor frames are fitted on the annotated photos alone; others in IMAGES teach faces,
 whose networks have seen none of them.
 
 Both keep what was detected in DIR, so that a second run goes on from there. The photos of a fit are drawn by seed.
@@ -253,14 +253,14 @@ def places(
             hidden = boxes(record.hidden(settings))
             covered = intersections(true, hidden).max(axis=1, initial=0) / np.maximum(areas(true), 1)
             zones = risk.zones(kind, at.empty)
-            lost = np.asarray(np.any(risk.centres_in(zones, true[covered < 0.5]), axis=1))
-            told = lost | ~np.any(risk.centres_in(zones, ignored), axis=1)
+            lost = np.asarray(np.any(risk.centers_in(zones, true[covered < 0.5]), axis=1))
+            told = lost | ~np.any(risk.centers_in(zones, ignored), axis=1)
             rows.setdefault(("empty", kind), []).append((at.empty_features[told], lost[told]))
     return {k: (np.concatenate([x for x, _ in v]), np.concatenate([y for _, y in v])) for k, v in rows.items()}
 
 
 def beside(known: dict[str, Record], truth: Annotations, settings: Settings) -> list[tuple[int, int]]:
-    """Of the plates that one neighbour frame, or both, hide where a frame hides none: (real, all) of each."""
+    """Of the plates that one neighbor frame, or both, hide where a frame hides none: (real, all) of each."""
     seen = {p: queue._see(r, settings) for p, r in known.items()}
     hits: list[list[bool]] = [[], []]
     for path, others in queue.sequences(known).items():
@@ -302,7 +302,7 @@ def fit(args: argparse.Namespace) -> None:
     if frames:
         _, ride = detected(args.work / "frames.jsonl", [root / n for n in frames], settings)
         found = beside({p: r for p, r in ride.items() if not r.error}, truth, settings)
-        print(f"beside: {found} (real, all), of one neighbour frame and of both")
+        print(f"beside: {found} (real, all), of one neighbor frame and of both")
         # Laplace's rule: few are certain of nothing.
         fitted["beside"] = [round((real + 1) / (of + 2), 2) for real, of in found]
     detectors = {"face": settings.face_detector, "plate": settings.plate_detector}

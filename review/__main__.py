@@ -12,7 +12,7 @@ import click
 from anonymize import engine
 from anonymize.cli import Group as Edge
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
-from anonymize.cli.photos import report
+from anonymize.cli.run import report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
@@ -44,11 +44,11 @@ class Group(Edge):
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 def cli() -> None:
-    """Find what was missed, fix it, and let only approved photos out.
+    """Find what was missed, correct it, and export only approved photos.
 
     \b
     python -m review RECORDS                     FiftyOne's App with the queue, on this machine only
-    python -m review queue RECORDS               what to look at first, and why
+    python -m review queue RECORDS               the riskiest photos first, with reasons
     python -m review approve RECORDS a.jpg       and flag, undo
     python -m review export RECORDS OUTPUT       only approved photos
     """
@@ -61,13 +61,13 @@ def _store(records: Path, given: dict[str, Any]) -> ReviewStore:
 
 @cli.command()
 @RECORDS
-@click.option("--json", "as_json", is_flag=True, help="Path, risk and reasons of each photo, in order.")
-@click.option("--all", "everything", is_flag=True, help="Also approved and flagged photos, and those with errors.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print path, risk, and reasons as JSON.")
+@click.option("--all", "everything", is_flag=True, help="Include approved and flagged photos, and those with errors.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show at most N.")
 @THRESHOLDS
 @HIDING
 def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **given: Any) -> None:
-    """What to look at, likeliest leak first, with the reasons."""
+    """List the photos to review, riskiest first, with reasons."""
     waiting = Queue(_store(records, given))
     items = (waiting.items() if everything else waiting.pending())[:limit]
     if as_json:
@@ -88,11 +88,11 @@ def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **g
 @THRESHOLDS
 @HIDING
 def status(records: Path, **given: Any) -> None:
-    """How far the review is, and the last decisions."""
+    """Show the progress of the review and the last decisions."""
     store = _store(records, given)
     click.echo(str(Queue(store).progress()))
-    if gone := store.gone():
-        click.echo(f"{len(gone)} photos are no longer in the input ({gone[0]} …); `forget` takes them out")
+    if gone := store.missing_photos():
+        click.echo(f"{len(gone)} photos were deleted from the input ({gone[0]} …); `forget` removes them")
     # Sorted by time alone: a photo's decisions of the same millisecond stay in their order.
     last = sorted(((r.path, d) for r in store for d in r.decisions), key=lambda of: of[1]["when"])[-10:]
     for path, decision in last:
@@ -113,11 +113,11 @@ def _decide(what: str, records: Path, photos: tuple[str, ...], who: str, note: s
         click.echo(f"{what}: {photo}")
 
 
-def _deciding(what: str, text: str) -> None:
+def _add_decision(what: str, text: str) -> None:
     @RECORDS
     @PHOTOS
     @WHO
-    @click.option("--note", default="", help="Words to go with it.")
+    @click.option("--note", default="", help="A note to store with it.")
     @THRESHOLDS
     @HIDING
     def command(records: Path, photos: tuple[str, ...], who: str, note: str, **given: Any) -> None:
@@ -132,7 +132,7 @@ def _deciding(what: str, text: str) -> None:
 @THRESHOLDS
 @HIDING
 def use(records: Path, **given: Any) -> None:
-    """Choose thresholds and effects for this review, kept in RECORDS; approvals under others become pending."""
+    """Choose thresholds and effects for this review. Photos approved under others become pending."""
     store = ReviewStore(records)
     store.use(settings_of(given, store.settings))
     for name, kind in store.settings.kinds.items():
@@ -140,27 +140,27 @@ def use(records: Path, **given: Any) -> None:
     click.echo(str(Queue(store).progress()))
 
 
-_deciding("approve", "Let PHOTOS go out as they are. Bound to their regions and these settings.")
-_deciding("flag", "Keep PHOTOS back, for somebody to look at.")
-_deciding("unflag", "Put flagged PHOTOS back into the queue.")
-_deciding("undo", "Take back your last decision on PHOTOS.")
+_add_decision("approve", "Approve PHOTOS as they are now. A later change of regions or settings revokes it.")
+_add_decision("flag", "Hold PHOTOS back until somebody looks at them.")
+_add_decision("unflag", "Put flagged PHOTOS back into the queue.")
+_add_decision("undo", "Take back your last decision on PHOTOS.")
 
 
 @cli.command()
 @RECORDS
 @PHOTOS
 def forget(records: Path, photos: tuple[str, ...]) -> None:
-    """Take PHOTOS that are no longer in the input (all such, without names) out of RECORDS, decisions and all."""
+    """Remove photos that were deleted from the input, and their decisions. Without PHOTOS: all such photos."""
     for path in (found := ReviewStore(records).forget(photos)):
         click.echo(f"forgotten: {path}")
     if not found:
-        click.echo("every photo of these records is in the input, or the input is not there; nothing was forgotten")
+        click.echo("nothing to forget: all photos are in the input, or the input folder is missing")
 
 
 @cli.command()
 @RECORDS
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--allow-unreviewed", is_flag=True, help="Also photos that nobody approved (flagged ones never).")
+@click.option("--allow-unreviewed", is_flag=True, help="Also export photos that nobody approved (never flagged ones).")
 @THRESHOLDS
 @HIDING
 @WRITING
@@ -168,10 +168,10 @@ def forget(records: Path, photos: tuple[str, ...]) -> None:
 def export(
     records: Path, output: Path, allow_unreviewed: bool, no_write_detections: bool, preview: bool, **given: Any
 ) -> None:
-    """Write the approved photos, anonymized, to OUTPUT. Photos that show already what they should are left alone."""
+    """Write the approved photos, anonymized, to OUTPUT. Photos that are up to date are not written again."""
     settings = settings_of(given, ReviewStore(records).settings)
     if allow_unreviewed:
-        click.echo("WARNING: --allow-unreviewed: photos that nobody looked at go out, too", err=True)
+        click.echo("WARNING: --allow-unreviewed exports photos that nobody approved", err=True)
     report(
         given,
         partial(
@@ -196,23 +196,23 @@ def export(
 @click.option("--format", "form", type=click.Choice(["yolo", "coco"]), default="yolo", show_default=True)
 @click.option("--val", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, help="Share for validation.")
 @click.option("--test", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share for testing.")
-@click.option("--allow-unreviewed", is_flag=True, help="Also photos that nobody approved: their regions are guesses.")
+@click.option("--allow-unreviewed", is_flag=True, help="Include unapproved photos; their regions are guesses.")
 @THRESHOLDS
 @HIDING
 def dataset(
     records: Path, output: Path, form: str, val: float, test: float, allow_unreviewed: bool, **given: Any
 ) -> None:
-    """The way back to training: corrected photos and regions as a data set with splits. It holds ORIGINAL photos."""
+    """Write reviewed photos and regions as a training data set with splits. It contains ORIGINAL photos."""
     counts = training.write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
     click.echo(", ".join(f"{n} {name}" for name, n in counts.items()))
 
 
 @cli.command()
 @RECORDS
-@click.option("--port", type=int, default=7861, show_default=True, help="On 127.0.0.1.")
-@click.option("--annotations", type=click.Path(path_type=Path), help="Ground truth, for hits, misses and leaks.")
+@click.option("--port", type=int, default=7861, show_default=True, help="Port on 127.0.0.1.")
+@click.option("--annotations", type=click.Path(path_type=Path), help="Ground truth, to show misses and leaks.")
 def serve(records: Path, port: int, annotations: Path | None) -> None:
-    """Open RECORDS in FiftyOne's App, on this machine only, photos confined to the records' own."""
+    """Open RECORDS in FiftyOne's App, on this machine only."""
     from .loopback import serve as run
 
     run(records, port, annotations)

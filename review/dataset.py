@@ -1,4 +1,4 @@
-"""A review's FiftyOne dataset: made from records, kept up with them, with views and colours for what to look at.
+"""A review's FiftyOne dataset: made from records, kept up with them, with views and colors for what to look at.
 
 The dataset is a lens: decisions live in the records. Opening the same records again updates it, and never makes a
 second one. FiftyOne starts a database and takes seconds to import, so it is imported when a dataset is opened, not
@@ -223,9 +223,9 @@ class ReviewDataset:
                     document = self._document(self.store.read(item.path, spans[item.path]), item)
                     document["state"] = state
                     work.append(
-                        ReplaceOne({"_id": old["_id"]}, _keyed(document, self.dataset, old))
+                        ReplaceOne({"_id": old["_id"]}, _with_keys(document, self.dataset, old))
                         if old
-                        else InsertOne(_keyed(document, self.dataset, None, place))
+                        else InsertOne(_with_keys(document, self.dataset, None, place))
                     )
                     changed += 1
                     if len(work) >= 500:
@@ -312,15 +312,15 @@ class ReviewDataset:
         if edited is not None:
             # The App goes on editing by places in its lists, and compares the time of the last change: both stay, until
             # an update lays the sample out anew.
-            as_edited(document, edited)
+            keep_label_order(document, edited)
             document["settings_hash"] = edited["settings_hash"]  # what lies where is as it was under these
         document["state"] = "" if edited is not None else self._state(item)
         # An edit that came in since the sample was read is not written over: whoever looks for edits next finds it.
         which = {"_id": old["_id"]} | ({"last_modified_at": old["last_modified_at"]} if edited is not None else {})
-        self.samples.replace_one(which, _keyed(document, self.dataset, old, is_same=edited is not None))
+        self.samples.replace_one(which, _with_keys(document, self.dataset, old, is_same=edited is not None))
 
 
-def as_edited(document: Document, edited: Mapping[str, Any]) -> None:
+def keep_label_order(document: Document, edited: Mapping[str, Any]) -> None:
     """Put labels where the App has them: in its fields, in its order; those that it does not know come last."""
     fresh = {label["_id"]: (f, label) for f in REGION_FIELDS for label in document[f]["detections"]}
     for name in REGION_FIELDS:
@@ -330,7 +330,7 @@ def as_edited(document: Document, edited: Mapping[str, Any]) -> None:
         document[name]["detections"].append(label)
 
 
-def _keyed(
+def _with_keys(
     document: Document, dataset: Any, old: Mapping[str, Any] | None, place: int = 0, is_same: bool = False
 ) -> Document:
     """The keys that FiftyOne adds to a sample. `is_same`: with the time of the last change that the App knows."""

@@ -18,7 +18,7 @@ from .reviews import NOTHING, registry
 COOKIE = "anonymize_review"
 
 
-class Loopback:
+class LoopbackMiddleware:
     """Lets in only who brings the secret that was printed in the terminal, from a page of this server.
 
     Loopback is shared by all accounts of a machine, and by every web page that a browser there shows: so the host's
@@ -61,7 +61,7 @@ def build(secret: str) -> ASGIApp:
     from starlette.routing import Mount
 
     server = ReviewServer(registry)
-    return Loopback(Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context), secret)
+    return LoopbackMiddleware(Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context), secret)
 
 
 def serve(records: Path, port: int, annotations: Path | None = None) -> None:

@@ -23,7 +23,7 @@ from .store import ReviewStore, Span
 
 CLAIM_SECONDS = 600.0  # a photo that was handed to one person is not handed to another for so long
 PAUSE_SECONDS = 600.0  # a longer gap between two decisions is a pause, not work
-NEIGHBOURS = 3  # frames whose numbers differ by at most this much are neighbours
+NEIGHBORS = 3  # frames whose numbers differ by at most this much are neighbors
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What is kept of a record: enough for its neighbours, without its hundreds of candidates."""
+    """What is kept of a record: enough for its neighbors, without its hundreds of candidates."""
 
     item: Item
     size: tuple[int, int]
@@ -113,10 +113,10 @@ def _see(record: Record, settings: Settings) -> _Seen:
     places = tuple((r.kind, r.box) for r in hidden)
     scores = {kind: hiding_scores(record, settings, kind) for kind in settings.kinds}
     has_carrier = any(r.kind in CARRIER.values() for r in record.regions)
-    return _Seen(item, (record.width, record.height), places, _rejected(record.regions), scores, has_carrier)
+    return _Seen(item, (record.width, record.height), places, _rejected_boxes(record.regions), scores, has_carrier)
 
 
-def _rejected(regions: Iterable[Region]) -> tuple[Box, ...]:
+def _rejected_boxes(regions: Iterable[Region]) -> tuple[Box, ...]:
     return tuple(r.box for r in regions if r.status == "rejected")
 
 
@@ -124,7 +124,7 @@ _NUMBER = re.compile(r"^(.*?)(\d+)(\D*)$", re.DOTALL)
 
 
 def sequences(paths: Iterable[str]) -> dict[str, list[str]]:
-    """Path -> its neighbour frames (before and after): same name but for the last number, which differs by 1 to 3."""
+    """Path -> its neighbor frames (before and after): same name but for the last number, which differs by 1 to 3."""
     runs: dict[tuple[str, str], list[tuple[int, str]]] = {}
     for path in paths:
         if (m := _NUMBER.match(path)) and len(m[2]) < 18:
@@ -133,29 +133,29 @@ def sequences(paths: Iterable[str]) -> dict[str, list[str]]:
     for frames in runs.values():
         frames.sort()
         for (n, a), (k, b) in pairwise(frames):
-            if 0 < k - n <= NEIGHBOURS:
+            if 0 < k - n <= NEIGHBORS:
                 out.setdefault(a, []).append(b)
                 out.setdefault(b, []).append(a)
     return out
 
 
 def _near(a: Box, b: Box) -> bool:
-    """Whether two boxes may be the same thing in neighbouring frames: centres within twice the larger one's sides."""
+    """Whether two boxes may be the same thing in neighboring frames: centers within twice the larger one's sides."""
     w, h = max(a[2] - a[0], b[2] - b[0]), max(a[3] - a[1], b[3] - b[1])
     return abs(a[0] + a[2] - b[0] - b[2]) <= 4 * w and abs(a[1] + a[3] - b[1] - b[3]) <= 4 * h
 
 
-def beside(here: _Seen, neighbours: Sequence[_Seen]) -> list[Reason]:
-    """What neighbour frames hide in places where this one hides nothing of that kind."""
+def beside(here: _Seen, neighbors: Sequence[_Seen]) -> list[Reason]:
+    """What neighbor frames hide in places where this one hides nothing of that kind."""
     lost: list[tuple[str, Box, set[int]]] = []
     own = [
         *here.hidden,
-        *((kind, box) for box in here.rejected for kind in {k for n in neighbours for k, _ in n.hidden}),
+        *((kind, box) for box in here.rejected for kind in {k for n in neighbors for k, _ in n.hidden}),
     ]
-    for i, neighbour in enumerate(neighbours):
-        if neighbour.size != here.size:
+    for i, neighbor in enumerate(neighbors):
+        if neighbor.size != here.size:
             continue
-        for kind, box in neighbour.hidden:
+        for kind, box in neighbor.hidden:
             if any(k == kind and _near(b, box) for k, b in own):
                 continue
             for k, b, who in lost:
@@ -167,7 +167,7 @@ def beside(here: _Seen, neighbours: Sequence[_Seen]) -> list[Reason]:
     return [
         Reason(
             BESIDE[min(len(who), 2) - 1],
-            f"a neighbour frame has a {kind} here" if len(who) == 1 else f"both neighbour frames have a {kind} here",
+            f"a neighbor frame has a {kind} here" if len(who) == 1 else f"both neighbor frames have a {kind} here",
             kind,
             box=box,
         )
@@ -175,9 +175,9 @@ def beside(here: _Seen, neighbours: Sequence[_Seen]) -> list[Reason]:
     ]
 
 
-def _risked(seen: _Seen, neighbours: Sequence[_Seen]) -> Item:
+def _with_neighbors(seen: _Seen, neighbors: Sequence[_Seen]) -> Item:
     reasons = list(seen.item.misses)
-    for lost in beside(seen, neighbours):
+    for lost in beside(seen, neighbors):
         assert lost.box is not None
         # The same place is counted once, with what speaks for it most.
         same = [r for r in reasons if r.kind == lost.kind and r.box is not None and _near(r.box, lost.box)]
@@ -197,7 +197,9 @@ def rank(records: Iterable[Record], settings: Settings) -> list[Item]:
 
 def _order(seen: dict[str, _Seen]) -> list[Item]:
     near = sequences(seen)
-    items = [_risked(s, [seen[p] for p in near[path]]) if path in near else _plain(s) for path, s in seen.items()]
+    items = [
+        _with_neighbors(s, [seen[p] for p in near[path]]) if path in near else _plain(s) for path, s in seen.items()
+    ]
     return sorted(items, key=lambda i: (i.status == "error", -i.risk))
 
 

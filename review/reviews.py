@@ -71,7 +71,7 @@ class Review:
         """Whether the FiftyOne dataset was made."""
         return self._dataset is not None
 
-    def changed(self, path: str) -> None:
+    def refresh(self, path: str) -> None:
         """After a decision outside FiftyOne: its sample follows."""
         if self._dataset is not None:
             self._dataset.show(path)

@@ -72,13 +72,13 @@ class ReviewStore:
         Raises:
             RecordsError: the file is busy.
         """
-        with self._guard, records.locked(self.path):
+        with self._guard, records.lock(self.path):
             spans = self.refresh()
             chosen = None if settings == self.header.settings else settings
             self._rewrite(dataclasses.replace(self.header, review=chosen), spans)
             self._given = None
 
-    def gone(self) -> list[str]:
+    def missing_photos(self) -> list[str]:
         """Photos that are no longer in the input folder; none, where the folder itself is not there (a drive)."""
         if not Path(records.unescape(self.header.root)).is_dir():
             return []
@@ -93,8 +93,8 @@ class ReviewStore:
         Raises:
             RecordsError: one of them is not in the records, or its photo is still there; nothing was forgotten.
         """
-        with self._guard, records.locked(self.path):
-            spans, gone = self.refresh(), set(self.gone())
+        with self._guard, records.lock(self.path):
+            spans, gone = self.refresh(), set(self.missing_photos())
             for path in paths:
                 if path not in spans:
                     raise RecordsError(f"{self.path} has no photo {path!r}")
@@ -198,7 +198,7 @@ class ReviewStore:
             StaleDecisionError: the photo changed meanwhile; nothing was written. RecordsError: no such photo, or the
                 file is busy (a detection is writing it).
         """
-        with self._guard, records.locked(self.path):
+        with self._guard, records.lock(self.path):
             record = self[path]
             is_seen = expected in (None, record.regions_hash(), record.approval_hash(self.settings))
             if expected is not None and not is_seen:

@@ -26,7 +26,7 @@ from .dataset import dataset_name
 from .guarded.offered import ONLY_LOOKED_AT
 from .queue import Item
 from .reviews import Review, Reviews, User
-from .tab_view import FiftyOne, empty, explorer, exporting, side, view
+from .tab_view import FiftyOne, empty, explorer, export_approved, side, view
 
 KEYS = (
     "Drag draws · click selects · wheel zooms · A approve · F flag · N next · U undo · H hide · X false alarm · K kind"
@@ -149,7 +149,7 @@ class ReviewHandlers:
         """Write what may go out."""
         try:
             review, _ = self._find(request, name, decide=True)
-            return exporting(review, unreviewed, self.mount, self.own_machine)
+            return export_approved(review, unreviewed, self.mount, self.own_machine)
         except (AnonymizeError, OSError) as e:
             return f"<p class='az-status problem'>{html.escape(self._message(e))}</p>"
 

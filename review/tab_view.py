@@ -27,7 +27,7 @@ def view(review: Review, item: Item | None, mount: str, problem: str = "", text:
         return {**said, "text": f"{text} Nothing is left to review. {review.queue.progress()}".strip()}
     record, settings = review.store[item.path], review.store.settings
     if not os.path.lexists(review.store.header.source(record)):
-        gone = "is no longer in the input. `python -m review forget` takes it out of the records; N goes on."
+        gone = "is no longer in the input. `python -m review forget` removes it from the records; N goes on."
         said["problem"] = problem or f"{item.path} {gone}"
     suspected = {r.region: r for r in item.misses if r.region}
     doubted = {r.region: r for r in item.doubts if r.p >= DOUBTED}
@@ -115,7 +115,7 @@ def explorer(review: Review, thresholds: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def exporting(review: Review, allow_unreviewed: bool, mount: str, own_machine: bool) -> str:
+def export_approved(review: Review, allow_unreviewed: bool, mount: str, own_machine: bool) -> str:
     """Write what may go out, and say what stayed behind."""
     settings = review.store.settings
     folder = review.output

@@ -1,7 +1,7 @@
 """The way back to training: corrected records as YOLO or COCO data sets with splits, written by FiftyOne's exporters'
 rules.
 
-A split is chosen by a hash of the photo's sequence, so that neighbouring frames never stand on both sides, and the
+A split is chosen by a hash of the photo's sequence, so that neighboring frames never stand on both sides, and the
 same photo goes to the same side in every export.
 """
 
@@ -30,7 +30,7 @@ def split_of(group: str, val: float, test: float) -> str:
 
 
 def groups(paths: list[str]) -> dict[str, str]:
-    """Path -> the first path of its sequence of neighbouring frames (itself, where it has none)."""
+    """Path -> the first path of its sequence of neighboring frames (itself, where it has none)."""
     near = sequences(paths)
     first: dict[str, str] = {}
     for start in paths:

@@ -1,4 +1,4 @@
-"""How a review's FiftyOne dataset looks: saved views, colours, sidebar, and the classes that may be drawn."""
+"""How a review's FiftyOne dataset looks: saved views, colors, sidebar, and the classes that may be drawn."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from .documents import CANDIDATES, CONTEXT, CORNERS, HIDDEN, TRUTH
 
-# One colour a meaning: false positives and misses must be seen at once, also by people who do not tell red from green.
+# One color a meaning: false positives and misses must be seen at once, also by people who do not tell red from green.
 COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
 HEIGHTS = ((0, 16), (16, 32), (32, math.inf))  # px, of the saved views
 STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
 
 
 def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool) -> None:
-    """Saved views, colours, sidebar, and the classes that may be drawn; of a dataset that has its samples."""
+    """Saved views, colors, sidebar, and the classes that may be drawn; of a dataset that has its samples."""
     for name, (view, text) in _views(fo.ViewField, dataset, has_truth).items():
         dataset.save_view(name, view, description=text or None, overwrite=True)
     config = dataset.app_config

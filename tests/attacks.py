@@ -429,7 +429,7 @@ def files(t: Target) -> Iterator[Attack]:
         "/review/dataset/000000000000000000000000/sample/000000000000000000000000", "/review/graphql",
         f"/review/graphql?query={quote('{ version }')}", f"/review/graphql?query={quote('{ __schema { types { name } } }')}",
         "/review/events", "/review/event", "/review/stages", "/review/fiftyone/../media?filepath=/etc/passwd",
-        "/web/..%2f..%2f__init__.py", "/web/%2e%2e%2fguard.py", "/photos/../../../etc/passwd", "/batches/%2e%2e/x",
+        "/web/..%2f..%2f__init__.py", "/web/%2e%2e%2fsecurity.py", "/photos/../../../etc/passwd", "/batches/%2e%2e/x",
         "/assets/..%2f..%2f..%2f..%2fetc%2fpasswd", "/static/../../../../etc/passwd", "/svelte/..%2f..%2fetc/passwd",
         "/assets//etc/passwd", "/static/%2fetc%2fpasswd",
     ):  # fmt: skip

@@ -12,7 +12,7 @@ from PIL import Image
 from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.settings import PRESETS
-from anonymize.web.api import Desk
+from anonymize.web.api import PhotoService
 from anonymize.web.controls import check_detector
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import MB, Policy, for_public
@@ -98,10 +98,10 @@ def test_photos_that_a_killed_server_left_are_deleted_at_the_next_start(tmp_path
 
 
 def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
-    desk = Desk(Policy(), DetectorPool(detectors=[FakeDetector([FACE])]), tmp_path / "desk")
+    service = PhotoService(Policy(), DetectorPool(detectors=[FakeDetector([FACE])]), tmp_path / "service")
     image = base64.b64encode(photo(tmp_path / "a.jpg", gps=True).read_bytes()).decode()
-    assert desk.for_gradio_client(image, {"keep_metadata": ["make"]})["image"]
-    assert "metadata field" in desk.for_gradio_client(image, {"keep_metadata": ["gps"]})["error"]
+    assert service.for_gradio_client(image, {"keep_metadata": ["make"]})["image"]
+    assert "metadata field" in service.for_gradio_client(image, {"keep_metadata": ["gps"]})["error"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from .web_site import visitor
 
 load_all_checks()
-# Bytes that the description allows need not be a photo, nor a text a colour: 400 and 415 with a reason are right then.
+# Bytes that the description allows need not be a photo, nor a text a color: 400 and 415 with a reason are right then.
 NOT_SAID_BY_A_SCHEMA = [c for c in CHECKS.get_all() if c.__name__ == "positive_data_acceptance"]
 few = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None)
 

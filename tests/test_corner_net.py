@@ -27,7 +27,7 @@ from models.recipes.plates.crops import DRAWN, NOTHING, REAL, Crops
 
 
 def crops(count: int, seed: int = 0) -> Crops:
-    """White quadrilaterals on grey; every fifth crop has none."""
+    """White quadrilaterals on gray; every fifth crop has none."""
     rng = np.random.default_rng(seed)
     images = np.full((count, INPUT[1], INPUT[0], 3), 70, np.uint8)
     kinds = np.full(count, DRAWN)

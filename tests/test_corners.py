@@ -64,7 +64,7 @@ def test_the_window_is_the_box_and_what_is_around_it() -> None:
     assert window(BOX) == (50, 33, 110, 57)  # a quarter of 40 beside it, of (10 + 40) / 2 above and below
 
 
-def test_a_crop_is_the_stretched_window_and_grey_beyond_the_photo(photo: Image) -> None:
+def test_a_crop_is_the_stretched_window_and_gray_beyond_the_photo(photo: Image) -> None:
     whole = cut(photo, (0, 0, 96, 48))
     assert np.array_equal(whole, photo[:48, :96])
     half = cut(photo, (-48, 0, 48, 48))
@@ -157,7 +157,7 @@ def test_corners_are_looked_for_when_the_mask_follows_them_and_only_then(photo: 
 
 
 def street() -> tuple[np.ndarray, np.ndarray]:
-    """A drawn plate on a grey wall: RGB (200, 320, 3); its corners."""
+    """A drawn plate on a gray wall: RGB (200, 320, 3); its corners."""
     from models.recipes.plates.synth import LAYOUTS, draw_plate, paste, project
 
     rng = np.random.default_rng(4)

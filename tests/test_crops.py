@@ -30,7 +30,7 @@ NONE = np.zeros((0, 4))
 
 @pytest.fixture
 def street() -> np.ndarray:
-    """A grey street, (240, 320, 3), with a white plate in it."""
+    """A gray street, (240, 320, 3), with a white plate in it."""
     photo = np.full((240, 320, 3), 90, np.uint8)
     photo[100:112, 150:198] = 240
     return photo
@@ -60,7 +60,7 @@ def test_backgrounds_know_the_plates_that_labels_name(photos: Path, tmp_path: Pa
 
 
 def test_a_drawn_plate_lies_where_its_corners_say(street: np.ndarray) -> None:
-    """What is inside of the corners differs from the grey street far more than what is outside."""
+    """What is inside of the corners differs from the gray street far more than what is outside."""
     inside, outside = [], []
     for seed in range(40):
         image, kind, corners, size = drawn_crop(street, NONE, np.random.default_rng(seed))
@@ -95,8 +95,8 @@ def test_places_without_a_plate_touch_none(street: np.ndarray) -> None:
         image, kind, corners, _ = empty_crop(plain, plates, np.random.default_rng(seed))
         assert kind == NOTHING
         assert not corners.any()
-        centre = image[INPUT[1] // 2, INPUT[0] // 2].astype(int)
-        assert not (centre[0] > 200 and centre[1] < 60 and centre[2] > 200)
+        center = image[INPUT[1] // 2, INPUT[0] // 2].astype(int)
+        assert not (center[0] > 200 and center[1] < 60 and center[2] > 200)
 
 
 def test_boxes_are_moved_but_stay_on_the_plate() -> None:

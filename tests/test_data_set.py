@@ -189,7 +189,7 @@ def test_an_earlier_models_false_positives_teach_and_what_it_is_sure_of_is_paint
     assert (counts["false positives"], counts["likely plates"]) == (1, 1)
     tiles = [cv2.imread(str(p))[:, :, ::-1].astype(int) for p in (tmp_path / "out" / "train" / "images").iterdir()]
     assert any(((t[..., 0] > 180) & (t[..., 1] < 80)).any() for t in tiles)
-    assert not any(((t[..., 1] > 230) & (t[..., 0] < 80)).any() for t in tiles)  # in its mean colour now
+    assert not any(((t[..., 1] > 230) & (t[..., 0] < 80)).any() for t in tiles)  # in its mean color now
 
 
 def test_what_an_earlier_model_found_is_sorted():

@@ -123,8 +123,8 @@ def rgb(path: Path) -> np.ndarray:
     return cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
 
 
-def centres_hit(found: list[Region], centres: list[tuple[int, int]]) -> list[bool]:
-    return [any(r.box[0] < x < r.box[2] and r.box[1] < y < r.box[3] for r in found) for x, y in centres]
+def centers_hit(found: list[Region], centers: list[tuple[int, int]]) -> list[bool]:
+    return [any(r.box[0] < x < r.box[2] and r.box[1] < y < r.box[3] for r in found) for x, y in centers]
 
 
 @pytest.mark.weights
@@ -132,10 +132,10 @@ def centres_hit(found: list[Region], centres: list[tuple[int, int]]) -> list[boo
 def test_faces_are_found_where_they_are(made: Callable[[str], Detector], name: str, zidane: Path, bus: Path) -> None:
     detector = made(name)
     found = detector.detect([rgb(zidane), rgb(bus)])
-    for regions, centres in zip(found, (FACES["zidane"], FACES["bus"]), strict=True):
+    for regions, centers in zip(found, (FACES["zidane"], FACES["bus"]), strict=True):
         sure = [r for r in regions if r.score >= (0.9 if name == "mtcnn" else 0.6)]
         assert len(sure) == 2
-        assert centres_hit(sure, centres) == [True, True]
+        assert centers_hit(sure, centers) == [True, True]
         assert all(r.kind == "face" and set(r.detector_scores) == {detector.name} for r in regions)
         assert regions[-1].score < 0.3  # candidates are kept far below any threshold
         assert regions[-1].score >= MIN_THRESHOLD

@@ -162,7 +162,7 @@ def test_what_gradio_gets_is_written_anew() -> None:
     scope = {"path": "/gradio_api/reset", "headers": [(b"content-type", b"Application/JSON; x=y"), (b"a", b"b")]}
 
     async def both() -> tuple[Any, Any]:
-        checked, again = await GradioWall().checked(scope, receive)
+        checked, again = await GradioWall().check(scope, receive)
         return checked["headers"], await again()
 
     headers, message = asyncio.run(both())
@@ -266,7 +266,7 @@ def test_strict_json() -> None:
             parse(bad)
 
 
-# Inside: without the guard
+# Inside: without the security layer
 
 
 def test_gradio_itself_resolves_no_file(site: TestClient, tmp_path: Path) -> None:

@@ -99,11 +99,11 @@ def gray_alpha_png16():
 
 
 RGB, RGBA = (lambda: Image.fromarray(drawn(3))), (lambda: Image.fromarray(drawn(4)))
-GREY, GREY16 = (lambda: Image.fromarray(drawn())), (lambda: Image.fromarray(drawn(dtype=np.uint16)))
-BILEVEL = lambda: GREY().convert("1")  # noqa: E731
+GRAY, GRAY16 = (lambda: Image.fromarray(drawn())), (lambda: Image.fromarray(drawn(dtype=np.uint16)))
+BILEVEL = lambda: GRAY().convert("1")  # noqa: E731
 # name -> (bytes, mode, bits)
 LOSSLESS = {
-    **{f"png {n}": (lambda i=i: pil(i(), "PNG"), n, 8) for n, i in (("L", GREY), ("RGB", RGB), ("RGBA", RGBA))},
+    **{f"png {n}": (lambda i=i: pil(i(), "PNG"), n, 8) for n, i in (("L", GRAY), ("RGB", RGB), ("RGBA", RGBA))},
     "png LA": (lambda: pil(Image.fromarray(drawn(2), "LA"), "PNG"), "LA", 8),
     "png 1 bit": (lambda: pil(BILEVEL(), "PNG"), "L", 1),
     **{f"png gray {b} bit": (lambda b=b: gray_png(b), "L", b) for b in (2, 4)},
@@ -111,7 +111,7 @@ LOSSLESS = {
     "png palette alpha": (lambda: pil(few(40), "PNG", transparency=bytes(range(40))), "RGBA", 8),
     "png palette key": (lambda: pil(few(40), "PNG", transparency=3), "RGBA", 8),
     "png RGB key": (lambda: pil(RGB(), "PNG", transparency=(1, 2, 3)), "RGB", 8),
-    "png L 16": (lambda: pil(GREY16(), "PNG"), "L", 16),
+    "png L 16": (lambda: pil(GRAY16(), "PNG"), "L", 16),
     "png LA 16": (gray_alpha_png16, "LA", 16),
     "png RGB 16": (lambda: cv2.imencode(".png", drawn(3, np.uint16))[1].tobytes(), "RGB", 16),
     "png RGBA 16": (lambda: cv2.imencode(".png", drawn(4, np.uint16))[1].tobytes(), "RGBA", 16),
@@ -122,7 +122,7 @@ LOSSLESS = {
     "tiff CMYK": (lambda: pil(cmyk(), "TIFF"), "CMYK", 8),
     "tiff 1 bit group 4": (lambda: pil(BILEVEL(), "TIFF", compression="group4"), "L", 1),
     "tiff palette": (lambda: pil(few(200), "TIFF"), "RGB", 8),
-    "tiff L 16": (lambda: pil(GREY16(), "TIFF", compression="tiff_lzw"), "L", 16),
+    "tiff L 16": (lambda: pil(GRAY16(), "TIFF", compression="tiff_lzw"), "L", 16),
     "tiff L 16 big endian": (lambda: tiff(drawn(dtype=np.uint16), byteorder=">"), "L", 16),
     "tiff RGB 16 predictor":
         (lambda: tiff(drawn(3, np.uint16), photometric="rgb", compression="zlib", predictor=True), "RGB", 16),
@@ -134,7 +134,7 @@ LOSSLESS = {
     "tiff RGBA 16": (lambda: tiff(drawn(4, np.uint16), photometric="rgb", extrasamples=[2]), "RGBA", 16),
     "tiff RGBA premultiplied": (lambda: tiff(drawn(4), photometric="rgb", extrasamples=[1]), "RGBA", 8),
     "tiff CMYK 16": (lambda: tiff(drawn(4, np.uint16), photometric="separated"), "CMYK", 16),
-    "bmp L": (lambda: pil(GREY(), "BMP"), "L", 8),
+    "bmp L": (lambda: pil(GRAY(), "BMP"), "L", 8),
     "bmp RGB": (lambda: pil(RGB(), "BMP"), "RGB", 8),
     "bmp RGBA": (lambda: cv2.imencode(".bmp", drawn(4))[1].tobytes(), "RGBA", 8),
     "bmp palette": (lambda: pil(few(40), "BMP"), "RGB", 8),
@@ -274,7 +274,7 @@ def test_a_change_in_a_jpeg_stays_near_its_place(bus, open_, again):
     pixels[200:400, 200:400] = 0
     _, out = again(photo, pixels)
     far = np.ones(pixels.shape[:2], bool)
-    far[176:424, 176:424] = False  # a block of 16 px and the smoothing of its neighbour's chroma
+    far[176:424, 176:424] = False  # a block of 16 px and the smoothing of its neighbor's chroma
     _, plain = again(photo)
     assert np.array_equal(out.pixels[far], plain.pixels[far])
     assert out.pixels[210:390, 210:390].max() < 12
@@ -407,7 +407,7 @@ def test_detectors_get_eight_bits_of_sixteen_and_colors_of_ink(open_):
     deep = drawn(3, np.uint16)
     assert np.array_equal(open_(cv2.imencode(".png", deep[..., ::-1])[1].tobytes()).rgb, (deep >> 8).astype(np.uint8))
     gray = drawn(dtype=np.uint16)
-    assert np.array_equal(open_(pil(GREY16(), "PNG")).rgb[..., 1], (gray >> 8).astype(np.uint8))
+    assert np.array_equal(open_(pil(GRAY16(), "PNG")).rgb[..., 1], (gray >> 8).astype(np.uint8))
     ink = np.zeros((H, W, 4), np.uint8)
     ink[..., 0] = 255
     cyan = Image.frombytes("CMYK", (W, H), ink.tobytes())
@@ -657,7 +657,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(open_):
 def test_the_limit_is_ours_not_pillows(format_, open_, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)
     monkeypatch.setattr(forms, "_BAND", 400)
-    assert open_(pil(GREY(), format_)).width == W
+    assert open_(pil(GRAY(), format_)).width == W
 
 
 @pytest.mark.parametrize(
@@ -783,7 +783,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, open_):
             with pytest.raises(WriteError, match="No space left"):
                 images.save(photo, photo.pixels, disk / "photo")
             assert os.listdir(disk) == []
-        small = open_(pil(GREY(), "PNG"))
+        small = open_(pil(GRAY(), "PNG"))
         images.save(small, small.pixels, disk / "photo")
     finally:
         subprocess.run(["umount", str(disk)], check=True)

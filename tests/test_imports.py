@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "gradio", "fiftyone", "ray", "ultralytics", "openvino", "onnxruntime", "tensorflow")
 LIGHT = [
-    "anonymize", "anonymize.cli", "anonymize.cli.photos", "anonymize.cli.measure", "anonymize.cli.models",
+    "anonymize", "anonymize.cli", "anonymize.cli.run", "anonymize.cli.measure", "anonymize.cli.models",
     "anonymize.engine", "anonymize.detectors", "anonymize.effects", "anonymize.images", "anonymize.weights",
     "anonymize.records", "anonymize.settings", "anonymize.regions", "anonymize.errors", "anonymize.evaluate",
 ]  # fmt: skip

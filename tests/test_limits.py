@@ -14,7 +14,7 @@ import pytest
 from anonymize.errors import DetectionError, SettingsError, WeightsUnavailableError
 from anonymize.settings import Settings
 from anonymize.web import limits, telling
-from anonymize.web.controls import check_detector, offered
+from anonymize.web.controls import check_detector, offered_detectors
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.limits import Inflow, is_full, room_on_disk
 from anonymize.web.policy import MB, Policy
@@ -225,7 +225,7 @@ def test_only_what_is_offered_may_be_named(name: str) -> None:
 
 
 def test_what_is_offered_may_be_named() -> None:
-    for name in [*offered(public()), "yunet@640"]:
+    for name in [*offered_detectors(public()), "yunet@640"]:
         check_detector(name, public())
     check_detector("yolo:/home/me/x.onnx", Policy())
 
@@ -242,7 +242,7 @@ def test_only_what_is_offered_is_fetched(tmp_path: Path, monkeypatch: pytest.Mon
     pool = DetectorPool(policy.defaults, weights_dir=tmp_path / "weights")
     from starlette.testclient import TestClient
 
-    from anonymize.web.server import assemble
+    from anonymize.web.application import assemble
 
     guard = assemble(policy, pool, tmp_path / "data", warm_up=False)
     form = {"image": ("a.jpg", photo(tmp_path / "a.jpg").read_bytes())}

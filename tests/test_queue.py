@@ -93,19 +93,17 @@ def test_one_thing_found_many_times_counts_once():
     assert item(photo(face(0.4), face(0.4, x=600))).risk == pytest.approx(1 - (1 - once) ** 2)
 
 
-def test_a_neighbour_frame_that_has_one():
+def test_a_neighbor_frame_that_has_one():
     frames = [
         photo(plate(0.9), path="ride/f_007.jpg"),
         photo(path="ride/f_008.jpg"),
         photo(plate(0.9), path="ride/f_009.jpg"),
     ]
     by_path = {i.path: i for i in rank(frames, SETTINGS)}
-    assert by_path["ride/f_008.jpg"].reasons == [
-        f"{100 * risk.BESIDE[1]:.0f} % both neighbour frames have a plate here"
-    ]
+    assert by_path["ride/f_008.jpg"].reasons == [f"{100 * risk.BESIDE[1]:.0f} % both neighbor frames have a plate here"]
     assert by_path["ride/f_007.jpg"].risk == 0
     only_before = {i.path: i for i in rank(frames[:2], SETTINGS)}
-    assert only_before["ride/f_008.jpg"].reasons == [f"{100 * risk.BESIDE[0]:.0f} % a neighbour frame has a plate here"]
+    assert only_before["ride/f_008.jpg"].reasons == [f"{100 * risk.BESIDE[0]:.0f} % a neighbor frame has a plate here"]
     rejected = photo(plate(0.9, status="rejected"), path="ride/f_008.jpg")
     assert rank([frames[0], rejected], SETTINGS)[0].risk == 0
     seen = photo(plate(0.1), path="ride/f_008.jpg")
@@ -113,7 +111,7 @@ def test_a_neighbour_frame_that_has_one():
     assert reason.p == pytest.approx(risk.BESIDE[0])
 
 
-def test_which_frames_are_neighbours():
+def test_which_frames_are_neighbors():
     near = sequences(["a/1.jpg", "a/2.jpg", "a/9.jpg", "b/2.jpg", "a/3.png", "noon.jpg", "a/" + "9" * 40 + ".jpg"])
     assert near == {"a/1.jpg": ["a/2.jpg"], "a/2.jpg": ["a/1.jpg"]}
 

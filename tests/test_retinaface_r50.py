@@ -29,7 +29,7 @@ def stand_in(path: Path) -> Path:
             name = f"{what}{stride}"
             kernel = rng.normal(0, size / stride, (channels, 3, stride, stride))
             kernel -= kernel.mean(axis=(2, 3), keepdims=True)  # else the photo's brightness drowns everything
-            kernel[:, 0] *= 3  # red counts more: a swapped order of the colours changes everything
+            kernel[:, 0] *= 3  # red counts more: a swapped order of the colors changes everything
             weights.append(numpy_helper.from_array(kernel.astype(np.float32), f"{name}w"))
             nodes.append(
                 helper.make_node(

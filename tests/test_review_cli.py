@@ -164,7 +164,7 @@ def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
         training.write(store, out, form)
 
 
-def test_neighbouring_frames_never_stand_on_both_sides():
+def test_neighboring_frames_never_stand_on_both_sides():
     paths = [f"ride/f{n:04}.jpg" for n in range(200)] + [f"alone/{'x' * (n % 7)}-{n * 1000}.jpg" for n in range(300)]
     group = training.groups(paths)
     assert len({group[p] for p in paths[:200]}) == 1
@@ -230,13 +230,13 @@ def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_pa
     review = Reviews().open(path)
     assert names() == []
     run("approve", path, "a.png", "b.png", "sub/a.png")
-    tab_view.exporting(review, False, "/review", True)
+    tab_view.export_approved(review, False, "/review", True)
     assert names() == ["a.png", "b.png", "sub/a.png"]
     review.store.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")  # missed, and approved
     review.store.decide("b.png", "flag", who="ana")
     assert names() == ["sub/a.png"]
     assert names(allow_unreviewed=True) == ["sub/a.png"]  # a.png is not yet written as it was corrected
-    assert "unreviewed=yes" in tab_view.exporting(review, True, "/review", True)
+    assert "unreviewed=yes" in tab_view.export_approved(review, True, "/review", True)
     assert names(allow_unreviewed=True) == ["a.png", "sub/a.png"]
     assert names() == ["sub/a.png"]
     (review.output / "sub" / "a.png").write_bytes((tmp_path / "in" / "sub" / "a.png").read_bytes())
@@ -306,7 +306,7 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     review = Reviews().open(path)
     item = next(i for i in review.queue.items() if i.path == "b.png")
     assert "no longer in the input" in tab_view.view(review, item, "/review")["problem"]
-    assert "1 photos are no longer in the input (b.png …)" in run("status", path).output
+    assert "1 photos were deleted from the input (b.png …)" in run("status", path).output
     assert "a.png is still in" in run("forget", path, "a.png", code=1).output
     assert review.queue.at_threshold("plate", 0.15) == (1, 1)
     assert run("forget", path).output == "forgotten: b.png\n"
@@ -315,6 +315,6 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     assert ReviewStore(path)["a.png"].review == "approved"
     assert "no longer" not in run("export", path, out, "--quiet").output
     (tmp_path / "in").rename(tmp_path / "unplugged")  # all are away: a drive, not deleted photos
-    assert "nothing was forgotten" in run("forget", path).output
+    assert "nothing to forget" in run("forget", path).output
     assert len(list(ReviewStore(path))) == 2
     assert "failed: sub/a.png" not in run("export", path, out, "--quiet").output  # withheld, and a.png is current

@@ -18,7 +18,7 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record, escape
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.dataset import ReviewDataset, as_edited
+from review.dataset import ReviewDataset, keep_label_order
 from review.documents import CANDIDATES, CORNERS, HIDDEN, TRUTH, Change, changes, media_path, to_document
 from review.queue import rank
 
@@ -173,7 +173,7 @@ def test_labels_stay_where_the_app_has_them_while_it_edits():
     after = decide(RECORD, "accept", who="ana", settings=SETTINGS, region=FAINT.id)
     fresh = document_of(after)
     assert FAINT.id in [d["region"] for d in fresh[HIDDEN]["detections"]]
-    as_edited(fresh, document)
+    keep_label_order(fresh, document)
     assert [d["region"] for d in fresh[CANDIDATES]["detections"]] == [FAINT.id]
     assert to_record(fresh) == after
     assert changes(fresh, after) == []

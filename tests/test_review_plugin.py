@@ -186,8 +186,8 @@ def test_the_preview_hides_what_the_export_hides(app: App):
     inside, outside = (12, 12, 28, 32), (60, 5, 95, 40)
 
     def rough(picture: Image.Image, box: tuple[int, int, int, int]) -> float:
-        grey = picture.convert("L").crop(box)
-        return max(grey.getdata()) - min(grey.getdata())
+        gray = picture.convert("L").crop(box)
+        return max(gray.getdata()) - min(gray.getdata())
 
     assert rough(shown, inside) < rough(was, inside) / 3
     assert rough(shown, outside) > rough(was, outside) / 2

@@ -114,7 +114,7 @@ def test_the_dataset_holds_the_very_records(review: Review, client: TestClient):
     assert found == {r.path: r for r in review.store}
 
 
-def test_views_colours_and_evaluation_patches(review: Review, client: TestClient):
+def test_views_colors_and_evaluation_patches(review: Review, client: TestClient):
     dataset = review.dataset.dataset
     counts = {name: len(dataset.load_saved_view(name)) for name in dataset.list_saved_views()}
     assert counts["missed (fn)"] == counts["leaks"] == 1
@@ -437,7 +437,7 @@ def test_a_box_drawn_in_the_app_is_in_the_records_when_it_is_acknowledged(client
     assert ReviewStore(review.store.path)["a.jpg"].regions[0].box == (50, 40, 70, 48)
     review.store.decide("a.jpg", "undo", who="ana")
     review.store.decide("a.jpg", "undo", who="ana")
-    review.changed("a.jpg")
+    review.refresh("a.jpg")
     assert review.store["a.jpg"].regions == (FACE, FAINT)
 
 
@@ -447,7 +447,7 @@ def test_a_page_that_is_loaded_anew_shows_what_was_decided_elsewhere(client: Tes
     assert client.get(f"/review/datasets/{review.name}").status_code == 200
     assert review.dataset.samples.find_one({"photo": "c.tif"})["review"] == "flagged"
     review.store.decide("c.tif", "undo", who="bob")
-    review.changed("c.tif")
+    review.refresh("c.tif")
 
 
 def test_drawing_on_a_photo_that_changed_meanwhile_is_refused(client: TestClient, review: Review):

@@ -228,7 +228,7 @@ def test_processes_that_decide_at_once_lose_nothing(path: Path):
 
 def test_a_busy_file_is_said_and_nothing_is_lost(path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("anonymize.json_lines.LOCK_SECONDS", 0.1)
-    with records.locked(path), pytest.raises(RecordsError, match="busy"):
+    with records.lock(path), pytest.raises(RecordsError, match="busy"):
         # another store of another thread would wait in the same way: the lock is not the caller's
         ReviewStore(path).decide("a/1.jpg", "flag", who="ana")
 

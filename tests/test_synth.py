@@ -11,12 +11,12 @@ from models.recipes.plates import scenes
 from models.recipes.plates.scenes import rotate, scene
 from models.recipes.plates.synth import LAYOUTS, contact_sheet, draw_plate, paste, pose_in_box, project, text_of, wear
 
-GREY = np.full((240, 320, 3), 90, np.uint8)
+GRAY = np.full((240, 320, 3), 90, np.uint8)
 VERMILION = np.array([250, 60, 20], np.uint8)
 
 
 def painted(corners, size=(240, 320), blur=0.0):
-    """A grey photo with a plain orange plate in it."""
+    """A gray photo with a plain orange plate in it."""
     photo = np.full((*size, 3), 90, np.uint8)
     plate = np.empty((96, 400, 3), np.uint8)
     plate[:] = VERMILION
@@ -29,9 +29,9 @@ def test_every_layout_has_its_shape_and_readable_contrast(layout):
     plate = draw_plate(layout, np.random.default_rng(3), height=80)
     assert plate.shape == (80, round(80 * layout.aspect), 3)
     assert plate.dtype == np.uint8
-    grey = plate.mean(axis=2)
-    inner = grey[16:-16, grey.shape[1] // 5 : -grey.shape[1] // 8]
-    assert np.percentile(inner, 97) - np.percentile(inner, 3) > 60  # ink on paper, in every row of colours
+    gray = plate.mean(axis=2)
+    inner = gray[16:-16, gray.shape[1] // 5 : -gray.shape[1] // 8]
+    assert np.percentile(inner, 97) - np.percentile(inner, 3) > 60  # ink on paper, in every row of colors
 
 
 def test_one_seed_draws_one_plate():
@@ -83,7 +83,7 @@ def test_a_plate_is_pasted_where_its_corners_say():
 
 def test_a_plate_may_reach_over_the_edge_or_lie_outside():
     assert painted([(-40, 100), (60, 100), (60, 130), (-40, 130)])[110, 0, 0] > 200
-    assert np.array_equal(painted([(-90, 10), (-10, 10), (-10, 30), (-90, 30)]), GREY)
+    assert np.array_equal(painted([(-90, 10), (-10, 10), (-10, 30), (-90, 30)]), GRAY)
 
 
 def test_a_rotated_photo_takes_its_corners_along():
@@ -110,7 +110,7 @@ def test_a_scene_replaces_every_plate_and_nothing_happens_to_the_source():
 
 def test_one_seed_draws_one_scene():
     boxes = np.array([(40.0, 60.0, 120.0, 84.0)])
-    (a, ca), (b, cb), (c, _) = (scene(GREY, boxes, boxes * 0, np.random.default_rng(s)) for s in (8, 8, 9))
+    (a, ca), (b, cb), (c, _) = (scene(GRAY, boxes, boxes * 0, np.random.default_rng(s)) for s in (8, 8, 9))
     assert np.array_equal(a, b)
     assert np.array_equal(ca, cb)
     assert not np.array_equal(a, c)
@@ -118,12 +118,12 @@ def test_one_seed_draws_one_scene():
 
 def test_distractors_leave_the_plates_alone():
     avoid = np.array([(100.0, 60.0, 220.0, 120.0)])
-    photo = GREY.copy()
+    photo = GRAY.copy()
     rng = np.random.default_rng(1)
     for _ in range(60):
         scenes.distract(photo, avoid, rng)
-    assert np.array_equal(photo[60:120, 100:220], GREY[60:120, 100:220])
-    assert not np.array_equal(photo, GREY)
+    assert np.array_equal(photo[60:120, 100:220], GRAY[60:120, 100:220])
+    assert not np.array_equal(photo, GRAY)
 
 
 def test_degrading_keeps_shape_and_can_be_switched_off():

@@ -79,7 +79,7 @@ def test_pieces_alone_are_put_together() -> None:
     pieces = [Piece(Region("plate", b, 0.5), True) for b in (left, (60, 10, 140, 30))]
     assert [r.box for r in merge_pieces(pieces)] == [(40, 10, 140, 30)]
     apart = [Piece(Region("plate", left, 0.5), True), Piece(Region("plate", right, 0.5), False)]
-    assert len(merge_pieces(apart)) == 2  # a third of each: neighbours
+    assert len(merge_pieces(apart)) == 2  # a third of each: neighbors
     kinds = [Piece(Region("plate", left, 0.5), True), Piece(Region("face", left, 0.5), True)]
     assert len(merge_pieces(kinds)) == 2
 

@@ -17,11 +17,11 @@ from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
-from anonymize.web.job_view import doing, duration, pictures, summary
+from anonymize.web.job_view import duration, pictures, progress, summary
 from anonymize.web.jobs import Job, JobQueue
 from anonymize.web.names import clean_name, safe_name
 from anonymize.web.policy import Policy
-from anonymize.web.results import explore, heights, if_moved, scores, status, table
+from anonymize.web.results import explore, heights, scores, status, table, threshold_effect
 from anonymize.web.sessions import DiskFullError, FullError, GoneError
 
 from .web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
@@ -180,7 +180,7 @@ def test_what_is_no_zip_and_what_is_no_photo(job, tmp_path):
         archive.writestr("notes.txt", "x")
     with pytest.raises(SettingsError, match="no photo"):
         job.take(bad, "bad.zip", 10**9)
-    with pytest.raises(SettingsError, match="not a kind of photo"):
+    with pytest.raises(SettingsError, match="not a supported file type"):
         job.take(bad, "a.exe", 10**9)
 
 
@@ -214,7 +214,7 @@ def test_stop_really_stops(job, tmp_path):
     with pytest.raises(SettingsError, match="already"):
         jobs.start(job, Settings())
     job.stop.set()
-    assert "stopping" in doing(job, 0)
+    assert "stopping" in progress(job, 0)
     held.go.set()
     wait_for(lambda: job.state not in BUSY)
     jobs.close()
@@ -250,7 +250,7 @@ def test_a_run_that_cannot_start_says_why(job, tmp_path):
     wait_for(lambda: job.state not in BUSY)
     jobs.close()
     assert job.state == "failed"
-    assert "at least one detector" in doing(job, 0)
+    assert "at least one detector" in progress(job, 0)
     with pytest.raises(GoneError):
         job.zip()
 
@@ -299,7 +299,7 @@ def test_a_correction_reaches_the_zip(job, tmp_path):
     before = zipfile.ZipFile(job.zip()).read("photos/a.png")
     record = job.records[0]
     drawn = Region("plate", (150, 100, 190, 120), status="manual")
-    job.keeping(record)(record.replace(regions=(drawn, *record.regions)))
+    job.corrections_writer(record)(record.replace(regions=(drawn, *record.regions)))
     archive = zipfile.ZipFile(job.zip())
     assert archive.read("photos/a.png") != before
     assert len(json.loads(archive.read("photos/a.png.json"))["regions"]) == 2
@@ -312,7 +312,7 @@ def test_corrections_in_two_places_lose_nothing(job, tmp_path):
     run(job)
     record = job.records[0]
     drawn = [Region("face", (10 * n, 100, 10 * n + 8, 110), status="manual") for n in range(3)]
-    one, two = job.keeping(record), job.keeping(record)
+    one, two = job.corrections_writer(record), job.corrections_writer(record)
     first = record.replace(regions=(drawn[0], *record.regions))
     one(first)
     one(first.replace(regions=(drawn[1], *first.regions)))
@@ -329,7 +329,7 @@ def test_a_correction_says_which_detectors_looked(job, tmp_path):
     fill(job, tmp_path, "a.png")
     run(job)
     record = job.records[0]
-    job.keeping(record)(record.replace(regions=(), detectors={"another": {}}, detection="other"))
+    job.corrections_writer(record)(record.replace(regions=(), detectors={"another": {}}, detection="other"))
     assert (job.records[0].detectors, job.records[0].detection) == ({"another": {}}, "other")
 
 
@@ -448,16 +448,16 @@ def test_the_explorer_counts_regions_and_photos():
 
 
 def test_one_other_threshold_in_a_sentence():
-    assert "<strong>2 faces</strong> hidden, as many as now; no photo changes" in if_moved(
+    assert "<strong>2 faces</strong> hidden, as many as now; no photo changes" in threshold_effect(
         KNOWN, Settings(), "face", 0.5
     )
-    assert "<strong>3 faces</strong> hidden, 1 more than now; 1 photo changes" in if_moved(
+    assert "<strong>3 faces</strong> hidden, 1 more than now; 1 photo changes" in threshold_effect(
         KNOWN, Settings(), "face", 0.2
     )
-    assert "<strong>0 faces</strong> hidden, 2 fewer than now; 2 photos change" in if_moved(
+    assert "<strong>0 faces</strong> hidden, 2 fewer than now; 2 photos change" in threshold_effect(
         KNOWN, Settings(), "face", 1
     )
-    assert "<strong>1 license plate</strong>" in if_moved(KNOWN, Settings(), "plate", 0.05)
+    assert "<strong>1 license plate</strong>" in threshold_effect(KNOWN, Settings(), "plate", 0.05)
 
 
 def test_durations_are_in_words():
@@ -475,7 +475,7 @@ def test_a_batch_whose_results_have_no_room_stops_and_says_so(job, tmp_path):
     run(job)
     assert job.problem == "no room"
     assert job.stop.is_set()
-    assert "no room" in doing(job, 0)
+    assert "no room" in progress(job, 0)
 
 
 def test_results_are_written_only_where_there_is_room(tmp_path):

@@ -17,7 +17,7 @@ from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool, Gated
 from anonymize.web.names import clean_name
 from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
-from anonymize.web.photo_view import regions, rows, summary, view, why, wording
+from anonymize.web.photo_view import regions, rows, summary, view, weakness_text, why
 from anonymize.web.results import count_text
 from anonymize.web.sessions import Sessions, new_secret
 
@@ -70,7 +70,7 @@ def test_the_preview_is_the_file_at_full_size(opened, tmp_path):
     shown_pixels = np.asarray(Image.open(_bytes(opened.show(SOLID))))
     written = np.asarray(Image.open(opened.write()).convert("RGB"))
     difference = np.abs(shown_pixels.astype(int) - written)
-    assert difference[38:72, 48:72].mean() < 3  # the page's picture is a JPEG, whose colours bleed at edges
+    assert difference[38:72, 48:72].mean() < 3  # the page's picture is a JPEG, whose colors bleed at edges
     assert (written[30:80, 40:80] == (255, 0, 255)).all()
 
 
@@ -88,7 +88,7 @@ def test_a_large_photo_is_shown_small_and_hides_the_same_places():
     assert display.factor == DISPLAY / 4000
     region = Region("face", (1000, 500, 1600, 1300), 0.9)
     after = np.asarray(Image.open(_bytes(display.after([region], SOLID))))
-    inside = after[216:504, 416:624]  # the region, shrunk, without its edges, over which a JPEG's colours bleed
+    inside = after[216:504, 416:624]  # the region, shrunk, without its edges, over which a JPEG's colors bleed
     assert np.abs(inside.astype(int) - (255, 0, 255)).mean() < 2
     before = np.asarray(Image.open(_bytes(display.before))).astype(int)
     assert np.abs(after[:150].astype(int) - before[:150]).mean() < 1
@@ -274,8 +274,8 @@ def test_a_shared_detector_takes_turns_in_order():
 def test_what_the_page_says(opened):
     assert count_text({"face": 1}) == "1 face and no license plates"
     assert count_text({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
-    assert "reaches the limit 0.5" in why(FACE, SOLID)
-    assert "below the limit 0.5" in why(DOUBTFUL, SOLID)
+    assert "reaches the threshold 0.5" in why(FACE, SOLID)
+    assert "below the threshold 0.5" in why(DOUBTFUL, SOLID)
     sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)
     assert "outside the chosen range" in why(FACE, SOLID.replace(kinds={"face": sizes}))
     html = summary(opened)
@@ -305,7 +305,7 @@ def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(opened):
         Settings().with_kind("plate", padding=0.0).with_kind("face", padding=0.0),
     ):
         for warning in warn_reversible(worst):
-            said = wording(warning)
+            said = weakness_text(warning)
             assert not re.search(r"allow_weak|padding to|mosaic blocks|^(face|plate):", said)
 
 

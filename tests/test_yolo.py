@@ -54,7 +54,7 @@ def test_classes_are_grouped_by_kind_or_by_the_registrys_table() -> None:
     assert yolo.classes_by_kind(names, {"truck": "vehicle", "car": "vehicle"}) == {"vehicle": [2, 7]}
 
 
-def test_input_is_rgb_from_0_to_1_in_grey_padding() -> None:
+def test_input_is_rgb_from_0_to_1_in_gray_padding() -> None:
     frame, batch = yolo.prepare(np.full((30, 64, 3), (255, 51, 0), np.uint8), 64)
     assert batch.shape == (1, 3, 32, 64)
     assert frame.offset == (0, 1)
@@ -126,7 +126,7 @@ def heads(cells: dict[tuple[int, int, int], tuple[tuple[float, ...], float]]) ->
     for (stride, row, column), (distances, logit) in cells.items():
         for side, distance in enumerate(distances):
             low = int(distance)
-            logits = np.full(16, -50.0)  # two neighbouring bins whose expectation is the distance
+            logits = np.full(16, -50.0)  # two neighboring bins whose expectation is the distance
             logits[low] = np.log(max(1 - (distance - low), 1e-9))
             logits[low + 1] = np.log(max(distance - low, 1e-9))
             boxes[f"b{stride}"][0, side * 16 : side * 16 + 16, row, column] = logits

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from anonymize.detectors import FakeDetector
 from anonymize.regions import Region
+from anonymize.web.application import assemble
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import Policy
-from anonymize.web.server import assemble
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
 DOUBTFUL = Region("face", (120, 20, 150, 60), 0.2, {"fake": 0.2})

@@ -14,13 +14,13 @@ from ..errors import AnonymizeError
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
-    "run": ("photos:run", "Find and hide: photos in, anonymized photos out."),
-    "detect": ("photos:detect", "Find faces and plates and write records."),
-    "export": ("photos:export", "Write anonymized photos from records."),
-    "evaluate": ("measure:evaluate", "Measure leaks, recall and false positives on annotated photos."),
+    "run": ("run:run", "Find and hide: photos in, anonymized photos out."),
+    "detect": ("run:detect", "Find faces and plates and write records."),
+    "export": ("run:export", "Write anonymized photos from records."),
+    "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "train": ("train:train", "Train a detector on photos of your own."),
-    "models": ("models:models", "List, fetch, verify and convert weights."),
+    "models": ("models:models", "List, fetch, verify, and convert weights."),
 }
 
 
@@ -51,7 +51,7 @@ class Group(click.Group):
             click.echo("error: " + "\n       ".join(lines), err=True)
             ctx.exit(1)
         except KeyboardInterrupt:
-            click.echo("stopped; the same command goes on from here", err=True)
+            click.echo("stopped; run the same command to continue", err=True)
             ctx.exit(130)
 
 
@@ -62,10 +62,10 @@ def cli() -> None:
 
     \b
     python -m anonymize run PHOTOS OUTPUT            detect and hide in one go
-    python -m anonymize detect PHOTOS --records F    find only; look and correct, then
+    python -m anonymize detect PHOTOS --records F    find only; review, then
     python -m anonymize export F OUTPUT              write the anonymized photos
 
-    Exit codes: 0 all done, 1 a failure (each is named), 2 a wrong command line, 3 no photo there, 130 stopped.
+    Exit codes: 0 all done, 1 a photo failed (each is named), 2 wrong command line, 3 no photos found, 130 stopped.
     """
 
 

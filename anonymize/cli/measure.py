@@ -78,7 +78,7 @@ def evaluate(
     from .. import evaluate as measuring
     from ..evaluate import plots as drawing
     from ..evaluate import reports
-    from .photos import report
+    from .run import report
 
     settings = settings_of(given)
     _, annotations = _read_annotations(folder, source, settings, json_path, matches, pickle_path)
@@ -127,13 +127,18 @@ def _say_withheld(result: Evaluation) -> bool:
 @click.option(
     "--detectors", required=True, metavar="A,B@1280,…", help="Detectors to measure, each alone, in this order."
 )
-@click.option("--sizes", default="", metavar="640,1280", help="Long sides for each detector that names none.")
+@click.option("--sizes", default="", metavar="640,1280", help="Long sides for detectors that name none.")
 @click.option("--false-positives", type=float, help="Lowest thresholds with at most X false positives per photo.")
 @click.option(
-    "--hidden-area", type=float, metavar="PERCENT", help="Or as low as so much hidden area of the photos allows."
+    "--hidden-area",
+    type=float,
+    metavar="PERCENT",
+    help="Or lowest thresholds that hide at most so much of the area.",
 )
 @click.option(
-    "--plots", type=click.Path(path_type=Path), help="Draw leaks by false positives and by area in this folder."
+    "--plots",
+    type=click.Path(path_type=Path),
+    help="Folder for plots of leaks over false positives and hidden area.",
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
@@ -154,7 +159,7 @@ def compare(
     markdown: bool,
     **given: Any,
 ) -> None:
-    """Measure several detectors on the same annotated photos, in one table with ms a photo.
+    """Measure several detectors on the same annotated photos, in one table with ms per photo.
 
     --face-threshold and --plate-threshold hold for all of them; scores of different detectors mean different things, so
     --false-positives X gives each its own: the lowest with at most X false positives per photo; --hidden-area X the
@@ -229,7 +234,7 @@ def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any
 def _detect(
     name: str, settings: Settings, found: Found, given: dict[str, Any]
 ) -> Callable[[], tuple[Iterable[Record], float]]:
-    """All photos through one detector, read before its clock starts: ms a photo are the detector's alone."""
+    """All photos through one detector, read before its clock starts: ms per photo are the detector's alone."""
 
     def detect() -> tuple[Iterable[Record], float]:
         from .. import images

@@ -39,9 +39,9 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
     for header in ("model", "finds", "input px", "MB", "license", "here"):
         table.add_column(header, justify="right" if header in ("input px", "MB") else "left")
     for name, model in registry().items():
-        is_here = "yes" if weights.installed(name, cache=weights_dir) else "no"
+        is_here = "yes" if weights.is_installed(name, cache=weights_dir) else "no"
         size = f"{model.bytes / 1e6:.1f}" if model.bytes else "?"
-        table.add_row(name, model.task, str(model.size), size, model.licence, is_here)
+        table.add_row(name, model.task, str(model.size), size, model.license, is_here)
     Console().print(table)
     click.echo(f"kept in {weights_dir or weights.cache_dir()}; a card for each model: models/README.md")
 

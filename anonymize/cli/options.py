@@ -59,7 +59,7 @@ DETECTOR_OPTIONS = _options(
     click.option(
         "--preset",
         metavar="NAME",
-        help="Detectors and thresholds together, before all other options: "
+        help="Detectors and thresholds; other options override it. "
         + "; ".join(f"{name}: {p.help}" for name, p in PRESETS.items())
         + ".",
     ),
@@ -69,9 +69,13 @@ DETECTOR_OPTIONS = _options(
     DETECTING,
 )
 THRESHOLDS = _options(
-    click.option("--face-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"),
-    click.option("--plate-threshold", type=float, help=f"0.001–1.0 [{DEFAULTS.kinds['plate'].threshold}]"),
-    click.option("--hide", multiple=True, metavar="KIND[=THRESHOLD]", help="Hide regions of a kind of your own, too."),
+    click.option(
+        "--face-threshold", type=float, help=f"lowest score to hide, 0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"
+    ),
+    click.option(
+        "--plate-threshold", type=float, help=f"lowest score to hide, 0.001–1.0 [{DEFAULTS.kinds['plate'].threshold}]"
+    ),
+    click.option("--hide", multiple=True, metavar="KIND[=THRESHOLD]", help="Also hide this kind, found by --detector."),
     click.option("--padding", multiple=True, metavar="[KIND=]X", help=option_help("padding", Kind)),
     click.option(
         "--mask", multiple=True, metavar="[KIND=]MASK", help=f"{', '.join(MASKS)}: {option_help('mask', Kind)}"
@@ -97,11 +101,11 @@ FILES = _options(
 )
 SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
 WRITING = _options(
-    click.option("--no-write-detections", is_flag=True, help="No JSON file beside each photo."),
+    click.option("--no-write-detections", is_flag=True, help="Write no JSON file beside each photo."),
     click.option(
         "--preview",
         is_flag=True,
-        help="Side-by-side pictures with boxes and scores, in OUTPUT-preview (they show the originals!).",
+        help="Also write side-by-side pictures with boxes and scores to OUTPUT-preview (they show the originals!).",
     ),
 )
 

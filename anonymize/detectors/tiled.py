@@ -38,7 +38,7 @@ class Tiled:
         detector: sees each tile enlarged or reduced to its own long side.
         settings: iou_threshold, max_regions.
         tile: px of the photo, side of the square tiles. A photo no larger than one is seen whole only.
-        overlap: of two neighbouring tiles, as a fraction of their side, 0–0.5.
+        overlap: of two neighboring tiles, as a fraction of their side, 0–0.5.
 
     Raises:
         SettingsError: a tile under 64 px, an overlap outside 0–0.5.

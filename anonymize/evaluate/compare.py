@@ -22,7 +22,7 @@ class Contender:
     Attributes:
         label: what the table calls it. size: its input size ("1024"), "" where it has none.
         settings: thresholds, growth and masks that an export would use.
-        detect: returns a record for each photo, with all candidates, and the detectors' time in ms a photo.
+        detect: returns a record for each photo, with all candidates, and the detectors' time in ms per photo.
         kinds: what it looks for; others are not its fault. Empty: every kind that is annotated.
     """
 
@@ -61,7 +61,7 @@ def compare(
     Args:
         contenders: in the order of the table. They run one after the other, so that their times compare.
         annotations: of the photos that they look at.
-        false_positives: where given, each kind's threshold is the lowest with at most so many false positives a photo
+        false_positives: where given: each kind's threshold is the lowest with at most so many false positives per photo
             (`tune_to_false_positives`), so that detectors whose scores mean different things can be compared.
         progress: called with each contender's label before it runs.
         hidden_area: where given, each kind's threshold is the lowest at which its regions hide at most this share of
@@ -94,7 +94,7 @@ def tune_to_false_positives(
     false_positives: float,
     kinds: Iterable[str] | None = None,
 ) -> Settings:
-    """The settings with each kind's threshold as low as at most so many false positives a photo allow.
+    """The settings with each kind's threshold as low as at most this many false positives per photo allow.
 
     A kind with more even at the highest threshold gets that one, 1.0.
     """
@@ -130,7 +130,7 @@ def _area(regions: Sequence[Region], settings: Settings, record: Record) -> floa
 
 
 def best_threshold(result: KindResult, false_positives: float) -> float | None:
-    """The lowest threshold, to three decimals, with at most so many false positives a photo.
+    """The lowest threshold, to three decimals, with at most this many false positives per photo.
 
     One threshold for all photos. None when there are more even at 1.0.
     """

@@ -149,7 +149,7 @@ def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable
         raise
     except (OSError, ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError) as e:
         raise AnnotationError(f"cannot read the annotations {source}: {type(e).__name__} {e}") from e
-    return reader.done(source)
+    return reader.finish(source)
 
 
 class _Reader:
@@ -205,7 +205,7 @@ class _Reader:
             raise AnnotationError(f"the photo {key} is annotated twice")
         self.photos[key] = Photo(tuple(t for t in truths if t is not None), size)
 
-    def done(self, source: Path) -> Annotations:
+    def finish(self, source: Path) -> Annotations:
         present = {escape(str(p)) for p in self.paths}
         if not self.photos:
             raise AnnotationError(f"{source} annotates no photo")

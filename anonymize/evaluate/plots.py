@@ -48,11 +48,11 @@ def precision_recall(evaluation: Evaluation, path: AnyPath) -> None:
 
 
 def leaks_by_threshold(evaluation: Evaluation, path: AnyPath) -> None:
-    """What a lower threshold buys and costs: leak and miss rate above, false positives a photo below, for each kind."""
+    """What a lower threshold changes: leak and miss rate above, false positives per photo below, for each kind."""
     figure, (above, below) = _figure(2, (7.2, 6.8))
     above.set_title("Leaks against false positives", loc="left")
     above.set(ylabel="share of true regions", ylim=(0, 1.02), xscale="log")
-    below.set(ylabel="false positives a photo", xlabel="threshold", xscale="log")
+    below.set(ylabel="false positives per photo", xlabel="threshold", xscale="log")
     below.set_yscale("symlog", linthresh=1)  # zero is the best there is, so it must be on the axis
     for (color, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
         if not kind.curve:
@@ -89,7 +89,7 @@ def contenders(rows: Sequence[Row], kind: str, path: AnyPath) -> None:
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     alarms, areas = figure.subplots(1, 2, sharey=True)
     alarms.set_title(f"{kind}s that leak, by false positives", loc="left")
-    alarms.set(xlabel="false positives a photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
+    alarms.set(xlabel="false positives per photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
     areas.set_title("by what is hidden", loc="left")
     areas.set(xlabel="% of the photos' area hidden")
     for axes in (alarms, areas):

@@ -56,7 +56,7 @@ def table(evaluation: Evaluation) -> Group:
             out.add_row(f"  leaks, {label} px high", rate, interval, f"{count}, {misses.count} missed")
         out.add_row("recall (IoU 0.5)", *_share(kind.recall))
         out.add_row("precision (IoU 0.5)", *_share(kind.precision))
-        out.add_row("false positives a photo", *_estimate(kind.false_positives, 2))
+        out.add_row("false positives per photo", *_estimate(kind.false_positives, 2))
         out.add_row("AP at IoU 0.5, all candidates", *_estimate(kind.ap50))
         out.add_row("recall of all candidates", _number(kind.ar50), "", "")
         parts.append(out)
@@ -86,7 +86,7 @@ def comparison(rows: Sequence[Row]) -> Table:
     headers = [
         *("detector", "input", "kind", "threshold", "recall", "precision", "AP50", "leak rate (95 %)"),
         f"leaks by height ({' · '.join(heights)} px)",
-        *("false positives a photo", "over-blurred", "ms a photo"),
+        *("false positives per photo", "over-blurred", "ms per photo"),
     ]
     if any(row.evaluation.withheld for row in rows):
         headers.append("withheld")

@@ -128,7 +128,7 @@ def train(
         from . import trainers
 
     config = _write_config(read, output)
-    options = _kept(options, output / "options.json", resume)
+    options = _first_options(options, output / "options.json", resume)
     if resume:
         overrides: dict[str, Any] = {"resume": str(last), "data": str(config), "save_dir": str(output.resolve())}
         if options.hours is not None:
@@ -143,7 +143,7 @@ def train(
     return finish(best, read, output, options, name or output.resolve().name)
 
 
-def _kept(given: Options, file: Path, resume: bool) -> Options:
+def _first_options(given: Options, file: Path, resume: bool) -> Options:
     """The options that a training began with: ultralytics' checkpoints do not know all of them."""
     if resume and file.is_file():  # trainings of earlier versions have none
         began = Options(**json.loads(file.read_text("utf-8")))
@@ -272,7 +272,7 @@ def registry_entry(name: str, task: str, network: Path, digest: str, size: int, 
     classes = ", ".join(f'"{n}" = "{k}"' for n, k in kinds.items())
     return (
         f'[{name}]\ntask = "{task}"\nfile = "{network.name}"\nsources = ["file:{network.name}"]\nsha256 = "{digest}"\n'
-        f'bytes = {network.stat().st_size}\nlicence = "AGPL-3.0"\nsize = {size}\nclasses = {{ {classes} }}\n'
+        f'bytes = {network.stat().st_size}\nlicense = "AGPL-3.0"\nsize = {size}\nclasses = {{ {classes} }}\n'
     )
 
 
@@ -299,7 +299,7 @@ def model_card(
     rows = [
         ("finds", ", ".join(data.names) + corners),
         ("file", f"{network.name}, {network.stat().st_size / 1e6:.1f} MB, sha256 {digest}"),
-        ("licence", "AGPL-3.0 (trained with ultralytics)"),
+        ("license", "AGPL-3.0 (trained with ultralytics)"),
         ("photos", splits),
         ("trained", f"{facts.get('epoch', '?')} epochs, {facts.get('date', '?')}"),
         ("settings", ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)),

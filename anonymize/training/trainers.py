@@ -296,7 +296,7 @@ def architecture_for(name: str, corners: bool) -> str:
 def export(checkpoint: Path, target: Path) -> Path:
     """A checkpoint -> ONNX with any input size (multiples of 32), without suppression of overlaps, class names inside.
 
-    Output: (N, 4 + classes [+ 3 for each corner], boxes): centre x, y, width, height in px, scores, corners x, y in px
+    Output: (N, 4 + classes [+ 3 for each corner], boxes): center x, y, width, height in px, scores, corners x, y in px
     and how sure they are, 0–1.
     """
     import onnx

@@ -1,7 +1,7 @@
-"""The web app: pages (Gradio), the REST API and the guard around both.
+"""The web app: pages (Gradio), the REST API and the security around both.
 
     policy    what this server allows, decided at its start
-    guard     who may come in, and how much at once: ASGI middleware around every route (bodies: what it reads and says)
+    security  who may come in, and how much at once: ASGI middleware around every route (bodies: what it reads and says)
     gradio_wall  what may reach Gradio, and in which form
     limits    how much may come in, by disk, address and minute
     serving   uvicorn with time limits; data_folder: its folder, gone afterwards
@@ -13,7 +13,7 @@
     files     the routes that bring photos in and clean photos out, each bound to its visitor
     api       /api/v1 and /healthz
     ui        the page, one file a tab (tab_*); controls, elements, results: what tabs are made of
-    server    all of it as one ASGI app
+    application  all of it as one ASGI app
 
 Everything that it does is a call of the engine that the command line has too.
 """

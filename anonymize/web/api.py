@@ -80,7 +80,7 @@ class Anonymized(Detected):
 class ModelOut(BaseModel):
     name: str
     task: str
-    licence: str
+    license: str
     bytes: int
     size: int = Field(description="default long side of its input, px")
     installed: bool
@@ -104,7 +104,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "A setting is wrong, or the request is not a form"},
     401: {"model": Problem, "description": "A key or a login is needed"},
     413: {"model": Problem, "description": "The photo is too large"},
-    415: {"model": Problem, "description": "Not a photo that can be read"},
+    415: {"model": Problem, "description": "Unsupported file type, or not readable"},
     422: {"description": "A field is missing or not of its type"},
     429: {"model": Problem, "description": "Too many requests"},
     507: {"model": Problem, "description": "The server's disk is nearly full"},
@@ -116,7 +116,7 @@ def _text(name: str, cls: type | None = None) -> Any:
     return Form(description=option_help(name, cls))
 
 
-Threshold = Annotated[float | None, Form(ge=MIN_THRESHOLD, le=1.0, description="score from which a region is hidden")]
+Threshold = Annotated[float | None, Form(ge=MIN_THRESHOLD, le=1.0, description="lowest score that is hidden")]
 
 
 class Options:
@@ -127,7 +127,7 @@ class Options:
         self,
         preset: Annotated[
             Literal[tuple(PRESETS)] | None,  # type: ignore[valid-type]
-            Form(description="detectors and thresholds together, before all other fields"),
+            Form(description="detectors and thresholds; other fields override it"),
         ] = None,
         face_threshold: Threshold = None,
         plate_threshold: Threshold = None,
@@ -177,7 +177,7 @@ Image = Annotated[UploadFile, File(description="the photo: JPEG, PNG, WebP, TIFF
 Chosen = Annotated[Options, Depends(Options)]
 
 
-class Desk:
+class PhotoService:
     """Takes a photo, gives an answer, keeps nothing; so many at once, the others are told to come back.
 
     Args:
@@ -190,7 +190,7 @@ class Desk:
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
     @contextlib.contextmanager
-    def _taken(self, file: IO[bytes], name: str) -> Iterator[Path]:
+    def _temporary_file(self, file: IO[bytes], name: str) -> Iterator[Path]:
         """The photo as a file that is gone afterwards."""
         if not self._places.acquire(blocking=False):
             raise _BusyError("The server is busy; please try again in a moment.")
@@ -208,7 +208,7 @@ class Desk:
     def detect(self, file: IO[bytes], name: str, options: Options) -> dict[str, Any]:
         """What `Detected` describes."""
         settings = options.settings(self.policy)
-        with self._taken(file, name) as path:
+        with self._temporary_file(file, name) as path:
             photo = images.load(path, settings)
             regions = self.pool.predictor(settings).predict_photo(photo)
             return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
@@ -216,7 +216,7 @@ class Desk:
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
         """What `Anonymized` describes, without its image, and the bytes that the engine wrote."""
         settings = options.settings(self.policy)
-        with self._taken(file, name) as path:
+        with self._temporary_file(file, name) as path:
             photo = images.load(path, settings)
             record = self.pool.predictor(settings).record(photo, path.name)
             target = path.with_name(f"clean{path.suffix}")
@@ -256,17 +256,17 @@ _CLEAN: dict[str, Any] = {
 }
 
 
-def router(desk: Desk) -> APIRouter:
+def router(service: PhotoService) -> APIRouter:
     """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
-    routes, pool = APIRouter(), desk.pool
+    routes, pool = APIRouter(), service.pool
 
     @routes.post("/api/v1/detect", response_model=Detected, responses=_PROBLEMS, tags=["photos"])
     def detect(image: Image, options: Chosen) -> Any:
         """Find faces and plates; nothing is hidden and nothing is kept."""
         try:
-            return desk.detect(image.file, image.filename or "", options)
+            return service.detect(image.file, image.filename or "", options)
         except AnonymizeError as e:
-            return _refused(e, desk.policy)
+            return _error_response(e, service.policy)
 
     @routes.post(
         "/api/v1/anonymize",
@@ -277,9 +277,9 @@ def router(desk: Desk) -> APIRouter:
     def anonymize(request: Request, image: Image, options: Chosen) -> Any:
         """Hide faces and plates. `Accept: image/*` answers with the photo itself, anything else with JSON around it."""
         try:
-            answer, clean = desk.anonymize(image.file, image.filename or "", options)
+            answer, clean = service.anonymize(image.file, image.filename or "", options)
         except AnonymizeError as e:
-            return _refused(e, desk.policy)
+            return _error_response(e, service.policy)
         if "image/" in request.headers.get("accept", ""):
             hidden = sum(r["hidden"] for r in answer["regions"])
             return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
@@ -288,9 +288,9 @@ def router(desk: Desk) -> APIRouter:
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses={401: _PROBLEMS[401]})
     def models() -> Any:
         """The detectors that may be named, and the models behind them."""
-        shown = ("name", "task", "licence", "bytes", "size")
+        shown = ("name", "task", "license", "bytes", "size")
         known = [
-            {**{n: getattr(m, n) for n in shown}, "installed": weights.installed(m, cache=pool.weights_dir)}
+            {**{n: getattr(m, n) for n in shown}, "installed": weights.is_installed(m, cache=pool.weights_dir)}
             for m in registry().values()
         ]
         return {"detectors": [*names(), "none"], "models": known}
@@ -323,7 +323,7 @@ class _BusyError(AnonymizeError):
     pass
 
 
-def _refused(error: AnonymizeError, policy: Policy) -> JSONResponse:
+def _error_response(error: AnonymizeError, policy: Policy) -> JSONResponse:
     status, headers = 500, None
     if isinstance(error, SettingsError):
         status = 400

@@ -1,4 +1,4 @@
-"""Bodies of requests within their limit, and refusals in a sentence: what the guard reads and says itself."""
+"""Bodies of requests within their limit, and refusals in a sentence: what the security layer reads and says itself."""
 
 from __future__ import annotations
 

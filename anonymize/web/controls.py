@@ -16,7 +16,7 @@ from ..weights.registry import registry
 from .elements import element
 from .policy import Policy
 
-EFFECTS = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
+EFFECT_CHOICES = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
 _FILLS = [("Average color of the area", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
 _PRESETS = [("Fast", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
@@ -30,7 +30,7 @@ class Controls:
     """The components of one tab. Made inside gr.Blocks, in the order in which they stand on the page.
 
     Attributes:
-        live: changing one shows the same regions otherwise. finding: changing one needs the detectors again.
+        live: changing one shows the same regions otherwise. detection: changing one needs the detectors again.
     """
 
     def __init__(self, policy: Policy) -> None:
@@ -50,7 +50,7 @@ class Controls:
             self._effects(s)
         with gr.Accordion("Advanced settings", open=False, elem_classes="az-card"):
             self._advanced(s)
-            gr.HTML("<h3>Finding</h3><p>Changing these looks at the photo again.</p>", js_on_load=None)
+            gr.HTML("<h3>Detection</h3><p>Changing these searches the photo again.</p>", js_on_load=None)
             self.face_detector = _detector("face", s.face_detector, policy)
             self.plate_detector = _detector("plate", s.plate_detector, policy)
             about = "Boxes that overlap by more than this count as one."
@@ -63,8 +63,10 @@ class Controls:
         face, plate = s.kind("face"), s.kind("plate")
         gr.HTML("<h2>How to hide it</h2>", js_on_load=None)
         pills = "az-pills az-face-effect"
-        self.face_effect = gr.Radio(EFFECTS, value=face.effect, label="Faces", elem_classes=pills)
-        self.plate_effect = gr.Radio(EFFECTS, value=plate.effect, label="License plates", elem_classes="az-pills")
+        self.face_effect = gr.Radio(EFFECT_CHOICES, value=face.effect, label="Faces", elem_classes=pills)
+        self.plate_effect = gr.Radio(
+            EFFECT_CHOICES, value=plate.effect, label="License plates", elem_classes="az-pills"
+        )
         self.mosaic_blocks = gr.Slider(
             1,
             MAX_MOSAIC_BLOCKS,
@@ -90,7 +92,7 @@ class Controls:
             [(KEEP[name], name) for name in SAFE_METADATA],
             value=list(s.keep_metadata),
             label="Keep in the file",
-            info="Everything else about the picture (place, camera, comments, thumbnails) is removed.",
+            info="All other metadata (place, camera, comments, thumbnails) is removed.",
         )
         weak = "Blur without the mosaic (not safe)"
         self.weak = gr.Checkbox(s.allow_weak, label=weak, info="This can be undone.")
@@ -103,12 +105,12 @@ class Controls:
         ]  # fmt: skip
 
     @property
-    def finding(self) -> list[Any]:
+    def detection(self) -> list[Any]:
         return [self.face_detector, self.plate_detector, self.iou_threshold]
 
     @property
     def all(self) -> list[Any]:
-        return [*self.live, *self.finding]
+        return [*self.live, *self.detection]
 
 
 def settings_from(values: Sequence[Any], policy: Policy) -> Settings:
@@ -154,7 +156,7 @@ def check_detector(name: str, policy: Policy) -> None:
     Raises:
         SettingsError: this server does not offer that one.
     """
-    if policy.own_machine or name in offered(policy):
+    if policy.own_machine or name in offered_detectors(policy):
         return
     with suppress(SettingsError):
         match parse(name):
@@ -168,7 +170,7 @@ def check_detector(name: str, policy: Policy) -> None:
     )
 
 
-def offered(policy: Policy) -> list[str]:
+def offered_detectors(policy: Policy) -> list[str]:
     """The detectors that the page offers; on a server for others, the only ones whose weights it fetches."""
     s = policy.defaults
     of_presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
@@ -189,5 +191,5 @@ def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:
         value=value,
         label=f"Detector for {task}s",
         allow_custom_value=policy.own_machine,
-        info="NAME@1280 looks at a larger picture: slower, finds smaller ones." if policy.own_machine else None,
+        info="NAME@1280 searches a larger picture: slower, finds smaller ones." if policy.own_machine else None,
     )

@@ -31,7 +31,7 @@ def data_folder(parent: Path | None = None) -> Iterator[Path]:
     parent = (parent or Path(tempfile.gettempdir())).absolute()
     parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     sweep(parent)
-    folder, lock = _made(parent)
+    folder, lock = _create(parent)
     try:
         yield folder
     finally:
@@ -55,7 +55,7 @@ def sweep(parent: Path) -> int:
     return swept
 
 
-def _made(parent: Path) -> tuple[Path, FileLock]:
+def _create(parent: Path) -> tuple[Path, FileLock]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
         lock = FileLock(folder / _LOCK)

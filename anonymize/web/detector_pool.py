@@ -16,7 +16,7 @@ from ..predictor import Predictor
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
-from ..weights import Progress, installed
+from ..weights import Progress, is_installed
 from ..weights.registry import registry
 from .photo_session import Display, PhotoSession
 from .policy import MB
@@ -83,7 +83,7 @@ class DetectorPool:
         weights_dir: where weights are kept instead of the user's cache folder.
         detectors: used for every setting instead of loading any (FakeDetector in tests).
         trust: load a person's own pickles (on one's own machine only).
-        fetching: entered while a detector is made; told of weights on their way (the terminal's progress bar).
+        fetching: entered while a detector is made; report of weights on their way (the terminal's progress bar).
 
     Attributes:
         ready: the default detectors are loaded. problem: why they could not be.
@@ -121,7 +121,7 @@ class DetectorPool:
             return Predictor(settings, detectors=self._given)
         names = _names(settings)
         if not any(names):
-            raise SettingsError("Choose at least one detector: with none, nothing would be looked for.")
+            raise SettingsError("Choose at least one detector.")
         predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
@@ -133,25 +133,25 @@ class DetectorPool:
             if key not in self._loaded:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes
                     self._loaded.pop(next(iter(self._loaded)))
-                self._loaded[key] = Gated(self._made(name, settings))
+                self._loaded[key] = Gated(self._create(name, settings))
             self._loaded[key] = self._loaded.pop(key)  # the last one now
             return self._loaded[key]
 
-    def _made(self, name: str, settings: Settings) -> Detector:
+    def _create(self, name: str, settings: Settings) -> Detector:
         if self.only_fetches is not None and name not in self.only_fetches:
             for model in models(parse(name)):
-                if not installed(model, cache=self.weights_dir):
+                if not is_installed(model, cache=self.weights_dir):
                     raise SettingsError(f"The detector {name} is not on this server.")
         with self._fetching() as shown:
 
-            def told(what: str, done: int, total: int | None) -> None:
+            def report(what: str, done: int, total: int | None) -> None:
                 self.doing = progress_text(what, done, total)
                 if shown:
                     shown(what, done, total)
 
             self.doing = "loading the detectors"
             try:
-                return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=told)
+                return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=report)
             finally:
                 self.doing = ""
 

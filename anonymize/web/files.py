@@ -140,7 +140,7 @@ class Files:
 
     def report(self, request: Request, id: str) -> Response:
         photo: PhotoSession = session_of(request).get(PhotoSession, id)
-        return _attached(_json(photo.report()), f"{Path(photo.name).stem}-hidden.json", "application/json")
+        return _attachment(_json(photo.report()), f"{Path(photo.name).stem}-hidden.json", "application/json")
 
     def everything(self, request: Request, id: str) -> Response:
         photo: PhotoSession = session_of(request).get(PhotoSession, id)
@@ -149,7 +149,7 @@ class Files:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
             archive.write(target, target.name)
             archive.writestr(f"{target.name}.json", _json(photo.report()))
-        return _attached(out.getvalue(), f"{Path(target.name).stem}.zip", "application/zip")
+        return _attachment(out.getvalue(), f"{Path(target.name).stem}.zip", "application/zip")
 
     async def new_batch(self, request: Request) -> Response:
         session = session_of(request)
@@ -183,7 +183,7 @@ class Files:
         return Response(status_code=204)
 
     def here(self, request: Request) -> Response:
-        return Response(status_code=204)  # the guard has found the session, which takes a `leave` back
+        return Response(status_code=204)  # security.py has found the session, which takes a `leave` back
 
     def forget(self, request: Request) -> Response:
         self.sessions.delete(session_of(request))
@@ -231,6 +231,6 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
 
-def _attached(body: bytes, name: str, media_type: str) -> Response:
+def _attachment(body: bytes, name: str, media_type: str) -> Response:
     plain = safe_name(name).encode("ascii", "replace").decode().replace("?", "_")
     return Response(body, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})

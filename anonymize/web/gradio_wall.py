@@ -120,7 +120,7 @@ class GradioWall:
             raise RefusedError("The name of the stream is not one.")
         return found
 
-    async def checked(
+    async def check(
         self, scope: Scope, receive: Receive, owns: Callable[[str], bool] = lambda _: True
     ) -> tuple[Scope, Receive]:
         """The request with its body written anew. Reads all of `receive`.
@@ -142,7 +142,7 @@ class GradioWall:
             chunks.append(message.get("body", b""))
             more = message.get("more_body", False)
         found = _POST.fullmatch(scope["path"].removeprefix(PREFIX))
-        assert found is not None, "the guard asks `has` first"
+        assert found is not None, "security.py asks `has` first"
         given = self._body(found[1], found[2], parse(b"".join(chunks)))
         if (page := given.get("session_hash")) is not None and not owns(page):
             raise RefusedError("That page is another visitor's.")

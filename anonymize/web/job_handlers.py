@@ -9,9 +9,9 @@ import gradio as gr
 
 from ..errors import AnonymizeError
 from .controls import settings_from
-from .job_view import doing, empty, pictures, status_line, summary, threshold_table
+from .job_view import empty, pictures, progress, status_line, summary, threshold_table
 from .jobs import Job
-from .results import explore, heights, if_moved, scores, table
+from .results import explore, heights, scores, table, threshold_effect
 from .sessions import new_id
 from .site import Site, name_of, session_of
 from .tab_photo import show
@@ -52,7 +52,7 @@ class JobHandlers:
         """Values for `tab_batch.Running`."""
         busy = job.state in ("waiting", "running")
         return (
-            doing(job, self.site.jobs.before(job)),
+            progress(job, self.site.jobs.before(job)),
             gr.update(interactive=not busy, variant="primary" if job.state == "empty" else "secondary"),
             gr.update(visible=busy, interactive=not job.stop.is_set()),
             gr.update(active=busy),
@@ -71,7 +71,7 @@ class JobHandlers:
             heights(known, settings),
             threshold_table(explore(known, settings, of)),
             settings.kind(of).threshold,
-            if_moved(known, settings, of, settings.kind(of).threshold),
+            threshold_effect(known, settings, of, settings.kind(of).threshold),
             summary(job),
             gr.update(visible=bool(known)),
         )
@@ -154,13 +154,13 @@ class JobHandlers:
             return _skip(3)
         now = job.settings.kind(of).threshold
         frame = threshold_table(explore(job.records, job.settings, of))
-        return frame, now, if_moved(job.records, job.settings, of, now)
+        return frame, now, threshold_effect(job.records, job.settings, of, now)
 
     def move(self, request: gr.Request, id: str, of: str, to: float) -> Any:
         """One other threshold."""
         try:
             job = _find(request, id)
-            return if_moved(job.records, job.settings, of, float(to))
+            return threshold_effect(job.records, job.settings, of, float(to))
         except (AnonymizeError, TypeError, ValueError):
             return gr.skip()
 
@@ -175,7 +175,7 @@ class JobHandlers:
             record = job.record(int((event._data or {}).get("number", -1)))
             who, source = name_of(request, self.site.policy), job.source_of(record)
             session, settings = session_of(request), job.settings
-            photo = self.site.pool.reopen(session, source, record, settings, who, job.keeping(record))
+            photo = self.site.pool.reopen(session, source, record, settings, who, job.corrections_writer(record))
             return "", gr.Tabs(selected="photo"), *show(photo, settings), photo.id
         except (AnonymizeError, OSError, TypeError, ValueError) as e:
             return status_line(self._message(e)), *_skip(self.photo_outputs + 2)

@@ -15,12 +15,12 @@ def status_line(text: str) -> str:
     return f'<p class="az-status" role="status">{html.escape(text)}</p>'
 
 
-def doing(job: Job, before: int) -> str:
+def progress(job: Job, before: int) -> str:
     """The progress of a batch, as HTML."""
     s = job.summary
     if job.state == "waiting":
-        where = f"{before} other batches are in front of it" if before > 1 else "it begins in a moment"
-        return status_line(f"Your batch waits: {where}.")
+        where = f"{before} other batches come first" if before > 1 else "it starts in a moment"
+        return status_line(f"Your batch is waiting: {where}.")
     if job.state == "failed":
         return f'<p class="az-status problem" role="alert">{html.escape(job.problem)}</p>'
     if job.state == "empty":
@@ -33,7 +33,7 @@ def doing(job: Job, before: int) -> str:
             words.append(f"{duration(left)} left")
             words.append(f"{60 * done / max(1e-3, (time.monotonic() - job.started)):.0f} a minute")
         if job.stop.is_set():
-            words.append("stopping after the photo in hand")
+            words.append("stopping after the current photo")
     else:
         words.append("stopped" if job.state == "stopped" else f"done in {duration(s.seconds)}")
     words.append(count_text(dict(s.hidden)) + " hidden")

@@ -148,7 +148,7 @@ class Job:
         if name.lower().endswith(".zip"):
             return self._unpack(file, room)
         if not self._is_photo(name):
-            raise SettingsError(f"{PurePosixPath(name).name} is not a kind of photo that can be read here.")
+            raise SettingsError(f"{PurePosixPath(name).name} is not a supported file type.")
         with self.lock:
             file.rename(self._place(name))
         return 1
@@ -239,7 +239,7 @@ class Job:
         self.summary = Summary(photos=self.count)
 
         def watch(summary: Summary) -> None:
-            self.summary = self._shown(summary)
+            self.summary = self._for_visitor(summary)
             try:
                 self.check_room()
             except FullError as e:
@@ -254,7 +254,7 @@ class Job:
                 self._unfinished = ready.detection_hash
                 summary = run(self.source or self.inputs, self.output, ready, progress=watch, stop=self.stop)
                 self._unfinished = self._unfinished if summary.stopped else None
-            self.summary = self._shown(summary)
+            self.summary = self._for_visitor(summary)
             if self.is_other_choice:
                 self._choose()
             self.state = "stopped" if self.summary.stopped else "done"
@@ -267,7 +267,7 @@ class Job:
         if self.closed:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _shown(self, summary: Summary) -> Summary:
+    def _for_visitor(self, summary: Summary) -> Summary:
         """What a visitor may know of a run: not where on this machine it read and wrote."""
         if self.policy.own_machine:
             return summary
@@ -276,7 +276,7 @@ class Job:
 
     def _choose(self) -> None:
         """Thresholds and effects that were chosen here last count in a review of these records, too."""
-        with records.locked(self._file):
+        with records.lock(self._file):
             header, known = records.read(self._file)
             is_found_with = header.settings.export_hash() == self.settings.export_hash()
             chosen = dataclasses.replace(header, review=None if is_found_with else self.settings)
@@ -330,7 +330,7 @@ class Job:
     def source_of(self, record: Record) -> Path:
         return (self.source or self.inputs) / unescape(record.path)
 
-    def keeping(self, record: Record) -> Callable[[Record], None]:
+    def corrections_writer(self, record: Record) -> Callable[[Record], None]:
         """What keeps a visitor's corrections of this photo, one after the other; the clean photo follows at the next
         `refresh`.
 
@@ -352,7 +352,7 @@ class Job:
                 raise GoneError("The photos of this batch were deleted.")
             if self.state in ("waiting", "running"):
                 raise SettingsError("The batch is being worked on; please wait until it is done.")
-            with records.locked(self._file):  # the review may be writing, too
+            with records.lock(self._file):  # the review may be writing, too
                 header, known = records.read(self._file)
                 last = known.get(record.path)
                 if last is None:
@@ -368,7 +368,7 @@ class Job:
         """Write the photos again that were corrected since they were written; no detector runs."""
         with self.lock:
             if self.corrected and self.state not in ("waiting", "running"):
-                self.summary = self._shown(export(self._file, self.output, self.settings))
+                self.summary = self._for_visitor(export(self._file, self.output, self.settings))
                 self.corrected, self.written = False, self.written + 1
 
     def thumb(self, number: int) -> bytes:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from .policy import MB, Policy
 
-NO_DISK = "The server's disk is nearly full: it takes no photos at the moment. Please try again later."
+NO_DISK = "The server's disk is nearly full: no photos can be added now. Please try again later."
 _MINUTE = 60.0
 
 

@@ -46,9 +46,9 @@ def why(region: Region, settings: Settings) -> str:
     by = " and ".join(f"{name} ({score:.2f})" for name, score in region.detector_scores.items()) or "a detector"
     score = f"Found by {by}. Its score {region.score:.3g} "
     if settings.hides(region):
-        return score + f"reaches the limit {kind.threshold:.3g}."
+        return score + f"reaches the threshold {kind.threshold:.3g}."
     if region.score < kind.threshold:
-        return score + f"is below the limit {kind.threshold:.3g}."
+        return score + f"is below the threshold {kind.threshold:.3g}."
     return score + "is high enough, but its size is outside the chosen range."
 
 
@@ -91,7 +91,7 @@ def empty() -> str:
         '<div class="az-card az-result"><h2>Add a photo to begin</h2>'
         "<p>Faces and license plates are found and hidden at once. You see the result, correct it where needed, and "
         "download "
-        "the clean photo. Nothing about the place or the camera stays in the file.</p></div>"
+        "the clean photo. Place and camera are removed from the file.</p></div>"
     )
 
 
@@ -120,9 +120,9 @@ def summary(photo: PhotoSession) -> str:
         # With the settings as they come there is one thing to know; more than that, and a person should read it.
         worse = len(warnings) > len(warn_reversible(Settings()))
         note = "What is hidden may be recovered" if worse else "Is this safe? One thing to know"
-        items = "".join(f"<li>{html.escape(wording(w))}</li>" for w in warnings)
+        items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warnings)
         parts.append(f'<details class="az-warn"{" open" * worse}><summary>{note}</summary><ul>{items}</ul></details>')
-    parts.append(carried(photo))
+    parts.append(removed_table(photo))
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
@@ -138,14 +138,14 @@ _WEAK = {
 }
 
 
-def wording(weak: Weakness) -> str:
+def weakness_text(weak: Weakness) -> str:
     """A weakness of the settings in the page's words."""
     value = {"pixelate": "mosaic"}.get(str(weak.value), weak.value)
     about = {"face": "Faces", "plate": "License plates"}.get(weak.kind, weak.kind)
     return f"{about}: {_WEAK[weak.code].format(value=value, most=MAX_MOSAIC_BLOCKS)}"
 
 
-def carried(photo: PhotoSession) -> str:
+def removed_table(photo: PhotoSession) -> str:
     """What the file carries besides the picture, before and after."""
     if not photo.removed:
         return "<p class='az-small'>No metadata to remove.</p>"

@@ -102,7 +102,7 @@ def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["threshold", "regions", "photos", "changed"])
 
 
-def if_moved(known: list[Record], settings: Settings, kind: str, threshold: float) -> str:
+def threshold_effect(known: list[Record], settings: Settings, kind: str, threshold: float) -> str:
     """What one other threshold of a kind would do to these photos, in a sentence (HTML)."""
     scores, now = [hiding_scores(r, settings, kind) for r in known], settings.kind(kind).threshold
     total, _, changed = compare(scores, now, threshold)

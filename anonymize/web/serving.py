@@ -12,7 +12,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .guard import Guard
+from .security import SecurityMiddleware
 
 HEADER_SECONDS = 10.0  # from a connection's first moment, or a request's first byte, to the end of its headers
 IDLE_SECONDS = 15  # between two requests
@@ -108,7 +108,7 @@ def behind(proxy: str | None) -> dict[str, Any]:
     return {"proxy_headers": proxy is not None, "forwarded_allow_ips": proxy or []}
 
 
-def serve(app: Guard, host: str, port: int, proxy: str | None = None) -> None:
+def serve(app: SecurityMiddleware, host: str, port: int, proxy: str | None = None) -> None:
     """Run until a signal comes."""
 
     class Server(uvicorn.Server):

@@ -171,7 +171,7 @@ class Session:
                 raise DiskFullError
             raise FullError("Your photos and results take too much room here. “Delete my photos now” makes some.")
 
-    def taken(self) -> int:
+    def bytes_used(self) -> int:
         """Bytes that lie here or are coming in."""
         taken = 0
         for folder, _, names in os.walk(self.folder):
@@ -243,7 +243,7 @@ class Sessions:
         Args:
             times: of the limits for uploads.
         """
-        taken = {s.key: s.taken() for s in [session, *self._of_who(session.who)]}
+        taken = {s.key: s.bytes_used() for s in [session, *self._of_who(session.who)]}
         of_visitor = times * self.most_bytes - taken[session.key]
         of_address = times * self.most_address - sum(taken.values())
         return max(0, min(of_visitor, of_address, room_on_disk(self.folder, self.least_free)))

@@ -27,12 +27,12 @@ class Site:
 
 
 def _state(request: Any) -> Any:
-    """What the guard found out about a request: a Starlette one, the one inside Gradio's, or its scope."""
+    """What security.py found out about a request: a Starlette one, the one inside Gradio's, or its scope."""
     return getattr(getattr(request, "request", request), "scope", request)["state"]
 
 
 def session_of(request: Any) -> Session:
-    """The visitor whom the guard found."""
+    """The visitor whom security.py found."""
     return _state(request)["session"]
 
 

@@ -1,4 +1,4 @@
-"""The last tab: what the tool can and cannot promise, what happens to uploads, licences."""
+"""The last tab: what the tool can and cannot promise, what happens to uploads, licenses."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(site: Site) -> None:
     with gr.Row(elem_classes="az-main"):
         with gr.Column(min_width=320):
             gr.HTML(prose("promises"), js_on_load=None, elem_classes="az-card az-text")
-            gr.HTML(prose("licences"), js_on_load=None, elem_classes="az-card az-text")
+            gr.HTML(prose("licenses"), js_on_load=None, elem_classes="az-card az-text")
         with gr.Column(min_width=320):
             gr.HTML(uploads(site), js_on_load=_FORGET, elem_classes="az-card az-text")
             gr.HTML(_programs(site), js_on_load=_HERE, elem_classes="az-card az-text")

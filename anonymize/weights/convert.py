@@ -36,7 +36,7 @@ def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
     """Write `target`, an ONNX whose metadata carry the class names (`names`).
 
     Its input is `images`, (N, 3, H, W) float32 RGB 0–1, H and W any multiples of 32; its output (N, 4 + classes,
-    boxes), raw: centre x, y, width, height in px, then a score for each class; overlaps are not suppressed.
+    boxes), raw: center x, y, width, height in px, then a score for each class; overlaps are not suppressed.
     """
     data = source.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:

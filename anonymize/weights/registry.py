@@ -1,4 +1,4 @@
-"""The registry: models/registry.toml as checked, frozen values: names, sources, hashes, licences."""
+"""The registry: models/registry.toml as checked, frozen values: names, sources, hashes, licenses."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Model:
         sources: where it comes from, tried in order; the forms stand at the head of models/registry.toml.
         sha256: 64 lower-case hex digits, or "" where nobody could measure it: refused without trust.
         bytes: its size; 0 where the hash is not known either.
-        licence: SPDX identifier that its publisher states.
+        license: SPDX identifier that its publisher states.
         size: default long side of the input, px.
         classes: the model's class name -> kind of region.
         calibration: numbers of `detectors.calibrated.Calibration`, in its order; empty: scores stay the network's own.
@@ -45,7 +45,7 @@ class Model:
     sources: tuple[str, ...]
     sha256: str
     bytes: int
-    licence: str
+    license: str
     size: int
     classes: Mapping[str, str] = field(default_factory=dict)
     calibration: tuple[float, ...] = ()
@@ -68,8 +68,8 @@ class Model:
             raise SettingsError(f"{wrong}bytes is the file's size, 0 only without sha256; received {self.bytes!r}")
         if type(self.size) is not int or self.size < 32:
             raise SettingsError(f"{wrong}size is a long side in px, at least 32; received {self.size!r}")
-        if not self.licence or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
-            raise SettingsError(f"{wrong}licence and classes are non-empty strings")
+        if not self.license or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
+            raise SettingsError(f"{wrong}license and classes are non-empty strings")
         for numbers in (self.calibration, self.in_crops):
             if len(numbers) > 6 or len(numbers) == 1 or not all(type(n) in (int, float) for n in numbers):
                 raise SettingsError(f"{wrong}a calibration is two to six numbers; received {list(numbers)}")
@@ -78,7 +78,7 @@ class Model:
         for source in self.sources:
             parse(source)
 
-    def parsed(self) -> list[Source]:
+    def parse_sources(self) -> list[Source]:
         """The sources, taken apart."""
         return [parse(s) for s in self.sources]
 

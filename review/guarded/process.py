@@ -49,7 +49,7 @@ def close() -> None:
             raise ValueError("a class that is not offered")
         return table[name]
 
-    def made(table: Mapping[str, Any]) -> Any:
+    def reader(table: Mapping[str, Any]) -> Any:
         def from_dict(cls: Any, given: Mapping[str, Any]) -> Any:
             out = find(table, given["_cls"])(**dict(given["kwargs"]))
             out._uuid = given.get("_uuid")
@@ -57,8 +57,8 @@ def close() -> None:
 
         return classmethod(from_dict)
 
-    stages.ViewStage._from_dict = made(allowed)
-    aggregations.Aggregation._from_dict = made(counts)
+    stages.ViewStage._from_dict = reader(allowed)
+    aggregations.Aggregation._from_dict = reader(counts)
     everything = {**allowed, **counts, **others}
 
     def get_class(class_name: str, module_name: str | None = None) -> Any:

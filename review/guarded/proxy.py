@@ -35,10 +35,10 @@ async def whole_body(request: Request) -> tuple[bytes, Receive]:
             raise RefusedError("too large")
         chunks.append(chunk)
     body = b"".join(chunks)
-    return body, giving(body, request)
+    return body, replay_body(body, request)
 
 
-def giving(body: bytes, request: Request) -> Receive:
+def replay_body(body: bytes, request: Request) -> Receive:
     is_given = False
 
     async def again() -> Message:
@@ -72,7 +72,7 @@ def with_body(app: ASGIApp, again: Receive) -> ASGIApp:
     return run
 
 
-async def collected(app: ASGIApp, scope: Scope) -> list[Message]:
+async def collect(app: ASGIApp, scope: Scope) -> list[Message]:
     messages: list[Message] = []
 
     async def keep(message: Message) -> None:
@@ -93,11 +93,11 @@ def replay(messages: Sequence[Message]) -> ASGIApp:
     return run
 
 
-def changed(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
+def change_json(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
     """An answer in JSON, changed on its way."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        messages = await collected(app, scope)
+        messages = await collect(app, scope)
         status = messages[0]["status"]
         body = b"".join(m.get("body", b"") for m in messages[1:])
         response: Response = PlainTextResponse(NOTHING, status)

@@ -428,14 +428,14 @@ def check(path: str, body: Any, datasets: Collection[str]) -> None:
         found = shape.model_validate(body)
     except (ValidationError, RecursionError) as e:
         raise RefusedError(f"not what the App sends to {path}: {e}") from e
-    _own(found, datasets)
+    _check_datasets(found, datasets)
 
 
-def _own(found: BaseModel, datasets: Collection[str]) -> None:
+def _check_datasets(found: BaseModel, datasets: Collection[str]) -> None:
     for name in type(found).model_fields:
         value = getattr(found, name)
         if name in NAMES and not isinstance(found, State | Colors) and value is not None and value not in datasets:
             raise RefusedError("another dataset")
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, BaseModel):
-                _own(inner, datasets)
+                _check_datasets(inner, datasets)

@@ -31,7 +31,7 @@ from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 from . import offered, process, requests
 from .child import CHILD
 from .offered import ONLY_LOOKED_AT, RefusedError
-from .proxy import as_json, changed, collected, giving, replay, strip_errors, whole_body, with_body
+from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body
 
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
@@ -160,16 +160,16 @@ class ReviewServer:
             # Who decides is known here, whatever the browser says.
             value["params"] = {**(value.get("params") or {}), "reviewer": user.name}
         # Written afresh: what FiftyOne reads is what was looked at.
-        inner = with_body(app, giving(json.dumps(value).encode(), request))
+        inner = with_body(app, replay_body(json.dumps(value).encode(), request))
         if path == "/graphql":
-            return strip_errors(changed(inner, lambda answer: offered.only_own(answer, names)))
+            return strip_errors(change_json(inner, lambda answer: offered.only_own(answer, names)))
         if path in ("/operators", "/operators/resolve-placements"):
-            return strip_errors(changed(inner, _only_ours))
+            return strip_errors(change_json(inner, _only_ours))
         if path.startswith("/operators"):
             homes = [
                 str(p) for r in shown for p in (r.store.path.absolute().parent, r.store.header.root) if len(str(p)) > 1
             ]
-            return strip_errors(changed(inner, lambda answer: _without(_no_traceback(answer), homes)))
+            return strip_errors(change_json(inner, lambda answer: _without(_no_traceback(answer), homes)))
         return strip_errors(inner)
 
     async def _fiftyone(self) -> ASGIApp:
@@ -219,8 +219,8 @@ class ReviewServer:
         body, _ = await whole_body(request)
         value = as_json(body)
         offered.check_field_patch(value) if sample[3] else offered.check_patch(value)
-        again = giving(json.dumps(value).encode(), request)  # what FiftyOne reads is what was looked at
-        messages = await collected(with_body(app, again), request.scope)
+        again = replay_body(json.dumps(value).encode(), request)  # what FiftyOne reads is what was looked at
+        messages = await collect(with_body(app, again), request.scope)
         status = messages[0]["status"]
         if status == 200:
             try:

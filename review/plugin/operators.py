@@ -69,7 +69,7 @@ def _who(ctx: Any) -> str:
     return str(ctx.params.get("reviewer") or person())
 
 
-def _chosen(ctx: Any) -> list[str]:
+def _selected_ids(ctx: Any) -> list[str]:
     """Ids of the open sample, else of the selected ones."""
     ids = [ctx.current_sample] if ctx.current_sample else list(ctx.selected or ())
     if not ids:
@@ -94,7 +94,7 @@ def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
     return review, samples
 
 
-def _seen(sample: Sample, regions_hash: str = "") -> str:
+def _hash_seen(sample: Sample, regions_hash: str = "") -> str:
     """The `approval_hash` of what the sample shows: a decision under other thresholds or effects is refused."""
     return f"{regions_hash or sample['regions_hash']}-{sample['settings_hash']}"
 
@@ -113,9 +113,9 @@ def _regions(sample: Sample, label: str) -> Iterator[str]:
                 yield found["region"]
 
 
-def _done(ctx: Any, review: Review, paths: list[str], text: str) -> dict[str, Any]:
+def _finish(ctx: Any, review: Review, paths: list[str], text: str) -> dict[str, Any]:
     for path in dict.fromkeys(paths):
-        review.changed(path)
+        review.refresh(path)
     ctx.ops.clear_selected_labels()
     ctx.ops.reload_samples()
     ctx.ops.notify(f"{text}. {review.queue.progress()}", variant="success")
@@ -184,7 +184,7 @@ class _Form(_Operator):
 
 
 class _OnLabels(_Operator):
-    def given(self, ctx: Any) -> dict[str, Any]:
+    def parameters(self, ctx: Any) -> dict[str, Any]:
         return {}
 
     def act(self, ctx: Any) -> Any:
@@ -196,15 +196,15 @@ class _OnLabels(_Operator):
             work += [(seen, region) for region in _regions(seen, label)]
         if not work:
             raise RecordsError("select a region first: click it in the photo")
-        given = self.given(ctx)
+        given = self.parameters(ctx)
         shown = {seen["photo"]: seen for seen in samples}
-        hashes = {path: _seen(sample) for path, sample in shown.items()}
+        hashes = {path: _hash_seen(sample) for path, sample in shown.items()}
         for seen, region in dict.fromkeys((s["photo"], r) for s, r in work):
             what = self.operator_name.replace("_", "-")
             record = review.store.decide(seen, what, who=_who(ctx), expected=hashes[seen], region=region, **given)
-            hashes[seen] = _seen(shown[seen], record.regions_hash())
-            review.changed(seen)
-        return _done(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
+            hashes[seen] = _hash_seen(shown[seen], record.regions_hash())
+            review.refresh(seen)
+        return _finish(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
 
 
 class Accept(_OnLabels):
@@ -221,7 +221,7 @@ class SetKind(_Form, _OnLabels):
     def ask(self, inputs: Any, ctx: Any) -> None:
         inputs.enum("kind", list(_review(ctx).store.settings.kinds), label="Kind", required=True)
 
-    def given(self, ctx: Any) -> dict[str, Any]:
+    def parameters(self, ctx: Any) -> dict[str, Any]:
         return {"kind": str(ctx.params["kind"])}
 
 
@@ -234,22 +234,22 @@ class Add(_Form):
             inputs.float(name, label=f"{text}, px of the photo", required=True)
 
     def act(self, ctx: Any) -> Any:
-        review, samples = _samples(ctx, _chosen(ctx))
+        review, samples = _samples(ctx, _selected_ids(ctx))
         if len(samples) != 1:
             raise RecordsError("open one photo")
         box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
-        path, expected = samples[0]["photo"], _seen(samples[0])
+        path, expected = samples[0]["photo"], _hash_seen(samples[0])
         review.store.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
-        return _done(ctx, review, [path], f"added a {ctx.params['kind']}")
+        return _finish(ctx, review, [path], f"added a {ctx.params['kind']}")
 
 
 class _OnPhotos(_Operator):
     def act(self, ctx: Any) -> Any:
-        review, samples = _samples(ctx, _chosen(ctx))
+        review, samples = _samples(ctx, _selected_ids(ctx))
         for seen in samples:
-            review.store.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_seen(seen))
-            review.changed(seen["photo"])
-        return _done(ctx, review, [], f"{self.label}: {_count(len(samples), 'photo')}")
+            review.store.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_hash_seen(seen))
+            review.refresh(seen["photo"])
+        return _finish(ctx, review, [], f"{self.label}: {_count(len(samples), 'photo')}")
 
 
 class Approve(_OnPhotos):
@@ -270,7 +270,7 @@ class SaveEdits(_Operator):
     def act(self, ctx: Any) -> Any:
         review = _review(ctx)
         changed = review.dataset.save_edits(_who(ctx))
-        return _done(ctx, review, [], f"changes of {_count(len(changed), 'photo')} saved")
+        return _finish(ctx, review, [], f"changes of {_count(len(changed), 'photo')} saved")
 
 
 class Next(_Operator):
@@ -294,7 +294,7 @@ class Preview(_Operator):
     operator_name, label, icon = "preview", "preview the anonymized photo", "visibility"
 
     def act(self, ctx: Any) -> Any:
-        review, samples = _samples(ctx, _chosen(ctx)[:1])
+        review, samples = _samples(ctx, _selected_ids(ctx)[:1])
         record = review.store[samples[0]["photo"]]
         source = review.store.header.source(record)
         try:

@@ -95,7 +95,7 @@ def test_from_upload_to_a_download_that_is_checked(page: Page, bus: Path, tmp_pa
     for region in regions:
         x1, y1, x2, y2 = (round(v) for v in region["box"])
         a, b = old[y1:y2, x1:x2], new[y1:y2, x1:x2]
-        # what is left is a few tiles: the difference between neighbouring pixels is gone
+        # what is left is a few tiles: the difference between neighboring pixels is gone
         assert np.abs(np.diff(b, axis=1)).mean() < 0.35 * np.abs(np.diff(a, axis=1)).mean(), region
     assert b"Lovelace" not in clean.read_bytes()
     assert b"Spy Camera" not in clean.read_bytes()

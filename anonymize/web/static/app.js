@@ -258,7 +258,7 @@
       status.classList.toggle("problem", now.status === "failing");
       status.classList.toggle("az-spin", now.status === "starting");
       const text = now.status === "failing"
-        ? "The detectors could not be loaded, so no photo can be looked at. Adding a photo tries again and says why."
+        ? "The detectors could not be loaded. Add a photo to try again and see why."
         : `Getting ready${now.doing ? `: ${now.doing}` : ""} … You can add a photo already.`;
       if (!status.hidden && status.textContent !== text) status.textContent = text;
       if (now.status !== "ok") setTimeout(look, now.status === "starting" ? 700 : 5000);

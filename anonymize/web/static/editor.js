@@ -284,7 +284,7 @@
       if (mode !== "correct") return;
       const r = find(selected);
       if (!r) {
-        about.append(!tool ? "Select a box to see why it is there, to move it or to switch it off. Draw a box where something was missed."
+        about.append(!tool ? "Select a box to see why it is there, move it, or switch it off. Draw a box where something was missed."
           : review ? "Drag to draw a box where something was missed. Click a box to select it."
           : "Draw a box over what must be hidden: press, drag, let go. (Keyboard: focus the photo and press Enter, then move the box with the arrow keys.)");
         return;

@@ -74,7 +74,7 @@ class CornerNet(nn.Module):
     """RGB 0–1 float32 (N, 3, 48, 96) -> maps (N, 12, 12, 24) and how sure (N, 4).
 
     Maps: for each corner one that says where it is (its softmax over all cells), then for each corner x and y, from
-    each cell's centre to the corner, in cells. So each cell votes for a place, which may lie outside of the crop.
+    each cell's center to the corner, in cells. So each cell votes for a place, which may lie outside of the crop.
     Sure: a logit for each corner.
     """
 
@@ -139,8 +139,8 @@ def augmented(batch: Batch) -> Batch:
     corners[mirror] = corners[mirror][:, FLIP] * torch.tensor([-1.0, 1.0], device=device)
     corners[mirror] += torch.tensor([1.0, 0.0], device=device)
     gain = torch.exp(torch.randn(n, 3, 1, 1, device=device) * 0.06 + torch.randn(n, 1, 1, 1, device=device) * 0.2)
-    grey = torch.rand(n, device=device) < 0.12
-    images[grey] = images[grey].mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    gray = torch.rand(n, device=device) < 0.12
+    images[gray] = images[gray].mean(1, keepdim=True).expand(-1, 3, -1, -1)
     return Batch((images * gain).clamp(0, 1), batch.kinds, corners, batch.pixels)
 
 

@@ -148,7 +148,7 @@ def finish(net: CornerNet, measured: Crops, output: Path, options: Options, lear
     digest = hashlib.sha256(network.read_bytes()).hexdigest()
     (output / "registry.toml").write_text(
         f'[{MODEL}]\ntask = "corners"\nfile = "{network.name}"\nsources = ["file:{network.name}"]\n'
-        f'sha256 = "{digest}"\nbytes = {network.stat().st_size}\nlicence = "AGPL-3.0"\nsize = {INPUT[0]}\n'
+        f'sha256 = "{digest}"\nbytes = {network.stat().st_size}\nlicense = "AGPL-3.0"\nsize = {INPUT[0]}\n'
         'classes = { plate = "plate" }\n',
         "utf-8",
     )

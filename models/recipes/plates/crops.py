@@ -268,8 +268,8 @@ def framed(plate: Image, corners: Points, rng: Generator) -> tuple[Image, Points
     top, below, left, right = (round(float(rng.uniform(0.02, 0.1)) * height) for _ in range(4))
     if rng.random() < 0.5:
         below += round(float(rng.uniform(0.05, 0.15)) * height)
-    colour = [float(v) for v in rng.uniform(5, 60, 3)] if rng.random() < 0.8 else [float(rng.uniform(90, 230))] * 3
-    out = cv2.copyMakeBorder(plate, top, below, left, right, cv2.BORDER_CONSTANT, value=colour)
+    color = [float(v) for v in rng.uniform(5, 60, 3)] if rng.random() < 0.8 else [float(rng.uniform(90, 230))] * 3
+    out = cv2.copyMakeBorder(plate, top, below, left, right, cv2.BORDER_CONSTANT, value=color)
     if below > 0.08 * height:  # the dealer's name
         y = height + top + below // 2
         for x in range(width // 4, 3 * width // 4, max(height // 8, 2)):
@@ -292,7 +292,7 @@ def _cover(piece: Image, corners: Points, rng: Generator) -> None:
 
 def sheet(crops: Crops, points: NDArray[np.floating] | None = None, columns: int = 8, limit: int = 96) -> Image:
     """The first `limit` crops twice as large, with corners (TL red, TR green, BR blue, BL yellow); NaN: without."""
-    colours = ((255, 0, 0), (0, 255, 0), (0, 100, 255), (255, 230, 0))
+    colors = ((255, 0, 0), (0, 255, 0), (0, 100, 255), (255, 230, 0))
     tiles = []
     shown = crops.corners if points is None else points
     for image, corners in zip(crops.images[:limit], shown[:limit], strict=True):
@@ -300,8 +300,8 @@ def sheet(crops: Crops, points: NDArray[np.floating] | None = None, columns: int
         if np.isfinite(corners).all() and corners.any():
             at = np.round(corners * (2 * INPUT[0], 2 * INPUT[1])).astype(int)
             cv2.polylines(tile, [at], True, (255, 255, 255), 1, cv2.LINE_AA)
-            for point, colour in zip(at, colours, strict=True):
-                cv2.circle(tile, point.tolist(), 3, colour, -1)
+            for point, color in zip(at, colors, strict=True):
+                cv2.circle(tile, point.tolist(), 3, color, -1)
         tiles.append(cv2.copyMakeBorder(tile, 1, 1, 1, 1, cv2.BORDER_CONSTANT))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])

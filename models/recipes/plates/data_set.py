@@ -55,7 +55,7 @@ def from_coco(
         images: folder of the photos.
         annotations: COCO; category 2 is plate.
         output: folder of the data set.
-        held_out: patterns of the names of photos for val and test (neighbouring frames of one ride resemble each other:
+        held_out: patterns of the names of photos for val and test (neighboring frames of one ride resemble each other:
             name the ride). Empty: every twelfth.
         drawn, size, tiles, seed: see `build`.
         hard_negatives: a detector whose false positives teach too (see `build`); needs `tiles`.
@@ -112,7 +112,7 @@ def _alarms(name: str, weights_dir: Path | None) -> Alarms:
 
 
 def paint_over(photo: Image, boxes: Boxes) -> Image:
-    """A copy in which these boxes are flat, in their mean colour, so that they teach nothing."""
+    """A copy in which these boxes are flat, in their mean color, so that they teach nothing."""
     out = photo.copy()
     for x1, y1, x2, y2 in np.clip(np.round(boxes), 0, None).astype(int):
         if (part := out[y1:y2, x1:x2]).size:
@@ -163,11 +163,11 @@ def _crop_around(marked: Marked, shape: Sequence[int], size: int, rng: Generator
 def tile(photo: Image, boxes: Boxes, size: int, rng: Generator) -> Example:
     """A crop of at most size × size around one plate (small ones are chosen more often), or anywhere without any."""
     height, width = photo.shape[:2]
-    centre = (rng.uniform(0, width), rng.uniform(0, height))
+    center = (rng.uniform(0, width), rng.uniform(0, height))
     if len(boxes):
         box = boxes[_smaller_first(boxes, 6, rng)]
-        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    return _cut(photo, boxes, centre, size, rng)
+        center = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+    return _cut(photo, boxes, center, size, rng)
 
 
 def _smaller_first(boxes: Boxes, least: float, rng: Generator) -> int:
@@ -175,15 +175,15 @@ def _smaller_first(boxes: Boxes, least: float, rng: Generator) -> int:
     return int(rng.choice(len(boxes), p=chance / chance.sum()))
 
 
-def _cut(photo: Image, boxes: Boxes, centre: Sequence[float], size: int, rng: Generator) -> Example:
+def _cut(photo: Image, boxes: Boxes, center: Sequence[float], size: int, rng: Generator) -> Example:
     """A crop of at most size × size with a place somewhere in it.
 
     Of plates that are mostly outside the rest is painted flat: it is neither a plate nor none.
     """
     height, width = photo.shape[:2]
     w, h = min(size, width), min(size, height)
-    left = int(np.clip(centre[0] - w * rng.uniform(0.12, 0.88), 0, width - w))
-    top = int(np.clip(centre[1] - h * rng.uniform(0.12, 0.88), 0, height - h))
+    left = int(np.clip(center[0] - w * rng.uniform(0.12, 0.88), 0, width - w))
+    top = int(np.clip(center[1] - h * rng.uniform(0.12, 0.88), 0, height - h))
     crop = photo[top : top + h, left : left + w]
     boxes = boxes - (left, top, left, top)
     inside = np.clip(boxes, 0, (w, h, w, h))
@@ -223,13 +223,13 @@ def photo_tiles(photo: Image, boxes: Boxes, alarms: Boxes, size: int, rng: Gener
             scale = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         elif len(alarms) and rng.random() < 0.8:
             box = alarms[int(rng.integers(len(alarms)))]
-        centre = np.array((rng.uniform(0, width), rng.uniform(0, height)))
+        center = np.array((rng.uniform(0, width), rng.uniform(0, height)))
         if turn == 3 and rng.random() < 0.5:
             continue
         scale = max(scale, smallest)
         if box is not None:
-            centre = (box[:2] + box[2:]) / 2
-        yield _cut(*_scaled(photo, boxes, scale), (centre * scale).tolist(), size, rng)
+            center = (box[:2] + box[2:]) / 2
+        yield _cut(*_scaled(photo, boxes, scale), (center * scale).tolist(), size, rng)
 
 
 def _scaled(photo: Image, boxes: Boxes, scale: float) -> Example:

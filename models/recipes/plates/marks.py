@@ -153,8 +153,8 @@ def _has_one(box: Boxes, vehicles: Boxes, labels: Boxes) -> bool:
     if not len(around) or not len(labels):
         return False
     smallest = around[np.argmin(np.prod(around[:, 2:] - around[:, :2], axis=1))]
-    centres = (labels[:, :2] + labels[:, 2:]) / 2
-    return bool(((centres > smallest[:2]) & (centres < smallest[2:])).all(1).any())
+    centers = (labels[:, :2] + labels[:, 2:]) / 2
+    return bool(((centers > smallest[:2]) & (centers < smallest[2:])).all(1).any())
 
 
 def cleaned(images: Path, marks: Mapping[str, Boxes], weights_dir: Path | None = None) -> Iterator[Marked]:

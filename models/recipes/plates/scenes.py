@@ -44,7 +44,7 @@ def light_of(photo: Image, box: Sequence[float], rng: Generator) -> NDArray[np.f
     x1, y1 = int(np.clip(box[0], 0, width - 1)), int(np.clip(box[1], 0, height - 1))
     part = photo[y1 : max(int(box[3]), y1 + 1), x1 : max(int(box[2]), x1 + 1)].reshape(-1, 3).astype(np.float32)
     bright = np.percentile(part, 92, axis=0)
-    bright = 0.6 * bright + 0.4 * bright.max()  # plates are nearly grey: keep a part of the cast only
+    bright = 0.6 * bright + 0.4 * bright.max()  # plates are nearly gray: keep a part of the cast only
     return np.clip(np.maximum(bright, 45) * rng.uniform(0.85, 1.25), 40, 262).astype(np.float32)
 
 
@@ -114,13 +114,13 @@ def distract(photo: Image, avoid: Corners, rng: Generator) -> tuple[float, float
 
 
 def rotate(photo: Image, corners: Corners, angle: float) -> tuple[Image, Corners]:
-    """Turn a photo about its centre, size kept, black outside; corners with it. `angle`: radians, clockwise."""
+    """Turn a photo about its center, size kept, black outside; corners with it. `angle`: radians, clockwise."""
     height, width = photo.shape[:2]
     c, s = np.cos(angle), np.sin(angle)
     turn = np.array([(c, -s), (s, c)])
-    centre = np.array([width / 2, height / 2])
-    shift = centre - turn @ centre
-    pixel = np.c_[turn, shift + turn @ (0.5, 0.5) - 0.5]  # the same map between pixels' centres
+    center = np.array([width / 2, height / 2])
+    shift = center - turn @ center
+    pixel = np.c_[turn, shift + turn @ (0.5, 0.5) - 0.5]  # the same map between pixels' centers
     turned = cv2.warpAffine(photo, pixel, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return turned, corners @ turn.T + shift
 
@@ -187,6 +187,6 @@ def scene(
         turn = float(rng.uniform(-np.pi / 6, np.pi / 6)) if rng.random() < 0.25 else 0.0
     if turn:
         out, corners = rotate(out, corners, turn)
-        centres = corners.mean(axis=1)
-        corners = corners[((centres > 0) & (centres < (width, height))).all(axis=1)]
+        centers = corners.mean(axis=1)
+        corners = corners[((centers > 0) & (centers < (width, height))).all(axis=1)]
     return degrade(out, rng), corners

@@ -1,6 +1,6 @@
 """Synthetic license plates with known corners: drawn, worn, and bent into perspective. `scenes` puts them into photos.
 
-Every plate carries random text. The layouts follow proportions and colours of many countries (ISO 7591 sizes and the
+Every plate carries random text. The layouts follow proportions and colors of many countries (ISO 7591 sizes and the
 countries' own), not their exact fonts: what a detector has to learn is the shape, the contrast and the row of glyphs.
 
 Everything is driven by one `numpy.random.Generator`, so one seed draws one data set, on any machine.
@@ -21,7 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 WHITE, BLACK, YELLOW, BLUE, GREEN, RED = (
     (238, 238, 232), (18, 18, 20), (244, 196, 30), (20, 60, 160), (20, 110, 70), (170, 25, 30)
@@ -38,22 +38,22 @@ class Layout:
     Attributes:
         name: what it resembles.
         aspect: width / height.
-        papers: background colours to choose from.
-        inks: text colour for each paper.
+        papers: background colors to choose from.
+        inks: text color for each paper.
         rows: patterns, one for each row, "|" between alternatives; L letter, D digit, C a made-up ideograph, A Arabic
             letter, N Eastern Arabic digit, s one word of small print, anything else itself.
         heights: share of the plate's height that each row's glyphs take.
-        band: side and colour of a coloured strip ("left", "right", "top") or None.
+        band: side and color of a colored strip ("left", "right", "top") or None.
         frame: whether a line runs around the edge.
     """
 
     name: str
     aspect: float
-    papers: tuple[Colour, ...]
-    inks: tuple[Colour, ...]
+    papers: tuple[Color, ...]
+    inks: tuple[Color, ...]
     rows: tuple[str, ...]
     heights: tuple[float, ...] = (0.68,)
-    band: tuple[str, Colour] | None = None
+    band: tuple[str, Color] | None = None
     frame: bool = True
 
 
@@ -166,18 +166,18 @@ def draw_plate(layout: Layout, rng: Generator, height: int = 96) -> Image:
         plate += (tint - paper).astype(np.float32) * ramp
     left, right, top, bottom = 0.03 * width, 0.97 * width, 0.06 * height, 0.94 * height
     if layout.band:
-        side, colour = layout.band
+        side, color = layout.band
         size = round({"top": 0.2 * height}.get(side, 0.42 * height))
         if side == "left":
-            plate[:, :size], left = colour, size + 0.02 * width
+            plate[:, :size], left = color, size + 0.02 * width
             cv2.circle(
                 plate, (size // 2, height // 3), max(size // 4, 1), (225, 200, 60), max(size // 14, 1), cv2.LINE_AA
             )
         elif side == "right":
-            plate[:, -size:], right = colour, width - size - 0.02 * width
+            plate[:, -size:], right = color, width - size - 0.02 * width
             cv2.line(plate, (width - size, 0), (width - size, height), ink.tolist(), 2)
         else:
-            plate[:size], top = colour, size + 0.03 * height
+            plate[:size], top = color, size + 0.03 * height
     bold, squeeze = bool(rng.random() < 0.7), float(rng.uniform(0.62, 1.0))
     used = sum(layout.heights) * height
     gap = max((bottom - top - used) / (len(layout.rows) + 1), 0.0)
@@ -226,8 +226,8 @@ def wear(plate: Image, rng: Generator) -> Image:
         out += 255 * float(rng.uniform(0.4, 1.1)) * np.exp(-d / (2 * (rng.uniform(0.2, 0.8) * height) ** 2))[..., None]
     if rng.random() < 0.4:
         for x in (0.12, 0.88):
-            centre = (round(width * x), round(height * float(rng.choice([0.15, 0.5, 0.85]))))
-            cv2.circle(out, centre, max(height // 24, 1), [float(rng.uniform(30, 190))] * 3, -1, cv2.LINE_AA)
+            center = (round(width * x), round(height * float(rng.choice([0.15, 0.5, 0.85]))))
+            cv2.circle(out, center, max(height // 24, 1), [float(rng.uniform(30, 190))] * 3, -1, cv2.LINE_AA)
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
@@ -240,7 +240,7 @@ def project(aspect: float, yaw: float, pitch: float, roll: float, distance: floa
         distance: from the camera, in plate widths (small: strong perspective).
 
     Returns:
-        Corners (4, 2), centred near (0, 0), in plate heights.
+        Corners (4, 2), centerd near (0, 0), in plate heights.
     """
     a = aspect / 2
     points = np.array([(-a, -0.5, 0), (a, -0.5, 0), (a, 0.5, 0), (-a, 0.5, 0)])
@@ -308,24 +308,24 @@ def paste(photo: Image, plate: Image, corners: NDArray[np.float64], light: NDArr
     h = int(np.clip(round(tall * fine), 4, plate.shape[0]))
     w = int(np.clip(round(wide * fine), 4, plate.shape[1]))
     small = cv2.resize(plate, (w, h), interpolation=cv2.INTER_AREA).astype(np.float32)
-    source = np.array([(0, 0), (w, 0), (w, h), (0, h)], np.float32) - 0.5  # cv2 counts from pixels' centres
+    source = np.array([(0, 0), (w, 0), (w, h), (0, h)], np.float32) - 0.5  # cv2 counts from pixels' centers
     target = ((corners - (x1, y1)) * fine - 0.5).astype(np.float32)
     matrix = cv2.getPerspectiveTransform(source, target)
     size = (int(x2 - x1) * fine, int(y2 - y1) * fine)
-    colour = cv2.warpPerspective(small, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    color = cv2.warpPerspective(small, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     alpha = np.zeros((size[1], size[0]), np.float32)
     cv2.fillConvexPoly(alpha, np.round(target * 16).astype(np.int32), 1.0, cv2.LINE_8, 4)
     half = (size[0] // fine, size[1] // fine)
-    colour, alpha = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (colour, alpha))
+    color, alpha = (cv2.resize(a, half, interpolation=cv2.INTER_AREA) for a in (color, alpha))
     if blur > 0.3:
-        colour, alpha = (cv2.GaussianBlur(a, (0, 0), blur) for a in (colour, alpha))
+        color, alpha = (cv2.GaussianBlur(a, (0, 0), blur) for a in (color, alpha))
     place = photo[y1:y2, x1:x2]
-    mixed = place + (colour * (light / 255.0) - place) * alpha[..., None]
+    mixed = place + (color * (light / 255.0) - place) * alpha[..., None]
     photo[y1:y2, x1:x2] = np.clip(mixed, 0, 255).astype(np.uint8)
 
 
 def contact_sheet(seed: int, columns: int = 6, cell: tuple[int, int] = (200, 96)) -> Image:
-    """Two plates of every layout, clean and worn in perspective, on a grey sheet: what the generator draws."""
+    """Two plates of every layout, clean and worn in perspective, on a gray sheet: what the generator draws."""
     rng = np.random.default_rng(seed)
     tiles = []
     for layout in LAYOUTS:

@@ -95,7 +95,7 @@ def run(
 ) -> None:
     """Find and hide: photos of SOURCE (a photo, a folder, a glob or a .txt list) in, anonymized photos in OUTPUT.
 
-    The same command again goes on where it was stopped.
+    Run the same command again to continue a stopped run.
     """
     from .. import engine
 
@@ -192,7 +192,7 @@ def _say_what_failed(summary: Summary) -> None:
     if summary.gone:
         named = ", ".join(summary.gone[:5]) + (" …" if len(summary.gone) > 5 else "")
         click.echo(
-            f"no longer in the input, so not written: {named} (`python -m review forget` forgets them)", err=True
+            f"no longer in the input, so not written: {named} (`python -m review forget` removes them)", err=True
         )
     for what in dict.fromkeys(summary.left_over.values()):
         paths = [path for path, reason in summary.left_over.items() if reason == what]

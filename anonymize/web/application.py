@@ -1,4 +1,4 @@
-"""One ASGI app out of the parts: guard around API, files and page, Gradio last, at /."""
+"""One ASGI app out of the parts: security around API, files and page, Gradio last, at /."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from starlette.types import ASGIApp
 
 from ..errors import AnonymizeError
 from . import api, files, ui
-from .controls import offered
+from .controls import offered_detectors
 from .detector_pool import DetectorPool
 from .elements import STATIC
 from .gradio_wall import GradioWall, close_files
-from .guard import Guard
 from .jobs import JobQueue
 from .limits import NO_DISK, is_full
 from .policy import Policy
+from .security import SecurityMiddleware
 from .sessions import DiskFullError, FullError, GoneError, Sessions, TooManyError
 from .site import Site
 from .telling import message_of
@@ -39,12 +39,12 @@ def assemble(
     mounts: Mapping[str, ASGIApp] | None = None,
     tabs: Mapping[str, Callable[[], object]] | None = None,
     warm_up: bool = True,
-) -> Guard:
+) -> SecurityMiddleware:
     """The whole server as one ASGI app.
 
     Args:
         policy: who may do what. pool: the detectors. data: a folder for visitors' files, which go at start and end.
-        mounts: path -> another app behind the same guard ("/review"); its lifespan is run too.
+        mounts: path -> another app behind the same security ("/review"); its lifespan is run too.
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
     """
@@ -57,9 +57,9 @@ def assemble(
         least_free=policy.least_free,
     )
     if not policy.own_machine:
-        pool.only_fetches = offered(policy)
+        pool.only_fetches = offered_detectors(policy)
     jobs = JobQueue(pool, policy.defaults.jobs)
-    desk = api.Desk(policy, pool, data / "api")
+    service = api.PhotoService(policy, pool, data / "api")
     mounts = mounts or {}
 
     @contextlib.asynccontextmanager
@@ -82,14 +82,14 @@ def assemble(
 
     _handle_errors(app, policy)
     app.add_api_route("/web/{name}", static, include_in_schema=False)
-    app.include_router(api.router(desk))
+    app.include_router(api.router(service))
     app.include_router(files.router(policy, sessions))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
-    page = ui.build(Site(policy, sessions, pool, jobs), tabs, desk.for_gradio_client)
+    page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
     close_files()
     gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
-    return Guard(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
+    return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
 
 def static(name: str) -> Response:

@@ -12,9 +12,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from anonymize.errors import SettingsError
-from anonymize.web import guard as guard_module
-from anonymize.web.guard import Guard
+from anonymize.web import security as security_module
 from anonymize.web.policy import MB, Policy, for_public, read_keys, read_users
+from anonymize.web.security import SecurityMiddleware
 from anonymize.web.serving import behind
 from anonymize.web.sessions import COOKIE, Sessions
 
@@ -34,7 +34,7 @@ def client(tmp_path, policy=None, **options) -> TestClient:
         Route("/gradio_api/file={path:path}", secret_file),
         Route("/{path:path}", echo, methods=["GET", "POST", "PUT", "DELETE"]),
     ]
-    app = Guard(Starlette(routes=routes), policy or Policy(), Sessions(tmp_path / "s"), **options)
+    app = SecurityMiddleware(Starlette(routes=routes), policy or Policy(), Sessions(tmp_path / "s"), **options)
     return TestClient(app, base_url="http://localhost", follow_redirects=False)
 
 
@@ -118,7 +118,7 @@ def test_basic_and_wrong_credentials(tmp_path):
 
 def test_guessing_has_to_wait(tmp_path):
     browser = client(tmp_path, with_login())
-    for _ in range(guard_module.MOST_WRONG):
+    for _ in range(security_module.MOST_WRONG):
         assert browser.post("/login", data={"user": "ada", "password": "guess"}).status_code == 401
     answer = browser.post("/login", data={"user": "ada", "password": "correct horse"})
     assert answer.status_code == 429
@@ -126,7 +126,7 @@ def test_guessing_has_to_wait(tmp_path):
 
 @pytest.mark.parametrize(("proxy", "is_believed"), [("127.0.0.1", True), ("127.0.0.2", False), (None, False)])
 def test_only_a_proxy_that_was_named_says_who_comes_and_how(tmp_path, proxy, is_believed):
-    guard = Guard(Starlette(), with_login(), Sessions(tmp_path / "s"))
+    guard = SecurityMiddleware(Starlette(), with_login(), Sessions(tmp_path / "s"))
     config = uvicorn.Config(guard, **behind(proxy))
     config.load()
     browser = TestClient(config.loaded_app, client=("127.0.0.1", 50_000), follow_redirects=False)
@@ -135,7 +135,7 @@ def test_only_a_proxy_that_was_named_says_who_comes_and_how(tmp_path, proxy, is_
         headers = {"X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
         return browser.post("/login", data={"user": "ada", "password": password}, headers=headers)
 
-    for _ in range(guard_module.MOST_WRONG):
+    for _ in range(security_module.MOST_WRONG):
         assert sign_in("guess", "203.0.113.1").status_code == 401
     assert sign_in("correct horse", "203.0.113.1").status_code == 429
     answer = sign_in("correct horse", "203.0.113.2")
@@ -358,11 +358,11 @@ def test_text_in_another_charset_than_utf_8_is_refused(tmp_path, charset):
 
 
 def test_one_ipv6_network_is_one_address():
-    assert guard_module.network("2001:db8::1") == guard_module.network("2001:db8::ffff:2") == "2001:db8::/64"
-    assert guard_module.network("2001:db8:0:1::1") != guard_module.network("2001:db8::1")
-    assert guard_module.network("::ffff:10.0.0.1") == guard_module.network("10.0.0.1") == "10.0.0.1"
-    assert guard_module.network("fe80::1%eth0") == "fe80::/64"
-    assert guard_module.network("testclient") == "testclient"
+    assert security_module.network("2001:db8::1") == security_module.network("2001:db8::ffff:2") == "2001:db8::/64"
+    assert security_module.network("2001:db8:0:1::1") != security_module.network("2001:db8::1")
+    assert security_module.network("::ffff:10.0.0.1") == security_module.network("10.0.0.1") == "10.0.0.1"
+    assert security_module.network("fe80::1%eth0") == "fe80::/64"
+    assert security_module.network("testclient") == "testclient"
 
 
 @pytest.mark.parametrize("path", ["/healthzX", "/photosX", "/reviewX", "/webX", "/loginX", "/apiX"])
@@ -393,7 +393,7 @@ def test_pages_are_drawn_one_after_the_other_and_a_slow_reader_keeps_nobody(tmp_
         await guard(scope, None, send)
 
     async def many():
-        guard, is_read = Guard(page, Policy(), Sessions(tmp_path / "s")), asyncio.Event()
+        guard, is_read = SecurityMiddleware(page, Policy(), Sessions(tmp_path / "s")), asyncio.Event()
 
         async def slow(message):
             await is_read.wait()
@@ -412,7 +412,7 @@ def test_pages_are_drawn_one_after_the_other_and_a_slow_reader_keeps_nobody(tmp_
 
 def test_a_body_for_gradio_is_smaller_than_an_upload(tmp_path):
     """It is parsed in the event loop: 38 MB kept /healthz waiting for 4 s."""
-    app, large = client(tmp_path), b" " * (guard_module.MOST_GRADIO + 1)
+    app, large = client(tmp_path), b" " * (security_module.MOST_GRADIO + 1)
     kind = {"content-type": "application/json"}
     assert app.post("/gradio_api/call/anonymize", content=large, headers=kind).status_code == 413
     assert app.post("/photos", content=large).status_code == 200

@@ -1,7 +1,7 @@
-"""The guard: ASGI middleware around every route, the page's, the API's, Gradio's own and any that is mounted later.
+"""Security: ASGI middleware around every route, the page's, the API's, Gradio's own and any that is mounted later.
 
 Gradio's `auth` protects only Gradio's own routes, and those routes give files to whoever knows a path. So nothing
-relies on them: in order, this guard checks the host name (against DNS rebinding), the origin of writing requests
+relies on them: in order, this checks the host name (against DNS rebinding), the origin of writing requests
 (against forgery), the rate, the login, that a Gradio route is one that the page needs (none that takes or gives files),
 that an event stream is its visitor's own, and the size. It gives each visitor a session and each answer its headers.
 """
@@ -54,7 +54,7 @@ CSP = (
 )
 
 
-class Guard:
+class SecurityMiddleware:
     """Wraps an ASGI app.
 
     Args:
@@ -145,7 +145,7 @@ class Guard:
             if path.startswith(PREFIX) and request.method == "POST":
                 try:
                     session = scope["state"]["session"]
-                    scope, receive_checked = await self.wall.checked(scope, body, lambda s: self._own(s, session))
+                    scope, receive_checked = await self.wall.check(scope, body, lambda s: self._owns(s, session))
                 except RefusedError as e:
                     await say(request, 400, str(e))(scope, receive, sender)
                     return
@@ -181,12 +181,12 @@ class Guard:
     async def _until_stopped(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_whole = False
 
-        async def noting(message: Message) -> None:
+        async def watch(message: Message) -> None:
             nonlocal is_whole
             is_whole = message["type"] == "http.response.body" and not message.get("more_body")
             await send(message)
 
-        answering = asyncio.ensure_future(self.app(scope, receive, noting))
+        answering = asyncio.ensure_future(self.app(scope, receive, watch))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -368,13 +368,13 @@ class Guard:
             stream = self.wall.stream(request.scope, request.query_params.get("session_hash"))
         except RefusedError as e:
             return say(request, 400, str(e))
-        if stream is not None and not self._own(stream, session):
+        if stream is not None and not self._owns(stream, session):
             return say(request, 404, "There is nothing here.")
         # Gradio reads a few more of them, such as the names of stored states.
         request.scope["query_string"] = b"" if stream is None else f"session_hash={stream}".encode()
         return None
 
-    def _own(self, stream: str, session: Session) -> bool:
+    def _owns(self, stream: str, session: Session) -> bool:
         """Whether this visitor owns the event stream: whoever names it first does."""
         owner = self._owners.setdefault(stream, session.key)
         self._owners.move_to_end(stream)
