@@ -227,7 +227,7 @@ def false_positives(record: Record, settings: Settings) -> list[Reason]:
 
 def at_least_one(chances: Iterable[float]) -> float:
     """1 - prod(1 - p), also for very many and very small ones."""
-    return -math.expm1(sum(math.log1p(-min(p, 1 - 1e-12)) for p in chances))
+    return abs(math.expm1(sum(math.log1p(-min(p, 1 - 1e-12)) for p in chances)))  # not -0.0 for none
 
 
 def is_suspicious(record: Record, settings: Settings) -> bool:

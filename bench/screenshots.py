@@ -42,12 +42,16 @@ def photos() -> list[Path]:
     return sorted((Path(spec.origin).parent / "assets").glob("*.jpg"))
 
 
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
 @contextmanager
 def server(*options: str) -> Iterator[str]:
     """`python app.py` on a free port; its address once it answers."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen([sys.executable, "app.py", "--port", str(port), *options], cwd=ROOT)
     try:
         address = f"http://127.0.0.1:{port}"

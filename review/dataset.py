@@ -34,6 +34,7 @@ from .documents import (
     Document,
     absolute,
     changes,
+    is_same_box,
     to_document,
 )
 from .queue import Item, Queue
@@ -321,11 +322,20 @@ class ReviewDataset:
 
 
 def keep_label_order(document: Document, edited: Mapping[str, Any]) -> None:
-    """Put labels where the App has them: in its fields, in its order; those that it does not know come last."""
+    """Put labels where the App has them: in its fields, in its order; those that it does not know come last.
+
+    A box that is the same but for rounding, and a rank, stay as the App has them: it would send its own again, without
+    end.
+    """
     fresh = {label["_id"]: (f, label) for f in REGION_FIELDS for label in document[f]["detections"]}
+    size = document["metadata"]["width"], document["metadata"]["height"]
     for name in REGION_FIELDS:
-        ids = [label["_id"] for label in (edited.get(name) or {}).get("detections") or ()]
-        document[name]["detections"] = [fresh.pop(i)[1] for i in ids if i in fresh]
+        shown = [label for label in (edited.get(name) or {}).get("detections") or () if label["_id"] in fresh]
+        document[name]["detections"] = [fresh.pop(label["_id"])[1] for label in shown]
+        for label, its in zip(document[name]["detections"], shown, strict=True):
+            label["rank"] = its.get("rank", label["rank"])
+            if is_same_box(label["bounding_box"], its["bounding_box"], *size):
+                label["bounding_box"] = its["bounding_box"]
     for name, label in fresh.values():
         document[name]["detections"].append(label)
 

@@ -30,6 +30,7 @@ HIDDEN, CANDIDATES, CONTEXT, CORNERS, TRUTH = "hidden", "candidates", "context",
 REGION_FIELDS = (HIDDEN, CANDIDATES, CONTEXT)
 # Fainter candidates that are no reason to look stay in the sample's JSON: they are hundreds a photo.
 FAINT = 0.05
+HUNDREDTH = 0.01 + 1e-6  # px
 Document = dict[str, Any]
 
 
@@ -50,6 +51,13 @@ def absolute(box: Sequence[float], width: int, height: int) -> Box:
     """[x, y, width, height] as fractions -> (x1, y1, x2, y2) px."""
     x, y, w, h = (float(v) for v in box)
     return x * width, y * height, (x + w) * width, (y + h) * height
+
+
+def is_same_box(one: Sequence[float], other: Sequence[float], width: int, height: int) -> bool:
+    """Whether two boxes, as fractions, are one within the photo: what is drawn is kept to a hundredth of a pixel."""
+    size = (width, height, width, height)
+    pairs = zip(absolute(one, width, height), absolute(other, width, height), size, strict=True)
+    return all(abs(min(max(a, 0), most) - min(max(b, 0), most)) < HUNDREDTH for a, b, most in pairs)
 
 
 def media_path(header: Header, record: Record) -> str:
@@ -207,18 +215,28 @@ def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
             shown.add(name)
             continue
         shown.add(region.id)
-        if list(label["bounding_box"]) != relative(region.box, record.width, record.height):
+        was = relative(region.box, record.width, record.height)
+        if not is_same_box(label["bounding_box"], was, record.width, record.height):
             out.append(Change("move", {"region": region.id, "box": _whole(box, record)}))
         if label.get("label") and label["label"] != region.kind:
             out.append(Change("set-kind", {"region": region.id, "kind": label["label"]}))
         given = label.get("status", region.status)
-        if given != region.status:
+        # The App may send a label as it was shown before an earlier edit: its status says nothing new then.
+        if given not in (region.status, _shown_status(label)):
             verb = {"accepted": "accept", "manual": "accept", "rejected": "reject", "auto": "reset"}.get(given)
             if verb is None:
                 raise SettingsError(f"a status is accepted, rejected or auto; received {given!r}")
             out.append(Change(verb, {"region": region.id}))
     out += [Change("reject", {"region": r.id}) for r in record.regions if r.id not in shown and r.status != "rejected"]
     return out
+
+
+def _shown_status(label: Mapping[str, Any]) -> str:
+    """The status of the region when the label was made of it."""
+    try:
+        return str(json.loads(label["data"]).get("status", "auto"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return ""
 
 
 def _whole(box: Box, record: Record) -> Box:

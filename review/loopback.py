@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from http.cookies import SimpleCookie
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.responses import PlainTextResponse, RedirectResponse
@@ -86,4 +87,6 @@ def serve(records: Path, port: int, annotations: Path | None = None) -> None:
     _ = review.dataset
     secret = secrets.token_urlsafe(24)
     print(f"Review: http://127.0.0.1:{port}/start?key={secret}&name={review.name}  (Ctrl+C stops it)", flush=True)
-    uvicorn.run(build(secret), host="127.0.0.1", port=port, log_level="warning", access_log=False)
+    # The App's event stream has no end of its own: it does not hold the server up.
+    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
+    uvicorn.run(build(secret), host="127.0.0.1", port=port, timeout_graceful_shutdown=1, **quiet)

@@ -206,6 +206,8 @@ class ReviewStore:
                     raise StaleDecisionError(f"{path}: thresholds or effects changed meanwhile; look at it again")
                 raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
             changed = decide(record, what, who=who, settings=self.settings, **given)
+            if changed == record:
+                return record
             with records.Writer(self.path, self.header) as writer:
                 writer.write(changed)
                 writer.sync()

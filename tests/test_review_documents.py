@@ -179,6 +179,34 @@ def test_labels_stay_where_the_app_has_them_while_it_edits():
     assert changes(fresh, after) == []
 
 
+def test_the_sample_is_what_the_app_has_but_for_rounding():
+    """Else the App, which saves what differs from what it reads, sends its own again and again."""
+    given = [0.4215686274509804, 0.5164705882352941, 0.09411764705882353, 0.047058823529411764]
+    document = edited(**{FACE.id: {"bounding_box": given}})
+    ranks = [label["rank"] for label in document[HIDDEN]["detections"]]
+    drawn = {"_id": ObjectId(), "_cls": "Detection", "label": "plate", "bounding_box": given}
+    document[HIDDEN]["detections"].append(drawn)
+    after = RECORD
+    for change in changes(document, RECORD):
+        after = decide(after, change.what, who="ana", settings=SETTINGS, **change.given)
+    fresh = document_of(after)
+    keep_label_order(fresh, document)
+    shown = fresh[HIDDEN]["detections"]
+    assert [label["_id"] for label in shown] == [label["_id"] for label in document[HIDDEN]["detections"]]
+    assert [label["rank"] for label in shown[:-1]] == ranks
+    assert shown[-1]["bounding_box"] == given
+    assert changes(fresh, after) == changes(document, after) == []
+    (face,) = (label for label in shown if label["region"] == FACE.id)
+    assert (face["status"], document[HIDDEN]["detections"][0]["status"]) == ("accepted", "auto")  # told, not asked for
+    reset = {**face, "status": "auto"}
+    fresh[HIDDEN]["detections"][shown.index(face)] = reset
+    assert changes(fresh, after) == [Change("reset", {"region": FACE.id})]
+    fresh[HIDDEN]["detections"][shown.index(reset)] = face
+    assert face["bounding_box"] == given
+    face["bounding_box"] = [given[0] + 0.02 / RECORD.width, *given[1:]]
+    assert [change.what for change in changes(fresh, after)] == ["move"]
+
+
 def test_hits_misses_and_leaks_beside_the_ground_truth():
     truths = (
         Truth("face", (100, 100, 200, 220)),

@@ -149,6 +149,14 @@ def test_a_decision_on_a_photo_that_changed_meanwhile_is_refused_and_not_written
     assert status(bob["b.jpg"], bob.settings) == "approved"
 
 
+def test_a_decision_that_changes_nothing_is_not_written(path: Path):
+    store = ReviewStore(path)
+    store.decide("b.jpg", "move", who="ana", region=FACE.id, box=(12, 12, 34, 34))
+    size = path.stat().st_size
+    again = store.decide("b.jpg", "move", who="ana", region=FACE.id, box=(12, 12, 34, 34))
+    assert (again, path.stat().st_size) == (store["b.jpg"], size)
+
+
 def test_an_approval_is_of_the_settings_that_the_person_saw(path: Path):
     """Another reviewer hides less meanwhile: what nobody looked at is not approved."""
     ana, bob = ReviewStore(path), ReviewStore(path)

@@ -1,4 +1,4 @@
-"""Names that a review lets through to FiftyOne, answers cut down to what is ours, and patches of labels.
+"""Names that a review lets through to FiftyOne, and answers cut down to what is ours.
 
 `shape` says what a request looks like; here is what its names may be.
 """
@@ -29,16 +29,6 @@ OPERATORS = (
 READING = frozenset({"@voxel51/operators/get_label_schemas"})
 # The panel's methods: FiftyOne calls whichever attribute a browser names.
 METHODS = ("on_startup", "on_load", "on_change_current_sample", "go_next", "approve_next", "flag_next", "undo")
-# Labels that a patch may bring.
-LABELS = frozenset({"Detection", "Detections", "Classification", "Polyline", "Polylines"})
-# What a label has here: FiftyOne's own, and what `review.documents` writes. No path of a file, such as a mask's.
-LABEL_KEYS = frozenset(
-    (
-        "_cls", "_id", "id", "label", "confidence", "tags", "attributes", "bounding_box", "index", "instance",
-        "detections", "polylines", "points", "closed", "filled", "region", "status", "height_px", "seen_by", "chance",
-        "rank", "data", "covered", "leak", "iscrowd", "eval", "eval_id",
-    )
-)  # fmt: skip
 # Operators of the database that compare and calculate. $where, $function, $lookup, $out, $merge and their like do more.
 CALCULATIONS = frozenset(
     "$" + name
@@ -51,7 +41,6 @@ CALCULATIONS = frozenset(
 )  # fmt: skip
 _ID = "([0-9a-f]{24})"
 SAMPLE = re.compile(f"/dataset/{_ID}/sample/{_ID}" r"(?:/(hidden|candidates)(?:\.detections)?/([0-9a-f]{24}))?")
-EDITED = re.compile(r"/(hidden|candidates)(/detections(/(\d+|-)(/.*)?)?)?")
 
 
 class RefusedError(Exception):
@@ -74,60 +63,3 @@ def only_own(answer: Any, datasets: Collection[str]) -> Any:
     if answer.get("errors"):
         answer["errors"] = [{"message": "refused"}]
     return answer
-
-
-def check_patch(body: object) -> None:
-    """A JSON patch on a sample may change labels of the two fields that may be edited, nothing else.
-
-    Raises:
-        RefusedError: anything else.
-    """
-    for change in _changes(body):
-        if not EDITED.fullmatch(change["path"]):
-            raise RefusedError("another field")
-
-
-def check_field_patch(body: object) -> None:
-    """The same on one label, which its route has named.
-
-    Raises:
-        RefusedError: not a patch, or one of what a label here does not have (a mask: a path of a file).
-    """
-    _changes(body)
-
-
-def _changes(body: object) -> list[dict[str, Any]]:
-    if not isinstance(body, list) or len(body) > 1000:
-        raise RefusedError("not a patch")
-    for change in body:
-        if not isinstance(change, dict) or change.get("op") not in ("add", "remove", "replace", "test"):
-            raise RefusedError("not a patch")
-        path = change.get("path")
-        if not change.keys() <= {"op", "path", "value"} or not isinstance(path, str):
-            raise RefusedError("not a patch")
-        if not all(p in LABEL_KEYS or re.fullmatch(r"\d{1,6}|-|hidden|candidates|", p) for p in path.split("/")):
-            raise RefusedError("what labels do not have")
-        _check_label(change.get("value"))
-    return body
-
-
-def _check_label(value: object, depth: int = 0) -> None:
-    """A label, a list of labels, or a part of one: the keys that labels have here, each with its kind of value."""
-    if depth > 6 or not isinstance(value, dict | list | str | int | float | None):
-        raise RefusedError("not a label")
-    if isinstance(value, list):
-        for inner in value:
-            _check_label(inner, depth + 1)
-    elif isinstance(value, dict):
-        if value.keys() & {"$oid", "$date"}:  # how an id or a time is written
-            if len(value) > 1 or not isinstance(next(iter(value.values())), str | int):
-                raise RefusedError("not an id")
-            return
-        if not value.keys() <= LABEL_KEYS:
-            raise RefusedError("what labels do not have")
-        for key, inner in value.items():
-            if key == "_cls" and (not isinstance(inner, str) or inner not in LABELS):
-                raise RefusedError("not a label")
-            if isinstance(inner, dict) and key not in ("_id", "attributes"):
-                raise RefusedError("a label within a label")
-            _check_label(inner, depth + 1)

@@ -28,7 +28,7 @@ from review import photos
 from review.dataset import PLUGIN, fiftyone
 from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 
-from . import offered, process, requests
+from . import offered, patches, process, requests
 from .child import CHILD
 from .offered import ONLY_LOOKED_AT, RefusedError
 from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body
@@ -218,7 +218,7 @@ class ReviewServer:
             raise RefusedError("an odd parameter")
         body, _ = await whole_body(request)
         value = as_json(body)
-        offered.check_field_patch(value) if sample[3] else offered.check_patch(value)
+        patches.check(value, is_of_label=bool(sample[3]))
         again = replay_body(json.dumps(value).encode(), request)  # what FiftyOne reads is what was looked at
         messages = await collect(with_body(app, again), request.scope)
         status = messages[0]["status"]

@@ -76,10 +76,24 @@ class Stage(Closed):
 
 
 View = Annotated[list[Stage], Field(max_length=50)]
-# Stages by their names: the App sends this one for sorting, else none.
-Extended = Annotated[
-    dict[Literal["fiftyone.core.stages.SortBy", "fiftyone.core.stages.Select"], Plain], Field(max_length=2)
-]
+
+
+class SortBy(Closed):
+    field_or_expr: Path | None = None
+    reverse: bool | None = None
+    create_index: bool | None = None
+
+
+class Select(Closed):
+    sample_ids: list[SampleId]
+    ordered: bool | None = None
+
+
+class Extended(Closed):
+    """Stages by their names, with their arguments: the App sends sorting and a selection, else none."""
+
+    sort_by: SortBy | None = Field(None, alias="fiftyone.core.stages.SortBy")
+    select: Select | None = Field(None, alias="fiftyone.core.stages.Select")
 
 
 class Filter(Closed):
