@@ -13,7 +13,7 @@ test: $(VENV)/.installed-dev  ## set up, then run the tests (those in a browser:
 	$(BIN)/python -m pytest -m "not browser"
 
 test-browser: $(VENV)/.installed-dev chromium  ## the tests that drive a real Chromium
-	$(BIN)/python -m pytest -m browser tests/end-to-end
+	$(BIN)/python -m pytest -m browser tests/browser
 
 screenshots: $(VENV)/.installed-dev chromium  ## pictures of every tab, light, dark and as a phone shows it, in screenshots/
 	$(BIN)/python -m bench.screenshots

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from screenshots import CHROMIUM, FLAGS, photos
 
-from tests import traffic
-from tests.attacked import serve
-from tests.mutations import campaign
+from tests.support import traffic
+from tests.support.attacked import serve
+from tests.support.mutations import campaign
 
 
 def page_steps(page: Any, records: Path) -> list[tuple[str, Callable[[], object]]]:

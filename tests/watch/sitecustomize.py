@@ -1,4 +1,4 @@
-"""Python imports this at the start of every process that has its folder on PYTHONPATH: see tests/watching.py.
+"""Python imports this at the start of every process that has its folder on PYTHONPATH: see tests/support/watching.py.
 
 Each look-up, connection and program that is started goes as a line of JSON to log.jsonl beside this file. It is copied
 to a folder for each watch, so that a process with an environment of its own is watched, too; and the log is opened

@@ -1,0 +1,312 @@
+"""The command line: its help, its options' way into Settings, its errors, and real photos from end to end."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from anonymize import records
+from anonymize.cli import cli
+from anonymize.settings import Kernel, Settings
+
+MINE = ["--face-detector", "tests.support.cli:Faces", "--plate-detector", "none", "--quiet"]
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, [str(a) for a in arguments])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def commands(group: click.Group = cli, prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield (*prefix, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*prefix, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), list(commands()), ids=lambda v: " ".join(v) if isinstance(v, tuple) else ""
+)
+def test_every_command_and_option_says_what_it_does(name: tuple[str, ...], command: click.Command) -> None:
+    assert command.help, name
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, (name, parameter.name)
+    run(*name, "--help")
+
+
+def test_help_shows_each_kinds_default_where_they_differ() -> None:
+    text = " ".join(run("run", "--help").output.split())
+    assert "[face=ellipse, plate=rectangle]" in text
+    assert "width and height [0.1]" in text
+
+
+def test_an_unknown_command_is_an_error() -> None:
+    assert "No such command" in run("hide", code=2).output
+
+
+def test_run_uses_the_options(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run(
+        "run", folder, out, *MINE, "--effect", "solid", "--fill-color", "ff00ff", "--effect", "screen=pixelate",
+        "--kernel", "face=101,3,19", "--hide", "screen=0.2", "--padding", "face=0", "--mask", "rectangle",
+        "--no-write-detections", "--preview",
+    )  # fmt: skip
+    assert "screens 4" in " ".join(result.output.split())
+    header, known = records.read(out / "records.jsonl")
+    face, screen = header.settings.kinds["face"], header.settings.kinds["screen"]
+    assert (face.effect, face.fill, face.kernel, face.padding) == ("solid", "ff00ff", Kernel(101, 3, 19), 0)
+    assert (screen.effect, screen.threshold) == ("pixelate", 0.2)
+    assert len(known) == 4
+    pixels = np.asarray(Image.open(out / "1.png"))
+    assert (pixels[10:30, 10:30] == (255, 0, 255)).all()
+    assert (tmp_path / "out-preview" / "1.png.jpg").exists()
+    assert not list(out.glob("*.png.json"))
+
+
+def test_detect_export_evaluate(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    run("detect", folder, "--records", path, *MINE)
+    run("export", path, tmp_path / "out", "--quiet", "--effect", "pixelate")
+    assert (tmp_path / "out" / "a" / "1.jpg").exists()
+    image = {"id": 1, "file_name": "1.png", "width": 64, "height": 48}
+    truth = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [11, 11, 18, 18], "area": 324, "iscrowd": 0}
+    missed = {"id": 2, "image_id": 1, "category_id": 1, "bbox": [50, 2, 10, 10], "area": 100, "iscrowd": 0}
+    coco = {"images": [image], "annotations": [truth, missed], "categories": [{"id": 1, "name": "face"}]}
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    outputs = ["--json", tmp_path / "e.json", "--plots", tmp_path / "plots", "--matches", tmp_path / "m.jsonl"]
+    pickled = tmp_path / "m.pkl"
+    result = run("evaluate", folder, tmp_path / "coco.json", "--records", path, *outputs, "--pickle", pickled)
+    assert "leak rate" in result.output
+    figures = json.loads((tmp_path / "e.json").read_text())["kinds"]["face"]
+    assert (figures["leaks"]["count"], figures["leaks"]["of"]) == (1, 2)
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {"precision-recall.png", "leaks.png"}
+    assert json.loads((tmp_path / "m.jsonl").read_text())["matches"] == [[0, 0]]
+    assert pickle.loads(pickled.read_bytes())[0]["matches"] == [(0, 0)]
+    detected = run("evaluate", folder, tmp_path / "coco.json", *MINE)
+    assert "1 of 2" in detected.output
+    compared = run(
+        "compare", folder, tmp_path / "coco.json", "--detectors", "tests.support.cli:Faces", "--markdown",
+        "--json", tmp_path / "c.json", "--plots", tmp_path / "drawn", "--hidden-area", "100",
+    )  # fmt: skip
+    assert (tmp_path / "drawn" / "contenders-face.png").read_bytes().startswith(b"\x89PNG")
+    assert "|tests.support.cli:Faces |" in compared.output.replace("| ", "|")
+    assert json.loads((tmp_path / "c.json").read_text())[0]["kinds"]["face"]["leaks"]["count"] == 1
+
+
+def test_a_dry_run_counts_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
+    assert "faces 4" in " ".join(run("run", folder, tmp_path / "out", *MINE, "--dry-run").output.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path) -> None:
+    (folder / "bad.jpg").write_text("text")
+    result = run("run", folder, tmp_path / "out", *MINE, code=1)
+    assert "failed: bad.jpg: " in result.output
+    assert "1 of 5 photos failed" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--effect", "swirl"], "valid: blur, pixelate, solid"),
+        (["--kernel", "4,1,1"], "odd"),
+        (["--padding", "face=much"], "not a number"),
+        (["--face-threshold", "0"], "at least 0.001"),
+        (["--device", "tpu"], "valid: auto"),
+        (["--keep-metadata", "gps"], "valid: copyright"),
+    ],
+)
+def test_a_wrong_option_is_one_line(folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    result = run("run", folder, tmp_path / "out", *arguments, code=1)
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert message in result.stderr
+
+
+def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
+    result = run("run", folder, tmp_path / "out", "--face-detector", "centerface+retina", code=1)
+    said, line, pointer, valid = result.stderr.splitlines()
+    assert said == "error: unknown detector 'retina', at column 12 of a detector:"
+    assert line.index("retina") == pointer.index("^")
+    assert "valid: " in valid
+
+
+def test_missing_input_and_records(tmp_path: Path) -> None:
+    assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=1).stderr
+    assert "error: cannot read records" in run("export", tmp_path / "no", tmp_path / "out", code=1).stderr
+
+
+def test_verbose_shows_where(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anonymize", "export", str(tmp_path / "no"), str(tmp_path / "out"), "--verbose"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" in result.stderr
+    assert "RecordsError" in result.stderr
+
+
+def test_models_list_names_every_model() -> None:
+    output = run("models", "list").output
+    for name in ("retinaface-mobilenet", "safelicensing", "retinaface-r50"):
+        assert name in output
+
+
+@pytest.mark.weights
+def test_the_defaults_hide_the_faces_of_a_real_photo(zidane: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anonymize", "run", str(zidane), str(tmp_path / "out"), "--quiet"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out" / "zidane.jpg.json").read_text())["regions"]
+    centers = {(round((r["box"][0] + r["box"][2]) / 200), round((r["box"][1] + r["box"][3]) / 200)) for r in found}
+    assert centers == {(6, 3), (10, 2)}  # in hundreds of px: the two men
+    before, after = (np.asarray(Image.open(p)).astype(int) for p in (zidane, tmp_path / "out" / "zidane.jpg"))
+    for region in found:
+        x1, y1, x2, y2 = (round(v) for v in region["box"])
+        assert np.abs(before - after)[y1:y2, x1:x2].mean() > 8
+    assert np.abs(before - after)[:, :400].mean() < 1.5  # the codec's rounding
+
+
+@pytest.mark.weights
+def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
+    run("run", bus, tmp_path / "out", "--kernel", "101,3,19", "--plate-threshold", "0.05", "--quiet")
+    header, _ = records.read(tmp_path / "out" / "records.jsonl")
+    assert header.settings == Settings.from_dict(
+        Settings().with_kind("face", kernel="101,3,19").with_kind("plate", kernel="101,3,19", threshold=0.05).to_dict()
+    )
+
+
+def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:
+    for option, value in (("--effect", "fcae=solid"), ("--padding", "plte=0.3"), ("--kernel", "screen=101,3,9")):
+        result = run("run", folder, tmp_path / "out", *MINE, option, value, code=1)
+        assert "unknown kind" in result.output
+        assert "face, plate" in result.output
+
+
+def test_names_that_look_like_markup_are_shown(folder: Path, tmp_path: Path) -> None:
+    (folder / "x.[bold]").touch()
+    assert "skipped .[bold]" in run("run", folder, tmp_path / "out", *MINE, "--hide", "[/face]").output
+
+
+def test_allow_weak_warns_also_when_records_ask_for_it(folder: Path, tmp_path: Path) -> None:
+    warning = "warning: allow_weak is set"
+    assert warning in run("run", folder, tmp_path / "out", *MINE, "--allow-weak").output
+    assert warning in run("export", tmp_path / "out" / "records.jsonl", tmp_path / "again", "--quiet").output
+    assert warning not in run("run", folder, tmp_path / "safe", *MINE).output
+
+
+def test_a_preview_of_the_current_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run("run", folder, ".", *MINE, "--preview")
+    assert (tmp_path / "here-preview" / "a" / "1.jpg.jpg").exists()
+
+
+def test_a_photo_that_could_not_be_measured_is_a_failure(folder: Path, tmp_path: Path) -> None:
+    coco = {
+        "images": [{"id": 1, "file_name": "1.jpg", "width": 64, "height": 48}],
+        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20], "iscrowd": 0}],
+        "categories": [{"id": 1, "name": "face"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    assert "failed" not in run("evaluate", folder, tmp_path / "coco.json", *MINE).output
+    (folder / "broken.jpg").touch()
+    result = run("evaluate", folder, tmp_path / "coco.json", *MINE, code=1)
+    assert "1 of 5 photos failed" in result.output
+
+
+def coco(path: Path, *names: str) -> Path:
+    """A face in each of these photos."""
+    numbered = list(enumerate(names, 1))
+    truth = {
+        "images": [{"id": i, "file_name": n, "width": 64, "height": 48} for i, n in numbered],
+        "annotations": [{"id": i, "image_id": i, "category_id": 1, "bbox": [10, 10, 20, 20]} for i, _ in numbered],
+        "categories": [{"id": 1, "name": "face"}],
+    }
+    path.write_text(json.dumps(truth))
+    return path
+
+
+@pytest.mark.parametrize("option", ["--face-detector", "--plate-detector", "--detector", "--preset"])
+def test_compare_takes_its_detectors_from_one_option_only(folder: Path, tmp_path: Path, option: str) -> None:
+    """Another would have no part in what is measured."""
+    truth = coco(tmp_path / "truth.json", "1.jpg")
+    result = run("compare", folder, truth, "--detectors", "tests.support.cli:Faces", option, "fast", code=2)
+    assert "No such option" in result.output
+    assert option in result.output
+
+
+@pytest.mark.parametrize("command", [("evaluate", *MINE), ("compare", "--detectors", MINE[1], "--quiet")])
+def test_annotated_photos_that_are_not_there_are_named_and_no_success(
+    folder: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    all_there = coco(tmp_path / "all.json", "1.jpg", "a/1.jpg")
+    run(command[0], folder, all_there, *command[1:])
+    result = run(command[0], folder, coco(tmp_path / "two.json", "1.jpg", "gone.jpg"), *command[1:], code=1)
+    assert "not measured: gone.jpg: the photo is not in the folder" in result.output
+    assert "1 of 2 annotated photos were not measured" in result.output
+
+
+@pytest.mark.parametrize("option", ["--json", "--matches", "--pickle"])
+@pytest.mark.parametrize("name", ["in/a/1.jpg", "truth.json"])
+def test_measuring_never_writes_over_what_it_measures(folder: Path, tmp_path: Path, option: str, name: str) -> None:
+    truth = coco(tmp_path / "truth.json", "1.jpg")
+    before = (tmp_path / name).read_bytes()
+    assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=1).output
+    assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_photo_that_an_export_would_withhold_is_not_measured(folder: Path, tmp_path: Path) -> None:
+    """One face is as many as were kept; that more may be kept now brings back none of those that were left out."""
+    truth = coco(tmp_path / "truth.json", "1.jpg")
+    run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE, "--max-regions", 1)
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    assert "not measured: 1.jpg: 1 regions of kind face are as many as are kept" in result.output
+
+
+def test_records_without_an_annotated_photo_are_no_success(folder: Path, tmp_path: Path) -> None:
+    run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE)
+    truth = coco(tmp_path / "truth.json", "1.jpg", "a/1.jpg")
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    assert "not measured: a/1.jpg: there is no record of it" in result.output
+
+
+def test_a_folder_without_photos_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").touch()
+    for more in ((tmp_path / "out",), (tmp_path / "out", "--dry-run")):
+        assert "no photo" in run("run", tmp_path / "in", *more, *MINE, code=3).output
+    assert "no photo" in run("detect", tmp_path / "in", "--records", tmp_path / "r.jsonl", *MINE, code=3).output
+    assert "no photo" in run("export", tmp_path / "r.jsonl", tmp_path / "clean", code=3).output
+
+
+def test_export_searches_nothing_and_has_no_extensions(tmp_path: Path) -> None:
+    assert "No such option" in run("export", "r.jsonl", "clean", "--image-extensions", "jpg", code=2).output
+
+
+def test_what_earlier_runs_left_in_the_output_is_said(folder: Path, tmp_path: Path) -> None:
+    """A looser run, and photos that the second one does not look at: their output hides less than these settings do."""
+    out = tmp_path / "out"
+    run("run", folder, out, *MINE, "--face-threshold", 0.95)
+    (folder / "a" / "1.jpg").unlink()
+    result = run("run", folder, out, *MINE, "--image-extensions", "jpg")
+    assert "by an earlier run, 1, it was written with other settings: 1.png" in result.output
+    assert "by an earlier run, 1, its photo is no longer in the input: a/1.jpg" in result.output
+    assert set(json.loads((out / "summary.json").read_text())["left_over"]) == {"1.png", "a/1.jpg"}
+    (folder / "a" / "1.jpg").touch()  # there again, and broken: no output of it stays
+    result = run("run", folder, out, *MINE, code=1)
+    assert "by an earlier run" not in result.output
+    assert not (out / "a" / "1.jpg").exists()

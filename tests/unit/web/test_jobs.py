@@ -1,0 +1,507 @@
+"""Batches: photos and zips in, an engine run that can be watched and stopped, clean photos out as a zip."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import threading
+import zipfile
+
+import pytest
+
+from anonymize import records
+from anonymize.detectors import FakeDetector
+from anonymize.errors import AnonymizeError, SettingsError, StaleDecisionError
+from anonymize.records import Record
+from anonymize.regions import Region
+from anonymize.settings import Settings
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.job_view import duration, pictures, progress, summary
+from anonymize.web.jobs import Job, JobQueue
+from anonymize.web.names import clean_name, safe_name
+from anonymize.web.policy import Policy
+from anonymize.web.results import explore, heights, scores, status, table, threshold_effect
+from anonymize.web.sessions import DiskFullError, FullError, GoneError
+from tests.support.web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
+
+BUSY = ("waiting", "running")
+
+
+@pytest.fixture
+def job(tmp_path):
+    return Job("0" * 32, tmp_path / "batch", Policy())
+
+
+def fill(job, tmp_path, *names):
+    for i, name in enumerate(names):
+        source = photo(tmp_path / "uploads" / f"{i}.png", seed=i)
+        job.take(source, name, 10**9)
+
+
+def run(job, detectors=None, settings=None, again=False):
+    pool = DetectorPool(detectors=[FakeDetector([FACE, DOUBTFUL])] if detectors is None else detectors)
+    jobs = JobQueue(pool)
+    jobs.start(job, settings or Settings(), again=again)
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    return job
+
+
+def test_names_never_collide_and_never_climb_out(job, tmp_path):
+    fill(job, tmp_path, "1.png", "1.png", "a/1.png", "b\\1.png", "../../../etc/1.png", "/abs/1.png")
+    found = sorted(p.relative_to(job.inputs).as_posix() for p in job.inputs.rglob("*.png"))
+    assert found == ["1-2.png", "1.png", "a/1.png", "abs/1.png", "b/1.png", "etc/1.png"]
+    assert job.count == 6
+
+
+def test_a_batch_with_a_broken_photo(job, tmp_path):
+    fill(job, tmp_path, "a.png", "b.png")
+    (tmp_path / "broken").write_bytes(b"not a photo")
+    job.take(tmp_path / "broken", "c.jpg", 10**9)
+    run(job)
+    assert job.state == "done"
+    assert (job.summary.done, list(job.summary.failures)) == (2, ["c.jpg"])
+    words = {r.path: status(r, job.settings) for r in job.records}
+    assert words == {"a.png": "worth a look", "b.png": "worth a look", "c.jpg": "failed"}
+    archive = zipfile.ZipFile(job.zip())
+    assert sorted(archive.namelist()) == [
+        "photos/a.png", "photos/a.png.json", "photos/b.png", "photos/b.png.json", "records.jsonl", "summary.json"
+    ]  # fmt: skip
+    assert json.loads(archive.read("summary.json"))["failures"].keys() == {"c.jpg"}
+    assert str(tmp_path) not in archive.read("records.jsonl").decode()
+    assert archive.read("photos/a.png") != (job.inputs / "a.png").read_bytes()
+    assert "c.jpg" in pictures(job, "failed")
+    assert "a.png" not in pictures(job, "failed")
+    assert "1 photo could not be processed" in summary(job)
+
+
+def test_a_photo_whose_name_is_no_utf8_is_in_the_zip(job, tmp_path):
+    folder = tmp_path / "mine"
+    photo(folder / "a.png").rename(os.fsdecode(os.path.join(os.fsencode(folder), b"caf\xe9.png")))
+    job.use_folder(str(folder))
+    run(job)
+    assert "photos/caf\ufffd.png" in zipfile.ZipFile(job.zip()).namelist()
+
+
+def test_zips_are_unpacked_photos_only(job, tmp_path):
+    source = photo(tmp_path / "a.png")
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name in ("x/a.png", "../../evil.png", "__MACOSX/a.png", "notes.txt"):
+            archive.write(source, name)
+    assert job.take(packed, "in.zip", 10**9) == 2
+    assert sorted(p.relative_to(job.inputs).as_posix() for p in job.inputs.rglob("*.*")) == ["evil.png", "x/a.png"]
+    assert not (tmp_path / "evil.png").exists()
+
+
+def test_a_zip_bomb_is_stopped_by_what_it_unpacks_to(job, tmp_path):
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.bmp", b"\0" * 20_000_000)
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(FullError, match="too large"):
+        job.take(bomb, "bomb.zip", 1_000_000)
+    assert not list(job.inputs.rglob("*.bmp"))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_whose_packing_cannot_be_undone_in_pieces_is_refused(job, tmp_path, method):
+    """A megabyte of it may become a terabyte in memory, before anything could be counted."""
+    bomb = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bomb, "w", method) as archive:
+        archive.writestr("a.jpg", bytes(10_000_000))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        job.take(bomb, "bomb.zip", 10**9)
+    assert job.count == 0
+
+
+def test_a_zip_that_lists_more_than_photos_need_is_not_read(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("anonymize.web.jobs.MOST_LISTED", 10_000)
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(500):
+            archive.writestr(f"{number}.jpg", b"")
+    with pytest.raises(FullError, match="too much"):
+        job.take(packed, "in.zip", 10**9)
+
+
+def test_no_damaged_byte_of_a_zip_is_a_server_error(job, tmp_path):
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(photo(tmp_path / "a.png"), "a.png")
+    whole = packed.read_bytes()
+    for place in {*range(60), *range(len(whole) - 120, len(whole))}:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0xFF
+        packed.write_bytes(damaged)
+        with contextlib.suppress(AnonymizeError):
+            job.take(packed, "in.zip", 10**9)
+
+
+@pytest.mark.parametrize("name", ["\U0001d54f" * 100 + ".png", "\u6f22" * 300 + ".png", "a." + "\U0001d54f" * 300])
+def test_a_name_that_has_too_many_bytes_for_a_file_system_is_cut(name):
+    assert len(safe_name(name).encode()) < 240
+    assert len(clean_name(name, ".png").encode()) < 240
+
+
+def test_a_photo_and_a_folder_of_one_name_are_refused_in_a_sentence(job, tmp_path):
+    job.take(photo(tmp_path / "1.png"), "a.png", 0)
+    with pytest.raises(SettingsError, match="the same name"):
+        job.take(photo(tmp_path / "2.png"), "a.png/b.png", 0)
+    with pytest.raises(SettingsError, match="the same name"):
+        job.take(photo(tmp_path / "3.png"), "a.png/b/c.png", 0)
+    assert job.count == 1
+
+
+def test_a_photo_that_is_damaged_in_its_zip_does_not_come_in(job, tmp_path):
+    """What it unpacks to has another checksum: it is not the photo that was packed."""
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(photo(tmp_path / "a.bmp"), "a.bmp")
+        archive.write(photo(tmp_path / "b.bmp", seed=1), "b.bmp")
+        place = archive.getinfo("b.bmp").header_offset + 5000
+    with open(packed, "r+b") as file:
+        file.seek(place)
+        file.write(b"damaged")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        job.take(packed, "in.zip", 10**9)
+    assert [p.name for p in job.folder.rglob("*") if p.is_file()] == ["a.bmp"]
+    assert job.count == 1
+
+
+def test_what_is_no_zip_and_what_is_no_photo(job, tmp_path):
+    bad = tmp_path / "bad.zip"
+    bad.write_bytes(b"PK not really")
+    with pytest.raises(SettingsError, match="cannot be read"):
+        job.take(bad, "bad.zip", 10**9)
+    with zipfile.ZipFile(bad, "w") as archive:
+        archive.writestr("notes.txt", "x")
+    with pytest.raises(SettingsError, match="no photo"):
+        job.take(bad, "bad.zip", 10**9)
+    with pytest.raises(SettingsError, match="not a supported file type"):
+        job.take(bad, "a.exe", 10**9)
+
+
+def test_more_photos_than_are_allowed(tmp_path):
+    job = Job("0" * 32, tmp_path / "batch", Policy(most_photos=2))
+    fill(job, tmp_path, "a.png", "b.png")
+    with pytest.raises(FullError, match="at most 2"):
+        fill(job, tmp_path, "c.png")
+
+
+class Held:
+    """A detector that waits until it may go on."""
+
+    name, weights = "held", {}
+
+    def __init__(self):
+        self.go, self.seen = threading.Event(), 0
+
+    def detect(self, images):
+        self.seen += 1
+        assert self.go.wait(20)
+        return [[FACE] for _ in images]
+
+
+def test_stop_really_stops(job, tmp_path):
+    fill(job, tmp_path, *(f"{i}.png" for i in range(40)))
+    held = Held()
+    jobs = JobQueue(DetectorPool(detectors=[held]))
+    jobs.start(job, Settings())
+    wait_for(lambda: held.seen)
+    with pytest.raises(SettingsError, match="already"):
+        jobs.start(job, Settings())
+    job.stop.set()
+    assert "stopping" in progress(job, 0)
+    held.go.set()
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    assert job.state == "stopped"
+    assert held.seen < 20
+    assert len(list(job.output.glob("*.png"))) == job.summary.done < 20
+
+
+def test_a_stopped_batch_goes_on_where_it_stopped(job, tmp_path):
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    run(job)
+    assert (job.summary.done, job.summary.unchanged) == (2, 2)
+
+
+def test_leaving_while_it_runs_leaves_nothing(job, tmp_path):
+    fill(job, tmp_path, *(f"{i}.png" for i in range(6)))
+    held = Held()
+    jobs = JobQueue(DetectorPool(detectors=[held]))
+    jobs.start(job, Settings())
+    wait_for(lambda: held.seen)
+    job.close()
+    held.go.set()
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    assert not job.folder.exists()
+
+
+def test_a_run_that_cannot_start_says_why(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    jobs = JobQueue(DetectorPool())
+    jobs.start(job, Settings(face_detector="none", plate_detector="none"))
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+    assert job.state == "failed"
+    assert "at least one detector" in progress(job, 0)
+    with pytest.raises(GoneError):
+        job.zip()
+
+
+def test_other_settings_are_applied_without_detecting_again(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    before = (job.output / "a.png").read_bytes()
+
+    class Never:
+        name, weights = "never", {}
+
+        def detect(self, images):
+            raise AssertionError("detected again")
+
+    run(job, [Never()], Settings().with_kind("face", threshold=0.1), again=True)
+    assert job.state == "done", job.problem
+    assert job.summary.hidden["face"] == 2
+    assert (job.output / "a.png").read_bytes() != before
+
+
+def test_a_review_has_the_settings_that_were_applied_last(job, tmp_path):
+    """Else it would show, approve and export what was chosen before."""
+
+    def effect():
+        header, _ = records.read(job.output / "records.jsonl")
+        return (header.review or header.settings).kind("face").effect
+
+    solid, mosaic = (Settings().with_kind("face", effect=e) for e in ("solid", "pixelate"))
+    fill(job, tmp_path, "a.png")
+    run(job)
+    run(job, settings=solid, again=True)
+    assert effect() == "solid"
+    header, known = records.read(job.output / "records.jsonl")
+    records.write(job.output / "records.jsonl", dataclasses.replace(header, review=mosaic), known.values())
+    run(job, settings=solid, again=True)  # nothing else was chosen here since: what people chose in the review stands
+    assert effect() == "pixelate"
+    run(job)
+    assert effect() == "blur"
+    assert job.summary.done == 1
+
+
+def test_a_correction_reaches_the_zip(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    before = zipfile.ZipFile(job.zip()).read("photos/a.png")
+    record = job.records[0]
+    drawn = Region("plate", (150, 100, 190, 120), status="manual")
+    job.corrections_writer(record)(record.replace(regions=(drawn, *record.regions)))
+    archive = zipfile.ZipFile(job.zip())
+    assert archive.read("photos/a.png") != before
+    assert len(json.loads(archive.read("photos/a.png.json"))["regions"]) == 2
+    assert job.summary.hidden["plate"] == 1
+
+
+def test_corrections_in_two_places_lose_nothing(job, tmp_path):
+    """A photo that is open in two places, or in the review: whoever comes second is told to look again."""
+    fill(job, tmp_path, "a.png")
+    run(job)
+    record = job.records[0]
+    drawn = [Region("face", (10 * n, 100, 10 * n + 8, 110), status="manual") for n in range(3)]
+    one, two = job.corrections_writer(record), job.corrections_writer(record)
+    first = record.replace(regions=(drawn[0], *record.regions))
+    one(first)
+    one(first.replace(regions=(drawn[1], *first.regions)))
+    with pytest.raises(StaleDecisionError, match="open it again"):
+        two(record.replace(regions=(drawn[2], *record.regions)))
+    assert {r.box for r in job.records[0].regions if r.status == "manual"} == {d.box for d in drawn[:2]}
+    job.close()
+    with pytest.raises(GoneError):
+        one(first)
+    assert not job.folder.exists()
+
+
+def test_a_correction_says_which_detectors_looked(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    record = job.records[0]
+    job.corrections_writer(record)(record.replace(regions=(), detectors={"another": {}}, detection="other"))
+    assert (job.records[0].detectors, job.records[0].detection) == ({"another": {}}, "other")
+
+
+def test_what_a_stopped_run_did_not_write_anew_stays_out_of_the_zip(job, tmp_path):
+    """It hides less than was asked for now."""
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    job.settings = job.settings.with_kind("face", threshold=0.1)
+    job.state = "stopped"  # before the first photo
+    assert [n for n in zipfile.ZipFile(job.zip()).namelist() if n.startswith("photos/")] == []
+    run(job, settings=job.settings, again=True)
+    assert "photos/b.png" in zipfile.ZipFile(job.zip()).namelist()
+
+
+def test_what_earlier_detectors_found_is_not_what_a_stopped_run_found(job, tmp_path):
+    """Neither its zip has it, nor does another threshold, applied after it, pass it for found."""
+
+    class Other(FakeDetector):
+        def detect(self, images):
+            job.stop.set()
+            return super().detect(images)
+
+    def packed():
+        archive = zipfile.ZipFile(job.zip())
+        lines = archive.read("records.jsonl").decode().splitlines()
+        return [n for n in archive.namelist() if n.endswith(".png")], len(lines) - 1
+
+    fill(job, tmp_path, *(f"{i:02}.png" for i in range(20)))
+    run(job)
+    assert packed()[1] == 20
+    other = Other([FACE])
+    other.weights = {"other": "0"}
+    run(job, [other])
+    assert job.state == "stopped"
+    names, lines = packed()
+    assert len(names) == lines == job.summary.done < 20
+    job.stop.set()
+    job.work(lambda: pytest.fail("it was stopped while it waited"), again=False)
+    assert packed() == ([], 0)
+    other = FakeDetector([FACE])
+    other.weights = {"other": "0"}
+    run(job, [other], Settings().with_kind("face", threshold=0.1), again=True)
+    assert (job.state, packed()[1]) == ("done", 20)
+    assert all(r.detectors["fake"] == {"other": "0"} for r in job.records)
+
+
+def test_folders_only_on_ones_own_machine(tmp_path):
+    photo(tmp_path / "mine" / "a.png")
+    for policy in (Policy(public=True), Policy(users={"a": "b"})):
+        with pytest.raises(SettingsError, match="own computer"):
+            Job("0" * 32, tmp_path / "b1", policy).use_folder(str(tmp_path / "mine"))
+    job = Job("0" * 32, tmp_path / "b2", Policy())
+    for wrong in ("relative", str(tmp_path / "missing"), ""):
+        with pytest.raises(SettingsError, match="no folder"):
+            job.use_folder(wrong)
+    job.use_folder(str(tmp_path / "mine"))
+    run(job)
+    assert job.summary.done == 1
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["a.png"]
+
+
+def test_uploads_and_pictures_over_the_network_are_the_visitors_own(tmp_path):
+    with visitor(tmp_path / "data") as client:
+        id = client.post("/batches").json()["id"]
+        source = photo(tmp_path / "a.png")
+        answer = client.post(f"/batches/{id}/files?name=a.png", content=source.read_bytes())
+        assert answer.json() == {"added": 1, "photos": 1}
+        assert client.post(f"/batches/{id}/files?name=a.exe", content=b"MZ").status_code == 400
+        session = client.app.sessions.of(client.cookies["anonymize_session"])
+        job = session.get(Job, id)
+        run(job)
+        thumb = client.get(f"/batches/{id}/thumb/0.jpg")
+        assert thumb.headers["content-type"] == "image/jpeg"
+        assert zipfile.ZipFile(io.BytesIO(client.get(f"/batches/{id}/clean.zip").content)).namelist()
+        other = another(client)
+        for path in (f"/batches/{id}/thumb/0.jpg", f"/batches/{id}/clean.zip"):
+            assert other.get(path).status_code == 404
+        assert other.post(f"/batches/{id}/files?name=b.png", content=b"x").status_code == 404
+        assert client.get(f"/batches/{id}/thumb/7.jpg").status_code == 404
+
+
+def record(path, *regions, error=None):
+    return Record(path, "0", 200, 150, regions, error=error)
+
+
+KNOWN = [
+    record("sure.jpg", Region("face", (0, 0, 20, 30), 0.95)),
+    record("narrow.jpg", Region("face", (0, 0, 20, 10), 0.55), Region("plate", (0, 0, 9, 5), 0.07)),
+    record("none.jpg", Region("face", (0, 0, 20, 30), 0.3)),
+    record("failed.jpg", error="it is broken"),
+]
+
+
+def test_the_table_says_what_to_look_at():
+    frame = table(KNOWN, Settings(), [status(r, Settings()) for r in KNOWN])
+    assert list(frame["status"]) == ["nothing suspicious", "worth a look", "nothing found", "failed"]
+    assert list(frame["faces"]) == [1, 1, 0, 0]
+    assert frame["best not hidden"][2] == 0.3
+    assert frame["note"][3] == "it is broken"
+
+
+def test_histograms_count_every_region_once():
+    frame = scores(KNOWN, Settings())
+    assert frame.groupby("kind")["regions"].sum().to_dict() == {"face": 3, "plate": 1}
+    tall = heights(KNOWN, Settings())
+    assert tall.groupby("kind")["regions"].sum().to_dict() == {"face": 2, "plate": 0}
+    assert tall.query("kind == 'face' and regions > 0")["height"].tolist() == ["8–16", "16–32"]
+
+
+def test_the_explorer_counts_regions_and_photos():
+    frame = explore(KNOWN, Settings(), "face")
+    first, last = frame.iloc[0], frame.iloc[-1]
+    assert (first["regions"], first["photos"], first["changed"]) == (3, 3, 1)
+    assert (last["regions"], last["photos"], last["changed"]) == (0, 0, 2)
+    assert frame["regions"].is_monotonic_decreasing
+
+
+def test_one_other_threshold_in_a_sentence():
+    assert "<strong>2 faces</strong> hidden, as many as now; no photo changes" in threshold_effect(
+        KNOWN, Settings(), "face", 0.5
+    )
+    assert "<strong>3 faces</strong> hidden, 1 more than now; 1 photo changes" in threshold_effect(
+        KNOWN, Settings(), "face", 0.2
+    )
+    assert "<strong>0 faces</strong> hidden, 2 fewer than now; 2 photos change" in threshold_effect(
+        KNOWN, Settings(), "face", 1
+    )
+    assert "<strong>1 license plate</strong>" in threshold_effect(KNOWN, Settings(), "plate", 0.05)
+
+
+def test_durations_are_in_words():
+    assert [duration(s) for s in (0.2, 59, 61, 3000, 7200)] == ["1 s", "59 s", "1 min", "50 min", "2.0 h"]
+
+
+def test_a_batch_whose_results_have_no_room_stops_and_says_so(job, tmp_path):
+    """A small file may be a large photo: what comes out is not bounded by what comes in."""
+    fill(job, tmp_path, *(f"{n}.png" for n in range(5)))
+
+    def full():
+        raise FullError("no room")
+
+    job.check_room = full
+    run(job)
+    assert job.problem == "no room"
+    assert job.stop.is_set()
+    assert "no room" in progress(job, 0)
+
+
+def test_results_are_written_only_where_there_is_room(tmp_path):
+    with visitor(tmp_path / "data", Policy(public=True, most_session=60_000, most_address=10**9)) as client:
+        sent = client.post(
+            "/batches/" + client.post("/batches").json()["id"] + "/files?name=a.png", content=b"x" * 50_000
+        )
+        assert sent.status_code == 200
+        session = next(iter(client.app.sessions._by_key.values()))
+        session.check_room()
+        (session.folder / "result").write_bytes(b"x" * 130_000)
+        with pytest.raises(FullError, match="too much room"):
+            session.check_room()
+        session.of.least_free = 10**18
+        (session.folder / "result").write_bytes(b"")
+        with pytest.raises(DiskFullError):
+            session.check_room()
+
+
+def test_a_zip_that_cannot_be_written_leaves_nothing(job, tmp_path, monkeypatch):
+    fill(job, tmp_path, "a.png")
+    run(job)
+
+    def fail(*_, **__):
+        raise OSError(28, "no space")
+
+    monkeypatch.setattr("anonymize.web.jobs.add_to_zip", fail)
+    with pytest.raises(OSError, match="no space"):
+        job.zip()
+    assert not [f for f in job.folder.iterdir() if f.name.startswith(".")]
