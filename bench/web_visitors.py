@@ -26,7 +26,8 @@ from PIL import Image
 from anonymize.settings import PRESETS, Settings
 from anonymize.web.application import assemble
 from anonymize.web.detector_pool import DetectorPool
-from anonymize.web.jobs import Job, JobQueue
+from anonymize.web.job_queue import JobQueue
+from anonymize.web.jobs import Job
 from anonymize.web.policy import Policy
 from anonymize.web.sessions import COOKIE
 from bench.screenshots import photos

@@ -20,7 +20,7 @@ from .controls import offered_detectors
 from .detector_pool import DetectorPool
 from .elements import STATIC
 from .gradio_wall import GradioWall, close_files
-from .jobs import JobQueue
+from .job_queue import JobQueue
 from .limits import NO_DISK, is_full
 from .policy import Policy
 from .security import SecurityMiddleware

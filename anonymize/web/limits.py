@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ipaddress
 import shutil
 import tempfile
 import time
@@ -88,3 +89,29 @@ class Inflow:
             self._now[address] -= 1
             if not self._now[address]:
                 del self._now[address]
+
+
+def is_over(seen: dict[str, deque[float]], who: str, most: int, seconds: float, *, count: bool = False) -> bool:
+    """Whether something happened `most` times in the last `seconds`; with `count`, it happened once more now."""
+    now = time.monotonic()
+    if len(seen) > 10_000:
+        for key in [k for k, times in seen.items() if not times or now - times[-1] > seconds]:
+            del seen[key]
+    times = seen.setdefault(who, deque())
+    while times and now - times[0] > seconds:
+        times.popleft()
+    over = len(times) >= most
+    if count and not over:
+        times.append(now)
+    return over
+
+
+def network(address: str) -> str:
+    """Who is limited as one: an IPv4 address, or an IPv6 network, of which one machine has 2**64 addresses."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))

@@ -9,11 +9,8 @@ that an event stream is its visitor's own, and the size. It gives each visitor a
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import contextlib
 import html
-import ipaddress
 import re
 import time
 from collections import OrderedDict, deque
@@ -22,7 +19,6 @@ from http.cookies import SimpleCookie
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
-from python_multipart.multipart import parse_options_header
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -30,7 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .bodies import Counted, TooLargeError, drain, say, too_large, whole_text
 from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
-from .limits import Inflow
+from .headers import basic_credentials, charset, host_name
+from .limits import Inflow, is_over, network
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
@@ -212,11 +209,11 @@ class SecurityMiddleware:
         if "content-length" in request.headers and "transfer-encoding" in request.headers:
             # Limits go by the one, the body by the other; a proxy in front may see two requests.
             return say(request, 400, "The request says twice how long it is.", {"Connection": "close"})
-        if not re.fullmatch("|utf-?8", _charset(request.headers.get("content-type", ""))):
+        if not re.fullmatch("|utf-?8", charset(request.headers.get("content-type", ""))):
             return say(request, 415, "Text must be UTF-8.")  # other codecs make text that is none, or take for ever
         if policy.is_local and not policy.users and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
-            name = _host_name(request.headers.get("host", ""))
+            name = host_name(request.headers.get("host", ""))
             if name not in LOOPBACK:
                 return say(request, 400, f"This server answers to localhost only, not to {name!r}.")
         if request.method not in ("GET", "HEAD", "OPTIONS"):
@@ -235,8 +232,8 @@ class SecurityMiddleware:
         if not most:
             return False
         if request.url.path.startswith(("/api/", "/photos", "/batches")):
-            return _over(self._requests, address, most, 60.0, count=True)
-        return _over(self._requests, f"page {address}", 10 * most, 60.0, count=True)
+            return is_over(self._requests, address, most, 60.0, count=True)
+        return is_over(self._requests, f"page {address}", 10 * most, 60.0, count=True)
 
     def _address(self, request: Request) -> str:
         # A Space's own proxy appends the visitor's address; elsewhere that header is whatever a visitor writes.
@@ -252,7 +249,7 @@ class SecurityMiddleware:
         if self._user(request) is not None:
             return None
         if scheme.lower() == "basic" and policy.users:
-            user, _, password = _basic(credentials).partition(":")
+            user, _, password = basic_credentials(credentials).partition(":")
             if self._check_password(request, user, password):
                 return None
             return say(request, 401, "The user name or the password is wrong.")
@@ -270,11 +267,11 @@ class SecurityMiddleware:
 
     def _check_password(self, request: Request, user: str, password: str) -> bool:
         address = self._address(request)
-        if _over(self._wrong, address, MOST_WRONG, WRONG_SECONDS):
+        if is_over(self._wrong, address, MOST_WRONG, WRONG_SECONDS):
             return False
         if self.policy.knows(user, password):
             return True
-        _over(self._wrong, address, MOST_WRONG, WRONG_SECONDS, count=True)
+        is_over(self._wrong, address, MOST_WRONG, WRONG_SECONDS, count=True)
         return False
 
     async def _login(self, request: Request) -> Response:
@@ -304,7 +301,7 @@ class SecurityMiddleware:
         except UnicodeDecodeError:
             return say(request, 400, "The form is not text.")
         user, password = form.get("user", [""])[0], form.get("password", [""])[0]
-        waits = _over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
+        waits = is_over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
         if not self._check_password(request, user, password):
             why = "Too many attempts; please wait a minute." if waits else "The user name or the password is wrong."
             return HTMLResponse(_login_page(target, why), 429 if waits else 401)
@@ -390,53 +387,6 @@ class SecurityMiddleware:
         if path.startswith(self.mounted or ("\0",)):
             return 20 * MB
         return 2 * MB
-
-
-def _over(seen: dict[str, deque[float]], who: str, most: int, seconds: float, *, count: bool = False) -> bool:
-    """Whether something happened `most` times in the last `seconds`; with `count`, it happened once more now."""
-    now = time.monotonic()
-    if len(seen) > 10_000:
-        for key in [k for k, times in seen.items() if not times or now - times[-1] > seconds]:
-            del seen[key]
-    times = seen.setdefault(who, deque())
-    while times and now - times[0] > seconds:
-        times.popleft()
-    over = len(times) >= most
-    if count and not over:
-        times.append(now)
-    return over
-
-
-def network(address: str) -> str:
-    """Who is limited as one: an IPv4 address, or an IPv6 network, of which one machine has 2**64 addresses."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv4Address):
-        return str(found)
-    return str(found.ipv4_mapped or ipaddress.ip_network((int(found), 64), strict=False))
-
-
-def _host_name(host: str) -> str:
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return host
-
-
-def _charset(content_type: str) -> str:
-    """The charset of a request's body, lower case; empty: it names none."""
-    return ",".join(
-        v.decode("latin-1").lower() for k, v in parse_options_header(content_type)[1].items() if k == b"charset"
-    )
-
-
-def _basic(credentials: str) -> str:
-    try:
-        return base64.b64decode(credentials, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        return ""
 
 
 def _login_page(target: str, problem: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..corrections import person
 from .detector_pool import DetectorPool
-from .jobs import JobQueue
+from .job_queue import JobQueue
 from .policy import Policy
 from .sessions import Session, Sessions
 

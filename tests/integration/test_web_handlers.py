@@ -13,7 +13,8 @@ from anonymize.detectors import FakeDetector
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.job_handlers import JobHandlers
-from anonymize.web.jobs import Job, JobQueue
+from anonymize.web.job_queue import JobQueue
+from anonymize.web.jobs import Job
 from anonymize.web.policy import Policy
 from anonymize.web.sessions import Sessions, new_secret
 from anonymize.web.site import Site

@@ -17,8 +17,9 @@ from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.job_queue import JobQueue
 from anonymize.web.job_view import duration, pictures, progress, summary
-from anonymize.web.jobs import Job, JobQueue
+from anonymize.web.jobs import Job
 from anonymize.web.names import clean_name, safe_name
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, scores, status, table, threshold_effect

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from anonymize.errors import SettingsError
+from anonymize.web import limits
 from anonymize.web import security as security_module
 from anonymize.web.policy import MB, Policy, for_public, read_keys, read_users
 from anonymize.web.security import SecurityMiddleware
@@ -358,11 +359,11 @@ def test_text_in_another_charset_than_utf_8_is_refused(tmp_path, charset):
 
 
 def test_one_ipv6_network_is_one_address():
-    assert security_module.network("2001:db8::1") == security_module.network("2001:db8::ffff:2") == "2001:db8::/64"
-    assert security_module.network("2001:db8:0:1::1") != security_module.network("2001:db8::1")
-    assert security_module.network("::ffff:10.0.0.1") == security_module.network("10.0.0.1") == "10.0.0.1"
-    assert security_module.network("fe80::1%eth0") == "fe80::/64"
-    assert security_module.network("testclient") == "testclient"
+    assert limits.network("2001:db8::1") == limits.network("2001:db8::ffff:2") == "2001:db8::/64"
+    assert limits.network("2001:db8:0:1::1") != limits.network("2001:db8::1")
+    assert limits.network("::ffff:10.0.0.1") == limits.network("10.0.0.1") == "10.0.0.1"
+    assert limits.network("fe80::1%eth0") == "fe80::/64"
+    assert limits.network("testclient") == "testclient"
 
 
 @pytest.mark.parametrize("path", ["/healthzX", "/photosX", "/reviewX", "/webX", "/loginX", "/apiX"])

@@ -1,0 +1,52 @@
+"""The threads in which all visitors' jobs run, and who waits."""
+
+from __future__ import annotations
+
+import collections
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+from ..errors import SettingsError
+from ..settings import Settings
+from .detector_pool import DetectorPool
+from .jobs import Job
+
+
+class JobQueue:
+    """The threads in which all visitors' jobs run, first come, first served."""
+
+    def __init__(self, pool: DetectorPool, at_once: int = 0) -> None:
+        self.pool = pool
+        self._pool = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="batch")
+        self._waiting: collections.deque[str] = collections.deque()
+
+    def start(self, job: Job, settings: Settings, *, again: bool = False) -> None:
+        """Detect and hide; with `again`, only write anew what other settings or corrections change.
+
+        Raises:
+            SettingsError: it is running already, or has no photos.
+        """
+        with job.lock:
+            if job.state in ("waiting", "running"):
+                raise SettingsError("This batch is already being worked on.")
+            if not job.count and job.source is None:
+                raise SettingsError("Add some photos first.")
+            job.is_other_choice = settings.export_hash() != job.settings.export_hash()
+            job.settings, job.state, job.problem = settings, "waiting", ""
+            job.stop.clear()
+        self._waiting.append(job.id)
+        self._pool.submit(self._work, job, settings, again)
+
+    def before(self, job: Job) -> int:
+        """How many jobs are in front of this one."""
+        try:
+            return self._waiting.index(job.id)
+        except ValueError:
+            return 0
+
+    def _work(self, job: Job, settings: Settings, again: bool) -> None:
+        self._waiting.remove(job.id)
+        job.work(lambda: self.pool.predictor(settings), again)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
