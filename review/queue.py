@@ -53,7 +53,8 @@ class Item:
         """What to look for, in words: misses first, then false positives."""
         missed = [r for r in self.misses if r.p >= SHOWN_REASON][:8]
         doubts = [r for r in self.doubts if r.p >= DOUBTED][:4]
-        return [f"{_percent(r.p)} {r.text}" for r in missed] + [f"{_percent(r.p)} nothing: {r.text}" for r in doubts]
+        doubted = [f"{_percent(r.p)} likely a false positive: {r.text}" for r in doubts]
+        return [f"{_percent(r.p)} {r.text}" for r in missed] + doubted
 
 
 def _percent(p: float) -> str:
@@ -280,7 +281,7 @@ class Queue:
         used = self.store.header.settings
         if used.plate_detector in (PRESETS["fast"].plate_detector, PRESETS["balanced"].plate_detector):
             return (
-                "Where people look at the photos anyway, detect with the preset `thorough`: it misses less, and what "
+                "Where people look at the photos anyway, detect with the preset Thorough: it misses less, and what "
                 "still leaks comes earlier in this order (about a second a photo)."
             )
         if has_carriers:

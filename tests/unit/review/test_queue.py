@@ -59,7 +59,7 @@ def test_the_reasons_that_the_issue_lists():
     assert item(photo(PERSON)).risk > 0  # most are turned away where not even a faint candidate is
     disagree = Region("plate", (1, 1, 90, 30), 0.2, {"one": 0.6, "two": 0.05})
     assert "detectors disagree: one 0.60, two 0.05" in texts(photo(disagree))
-    assert "nothing: a face with a score of 0.52" in texts(photo(face(0.52, x=700), PERSON))
+    assert "likely a false positive: a face with a score of 0.52" in texts(photo(face(0.52, x=700), PERSON))
 
 
 def test_a_carrier_makes_its_candidate_likelier_and_is_one_place_with_it():
@@ -293,8 +293,8 @@ def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
     bare, with_car = [photo(face(0.3))], [photo(face(0.3)), photo(CAR, path="b.jpg")]
     own, thorough = SETTINGS.replace(plate_detector="yolo:mine.onnx"), SETTINGS.with_preset("thorough")
     for settings, found, told in (
-        (SETTINGS, with_car, "preset `thorough`"),
-        (SETTINGS.with_preset("fast"), bare, "preset `thorough`"),
+        (SETTINGS, with_car, "preset Thorough"),
+        (SETTINGS.with_preset("fast"), bare, "preset Thorough"),
         (own, bare, "--detector coco"),
         (own, with_car, ""),
         (thorough, with_car, ""),
