@@ -191,8 +191,17 @@ def keys(value: Any) -> set[str]:
 def classes(value: Any) -> set[str]:
     """Names of classes in a value, wherever they are."""
     found = {str(o["_cls"]) for o in _objects([value]) if "_cls" in o}
-    named = [o[k] for o in _objects([value]) for k in BY_NAME if isinstance(o.get(k), dict)]
-    return found.union(*map(set, named))
+    return found | _stages(value)
+
+
+def _stages(value: Any) -> set[str]:
+    """Stages that stand by their classes' names; in a filter such a key is the path of a field."""
+    if isinstance(value, list):
+        return set().union(*map(_stages, value))
+    if not isinstance(value, dict):
+        return set()
+    named = {name for key in BY_NAME if isinstance(value.get(key), dict) for name in value[key]}
+    return named.union(*(_stages(inner) for key, inner in value.items() if key not in FREE))
 
 
 def foreign(path: str, body: bytes, known_keys: set[str], known_classes: set[str]) -> list[str]:
