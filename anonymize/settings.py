@@ -218,7 +218,8 @@ class Settings:
     allow_weak: bool = _option(False, "skip the mosaic that makes every effect irreversible (not safe)")
     keep_metadata: tuple[str, ...] = _option((), "safe metadata fields to keep: " + ", ".join(SAFE_METADATA))
     image_extensions: tuple[str, ...] = _option(
-        ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "heic", "heif"), "extensions of the files to process"
+        ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "heic", "heif", "hif"),
+        "extensions of the files to process",
     )
     max_megapixels: float = _option(100.0, "refuse larger photos before decoding them", ge=0.1, le=1000.0)
     device: str = _option("auto", "auto, cpu or cuda", choices=DEVICES)
