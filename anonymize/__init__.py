@@ -17,11 +17,11 @@ telemetry.disable()  # before anything that could count or report is imported
 
 if TYPE_CHECKING:
     from .detectors import Detector, FakeDetector, create
-    from .effects import coverage
     from .engine import Summary, detect, export, run
     from .errors import AnonymizeError
     from .hiding import hide
     from .images import Photo, load, save
+    from .masks import coverage
     from .predictor import Predictor
     from .records import Record
     from .regions import Region
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "detectors": ("Detector", "FakeDetector", "create"),
-    "effects": ("coverage",),
     "engine": ("Summary", "detect", "export", "run"),
     "errors": ("AnonymizeError",),
     "hiding": ("hide",),
     "images": ("Photo", "load", "save"),
+    "masks": ("coverage",),
     "predictor": ("Predictor",),
     "records": ("Record",),
     "regions": ("Region",),

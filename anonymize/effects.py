@@ -1,12 +1,10 @@
-"""Effects: what hides a region, where exactly, and how it is put into the photo.
+"""Effects: what hides a region, and how it is put into the photo.
 
-The three effects are small functions `(crop, strength) -> crop`; the shapes of regions and the compositing are here
-once, so that `coverage`, from which leak rates are measured, cannot differ from what `apply` writes.
-
-Why a mosaic comes first: a Gaussian blur is a linear filter that can be undone or matched. Blurred faces were
-re-identified 95.9 % of the time, also with a wrong guess of the kernel (Revelio, arXiv 2506.12344); coarse mosaics
-withstood better (arXiv 2512.16086). A mosaic throws away everything finer than its cells, so whatever kernel follows
-has nothing to give back.
+`inpaint` and `solid` carry nothing of what they hide: the first is made of the pixels around a region (`inpainting`).
+`blur` and `pixelate` show a coarse mosaic of it. The mosaic comes first because a Gaussian blur is a linear filter that
+can be undone or matched: blurred faces were re-identified 95.9 % of the time, also with a wrong guess of the kernel
+(Revelio, arXiv 2506.12344); coarse mosaics withstood better (arXiv 2512.16086). But whoever can draw every candidate,
+as for a plate, finds the true one under either (bench/attacker.py).
 """
 
 from __future__ import annotations
@@ -21,12 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from . import inpainting
 from .errors import SettingsError, UnsupportedImageError
-from .regions import Box, Region, areas, iou
+from .masks import PixelBox, mask
+from .regions import Region
 from .settings import Kernel, Kind, Settings
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W) or (H, W, C)
-PixelBox = tuple[int, int, int, int]
 
 # At most 12 mosaic blocks across a region, as Panoramax does (Argoverse used 5): more needs allow_weak.
 MAX_MOSAIC_BLOCKS = 12
@@ -37,13 +36,7 @@ SOFTNESS = 0.5
 # A Gaussian of a larger sigma is computed on a smaller picture, in which what it leaves fits; so its cost does not grow
 # with sigma.
 WORK_SIGMA = 4.0
-# px; a solid color has an edge of its own and needs no soft one, but a JPEG of half the color resolution mixes two
-# columns at it: with these the hidden ones keep their color, and pixels that only look hidden are few.
-SOLID_FEATHER = 2
-# Corners are believed when the box around them and the region's box agree (IoU) and they are no sliver: a plate of
-# 520 x 110 mm turned by 45° fills 0.29 of the box around it.
-QUAD_AGREES, QUAD_FILLS = 0.6, 0.25
-
+MOSAICS = ("blur", "pixelate")  # effects that show a mosaic of what they hide
 MODES: Mapping[str, int] = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 _DEFAULT_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -107,71 +100,23 @@ def solid(crop: Pixels, strength: Strength) -> Pixels:
     return out
 
 
+# Effects that look at nothing but the region itself; inpaint looks only at what lies around it.
 TABLE: Mapping[str, Callable[[Pixels, Strength], Pixels]] = {"blur": blur, "pixelate": pixelate, "solid": solid}
-
-
-def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox, NDArray[np.float32]]:
-    """The piece of a photo that changes when a region is hidden, and how much of each of its pixels is replaced.
-
-    Shapes, all rounded outward: a pixel of which any part lies in the shape is hidden whole; at least one pixel is.
-
-    - rectangle: the box grown by `kind.padding`.
-    - ellipse: around the box's center, semi-axes max(√2, 1 + 2 padding) times half the sides. √2 gives the smallest
-      ellipse of the box's shape that contains the whole box (an inscribed one leaves 21.5 % of it open); `padding`
-      counts where it reaches farther than that. So an ellipse hides all of the detected box, and the padded box at the
-      middle of each side.
-    - quad: the corners grown by `kind.padding`; the rectangle instead when there are none or they are doubtful (not
-      convex, not in order, a sliver, or in disagreement with the box).
-
-    Args:
-        region: in pixels of the photo; it may lie partly or wholly outside.
-        kind: its `mask`, `padding` and `kernel.feather`.
-        width, height: the photo's, px.
-
-    Returns:
-        (x1, y1, x2, y2), half-open, inside the photo; and float32 (y2 - y1, x2 - x1): exactly 1 on every hidden pixel
-        and on no other, falling smoothly to 0 over `feather` px outside of them (solid: at most
-        SOLID_FEATHER). (0, 0, 0, 0) and shape (0, 0) for a region outside the photo.
-    """
-    (x1, y1, x2, y2), hidden = _shape(region, kind, width, height)
-    if not hidden.size:
-        return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
-    feather = min(kind.kernel.feather, SOLID_FEATHER) if kind.effect == "solid" else kind.kernel.feather
-    left, top, right, bottom = min(feather, x1), min(feather, y1), min(feather, width - x2), min(feather, height - y2)
-    hidden = np.pad(hidden, ((top, bottom), (left, right)))
-    piece = (x1 - left, y1 - top, x2 + right, y2 + bottom)
-    alpha = hidden.astype(np.float32)
-    if feather and not hidden.all():
-        # Within 2 % of the Euclidean distance; the exact one costs two to six times as much and looks the same.
-        distance = cv2.distanceTransform((~hidden).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-        edge = np.flatnonzero((distance < feather + 1) & ~hidden)  # the only pixels that need arithmetic
-        t = 1 - distance.reshape(-1)[edge] / np.float32(feather + 1)
-        soft = t * t * (3 - 2 * t)  # smoothstep; and never quite 1, however wide
-        alpha.reshape(-1)[edge] = np.minimum(soft, np.nextafter(np.float32(1), np.float32(0)))
-    return piece, alpha
-
-
-def coverage(regions: Iterable[Region], settings: Settings, width: int, height: int) -> NDArray[np.bool_]:
-    """The pixels that an export with these settings hides whole, as bool (height, width); leaks are measured on it."""
-    out = np.zeros((height, width), dtype=bool)
-    for region in regions:
-        if settings.hides(region):
-            (x1, y1, x2, y2), hidden = _shape(region, settings.kind(region.kind), width, height)
-            out[y1:y2, x1:x2] |= hidden
-    return out
 
 
 def apply(pixels: Pixels, regions: Iterable[Region], settings: Settings, mode: str | None = None) -> Pixels:
     """A copy of a photo in which every region that the settings hide is hidden.
 
-    Regions are hidden one after the other, each from what is already hidden, so overlapping ones bring nothing back;
-    solid ones come last, so that nothing mixes into their color. The order in which regions are given does not matter.
+    Inpainted areas come first, from pixels that no region and no feather touches; then the others, one after the other,
+    each from what is already hidden, so overlapping ones bring nothing back; solid ones last. What a blur or mosaic
+    spreads over an inpainted area is taken away again. The order in which regions are given does not matter. Applied
+    to its own result, it leaves inpainted and solid pixels as they are.
 
     Args:
         pixels: uint8 or uint16, upright, (H, W) or (H, W, C); it stays as it is.
         regions: in pixels of this photo; `settings.hides` chooses among them, `settings.kind` says how.
         mode: what the channels are: "L", "LA", "RGB", "RGBA" or "CMYK" (0 is no ink, as in Pillow). None: by their
-            number, four being RGBA. Only the solid effect needs it, for its color and opacity.
+            number, four being RGBA. For the color and opacity of what is filled.
 
     Returns:
         An array of the same shape and dtype. Outside masks and feathers it equals `pixels` bit by bit.
@@ -191,40 +136,79 @@ def apply(pixels: Pixels, regions: Iterable[Region], settings: Settings, mode: s
         raise SettingsError(f"a mode with its channels is {valid}; received {mode!r} with {channels}")
     out = np.array(pixels, order="C")
     flat = out.reshape(out.shape[:2]) if channels == 1 else out  # OpenCV drops a single channel's axis
-    height, width = flat.shape[:2]
-    for region in _in_order(regions, settings):
-        kind = settings.kind(region.kind)
-        (x1, y1, x2, y2), alpha = mask(region, kind, width, height)
-        if alpha.size:
-            piece = flat[y1:y2, x1:x2]
-            strength = _strength(region, kind, settings.allow_weak, piece, alpha, mode)
-            _composite(piece, TABLE[kind.effect](piece, strength), alpha)
+    hidden = _in_order(regions, settings)
+    filled = list(_fill(flat, hidden, settings, mode))
+    for box, values, alpha in filled:
+        _composite(_view(flat, box), values, alpha)
+    _cover(flat, [r for r in hidden if settings.kind(r.kind).effect in MOSAICS], settings, mode)
+    for box, values, alpha in filled:  # a blur or mosaic may have spread into it
+        _composite(_view(flat, box), values, np.floor(alpha))
+    _cover(flat, [r for r in hidden if settings.kind(r.kind).effect == "solid"], settings, mode)
     return out
 
 
 def _in_order(regions: Iterable[Region], settings: Settings) -> list[Region]:
     hidden = [r for r in regions if settings.hides(r)]
-    if settings.allow_weak and any(settings.kind(r.kind).effect != "solid" for r in hidden):
+    if settings.allow_weak and any(settings.kind(r.kind).effect in MOSAICS for r in hidden):
         warnings.warn("allow_weak is set: what is hidden can be recovered from the output", stacklevel=3)
-    return sorted(hidden, key=lambda r: (settings.kind(r.kind).effect == "solid", r.box, r.kind, r.corners or ()))
+    return sorted(hidden, key=lambda r: (r.box, r.kind, r.corners or ()))
 
 
-def _strength(region: Region, kind: Kind, weak: bool, piece: Pixels, alpha: NDArray[np.float32], mode: str) -> Strength:
+def _cover(pixels: Pixels, hidden: list[Region], settings: Settings, mode: str) -> None:
+    """Hide regions one after the other, in place."""
+    for region in hidden:
+        kind = settings.kind(region.kind)
+        box, alpha = mask(region, kind, *pixels.shape[1::-1])
+        if alpha.size:
+            piece = _view(pixels, box)
+            strength = _strength(region, kind, settings.allow_weak, mode, pixels)
+            _composite(piece, TABLE[kind.effect](piece, strength), alpha)
+
+
+def _fill(
+    pixels: Pixels, hidden: list[Region], settings: Settings, mode: str
+) -> Iterator[tuple[PixelBox, Pixels, NDArray[np.float32]]]:
+    """What is inpainted, from pixels that nothing hidden touches: a box, its new pixels, the share that replaces."""
+    if not any(settings.kind(r.kind).effect == "inpaint" for r in hidden):
+        return
+    size = pixels.shape[1::-1]
+    known = np.ones(pixels.shape[:2], dtype=bool)
+    inpainted, boxes = [], []
+    for region in hidden:
+        kind = settings.kind(region.kind)
+        box, alpha = mask(region, kind, *size)
+        _view(known, box)[alpha > 0] = False
+        if alpha.size and kind.effect == "inpaint":
+            inpainted.append(region)
+            boxes.append(box)
+    for box, members, values in inpainting.inpaint(pixels, boxes, known):
+        if mode in ("LA", "RGBA") and not _view(known, box).any():
+            values[..., -1] = np.iinfo(pixels.dtype).max
+        share = np.zeros(values.shape[:2], np.float32)
+        for region in (inpainted[i] for i in members):
+            (x1, y1, x2, y2), alpha = mask(region, settings.kind(region.kind), *size)
+            part = share[y1 - box[1] : y2 - box[1], x1 - box[0] : x2 - box[0]]
+            np.maximum(part, alpha, out=part)
+        yield box, values, share
+
+
+def _view(pixels: NDArray[Any], box: PixelBox) -> NDArray[Any]:
+    x1, y1, x2, y2 = box
+    return pixels[y1:y2, x1:x2]
+
+
+def _strength(region: Region, kind: Kind, weak: bool, mode: str, pixels: Pixels) -> Strength:
     mosaic_blocks, least = (
         (kind.mosaic_blocks, 1.0) if weak else (min(kind.mosaic_blocks, MAX_MOSAIC_BLOCKS), MIN_BLOCK)
     )
     cell = max(max(region.width, region.height) / mosaic_blocks, least)
-    color = _color(kind.fill, mode, piece, alpha == 1) if kind.effect == "solid" else ()
+    color = _color(kind.fill, mode, pixels) if kind.effect == "solid" else ()
     return Strength(cell, kind.kernel, not weak, color)
 
 
-def _color(fill: str, mode: str, piece: Pixels, hidden: NDArray[np.bool_]) -> tuple[float, ...]:
-    """The fill as one value a channel in the piece's range."""
-    top = float(np.iinfo(piece.dtype).max)
-    if fill == "mean":
-        chosen = hidden.astype(np.uint8)
-        values = [cv2.mean(channel, chosen)[0] for channel in cv2.split(piece)]
-        return tuple([*values[:-1], top] if mode in ("LA", "RGBA") else values)
+def _color(fill: str, mode: str, pixels: Pixels) -> tuple[float, ...]:
+    """The fill as one value a channel in the pixels' range."""
+    top = float(np.iinfo(pixels.dtype).max)
     r, g, b = (int(("000000" if fill == "black" else fill)[i : i + 2], 16) / 255 for i in (0, 2, 4))
     k = 1 - max(r, g, b)
     luma = 0.299 * r + 0.587 * g + 0.114 * b  # ITU-R BT.601, as Pillow's
@@ -237,7 +221,7 @@ def _color(fill: str, mode: str, piece: Pixels, hidden: NDArray[np.bool_]) -> tu
         "CMYK": ((1 - r - k) / ink, (1 - g - k) / ink, (1 - b - k) / ink, k),
     }
     if mode not in colors:
-        raise UnsupportedImageError(f"no fill color is known for {len(cv2.split(piece))} channels; use mean")
+        raise UnsupportedImageError(f"no fill color is known for {pixels.shape[2]} channels; use another effect")
     return tuple(float(round(v * 255)) * (top / 255) for v in colors[mode])
 
 
@@ -253,84 +237,6 @@ def _composite(piece: Pixels, hidden: Pixels, alpha: NDArray[np.float32]) -> Non
     old = flat[edge].astype(np.float32)
     flat[edge] = np.rint(old + (new[edge] - old) * weight).astype(piece.dtype)
     piece[...] = out
-
-
-def _shape(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox, NDArray[np.bool_]]:
-    """The hidden pixels: a box around them inside the photo and bool (h, w), of shape (0, 0) when there are none."""
-    grown = region.pad(kind.padding)
-    if kind.mask == "quad" and _plausible(region, width, height):
-        corners = np.array(grown.corners, dtype=np.float64)
-        piece = _outward((*corners.min(axis=0), *corners.max(axis=0)), width, height)
-        hidden = _polygon(corners, piece)
-    elif kind.mask == "ellipse":
-        x1, y1, x2, y2 = region.box
-        factor = max(math.sqrt(2), 1 + 2 * kind.padding)
-        a, b = max((x2 - x1) / 2 * factor, 0.5), max((y2 - y1) / 2 * factor, 0.5)
-        cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
-        piece = _outward((cx - a, cy - b, cx + a, cy + b), width, height)
-        hidden = _ellipse(cx, cy, a, b, piece)
-        bx1, by1, bx2, by2 = _outward(region.box, width, height)  # rounding may not cost the box's own corners
-        hidden[by1 - piece[1] : by2 - piece[1], bx1 - piece[0] : bx2 - piece[0]] = True
-    else:
-        piece = _outward(grown.box, width, height)
-        hidden = np.ones((piece[3] - piece[1], piece[2] - piece[0]), dtype=bool)
-    return (piece, hidden) if hidden.any() else ((0, 0, 0, 0), np.zeros((0, 0), dtype=bool))
-
-
-def _outward(box: Box, width: int, height: int) -> PixelBox:
-    """As Region.pixels, but never empty inside the photo: a box without area is one pixel."""
-    x1, y1 = math.floor(box[0]), math.floor(box[1])
-    x2, y2 = max(math.ceil(box[2]), x1 + 1), max(math.ceil(box[3]), y1 + 1)
-    x1, x2 = (min(max(v, 0), width) for v in (x1, x2))
-    y1, y2 = (min(max(v, 0), height) for v in (y1, y2))
-    return x1, y1, x2, y2
-
-
-def _ellipse(cx: float, cy: float, a: float, b: float, piece: PixelBox) -> NDArray[np.bool_]:
-    """Pixels of the piece that an ellipse touches: those whose nearest point to its center lies in it."""
-
-    def nearest(center: float, low: int, high: int, axis: float) -> NDArray[np.float64]:
-        middle = np.arange(low, high) + 0.5
-        return (np.maximum(np.abs(middle - center) - 0.5, 0) / axis) ** 2
-
-    x1, y1, x2, y2 = piece
-    return nearest(cy, y1, y2, b)[:, None] + nearest(cx, x1, x2, a)[None, :] <= 1
-
-
-def _polygon(corners: NDArray[np.float64], piece: PixelBox) -> NDArray[np.bool_]:
-    """Pixels of the piece that a convex clockwise polygon touches (no edge's line separates the two)."""
-    x1, y1, x2, y2 = piece
-    x, y = np.arange(x1, x2) + 0.5, np.arange(y1, y2) + 0.5
-    inside = np.ones((y2 - y1, x2 - x1), dtype=bool)
-    for (px, py), (ex, ey) in _edges(corners):
-        reach = (abs(ex) + abs(ey)) / 2  # half a pixel, seen along the edge's normal
-        inside &= (ex * (y - py))[:, None] - (ey * (x - px))[None, :] >= -reach - 1e-9 * reach
-    return inside
-
-
-def _edges(corners: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    yield from zip(corners, np.roll(corners, -1, axis=0) - corners, strict=True)
-
-
-def _plausible(region: Region, width: int, height: int) -> bool:
-    """Whether a region's corners can be believed; when in doubt the rectangle hides more."""
-    if region.corners is None:
-        return False
-    corners = np.array(region.corners, dtype=np.float64)
-    if not np.isfinite(corners).all():
-        return False
-    sides = np.roll(corners, -1, axis=0) - corners
-    following = np.roll(sides, -1, axis=0)
-    if not (sides[:, 0] * following[:, 1] - sides[:, 1] * following[:, 0] > 0).all():
-        return False  # not convex, or not clockwise as seen: top left, top right, bottom right, bottom left
-    around = np.array([[*corners.min(axis=0), *corners.max(axis=0)]])
-    x, y = corners.T
-    if abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2 < QUAD_FILLS * areas(around)[0]:
-        return False
-    # Half a plate has four corners but its box ends at the photo's edge: compare what is in the photo.
-    limits = np.array([width, height, width, height])
-    own = np.array([region.box])
-    return bool(iou(np.clip(around, 0, limits), np.clip(own, 0, limits))[0, 0] >= QUAD_AGREES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,10 +267,10 @@ def warn_reversible(settings: Settings) -> list[Weakness]:
     for name, kind in settings.kinds.items():
         if settings.allow_weak and kind.effect == "blur":
             out.append(Weakness("weak-blur", name, 0.959))
-        if kind.mosaic_blocks > MAX_MOSAIC_BLOCKS and kind.effect != "solid":
+        if kind.mosaic_blocks > MAX_MOSAIC_BLOCKS and kind.effect in MOSAICS:
             used = kind.mosaic_blocks if settings.allow_weak else MAX_MOSAIC_BLOCKS
             out.append(Weakness("many-blocks", name, used))
-        if name == "plate" and kind.effect != "solid":
+        if name == "plate" and kind.effect in MOSAICS:
             out.append(Weakness("short-text", name, kind.effect))
         if kind.padding < 0.05:
             out.append(Weakness("tight", name, kind.padding))

@@ -240,6 +240,6 @@ def _beside(target: Path) -> Path:
 
 
 def detections(record: Record, settings: Settings) -> dict[str, Any]:
-    """What was hidden in a photo, JSON-ready (all candidates stand in the records)."""
-    regions = [r.to_dict() for r in record.hidden(settings)]
+    """What was hidden in a photo, JSON-ready, without faces' landmarks (all that is known stands in the records)."""
+    regions = [r.replace(landmarks=None).to_dict() for r in record.hidden(settings)]
     return {"image": record.path, "width": record.width, "height": record.height, "regions": regions}

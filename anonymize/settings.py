@@ -17,14 +17,14 @@ from typing import Any
 from .errors import SettingsError, UnknownNameError
 from .regions import Region
 
-EFFECTS = ("blur", "pixelate", "solid")
+EFFECTS = ("inpaint", "blur", "pixelate", "solid")
 MASKS = ("rectangle", "ellipse", "quad")
 DEVICES = ("auto", "cpu", "cuda")
 # Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS,
 # MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
-RENDER_VERSION = 2  # counted up when effects or writing change: then every photo is exported and approved anew
+RENDER_VERSION = 3  # counted up when effects or writing change: then every photo is exported and approved anew
 # Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
 # left out. That a likelier one would have to be is an error.
 UNLIKELY = 0.05
@@ -122,15 +122,23 @@ class Kind:
 
     threshold: float = _option(0.5, "lowest score that is hidden", ge=MIN_THRESHOLD, le=1.0)
     padding: float = _option(0.1, "padding on each side, as a share of the region's width and height", ge=0.0, le=2.0)
-    effect: str = _option("blur", "how regions are hidden", choices=EFFECTS)
+    effect: str = _option(
+        "inpaint",
+        "how regions are hidden: inpaint (a soft fill made of what lies around; shows nothing of the region), blur and "
+        "pixelate (a coarse mosaic of the region, from which a plate can be guessed), solid (one color)",
+        choices=EFFECTS,
+    )
     mask: str = _option(
         "rectangle",
         "shape of the hidden area; quad follows a plate's corners, or the rectangle where these are uncertain",
         choices=MASKS,
     )
-    kernel: Kernel = _option(Kernel(), "Gaussian kernel SIZE,SIGMA,FEATHER in px; 0,0,9 follows the region's size")
-    mosaic_blocks: int = _option(6, "mosaic blocks across the region's longer side, before any blur", ge=1, le=64)
-    fill: str = _option("mean", "color for the solid effect: mean, black, or six hex digits such as ff00ff")
+    kernel: Kernel = _option(
+        Kernel(),
+        "SIZE,SIGMA,FEATHER in px: the Gaussian of blur, 0,0 follows the region's size; the soft edge of each effect",
+    )
+    mosaic_blocks: int = _option(6, "blur and pixelate: mosaic blocks across the region's longer side", ge=1, le=64)
+    fill: str = _option("black", "color for the solid effect: black, or six hex digits such as ff00ff")
     min_size: float = _option(0.0, "do not hide regions whose shorter side is below this many px (0: hide all)", ge=0.0)
     max_size: float = _option(0.0, "do not hide regions whose longer side is above this many px (0: no limit)", ge=0.0)
 
@@ -141,8 +149,8 @@ class Kind:
         elif not isinstance(kernel, Kernel):
             raise SettingsError(f"a kernel is SIZE,SIGMA,FEATHER such as 101,3,19; received {kernel!r}")
         _check(self)
-        if self.fill not in ("mean", "black") and not re.fullmatch("[0-9a-fA-F]{6}", self.fill):
-            raise SettingsError(f"a fill is mean, black or six hex digits such as ff00ff; received {self.fill!r}")
+        if self.fill != "black" and not re.fullmatch("[0-9a-fA-F]{6}", self.fill):
+            raise SettingsError(f"a fill is black or six hex digits such as ff00ff; received {self.fill!r}")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Kind:
@@ -215,7 +223,7 @@ class Settings:
     )
     max_regions: int = _option(300, "max. regions per kind and photo", ge=1, le=10_000)
     kinds: Mapping[str, Kind] = field(default_factory=_default_kinds, metadata={"help": "settings of each hidden kind"})
-    allow_weak: bool = _option(False, "skip the mosaic that makes every effect irreversible (not safe)")
+    allow_weak: bool = _option(False, "blur without the mosaic, and any number of blocks (not safe)")
     keep_metadata: tuple[str, ...] = _option((), "safe metadata fields to keep: " + ", ".join(SAFE_METADATA))
     image_extensions: tuple[str, ...] = _option(
         ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "heic", "heif", "hif"),

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymize import effects
+from anonymize import masks
 from anonymize.detectors import Detector, FakeDetector, create
 from anonymize.detectors.plate_corners import Corners, WithCorners, load, open_corners
 from anonymize.regions import Region, boxes, iou
@@ -54,7 +54,7 @@ class Seen:
         assert self.found is not None
         plate = np.zeros(self.size[::-1], np.uint8)
         cv2.fillConvexPoly(plate, np.round((self.truth - 0.5) * 16).astype(np.int32), 1, cv2.LINE_8, 4)
-        quad, box = (effects.coverage([self.found], s, *self.size) for s in (QUAD, BOX))
+        quad, box = (masks.coverage([self.found], s, *self.size) for s in (QUAD, BOX))
         return float(quad[plate > 0].mean()), float(quad.sum() / max(box.sum(), 1))
 
 

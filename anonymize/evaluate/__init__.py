@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import effects
+from .. import masks
 from ..errors import AnnotationError
 from ..hiding import max_regions_reached
 from ..records import Record
@@ -118,7 +118,7 @@ def _pixels(box: Sequence[float]) -> tuple[slice, slice]:
 
 
 def _measure(record: Record, truths: tuple[Truth, ...], settings: Settings) -> _Measured:
-    hidden = effects.coverage(record.regions, settings, record.width, record.height)
+    hidden = masks.coverage(record.regions, settings, record.width, record.height)
     true = np.zeros_like(hidden)
     for t in truths:
         if min(t.box[2:]) <= 0 or t.box[0] >= record.width or t.box[1] >= record.height:
@@ -198,13 +198,13 @@ def _curve(kind: str, m: Matches, photos: Sequence[_Measured], settings: Setting
         boxes = [_pixels(t.box) for t in photo.truths if t.kind == kind and not t.ignore]
         record = photo.record
         size = (record.width, record.height)
-        others = effects.coverage((r for r in record.regions if r.kind != kind), settings, *size)
+        others = masks.coverage((r for r in record.regions if r.kind != kind), settings, *size)
         own = np.zeros_like(others)
         mine = [r for r in record.regions if r.kind == kind and opened.hides(r)]
         above, area, shares = math.inf, 0.0, [float(others[b].mean()) for b in boxes]
         for n in reversed(range(len(THRESHOLDS))):
             if added := [r for r in mine if THRESHOLDS[n] <= _score(r) < above]:
-                own |= effects.coverage(added, opened, *size)
+                own |= masks.coverage(added, opened, *size)
                 area, shares = float(own.mean()), [float((others[b] | own[b]).mean()) for b in boxes]
             covered[n] += shares
             areas[n] += area / len(photos)

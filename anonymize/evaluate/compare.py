@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .. import effects
+from .. import masks
 from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
@@ -126,7 +126,7 @@ def tune_to_area(
 
 
 def _area(regions: Sequence[Region], settings: Settings, record: Record) -> float:
-    return float(effects.coverage(regions, settings, record.width, record.height).mean()) if regions else 0.0
+    return float(masks.coverage(regions, settings, record.width, record.height).mean()) if regions else 0.0
 
 
 def best_threshold(result: KindResult, false_positives: float) -> float | None:

@@ -225,7 +225,7 @@ class PhotoService:
         answer = {
             "width": photo.width,
             "height": photo.height,
-            "regions": _regions(record.regions, settings),
+            "regions": _regions([r.replace(landmarks=None) for r in record.regions], settings),
             "media_type": _media_type(clean),
             "removed_metadata": list(photo.removed_metadata),
         }

@@ -16,8 +16,8 @@ from ..weights.registry import registry
 from .elements import element
 from .policy import Policy
 
-EFFECT_CHOICES = [("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
-_FILLS = [("Average color of the area", "mean"), ("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
+EFFECT_CHOICES = [("Soft fill", "inpaint"), ("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
+_FILLS = [("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
 _PRESETS = [("Fast", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
     "copyright": "copyright", "datetime": "date and time", "exposure": "exposure time", "focal-length": "focal length",
@@ -61,7 +61,11 @@ class Controls:
 
     def _effects(self, s: Settings) -> None:
         face, plate = s.kind("face"), s.kind("plate")
-        gr.HTML("<h2>How to hide it</h2>", js_on_load=None)
+        about = (
+            "Soft fill looks like a blur, but is made of what lies around. It and a solid color show nothing of what "
+            "they hide. A blur or mosaic keeps a trace: a plate can be guessed from it."
+        )
+        gr.HTML(f"<h2>How to hide it</h2><p>{about}</p>", js_on_load=None)
         pills = "az-pills az-face-effect"
         self.face_effect = gr.Radio(EFFECT_CHOICES, value=face.effect, label="Faces", elem_classes=pills)
         self.plate_effect = gr.Radio(

@@ -117,11 +117,9 @@ def summary(photo: PhotoSession) -> str:
         f'<a class="az-link" href="{base}/all.zip" download>both as a zip</a></p>'
     )
     if warnings := warn_reversible(settings):
-        # With the settings as they come there is one thing to know; more than that, and a person should read it.
-        worse = len(warnings) > len(warn_reversible(Settings()))
-        note = "What is hidden may be recovered" if worse else "Is this safe? One thing to know"
         items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warnings)
-        parts.append(f'<details class="az-warn"{" open" * worse}><summary>{note}</summary><ul>{items}</ul></details>')
+        note = "What is hidden may be recovered"
+        parts.append(f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>')
     parts.append(removed_table(photo))
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
@@ -131,8 +129,8 @@ _WEAK = {
     "weak-blur": "a Gaussian blur without the mosaic can be undone; blurred faces were re-identified {value:.1%} of "
     "the time (Revelio, arXiv 2506.12344). Switch off “Blur without the mosaic”.",
     "many-blocks": "more than {most} tiles leave too much to see (Panoramax's limit); used: {value}.",
-    "short-text": "what a {value} leaves of a short text can be guessed by drawing every candidate the same way. A "
-    "solid color leaves nothing.",
+    "short-text": "what a {value} leaves of a short text can be guessed by drawing every candidate the same way. "
+    "A soft fill or a solid color shows nothing.",
     "tight": "detectors draw tight boxes; more than a tenth of 15 in 100 real plates stayed open without padding, and "
     "of 3 in 100 with 0.1. Set “Padding” to 0.1 or more.",
 }

@@ -199,10 +199,10 @@ def test_closing_the_page_takes_leave(page: Page) -> None:
         page.evaluate("dispatchEvent(new PageTransitionEvent('pagehide'))")
 
 
-@pytest.mark.parametrize("kind", ["blur", "pixelate", "solid"])
+@pytest.mark.parametrize("kind", ["inpaint", "blur", "pixelate", "solid"])
 def test_effects_change_the_picture(page: Page, zidane: Path, kind: str) -> None:
     show_photo(page, zidane)
-    names = {"blur": "Blur", "pixelate": "Mosaic", "solid": "Solid color"}
+    names = {"inpaint": "Soft fill", "blur": "Blur", "pixelate": "Mosaic", "solid": "Solid color"}
     other = "pixelate" if kind == "blur" else "blur"
     faces = page.locator(".az-face-effect").first
     faces.get_by_label(names[other]).check()

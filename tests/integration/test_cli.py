@@ -123,7 +123,7 @@ def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--effect", "swirl"], "valid: blur, pixelate, solid"),
+        (["--effect", "swirl"], "valid: blur, inpaint, pixelate, solid"),
         (["--kernel", "4,1,1"], "odd"),
         (["--padding", "face=much"], "not a number"),
         (["--face-threshold", "0"], "at least 0.001"),

@@ -45,6 +45,7 @@ def test_run_hides_in_every_photo_and_keeps_the_structure(folder: Path, tmp_path
     assert (saved["done"], saved["ok"], saved["skipped"]) == (4, True, {"txt": 1})
     beside = json.loads((out / "1.jpg.json").read_text())
     assert [r["kind"] for r in beside["regions"]] == ["face"]
+    assert "landmarks" not in beside["regions"][0]
     assert (out / "1.png.json").exists()
 
 

@@ -28,7 +28,7 @@ OUTPUTS = 4  # of a photo
 def values(face: float = 0.5) -> list[Any]:
     """Of `Controls.all`, in its order."""
     s = Settings()
-    live = [face, 0.25, "blur", "blur", 6, 0.15, "mean", 0, 0, 0, [], False]
+    live = [face, 0.25, "inpaint", "blur", 6, 0.15, "black", 0, 0, 0, [], False]
     return [*live, s.face_detector, s.plate_detector, s.iou_threshold]
 
 

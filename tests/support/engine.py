@@ -12,7 +12,7 @@ from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
 
-FACE = Region("face", (10, 10, 30, 30), 0.9)
+FACE = Region("face", (10, 10, 30, 30), 0.9, landmarks=((15, 16), (25, 16), (20, 20), (16, 25), (24, 25)))
 
 
 WEAK = Region("plate", (40, 30, 50, 34), 0.07)

@@ -289,7 +289,7 @@ def test_a_review_has_the_settings_that_were_applied_last(job, tmp_path):
     run(job, settings=solid, again=True)  # nothing else was chosen here since: what people chose in the review stands
     assert effect() == "pixelate"
     run(job)
-    assert effect() == "blur"
+    assert effect() == "inpaint"
     assert job.summary.done == 1
 
 
