@@ -46,6 +46,7 @@
     let selected = null;                          // id of a region
     let divider = 0.5, zoom = 1, panX = 0, panY = 0;
     let showOthers = review, showOriginal = review;
+    let sweeping = 0;                             // since when the divider moves by itself
 
     const before = make("img", { class: "az-before", alt: "The original photo", draggable: "false" });
     const after = make("img", { class: "az-after", alt: "The photo with faces and plates hidden", draggable: "false", hidden: review });
@@ -69,9 +70,11 @@
       make("span", { class: "az-space" }), ...extra);
     const drawing = make("div", { class: "az-bar", role: "group", "aria-label": "New box" });
     const undo = button(review ? "Undo (U)" : "Undo", () => act("undo"));
+    const others = check("Show possible misses", (on) => { showOthers = on; paint(); });
+    others.classList.add("az-misses");
     const correctBar = make("div", { class: "az-bar az-correct" }, drawing, undo, make("span", { class: "az-space" }),
       ...(review ? [] : [check("Show the original", (on) => { showOriginal = on; place(); }),
-        check("Show possible misses", (on) => { showOthers = on; paint(); })]));
+        others]));
     const about = make("div", { class: "az-about", "aria-live": "polite" });
     const root = make("div", { class: "az-body", hidden: true }, bar, correctBar, stage, about);
 
@@ -93,7 +96,8 @@
       const right = 100 - clamp(((cut * w - panX) / zoom / w) * 100, 0, 100);
       before.style.clipPath = cut < 1 ? `inset(0 ${right}% 0 0)` : "";
       before.style.visibility = cut > 0 ? "visible" : "hidden";
-      handle.hidden = tagBefore.hidden = tagAfter.hidden = !comparing;
+      handle.hidden = tagAfter.hidden = !comparing;
+      tagBefore.hidden = !comparing || cut < 0.1;
       handle.style.left = `${divider * 100}%`;
       handle.setAttribute("aria-valuenow", Math.round(divider * 100));
       label();
@@ -134,12 +138,13 @@
         drag = { what: corner ? "resize" : "move", corner, start, region, box: region.box, again: region.id === selected };
         if (!drag.again) select(region.id);
       } else if (tool) drag = { what: "draw", start, region };
-      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide" }; slide(e); }
+      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide", start }; if (e.target.closest(".az-divider")) slide(e); }
       else { drag = { what: "pan", x: e.clientX - panX, y: e.clientY - panY }; if (mode === "correct") select(null); }
     });
     const distance = () => { const [a, b] = [...pointers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
     const slide = (e) => {
       const r = stage.getBoundingClientRect();
+      sweeping = 0;
       divider = clamp((e.clientX - r.left) / r.width, 0, 1);
       place();
     };
@@ -147,7 +152,7 @@
       if (!drag) return;
       if (pointers.has(e.pointerId)) pointers.set(e.pointerId, [e.clientX, e.clientY]);
       if (drag.what === "pinch") { zoomBy((drag.zoom * distance()) / drag.far / zoom); return; }
-      if (drag.what === "divide") { slide(e); return; }
+      if (drag.what === "divide") { drag.moved = true; slide(e); return; }
       if (drag.what === "pan") { panX = e.clientX - drag.x; panY = e.clientY - drag.y; place(); return; }
       const at = point(e), dx = at[0] - drag.start[0], dy = at[1] - drag.start[1];
       if (!drag.moved && Math.hypot(dx, dy) * (stage.clientWidth / state.width) * zoom < 4) return;
@@ -169,11 +174,32 @@
       if (d.what === "draw") {
         if (d.moved) drawn(d.box);
         else if (review) select(d.region ? d.region.id : null);
-      } else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
+      } else if (d.what === "divide" && !d.moved) touch(d.start, e);
+      else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
       else if (d.region && d.again && review) select(null);
     };
     stage.addEventListener("pointerup", up);
     stage.addEventListener("pointercancel", up);
+    // A click on what is hidden, while comparing: correct it. Elsewhere the divider comes.
+    const touch = ([x, y], e) => {
+      const on = state.regions.filter((r) => r.hidden && x >= r.box[0] && x < r.box[2] && y >= r.box[1] && y < r.box[3]);
+      if (!on.length) { slide(e); return; }
+      setMode("correct");
+      select(on.sort((a, b) => area(a) - area(b))[0].id);
+    };
+    // Once for each photo: the clean picture, a look at the original, and back.
+    const sweep = () => {
+      if (review || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+      const from = sweeping = performance.now();
+      const step = (now) => {
+        const t = (now - from) / 1400;
+        if (sweeping !== from || mode !== "compare") return;
+        divider = t < 1 ? Math.max(0, Math.sin(Math.PI * t)) * 0.6 : 0;
+        place();
+        if (t < 1) requestAnimationFrame(step);
+      };
+      requestAnimationFrame(step);
+    };
     const drawn = (box) => {
       act("add", { kind: tool, box });
       if (!review) { tool = null; paint(); }
@@ -186,7 +212,7 @@
     // keyboard
     handle.addEventListener("keydown", (e) => {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[e.key];
-      if (step) { divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
+      if (step) { sweeping = 0; divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
     });
     const onkey = (e) => {
       if (!root.isConnected) { document.removeEventListener("keydown", onkey); return; }
@@ -311,7 +337,9 @@
       if (other) {
         before.src = value.before;
         if (value.after) after.src = value.after;
-        zoom = 1; panX = panY = 0; divider = 0.5; selected = null;
+        zoom = 1; panX = panY = 0; divider = 0; selected = null;
+        sweeping = 0;
+        if (value.after) after.onload = () => { after.onload = null; sweep(); };
         if (!review) { tool = null; mode = "compare"; }
       } else {
         const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
@@ -327,7 +355,9 @@
       place();
     };
     new ResizeObserver(place).observe(stage);
-    return { root, show, hide: () => { state = null; root.hidden = true; } };
+    // What was not hidden and may be something, shown to be corrected.
+    const misses = () => { setMode("correct"); root.querySelector(".az-misses input").checked = showOthers = true; paint(); };
+    return { root, show, misses, hide: () => { state = null; root.hidden = true; } };
   };
 
   // ---- Review: a photo of the queue. One decision at a time: each names what was seen. ----
