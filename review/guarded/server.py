@@ -31,7 +31,7 @@ from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 from . import offered, patches, process, requests
 from .child import CHILD
 from .offered import ONLY_LOOKED_AT, RefusedError
-from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body
+from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body, without_undo
 
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
@@ -125,6 +125,8 @@ class ReviewServer:
             if path in STATIC and shown and root:
                 return RedirectResponse(_address(root, shown[0].name))
             await self._check_page(path, shown)
+            if method == "GET" and (path in STATIC or path in {f"/datasets/{r.name}" for r in shown}):
+                return strip_errors(without_undo(with_body(app, replay_body(b"", request))))
             return strip_errors(app)
         if sample := offered.SAMPLE.fullmatch(path):
             return await self._edit(request, sample, shown, user, app)
