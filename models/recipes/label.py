@@ -100,7 +100,7 @@ def together(scores: Mapping[int, float], height: float) -> float:
         ("centerface", 3),
     ):
         said = scores.get(view, 0.0)
-        calibration = Calibration(*(model(network).calibration or ()))
+        calibration = Calibration(*model(network).calibration["face"])
         odds.append(log_odds(max(calibration.probability(said, height * SIDES[view]) if said else 0.0, ABSENT)))
     return sigmoid((sum(odds) / 2 - log_odds(PRIOR)) / math.sqrt(2))
 
