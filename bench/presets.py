@@ -68,12 +68,13 @@ def row(preset: str, records: Sequence[Record], ms: float, truth: Annotations) -
 
 
 def single(text: str) -> tuple[str, Settings]:
-    """NAME=THRESHOLD -> the detector's name, and settings that look with nothing else."""
-    name, _, threshold = text.rpartition("=")
-    kind = next(task for m in models(parse(name)) if (task := model(m).task) in KINDS)
-    other = KINDS[kind == "face"]
-    settings = Settings().replace(**{f"{kind}_detector": name, f"{other}_detector": "none"})
-    return name, settings.with_kind(kind, threshold=float(threshold))
+    """NAME=THRESHOLD -> the detector's name, and settings that look with nothing else. Of both kinds: FACE/PLATE."""
+    name, _, thresholds = text.rpartition("=")
+    kinds = {task for m in models(parse(name)) for task in model(m).tasks if task in KINDS}
+    settings = Settings().replace(face_detector="none", plate_detector="none")
+    for kind, threshold in zip(sorted(kinds), thresholds.split("/"), strict=True):
+        settings = settings.replace(**{f"{kind}_detector": name}).with_kind(kind, threshold=float(threshold))
+    return name, settings
 
 
 def measured(name: str, records: Sequence[Record], ms: float, truth: Annotations, settings: Settings) -> dict[str, Any]:

@@ -250,7 +250,7 @@ def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any
         label, _, size = name.rpartition("@")
     elif isinstance(leaf, Named):
         size = str(model(leaf.name).size)
-    tasks = list(dict.fromkeys(model(m).task for m in models(spec)))
+    tasks = list(dict.fromkeys(task for m in models(spec) for task in model(m).tasks))
     kinds = tuple(t for t in tasks if t != "vehicle" or tasks == ["vehicle"])  # vehicles only help to find plates
     return Contender(label, size, settings, _detect(name, settings, found, given), kinds)
 

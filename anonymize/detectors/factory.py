@@ -154,10 +154,10 @@ class _Builder:
             any_size = name == spec.VEHICLES  # its file was exported for one size, which `yolo.cut_head` takes away
             made = yolo.load(name, path, self.settings, long_side, hashes, classes=entry.classes, any_size=any_size)
         made.kinds = frozenset(entry.classes.values())
-        numbers = (in_crops and entry.in_crops) or entry.calibration
-        if not numbers or not self.is_calibrated:
+        by_kind = (in_crops and entry.in_crops) or entry.calibration
+        if not by_kind or not self.is_calibrated:
             return made
-        return Calibrated(made, Calibration(*numbers), entry.task, long_side)
+        return Calibrated(made, {kind: Calibration(*numbers) for kind, numbers in by_kind.items()}, long_side)
 
     def _fetch(self, entry: Model) -> Path:
         try:

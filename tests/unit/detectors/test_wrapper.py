@@ -60,7 +60,7 @@ def test_a_part_loses_no_likely_one_on_the_way_to_its_ensemble() -> None:
 
     strict = Calibration(-4.0, 1.0)  # a score of 0.6 is a probability of .03
     for calibration, last, is_likely in ((Calibration(0.0, 1.0), 0.2, True), (strict, 0.6, False), (strict, 0.9, True)):
-        detector = Ensemble([Calibrated(network([0.95, 0.95, 0.95, last]), calibration, "face", 192)], FOUR)
+        detector = Ensemble([Calibrated(network([0.95, 0.95, 0.95, last]), {"face": calibration}, 192)], FOUR)
         if is_likely:
             with pytest.raises(DetectionError, match="raise max_regions"):
                 detector.detect([IMAGE])
