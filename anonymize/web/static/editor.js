@@ -381,20 +381,14 @@
         if (!value.kinds.includes(atHand)) atHand = value.kinds.find((kind) => kind === "plate") || value.kinds[0];
       }
       if (other) {
-<<<<<<< HEAD
-        before.src = value.before;
-        if (value.after) after.src = value.after;
-        zoom = 1; panX = panY = 0; divider = 0; selected = null;
-        sweeping = 0;
-        if (value.after) after.onload = () => { after.onload = null; sweep(); };
-        if (!review) { tool = null; mode = "compare"; }
-=======
         if (review) shown(value);
-        else before.src = value.before;
-        if (value.after && !review) after.src = value.after;
-        zoom = 1; panX = panY = 0; divider = 0.5; selected = tool = peek = null;
-        if (!review) mode = "compare";
->>>>>>> reviewux
+        else {
+          before.src = value.before;
+          if (value.after) after.src = value.after;
+          after.onload = () => { after.onload = null; sweep(); };
+          mode = "compare";
+        }
+        zoom = 1; panX = panY = sweeping = 0; divider = 0; selected = tool = peek = null;
       } else {
         const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
@@ -409,13 +403,9 @@
       place();
     };
     new ResizeObserver(place).observe(stage);
-<<<<<<< HEAD
     // What was not hidden and may be something, shown to be corrected.
     const misses = () => { setMode("correct"); root.querySelector(".az-misses input").checked = showOthers = true; paint(); };
-    return { root, show, misses, hide: () => { state = null; root.hidden = true; } };
-=======
-    return { root, show, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
->>>>>>> reviewux
+    return { root, show, misses, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
   };
 
   window.anonymize = { editor, tools: { make, clamp, button } };
