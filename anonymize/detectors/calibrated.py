@@ -16,7 +16,7 @@ from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
-from .detector import Detector, Image
+from .detector import Detector, Image, kinds_of
 from .runtime import NetworkDetector
 from .wrapper import detect_all
 
@@ -95,7 +95,7 @@ class Calibrated:
     def __init__(self, detector: Detector, calibration: Calibration, kind: str, long_side: int) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds = frozenset({kind})
+        self.kinds = frozenset({kind, *(kinds_of(detector) or ())})
         if isinstance(detector, NetworkDetector):
             detector = detector.with_floor(calibration.min_score(long_side), calibration.min_score(long_side, UNLIKELY))
         self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
