@@ -16,7 +16,7 @@ from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
-from .detector import Detector, Image
+from .detector import Detector, Image, kinds_of
 from .runtime import NetworkDetector
 from .wrapper import detect_all
 
@@ -94,7 +94,7 @@ class Calibrated:
     def __init__(self, detector: Detector, calibrations: Mapping[str, Calibration], long_side: int) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds = frozenset(calibrations)
+        self.kinds = frozenset({*calibrations, *(kinds_of(detector) or ())})
         if isinstance(detector, NetworkDetector):
             floor, likely = (
                 min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)

@@ -45,6 +45,7 @@ class Ensemble:
             raise SettingsError(f"an ensemble needs detectors of different names; received {names}")
         self.name = "+".join(names)
         self.weights: Mapping[str, str] = {k: v for m in members for k, v in m.weights.items()}
+        self.kinds = kinds_of(*members)
         self._members, self._settings = tuple(members), settings
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:

@@ -183,9 +183,9 @@ class _Builder:
 def _own_class(node: spec.OwnClass) -> Detector:
     try:
         made: Any = getattr(import_module(node.module), node.attribute)()
-    except AnonymizeError:
+    except (AnonymizeError, KeyboardInterrupt):
         raise
-    except Exception as e:  # a person's own code may raise anything
+    except BaseException as e:  # a person's own code may raise anything, SystemExit too
         raise SettingsError(f"{node} cannot be made: {e!r}") from e
     if not isinstance(made, Detector):
         raise SettingsError(f"{node} is not a detector: it needs name, weights and detect(images)")

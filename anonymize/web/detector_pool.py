@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from .. import images
+from .. import images, time_limit
 from ..detectors import Detector, Image, create, models, parse
+from ..detectors.detector import kinds_of
 from ..errors import ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
@@ -33,13 +35,13 @@ class Gated:
     Turns are first come, first served, so that a batch of one visitor does not keep the others waiting.
     """
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector, self._turn = detector, _Turns()
-        self.name, self.weights = detector.name, detector.weights
+    def __init__(self, detector: Detector, max_seconds: float) -> None:
+        self._detector, self._turn, self._max_seconds = detector, _Turns(), max_seconds
+        self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        with self._turn:
-            return self._detector.detect(images)
+        with time_limit.paused(), self._turn:  # waiting for a turn takes nothing from the time for a photo
+            return time_limit.call(partial(self._detector.detect, images), self._max_seconds, self._detector)
 
 
 class _Turns:
@@ -105,7 +107,7 @@ class DetectorPool:
     ) -> None:
         self.defaults = defaults or Settings()
         self.weights_dir, self.trust = weights_dir, trust
-        self._given = None if detectors is None else [Gated(d) for d in detectors]
+        self._given = None if detectors is None else [Gated(d, self.defaults.max_seconds) for d in detectors]
         self._loaded: dict[tuple[object, ...], Gated] = {}
         self._loading = threading.Lock()
         self._fetching = fetching
@@ -137,7 +139,7 @@ class DetectorPool:
             if key not in self._loaded:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes
                     self._loaded.pop(next(iter(self._loaded)))
-                self._loaded[key] = Gated(self._create(name, settings))
+                self._loaded[key] = Gated(self._create(name, settings), self.defaults.max_seconds)
             self._loaded[key] = self._loaded.pop(key)  # the last one now
             return self._loaded[key]
 

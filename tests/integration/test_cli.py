@@ -155,14 +155,14 @@ def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path
     ],
 )
 def test_a_wrong_option_is_one_line(folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = run("run", folder, tmp_path / "out", *arguments, code=1)
+    result = run("run", folder, tmp_path / "out", *arguments, code=2)
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
 
 
 def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
-    result = run("run", folder, tmp_path / "out", "--face-detector", "centerface+retina", code=1)
+    result = run("run", folder, tmp_path / "out", "--face-detector", "centerface+retina", code=2)
     said, line, pointer, valid = result.stderr.splitlines()
     assert said == "error: unknown detector 'retina', at column 12 of a detector:"
     assert line.index("retina") == pointer.index("^")
@@ -170,7 +170,7 @@ def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
 
 
 def test_missing_input_and_records(tmp_path: Path) -> None:
-    assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=1).stderr
+    assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=2).stderr
     assert "error: cannot read records" in run("export", tmp_path / "no", tmp_path / "out", code=1).stderr
 
 
@@ -214,7 +214,7 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
 
 def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:
     for option, value in (("--effect", "fcae=solid"), ("--padding", "plte=0.3"), ("--kernel", "screen=101,3,9")):
-        result = run("run", folder, tmp_path / "out", *MINE, option, value, code=1)
+        result = run("run", folder, tmp_path / "out", *MINE, option, value, code=2)
         assert "unknown kind" in result.output
         assert "face, plate" in result.output
 
@@ -288,7 +288,7 @@ def test_annotated_photos_that_are_not_there_are_named_and_no_success(
 def test_measuring_never_writes_over_what_it_measures(folder: Path, tmp_path: Path, option: str, name: str) -> None:
     truth = coco(tmp_path / "truth.json", "1.jpg")
     before = (tmp_path / name).read_bytes()
-    assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=1).output
+    assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=2).output
     assert (tmp_path / name).read_bytes() == before
 
 
