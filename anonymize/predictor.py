@@ -11,7 +11,7 @@ from pathlib import Path
 
 from . import images, weights
 from .detectors import Detector, Image, create
-from .detectors.wrapper import detect_all
+from .detectors.tiled import search
 from .disk import AnyPath
 from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
@@ -21,17 +21,17 @@ from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-DETECTION_VERSION = 4
+DETECTION_VERSION = 5
 
 
-def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-    """`detect_all` at the edge to other people's code: whatever it raises is a failed detection.
+def _ask(detector: Detector, batch: Sequence[Image], settings: Settings) -> list[list[Region]]:
+    """`tiled.search` at the edge to other people's code: whatever it raises is a failed detection.
 
     Raises:
         DetectionError: that, or another number of answers than of images.
     """
     try:
-        return detect_all(detector, batch)
+        return search(detector, batch, settings)
     except AnonymizeError:
         raise
     except Exception as e:
@@ -133,7 +133,7 @@ class Predictor:
         )
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
-        answers = [_ask(detector, batch) for detector in self.detectors]
+        answers = [_ask(detector, batch, self.settings) for detector in self.detectors]
         return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
     def _suppress(self, found: Sequence[Region]) -> tuple[Region, ...]:
