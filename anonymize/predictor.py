@@ -12,7 +12,7 @@ from pathlib import Path
 from . import images, labels, weights
 from .detectors import Detector, Image, create
 from .detectors.detector import kinds_of
-from .detectors.wrapper import detect_all
+from .detectors.tiled import search
 from .disk import AnyPath
 from .errors import DetectionError, SettingsError
 from .records import Record, escape
@@ -23,7 +23,7 @@ from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-DETECTION_VERSION = 4
+DETECTION_VERSION = 5
 
 
 class Predictor:
@@ -137,7 +137,7 @@ class Predictor:
         return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
     def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-        found = call(partial(detect_all, detector, batch), self.settings.max_seconds, detector)
+        found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)
         return [[self._named(region, detector) for region in regions] for regions in found]
 
     def _named(self, region: Region, detector: Detector) -> Region:
