@@ -21,7 +21,7 @@ from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-DETECTION_VERSION = 4
+DETECTION_VERSION = 5
 
 
 def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:

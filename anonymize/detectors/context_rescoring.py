@@ -1,14 +1,16 @@
-"""Signs, stickers and shop fronts look like plates; but plates are on vehicles. What is not needs to be surer.
+"""Signs, stickers and shop fronts look like plates; but plates are on vehicles. What is around one counts as evidence.
 
-On photos of vehicles a plate network is right about as often beside a vehicle as on one, once its score is known: most
-of what is beside is a close-up, whose vehicle does not fit into the photo. On photos without vehicles nearly all that
-it finds is a sign. So a plate that no vehicle carries loses odds, most where it is small, less where it could be a
-close-up. README has what this costs and gains (`bench/false_plates.py`).
+A logistic regression over the plate's score and over the surest vehicle and person around it gives the score anew. Its
+weights stand in context.json, fitted across sources by models/recipes/context.py. It is evidence and no veto: a surer
+plate never ends below a less sure one with the same things around it, and none loses more than `most_lost` in
+log-odds: so a clear plate is hidden wherever it is, on what no network takes for a vehicle, or too close to show one.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from ..probability import log_odds, sigmoid
 from ..regions import Region
@@ -16,19 +18,18 @@ from ..settings import MIN_THRESHOLD
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all
 
-MIN_SCORE = 0.05  # score from which a vehicle may carry a plate: a faint one will do
-MARGIN = 0.1  # of the vehicle's box on each side
-CLOSE_UP = 0.25  # of the photo's width: a plate so wide fills the photo as its subject
-# Log-odds that a plate without a vehicle loses: to be hidden at a threshold of .15 a small one must be surer than 98 %,
-# a close-up than 90 %. From `bench.false_plates` against what leaks on held-out photos.
-FAR_LOSS, CLOSE_LOSS = 6.0, 4.0
+MARGIN = 0.1  # of the box of a vehicle or person on each side
+FEATURES = ("bias", "score", "vehicle", "person")
+_FITTED = json.loads((Path(__file__).parents[1] / "context.json").read_text("utf-8"))
+WEIGHTS: tuple[float, ...] = tuple(_FITTED["plate"][name] for name in FEATURES)
+MOST_LOST: float = _FITTED["most_lost"]
 
 
 class ContextRescoring:
-    """A detector whose plates are doubted where none of its vehicles carries them.
+    """A detector whose plates are believed more, or less, for what is around them.
 
     Args:
-        detector: gives plates, with probabilities as scores, and vehicles (`TwoStage`, or an `Ensemble` with one).
+        detector: gives plates, with probabilities as scores, and vehicles and persons (an `Ensemble` with coco, say).
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -39,19 +40,26 @@ class ContextRescoring:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        answers = detect_all(self._detector, images)
-        return [rescore(found, image.shape[1]) for image, found in zip(images, answers, strict=True)]
+        return [rescore(found) for found in detect_all(self._detector, images)]
 
 
-def rescore(found: Sequence[Region], width: int) -> list[Region]:
-    """Regions of one image, `width` px wide, with the plates that no vehicle carries doubted; best first."""
-    vehicles = [r.pad(MARGIN).box for r in found if r.kind == "vehicle" and r.score >= MIN_SCORE]
+def features(plate: Region, around: Sequence[Region]) -> tuple[float, ...]:
+    """What is known of a plate, as FEATURES: 1, its log-odds, the best score of a vehicle and of a person around it."""
+    x, y = (plate.box[0] + plate.box[2]) / 2, (plate.box[1] + plate.box[3]) / 2
+
+    def best(kind: str) -> float:
+        grown = ((r.pad(MARGIN).box, r.score) for r in around if r.kind == kind)
+        return max((s for (x1, y1, x2, y2), s in grown if x1 <= x < x2 and y1 <= y < y2), default=0.0)
+
+    return 1.0, log_odds(plate.score), best("vehicle"), best("person")
+
+
+def rescore(found: Sequence[Region]) -> list[Region]:
+    """Regions of one image, its plates with new scores; best first."""
     out = []
     for r in found:
         if r.kind == "plate":
-            x, y = (r.box[0] + r.box[2]) / 2, (r.box[1] + r.box[3]) / 2
-            if not any(x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in vehicles):
-                loss = CLOSE_LOSS if r.width >= CLOSE_UP * width else FAR_LOSS
-                r = r.replace(score=max(sigmoid(log_odds(r.score) - loss), MIN_THRESHOLD))
+            odds = sum(w * v for w, v in zip(WEIGHTS, features(r, found), strict=True))
+            r = r.replace(score=max(sigmoid(max(odds, log_odds(r.score) - MOST_LOST)), MIN_THRESHOLD))
         out.append(r)
     return sorted(out, key=lambda r: -r.score)
