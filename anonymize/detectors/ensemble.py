@@ -26,8 +26,8 @@ from .wrapper import detect_all, merge_detections
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
 ABSENT, PRIOR = 0.01, 0.1
-# px; what is lower in a detector's input it cannot see, so it says nothing by its silence; what is at least CLEAR high it
-# would have seen. Between them its silence counts in part.
+# px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
+# have seen; between them its silence counts in part.
 BLIND, CLEAR = 10.0, 30.0
 
 
