@@ -1,35 +1,42 @@
-"""Signs, stickers and shop fronts look like plates; but plates are on vehicles. What is around one counts as evidence.
+"""Signs look like plates, wheels and lamps like faces; but plates are on vehicles, and small faces on persons.
 
-A logistic regression over the plate's score and over the surest vehicle and person around it gives the score anew. Its
-weights stand in context.json, fitted across sources by models/recipes/context.py. It is evidence and no veto: a surer
-plate never ends below a less sure one with the same things around it, and none loses more than `most_lost` in
-log-odds: so a clear plate is hidden wherever it is, on what no network takes for a vehicle, or too close to show one.
+A logistic regression over the score of a plate or face and over what is around it gives the score anew. Its weights
+stand in context.json, fitted across sources by models/recipes/context.py. It is evidence and no veto: a surer region
+never ends below a less sure one with the same things around it, and none loses more than `most_lost` in log-odds: so a
+clear plate is hidden wherever it is, on what no network takes for a vehicle, or too close to show one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..probability import log_odds, sigmoid
-from ..regions import Region
+from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all
 
 MARGIN = 0.1  # of the box of a vehicle or person on each side
-FEATURES = ("bias", "score", "vehicle", "person")
+# Share of the photo's long side: a face up to FAR is small among its surroundings, one from NEAR on is not.
+FAR, NEAR = 0.015, 0.035
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "face": ("bias", "score", "head"),
+    "plate": ("bias", "score", "vehicle", "person"),
+}
 _FITTED = json.loads((Path(__file__).parents[1] / "context.json").read_text("utf-8"))
-WEIGHTS: tuple[float, ...] = tuple(_FITTED["plate"][name] for name in FEATURES)
+WEIGHTS: dict[str, tuple[float, ...]] = {
+    kind: tuple(_FITTED[kind][n] for n in names) for kind, names in FEATURES.items()
+}
 MOST_LOST: float = _FITTED["most_lost"]
 
 
 class ContextRescoring:
-    """A detector whose plates are believed more, or less, for what is around them.
+    """A detector whose plates and faces are believed more, or less, for what is around them.
 
     Args:
-        detector: gives plates, with probabilities as scores, and vehicles and persons (an `Ensemble` with coco, say).
+        detector: gives them, with probabilities as scores, and vehicles and persons (an `Ensemble` with coco, say).
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -40,26 +47,54 @@ class ContextRescoring:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        return [rescore(found) for found in detect_all(self._detector, images)]
+        answers = detect_all(self._detector, images)
+        return [rescore(found, max(image.shape[:2])) for image, found in zip(images, answers, strict=True)]
 
 
-def features(plate: Region, around: Sequence[Region]) -> tuple[float, ...]:
-    """What is known of a plate, as FEATURES: 1, its log-odds, the best score of a vehicle and of a person around it."""
-    x, y = (plate.box[0] + plate.box[2]) / 2, (plate.box[1] + plate.box[3]) / 2
-
-    def best(kind: str) -> float:
-        grown = ((r.pad(MARGIN).box, r.score) for r in around if r.kind == kind)
-        return max((s for (x1, y1, x2, y2), s in grown if x1 <= x < x2 and y1 <= y < y2), default=0.0)
-
-    return 1.0, log_odds(plate.score), best("vehicle"), best("person")
+def at_head(face: Box, person: Box) -> bool:
+    """Whether a face lies where a person has the head, in a size that fits."""
+    (x1, y1, x2, y2), (left, top, right, bottom) = face, person
+    x, y, tall, high = (x1 + x2) / 2, (y1 + y2) / 2, y2 - y1, bottom - top
+    reaches = top - 0.05 * high <= y < top + max(0.3 * high, 0.6 * tall)
+    return left <= x < right and reaches and 0.05 * high < tall < 0.6 * high
 
 
-def rescore(found: Sequence[Region]) -> list[Region]:
-    """Regions of one image, its plates with new scores; best first."""
+def around(plate: Box, other: Region) -> bool:
+    """Whether a plate's center lies in a vehicle or person, or just beside it."""
+    x, y = (plate[0] + plate[2]) / 2, (plate[1] + plate[3]) / 2
+    x1, y1, x2, y2 = other.pad(MARGIN).box
+    return x1 <= x < x2 and y1 <= y < y2
+
+
+def features(region: Region, found: Sequence[Region], long_side: int) -> tuple[float, ...]:
+    """What is known of a plate or face, as its kind's FEATURES: 1, its log-odds, then scores of what is around it.
+
+    Args:
+        found: vehicles and persons; others do not count.
+        long_side: px, of the image.
+    """
+
+    def best(kind: str, fits: Callable[[Region], bool]) -> float:
+        return max((r.score for r in found if r.kind == kind and fits(r)), default=0.0)
+
+    if region.kind == "plate":
+        scores = [best(kind, lambda r: around(region.box, r)) for kind in ("vehicle", "person")]
+    else:  # a large face needs no body, and often shows none
+        far = min(max((NEAR - region.height / long_side) / (NEAR - FAR), 0.0), 1.0)
+        scores = [far * best("person", lambda r: at_head(region.box, r.box))]
+    return (1.0, log_odds(region.score), *scores)
+
+
+def rescore(found: Sequence[Region], long_side: int) -> list[Region]:
+    """Regions of one image, its plates and faces with new scores; best first.
+
+    Args:
+        long_side: px, of the image.
+    """
     out = []
     for r in found:
-        if r.kind == "plate":
-            odds = sum(w * v for w, v in zip(WEIGHTS, features(r, found), strict=True))
+        if weights := WEIGHTS.get(r.kind):
+            odds = sum(w * v for w, v in zip(weights, features(r, found, long_side), strict=True))
             r = r.replace(score=max(sigmoid(max(odds, log_odds(r.score) - MOST_LOST)), MIN_THRESHOLD))
         out.append(r)
     return sorted(out, key=lambda r: -r.score)

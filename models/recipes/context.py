@@ -1,12 +1,12 @@
-"""How much a plate is believed for what is around it: fitted and checked across sources, for anonymize/context.json.
+"""How much plates and faces are believed for what is around them: fitted, and checked across sources.
 
     python -m models.recipes.context HELD_OUT SPEC [--fronts 50] [--output anonymize/context.json]
 
-HELD_OUT is what `held_out.py` wrote: photos that the networks have not seen. SPEC is a preset's plate detector without
-its `in-context:`. Drawn shop fronts and road signs (`bench.false_plates`, of other seeds than are measured) are a
-source, too. A logistic regression over `context_rescoring.FEATURES`, whose score can only raise it. Each source is
-predicted by what was fitted on the others (Open Images photos, which have nearly all the plates, in five parts);
-printed is how well that tells real from false, beside the score alone.
+It writes anonymize/context.json. HELD_OUT is what `held_out.py` wrote: photos that the networks have not seen. SPEC is
+a preset's detector without its `in-context:`. Drawn shop fronts and road signs (`bench.false_plates`, of other seeds
+than are measured) are a source, too. For each kind a logistic regression over `context_rescoring.FEATURES`, whose score
+can only raise it. Each source is predicted by what was fitted on the others (Open Images photos, which have nearly all
+plates, in five parts); printed is how well that tells real from false, beside the score alone.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
 from bench.false_plates import picture
 from models.recipes.folds import source
-from models.recipes.label import PLATE
+from models.recipes.label import FACE, PLATE
 from models.recipes.plates.marks import load
 
+KINDS = {"face": FACE, "plate": PLATE}
 FLOOR = 0.02  # score below which a candidate is none
 RIDGE = 1.0
 PARTS = 5
@@ -43,7 +44,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates: FEATURES (N, K), whether they are real (N,), the source of each one's photo (N,); photos."""
+    """Candidates of one kind: FEATURES (N, K), whether they are real (N,), each one's source (N,); how many photos."""
 
     features: Floats
     real: NDArray[np.bool_]
@@ -83,47 +84,58 @@ def missed_at(scores: Floats, y: NDArray[np.bool_], false: int) -> float:
 
 
 def candidates(
-    found: Sequence[Region], truth: Floats, ignored: NDArray[np.bool_]
+    found: Sequence[Region], kind: str, truth: Floats, ignored: NDArray[np.bool_], long_side: int
 ) -> Iterator[tuple[tuple[float, ...], bool]]:
-    """Features of the plates among what was found, and whether each is real; what may be either is left out."""
-    plates = [r for r in found if r.kind == "plate" and r.score >= FLOOR]
-    for region, row in zip(plates, iou(boxes(plates), truth), strict=True):
+    """Features of one kind's regions, and whether each is real; what may be either is left out."""
+    of_kind = [r for r in found if r.kind == kind and r.score >= FLOOR]
+    for region, row in zip(of_kind, iou(boxes(of_kind), truth), strict=True):
         best = int(row.argmax()) if len(row) else -1
         if best >= 0 and row[best] > 0.15 and (ignored[best] or row[best] < 0.4):
             continue
-        yield features(region, found), best >= 0 and bool(row[best] >= 0.4)
+        yield features(region, found, long_side), best >= 0 and bool(row[best] >= 0.4)
 
 
-def pictures(folder: Path, fronts: int) -> Iterator[tuple[str, Image, Floats, NDArray[np.bool_]]]:
-    """Source, picture, true plates (N, 4) and which of them are to be ignored."""
+Truth = dict[str, tuple[Floats, NDArray[np.bool_]]]
+
+
+def pictures(folder: Path, fronts: int) -> Iterator[tuple[str, Image, Truth]]:
+    """Source, picture, and for each kind true boxes (N, 4) and which of them are to be ignored."""
     for path in sorted(folder.glob("*/annotations.json")):
         data = json.loads(path.read_text())
         for entry in data["images"]:
-            of = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == (entry["id"], PLATE)]
-            truth = np.array([[*a["bbox"][:2], *np.add(a["bbox"][:2], a["bbox"][2:])] for a in of]).reshape(-1, 4)
+            truth = {}
+            for kind, category in KINDS.items():
+                of = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == (entry["id"], category)]
+                some = np.array([[*a["bbox"][:2], *np.add(a["bbox"][:2], a["bbox"][2:])] for a in of]).reshape(-1, 4)
+                truth[kind] = some, np.array([bool(a["iscrowd"]) for a in of], bool)
             name = entry["file_name"]
             part = f"photos-{int(hashlib.sha256(name.encode()).hexdigest(), 16) % PARTS}"
-            yield (
-                part if source(name) == "photos" else source(name),
-                load(path.parent / "images" / name),
-                truth,
-                np.array([bool(a["iscrowd"]) for a in of]),
-            )
+            yield part if source(name) == "photos" else source(name), load(path.parent / "images" / name), truth
     for seed in range(FRONTS, FRONTS + fronts):
-        yield "fronts", picture(seed), np.zeros((0, 4)), np.zeros(0, bool)
+        yield "fronts", picture(seed), dict.fromkeys(KINDS, (np.zeros((0, 4)), np.zeros(0, bool)))
 
 
-def rows(folder: Path, spec: str, fronts: int) -> Rows:
-    """Candidates of a detector on all held-out photos and drawn fronts."""
+def rows(folder: Path, spec: str, fronts: int) -> dict[str, Rows]:
+    """Candidates of a detector on all held-out photos and drawn fronts, by kind."""
     detector = create(spec, Settings())
-    some, sources, photos = [], [], 0
-    for name, image, truth, ignored in pictures(folder, fronts):
-        new = list(candidates(detector.detect([image])[0], truth, ignored))
-        some += new
-        sources += [name] * len(new)
-        photos += 1
-    x = np.array([f for f, _ in some]).reshape(-1, len(FEATURES))
-    return Rows(x, np.array([is_real for _, is_real in some], bool), np.array(sources), photos)
+    some: dict[str, list[tuple[tuple[float, ...], bool]]] = {kind: [] for kind in KINDS}
+    sources: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    photos = 0
+    for name, image, truth in pictures(folder, fronts):
+        found, photos = detector.detect([image])[0], photos + 1
+        for kind, (true, ignored) in truth.items():
+            new = list(candidates(found, kind, true, ignored, max(image.shape[:2])))
+            some[kind] += new
+            sources[kind] += [name] * len(new)
+    return {
+        kind: Rows(
+            np.array([f for f, _ in of]).reshape(-1, len(FEATURES[kind])),
+            np.array([is_real for _, is_real in of], bool),
+            np.array(sources[kind]),
+            photos,
+        )
+        for kind, of in some.items()
+    }
 
 
 def across(some: Rows, used: int, most_lost: float = math.inf) -> Floats:
@@ -143,18 +155,20 @@ def main() -> None:
     parser.add_argument("--fronts", type=int, default=50)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    some = rows(given.held_out, given.spec, given.fronts)
-    print(f"{len(some.real)} candidates in {some.photos} photos, {some.real.sum()} real")
-    for used in range(2, len(FEATURES) + 1):
-        p = across(some, used, MOST_LOST)
-        misses = {f: missed_at(p, some.real, int(f * some.photos)) for f in (0.02, 0.05, 0.1, 0.2)}
-        told = ", ".join(f"{m:.3f} at {f}" for f, m in misses.items())
-        print(f"  {' + '.join(FEATURES[1:used])}: {loss_of(p, some.real):.3f} bits; not found, at false ones: {told}")
-    weights = fit(some.features, some.real)
-    fitted = dict(zip(FEATURES, (round(float(w), 3) for w in weights), strict=True))
-    print(fitted)
+    fitted: dict[str, object] = {}
+    for kind, some in rows(given.held_out, given.spec, given.fronts).items():
+        print(f"{kind}: {len(some.real)} candidates in {some.photos} photos, {some.real.sum()} real")
+        for used in range(2, len(FEATURES[kind]) + 1):
+            p = across(some, used, MOST_LOST)
+            misses = {f: missed_at(p, some.real, int(f * some.photos)) for f in (0.02, 0.05, 0.1, 0.2)}
+            told = ", ".join(f"{m:.3f} at {f}" for f, m in misses.items())
+            name = " + ".join(FEATURES[kind][1:used])
+            print(f"  {name}: {loss_of(p, some.real):.3f} bits; not found, at false ones a photo: {told}")
+        weights = fit(some.features, some.real)
+        fitted[kind] = dict(zip(FEATURES[kind], (round(float(w), 3) for w in weights), strict=True))
+        print("  ", fitted[kind], flush=True)
     if given.output:
-        given.output.write_text(json.dumps({"plate": fitted, "most_lost": MOST_LOST}, indent=1) + "\n")
+        given.output.write_text(json.dumps(fitted | {"most_lost": MOST_LOST}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

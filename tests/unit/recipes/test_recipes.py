@@ -253,7 +253,7 @@ def test_context_candidates_are_real_or_false_or_left_out():
     found = [Region("plate", (x, 0, x + 40, 10), 0.5) for x in (0, 25, 100, 200)] + [
         Region("vehicle", (0, 0, 60, 60), 0.7)
     ]
-    rows = list(context.candidates(found, truth, np.array([False, True])))
+    rows = list(context.candidates(found, "plate", truth, np.array([False, True]), 640))
     assert rows == [((1.0, 0.0, 0.7, 0.0), True), ((1.0, 0.0, 0.0, 0.0), False)]
 
 
