@@ -102,6 +102,10 @@ class Calibrated:
             detector = detector.with_floor(floor, likely)
         self._detector, self._calibrations, self._long_side = detector, dict(calibrations), long_side
 
+    def input_side(self, long_side: int) -> int:
+        """The long side, px, at which the network sees any photo."""
+        return self._long_side
+
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
         return [self._calibrate(i, found) for i, found in zip(images, detect_all(self._detector, images), strict=True)]

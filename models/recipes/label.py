@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anonymize.detectors.calibrated import Calibration
+from anonymize.detectors.context_rescoring import at_head
 from anonymize.detectors.ensemble import ABSENT, PRIOR
 from anonymize.probability import log_odds, sigmoid
 from anonymize.regions import iou
@@ -105,15 +106,6 @@ def together(scores: Mapping[int, float], height: float) -> float:
     return sigmoid((sum(odds) / 2 - log_odds(PRIOR)) / math.sqrt(2))
 
 
-def at_head(box: Boxes, persons: Boxes) -> bool:
-    """Whether a face lies where one of the persons has a head."""
-    x, y, tall = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[3] - box[1]
-    x1, y1, x2, y2 = persons.T
-    high = y2 - y1
-    inside = (x1 <= x) & (x < x2) & (y1 <= y) & (y < y1 + np.maximum(0.3 * high, 0.6 * tall))
-    return bool((inside & (tall < 0.6 * high) & (tall > 0.05 * high)).any())
-
-
 def faces(
     views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes, *, is_marked: bool, long_side: float
 ) -> list[Label]:
@@ -138,7 +130,7 @@ def faces(
         score = {view: float(row[4]) for view, row in group}
         r, c = (sorted((score.get(2 * n, 0.0), score.get(2 * n + 1, 0.0))) for n in (0, 1))
         tall = box[3] - box[1]
-        on_head = at_head(box, persons)
+        on_head = any(at_head(tuple(box.tolist()), tuple(person)) for person in persons.tolist())
         said = 0.0 if is_marked else together(score, tall / long_side)
         if max(r[1] / RETINA.doubt, c[1] / CENTER.doubt) < 1 and not (on_head and said >= AT_HEAD):
             continue

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from anonymize.errors import AnnotationError
 from anonymize.training.degrade import degrade
+from models.recipes.boards import hang
 from models.recipes.label import FACE, LEAST, PERSON, PLATE, Label
 from models.recipes.plates.scenes import distract, light_of
 from models.recipes.plates.synth import LAYOUTS, draw_plate, paste, pose, wear
@@ -290,6 +291,9 @@ def make(photo: Photo, image: Image, plates: Plates, size: int, rng: Generator) 
             ignored, none = np.concatenate([ignored, gone]), np.concatenate([none, gone_kind])
     for _ in range(int(rng.poisson(0.6))):  # lettering is what is most often taken for a plate
         distract(out, np.concatenate([boxes, ignored]), rng)
+    if rng.random() < (0.45 if photo.is_grey else 0.18):
+        for _ in range(int(rng.integers(1, 6))):
+            hang(out, np.concatenate([boxes, ignored]), rng)
     if rng.random() < (0.18 if (classes == FACE).any() else 0.05):
         out = reflect(out, rng)
     if rng.random() < 0.06:

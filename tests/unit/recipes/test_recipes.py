@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from models.recipes import folds, held_out, label, tiles
+from models.recipes.boards import hang
 from models.recipes.heads import Heads
 from models.recipes.label import FACE, PLATE, Label
 
@@ -231,29 +232,29 @@ def test_context_is_fitted_and_never_falls_with_the_score():
     from models.recipes import context
 
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 4))
-    y = -x[:, 0] + 2 * x[:, 2] + rng.normal(0, 0.5, 400) > 0  # a score that means the opposite of what it says
+    x = np.c_[np.ones(400), rng.normal(size=(400, 3))]
+    y = x[:, 1] + 2 * x[:, 2] + 0.3 * rng.normal(size=400) > 0
     weights = context.fit(x, y)
-    assert weights[1] == 0
-    assert weights[1 + 2] > 1
-    some = context.Rows(x, x[:, 0] + 2 * x[:, 2] > 0, np.array(["photos", "rides"] * 200), 100)
-    alone, full = (context.across(some, used) for used in (1, 4))
-    assert ((full > 0) & (full < 1)).all()
-    assert context.loss_of(full, some.real) < context.loss_of(alone, some.real)
-    assert context.missed_at(full, some.real, 5) < context.missed_at(alone, some.real, 5)
+    assert weights[1] > 0
+    assert weights[2] > weights[1]
+    assert context.fit(x, x[:, 1] < 0)[1] == 0
+    some = context.Rows(x, y, np.array(["photos", "rides"] * 200), 100)
+    alone, full = (context.across(some, used) for used in (2, 4))
+    assert context.loss_of(full, y) < context.loss_of(alone, y)
+    assert context.missed_at(full, y, 5) < context.missed_at(alone, y, 5)
+    assert context.predict(np.array([-9.0, 1, 0, 0]), x, 2.0) == pytest.approx(1 / (1 + np.exp(2 - x[:, 1])))
 
 
-def test_context_features_say_what_is_around():
+def test_context_candidates_are_real_or_false_or_left_out():
     from anonymize.regions import Region
     from models.recipes import context
 
-    plate = Region("plate", (100, 100, 160, 120), 0.8)
-    car, person = Region("vehicle", (60, 20, 220, 140), 0.7), Region("person", (200, 20, 240, 140), 0.7)
-    known = dict(zip(context.FEATURES["plate"], context.features(plate, [plate], [car, person]), strict=True))
-    assert known["on vehicle"] == 0.7
-    assert known["on person"] == 0
-    assert known["other"] > 0
-    assert context.missed_at(np.array([0.9, 0.5, 0.2, 0.8]), np.array([True, True, False, False]), 1) == 0
+    truth = np.array([[0.0, 0, 40, 10], [100, 0, 140, 10]])
+    found = [Region("plate", (x, 0, x + 40, 10), 0.5) for x in (0, 25, 100, 200)] + [
+        Region("vehicle", (0, 0, 60, 60), 0.7)
+    ]
+    rows = list(context.candidates(found, "plate", truth, np.array([False, True]), 640))
+    assert rows == [((1.0, 0.0, 0.7, 0.0), True), ((1.0, 0.0, 0.0, 0.0), False)]
 
 
 def test_halved_weights_compute_nearly_the_same():
@@ -278,3 +279,14 @@ def test_halved_weights_compute_nearly_the_same():
     assert half.ByteSize() < 0.6 * whole
     found = ort.InferenceSession(half.SerializeToString()).run(None, {"x": x})[0]
     assert found == pytest.approx(x @ weight, abs=0.02)
+
+
+def test_boards_hang_beside_what_is_to_be_avoided():
+    rng = np.random.default_rng(0)
+    image = np.full((200, 200, 3), 128, np.uint8)
+    avoid = np.array([[0.0, 0, 100, 200]])
+    hung = [hang(image, avoid, rng) for _ in range(20)]
+    assert 0 < sum(hung) < 20
+    assert (image[:, :95] == 128).all()
+    assert image[:, 100:].std() > 20
+    assert not hang(image, np.array([[0.0, 0, 200, 200]]), rng)
