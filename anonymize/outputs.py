@@ -47,6 +47,7 @@ class Output:
         self.folder, self.settings = Path(folder), settings
         self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
         self._known: dict[str, tuple[str, Any]] = {}  # path -> what its file shows, and its stamp
+        self._finished: set[str] = set()  # paths that `write` found or made good
         self._lock = threading.Lock()
         self._open = contextlib.ExitStack()
         self._log: JsonLines
@@ -86,11 +87,14 @@ class Output:
         return self
 
     def _remember(self, memory: Path) -> None:
-        """Read what the files show; a memory with more lines than files is written anew, the last line of each."""
+        """Read what the files show; a memory with more lines than files is written anew, the last line of each.
+
+        So is one that has another name, too (a copy by hard links): that is somebody else's.
+        """
         lines = self._read(memory)
         kept = {e["path"]: e for e in lines}
         kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
-        if len(kept) < len(lines):
+        if len(kept) < len(lines) or (memory.exists() and memory.stat().st_nlink > 1):
             write_whole(memory, b"".join(map(to_line, kept.values())))
 
     def _read(self, memory: Path) -> list[dict[str, Any]]:
@@ -146,6 +150,11 @@ class Output:
                 out[path] = "it was written with other settings"
         return out
 
+    def lost(self) -> list[str]:
+        """Photos whose file is no longer as `write` left it: another program removed or changed it meanwhile."""
+        places = {path: images.output_path(unescape(path), self.folder) for path in sorted(self._finished)}
+        return [path for path, place in places.items() if _stamp(place) != self._known[path][1]]
+
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
         if record.path in self._known and self._known[record.path][0]:
@@ -158,7 +167,9 @@ class Output:
         """Write one photo. Returns its record, with an error when there is no output, and whether it was written."""
         try:
             if record.error is None:
-                return record, self._write(record, photo)
+                is_changed = self._write(record, photo)
+                self._finished.add(record.path)
+                return record, is_changed
         except Exception as e:
             record = record.replace(error=why(e))
         try:

@@ -9,33 +9,21 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from . import images, weights
+from . import images, labels, weights
 from .detectors import Detector, Image, create
-from .detectors.wrapper import detect_all
+from .detectors.detector import kinds_of
+from .detectors.tiled import search
 from .disk import AnyPath
-from .errors import AnonymizeError, DetectionError, SettingsError
+from .errors import DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings
+from .time_limit import call
 from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-DETECTION_VERSION = 4
-
-
-def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-    """`detect_all` at the edge to other people's code: whatever it raises is a failed detection.
-
-    Raises:
-        DetectionError: that, or another number of answers than of images.
-    """
-    try:
-        return detect_all(detector, batch)
-    except AnonymizeError:
-        raise
-    except Exception as e:
-        raise DetectionError(f"{detector.name} failed: {e!r}") from e
+DETECTION_VERSION = 5
 
 
 class Predictor:
@@ -88,6 +76,18 @@ class Predictor:
         with self._loading:
             return self._loaded
 
+    def check_hides(self) -> None:
+        """Raise SettingsError where a kind is to be hidden that no detector looks for, and nobody said `none`."""
+        s = self.settings
+        named = {"face": s.face_detector, "plate": s.plate_detector}
+        if (found := kinds_of(*self.detectors)) is None:
+            return
+        meant = {labels.meant(k, s.kinds) or k for k in found}
+        if missing := [k for k in s.kinds if k not in meant and named.get(k, "") != "none"]:
+            raise SettingsError(
+                f"{', '.join(missing)} would be left in the open: the detectors look for {', '.join(sorted(found))}"
+            )
+
     @property
     def detector_weights(self) -> dict[str, Mapping[str, str]]:
         """Detector -> its weights (name -> sha256), as records keep them."""
@@ -133,8 +133,30 @@ class Predictor:
         )
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
-        answers = [_ask(detector, batch) for detector in self.detectors]
+        answers = [self._ask(detector, batch) for detector in self.detectors]
         return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
+
+    def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
+        found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)
+        return [[self._named(region, detector) for region in regions] for regions in found]
+
+    def _named(self, region: Region, detector: Detector) -> Region:
+        """The region under the name that the settings have for its kind ("Screen" -> "screen").
+
+        Raises:
+            DetectionError: a kind that nobody hides and the detector does not say that it finds: a misspelled one would
+                be left in the open.
+        """
+        if region.kind in self.settings.kinds:
+            return region
+        if kind := labels.meant(region.kind, self.settings.kinds):
+            return region.replace(kind=kind, id="")
+        if region.kind not in {*(kinds_of(detector) or ()), *labels.KINDS.values()}:
+            raise DetectionError(
+                f"{detector.name} found a {region.kind!r}, which is not hidden: hide that kind (--hide), or name it in "
+                "the detector's `kinds`"
+            )
+        return region
 
     def _suppress(self, found: Sequence[Region]) -> tuple[Region, ...]:
         return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))

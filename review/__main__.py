@@ -12,7 +12,7 @@ import click
 from anonymize import engine
 from anonymize.cli import Group as Edge
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
-from anonymize.cli.run import report
+from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
@@ -204,7 +204,12 @@ def dataset(
 ) -> None:
     """Write reviewed photos and regions as a training data set with splits. It contains ORIGINAL photos."""
     counts = training.write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    if not any(counts[part] for part in ("train", "val", "test")):
+        click.echo("no photo is approved, so no data set was written", err=True)
+        click.get_current_context().exit(NOTHING_TO_DO)
     click.echo(", ".join(f"{n} {name}" for name, n in counts.items()))
+    if not counts["train"]:
+        click.echo("warning: there is nothing to train on: the photos are of few sequences; try --val 0", err=True)
 
 
 @cli.command()

@@ -16,7 +16,7 @@ from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
-from .detector import Detector, Image
+from .detector import Detector, Image, kinds_of
 from .runtime import NetworkDetector
 from .wrapper import detect_all
 
@@ -81,24 +81,30 @@ def reaches_edge(box: Box, width: float, height: float) -> bool:
 
 
 class Calibrated:
-    """A detector whose regions of one kind carry probabilities as scores, and boxes that cover what was found.
+    """A detector whose regions carry probabilities as scores, and boxes that cover what was found.
 
     `detector_scores` stay what the detector said.
 
     Args:
         detector: asked; each image is seen at `long_side`.
-        calibration: of this detector.
-        kind: regions of other kinds pass through unchanged.
+        calibrations: of this detector, by kind; regions of other kinds pass through unchanged.
         long_side: px, the network's input; turns heights in the image into those that the network saw.
     """
 
-    def __init__(self, detector: Detector, calibration: Calibration, kind: str, long_side: int) -> None:
+    def __init__(self, detector: Detector, calibrations: Mapping[str, Calibration], long_side: int) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds = frozenset({kind})
+        self.kinds = frozenset({*calibrations, *(kinds_of(detector) or ())})
         if isinstance(detector, NetworkDetector):
-            detector = detector.with_floor(calibration.min_score(long_side), calibration.min_score(long_side, UNLIKELY))
-        self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
+            floor, likely = (
+                min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)
+            )
+            detector = detector.with_floor(floor, likely)
+        self._detector, self._calibrations, self._long_side = detector, dict(calibrations), long_side
+
+    def input_side(self, long_side: int) -> int:
+        """The long side, px, at which the network sees any photo."""
+        return self._long_side
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
@@ -109,11 +115,11 @@ class Calibrated:
         factor = self._long_side / max(height, width)
         out = []
         for r in found:
-            if r.kind == self._kind:
-                p = self._calibration.probability(r.score, r.height * factor, reaches_edge(r.box, width, height))
+            if calibration := self._calibrations.get(r.kind):
+                p = calibration.probability(r.score, r.height * factor, reaches_edge(r.box, width, height))
                 if p < MIN_THRESHOLD:  # below the floor of what is stored, as a network's own score would be
                     continue
-                x1, y1, x2, y2 = self._calibration.widen(r.box, factor)
+                x1, y1, x2, y2 = calibration.widen(r.box, factor)
                 box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
                 r = r.replace(box=box, score=p, id="")
             out.append(r)

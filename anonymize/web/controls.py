@@ -187,7 +187,7 @@ def threshold(label: str, value: float) -> gr.HTML:
 
 
 def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:
-    names = [n for n, m in registry().items() if m.task == task and m.sha256]
+    names = [n for n, m in registry().items() if task in m.tasks and m.sha256]
     presets = {getattr(p, f"{task}_detector"): f"{name}: {p.help}" for name, p in PRESETS.items()}
     choices = [(presets.get(n, n), n) for n in dict.fromkeys([value, *presets, *names, "none"])]
     return gr.Dropdown(

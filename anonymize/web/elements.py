@@ -1,4 +1,4 @@
-"""Elements of the page that Gradio has no component for, filled by static/editor.js and static/app.js."""
+"""Elements of the page that Gradio has no component for, filled by the scripts in static/."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ STATIC = Path(__file__).parent / "static"
 
 def script() -> str:
     """The page's own scripts, named by their content so that a browser never keeps an old one; in this order."""
-    versions = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12] for name in ("editor.js", "app.js")}
+    names = ("editor.js", "app.js", "review.js")
+    versions = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12] for name in names}
     return "".join(f'<script src="/web/{name}?{version}"></script>' for name, version in versions.items())
 
 
@@ -47,7 +48,7 @@ def element(name: str, *events: str, value: Any = "", label: str = "", **options
     Gradio waits for a component's own `head` before it runs its script; one in the page's head may come too late.
 
     Args:
-        name: the function in app.js or editor.js, and with "az-" before it the element's class.
+        name: the function in app.js or review.js, and with "az-" before it the element's class.
         events: what the element may trigger; each becomes a method of the component.
         value: JSON-ready; the script sees it as props.value.
         label: for the script, in data-label.

@@ -28,6 +28,7 @@ from .telling import message_of
 _FINDS = {
     "face": "faces",
     "plate": "license plates",
+    "face+plate": "faces and license plates",
     "vehicle": "vehicles, to find plates",
     "corners": "plates' corners, for masks that follow them",
 }

@@ -36,7 +36,7 @@ def test_the_pins_fit_the_ranges_and_the_core_has_nothing_heavy() -> None:
     for required in (*core, *optional):
         if required.name not in ("anonymize", "onnxruntime-gpu"):
             assert required.specifier.contains(PINS[required.name]), required
-    heavy = {"torch", "ultralytics", "gradio", "fiftyone", "matplotlib", "scipy", "pandas", "supervision"}
+    heavy = {"torch", "ultralytics", "gradio", "fiftyone", "matplotlib", "scipy", "pandas", "pydantic"}
     assert not heavy & {r.name for r in core}
 
 

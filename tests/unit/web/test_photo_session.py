@@ -259,7 +259,7 @@ def test_a_shared_detector_takes_turns_in_order():
             running.pop()
             return [[]]
 
-    gated = Gated(Slow())
+    gated = Gated(Slow(), 60)
     threads = []
     for i in range(6):
         threads.append(threading.Thread(target=gated.detect, args=([i],)))
