@@ -7,7 +7,7 @@ COPY packages.txt .
 RUN apt-get update && xargs -a packages.txt apt-get install -y --no-install-recommends && rm -rf /var/lib/apt/lists/*
 RUN useradd --create-home app
 COPY --chown=app . .
-RUN pip install --no-cache-dir -c requirements.txt -e '.[web,review]'
+RUN pip install --no-cache-dir --require-hashes -r requirements.lock && pip install --no-deps --no-build-isolation -e .
 USER app
 RUN python -c "from anonymize.web.studio import Studio; s = Studio(); s.warm_up(); assert s.ready, s.problem"
 EXPOSE 7860
