@@ -26,7 +26,7 @@ from .policy import Policy
 from .security import SecurityMiddleware
 from .sessions import DiskFullError, FullError, GoneError, Sessions, TooManyError
 from .site import Site
-from .telling import message_of
+from .telling import WRONG, keep_names_out_of_logs, message_of
 
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
@@ -88,6 +88,7 @@ def assemble(
         app.mount(path, mounted)
     page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
     close_files()
+    keep_names_out_of_logs()
     gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
@@ -117,6 +118,10 @@ def _handle_errors(app: FastAPI, policy: Policy) -> None:
         if not is_full(error):
             raise error
         return JSONResponse({"error": NO_DISK}, 507)
+
+    @app.exception_handler(Exception)
+    def unforeseen(request: Request, error: Exception) -> Response:  # it goes on to uvicorn, which logs its place
+        return JSONResponse({"error": WRONG}, 500)
 
     @app.exception_handler(HTTPException)
     def theirs(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours
