@@ -84,9 +84,8 @@ class Predictor:
             return
         meant = {labels.meant(k, s.kinds) or k for k in found}
         if missing := [k for k in s.kinds if k not in meant and named.get(k, "") != "none"]:
-            raise SettingsError(
-                f"{', '.join(missing)} would be left in the open: the detectors look for {', '.join(sorted(found))}"
-            )
+            looked_for = ", ".join(sorted(found)) or "nothing"
+            raise SettingsError(f"{', '.join(missing)} would be left in the open: the detectors look for {looked_for}")
 
     @property
     def detector_weights(self) -> dict[str, Mapping[str, str]]:
