@@ -121,7 +121,7 @@ class DetectorPool:
 
         Raises:
             UnknownNameError: no such detector. WeightsError: its weights cannot be had.
-            SettingsError: no detector is named.
+            SettingsError: no detector is named, or none looks for what is to be hidden.
         """
         if self._given is not None:
             return Predictor(settings, detectors=self._given)
@@ -129,6 +129,7 @@ class DetectorPool:
         if not any(names):
             raise SettingsError("Choose at least one detector.")
         predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        predictor.check_hides()
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
         return predictor
