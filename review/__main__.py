@@ -20,7 +20,7 @@ from . import training
 from .queue import Queue
 from .store import ReviewStore
 
-RECORDS = click.argument("records", type=click.Path(path_type=Path))
+RECORDS = click.argument("records", type=click.Path(exists=True, path_type=Path))
 WHO = click.option("--who", default=person, help="Who decides [this account's name].")
 PHOTOS = click.argument("photos", nargs=-1)
 

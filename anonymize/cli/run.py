@@ -45,7 +45,7 @@ def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None
 
 
 @click.command()
-@click.argument("records_path", metavar="RECORDS", type=click.Path(path_type=Path))
+@click.argument("records_path", metavar="RECORDS", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @THRESHOLDS
 @HIDING

@@ -30,7 +30,7 @@ from .names import safe_name
 from .policy import Policy
 from .results import status
 from .sessions import FullError, GoneError
-from .telling import WRONG, message_of, without_paths
+from .telling import WRONG, message_of, place_of, without_paths
 
 log = logging.getLogger("anonymize.web")
 
@@ -218,7 +218,7 @@ class Job:
             self.problem, self.state = message_of(e, self.policy.own_machine), "failed"
         except Exception as e:
             if not self.closed:
-                log.error("a batch failed: %s", type(e).__name__)  # its message may name files
+                log.error("a batch failed: %s", place_of(e))
             self.problem, self.state = NO_DISK if is_full(e) else WRONG, "failed"
         if self.closed:
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -506,3 +506,40 @@ def test_a_zip_that_cannot_be_written_leaves_nothing(job, tmp_path, monkeypatch)
     with pytest.raises(OSError, match="no space"):
         job.zip()
     assert not [f for f in job.folder.iterdir() if f.name.startswith(".")]
+
+
+@pytest.mark.parametrize("letter", ["漢", "é", "🙂", "a"])
+def test_names_of_any_length_in_any_script_come_in_and_go_out(job, tmp_path, letter):
+    """File systems count bytes, and a letter has up to four."""
+    name = letter * 120 + ".png"
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(photo(tmp_path / "a.png"), name)
+        archive.write(photo(tmp_path / "b.png", seed=1), f"{letter * 120}/{letter * 250}/{name}")
+    assert job.take(packed, "in.zip", 10**9) == 2
+    assert job.take(photo(tmp_path / "c.png", seed=2), name, 0) == 1  # the same name once more
+    run(job)
+    assert (job.state, job.summary.failures, job.summary.done) == ("done", {}, 3)
+    assert len([n for n in zipfile.ZipFile(job.zip()).namelist() if n.endswith(".png")]) == 3
+    with visitor(tmp_path / "data") as client:
+        body = photo(tmp_path / "d.png").read_bytes()
+        assert client.post("/photos", params={"name": name}, content=body).status_code == 200
+        batch = client.post("/batches").json()["id"]
+        assert client.post(f"/batches/{batch}/files", params={"name": name}, content=body).json()["photos"] == 1
+        sent = client.post("/api/v1/anonymize", files={"image": (name, body)}, headers={"Accept": "image/*"})
+        assert sent.status_code == 200
+        packed.write_bytes(packed.read_bytes()[:-40])
+        broken = client.post(f"/batches/{batch}/files", params={"name": "x.zip"}, content=packed.read_bytes())
+        assert (broken.status_code, broken.json()) == (400, {"error": "That zip file cannot be read."})
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_zip_that_is_damaged_anywhere_is_a_sentence(job, tmp_path, method):
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.write(photo(tmp_path / "a.png"), "a.png")
+    whole = packed.read_bytes()
+    for place in range(0, len(whole), max(len(whole) // 60, 1)):
+        packed.write_bytes(whole[:place] + bytes(b ^ 0xFF for b in whole[place : place + 8]) + whole[place + 8 :])
+        with contextlib.suppress(SettingsError):  # anything else would be a 500
+            job.take(packed, "in.zip", 10**9)

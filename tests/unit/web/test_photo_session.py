@@ -14,7 +14,7 @@ from anonymize.effects import warn_reversible
 from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError, SettingsError, UnreadableImageError
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from anonymize.web.detector_pool import DetectorPool, Gated
+from anonymize.web.detector_pool import DetectorPool, Gated, Turns
 from anonymize.web.names import clean_name
 from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import regions, rows, summary, view, weakness_text, why
@@ -332,3 +332,27 @@ def test_clean_files_of_many_settings_do_not_pile_up(opened):
     kept = list((opened.folder / "out").iterdir())
     assert len(kept) == KEPT
     assert last.parent in kept
+
+
+def test_turns_are_taken_in_order_so_many_at_once():
+    turns, inside, most, order, guard = Turns(2), [0], [0], [], threading.Lock()
+
+    def take(number):
+        with turns:
+            with guard:
+                order.append(number)
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.02)
+            with guard:
+                inside[0] -= 1
+
+    threads = []
+    for i in range(8):
+        threads.append(threading.Thread(target=take, args=(i,)))
+        threads[-1].start()
+        threading.Event().wait(0.005)
+    for t in threads:
+        t.join()
+    assert most == [2]
+    assert all(abs(place - number) <= 1 for place, number in enumerate(order))
