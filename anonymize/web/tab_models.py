@@ -30,6 +30,7 @@ _FINDS = {
     "plate": "license plates",
     "vehicle": "vehicles, to find plates",
     "corners": "plates' corners, for masks that follow them",
+    "text": "text, for attacks in an audit",
 }
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 

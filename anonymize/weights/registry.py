@@ -13,7 +13,7 @@ from types import MappingProxyType
 from ..errors import SettingsError, UnknownNameError
 from .sources import Source, parse
 
-TASKS = ("face", "plate", "vehicle", "corners")
+TASKS = ("face", "plate", "vehicle", "corners", "text")
 LARGEST = 2_000_000_000  # bytes; no source may deliver more where the registry knows no size
 
 
