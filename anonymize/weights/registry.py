@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import SettingsError, UnknownNameError
 from .sources import Source, parse
 
-TASKS = ("face", "plate", "vehicle", "corners", "face+plate")
+TASKS = ("face", "plate", "vehicle", "corners", "face+plate", "text")
 LARGEST = 2_000_000_000  # bytes; no source may deliver more where the registry knows no size
 
 
