@@ -176,7 +176,7 @@ def router(service: PhotoService) -> APIRouter:
             return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
         return {**answer, "image": base64.b64encode(clean).decode()}
 
-    refused = {400: PROBLEMS[400], 401: PROBLEMS[401]}
+    refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
 
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses=refused, dependencies=strict)
     def models() -> Any:

@@ -329,7 +329,7 @@
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
-      stage.style.maxWidth = `calc(72vh * ${value.width / value.height})`;
+      stage.style.maxWidth = `calc(var(--az-tall, 72vh) * ${value.width / value.height})`;
       if (kinds !== String(value.kinds)) {
         drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
         tool = review ? value.kinds.find((kind) => kind === "plate") || value.kinds[0] : null;
