@@ -42,7 +42,7 @@ DRAWN = ("/", "/config", *(PREFIX + n for n in ("info", "info/", "config", "conf
 UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
 # Gradio reads a body in the event loop, where a larger one keeps all else waiting; /api/v1 takes larger photos.
 MOST_GRADIO = 8 * MB
-OURS = ("/api", "/docs", "/photos", "/batches", "/visit", "/healthz", "/login", "/logout", "/web")
+OURS = ("/api", "/docs", "/photos", "/batches", "/visit", "/samples", "/healthz", "/login", "/logout", "/web")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self' data: blob:; "

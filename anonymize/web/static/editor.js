@@ -374,7 +374,7 @@
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
-      stage.style.maxWidth = `calc(var(--az-stage-height, 72vh) * ${value.width / value.height})`;
+      stage.style.maxWidth = `calc(var(--az-tall, 72vh) * ${value.width / value.height})`;
       if (kinds !== String(value.kinds)) {
         drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
         tool = null;
