@@ -217,7 +217,8 @@
     const onkey = (e) => {
       if (!root.isConnected) { document.removeEventListener("keydown", onkey); document.removeEventListener("keyup", onkeyup); return; }
       if (!state || mode !== "correct" || !root.offsetParent) return;
-      if (e.target.closest?.("input, textarea, select, summary, dialog, [role=tab], [contenteditable=true]")) return;
+      if (e.target.closest?.("input, textarea, select, dialog, [contenteditable=true]")) return;
+      if (e.key.startsWith("Arrow") && e.target.closest?.("[role=tab]")) return;
       if (press(e)) e.preventDefault();
     };
     const onkeyup = (e) => { if (/^[co]$/i.test(e.key)) look(null); };

@@ -67,7 +67,7 @@
       reasons, list, more);
     const stage = make("div", { class: "rv-picture" }, picture.root, make("p", { class: "rv-keys" },
       "A approve · F flag · N skip · ← → walk · U undo · click selects: H hide, X false alarm · K kind of a new box · wheel zooms, 0 fits"));
-    const main = make("div", { class: "rv-main", hidden: true }, stage, side);
+    const main = make("div", { class: "rv-main", hidden: true, tabindex: "-1" }, stage, side);
     host.append(top, main);
     // A held key decides once, on a focused button, too.
     host.addEventListener("keydown", (e) => { if (e.repeat && e.target.closest("button") && /^(Enter| )$/.test(e.key)) e.preventDefault(); }, true);
@@ -99,6 +99,8 @@
       say(answer.error || answer.text || page?.photo?.problem || "", Boolean(answer.error || page?.photo?.problem));
       if (!answer.review) return;
       main.hidden = false;
+      // Keys are for the photo now, arrows, too.
+      if (document.activeElement?.matches("[role=tab], body, .overflow-menu *")) main.focus({ preventScroll: true });
       const photo = page.photo;
       if (photo) {
         if (host.dataset.painted !== photo.photo) { delete host.dataset.painted; seenAt = 0; }
