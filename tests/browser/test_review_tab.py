@@ -199,6 +199,7 @@ def test_a_correction_takes_two_actions(review: Page, records: Path) -> None:
     review.mouse.move(x + 60, y, steps=4)
     review.mouse.up()
     until(review, lambda: decisions(records) == ["reject", "add", "move"])
+    review.wait_for_timeout(500)  # the answer is drawn, too
     corner = review.locator(".az-review .az-corner[data-corner=se]").bounding_box()
     x, y = corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] / 2
     review.mouse.move(x, y)

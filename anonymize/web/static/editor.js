@@ -320,7 +320,7 @@
       if (mode !== "correct") return;
       const r = find(selected);
       if (!r) {
-        about.append(review ? (tool ? `Drag over the ${tool} that was missed. Esc ends drawing.` : "Click a box to hide it, call it a false alarm, move or resize it. Drag to draw one where something was missed.")
+        about.append(review ? (tool ? `Drag over the ${tool} that was missed. Esc ends drawing.` : `Click a box to hide it, call it a false alarm, move or resize it. ${matchMedia("(pointer: coarse)").matches ? "Choose face or plate, then draw" : "Drag to draw"} a box where something was missed.`)
           : !tool ? "Select a box to see why it is there, move it, or switch it off. Draw a box where something was missed."
           : "Draw a box over what must be hidden: press, drag, let go. (Keyboard: focus the photo and press Enter, then move the box with the arrow keys.)");
         return;

@@ -14,6 +14,9 @@
       return type.includes("json") ? await answer.json() : { error: `The server did not answer as expected (${answer.status}).` };
     } catch { return { error: "The server does not answer. Is it still running?" }; }
   };
+  // A tab of the page by its title; a narrow window has those that do not fit in a menu.
+  const tab = (title) => [...document.querySelectorAll("#az-tabs button[role=tab], #az-tabs .overflow-dropdown button")]
+    .find((b) => b.textContent.trim() === title);
   let wanted = null, openWanted = () => {};       // what a link elsewhere on the page asked for
 
   const review = ({ element }) => {
@@ -195,7 +198,6 @@
     };
 
     // --- opening ---
-    const tab = (title) => [...document.querySelectorAll("#az-tabs button[role=tab]")].find((b) => b.textContent.trim() === title);
     const begin = (what) => (working = working.then(async () => {
       const answer = await ask("open", what);
       if (!answer.error) {
@@ -250,9 +252,9 @@
   // Open a batch, at a photo: {batch, photo}. Any element with data-review (a batch) and data-photo does so on a click.
   const openReview = (what) => {
     wanted = what;
-    const tab = [...document.querySelectorAll("#az-tabs button[role=tab]")].find((b) => b.textContent.trim() === "Review");
-    if (tab?.getAttribute("aria-selected") === "true") openWanted();
-    else tab?.click();
+    const ours = tab("Review");
+    if (ours?.getAttribute("aria-selected") === "true") openWanted();
+    else ours?.click();
   };
   document.addEventListener("click", (e) => {
     const link = e.target.closest?.("[data-review]");
