@@ -39,7 +39,8 @@
   // original and every region shown, and a kind at hand, so that a mouse's drag draws (a finger's scrolls, unless a kind
   // was chosen); keys: of the photo (a: "approve"). onpaint: a photo can be seen now, or cannot be shown.
   // The value that `show` gets: id, width, height, before and after (addresses of pictures), kinds, undo, and regions,
-  // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already.
+  // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already; `whole`: the address
+  // of before with all its pixels, for who zooms in.
   const editor = ({ act, review = false, keys = {}, extra = [], onpaint = () => {} }) => {
     let state = null;                             // what the server said last
     let mode = review ? "correct" : "compare";
@@ -111,9 +112,16 @@
       handle.hidden = !comparing;
       tagBefore.hidden = !comparing && peek !== "original";
       tagAfter.hidden = !comparing && !isClean;
+      if (state.whole && !before.dataset.whole && zoom * w * devicePixelRatio > 1.05 * before.naturalWidth && before.naturalWidth) sharpen(state);
       handle.style.left = `${divider * 100}%`;
       handle.setAttribute("aria-valuenow", Math.round(divider * 100));
       label();
+    };
+    const sharpen = async ({ id, whole }) => {
+      const old = before, fresh = make("img", { src: whole, class: "az-before", alt: old.alt, draggable: "false", "data-whole": "yes" });
+      old.dataset.whole = "comes";
+      try { await fresh.decode(); } catch { return; }
+      if (state?.id === id && before === old) { old.replaceWith(fresh); before = fresh; place(); }
     };
     const zoomBy = (f, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
       const to = clamp(zoom * f, 1, 12);

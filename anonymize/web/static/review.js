@@ -107,7 +107,7 @@
       const photo = page.photo;
       if (photo) {
         if (host.dataset.painted !== photo.photo) { delete host.dataset.painted; seenAt = 0; }
-        picture.show({ ...photo, before: MOUNT + photo.before, after: MOUNT + photo.after, picture: pictures.get(photo.before) });
+        picture.show({ ...photo, before: MOUNT + photo.before, whole: MOUNT + photo.whole, after: MOUNT + photo.after, picture: pictures.get(photo.before) });
         pictures.delete(photo.before);
       } else {
         picture.hide();
