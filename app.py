@@ -22,7 +22,8 @@ os.environ.update(
 
 from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.data_folder import data_folder, stopped_by_signals
-from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
+from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
+from anonymize.web.users import read_users
 
 if TYPE_CHECKING:
     from anonymize.web.detector_pool import DetectorPool
@@ -46,12 +47,12 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--auth",
         type=Path,
         metavar="FILE",
-        help="lines of user:password; needed when other machines can reach the server",
+        help="users, as `python -m anonymize.web.users add NAME` writes them; needed when others can reach the server",
     )
     add(
         "--proxy",
         metavar="ADDRESS",
-        help="of a TLS proxy in front (127.0.0.1): its X-Forwarded-For and -Proto are believed, nobody else's",
+        help="trust forwarding headers (X-Forwarded-For, -Proto) only from this address: of a TLS proxy in front",
     )
     add("--api-keys", type=Path, metavar="FILE", help="keys for /api/v1, one a line")
     add(

@@ -161,7 +161,7 @@ def _cover(pixels: Pixels, hidden: list[Region], settings: Settings, mode: str) 
         box, alpha = mask(region, kind, *pixels.shape[1::-1])
         if alpha.size:
             piece = _view(pixels, box)
-            strength = _strength(region, kind, settings.allow_weak, mode, pixels)
+            strength = strength_of(region, kind, settings.allow_weak, mode, pixels)
             _composite(piece, TABLE[kind.effect](piece, strength), alpha)
 
 
@@ -197,7 +197,7 @@ def _view(pixels: NDArray[Any], box: PixelBox) -> NDArray[Any]:
     return pixels[y1:y2, x1:x2]
 
 
-def _strength(region: Region, kind: Kind, weak: bool, mode: str, pixels: Pixels) -> Strength:
+def strength_of(region: Region, kind: Kind, weak: bool, mode: str, pixels: Pixels) -> Strength:
     mosaic_blocks, least = (
         (kind.mosaic_blocks, 1.0) if weak else (min(kind.mosaic_blocks, MAX_MOSAIC_BLOCKS), MIN_BLOCK)
     )

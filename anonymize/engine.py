@@ -312,8 +312,13 @@ def _detect(
                 summary._lose(target.lost())
                 summary.left_over = target.left_over(found)
         summary.seconds = time.perf_counter() - started
-        write_json(summary_path, summary.to_dict())
+        write_json(summary_path, _told(summary, settings, path))
     return summary
+
+
+def _told(summary: Summary, settings: Settings, records_path: Path) -> dict[str, Any]:
+    """A run's summary as its file has it: with the settings of what was written, and where the records are."""
+    return {**summary.to_dict(), "settings": settings.to_dict(), "records": escape(os.path.abspath(records_path))}
 
 
 def _earlier(path: Path, header: Header) -> tuple[Header, dict[str, Record]]:
@@ -376,5 +381,5 @@ def export(
         summary._lose(target.lost())
         summary.left_over = target.left_over(found)
     summary.seconds = time.perf_counter() - started
-    write_json(target.folder / SUMMARY_NAME, summary.to_dict())
+    write_json(target.folder / SUMMARY_NAME, _told(summary, settings, path))
     return summary

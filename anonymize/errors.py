@@ -21,7 +21,8 @@
     │   └── StaleDecisionError     a review decision on a photo that changed meanwhile
     ├── ReviewError                FiftyOne or its database cannot start or fails; the message says why
     │   └── ReadOnlyError          a review that is only to be looked at
-    └── AnnotationError            ground truth that cannot be read
+    ├── AnnotationError            ground truth that cannot be read
+    └── AuditError                 an audit that cannot be done, a photo that one holds back, a bad certificate
 
 Errors are caught at the edges only: the engine turns those of one photo into its record's `error`, the command
 line into one line on stderr, the web app into a sentence.
@@ -141,4 +142,8 @@ class ReadOnlyError(ReviewError):
 
 
 class AnnotationError(AnonymizeError):
+    pass
+
+
+class AuditError(AnonymizeError):
     pass

@@ -13,7 +13,7 @@ from typing import Any
 
 from . import images
 from .disk import AnyPath, remove_leftovers, write_json, write_whole
-from .errors import AnonymizeError, DetectionError, PathError, RecordsError
+from .errors import AnonymizeError, AuditError, DetectionError, PathError, RecordsError
 from .hiding import check_detected, hide_record
 from .json_lines import JsonLines, lock, read_lines, to_line
 from .records import Record, escape, unescape
@@ -21,6 +21,7 @@ from .settings import Settings
 
 EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
 _WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
+QUARANTINED = "quarantine:"  # before what a file showed that an audit took away
 
 
 def why(error: Exception) -> str:
@@ -113,11 +114,24 @@ class Output:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _note(self, record: Record, shows: str) -> None:
+    def _note(self, record: Record, shows: str, digest: str = "") -> None:
+        """digest: the file's SHA-256, by which an audit sees that it is still the one that was written."""
         stamp = _stamp(self.path(record))
         with self._lock:
-            self._log.append({"path": record.path, "shows": shows, "stamp": stamp})
+            self._log.append({"path": record.path, "shows": shows, "stamp": stamp, "sha256": digest})
             self._known[record.path] = shows, stamp
+
+    def note_quarantine(self, record: Record) -> None:
+        """An audit takes this photo away: it is not written again until its regions or the settings are others."""
+        self._note(record, QUARANTINED + record.approval_hash(self.settings))
+
+    def note_shown(self, record: Record) -> None:
+        """The file in a photo's place shows this record: it came back from quarantine."""
+        self._note(record, record.approval_hash(self.settings), images.sha256(self.path(record)))
+
+    def note_gone(self, record: Record) -> None:
+        """There is no file in a photo's place any more."""
+        self._note(record, "")
 
     def path(self, record: Record) -> Path:
         return images.output_path(unescape(record.path), self.folder)
@@ -157,7 +171,8 @@ class Output:
 
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
-        if record.path in self._known and self._known[record.path][0]:
+        shows = self._known.get(record.path, ("", None))[0]
+        if shows and not shows.startswith(QUARANTINED):
             for path in (self.path(record), _beside(self.path(record)), *self._more(record)):
                 if os.path.lexists(path):  # not so a name that is too long to be there
                     path.unlink(missing_ok=True)
@@ -186,6 +201,8 @@ class Output:
             return False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
+        if self._known.get(record.path, ("", None))[0] == QUARANTINED + record.approval_hash(self.settings):
+            raise AuditError("an audit put it in quarantine; correct it in the review, or release it")
         pixels = hide_record(photo, record, self.settings)
         self.remove(record)
         self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
@@ -196,7 +213,7 @@ class Output:
             from .preview import save_preview
 
             save_preview(photo, pixels, record.hidden(self.settings), self._more(record)[-1])
-        self._note(record, record.approval_hash(self.settings))
+        self.note_shown(record)
         return True
 
 
@@ -217,23 +234,16 @@ def current_outputs(folder: AnyPath, known: Iterable[Record], settings: Settings
 
 
 def add_to_zip(
-    archive: zipfile.ZipFile,
-    folder: AnyPath,
-    known: Iterable[Record],
-    settings: Settings,
-    *,
-    prefix: str = "",
-    with_detections: bool = False,
+    archive: zipfile.ZipFile, folder: AnyPath, known: Iterable[Record], settings: Settings, *, detections: bool = False
 ) -> None:
-    """The photos of `current` into an archive, with what was hidden in each where that is wanted and was written.
+    """The photos of `current_outputs` into an archive; or, instead of them, what was hidden in each.
 
     Bytes of a name that are not UTF-8, which an archive cannot hold, become U+FFFD.
     """
     for photo in current_outputs(folder, known, settings):
-        for file in (photo, _beside(photo)) if with_detections else (photo,):
-            if file.is_file():
-                name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
-                archive.write(file, prefix + name)
+        file = _beside(photo) if detections else photo
+        if file.is_file():
+            archive.write(file, os.fsencode(file.relative_to(folder)).decode("utf-8", "replace"))
 
 
 def _stamp(path: Path) -> list[int] | None:

@@ -76,17 +76,16 @@ class Predictor:
         with self._loading:
             return self._loaded
 
-    def check_hides(self) -> None:
-        """Raise SettingsError where a kind is to be hidden that no detector looks for, and nobody said `none`."""
-        s = self.settings
-        named = {"face": s.face_detector, "plate": s.plate_detector}
+    def check_hides(self, settings: Settings | None = None) -> None:
+        """Raise SettingsError where these settings hide a kind that no detector looks for, and nobody said `none`."""
+        kinds = (settings or self.settings).kinds
+        named = {"face": self.settings.face_detector, "plate": self.settings.plate_detector}
         if (found := kinds_of(*self.detectors)) is None:
             return
-        meant = {labels.meant(k, s.kinds) or k for k in found}
-        if missing := [k for k in s.kinds if k not in meant and named.get(k, "") != "none"]:
-            raise SettingsError(
-                f"{', '.join(missing)} would be left in the open: the detectors look for {', '.join(sorted(found))}"
-            )
+        meant = {labels.meant(k, kinds) or k for k in found}
+        if missing := [k for k in kinds if k not in meant and named.get(k, "") != "none"]:
+            looked_for = ", ".join(sorted(found)) or "nothing"
+            raise SettingsError(f"{', '.join(missing)} would be left in the open: the detectors look for {looked_for}")
 
     @property
     def detector_weights(self) -> dict[str, Mapping[str, str]]:

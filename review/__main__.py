@@ -11,6 +11,7 @@ import click
 
 from anonymize import engine
 from anonymize.cli import Group as Edge
+from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
 from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
@@ -20,7 +21,7 @@ from . import training
 from .queue import Queue
 from .store import ReviewStore
 
-RECORDS = click.argument("records", type=click.Path(path_type=Path))
+RECORDS = click.argument("records", type=click.Path(exists=True, path_type=Path))
 WHO = click.option("--who", default=person, help="Who decides [this account's name].")
 PHOTOS = click.argument("photos", nargs=-1)
 
@@ -164,6 +165,7 @@ def forget(records: Path, photos: tuple[str, ...]) -> None:
 @THRESHOLDS
 @HIDING
 @WRITING
+@AUDIT
 @FILES
 def export(
     records: Path, output: Path, allow_unreviewed: bool, no_write_detections: bool, preview: bool, **given: Any
@@ -183,6 +185,7 @@ def export(
             write_detections=not no_write_detections,
             preview=output.with_name(f"{output.name}-preview") if preview else None,
         ),
+        then=lambda: audit_after(output, given, records),
     )
     if allow_unreviewed:
         store = ReviewStore(records, settings)

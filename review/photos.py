@@ -12,7 +12,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 from starlette.background import BackgroundTask
 from starlette.responses import FileResponse, PlainTextResponse, Response
 
@@ -80,8 +80,35 @@ def export_zip(review: Review, allow_unreviewed: bool = False) -> Response:
     return FileResponse(name, filename="approved.zip", background=BackgroundTask(os.unlink, name))
 
 
-def answer(source: Path, review: Review) -> Response:
+def _small(source: Path) -> bytes | None:
+    """A large JPEG file at a screen's size, upright; None for what is small or another file.
+
+    Its decoder leaves out what is not needed, which takes a tenth of the time.
+    """
+    try:
+        with Image.open(source, formats=["JPEG"]) as picture:
+            if max(picture.size) <= PREVIEW or picture.mode not in ("RGB", "L"):
+                return None
+            profile = picture.info.get("icc_profile")
+            picture.draft(None, (PREVIEW, PREVIEW))
+            small = ImageOps.exif_transpose(picture)
+            small.thumbnail((PREVIEW, PREVIEW), reducing_gap=2.0)
+            out = io.BytesIO()
+            small.save(out, "JPEG", quality=85, icc_profile=profile)
+            return out.getvalue()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None  # whatever it is, the browser gets it as it is
+
+
+def answer(source: Path, review: Review, is_small: bool = False) -> Response:
+    """A photo as it was, as browsers can show it.
+
+    Args:
+        is_small: no larger than a screen, so that the next one is there at once; the whole one is for who zooms in.
+    """
     kind = SHOWN_BY_BROWSERS.get(source.suffix.lower())
+    if is_small and (small := _small(source)):
+        return Response(small, media_type="image/jpeg", headers=KEPT)
     if kind:
         return FileResponse(source, media_type=kind, headers=KEPT)
     try:

@@ -266,7 +266,8 @@ class Queue:
                 self._seen[path] = (span, _see(self.store.read(path, span), settings))
             if changed or len(spans) != len(self._items):
                 items = _order({p: self._seen[p][1] for p in spans})
-                self._peaks = {i.path: max(i.risk, self._peaks.get(i.path, 0.0)) for i in items}
+                peaks = self._peaks
+                self._peaks = {i.path: max(i.risk, peaks.get(i.path, 0.0) if i.decided else 0.0) for i in items}
                 self._items = sorted(items, key=lambda i: (i.status == "error", -self._peaks[i.path]))
             return self._items
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from anonymize.corrections import gate
 from anonymize.engine import export
+from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
 from anonymize.web.elements import editor_region
@@ -44,6 +45,7 @@ def view(review: Review, item: Item) -> dict[str, Any]:
         "photo": item.path,
         "hash": hash,
         "before": picture(review, item.path),
+        "whole": picture(review, item.path, is_whole=True),
         "after": "/clean?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in names.items()),
         "width": record.width,
         "height": record.height,
@@ -58,9 +60,10 @@ def view(review: Review, item: Item) -> dict[str, Any]:
     }
 
 
-def picture(review: Review, path: str) -> str:
-    """Where a photo is delivered, as it was."""
-    return f"/media?filepath={quote(media_path(review.store.header, review.store[path]), safe='')}"
+def picture(review: Review, path: str, is_whole: bool = False) -> str:
+    """Where a photo is delivered, as it was: no larger than a screen, or whole."""
+    address = f"/media?filepath={quote(media_path(review.store.header, Record(path)), safe='')}"
+    return address if is_whole else f"{address}&size=screen"
 
 
 def _is_shown(region: dict[str, Any], reason: Reason | None) -> bool:

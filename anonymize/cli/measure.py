@@ -45,7 +45,7 @@ def _read_annotations(
 
 @click.command()
 @click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
-@click.argument("source", metavar="ANNOTATIONS", type=click.Path(path_type=Path))
+@click.argument("source", metavar="ANNOTATIONS", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--records",
     "records_path",
@@ -147,7 +147,7 @@ def _say_withheld(result: Evaluation) -> bool:
 
 @click.command()
 @click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
-@click.argument("source", metavar="ANNOTATIONS", type=click.Path(path_type=Path))
+@click.argument("source", metavar="ANNOTATIONS", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--detectors", required=True, metavar="A,B@1280,…", help="Detectors to measure, each alone, in this order."
 )

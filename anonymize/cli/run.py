@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .audit import AUDIT, audit_after
 from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, predictor_of, settings_of
 
 if TYPE_CHECKING:
@@ -45,11 +46,12 @@ def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None
 
 
 @click.command()
-@click.argument("records_path", metavar="RECORDS", type=click.Path(path_type=Path))
+@click.argument("records_path", metavar="RECORDS", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @THRESHOLDS
 @HIDING
 @WRITING
+@AUDIT
 @FILES
 def export(records_path: Path, output: Path, no_write_detections: bool, preview: bool, **given: Any) -> None:
     """Write anonymized photos to OUTPUT from RECORDS, without detecting again.
@@ -70,6 +72,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
             write_detections=not no_write_detections,
             preview=_preview(output, preview),
         ),
+        then=lambda: audit_after(output, given, records_path),
     )
 
 
@@ -82,6 +85,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 @THRESHOLDS
 @HIDING
 @WRITING
+@AUDIT
 @SEARCHING
 @FILES
 def run(
@@ -112,6 +116,7 @@ def run(
             preview=_preview(output, preview),
             dry_run=dry_run,
         ),
+        then=None if dry_run else lambda: audit_after(output, given, records_path),
     )
 
 
@@ -128,8 +133,16 @@ def _warn(settings: Settings) -> Settings:
     return settings
 
 
-def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool = False) -> None:
+def report(
+    given: dict[str, Any],
+    work: Callable[..., Summary],
+    *,
+    is_part: bool = False,
+    then: Callable[[], int] | None = None,
+) -> None:
     """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when nothing came out.
+
+    `then` follows, whatever failed; its exit code counts where nothing did.
 
     Part of a larger command, it prints failures only, and that command goes on.
     """
@@ -163,6 +176,7 @@ def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool
     if not is_part:
         Console().print(_table(summary))
     _say_what_failed(summary)
+    code = then() if then and summary.photos else 0
     if not summary.ok and not is_part:
         click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
         click.get_current_context().exit(1)
@@ -170,6 +184,8 @@ def report(given: dict[str, Any], work: Callable[..., Summary], *, is_part: bool
         none = "there was no photo to do (--image-extensions says which files are photos)"
         click.echo("no photo was written: see above" if summary.photos else none, err=True)
         click.get_current_context().exit(NOTHING_TO_DO)
+    if code:
+        click.get_current_context().exit(code)
 
 
 def _table(summary: Summary) -> Table:

@@ -8,6 +8,7 @@ the height and the edge undoes all three. `bench/calibration.py` fits it; models
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,12 +22,13 @@ from .runtime import NetworkDetector
 from .wrapper import detect_all
 
 SMALL = 32.0  # px, the height at which `size` counts for nothing
+SIDE = 640  # px, the long side at which `scale` counts for nothing
 EDGE = 2.0  # px of the photo: a box that begins or ends within it is taken to be cut
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """P(something is there) = sigmoid(bias + slope · log-odds(score) + size · log2(height / 32 px) + edge, if cut).
+    """P(something is there) = sigmoid(bias + slope · log-odds(score) + size · log2(height / 32 px) + edge, if cut + …).
 
     Attributes:
         bias, slope, size: of the regression; slope > 0, so that the order of two regions of one height stays.
@@ -34,6 +36,8 @@ class Calibration:
         slack: px of the network's input by which each side moves outward, too: a network places a box no better than
             to a fraction of its cells, which is much for what is small in its input and nothing for what is large.
         edge: of the regression; counts for boxes that reach the photo's edge.
+        scale: of the regression; counts for each doubling of the input's long side from SIDE, which shows a network
+            more that only looks like what it looks for.
 
     Raises:
         SettingsError: numbers that are not finite, a slope that is not positive, a negative margin or slack.
@@ -45,6 +49,7 @@ class Calibration:
     margin: float = 0.0
     slack: float = 0.0
     edge: float = 0.0
+    scale: float = 0.0
 
     def __post_init__(self) -> None:
         values = [getattr(self, name) for name in self.__slots__]
@@ -61,6 +66,10 @@ class Calibration:
         """
         odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
         return sigmoid(odds + self.edge * is_cut)
+
+    def at(self, long_side: int) -> Calibration:
+        """The same for an input of this long side, px, alone."""
+        return dataclasses.replace(self, bias=self.bias + self.scale * math.log2(long_side / SIDE), scale=0.0)
 
     def min_score(self, long_side: int, probability: float = MIN_THRESHOLD) -> float:
         """The score below which no box in an input of this long side, px, has this probability (the least stored)."""
@@ -95,12 +104,13 @@ class Calibrated:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
         self.kinds = frozenset({*calibrations, *(kinds_of(detector) or ())})
+        calibrations = {kind: c.at(long_side) for kind, c in calibrations.items()}
         if isinstance(detector, NetworkDetector):
             floor, likely = (
                 min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)
             )
             detector = detector.with_floor(floor, likely)
-        self._detector, self._calibrations, self._long_side = detector, dict(calibrations), long_side
+        self._detector, self._calibrations, self._long_side = detector, calibrations, long_side
 
     def input_side(self, long_side: int) -> int:
         """The long side, px, at which the network sees any photo."""

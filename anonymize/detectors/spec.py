@@ -143,7 +143,7 @@ PREFIXES: dict[str, type[Tiled | TwoStage]] = {"tiled:": Tiled, "two-stage:": Tw
 
 def names() -> tuple[str, ...]:
     """The registry's models that are detectors."""
-    return tuple(n for n, m in registry().items() if m.task != "corners")
+    return tuple(n for n, m in registry().items() if m.task not in ("corners", "text"))
 
 
 def parse(text: str) -> Spec:

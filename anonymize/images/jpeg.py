@@ -219,13 +219,13 @@ def check(data: bytes, width: int, height: int) -> None:
     """That a JPEG within another format is whole, and no larger than it may be.
 
     Raises:
-        UnreadableImageError: it is not.
+        UnreadableImageError: it is not. UnsupportedImageError: gray with alpha.
     """
     jpeg = _take_apart(data)
+    if len(jpeg.components) == 2:
+        raise UnsupportedImageError("JPEGs with two colors are not read; save it with LZW or Deflate")
     if not (0 < jpeg.width <= width and 0 < jpeg.height <= height) or len(jpeg.components) not in _SPACES:
-        raise UnreadableImageError(
-            "the picture is damaged: a JPEG in it is damaged; copy the file again from its source"
-        )
+        raise UnreadableImageError("a JPEG in the picture is damaged; copy the file again from its source")
     _pixels(jpeg)
 
 
@@ -265,8 +265,8 @@ def _damage(jpeg: _Jpeg, warning: str) -> str:
         return "the JPEG is cut off: only a coarse version of its picture can be read; copy it again from its source"
     share = 0.0
     with suppress(ValueError):
-        coarse, _ = _coarse(jpeg)
-        is_there: NDArray[np.bool_] = np.any(coarse != 128, axis=(1, 2))  # what was never decoded
+        # what was never decoded is 128
+        is_there: NDArray[np.bool_] = np.any(_raw(jpeg.picture, len(jpeg.components), 8) != 128, axis=(1, 2))
         share = (int(np.flatnonzero(is_there)[-1]) + 1) / len(is_there) if is_there.any() else 0.0
     return (
         f"the JPEG is cut off: only the upper {min(share, 0.99):.0%} of it can be read; copy it again from its source"
@@ -281,39 +281,52 @@ def _wrong_below(share: float) -> str:
 
 
 def _readable(jpeg: _Jpeg) -> float | None:
-    """The share of the height above the first block whose mean no picture can have; None: there is no such block.
+    """The share of the height above the first place that no picture has; None: there is no such place.
 
     Of 64 bytes that are overwritten the decoder says nothing in two of five cases: its codes fall into step again. But
-    each block's mean is stored as a difference to the last one's, so from there on all are wrong, most of them so much
-    that they leave the range of 8 bits (which the decoder clips in silence).
+    what they said themselves is far out of the range of 8 bits, and so are most means of blocks from there on, since
+    each is stored as a difference to the last one's. The decoder clips both in silence.
     """
-    coarse, limits = _coarse(jpeg)
-    low, high = (np.clip(128 + s * limits, 0, 255).astype(np.uint8) for s in (-1, 1))
-    is_wrong: NDArray[np.bool_] = np.any((coarse < low) | (coarse > high), axis=(1, 2))
-    return int(is_wrong.argmax()) / len(is_wrong) if is_wrong.any() else None
+    for means_alone in (True, False):
+        faint, most = _faint(jpeg, means_alone)
+        is_wrong: NDArray[np.bool_] = np.any((faint < 128 - most) | (faint > 128 + most), axis=(1, 2))
+        if is_wrong.any():
+            return int(is_wrong.argmax()) / len(is_wrong)
+    return None
 
 
-def _coarse(jpeg: _Jpeg) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Each block's mean in the JPEG's own components, one pixel a block, drawn together around 128; and how far from it
-    a picture's lie, a number each component (255: it cannot be told).
+def _faint(jpeg: _Jpeg, means_alone: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The picture in the JPEG's own components, at a fraction of its contrast, so that what is out of range shows; and
+    how far from 128 a picture's values are at most, a number each component.
+
+    A block's mean lies in the range of 8 bits (encoders overshoot by less than a quarter, against ringing); details
+    are at most twice that: black and white noise at quality 1 reaches 1.9 times. Where a table is too fine to be
+    divided its means are left out.
+
+    Args:
+        means_alone: the means at 2/3 of their contrast, a pixel a block; else all at 1/4, at half the size.
     """
-    most, picture = np.full(len(jpeg.components), 255), []
+    most, picture = np.full(len(jpeg.components), 127, np.uint8), []
     for part in jpeg.picture:
         if part[:2] != bytes([0xFF, _DQT]):
             picture.append(part)
             continue
         body = b""
         for precision, number, values in _tables(part[4:]):
-            # A mean of m is stored as 8 m / values[0]. Overshoot that encoders use against ringing stays below 1/4.
-            step = max(values[0] * 2 // 3, 1)
-            limit = int(1280 / max(values[0], 1) * step / 8) + 2
-            most[[c[3] == number for c in jpeg.components]] = min(limit, 255) if values[0] > 1 else 255
+            mean = max(values[0] * 2 // 3 if means_alone else values[0] // 4, 1) if values[0] > 1 else 0
+            details = [0 if means_alone else v // 4 for v in values[1:]]
+            limit = 128 * (1.25 * mean / max(values[0], 1) + 2 / 4 * any(details)) + 2
+            most[[c[3] == number for c in jpeg.components]] = min(int(limit), 127)
             width = 1 + (precision > 0)
-            body += bytes([precision << 4 | number]) + step.to_bytes(width, "big") + bytes(63 * width)
+            body += bytes([precision << 4 | number]) + b"".join(v.to_bytes(width, "big") for v in (mean, *details))
         picture.append(part[:2] + (len(body) + 2).to_bytes(2, "big") + body)
-    means = _Jpeg(picture=picture).file(adobe=0)
-    space = _SPACES[len(jpeg.components)]
-    return simplejpeg.decode_jpeg(means, space, min_factor=8, strict=False), most
+    return _raw(picture, len(jpeg.components), 8 if means_alone else 2), most
+
+
+def _raw(picture: list[bytes], components: int, part: int) -> NDArray[np.uint8]:
+    """The components as they are stored, at a part of the size, whatever is damaged."""
+    file = _Jpeg(picture=picture).file(adobe=0)
+    return simplejpeg.decode_jpeg(file, _SPACES[components], min_factor=part, strict=False)
 
 
 def _info(jpeg: _Jpeg) -> Mapping[str, Any]:

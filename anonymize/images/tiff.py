@@ -44,6 +44,7 @@ _STRUCTURE = frozenset((
     _SUBSAMPLING, 531, 532,
 ))  # fmt: skip
 _BASE = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "RGB"}  # photometric interpretation -> what the channels are
+_BLOCK = 64  # JPEG's largest blocks, to which some writers fill strips up
 _MOST_ENTRIES, _MOST_PAGES = 4096, 100_000
 _BROKEN = "the TIFF is damaged: its picture cannot be decoded whole; copy it again from its source"
 _CUT = "the TIFF is cut off; copy it again from its source"
@@ -313,7 +314,7 @@ def _check_segments(page: _Directory, compression: int) -> None:
     most = (page.value(_TILE_WIDTH), page.value(_TILE_LENGTH)) if is_tiled else size(page.data)
     for start, count in zip(offsets, counts, strict=True):
         segment = bytes(page.data[start : start + count])
-        jpeg.check(segment[:2] + tables + segment[2:], *most)
+        jpeg.check(segment[:2] + tables + segment[2:], most[0] + _BLOCK, most[1] + _BLOCK)
 
 
 def write(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import os
 import shutil
 import tempfile
 import threading
@@ -42,14 +43,15 @@ from .api_forms import (
     once_only,
     validation_text,
 )
-from .detector_pool import DetectorPool
+from .detector_pool import DetectorPool, Turns
 from .limits import is_full
 from .names import safe_name
 from .policy import Policy
 from .telling import message_of
 
-# Requests that may wait for the detectors; more are told to come back.
-_WAITING = 16
+# Requests whose photo may wait on the disk, each in a thread; more are told to come back.
+_WAITING = 24
+_AT_ONCE = min(os.cpu_count() or 1, 7) + 1  # photos that are decoded in memory
 
 
 METHODS = {"/api/v1/detect": "POST", "/api/v1/anonymize": "POST", "/api/v1/models": "GET", "/healthz": "GET"}
@@ -64,12 +66,12 @@ class PhotoService:
 
     def __init__(self, policy: Policy, pool: DetectorPool, folder: Path) -> None:
         self.policy, self.pool, self.folder = policy, pool, folder
-        self._places = threading.BoundedSemaphore(_WAITING)
+        self._places, self._turns = threading.BoundedSemaphore(_WAITING), Turns(_AT_ONCE)
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
     @contextlib.contextmanager
     def _temporary_file(self, file: IO[bytes], name: str) -> Iterator[Path]:
-        """The photo as a file that is gone afterwards."""
+        """The photo as a file that is gone afterwards, when it is its turn."""
         if not self._places.acquire(blocking=False):
             raise _BusyError("The server is busy; please try again in a moment.")
         try:
@@ -79,7 +81,8 @@ class PhotoService:
                 path = Path(folder) / f"photo{suffix}"
                 with open(path, "xb") as copy:
                     shutil.copyfileobj(file, copy)
-                yield path
+                with self._turns:
+                    yield path
         finally:
             self._places.release()
 
@@ -176,7 +179,7 @@ def router(service: PhotoService) -> APIRouter:
             return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
         return {**answer, "image": base64.b64encode(clean).decode()}
 
-    refused = {400: PROBLEMS[400], 401: PROBLEMS[401]}
+    refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
 
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses=refused, dependencies=strict)
     def models() -> Any:

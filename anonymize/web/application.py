@@ -28,7 +28,7 @@ from .policy import Policy
 from .security import SecurityMiddleware
 from .sessions import DiskFullError, FullError, GoneError, Sessions, TooManyError
 from .site import Site
-from .telling import WRONG, message_of
+from .telling import WRONG, keep_names_out_of_logs, message_of
 
 ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -94,6 +94,7 @@ def assemble(
         app.mount(path, mounted)
     page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
     close_files()
+    keep_names_out_of_logs()
     gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
@@ -134,7 +135,7 @@ def _handle_errors(app: FastAPI, policy: Policy) -> None:
         return JSONResponse({"error": validation_text(error.errors())}, 422)
 
     @app.exception_handler(Exception)
-    def bug(request: Request, error: Exception) -> Response:  # raised again afterwards, for the log
+    def unforeseen(request: Request, error: Exception) -> Response:  # it goes on to uvicorn, which logs its place
         return JSONResponse({"error": WRONG}, 500)
 
     @app.exception_handler(HTTPException)

@@ -36,7 +36,7 @@ class Gated:
     """
 
     def __init__(self, detector: Detector, max_seconds: float) -> None:
-        self._detector, self._turn, self._max_seconds = detector, _Turns(), max_seconds
+        self._detector, self._turn, self._max_seconds = detector, Turns(), max_seconds
         self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
@@ -44,21 +44,25 @@ class Gated:
             return time_limit.call(partial(self._detector.detect, images), self._max_seconds, self._detector)
 
 
-class _Turns:
-    """A lock that is fair: threading.Lock may give the next turn to whoever just had one."""
+class Turns:
+    """A semaphore that is fair: threading's may give the next turn to whoever just had one.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: how many have their turn at the same time.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
         self._condition = threading.Condition()
-        self._next = self._now = 0
+        self._next, self._most = 0, at_once
 
     def __enter__(self) -> None:
         with self._condition:
             mine, self._next = self._next, self._next + 1
-            self._condition.wait_for(lambda: self._now == mine)
+            self._condition.wait_for(lambda: mine < self._most)
 
     def __exit__(self, *_: object) -> None:
         with self._condition:
-            self._now += 1
+            self._most += 1
             self._condition.notify_all()
 
 
@@ -121,7 +125,7 @@ class DetectorPool:
 
         Raises:
             UnknownNameError: no such detector. WeightsError: its weights cannot be had.
-            SettingsError: no detector is named.
+            SettingsError: no detector is named, or none looks for what is to be hidden.
         """
         if self._given is not None:
             return Predictor(settings, detectors=self._given)
@@ -129,6 +133,7 @@ class DetectorPool:
         if not any(names):
             raise SettingsError("Choose at least one detector.")
         predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        predictor.check_hides()
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
         return predictor

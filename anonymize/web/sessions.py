@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from ..errors import AnonymizeError
 from .limits import NO_DISK, is_full, room_on_disk
+from .telling import place_of
 
 log = logging.getLogger("anonymize.web")
 
@@ -308,8 +309,8 @@ class Sessions:
             while not self._stop.wait(every):
                 try:
                     self.sweep()
-                except Exception:
-                    log.exception("sweeping sessions failed")
+                except Exception as e:
+                    log.error("sweeping sessions failed: %s", place_of(e))
 
         threading.Thread(target=work, name="sweep", daemon=True).start()
 

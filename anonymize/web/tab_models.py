@@ -31,6 +31,7 @@ _FINDS = {
     "face+plate": "faces and license plates",
     "vehicle": "vehicles, to find plates",
     "corners": "plates' corners, for masks that follow them",
+    "text": "text, for attacks in an audit",
 }
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import SettingsError, UnknownNameError
 from .sources import Source, parse
 
-TASKS = ("face", "plate", "vehicle", "corners", "face+plate")
+TASKS = ("face", "plate", "vehicle", "corners", "face+plate", "text")
 LARGEST = 2_000_000_000  # bytes; no source may deliver more where the registry knows no size
 
 
@@ -76,8 +76,8 @@ class Model:
         if not self.license or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
             raise SettingsError(f"{wrong}license and classes are non-empty strings")
         for kind, numbers in (*self.calibration.items(), *self.in_crops.items()):
-            if not 2 <= len(numbers) <= 6 or not all(type(n) in (int, float) for n in numbers):
-                raise SettingsError(f"{wrong}a calibration is two to six numbers; received {list(numbers)}")
+            if not 2 <= len(numbers) <= 7 or not all(type(n) in (int, float) for n in numbers):
+                raise SettingsError(f"{wrong}a calibration is two to seven numbers; received {list(numbers)}")
             if kind not in self.classes.values():
                 raise UnknownNameError(f"kind of {self.name}'s calibration:", kind, set(self.classes.values()))
         if not self.sources:

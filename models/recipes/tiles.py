@@ -291,7 +291,7 @@ def make(photo: Photo, image: Image, plates: Plates, size: int, rng: Generator) 
             ignored, none = np.concatenate([ignored, gone]), np.concatenate([none, gone_kind])
     for _ in range(int(rng.poisson(0.6))):  # lettering is what is most often taken for a plate
         distract(out, np.concatenate([boxes, ignored]), rng)
-    if rng.random() < (0.45 if photo.is_grey else 0.18):
+    if rng.random() < (0.6 if photo.is_grey else 0.3):
         for _ in range(int(rng.integers(1, 6))):
             hang(out, np.concatenate([boxes, ignored]), rng)
     if rng.random() < (0.18 if (classes == FACE).any() else 0.05):

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anonymize.errors import ReviewError
+from anonymize.web.telling import place_of
 from review.reviews import NOTHING
 
 from .offered import RefusedError
@@ -162,9 +163,9 @@ def strip_errors(app: ASGIApp) -> ASGIApp:
             log.warning("%s", e)
             if not is_started:
                 await PlainTextResponse(str(e), 503)(scope, receive, send)
-        except Exception:
+        except Exception as e:
             if not is_error:
-                log.exception("FiftyOne failed at %s", scope["path"])
+                log.error("FiftyOne failed at %s: %s", scope["path"], place_of(e))
             if not is_started:
                 await PlainTextResponse(NOTHING, 400)(scope, receive, send)
 

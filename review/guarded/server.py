@@ -227,7 +227,7 @@ class ReviewServer:
             return refused
         for review in self.reviews.of(user):
             if source := photos.photo_file(review, wanted[0]):
-                return photos.answer(source, review)
+                return photos.answer(source, review, is_small=given.get("size") == ["screen"])
         return refused
 
     # --- changes ---

@@ -38,7 +38,7 @@ def records(site: tuple[Path, str]) -> Path:
 def open_review(new_page: Callable[..., Page], site: tuple[Path, str], records: Path) -> Callable[..., Page]:
     def opened(**options: Any) -> Page:
         page = new_page(site[1], **{"viewport": SCREEN, **options})
-        open_tab(page, "Review")
+        to_review(page)
         painted(page, "00.jpg")
         return page
 
@@ -48,6 +48,11 @@ def open_review(new_page: Callable[..., Page], site: tuple[Path, str], records: 
 @pytest.fixture
 def review(open_review: Callable[..., Page]) -> Page:
     return open_review()
+
+
+def to_review(page: Page) -> None:
+    page.locator(".az-drop-title").first.wait_for()  # the page is drawn
+    open_tab(page, "Review")
 
 
 def painted(page: Page, name: str) -> None:
@@ -99,15 +104,17 @@ def test_enter_that_is_held_on_the_button_approves_one_photo(review: Page, recor
 def test_nothing_is_approved_before_it_was_painted(open_review: Callable[..., Page], records: Path) -> None:
     page = open_review()
     held: list[Any] = []
-    page.route("**/media?*", lambda route: held.append(route))  # photos that are not there yet
+    is_held = True
+    # Photos that are not there yet.
+    page.route("**/media?*", lambda route: held.append(route) if is_held else route.continue_())
     page.reload()
-    open_tab(page, "Review")
+    to_review(page)
     page.get_by_text("Possible plate").wait_for()  # all but the photo is there
     expect(page.locator("#rv-approve")).to_be_disabled()
     page.keyboard.press("a")
     page.wait_for_timeout(500)
     assert decisions(records) == []
-    page.unroute("**/media?*")
+    is_held = False
     for route in held:
         route.continue_()
     painted(page, "00.jpg")
@@ -119,7 +126,7 @@ def test_a_photo_that_cannot_be_shown_cannot_be_approved(open_review: Callable[.
     page = open_review()
     page.route("**/media?*", lambda route: route.fulfill(status=404, body="gone"))
     page.reload()
-    open_tab(page, "Review")
+    to_review(page)
     expect(page.get_by_text("This photo cannot be shown, so it cannot be approved.")).to_be_visible()
     page.keyboard.press("a")
     page.wait_for_timeout(500)
@@ -192,6 +199,7 @@ def test_a_correction_takes_two_actions(review: Page, records: Path) -> None:
     review.mouse.move(x + 60, y, steps=4)
     review.mouse.up()
     until(review, lambda: decisions(records) == ["reject", "add", "move"])
+    review.wait_for_timeout(500)  # the answer is drawn, too
     corner = review.locator(".az-review .az-corner[data-corner=se]").bounding_box()
     x, y = corner["x"] + corner["width"] / 2, corner["y"] + corner["height"] / 2
     review.mouse.move(x, y)

@@ -23,6 +23,7 @@ from anonymize import json_lines, records
 from anonymize.cli import cli
 from anonymize.engine import Summary, detect, export, run
 from anonymize.errors import RecordsError, SettingsError
+from anonymize.hiding import hide
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -243,9 +244,10 @@ def test_nothing_is_written_through_a_link_in_the_output(folder: Path, tmp_path:
     mine, out = tmp_path / "mine.txt", tmp_path / "out"
     mine.write_text(text)
     out.mkdir()
-    for name in ("exports.jsonl", "records.jsonl", "summary.json", "1.jpg.json"):
+    locks = (".exports.jsonl.lock", ".records.jsonl.lock")
+    for name in ("exports.jsonl", "records.jsonl", "summary.json", "1.jpg.json", *locks):
         (out / name).symlink_to(mine) if kind == "symbolic" else (out / name).hardlink_to(mine)
-        with contextlib.suppress(RecordsError):
+        with contextlib.suppress(RecordsError, OSError):
             run(folder, out, one_thread())
         assert mine.read_text() == text, name
         for made in out.rglob("*"):
@@ -349,3 +351,12 @@ def test_a_review_export_and_a_data_set_of_nothing_approved_are_no_success(folde
 def test_a_missing_input_is_a_wrong_command_line(tmp_path: Path) -> None:
     assert "no file or folder" in cli_run(tmp_path / "nothere", tmp_path / "out", "Faces", code=2).stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_photo_in_memory_is_not_half_looked_at() -> None:
+    faces, detector = predictor(FACE)
+    detector.kinds = frozenset({"face"})  # type: ignore[attr-defined]
+    with pytest.raises(SettingsError, match="plate would be left in the open"):
+        hide(draw(), predictor=faces)
+    only_faces = Predictor(MAGENTA.replace(plate_detector="none"), detectors=[detector])
+    assert [r.kind for r in hide(draw(), predictor=only_faces)[1]] == ["face"]

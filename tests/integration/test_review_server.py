@@ -599,9 +599,10 @@ def test_why_fiftyone_cannot_start_is_said(tmp_path: Path):
 
 def test_the_page_s_own_login_stands_before_every_route(tmp_path: Path):
     from anonymize.web.policy import Policy
+    from tests.support.passwords import team
     from tests.support.web_site import visitor
 
-    policy = Policy(users={"ana": "a long password"})
+    policy = Policy(users=team(ana="a long password"))
     mounts = {"/review": ReviewServer(Reviews())}
     with visitor(tmp_path / "data", policy, mounts=mounts, warm_up=False) as app:
         for method, path in ROUTES:

@@ -27,6 +27,7 @@ from anonymize.web.application import assemble
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import Policy
 from anonymize.web.serving import serve
+from tests.support.passwords import team
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
@@ -52,7 +53,6 @@ def make(folder: Path, count: int = 4, size: tuple[int, int] = (960, 640)) -> Pa
         picture.save(path, quality=90)
         face = Region("face", FACE, 0.97, {"one": 0.97})
         plate = Region("plate", MISSED, 0.24 - 0.001 * n, {"two": 0.24 - 0.001 * n})
-        # Names that are no frames of one ride: neighbors would be looked at for what this one lacks.
         known.append(Record(f"{n:02}.jpg", images.sha256(path), *size, (face, plate), {"one": {}, "two": {}}))
     records.write(folder / "records.jsonl", Header(str(folder / "in"), SETTINGS), known)
     return folder / "records.jsonl"
@@ -81,7 +81,7 @@ def served(folder: Path, *users: str) -> Iterator[str]:
 
 
 def main(port: int, folder: Path, users: list[str]) -> None:
-    rules = Policy(users={name: f"password-{name}" for name in users})
+    rules = Policy(users=team(**{name: f"password-{name}" for name in users}))
     pool = DetectorPool(rules.defaults, detectors=[FakeDetector([])])
     parts = app.review_parts(rules, [folder / "records.jsonl"])
     serve(assemble(rules, pool, folder / "data", warm_up=False, **parts), "127.0.0.1", port)

@@ -186,7 +186,7 @@ def test_defaults_need_no_https_and_have_a_hash() -> None:
         ({"bytes": True}, "0 only without sha256"),
         ({"file": "../toy.onnx"}, "plain file name"),
         ({"file": ".hidden"}, "plain file name"),
-        ({"task": "cats"}, r"valid: corners, face, face\+plate, plate, vehicle"),
+        ({"task": "cats"}, r"valid: corners, face, face\+plate, plate, text, vehicle"),
         ({"size": 0}, "long side"),
         ({"license": ""}, "non-empty"),
         ({"classes": {"face": ""}}, "non-empty"),

@@ -39,7 +39,8 @@
   // original and every region shown, and a kind at hand, so that a mouse's drag draws (a finger's scrolls, unless a kind
   // was chosen); keys: of the photo (a: "approve"). onpaint: a photo can be seen now, or cannot be shown.
   // The value that `show` gets: id, width, height, before and after (addresses of pictures), kinds, undo, and regions,
-  // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already.
+  // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already; `whole`: the address
+  // of before with all its pixels, for who zooms in.
   const editor = ({ act, review = false, keys = {}, extra = [], onpaint = () => {} }) => {
     let state = null;                             // what the server said last
     let mode = review ? "correct" : "compare";
@@ -114,9 +115,16 @@
       handle.hidden = !comparing;
       tagBefore.hidden = comparing ? cut < 0.1 : peek !== "original";
       tagAfter.hidden = !comparing && !isClean;
+      if (state.whole && !before.dataset.whole && zoom * w * devicePixelRatio > 1.05 * before.naturalWidth && before.naturalWidth) sharpen(state);
       handle.style.left = `${divider * 100}%`;
       handle.setAttribute("aria-valuenow", Math.round(divider * 100));
       label();
+    };
+    const sharpen = async ({ id, whole }) => {
+      const old = before, fresh = make("img", { src: whole, class: "az-before", alt: old.alt, draggable: "false", "data-whole": "yes" });
+      old.dataset.whole = "comes";
+      try { await fresh.decode(); } catch { return; }
+      if (state?.id === id && before === old) { old.replaceWith(fresh); before = fresh; place(); }
     };
     const zoomBy = (f, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
       const to = clamp(zoom * f, 1, 12);
@@ -242,7 +250,8 @@
     const onkey = (e) => {
       if (!root.isConnected) { document.removeEventListener("keydown", onkey); document.removeEventListener("keyup", onkeyup); return; }
       if (!state || mode !== "correct" || !root.offsetParent) return;
-      if (e.target.closest?.("input, textarea, select, summary, dialog, [role=tab], [contenteditable=true]")) return;
+      if (e.target.closest?.("input, textarea, select, dialog, [contenteditable=true]")) return;
+      if (e.key.startsWith("Arrow") && e.target.closest?.("[role=tab]")) return;
       if (press(e)) e.preventDefault();
     };
     const onkeyup = (e) => { if (/^[co]$/i.test(e.key)) look(null); };
@@ -344,7 +353,7 @@
       if (mode !== "correct") return;
       const r = find(selected);
       if (!r) {
-        about.append(review ? (tool ? `Drag over the ${tool} that was missed. Esc ends drawing.` : "Click a box to hide it, call it a false alarm, move or resize it. Drag to draw one where something was missed.")
+        about.append(review ? (tool ? `Drag over the ${tool} that was missed. Esc ends drawing.` : `Click a box to hide it, call it a false alarm, move or resize it. ${matchMedia("(pointer: coarse)").matches ? "Choose face or plate, then draw" : "Drag to draw"} a box where something was missed.`)
           : !tool ? "Select a box to see why it is there, move it, or switch it off. Draw a box where something was missed."
           : "Draw a box over what must be hidden: press, drag, let go. (Keyboard: focus the photo and press Enter, then move the box with the arrow keys.)");
         return;
@@ -374,7 +383,7 @@
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
-      stage.style.maxWidth = `calc(var(--az-stage-height, 72vh) * ${value.width / value.height})`;
+      stage.style.maxWidth = `calc(var(--az-tall, 72vh) * ${value.width / value.height})`;
       if (kinds !== String(value.kinds)) {
         drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
         tool = null;

@@ -14,6 +14,9 @@
       return type.includes("json") ? await answer.json() : { error: `The server did not answer as expected (${answer.status}).` };
     } catch { return { error: "The server does not answer. Is it still running?" }; }
   };
+  // A tab of the page by its title; a narrow window has those that do not fit in a menu.
+  const tab = (title) => [...document.querySelectorAll("#az-tabs button[role=tab], #az-tabs .overflow-dropdown button")]
+    .find((b) => b.textContent.trim() === title);
   let wanted = null, openWanted = () => {};       // what a link elsewhere on the page asked for
 
   const review = ({ element }) => {
@@ -67,7 +70,7 @@
       reasons, list, more);
     const stage = make("div", { class: "rv-picture" }, picture.root, make("p", { class: "rv-keys" },
       "A approve · F flag · N skip · ← → walk · U undo · click selects: H hide, X false alarm · K kind of a new box · wheel zooms, 0 fits"));
-    const main = make("div", { class: "rv-main", hidden: true }, stage, side);
+    const main = make("div", { class: "rv-main", hidden: true, tabindex: "-1" }, stage, side);
     host.append(top, main);
     // A held key decides once, on a focused button, too.
     host.addEventListener("keydown", (e) => { if (e.repeat && e.target.closest("button") && /^(Enter| )$/.test(e.key)) e.preventDefault(); }, true);
@@ -99,10 +102,12 @@
       say(answer.error || answer.text || page?.photo?.problem || "", Boolean(answer.error || page?.photo?.problem));
       if (!answer.review) return;
       main.hidden = false;
+      // Keys are for the photo now, arrows, too.
+      if (document.activeElement?.matches("[role=tab], body, .overflow-menu *")) main.focus({ preventScroll: true });
       const photo = page.photo;
       if (photo) {
         if (host.dataset.painted !== photo.photo) { delete host.dataset.painted; seenAt = 0; }
-        picture.show({ ...photo, before: MOUNT + photo.before, after: MOUNT + photo.after, picture: pictures.get(photo.before) });
+        picture.show({ ...photo, before: MOUNT + photo.before, whole: MOUNT + photo.whole, after: MOUNT + photo.after, picture: pictures.get(photo.before) });
         pictures.delete(photo.before);
       } else {
         picture.hide();
@@ -193,7 +198,6 @@
     };
 
     // --- opening ---
-    const tab = (title) => [...document.querySelectorAll("#az-tabs button[role=tab]")].find((b) => b.textContent.trim() === title);
     const begin = (what) => (working = working.then(async () => {
       const answer = await ask("open", what);
       if (!answer.error) {
@@ -248,9 +252,9 @@
   // Open a batch, at a photo: {batch, photo}. Any element with data-review (a batch) and data-photo does so on a click.
   const openReview = (what) => {
     wanted = what;
-    const tab = [...document.querySelectorAll("#az-tabs button[role=tab]")].find((b) => b.textContent.trim() === "Review");
-    if (tab?.getAttribute("aria-selected") === "true") openWanted();
-    else tab?.click();
+    const ours = tab("Review");
+    if (ours?.getAttribute("aria-selected") === "true") openWanted();
+    else ours?.click();
   };
   document.addEventListener("click", (e) => {
     const link = e.target.closest?.("[data-review]");

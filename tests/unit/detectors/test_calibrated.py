@@ -47,6 +47,15 @@ def test_a_network_of_two_kinds_has_a_calibration_for_each() -> None:
     assert detector.kinds == {"face", "plate"}
 
 
+def test_what_a_larger_input_shows_is_believed_less() -> None:
+    found = FakeDetector([Region("face", (0, 0, 10, 32), 0.5)])
+    for side, odds in ((640, 1.0), (1280, 0.5), (320, 1.5)):
+        c = Calibration(1.0, 1.0, scale=-0.5)
+        (region,) = Calibrated(found, {"face": c}, side).detect([IMAGE])[0]
+        assert math.log(region.score / (1 - region.score)) == pytest.approx(odds)
+        assert c.at(side).min_score(side, 0.5) == pytest.approx(1 / (1 + math.exp(odds)))
+
+
 def test_boxes_grow_by_margin_and_slack_inside_the_image_and_votes_stay_the_networks() -> None:
     regions = [Region("plate", (50, 50, 70, 60), 0.5, {"net": 0.5}), Region("vehicle", (0, 0, 99, 99), 0.4)]
     detector = Calibrated(FakeDetector(regions), {"plate": Calibration(1.0, 1.0, margin=0.1, slack=2.0)}, 400)

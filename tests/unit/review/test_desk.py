@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import ExifTags, Image
 
 from anonymize import records
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from review import photos
 from review.desk import Desk, shared
 from review.reviews import Reviews, User
 
@@ -199,9 +202,33 @@ def test_reasons_are_few_and_in_words_and_say_where(path: Path):
 
 def test_pictures_that_come_next_are_named(path: Path):
     tab = Tab(path)
-    assert [address.rpartition("%2F")[2] for address in tab.page["ahead"][:3]] == ["c.png", "d.png", "a.png"]
+
+    def names() -> list[str]:
+        return [address.rpartition("%2F")[2].removesuffix("&size=screen") for address in tab.page["ahead"]]
+
+    assert names()[:3] == ["c.png", "d.png", "a.png"]
     tab.go("show", "d.png")
-    assert "c.png" in {address.rpartition("%2F")[2] for address in tab.page["ahead"]}  # going back, too
+    assert "c.png" in names()  # going back, too
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_photo_comes_at_a_screen_s_size_and_whole_for_who_zooms_in(tmp_path: Path, orientation: int):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture = Image.new("RGB", (3000, 1500), "teal")
+    picture.paste("white", (0, 0, 1500, 1500))
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    known = Record("a.jpg", "00", 3000, 1500, (), {"one": {}})
+    records.write(tmp_path / "r.jsonl", Header(str(tmp_path), SETTINGS), [known])
+    review = Reviews().open(tmp_path / "r.jsonl")
+    with Image.open(io.BytesIO(photos.answer(tmp_path / "a.jpg", review, is_small=True).body)) as small:
+        assert small.size == ((2000, 1000) if orientation == 1 else (1000, 2000))
+        assert small.getpixel((10, 10))[0] > 200  # upright: what was on the left is now above
+        assert small.getpixel((small.width - 10, small.height - 10))[0] < 60
+        assert not small.getexif()
+    assert photos.answer(tmp_path / "a.jpg", review).path == tmp_path / "a.jpg"
+    picture.resize((300, 150)).save(tmp_path / "b.jpg")
+    assert photos.answer(tmp_path / "b.jpg", review, is_small=True).path == tmp_path / "b.jpg"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,252 @@
+"""Audit: an export is opened again and attacked, by other means than those that made it.
+
+`audit_folder` is the whole of it: each photo of an output folder is checked (`folder`, `containers`, `names`,
+`destroyed`, `against`, `second_look`, `attacks`), what failed goes to quarantine, and a report and a signed certificate
+say what was found. The command line, the web page and the review call nothing else.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from .. import __version__, disk, images, weights
+from ..disk import AnyPath, write_json
+from ..errors import AnonymizeError, PathError
+from ..outputs import why
+from ..records import Record, escape
+from ..settings import Settings
+from . import against as against_
+from . import attacks, containers, destroyed, folder, names, quarantine, second_look
+from .findings import CHECKS, Audit, Finding, PhotoAudit
+from .reader import Reader
+from .reader import load as load_reader
+
+__all__ = ["CHECKS", "Audit", "Finding", "Options", "PhotoAudit", "audit_folder", "report_folder"]
+
+Progress = Callable[[Audit, int], None]
+REPORT_NAME, DATA_NAME, QUARANTINE = "report.html", "audit.json", "quarantine"
+_ORDER = {"leak": 0, "look": 1, "note": 2}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How an audit is done.
+
+    Attributes:
+        detectors: those that look again; empty: networks that did not choose what was hidden.
+        is_looking: look again at all. is_attacking: try to read plates and to recognize faces.
+        is_moving: photos that fail move to quarantine. is_reporting: write report and certificate.
+        report: the folder for report, certificate and quarantine; None: OUTPUT-audit.
+        key: the private key's file; None: the user's own.
+        weights_dir: where weights are kept instead of the user's cache.
+    """
+
+    detectors: tuple[str, ...] = ()
+    is_looking: bool = True
+    is_attacking: bool = True
+    is_moving: bool = True
+    is_reporting: bool = True
+    report: Path | None = None
+    key: Path | None = None
+    weights_dir: Path | None = None
+
+
+def report_folder(output: AnyPath) -> Path:
+    """Where an output's report, certificate and quarantine are: beside it, since they are not to be published."""
+    path = Path(output).absolute()
+    return path.with_name(f"{path.name}-audit")
+
+
+def audit_folder(
+    output: AnyPath,
+    *,
+    records_path: AnyPath | None = None,
+    against: AnyPath | None = None,
+    settings: Settings | None = None,
+    options: Options = Options(),
+    progress: Progress | None = None,
+    fetching: weights.Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Audit:
+    """Audit a folder that `run` or `export` wrote.
+
+    Args:
+        output: the folder. records_path: its records; None: those in it, or named by its summary.
+        against: the originals' folder, for the comparisons that need them. None: without.
+        settings: those of the export; None: as its summary and its records say.
+        progress: told after each photo: the audit so far, and how many photos there are.
+        fetching: told of weights on their way. stop: set it to end after the photo in work.
+
+    Raises:
+        AuditError: not a folder. RecordsError: records that cannot be read. PathError: a report in the output.
+        WeightsError: of a detector that was asked for by name.
+    """
+    started = time.perf_counter()
+    read = folder.read(Path(output), None if records_path is None else Path(records_path), settings)
+    place = Path(options.report or report_folder(output)).absolute()
+    if options.is_reporting or options.is_moving:
+        for inside, what in ((read.path, "output"), *(((Path(against), "input"),) if against else ())):
+            if place.resolve().is_relative_to(inside.resolve()):
+                raise PathError(f"report and quarantine are not to be published: {place} may not lie in the {what}")
+    audit = Audit(
+        output=escape(read.path.absolute()),
+        records=escape(read.records_path.absolute()) if read.records_path else "",
+        against=escape(Path(against).absolute()) if against else "",
+        version=__version__,
+        when=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    work = _Work(read, options, Path(against) if against else None, audit, fetching)
+    for path in read.photos:
+        if stop and stop.is_set():
+            audit.stopped = True
+            break
+        audit.photos.append(work.photo(path))
+        if progress:
+            progress(audit, len(read.photos))
+    work.finish()
+    if options.is_moving:
+        quarantine.put(read, audit.failed, place / QUARANTINE)
+    audit.seconds = round(time.perf_counter() - started, 1)
+    if options.is_reporting:
+        _write(audit, read, place, options)
+    return audit
+
+
+def _write(audit: Audit, read: folder.Folder, place: Path, options: Options) -> None:
+    """The report, its data, and the certificate."""
+    from . import certificate, report
+
+    place.mkdir(parents=True, exist_ok=True)
+    write_json(place / DATA_NAME, audit.to_dict())
+    disk.write_whole(place / REPORT_NAME, report.render(audit, read, place / QUARANTINE).encode())
+    certificate.write(audit, read, place, options.key)
+
+
+class _Work:
+    """What is needed for each photo, made once."""
+
+    def __init__(
+        self,
+        read: folder.Folder,
+        options: Options,
+        against: Path | None,
+        audit: Audit,
+        fetching: weights.Progress | None,
+    ) -> None:
+        self.read, self.options, self.against, self.audit = read, options, against, audit
+        self.settings = read.settings[0] if read.settings else Settings()
+        self.looker = self._looker(fetching)
+        self.reader = self._reader(fetching)
+        self.gallery = attacks.Gallery()
+        audit.checks |= {"metadata": "every segment, chunk, tag and box against a list", "names": "by patterns"}
+        self._say("memory", bool(read.memory), "hashes and records of the export", "the output has no exports.jsonl")
+        has_records = read.records_path is not None
+        self._say("destroyed", has_records, "from the written pixels", "there are no records")
+        how = "against the originals" + (", byte for byte where nothing is lost" if against else "")
+        self._say("unchanged", has_records and against is not None, how, "it needs --against INPUT")
+
+    def _say(self, check: str, is_done: bool, how: str, why_not: str) -> None:
+        (self.audit.checks if is_done else self.audit.skipped)[check] = how if is_done else why_not
+
+    def _looker(self, fetching: weights.Progress | None) -> second_look.Looker:
+        if not self.options.is_looking:
+            self.audit.skipped["recognizable"] = "not asked for"
+            return second_look.Looker((), {})
+        used = {name for r in self.read.records.values() for w in r.detectors.values() for name in w}
+        looker = second_look.choose(
+            sorted(used), self.settings,
+            names=self.options.detectors, weights_dir=self.options.weights_dir, progress=fetching,
+        )  # fmt: skip
+        done = ", ".join(d.name for d in looker.detectors)
+        missing = "; ".join(f"{name}: {reason}" for name, reason in looker.skipped.items())
+        said = f"{done or 'no network'}" + (f" (without {missing})" if missing else "")
+        self._say("recognizable", bool(done), said, said)
+        self.audit.detectors = looker.weights
+        return looker
+
+    def _reader(self, fetching: weights.Progress | None) -> Reader | None:
+        reader, reason = None, "not asked for"
+        if self.options.is_attacking and "plate" in self.settings.kinds:
+            try:
+                reader = load_reader(self.settings.device, self.options.weights_dir, fetching)
+            except AnonymizeError as e:
+                reason = str(e).split(". ")[0]
+        self._say("plates", reader is not None and self.read.records_path is not None, "PP-OCR", reason)
+        return reader
+
+    def photo(self, path: str) -> PhotoAudit:
+        """One photo; what cannot be read fails."""
+        record, file = self.read.records.get(path), self.read.file(path)
+        out = PhotoAudit(path, source_sha256=record.sha256 if record else "")
+        try:
+            out.findings += folder.check(self.read, path)
+            out.findings += [
+                Finding("names", "look", f"“{text}” in its name reads like a license plate")
+                for text in names.plates(path)
+            ]
+            data = file.read_bytes()
+            out.sha256 = images.sha256(file)
+            settings = (record and self.read.settings_of(record)) or self.settings
+            said = containers.check(data, settings.keep_metadata)
+            out.findings += [Finding("metadata", "leak", text) for text in said]
+            self._pixels(out, images.load(file, replace_limit(settings)), data, record, settings)
+        except Exception as e:
+            out.error = f"it could not be audited: {why(e)}"
+        out.findings.sort(key=lambda f: _ORDER[f.level])
+        return out
+
+    def _pixels(
+        self, out: PhotoAudit, photo: images.Photo, data: bytes, record: Record | None, settings: Settings
+    ) -> None:
+        touched = destroyed.none_touched(photo)
+        if record is not None and record.error is None:
+            if (photo.width, photo.height) != (record.width, record.height):
+                said = f"it has {photo.width} x {photo.height} pixels, its record {record.width} x {record.height}"
+                out.findings.append(Finding("memory", "leak", said))
+                record = None
+            else:
+                for region in record.hidden(settings):
+                    out.hidden[region.kind] = out.hidden.get(region.kind, 0) + 1
+                _, touched = destroyed.pieces(record, settings, photo.width, photo.height)
+                out.findings += destroyed.check(photo, record, settings)
+                self._attack(out, photo, data, record, settings)
+        seen = second_look.look(photo, self.looker, settings)
+        out.findings += second_look.check(seen, record, touched, settings)
+
+    def _attack(self, out: PhotoAudit, photo: images.Photo, data: bytes, record: Record, settings: Settings) -> None:
+        source: images.Photo | str | None = None
+        if self.against is not None:
+            source = against_.original(record, self.against, settings)
+            if isinstance(source, str):
+                out.findings.append(Finding("unchanged", "look", source))
+                source = None
+            else:
+                out.findings += against_.check(photo, data, source, record, settings)
+        original = source.rgb if isinstance(source, images.Photo) else None
+        if self.reader is not None:
+            out.findings += attacks.read_plates(photo.rgb, original, record, settings, self.reader)
+        if self.options.is_attacking and original is not None:
+            self.gallery.add(out.path, photo.rgb, original, record, settings)
+
+    def finish(self) -> None:
+        """What can be said of all photos together, and of what lies beside them."""
+        if not self.options.is_attacking or self.against is None:
+            reason = "not asked for" if not self.options.is_attacking else "it needs --against INPUT"
+            self.audit.skipped["faces"] = reason
+        else:
+            said, found = attacks.match_faces(self.gallery)
+            self._say("faces", "not enough" not in said, f"local binary patterns; {said}", said)
+            by_path = {p.path: p for p in self.audit.photos}
+            for path, finding in found:
+                by_path[path].findings.insert(0, finding)
+        self.audit.strays += self.read.strays
+
+
+def replace_limit(settings: Settings) -> Settings:
+    """A written photo is as large as its original was allowed to be; with a wider limit none is refused here."""
+    return replace(settings, max_megapixels=1000.0)

@@ -1,0 +1,116 @@
+"""A written photo against its original: hidden pixels resemble it no more, and nothing else was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import images
+from ..errors import AnonymizeError
+from ..hiding import hide_record
+from ..images import formats
+from ..records import Record
+from ..settings import Settings
+from . import destroyed
+from .findings import Finding
+
+# How much of the original's detail may be found again in hidden pixels: the slope of a regression of one on the other,
+# and their correlation. Both, because a slope alone may be chance in a flat region, a correlation alone coding noise.
+SLOPE, CORRELATION = 0.10, 0.35
+SMALLEST = 12  # px of a region's shorter side, below which its detail says nothing
+
+
+def original(record: Record, root: Path, settings: Settings) -> images.Photo | str:
+    """The original of an exported photo, or why it cannot be compared with."""
+    from ..records import unescape
+
+    try:
+        photo = images.load(root / unescape(record.path), settings)
+    except AnonymizeError as e:
+        return f"the original cannot be read: {e}"
+    if photo.sha256 != record.sha256:
+        return "the file that is called like the original is another one"
+    return photo
+
+
+def check(
+    written: images.Photo, data: bytes, source: images.Photo, record: Record, settings: Settings
+) -> Iterator[Finding]:
+    """What the comparison with the original shows.
+
+    Args:
+        written: the exported photo. data: its bytes. source: the original, whose regions the record has.
+    """
+    pieces, touched = destroyed.pieces(record, settings, source.width, source.height)
+    for piece in pieces:
+        if (found := resemblance(written.pixels, source.pixels, piece, settings)) is not None:
+            slope, correlation = found
+            if slope > SLOPE and correlation > CORRELATION:
+                text = f"the hidden {piece.region.kind} still shows detail of the original ({slope:.0%} of it)"
+                yield Finding("destroyed", "leak", text, piece.region.box, piece.region.kind, min(correlation, 1.0))
+    expected = hide_record(source, record, settings)
+    if destroyed.is_exact(source.form):
+        wanted, limit = destroyed.stored(expected, source.form), 0.0
+    else:
+        again = formats.encode(expected, source.form, settings.keep_metadata)
+        if again == data:
+            return  # byte for byte what these regions and settings give
+        wanted, _, _ = formats.decode(again, float("inf"))
+        limit = destroyed.tolerance(written.form)
+    if wanted.shape != written.pixels.shape or wanted.dtype != written.pixels.dtype:
+        yield Finding("unchanged", "leak", "it has another size or depth than its original")
+        return
+    yield from _differences(written.pixels, wanted, touched, limit)
+
+
+def _differences(
+    written: images.Pixels, wanted: images.Pixels, touched: NDArray[np.float32], limit: float
+) -> Iterator[Finding]:
+    scale = 255 / np.iinfo(written.dtype).max
+    apart = np.abs(written.astype(np.float32) - wanted.astype(np.float32)) * np.float32(scale)
+    if apart.ndim == 3:
+        apart = apart.max(axis=2)
+    if limit:  # one pixel of a coded picture says nothing; a patch does
+        apart = cv2.blur(apart, (3, 3))
+    for check, where, text in (
+        ("unchanged", touched == 0, "pixels outside of what is hidden were changed"),
+        ("destroyed", touched > 0, "hidden pixels are not those that the regions and settings give"),
+    ):
+        wrong = (apart > limit) & where
+        if wrong.any():
+            ys, xs = np.nonzero(wrong)
+            box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
+            yield Finding(check, "leak", f"{text}: {len(xs)} of them, by up to {apart[wrong].max():.0f} of 255", box)
+
+
+def resemblance(
+    written: images.Pixels, source: images.Pixels, piece: destroyed.Piece, settings: Settings
+) -> tuple[float, float] | None:
+    """How much of the original's detail, finer than what its effect may leave, is in a region: slope and correlation.
+
+    None where a region is too small, or the original has no detail there.
+    """
+    x1, y1, x2, y2 = piece.box
+    own = destroyed.inner(piece.own, destroyed.RIM)
+    if min(piece.region.width, piece.region.height) < SMALLEST or own.sum() < SMALLEST**2:
+        return None
+    blocks = piece.kind.mosaic_blocks if piece.kind.effect in ("blur", "pixelate") else 4
+    sigma = max(1.0, max(piece.region.width, piece.region.height) / blocks / 3)
+    a, b = (_detail(p[y1:y2, x1:x2], sigma)[own] for p in (written, source))
+    a, b = a - a.mean(), b - b.mean()
+    power = float(b @ b)
+    if power / len(b) < 4.0:  # a standard deviation of 2 of 255
+        return None
+    shared = float(a @ b)
+    return shared / power, shared / max(float(np.sqrt(power * float(a @ a))), 1e-9)
+
+
+def _detail(pixels: images.Pixels, sigma: float) -> NDArray[np.float64]:
+    gray = pixels.astype(np.float64) * (255 / np.iinfo(pixels.dtype).max)
+    if gray.ndim == 3:
+        gray = gray[:, :, : min(3, gray.shape[2])].mean(axis=2)
+    return gray - cv2.GaussianBlur(gray, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)

@@ -1,0 +1,212 @@
+"""The certificate of an audit: what went out, how it was made and checked, who approved it; signed, without a picture.
+
+It is an in-toto statement (v1) in a DSSE envelope, signed with Ed25519: anybody who has the public key can check it,
+with this program or another one. An HTML page beside it says the same for people; what counts is the signed file.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import disk
+from ..errors import AuditError
+from ..extras import extra
+from ..records import Record, escape, unescape
+from . import keys, rest_risk
+from .findings import CHECKS, Audit, PhotoAudit
+from .folder import Folder
+
+CERTIFICATE_NAME, PAGE_NAME = "certificate.json", "certificate.html"
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "urn:anonymize:audit:v1"
+
+
+def write(audit: Audit, read: Folder, place: Path, key: Path | None = None) -> Path:
+    """Sign what an audit says of the photos that passed, and write certificate and page into `place`.
+
+    Raises:
+        AuditError: the key cannot be used. MissingExtraError: cryptography is not installed.
+    """
+    private = keys.load(key)
+    stated = statement(audit, read)
+    payload = json.dumps(stated, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    public = keys.raw(private.public_key())
+    envelope = {
+        "payloadType": PAYLOAD_TYPE,
+        "payload": base64.b64encode(payload).decode(),
+        "signatures": [
+            {
+                "keyid": keys.fingerprint(public).replace(" ", ""),
+                "sig": base64.b64encode(private.sign(encoding(PAYLOAD_TYPE, payload))).decode(),
+                "publicKey": base64.b64encode(public).decode(),
+            }
+        ],
+    }
+    disk.write_json(place / CERTIFICATE_NAME, envelope)
+    from . import report
+
+    disk.write_whole(place / PAGE_NAME, report.render_certificate(stated, keys.fingerprint(public)).encode())
+    return place / CERTIFICATE_NAME
+
+
+def encoding(kind: str, payload: bytes) -> bytes:
+    """DSSE's pre-authentication encoding, v1: what is signed."""
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind.encode(), len(payload), payload)
+
+
+def statement(audit: Audit, read: Folder) -> dict[str, Any]:
+    """The in-toto statement: the photos that passed are its subjects; the predicate has all the rest."""
+    passed = [p for p in audit.photos if p.ok]
+    photos = [_photo(p, read) for p in passed]
+    rests = [r for p in passed if (r := _rest(p, read))]
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": p.path, "digest": {"sha256": p.sha256}} for p in passed],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "program": {"name": "anonymize", "version": audit.version},
+            "when": audit.when,
+            "output": Path(unescape(audit.output)).name,
+            "settings": [s.to_dict() for s in read.settings[:1]],
+            "detectors": dict(read.header.detectors) if read.header else {},
+            "audit": {
+                "checks": {CHECKS[c]: how for c, how in sorted(audit.checks.items())},
+                "not done": {CHECKS[c]: why for c, why in sorted(audit.skipped.items())},
+                "detectors": audit.detectors,
+                "photos": len(audit.photos),
+                "passed": len(passed),
+                "failed and taken out": sum(p.quarantined for p in audit.failed),
+                "failed and still there": sum(not p.quarantined for p in audit.failed),
+                "stopped": audit.stopped,
+            },
+            "people": _people(passed, read),
+            "rest risk": {"of a photo": rest_risk.of_batch(rests).to_dict(), "rests on": rest_risk.RESTS_ON},
+            "photos": photos,
+        },
+    }
+
+
+def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:
+    record = read.records.get(photo.path)
+    rest = _rest(photo, read)
+    return {
+        "name": photo.path,
+        "input": {"sha256": photo.source_sha256},
+        "output": {"sha256": photo.sha256},
+        "hidden": dict(sorted(photo.hidden.items())),
+        "review": _review(record, read),
+        "decisions": [_decision(d) for d in record.decisions] if record else [],
+        "to look at": [f.text for f in photo.of("look")],
+        "notes": [f.text for f in photo.of("note")],
+        "rest risk": rest.to_dict() if rest else None,
+    }
+
+
+def _review(record: Record | None, read: Folder) -> str:
+    if record is None:
+        return "unknown"
+    settings = read.settings_of(record)
+    return "approved" if settings and record.is_approved(settings) else "not approved"
+
+
+def _decision(decision: Mapping[str, Any]) -> dict[str, str]:
+    """Who, when, what, on which region; a note's words may name people, so they stay in the records."""
+    return {k: str(decision[k]) for k in ("who", "when", "what", "region") if decision.get(k)}
+
+
+def _people(passed: list[PhotoAudit], read: Folder) -> dict[str, dict[str, int]]:
+    """Person -> what they decided -> how many times."""
+    out: dict[str, dict[str, int]] = {}
+    for photo in passed:
+        record = read.records.get(photo.path)
+        for decision in record.decisions if record else ():
+            own = out.setdefault(str(decision.get("who", "")), {})
+            own[str(decision.get("what", ""))] = own.get(str(decision.get("what", "")), 0) + 1
+    return out
+
+
+def _rest(photo: PhotoAudit, read: Folder) -> rest_risk.Rest | None:
+    record = read.records.get(photo.path)
+    settings = read.settings_of(record) if record else None
+    return rest_risk.of_photo(record, settings) if record and settings else None
+
+
+@dataclass
+class Verified:
+    """What a certificate is worth today.
+
+    Attributes:
+        statement: what was signed. fingerprint: of the key that signed. is_known_key: it is the one that was asked for.
+        changed, missing, added: photos of the output that differ from the certificate's.
+    """
+
+    statement: dict[str, Any]
+    fingerprint: str
+    is_known_key: bool
+    changed: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    added: list[str] = field(default_factory=list)
+
+    @property
+    def is_same(self) -> bool:
+        return not (self.changed or self.missing or self.added)
+
+
+def verify(path: Path, output: Path | None = None, public: Path | None = None) -> Verified:
+    """Check a certificate's signature, and the photos that it is about.
+
+    Args:
+        path: the certificate. output: the folder of photos; None: that beside it, where it is there.
+        public: the PEM file of the key that should have signed; None: the one in the certificate, whose fingerprint the
+            caller shows.
+
+    Raises:
+        AuditError: no certificate, signed by another key, or changed after it was signed.
+    """
+    with extra("audit", "verifying a certificate"):
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    try:
+        envelope = json.loads(path.read_bytes())
+        payload = base64.b64decode(envelope["payload"], validate=True)
+        (signature,) = envelope["signatures"]
+        own = base64.b64decode(signature["publicKey"], validate=True)
+        key = keys.load_public(public) if public else Ed25519PublicKey.from_public_bytes(own)
+        key.verify(base64.b64decode(signature["sig"], validate=True), encoding(envelope["payloadType"], payload))
+        stated = json.loads(payload)
+        wanted = {str(s["name"]): str(s["digest"]["sha256"]) for s in stated["subject"]}
+        if stated["predicateType"] != PREDICATE or envelope["payloadType"] != PAYLOAD_TYPE:
+            raise AuditError(f"{path} is no certificate of an audit")
+    except InvalidSignature as e:
+        raise AuditError(f"{path} does not hold: it was changed after it was signed, or another key signed it") from e
+    except OSError as e:
+        raise AuditError(f"{path} cannot be read: {e.strerror or e}") from e
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise AuditError(f"{path} is no certificate of an audit") from e
+    out = Verified(stated, keys.fingerprint(keys.raw(key)), public is not None)
+    folder = output or _beside(path)
+    if output is not None or folder.is_dir():
+        _compare(out, wanted, folder)
+    return out
+
+
+def _beside(path: Path) -> Path:
+    place = path.absolute().parent
+    return place.with_name(place.name.removesuffix("-audit"))
+
+
+def _compare(out: Verified, wanted: Mapping[str, str], output: Path) -> None:
+    from .folder import read
+
+    there = read(output)
+    for name in there.photos:
+        if name not in wanted:
+            out.added.append(name)
+        elif disk.sha256(there.file(name)) != wanted[name]:
+            out.changed.append(name)
+    out.missing += [escape(unescape(n)) for n in wanted if n not in there.photos]

@@ -1,0 +1,294 @@
+"""What an exported file consists of: each segment, chunk, tag and box is on a list of what the export writes, or named.
+
+The lists are positive: what nobody thought of is a finding. Nothing here decodes pixels, and nothing is shared with the
+code that writes, but for the two canonical forms (color profile, EXIF block), which are compared byte for byte.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..images import metadata, profiles
+from . import boxes, tiff
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """What may be in a file besides its pixels: the fields named in settings.keep_metadata."""
+
+    keep: tuple[str, ...] = ()
+
+    def exif(self, block: bytes) -> str | None:
+        """What is wrong with an EXIF block: it has to be the one that the export writes for the fields that it has."""
+        if not self.keep:
+            return "an EXIF block, and no field was to be kept"
+        exif = metadata.parse(block)
+        fields = metadata.choose(metadata.read(exif), self.keep)
+        dpi = metadata.resolution({}, exif) if "resolution" in self.keep else None
+        bare = block.removeprefix(b"Exif\0\0")
+        for wanted in (metadata.write(fields), metadata.write(fields, dpi)):
+            if wanted.tobytes().removeprefix(b"Exif\0\0") == bare:
+                return None
+        return "an EXIF block with more than the fields that were to be kept"
+
+
+def check(data: bytes, keep: tuple[str, ...] = ()) -> list[str]:
+    """What a file carries that an export does not write, in words; [] for a clean one.
+
+    Args:
+        data: the file's bytes. keep: names of safe metadata that the settings keep.
+    """
+    allowed = Allowed(keep)
+    for magic, walk in _WALKS.items():
+        if data.startswith(magic):
+            try:
+                return _said(walk(data, allowed))
+            except (IndexError, ValueError, KeyError, zlib.error) as e:
+                return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
+    if data[4:8] == b"ftyp":
+        try:
+            return _said(boxes.walk(data, allowed.exif))
+        except (IndexError, ValueError, KeyError) as e:
+            return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
+    return ["it is in no format that an export writes"]
+
+
+def _said(found: Iterable[str]) -> list[str]:
+    return [what if what.startswith("it ") else f"it carries {what}" for what in dict.fromkeys(found)]
+
+
+def text(raw: bytes) -> str:
+    """A name from a file, for people."""
+    return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in raw[:32])
+
+
+def profile_fault(icc: bytes) -> Iterator[str]:
+    if profiles.colors(icc) != icc:
+        yield "a color profile with more than what colors need"
+
+
+# JPEG
+
+_JPEG_NAMES: Mapping[int, str] = {0xFE: "a comment", 0xED: "Photoshop data (APP13)", 0xEB: "a JUMBF box (APP11, C2PA)"}
+_JPEG_CODING = {0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD}  # frames of libjpeg, Huffman and quantization tables, restarts
+
+
+def _jpeg(data: bytes, allowed: Allowed) -> Iterator[str]:
+    at, icc = 2, b""
+    while True:
+        if data[at] != 0xFF:
+            raise ValueError(f"byte {at} begins no segment")
+        marker = data[at + 1]
+        if marker == 0xD9:
+            break
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if length < 2 or len(body) != length - 2:
+            raise ValueError("a segment is longer than the file")
+        if marker == 0xE2 and body.startswith(b"ICC_PROFILE\0"):
+            icc += body[14:]
+        elif marker in _JPEG_CODING:
+            yield from _tables(marker, body)
+        elif marker == 0xDA:
+            at = _scan(data, at + 2 + length)
+            continue
+        elif fault := _application(marker, body, allowed):
+            yield fault
+        at += 2 + length
+    if icc:
+        yield from profile_fault(icc)
+    if len(data) > at + 2:
+        yield f"{len(data) - at - 2} bytes after the end of the image"
+
+
+def _application(marker: int, body: bytes, allowed: Allowed) -> str | None:
+    if marker == 0xE0 and body.startswith(b"JFIF\0"):
+        if len(body) != 14 or body[12:14] != b"\0\0":
+            return "a thumbnail (JFIF)"
+        return "a resolution, which was not to be kept" if body[7] and "resolution" not in allowed.keep else None
+    if marker == 0xEE and body.startswith(b"Adobe") and len(body) == 12:
+        return None
+    if marker == 0xE1 and body.startswith(b"Exif\0\0"):
+        return allowed.exif(body)
+    if marker == 0xE1 and body.startswith(b"http://ns.adobe.com/"):
+        return "XMP (APP1)"
+    if marker == 0xE2 and body.startswith(b"MPF\0"):
+        return "further pictures (MPF: previews, gain maps)"
+    name = (
+        _JPEG_NAMES.get(marker) or f"a segment {'APP' + str(marker - 0xE0) if 0xE0 <= marker <= 0xEF else hex(marker)}"
+    )
+    return f"{name}: “{text(body)}”" if body else name
+
+
+def _tables(marker: int, body: bytes) -> Iterator[str]:
+    """Tables are exactly as long as what they say: bytes behind them would be read by nobody."""
+    at = 0
+    if marker == 0xDB:
+        while at < len(body):
+            at += 129 if body[at] >> 4 else 65
+    elif marker == 0xC4:
+        while at < len(body):
+            at += 17 + sum(body[at + 1 : at + 17])
+    elif marker == 0xDD:
+        at = 2
+    else:
+        at = 6 + 3 * body[5]
+    if at != len(body):
+        yield "bytes behind a table"
+
+
+def _scan(data: bytes, at: int) -> int:
+    """Where the entropy-coded bytes end."""
+    while True:
+        at = data.index(b"\xff", at)
+        if data[at + 1] != 0 and not 0xD0 <= data[at + 1] <= 0xD7:
+            return at
+        at += 2
+
+
+# PNG
+
+_PNG_LENGTHS: Mapping[bytes, int] = {
+    b"IHDR": 13,
+    b"cHRM": 32,
+    b"gAMA": 4,
+    b"sRGB": 1,
+    b"cICP": 4,
+    b"pHYs": 9,
+    b"IEND": 0,
+}
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+
+
+def _png(data: bytes, allowed: Allowed) -> Iterator[str]:
+    at, pixels, header = len(_PNG_MAGIC), [], b""
+    while True:
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        body = data[at + 8 : at + 8 + length]
+        if data[at + 8 + length : at + 12 + length] != zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big"):
+            raise ValueError("a chunk's checksum is wrong")
+        at += 12 + length
+        if kind in _PNG_LENGTHS and length != _PNG_LENGTHS[kind]:
+            yield f"a chunk {text(kind)} of {length} bytes"
+        if kind == b"IHDR":
+            header = body
+        elif kind == b"IDAT":
+            pixels.append(body)
+        elif kind == b"iCCP":
+            name, _, packed = body.partition(b"\0")
+            if name != b"ICC profile":
+                yield f"a color profile called “{text(name)}”"
+            yield from _inflated(packed[1:], profile_fault)
+        elif kind == b"pHYs" and "resolution" not in allowed.keep:
+            yield "a resolution, which was not to be kept"
+        elif kind == b"eXIf" and (fault := allowed.exif(body)):
+            yield fault
+        elif kind == b"tRNS" and length > 256:
+            yield "a chunk tRNS that is too long"
+        elif kind == b"PLTE" and length > 768:
+            yield "a chunk PLTE that is too long"
+        elif kind not in _PNG_LENGTHS and kind not in (b"tRNS", b"PLTE", b"eXIf"):
+            yield f"a chunk {text(kind)}" + (f": “{text(body)}”" if body else "")
+        if kind == b"IEND":
+            break
+    if at < len(data):
+        yield f"{len(data) - at} bytes after the end of the image"
+    wanted = _png_bytes(header)
+    yield from _inflated(b"".join(pixels), lambda raw: ["more pixels than the picture has"] * (len(raw) != wanted))
+
+
+def _png_bytes(header: bytes) -> int:
+    """Bytes of the pixels before compression: rows of a filter's byte and samples."""
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    depth, color, interlace = header[8], header[9], header[12]
+    if interlace:
+        raise ValueError("the picture is interlaced, as no export writes it")
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    return height * (1 + -(-width * depth * samples // 8))
+
+
+def _inflated(packed: bytes, look: Callable[[bytes], object]) -> Iterator[str]:
+    """What `look` finds in a compressed stream; and whether something stands behind it."""
+    stream = zlib.decompressobj()
+    raw = stream.decompress(packed)
+    if stream.unused_data or not stream.eof:
+        yield "bytes behind compressed data"
+    yield from look(raw)  # type: ignore[misc]
+
+
+# WebP
+
+
+def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
+    if data[8:12] != b"WEBP":
+        yield "it is a RIFF file, but no WebP"
+        return
+    end = 8 + int.from_bytes(data[4:8], "little")
+    at = 12
+    while at < end:
+        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        body = data[at + 8 : at + 8 + length]
+        if len(body) != length:
+            raise ValueError("a chunk is longer than the file")
+        if kind == b"ICCP":
+            yield from profile_fault(body)
+        elif kind == b"EXIF":
+            if fault := allowed.exif(body):
+                yield fault
+        elif kind == b"VP8X":
+            if length != 10:
+                yield "a chunk VP8X of another length"
+        elif kind == b"XMP ":
+            yield "XMP"
+        elif kind not in (b"VP8 ", b"VP8L", b"ALPH"):
+            yield f"a chunk {text(kind)}" + (f": “{text(body)}”" if body else "")
+        at += 8 + length + length % 2
+    if len(data) > at or at > end:
+        yield f"{abs(len(data) - at)} bytes after the end of the image"
+
+
+# BMP
+
+_INFO, _V4, _V5 = 40, 108, 124
+
+
+def _bmp(data: bytes, allowed: Allowed) -> Iterator[str]:
+    number = lambda at, size=4: int.from_bytes(data[at : at + size], "little")  # noqa: E731
+    start, header = number(10), number(14)
+    width, height, bits, packing = (
+        number(18),
+        abs(int.from_bytes(data[22:26], "little", signed=True)),
+        number(28, 2),
+        number(30),
+    )
+    if header not in (_INFO, _V4, _V5):
+        raise ValueError(f"a header of {header} bytes")
+    if (number(38) or number(42)) and "resolution" not in allowed.keep:
+        yield "a resolution, which was not to be kept"
+    if packing not in (0, 3):
+        yield "compressed pixels, as no export writes them"
+    colors = number(46) or (2**bits if bits <= 8 else 0)
+    row = (width * bits + 31) // 32 * 4
+    if start != 14 + header + 4 * colors:
+        yield "bytes between the header and the pixels"
+    if number(6):
+        yield "numbers in reserved fields"
+    if len(data) != start + row * height:
+        yield f"{abs(len(data) - start - row * height)} bytes after the end of the image"
+    used = -(-width * bits // 8)
+    if any(any(data[at + used : at + row]) for at in range(start, start + row * height, row) if row > used):
+        yield "something in the padding of rows"
+    if header == _V5 and (number(14 + 112) or number(14 + 116)):
+        yield "a color profile in the header"
+
+
+_WALKS: Mapping[bytes, Callable[[bytes, Allowed], Iterator[str]]] = {
+    b"\xff\xd8\xff": _jpeg,
+    _PNG_MAGIC: _png,
+    b"RIFF": _webp,
+    b"BM": _bmp,
+    b"II*\0": lambda data, allowed: tiff.walk(data, allowed.keep, profile_fault),
+    b"MM\0*": lambda data, allowed: tiff.walk(data, allowed.keep, profile_fault),
+}

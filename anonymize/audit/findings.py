@@ -1,0 +1,118 @@
+"""What an audit found: one finding a fault, a photo's findings, and the whole, ready for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..regions import Box
+
+Level = Literal["leak", "look", "note"]
+# Check -> what it is about, for people. The order is the report's.
+CHECKS: Mapping[str, str] = {
+    "memory": "The file is the one that was exported",
+    "recognizable": "Nothing is recognizable to other networks",
+    "destroyed": "Hidden pixels are destroyed",
+    "unchanged": "Nothing else was changed",
+    "metadata": "The file carries nothing but its pixels",
+    "names": "No license plate in file or folder names",
+    "faces": "Attack: a face recognizer",
+    "plates": "Attack: a plate reader",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that an audit has to say of a photo.
+
+    Attributes:
+        check: one of CHECKS.
+        level: "leak": the photo fails. "look": a person should look; the photo does not fail for it. "note": said only.
+        text: in words, one sentence without its point.
+        box: where, px of the photo, or None: the whole file.
+        kind: "face", "plate" or "". score: how sure, 0–1, or None where it is a fact.
+    """
+
+    check: str
+    level: Level
+    text: str
+    box: Box | None = None
+    kind: str = ""
+    score: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        out = {k: v for k, v in self.__dict__.items() if v not in (None, "")}
+        if self.box:
+            out["box"] = [round(v, 1) for v in self.box]
+        if self.score is not None:
+            out["score"] = round(self.score, 4)
+        return out
+
+
+@dataclass
+class PhotoAudit:
+    """One exported photo and what was found.
+
+    Attributes:
+        path: as in the records. sha256: of the exported bytes, "" where there is none. source_sha256: of the original.
+        findings: the worst first. hidden: kind -> regions that are hidden in it.
+        quarantined: it was moved out of the output. error: why it could not be looked at, or None; then it fails, too.
+    """
+
+    path: str
+    sha256: str = ""
+    source_sha256: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    hidden: dict[str, int] = field(default_factory=dict)
+    quarantined: bool = False
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None and not any(f.level == "leak" for f in self.findings)
+
+    def of(self, level: Level) -> list[Finding]:
+        return [f for f in self.findings if f.level == level]
+
+    def to_dict(self) -> dict[str, Any]:
+        out = {**self.__dict__, "ok": self.ok, "findings": [f.to_dict() for f in self.findings]}
+        return {k: v for k, v in out.items() if v is not None}
+
+
+@dataclass
+class Audit:
+    """The audit of one output folder.
+
+    Attributes:
+        output, records, against: the folders and the file that were looked at; `against` is "" without the originals.
+        version: of this program. when: ISO 8601, UTC.
+        checks: check -> how it was done, for people. skipped: check -> why it was not done.
+        detectors: those that looked again -> their weights' hashes.
+        photos: every photo of the output, in its order. strays: files there that are none, and that no export wrote.
+        seconds: wall time. stopped: not all were looked at.
+    """
+
+    output: str
+    records: str
+    against: str
+    version: str
+    when: str
+    checks: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    detectors: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    photos: list[PhotoAudit] = field(default_factory=list)
+    strays: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    stopped: bool = False
+
+    @property
+    def failed(self) -> list[PhotoAudit]:
+        return [p for p in self.photos if not p.ok]
+
+    @property
+    def ok(self) -> bool:
+        return not self.failed and not self.stopped
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "ok": self.ok, "photos": [p.to_dict() for p in self.photos]}

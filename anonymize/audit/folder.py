@@ -1,0 +1,142 @@
+"""An output folder as an audit reads it: its photos, its records, its memory, and what does not belong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import disk, json_lines, records
+from ..engine import RECORDS_NAME
+from ..errors import AuditError, SettingsError
+from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
+from ..records import Header, Record, escape, unescape
+from ..settings import Settings
+from .findings import Finding
+
+_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What lies in an output.
+
+    Attributes:
+        path: the folder. photos: relative paths, escaped, in order. strays: files that are neither photos nor ours.
+        records_path: None where there are no records. header, records: of it.
+        memory: path -> its last line in exports.jsonl. settings: every one that photos may have been written with.
+    """
+
+    path: Path
+    photos: tuple[str, ...]
+    strays: tuple[str, ...]
+    records_path: Path | None
+    header: Header | None
+    records: Mapping[str, Record]
+    memory: Mapping[str, Mapping[str, Any]]
+    settings: tuple[Settings, ...] = field(default=())
+
+    def file(self, path: str) -> Path:
+        return self.path / unescape(path)
+
+    def settings_of(self, record: Record) -> Settings | None:
+        """The settings that a photo was written with, by its memory; None where none of those known fits."""
+        shows = self.memory.get(record.path, {}).get("shows", "")
+        return next((s for s in self.settings if record.approval_hash(s) == shows), None)
+
+
+def read(output: Path, records_path: Path | None = None, settings: Settings | None = None) -> Folder:
+    """Read an output folder.
+
+    Args:
+        output: a folder that `run` or `export` wrote.
+        records_path: its records; None: those that lie in it, or that its summary names.
+        settings: those of its export; None: by its summary and its records.
+
+    Raises:
+        AuditError: not a folder. RecordsError: records that were asked for and cannot be read.
+    """
+    if not output.is_dir():
+        raise AuditError(f"{output} is not a folder")
+    summary = _summary(output / SUMMARY_NAME)
+    known = [settings] if settings else []
+    with contextlib.suppress(SettingsError, TypeError):
+        known += [Settings.from_dict(summary["settings"])] if "settings" in summary else []
+    header: Header | None = None
+    by_path: dict[str, Record] = {}
+    if path := _find_records(output, records_path, summary):
+        header, by_path = records.read(path)
+        known += [s for s in (header.review, header.settings) if s]
+    memory = {}
+    if (output / EXPORTS_NAME).is_file():
+        memory = {str(e.get("path")): e for e in json_lines.read_lines(output / EXPORTS_NAME)}
+    extensions = known[0].image_extensions if known else Settings().image_extensions
+    photos, strays = [], []
+    for name in _files(output):
+        path_ = escape(name)
+        is_photo = path_ in memory or name.suffix.lower().strip(".") in extensions
+        if is_photo:
+            photos.append(path_)
+        elif not _is_ours(name, output):
+            strays.append(path_)
+    return Folder(output, tuple(photos), tuple(strays), path, header, by_path, memory, tuple(known))
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _find_records(output: Path, given: Path | None, summary: Mapping[str, Any]) -> Path | None:
+    if given is not None:
+        return given
+    named = summary.get("records")
+    for path in (output / RECORDS_NAME, Path(unescape(named)) if isinstance(named, str) else None):
+        if path is not None and path.is_file():
+            return path
+    return None
+
+
+def _files(output: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(output):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(folder, name).relative_to(output)
+
+
+def _is_ours(name: Path, output: Path) -> bool:
+    """Records, memory, summary, their locks, and the JSON file beside a photo."""
+    if len(name.parts) == 1 and (name.name in _OURS or name.name in [f".{n}.lock" for n in _OURS]):
+        return True
+    return name.suffix == ".json" and (output / name.with_suffix("")).is_file()
+
+
+def check(folder: Folder, path: str) -> Iterator[Finding]:
+    """Whether a photo's file is the one that was exported, and shows what its record says."""
+    file, known, record = folder.file(path), folder.memory.get(path), folder.records.get(path)
+    if file.is_symlink():
+        yield Finding("memory", "leak", "it is a link to another file")
+    shows = str(known.get("shows", "")) if known else ""
+    if not folder.memory and folder.records_path is None:
+        return
+    if not shows:
+        yield Finding("memory", "leak", "no export of this program wrote it")
+    elif shows.startswith(QUARANTINED):
+        yield Finding("memory", "leak", "an earlier audit put it in quarantine, and it is here again")
+    elif known and known.get("sha256") and known["sha256"] != disk.sha256(file):
+        yield Finding("memory", "leak", "the file was changed, or replaced, after the export")
+    if folder.records_path is None or not shows or shows.startswith(QUARANTINED):
+        return
+    if record is None:
+        yield Finding("memory", "leak", "the records do not know it")
+    elif record.error is not None:
+        yield Finding("memory", "leak", f"its record has an error: {record.error}")
+    elif folder.settings_of(record) is None:
+        yield Finding("memory", "leak", "its record or the settings were changed after the export")

@@ -1,0 +1,110 @@
+"""What an audit found as one HTML page that needs nothing else, with pictures of what failed; and the certificate's."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import images
+from ..errors import AnonymizeError
+from ..extras import extra
+from ..records import unescape
+from ..settings import Settings
+from .findings import CHECKS, Audit, Finding, PhotoAudit
+from .folder import Folder
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+PICTURES = 60  # photos that are shown; a page of more would be too large to open
+SIDE, CROP, QUALITY = 560, 160, 80  # px of a photo's longer side and of a finding's crop; JPEG quality
+SHOWN = 4  # findings of one photo that are shown as crops
+_RED, _AMBER = (214, 40, 57), (224, 138, 0)  # RGB
+
+
+@cache
+def _environment() -> Environment:
+    with extra("audit", "the audit's report"):
+        import jinja2
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    made.filters["when"] = lambda text: text.replace("T", " ").replace("+00:00", " UTC")
+    return made
+
+
+def render(audit: Audit, read: Folder, quarantine: Path) -> str:
+    """The report: it shows what is still recognizable, so it is not to be published."""
+    photos = sorted((p for p in audit.photos if p.findings or p.error), key=lambda p: (p.ok, not p.of("look")))
+    shown = [(p, _picture(p, read, quarantine) if i < PICTURES else {}) for i, p in enumerate(photos)]
+    return _environment().get_template("report.html").render(
+        audit=audit, checks=_checks(audit), photos=shown, total=len(audit.photos), pictures=PICTURES,
+        output=Path(unescape(audit.output)).name,
+    )  # fmt: skip
+
+
+def _checks(audit: Audit) -> list[dict[str, Any]]:
+    """Each check: what it is about, how it was done or why not, and what it found."""
+    out = []
+    for name, about in CHECKS.items():
+        found = [f for p in audit.photos for f in p.findings if f.check == name]
+        leaks, looks = (sum(f.level == level for f in found) for level in ("leak", "look"))
+        state = "failed" if leaks else "skipped" if name not in audit.checks else "passed"
+        said = audit.checks.get(name) or audit.skipped.get(name, "")
+        out.append({"about": about, "said": said, "leaks": leaks, "looks": looks, "state": state})
+    return out
+
+
+def _picture(photo: PhotoAudit, read: Folder, quarantine: Path) -> dict[str, Any]:
+    """The photo with its findings drawn, and a crop of each; {} where it cannot be shown."""
+    place = quarantine / unescape(photo.path) if photo.quarantined else read.file(photo.path)
+    try:
+        rgb = images.load(place, Settings(max_megapixels=1000.0)).rgb
+    except (AnonymizeError, OSError):
+        return {}
+    boxed = [f for f in photo.findings if f.box and f.level != "note"]
+    crops = [{"src": _crop(rgb, f), "text": f.text} for f in boxed[:SHOWN]]
+    height, width = rgb.shape[:2]
+    share = min(1.0, SIDE / max(height, width))
+    small = cv2.resize(rgb, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA)
+    for finding in reversed(boxed):
+        x1, y1, x2, y2 = (round(v * share) for v in finding.box or ())
+        cv2.rectangle(small, (x1, y1), (x2, y2), _RED if finding.level == "leak" else _AMBER, 2)
+    return {"src": _data(small), "width": small.shape[1], "height": small.shape[0], "crops": crops}
+
+
+def _crop(rgb: NDArray[np.uint8], finding: Finding) -> str:
+    x1, y1, x2, y2 = finding.box or (0, 0, 1, 1)
+    grow = 0.4 * max(x2 - x1, y2 - y1, 16)
+    height, width = rgb.shape[:2]
+    left, top = max(0, int(x1 - grow)), max(0, int(y1 - grow))
+    piece = rgb[top : min(height, int(y2 + grow) + 1), left : min(width, int(x2 + grow) + 1)]
+    share = CROP / max(piece.shape[0], 1)
+    size = (max(1, min(3 * CROP, round(piece.shape[1] * share))), CROP)
+    return _data(cv2.resize(piece, size, interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC))
+
+
+def _data(rgb: NDArray[np.uint8]) -> str:
+    ok, out = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    return "data:image/jpeg;base64," + base64.b64encode(out.tobytes()).decode() if ok else ""
+
+
+def render_certificate(statement: Mapping[str, Any], fingerprint: str) -> str:
+    """The certificate for people; it says what was signed, and no more."""
+    return (
+        _environment()
+        .get_template("certificate.html")
+        .render(said=statement["predicate"], subjects=statement["subject"], fingerprint=fingerprint)
+    )

@@ -1,0 +1,151 @@
+"""Looking again at written photos with networks that did not choose what was hidden.
+
+A network does not find its own misses. The others vote (`detectors.Ensemble`): one alone errs now and then, and in a
+clean export, where all real faces and plates are hidden, errors are all that it can find; two that see the same thing
+are believed. What is surer than `SURE` is a leak, what is surer than `LISTED` a reason to look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import images, weights
+from ..detectors import Detector, create
+from ..errors import AnonymizeError
+from ..predictor import Predictor
+from ..records import Record
+from ..regions import Region, areas, boxes, intersections
+from ..settings import Settings
+from ..weights.registry import registry
+from .findings import Finding
+
+SURE, LISTED = 0.9, 0.4  # probability, all networks together (docs/audit.md: how they were measured)
+FEWEST = 2  # networks that vote on a kind
+# Long sides at which networks look: those that did not choose, and those that did, which have seen other sizes.
+SIZES: Mapping[str, tuple[str, str]] = {"face": ("@1280", "@896"), "plate": ("@640-1280", "@896")}
+SMALLEST: Mapping[str, float] = {"face": 16.0, "plate": 8.0}  # px of the shorter side; smaller ones are only listed
+COVERED, PARTLY = 0.8, 0.4  # share of a candidate in hidden pixels: it is hidden; it may be
+MOST = 20  # findings of one photo that are listed
+
+
+@dataclass(frozen=True)
+class Looker:
+    """What looks again.
+
+    Attributes:
+        detectors: one for each kind, or those that were asked for. skipped: network -> why it does not look.
+    """
+
+    detectors: tuple[Detector, ...]
+    skipped: Mapping[str, str]
+
+    @property
+    def weights(self) -> dict[str, Mapping[str, str]]:
+        return {d.name: dict(d.weights) for d in self.detectors}
+
+
+def choose(
+    used: Sequence[str],
+    settings: Settings,
+    *,
+    names: Sequence[str] = (),
+    weights_dir: Path | None = None,
+    progress: weights.Progress | None = None,
+) -> Looker:
+    """The networks that look again.
+
+    Args:
+        used: networks that chose what was hidden. settings: device and such.
+        names: detectors that were asked for, instead of a choice.
+        weights_dir, progress: as for `Predictor`.
+
+    Returns:
+        For each kind all networks of the registry that did not choose and whose weights can be had, as an ensemble;
+        where they are fewer than FEWEST, also those that did choose, at another size.
+    """
+
+    def make(spec: str) -> Detector:
+        return create(spec, settings, weights_dir=weights_dir, progress=progress)
+
+    if names:
+        return Looker(tuple(map(make, names)), {})
+    made, skipped = [], {}
+    for task, (others, same) in SIZES.items():
+        of_task = [
+            m.name for m in registry().values() if m.task not in ("corners", "text") and task in m.classes.values()
+        ]
+        loaded: dict[str, Detector] = {}
+        for name in (*(n + others for n in of_task if n not in used), *(n + same for n in of_task if n in used)):
+            if name.endswith(same) and len(loaded) >= FEWEST:
+                break
+            try:
+                loaded[name] = make(name)  # kept until the ensemble has it, so that it is loaded once
+            except AnonymizeError as e:
+                skipped[name] = str(e).split(". ")[0]
+        if loaded and task in settings.kinds:
+            made.append(make("+".join(loaded)))
+    return Looker(tuple(made), skipped)
+
+
+def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region]:
+    """What they see in a written photo, the surest first."""
+    if not looker.detectors:
+        return []
+    return list(Predictor(settings, detectors=looker.detectors).predict_photo(photo))
+
+
+def check(
+    seen: Sequence[Region], record: Record | None, touched: NDArray[np.float32], settings: Settings
+) -> Iterator[Finding]:
+    """What is still recognizable, the surest first.
+
+    Args:
+        seen: by `look`. record: None where there is none; its rejected regions are no alarm.
+        touched: (H, W), how much of each pixel was replaced, 0–1.
+    """
+    rejected = [r for r in record.regions if r.status == "rejected"] if record else []
+    told: list[Region] = []
+    for region in sorted(seen, key=lambda r: -r.score):
+        if region.kind not in settings.kinds or region.score < LISTED or len(told) >= MOST:
+            continue
+        hidden = _covered(region, touched)
+        if hidden >= COVERED or _same(region, told):
+            continue
+        told.append(region)
+        level: Literal["leak", "look", "note"] = "look"
+        votes = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items()))
+        text = f"a {region.kind} can be recognized, {region.score:.0%} sure" + (f" ({votes})" if votes else "")
+        if _same(region, rejected):
+            level, text = "note", f"a {region.kind} can be recognized that a person rejected"
+        elif hidden >= PARTLY:
+            text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
+        elif region.score >= SURE and _is_large(region):
+            level = "leak"
+        yield Finding("recognizable", level, text, region.box, region.kind, region.score)
+
+
+def _is_large(region: Region) -> bool:
+    return min(region.width, region.height) >= SMALLEST.get(region.kind, 0)
+
+
+def _covered(region: Region, touched: NDArray[np.float32]) -> float:
+    height, width = touched.shape
+    x1, y1, x2, y2 = region.pixels(width, height)
+    inside = touched[y1:y2, x1:x2]
+    return float((inside > 0).mean()) if inside.size else 1.0
+
+
+def _same(region: Region, others: Sequence[Region]) -> bool:
+    """Whether a region lies half in another of its kind, or another half in it."""
+    of_kind = [r for r in others if r.kind == region.kind]
+    if not of_kind:
+        return False
+    own, every = boxes([region]), boxes(of_kind)
+    shared = intersections(own, every)[0]
+    return bool((shared >= 0.5 * np.maximum(np.minimum(areas(own)[0], areas(every)), 1e-9)).any())

@@ -1,0 +1,226 @@
+"""audit: look at an output as an attacker would; verify a certificate; take photos out of quarantine; the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .download_bar import fetching
+from .options import VERBOSE, WEIGHTS, _options
+
+if TYPE_CHECKING:
+    from ..audit import Audit, Options
+
+LEAKS, NOT_VALID = 4, 5  # exit codes
+PATH = click.Path(path_type=Path)
+KEY = click.option("--key", type=PATH, help="Private key to sign with, PEM [the user's own; made at the first use].")
+AGAINST = click.option("--against", type=PATH, help="Folder of the originals, to compare with.")
+REPORT = click.option("--report", type=PATH, help="Folder for report, certificate and quarantine [OUTPUT-audit].")
+
+
+class Group(click.Group):
+    """`audit OUTPUT` is `audit folder OUTPUT`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["folder", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Group)
+def audit() -> None:
+    """Look for what is still recognizable in an output; certify what passed.
+
+    \b
+    python -m anonymize audit OUTPUT                    find leaks, move them to quarantine, sign a certificate
+    python -m anonymize audit OUTPUT --against PHOTOS   compare with the originals, too
+    python -m anonymize audit verify CERTIFICATE        check a certificate and its photos
+
+    Exit codes: 0 nothing found, 4 a photo failed, 5 a certificate does not hold.
+    """
+
+
+@audit.command()
+@click.argument("output", type=PATH)
+@click.option("--records", "records_path", type=PATH, help="Records file [that of OUTPUT].")
+@AGAINST
+@click.option("--detector", "detectors", multiple=True, metavar="NAME", help="Detector that looks again [unused ones].")
+@click.option("--no-detect", is_flag=True, help="Do not look again with other networks.")
+@click.option("--no-attack", is_flag=True, help="Do not try to read plates or to recognize faces.")
+@click.option("--quarantine/--no-quarantine", default=True, help="Move photos that fail out of OUTPUT [yes].")
+@REPORT
+@KEY
+@click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+@WEIGHTS
+@VERBOSE
+def folder(
+    output: Path,
+    records_path: Path | None,
+    against: Path | None,
+    detectors: tuple[str, ...],
+    no_detect: bool,
+    no_attack: bool,
+    quarantine: bool,
+    report: Path | None,
+    key: Path | None,
+    as_json: bool,
+    quiet: bool,
+    weights_dir: Path | None,
+    verbose: bool,
+) -> None:
+    """Audit OUTPUT, a folder that `run` or `export` wrote (the word `folder` may be left out)."""
+    import json
+
+    from ..audit import Options
+
+    options = Options(
+        detectors, not no_detect, not no_attack, quarantine, report=report, key=key, weights_dir=weights_dir
+    )
+    done = run_audit(output, options, records_path=records_path, against=against, quiet=quiet or as_json)
+    if as_json:
+        click.echo(json.dumps(done.to_dict(), indent=1, ensure_ascii=False))
+    else:
+        say(done, options)
+    if not done.ok:
+        click.get_current_context().exit(LEAKS)
+    if not done.photos:
+        click.echo("there was no photo in the output", err=True)
+        click.get_current_context().exit(3)
+
+
+def run_audit(
+    output: Path,
+    options: Options,
+    *,
+    records_path: Path | None = None,
+    against: Path | None = None,
+    quiet: bool = False,
+) -> Audit:
+    """`audit_folder` with a progress bar."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..audit import audit_folder
+
+    bar = Progress(
+        TextColumn("audit"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}"),
+        console=Console(stderr=True),
+        disable=quiet,
+    )
+    with bar, fetching() as progress:
+        task = bar.add_task("audit", total=None, failed="")
+
+        def tell(audit: Audit, total: int) -> None:
+            failed = f"[red]{len(audit.failed)} failed[/red]" if audit.failed else ""
+            bar.update(task, total=total, completed=len(audit.photos), failed=failed)
+
+        return audit_folder(
+            output, records_path=records_path, against=against, options=options, progress=tell, fetching=progress
+        )
+
+
+def say(audit: Audit, options: Options) -> None:
+    """What was found: a line for each photo that failed, and where the report is."""
+    from ..audit import CHECKS, report_folder
+
+    for photo in audit.failed:
+        why = "; ".join(f.text for f in photo.of("leak")) or photo.error
+        click.echo(f"failed: {photo.path}: {why}" + (" (now in quarantine)" if photo.quarantined else ""), err=True)
+    looks = sum(bool(p.of("look")) for p in audit.photos)
+    click.echo(f"{len(audit.photos)} photos, {len(audit.failed)} failed, {looks} to look at")
+    for check, reason in audit.skipped.items():
+        click.echo(f"not done: {CHECKS[check]}: {reason}")
+    if options.is_reporting:
+        click.echo(f"report: {(options.report or report_folder(audit.output)) / 'report.html'}")
+
+
+@audit.command()
+@click.argument("certificate", type=PATH)
+@click.option("--output", type=PATH, help="Folder of the photos [beside the certificate's].")
+@click.option("--public-key", type=PATH, help="PEM file of the key that should have signed.")
+@VERBOSE
+def verify(certificate: Path, output: Path | None, public_key: Path | None, verbose: bool) -> None:
+    """Check CERTIFICATE: its signature, and whether the photos are still those."""
+    from ..audit.certificate import verify as check
+    from ..errors import AuditError
+
+    try:
+        found = check(certificate, output, public_key)
+    except AuditError as e:
+        click.echo(f"error: {e}", err=True)
+        click.get_current_context().exit(NOT_VALID)
+    known = "the key that was given" if found.is_known_key else "a key that only its fingerprint names; compare it"
+    click.echo(f"signed by {found.fingerprint}: {known}")
+    audit_ = found.statement["predicate"]["audit"]
+    click.echo(f"{found.statement['predicate']['when']}: {audit_['passed']} of {audit_['photos']} photos passed")
+    for what, paths in (
+        ("changed", found.changed),
+        ("missing", found.missing),
+        ("not in the certificate", found.added),
+    ):
+        for path in paths:
+            click.echo(f"{what}: {path}", err=True)
+    if not found.is_same:
+        click.get_current_context().exit(NOT_VALID)
+
+
+@audit.command()
+@click.argument("output", type=PATH)
+@click.argument("photos", nargs=-1)
+@click.option("--records", "records_path", type=PATH, help="Records file [that of OUTPUT].")
+@REPORT
+@VERBOSE
+def release(
+    output: Path, photos: tuple[str, ...], records_path: Path | None, report: Path | None, verbose: bool
+) -> None:
+    """Move PHOTOS back from quarantine into OUTPUT (without PHOTOS: all)."""
+    from ..audit import QUARANTINE, report_folder
+    from ..audit.quarantine import release as back
+
+    place = (report or report_folder(output)) / QUARANTINE
+    for path in (found := back(output, photos, place=place, records_path=records_path)):
+        click.echo(f"released: {path}")
+    if not found:
+        click.echo("nothing is in quarantine")
+
+
+@audit.command("key")
+@KEY
+@VERBOSE
+def key_(key: Path | None, verbose: bool) -> None:
+    """Print the public key, PEM, for those who verify; its fingerprint goes to stderr."""
+    from ..audit import keys
+
+    public = keys.load(key).public_key()
+    click.echo(keys.pem(public), nl=False)
+    click.echo(f"{keys.fingerprint(keys.raw(public))} ({key or keys.key_path()})", err=True)
+
+
+AUDIT = _options(
+    click.option("--audit", "is_audited", is_flag=True, help="Audit the output afterward (see `audit`)."),
+    KEY,
+)
+
+
+def audit_after(output: Path, given: dict[str, Any], records_path: Path | None = None) -> int:
+    """The audit after a run or an export, with the originals, where it was asked for: an exit code."""
+    from .. import records
+    from ..audit import Options
+    from ..engine import RECORDS_NAME
+
+    key, quiet = given.pop("key", None), given.get("quiet", False)
+    if not given.pop("is_audited", False):
+        return 0
+    options = Options(key=key)
+    records_path = records_path or output / RECORDS_NAME
+    against = Path(records.unescape(records.read(records_path)[0].root))
+    done = run_audit(output, options, records_path=records_path, against=against, quiet=quiet)
+    say(done, options)
+    return 0 if done.ok else LEAKS
