@@ -133,7 +133,22 @@ class Predictor:
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
         answers = [self._ask(detector, batch) for detector in self.detectors]
-        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
+        refused = self._refused
+        return [
+            [region for n, answer in enumerate(answers) for region in answer[i] if region.kind not in refused[n]]
+            for i in range(len(batch))
+        ]
+
+    @property
+    def _refused(self) -> list[set[str]]:
+        """For each detector the kinds that it may find and that were not asked for: a face detector that finds plates,
+        too, gives none where the plate detector is "none"."""
+        s = self.settings
+        if self._given is not None:
+            return [set() for _ in self._given]
+        chosen = {"face": s.face_detector, "plate": s.plate_detector}
+        none = {kind for kind, name in chosen.items() if not name or name == "none"}
+        return [set() if name in s.other_detectors else none for name in self._names]
 
     def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
         found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)
