@@ -23,7 +23,7 @@ from PIL import Image, ImageFile
 
 from .. import disk
 from ..disk import AnyPath
-from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
+from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
 from . import formats, forms, metadata, png, profiles
 from .forms import Form, Pixels
@@ -163,12 +163,8 @@ def load(path: AnyPath, settings: Settings) -> Photo:
         raise UnreadableImageError("the file is empty")
     try:
         read = formats.decode(data, max_pixels)
-    except ImageError:
-        raise
     except MemoryError as e:
         raise UnreadableImageError("there is not enough memory to decode the image; close other programs") from e
-    except Exception as e:  # decoders raise anything for broken bytes; all of it means the same
-        raise UnreadableImageError("the image is damaged or cut off; copy it again from its source") from e
     read.pixels.setflags(write=False)
     return Photo(read.pixels, hashlib.sha256(data).hexdigest(), read.form, read.removed, read.warnings, Path(path))
 

@@ -27,7 +27,6 @@ _COLOR = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 _MOST_METADATA = 1 << 24  # bytes that a compressed chunk may grow to
 _TRUNCATED = "the PNG is cut off; copy it again from its source"
-_BROKEN = "the PNG is damaged: its picture cannot be decoded whole; copy it again from its source"
 
 
 def _chunks(data: Any) -> Iterator[tuple[bytes, bytes]]:
@@ -95,12 +94,7 @@ def read(data: bytes, guard: Guard) -> Decoded:
         options["key"] = key  # the one color that is transparent
     idat = b"".join(body for kind, body in chunks if kind == b"IDAT")
     file = _file([*picture, (b"IDAT", idat), (b"IEND", b"")])
-    try:
-        pixels, form = _decode(file, bits, colors, options)
-    except (UnreadableImageError, MemoryError):
-        raise
-    except Exception as e:  # decoders raise anything for broken bytes
-        raise UnreadableImageError(_BROKEN) from e
+    pixels, form = _decode(file, bits, colors, options)
     exif = metadata.parse(first[b"eXIf"] if b"eXIf" in first else _profile(chunks))
     info: dict[str, Any] = {"chunks": chunks, "icc_profile": _icc(first.get(b"iCCP", b""))}
     if len(density := first.get(b"pHYs", b"")) == 9 and density[8] == 1:
