@@ -269,13 +269,8 @@ def bmp_gap(case: Case) -> None:
     data = case.file.read_bytes()
     (start,) = struct.unpack_from("<I", data, 10)
     tail = b"B-AB 1234"
-    data = (
-        data[:2]
-        + struct.pack("<I", len(data) + len(tail))
-        + data[6:10]
-        + struct.pack("<I", start + len(tail))
-        + data[14:]
-    )
+    size, place = struct.pack("<I", len(data) + len(tail)), struct.pack("<I", start + len(tail))
+    data = data[:2] + size + data[6:10] + place + data[14:]
     case.write(data[:start] + tail + data[start:])
 
 
