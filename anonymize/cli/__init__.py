@@ -66,8 +66,8 @@ def cli() -> None:
     python -m anonymize detect PHOTOS --records F    find only; review, then
     python -m anonymize export F OUTPUT              write the anonymized photos
 
-    Exit codes: 0 all done, 1 a photo failed (each is named), 2 wrong command line, 3 no photos found, 4 an audit found a
-    leak, 5 a certificate does not hold, 130 stopped.
+    Exit codes: 0 all done, 1 a photo failed (each is named), 2 wrong command line, 3 no photos found, 4 an audit found
+    a leak, 5 a certificate does not hold, 130 stopped.
     """
 
 

@@ -96,12 +96,19 @@ class Case:
 
 
 def make(
-    home: Path, photo: Path, extension: str, regions: Sequence[Region], settings: Settings | None = None, name: str = ""
+    home: Path,
+    photo: Path,
+    extension: str,
+    regions: Sequence[Region],
+    *,
+    settings: Settings | None = None,
+    name: str = "",
+    side: int = SIDE,
 ) -> Case:
     """A photo in another format, made smaller, exported with its regions hidden."""
     with Image.open(photo) as opened:
         image = opened.convert("RGB")
-    share = min(1.0, SIDE / max(image.size))
+    share = min(1.0, side / max(image.size))
     image = image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.LANCZOS)
     name = name or f"photo.{extension}"
     target = home / "in" / name
