@@ -143,7 +143,9 @@ def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[F
             own, most = flat(expected, own), limit * BLOCKS
         worst, overall = deviation(written, expected, own)
         if worst > most or overall > most * OVERALL:
-            text = f"the {piece.region.kind} is not hidden as {piece.kind.effect} hides: {worst:.0f} of 255 off"
+            text = (
+                f"the {piece.region.kind} is not hidden as {piece.kind.effect} hides: it differs by {worst:.0f} of 255"
+            )
             yield Finding("destroyed", "leak", text, piece.region.box, piece.region.kind)
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -117,11 +118,16 @@ def make(
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    image.save(target, **({"quality": 90} if extension in ("jpg", "webp") else {}))
+    _save(image, target)
     small = [r.scale(share) for r in regions]
     case = Case(home, name, [r for r in small if min(r.width, r.height) >= 10] or small, settings or Settings())
     case.export()
     return case
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    options: dict[str, Any] = {"quality": 90} if target.suffix in (".jpg", ".webp") else {}
+    image.save(target, **options)
 
 
 # Pixels
@@ -301,7 +307,7 @@ def swapped(case: Case) -> None:
     other = case.home / "in" / f"other{case.source.suffix}"
     with Image.open(case.source) as image:
         turned = image.convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        turned.save(other, **({"quality": 90} if other.suffix in (".jpg", ".webp") else {}))
+        _save(turned, other)
     case.export()
     a, b = case.file, case.output / other.name
     a.rename(a.with_suffix(".x"))
