@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ class Reason:
         text: in words.
         kind: what may be there. region: the candidate's or carrier's id, or "". box: where, px, or None: the whole
         photo.
+        sign: what speaks for it: a candidate, a person or vehicle in which nothing is hidden, a neighbor frame.
     """
 
     p: float
@@ -60,6 +62,7 @@ class Reason:
     kind: str
     region: str = ""
     box: Box | None = None
+    sign: Literal["candidate", "carrier", "neighbor"] = "candidate"
 
 
 Floats = NDArray[np.float64]
@@ -188,7 +191,7 @@ def misses(record: Record, settings: Settings) -> list[Reason]:
                 text += f"; a candidate on it scores {best.score:.3g}, the threshold is {threshold:g}"
                 out.append(Reason(p, text, kind, best.id, best.box))
             else:
-                out.append(Reason(p, text, kind, carrier.id, carrier.box))
+                out.append(Reason(p, text, kind, carrier.id, carrier.box, "carrier"))
         for region, p in zip(
             (r for r, t in zip(found.candidates, taken.tolist(), strict=True) if not t), chances[~taken], strict=True
         ):

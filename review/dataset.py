@@ -325,15 +325,22 @@ def keep_label_order(document: Document, edited: Mapping[str, Any]) -> None:
     """Put labels where the App has them: in its fields, in its order; those that it does not know come last.
 
     A box that is the same but for rounding, and a rank, stay as the App has them: it would send its own again, without
-    end.
+    end. So does a drawn box that was rejected: no region any more, but the App shows it, and may be told otherwise.
     """
     fresh = {label["_id"]: (f, label) for f in REGION_FIELDS for label in document[f]["detections"]}
     size = document["metadata"]["width"], document["metadata"]["height"]
     for name in REGION_FIELDS:
-        shown = [label for label in (edited.get(name) or {}).get("detections") or () if label["_id"] in fresh]
-        document[name]["detections"] = [fresh.pop(label["_id"])[1] for label in shown]
+        shown = [
+            label
+            for label in (edited.get(name) or {}).get("detections") or ()
+            if label["_id"] in fresh or label.get("status") == "rejected"
+        ]
+        none = {"region": "", "data": "{}"}
+        document[name]["detections"] = [
+            fresh.pop(label["_id"])[1] if label["_id"] in fresh else {**label, **none} for label in shown
+        ]
         for label, its in zip(document[name]["detections"], shown, strict=True):
-            label["rank"] = its.get("rank", label["rank"])
+            label["rank"] = its.get("rank", label.get("rank", 0))
             if is_same_box(label["bounding_box"], its["bounding_box"], *size):
                 label["bounding_box"] = its["bounding_box"]
     for name, label in fresh.values():

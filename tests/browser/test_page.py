@@ -17,6 +17,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from screenshots import NARROW, ROOT, open_tab, server, show_photo
 
+from tests.support.passwords import write_users
+
 TABS = ("One photo", "Many photos", "Models", "About")
 
 
@@ -78,7 +80,7 @@ def test_a_phone_shows_everything_without_scrolling_sideways(new_page: Any, zida
 
 def test_login(new_page: Any, tmp_path: Path, zidane: Path) -> None:
     users = tmp_path / "users"
-    users.write_text("ada:correct horse\n")
+    write_users(users, ada="correct horse")
     with server("--auth", str(users)) as address:
         page = new_page(address)
         expect(page.get_by_role("heading", name="Sign in")).to_be_visible()

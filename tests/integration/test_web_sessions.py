@@ -18,6 +18,7 @@ from anonymize.web.names import safe_name
 from anonymize.web.photo_session import PhotoSession
 from anonymize.web.policy import MB, Policy
 from anonymize.web.sessions import FullError, GoneError, Sessions, new_secret
+from tests.support.passwords import team
 from tests.support.web_site import FACE, another, photo, visitor
 
 
@@ -252,7 +253,7 @@ def test_only_who_sits_at_the_computer_is_told_that_photos_stay_on_it(tmp_path):
     """With a login it is a server for others, also where it listens to the proxy beside it only."""
     with visitor(tmp_path / "own") as client:
         assert "Runs on this computer" in client.get("/").text
-    with visitor(tmp_path / "team", Policy(users={"ada": "pw"})) as client:
+    with visitor(tmp_path / "team", Policy(users=team(ada="pw"))) as client:
         told = client.get("/config", headers={"Authorization": "Basic YWRhOnB3"}).text
         assert "Runs on your team's server" in told
         assert "on this computer" not in told
