@@ -70,7 +70,7 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
                     await sink.write(bytes(waiting))
                     waiting.clear()
             if size > room:
-                raise FullError("There is no room for that photo. “Delete my photos now” under About makes some.")
+                raise FullError("Not enough space for this photo. “Delete my photos now” under About frees some.")
             await sink.write(bytes(waiting))
             if sink.is_full:
                 raise DiskFullError

@@ -126,7 +126,7 @@ def summary(job: Job) -> str:
     look += [f"<strong>{doubtful}</strong> in which something may have been missed"] * bool(doubtful)
     if look:
         parts.append(f"<p>Please look at {' and '.join(look)}. They come first.</p>")
-    return f'<div class="az-card az-result">{"".join(parts)}</div>'
+    return f'<div class="az-card az-result" data-batch="{job.id}">{"".join(parts)}</div>'
 
 
 def _downloads(job: Job) -> str:

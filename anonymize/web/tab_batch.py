@@ -16,6 +16,7 @@ from .results import HEIGHTS, STATUSES
 from .site import Site
 from .tab_photo import PhotoTab
 
+_SHOWN = "document.querySelector('#az-batch-result [data-batch]')?.dataset.batch"  # the id of the batch, for scripts
 _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 
@@ -67,7 +68,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="az-batch-stop")
             progress = gr.HTML("", js_on_load=None, elem_id="az-batch-progress")
             card = gr.HTML(empty(), js_on_load=None, elem_id="az-batch-result")
-            shown, choices = _results(site, tabs, others)
+            shown, choices = _results(site, others)
         with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
             again = gr.Button("Apply changed settings", visible=False, elem_id="az-batch-again")
             controls = Controls(site.policy, of="batch")
@@ -90,7 +91,7 @@ def _folder(own_machine: bool) -> gr.Textbox:
     )
 
 
-def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
+def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
     """The components of `Results` that stand below the card, and the choices among them."""
     with gr.Column(visible=False) as column:
         shown = ["all", *STATUSES]
@@ -104,8 +105,10 @@ def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str
         )
         with gr.Row(elem_id="az-batch-actions"):  # what else can be done with the whole batch
             for title in others:
+                # Review's own script opens this batch there.
+                js = f"() => window.anonymize.open{title}({{ batch: {_SHOWN}, photo: '' }})"
                 gr.Button(f"Open in {title}", elem_id=f"az-open-{title.lower()}").click(
-                    lambda id=title.lower(): gr.Tabs(selected=id), None, tabs, api_visibility="private"
+                    None, js=js, api_visibility="private"
                 )
         with gr.Accordion("Table", open=False, elem_classes="az-card"):
             widths = ["260px", "135px", "75px", "75px", "90px", "110px", "200px"]

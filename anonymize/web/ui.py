@@ -134,9 +134,9 @@ def css() -> str:
 
 def _header(policy: Policy) -> str:
     where = (
-        "A public demo: please bring only photos that you may show to others."
+        "A public demo: use only photos that you may share."
         if policy.public
-        else "Runs on this computer: your photos go nowhere else."
+        else "Runs on this computer. Your photos stay here."
         if policy.own_machine
         else "Runs on your team's server."
     )

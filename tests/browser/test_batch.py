@@ -153,7 +153,7 @@ def test_another_threshold_is_tried_over_the_batch(page: Page, photos: list[Path
     expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
     page.get_by_role("button", name="Try another threshold").click()
     said = page.locator("#az-moved")
-    would = page.locator("#az-tabs [role=tabpanel]:visible .az-would").first
+    would = page.locator(".az-right .az-would:visible").first
     expect(would).to_have_text("no change")
     expect(said).to_contain_text("as many as now; no photo changes")
     page.get_by_label("Threshold: score").fill("0.001")

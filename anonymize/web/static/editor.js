@@ -2,30 +2,7 @@
 // zoomed, drawn on and corrected, with a pointer, by touch or by keyboard. It sends what corrections.parse reads.
 "use strict";
 (() => {
-  const make = (tag, props = {}, ...children) => {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(props)) {
-      if (name === "class") node.className = value;
-      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else if (value === true) node.setAttribute(name, "");
-      else if (value !== false && value != null) node.setAttribute(name, value);
-    }
-    node.append(...children);
-    return node;
-  };
-  const svg = (tag, props) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
-    return node;
-  };
-  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-  const button = (text, onclick, extra = {}) => make("button", { type: "button", class: "az-button", onclick, ...extra }, text);
-  let unique = 0;
-  const check = (text, onchange) => {
-    const id = `az-check-${++unique}`;
-    const input = make("input", { type: "checkbox", id, onchange: () => onchange(input.checked) });
-    return make("span", { class: "az-check" }, input, make("label", { for: id }, text));
-  };
+  const { make, svg, clamp, button, check } = window.anonymize.tools;
 
   const NAMES = { face: "Face", plate: "License plate", other: "Drawn region", vehicle: "Vehicle", person: "Person" };
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
@@ -383,7 +360,7 @@
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
-      stage.style.maxWidth = `calc(var(--az-tall, 72vh) * ${value.width / value.height})`;
+      stage.style.maxWidth = `calc(var(--az-stage-height, 72vh) * ${value.width / value.height})`;
       if (kinds !== String(value.kinds)) {
         drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
         tool = null;
@@ -391,13 +368,11 @@
       }
       if (other) {
         if (review) shown(value);
-        else {
-          before.src = value.before;
-          if (value.after) after.src = value.after;
-          after.onload = () => { after.onload = null; sweep(); };
-          mode = "compare";
-        }
-        zoom = 1; panX = panY = sweeping = 0; divider = 0; selected = tool = peek = null;
+        else before.src = value.before;
+        if (value.after && !review) after.src = value.after;
+        zoom = 1; panX = panY = 0; divider = review ? 0.5 : 0; selected = tool = peek = null;
+        sweeping = 0;
+        if (!review) { mode = "compare"; after.addEventListener("load", sweep, { once: true }); }
       } else {
         const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
@@ -417,5 +392,5 @@
     return { root, show, misses, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
   };
 
-  window.anonymize = { editor, tools: { make, clamp, button } };
+  Object.assign(window.anonymize, { editor });
 })();
