@@ -206,23 +206,16 @@ def current_outputs(folder: AnyPath, known: Iterable[Record], settings: Settings
 
 
 def add_to_zip(
-    archive: zipfile.ZipFile,
-    folder: AnyPath,
-    known: Iterable[Record],
-    settings: Settings,
-    *,
-    prefix: str = "",
-    with_detections: bool = False,
+    archive: zipfile.ZipFile, folder: AnyPath, known: Iterable[Record], settings: Settings, *, detections: bool = False
 ) -> None:
-    """The photos of `current` into an archive, with what was hidden in each where that is wanted and was written.
+    """The photos of `current_outputs` into an archive; or, instead of them, what was hidden in each.
 
     Bytes of a name that are not UTF-8, which an archive cannot hold, become U+FFFD.
     """
     for photo in current_outputs(folder, known, settings):
-        for file in (photo, _beside(photo)) if with_detections else (photo,):
-            if file.is_file():
-                name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
-                archive.write(file, prefix + name)
+        file = _beside(photo) if detections else photo
+        if file.is_file():
+            archive.write(file, os.fsencode(file.relative_to(folder)).decode("utf-8", "replace"))
 
 
 def _stamp(path: Path) -> list[int] | None:

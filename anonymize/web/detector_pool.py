@@ -22,6 +22,8 @@ from .photo_session import Display, PhotoSession
 from .policy import MB
 from .sessions import Session
 
+# Photos that are in memory at full size, whoever brought them: one is looked at, one comes next, others wait as files.
+MOST_DECODED = 2
 OPEN_PHOTOS = 12  # of one visitor, kept in memory at display size
 
 
@@ -88,6 +90,7 @@ class DetectorPool:
     Attributes:
         ready: the default detectors are loaded. problem: why they could not be.
         only_fetches: detectors whose weights may be fetched; others must have theirs. None: all.
+        decoded: entered while a photo is in memory at full size.
         doing: what keeps visitors waiting, in a sentence; empty when nothing does.
     """
 
@@ -107,6 +110,7 @@ class DetectorPool:
         self._loading = threading.Lock()
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
+        self.decoded = threading.BoundedSemaphore(MOST_DECODED)
         self.ready = False
         self.problem = self.doing = ""
 
@@ -176,9 +180,10 @@ class DetectorPool:
             ImageError: it cannot be read. DetectionError: a detector failed. WeightsError, SettingsError: detectors'.
         """
         predictor = self.predictor(settings)
-        photo = images.load(path, settings)
-        record = predictor.record(photo, path.name)
-        folder, display = path.parent, Display.of(photo.rgb)
+        with self.decoded:
+            photo = images.load(path, settings)
+            record = predictor.record(photo, path.name)
+            folder, display = path.parent, Display.of(photo.rgb)
         opened = PhotoSession(folder.name, name, path, folder, record, display, settings, who, photo.removed_metadata)
         return _add(session, opened)
 
@@ -196,10 +201,11 @@ class DetectorPool:
         Raises:
             ImageError: it cannot be read. ChangedSourceError: it is another file now.
         """
-        photo = images.load(path, settings)
-        if photo.sha256 != record.sha256:
-            raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
-        folder, display = session.make_folder(), Display.of(photo.rgb)
+        with self.decoded:
+            photo = images.load(path, settings)
+            if photo.sha256 != record.sha256:
+                raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
+            folder, display = session.make_folder(), Display.of(photo.rgb)
         opened = PhotoSession(
             folder.name, path.name, path, folder, record, display, settings, who, photo.removed_metadata
         )
@@ -212,7 +218,8 @@ class DetectorPool:
             predictor = self.predictor(settings)
             # Not compared with what is shown: a slider's event brings the new detectors' names before they looked.
             if predictor.detection_hash != opened.record.detection:
-                record = predictor.record(images.load(opened.path, settings), opened.path.name)
+                with self.decoded:
+                    record = predictor.record(images.load(opened.path, settings), opened.path.name)
                 opened.record = record.replace(path=opened.record.path).keep_decisions(opened.record)
             opened.settings = settings
 

@@ -36,7 +36,7 @@ DRAWN = ("/", "/config", *(PREFIX + n for n in ("info", "info/", "config", "conf
 UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
 # Gradio reads a body in the event loop, where a larger one keeps all else waiting; /api/v1 takes larger photos.
 MOST_GRADIO = 8 * MB
-OURS = ("/api", "/photos", "/batches", "/visit", "/healthz", "/login", "/logout", "/web")
+OURS = ("/api", "/docs", "/photos", "/batches", "/visit", "/samples", "/healthz", "/login", "/logout", "/web")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -246,7 +246,8 @@ class SecurityMiddleware:
             if await self.login.check(request, user, password):
                 return None
             return say(request, 401, "The user name or the password is wrong.")
-        if path.startswith("/api/") and path != "/api/v1/openapi.json" and policy.api_keys:
+        is_about = path == "/api/v1/openapi.json" or path == "/api/docs" or path.startswith("/api/docs/")
+        if path.startswith("/api/") and not is_about and policy.api_keys:
             return say(request, 401, "An API key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
         if not policy.has_login:
             return None

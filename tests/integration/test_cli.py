@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -106,6 +107,28 @@ def test_detect_export_evaluate(folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "drawn" / "contenders-face.png").read_bytes().startswith(b"\x89PNG")
     assert "|tests.support.cli:Faces |" in compared.output.replace("| ", "|")
     assert json.loads((tmp_path / "c.json").read_text())[0]["kinds"]["face"]["leaks"]["count"] == 1
+
+
+def test_records_are_evaluated_at_their_own_settings(folder: Path, tmp_path: Path) -> None:
+    """Those of the detection, or of the review; what is given here overrides them, what cannot count is refused."""
+    path, truth, out = tmp_path / "r.jsonl", coco(tmp_path / "truth.json", "1.png"), tmp_path / "e.json"
+
+    def threshold(*more: object) -> float:
+        result = run("evaluate", folder, truth, "--records", path, "--json", out, *more)
+        found = json.loads(out.read_text())["settings"]["kinds"]["face"]["threshold"]
+        assert f"face {found:g}" in result.output
+        return float(found)
+
+    run("detect", folder, "--records", path, *MINE, "--face-threshold", 0.07)
+    assert threshold() == 0.07
+    assert threshold("--face-threshold", 0.3) == 0.3
+    header, known = records.read(path)
+    reviewed = dataclasses.replace(header, review=header.settings.with_kind("face", threshold=0.02))
+    records.write(path, reviewed, known.values())
+    assert threshold() == 0.02
+    for useless in (["--preset", "fast"], ["--face-detector", "centerface"], ["--iou-threshold", 0.4], ["--trust"]):
+        result = run("evaluate", folder, truth, "--records", path, *useless, code=2)
+        assert f"{useless[0]} cannot be used" in result.output
 
 
 def test_a_dry_run_counts_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -273,14 +296,14 @@ def test_a_photo_that_an_export_would_withhold_is_not_measured(folder: Path, tmp
     """One face is as many as were kept; that more may be kept now brings back none of those that were left out."""
     truth = coco(tmp_path / "truth.json", "1.jpg")
     run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE, "--max-regions", 1)
-    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", code=1)
     assert "not measured: 1.jpg: 1 regions of kind face are as many as are kept" in result.output
 
 
 def test_records_without_an_annotated_photo_are_no_success(folder: Path, tmp_path: Path) -> None:
     run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE)
     truth = coco(tmp_path / "truth.json", "1.jpg", "a/1.jpg")
-    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", code=1)
     assert "not measured: a/1.jpg: there is no record of it" in result.output
 
 

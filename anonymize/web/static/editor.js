@@ -2,30 +2,7 @@
 // zoomed, drawn on and corrected, with a pointer, by touch or by keyboard. It sends what corrections.parse reads.
 "use strict";
 (() => {
-  const make = (tag, props = {}, ...children) => {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(props)) {
-      if (name === "class") node.className = value;
-      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else if (value === true) node.setAttribute(name, "");
-      else if (value !== false && value != null) node.setAttribute(name, value);
-    }
-    node.append(...children);
-    return node;
-  };
-  const svg = (tag, props) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
-    return node;
-  };
-  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-  const button = (text, onclick, extra = {}) => make("button", { type: "button", class: "az-button", onclick, ...extra }, text);
-  let unique = 0;
-  const check = (text, onchange) => {
-    const id = `az-check-${++unique}`;
-    const input = make("input", { type: "checkbox", id, onchange: () => onchange(input.checked) });
-    return make("span", { class: "az-check" }, input, make("label", { for: id }, text));
-  };
+  const { make, svg, clamp, button, check } = window.anonymize.tools;
 
   const NAMES = { face: "Face", plate: "License plate", other: "Drawn region", vehicle: "Vehicle", person: "Person" };
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
@@ -48,6 +25,7 @@
     let selected = null;                          // id of a region
     let divider = 0.5, zoom = 1, panX = 0, panY = 0;
     let showOthers = review, showOriginal = review, peek = null;  // peek: "clean" or "original", while a key is held
+    let sweeping = 0;                             // since when the divider moves by itself
 
     let before = make("img", { class: "az-before", alt: "The original photo", draggable: "false" });
     const after = make("img", { class: "az-after", alt: "The photo with faces and plates hidden", draggable: "false", hidden: review });
@@ -72,11 +50,13 @@
       make("span", { class: "az-space" }), ...extra);
     const drawing = make("div", { class: "az-bar", role: "group", "aria-label": "New box" });
     const undo = button(review ? "Undo (U)" : "Undo", () => act("undo"));
+    const others = check("Show possible misses", (on) => { showOthers = on; paint(); });
+    others.classList.add("az-misses");
     const held = (text, what) => button(text, () => {}, { onpointerdown: () => look(what), onpointerup: () => look(null), onpointerleave: () => look(null),
       onkeydown: (e) => e.key === " " && look(what), onkeyup: () => look(null), onblur: () => look(null) });
     const correctBar = make("div", { class: "az-bar az-correct" }, drawing, undo,
-      ...(review ? [held("Clean (hold C)", "clean"), held("Original (hold O)", "original")] : [make("span", { class: "az-space" }), check("Show the original", (on) => { showOriginal = on; place(); }),
-        check("Show possible misses", (on) => { showOthers = on; paint(); })]));
+      ...(review ? [held("Clean (hold C)", "clean"), held("Original (hold O)", "original")]
+        : [make("span", { class: "az-space" }), check("Show the original", (on) => { showOriginal = on; place(); }), others]));
     const about = make("div", { class: "az-about", "aria-live": "polite" });
     if (review) bar.prepend(correctBar);  // one row, so that the photo has the height
     const root = make("div", { class: "az-body", hidden: true }, bar, ...(review ? [] : [correctBar]), stage, about);
@@ -110,7 +90,7 @@
       before.style.clipPath = cut < 1 ? `inset(0 ${right}% 0 0)` : "";
       before.style.visibility = cut > 0 ? "visible" : "hidden";
       handle.hidden = !comparing;
-      tagBefore.hidden = !comparing && peek !== "original";
+      tagBefore.hidden = comparing ? cut < 0.1 : peek !== "original";
       tagAfter.hidden = !comparing && !isClean;
       if (state.whole && !before.dataset.whole && zoom * w * devicePixelRatio > 1.05 * before.naturalWidth && before.naturalWidth) sharpen(state);
       handle.style.left = `${divider * 100}%`;
@@ -166,12 +146,13 @@
         drag = { what: corner ? "resize" : "move", corner, start, region, box: region.box, again: region.id === selected };
         if (!drag.again) select(region.id);
       } else if (tool || (review && e.pointerType !== "touch" && !e.shiftKey)) drag = { what: "draw", start, region };
-      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide" }; slide(e); }
+      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide", start }; if (e.target.closest(".az-divider")) slide(e); }
       else { drag = { what: "pan", x: e.clientX - panX, y: e.clientY - panY }; if (mode === "correct") select(null); }
     });
     const distance = () => { const [a, b] = [...pointers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
     const slide = (e) => {
       const r = stage.getBoundingClientRect();
+      sweeping = 0;
       divider = clamp((e.clientX - r.left) / r.width, 0, 1);
       place();
     };
@@ -179,7 +160,7 @@
       if (!drag) return;
       if (pointers.has(e.pointerId)) pointers.set(e.pointerId, [e.clientX, e.clientY]);
       if (drag.what === "pinch") { zoomBy((drag.zoom * distance()) / drag.far / zoom); return; }
-      if (drag.what === "divide") { slide(e); return; }
+      if (drag.what === "divide") { drag.moved = true; slide(e); return; }
       if (drag.what === "pan") { panX = e.clientX - drag.x; panY = e.clientY - drag.y; place(); return; }
       const at = point(e), dx = at[0] - drag.start[0], dy = at[1] - drag.start[1];
       if (!drag.moved && Math.hypot(dx, dy) * (stage.clientWidth / state.width) * zoom < 4) return;
@@ -201,11 +182,32 @@
       if (d.what === "draw") {
         if (d.moved) drawn(d.box);
         else if (review) select(d.region ? d.region.id : null);
-      } else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
+      } else if (d.what === "divide" && !d.moved) touch(d.start, e);
+      else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
       else if (d.region && d.again && review) select(null);
     };
     stage.addEventListener("pointerup", up);
     stage.addEventListener("pointercancel", up);
+    // A click on what is hidden, while comparing: correct it. Elsewhere the divider comes.
+    const touch = ([x, y], e) => {
+      const on = state.regions.filter((r) => r.hidden && x >= r.box[0] && x < r.box[2] && y >= r.box[1] && y < r.box[3]);
+      if (!on.length) { slide(e); return; }
+      setMode("correct");
+      select(on.sort((a, b) => area(a) - area(b))[0].id);
+    };
+    // Once for each photo: the clean picture, a look at the original, and back.
+    const sweep = () => {
+      if (review || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+      const from = sweeping = performance.now();
+      const step = (now) => {
+        const t = (now - from) / 1400;
+        if (sweeping !== from || mode !== "compare") return;
+        divider = t < 1 ? Math.max(0, Math.sin(Math.PI * t)) * 0.6 : 0;
+        place();
+        if (t < 1) requestAnimationFrame(step);
+      };
+      requestAnimationFrame(step);
+    };
     const drawn = (box) => {
       act("add", { kind: tool || atHand, box });
       tool = null;
@@ -220,7 +222,7 @@
     // keyboard
     handle.addEventListener("keydown", (e) => {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[e.key];
-      if (step) { divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
+      if (step) { sweeping = 0; divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
     });
     const onkey = (e) => {
       if (!root.isConnected) { document.removeEventListener("keydown", onkey); document.removeEventListener("keyup", onkeyup); return; }
@@ -368,8 +370,9 @@
         if (review) shown(value);
         else before.src = value.before;
         if (value.after && !review) after.src = value.after;
-        zoom = 1; panX = panY = 0; divider = 0.5; selected = tool = peek = null;
-        if (!review) mode = "compare";
+        zoom = 1; panX = panY = 0; divider = review ? 0.5 : 0; selected = tool = peek = null;
+        sweeping = 0;
+        if (!review) { mode = "compare"; after.addEventListener("load", sweep, { once: true }); }
       } else {
         const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
@@ -384,8 +387,10 @@
       place();
     };
     new ResizeObserver(place).observe(stage);
-    return { root, show, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
+    // What was not hidden and may be something, shown to be corrected.
+    const misses = () => { setMode("correct"); root.querySelector(".az-misses input").checked = showOthers = true; paint(); };
+    return { root, show, misses, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
   };
 
-  window.anonymize = { editor, tools: { make, clamp, button } };
+  Object.assign(window.anonymize, { editor });
 })();

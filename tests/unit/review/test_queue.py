@@ -13,6 +13,7 @@ from anonymize import records, risk
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.web.results import judge
 from bench import review_queue
 from review.queue import Queue, rank, sequences
 from review.store import ReviewStore
@@ -308,6 +309,11 @@ def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
         assert (told in note, bool(note)) == (True, bool(told))
 
 
-def test_the_page_calls_a_photo_suspicious_where_the_queue_has_a_reason():
-    for record in (photo(), photo(face(0.9)), photo(face(0.4)), photo(PERSON), photo(face(0.52, x=700), PERSON)):
-        assert risk.is_suspicious(record, SETTINGS) == bool(item(record).reasons), record
+def test_the_page_calls_a_photo_suspicious_by_the_queues_risk():
+    words = set()
+    for record in (photo(face(0.9)), photo(face(0.9), face(0.4, x=300)), photo(face(0.9), PERSON)):
+        word, found = judge(record, SETTINGS)
+        assert found == item(record).risk
+        assert (word == "worth a look") == (found >= risk.SUSPICIOUS), record
+        words.add(word)
+    assert words == {"worth a look", "nothing suspicious"}
