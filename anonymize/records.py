@@ -28,6 +28,7 @@ _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
     "detectors": dict,
+    "warnings": list,
     "error": (str, type(None)),
 }
 
@@ -93,6 +94,7 @@ class Record:
         decisions: who, when (ISO 8601, UTC), what; undo is one more decision. Oldest first.
         approved_hash: `approval_hash` at the approval; when it differs now, the photo is pending again.
         error: why the photo could not be processed, or None.
+        warnings: codes of what is to be said of the photo (`images.WARNINGS`).
     """
 
     path: str
@@ -106,6 +108,7 @@ class Record:
     decisions: tuple[Mapping[str, Any], ...] = ()
     approved_hash: str = ""
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
@@ -154,7 +157,7 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         out["regions"] = [r.to_dict() for r in self.regions]
-        out["decisions"] = list(self.decisions)
+        out["decisions"], out["warnings"] = list(self.decisions), list(self.warnings)
         return out
 
     @classmethod
@@ -170,6 +173,7 @@ class Record:
         values = dict(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
         values["decisions"] = tuple(data.get("decisions", ()))
+        values["warnings"] = tuple(map(str, data.get("warnings", ())))
         return cls(**values)
 
 
