@@ -1,7 +1,7 @@
 """What x265's presets cost when a HEIC is written: python -m bench.heic PHOTO [PHOTO ...]
 
-Photos are written as HEIC of quality 70 first, read, and written again as the program does it, with each preset: seconds
-of CPU, size, and how far the second generation is from the first (PSNR over all photos).
+Photos are written as HEIC of quality 70 first, read, and written again as the program does it, with each preset:
+seconds of CPU, size, and how far the second generation is from the first (PSNR over all photos).
 """
 
 import io
