@@ -129,6 +129,7 @@ class Predictor:
             regions=self.predict_photo(photo),
             detectors=self.detector_weights,
             detection=self.detection_hash,
+            warnings=photo.warnings,
         )
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:

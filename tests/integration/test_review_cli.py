@@ -6,7 +6,9 @@ import json
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pillow_heif
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -151,7 +153,7 @@ def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
     where = {source: f"train/{safe}" for safe, source in names.items()}
     source = out / "data.yaml" if form == "yolo" else out / "annotations" / "train.json"
     folder = out / "images" if form == "yolo" else out / "images" / "train"
-    truth = read_annotations(source, folder, sorted(str(p.relative_to(folder)) for p in folder.rglob("*.png")))
+    truth = read_annotations(source, folder, sorted(str(p.relative_to(folder)) for p in folder.rglob("*.jpg")))
     read = {p.removeprefix("train/"): photo.at(160, 100) for p, photo in truth.photos.items()}
     (plate,) = read[where["b.png"].removeprefix("train/")]
     (face,) = read[where["a.png"].removeprefix("train/")]
@@ -162,6 +164,34 @@ def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
         assert yaml.safe_load(source.read_text())["names"] == {0: "face", 1: "plate"}
     with pytest.raises(PathError, match="not empty"):
         training.write(store, out, form)
+
+
+def test_a_data_set_loses_no_photo_that_its_loaders_cannot_read(tmp_path: Path):
+    """HEIC, 16 bits, an orientation in a PNG: OpenCV, which loaders use, sees what was reviewed."""
+    (tmp_path / "in").mkdir()
+    y, x = np.mgrid[:64, :96]
+    pixels = np.stack([x * 2, y * 3, x + y], 2).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    pillow_heif.encode("RGB", (96, 64), pixels.tobytes(), tmp_path / "in" / "a.HIF", quality=95)
+    cv2.imwrite(str(tmp_path / "in" / "b.png"), pixels[..., ::-1].astype(np.uint16) * 257)
+    Image.fromarray(pixels).save(tmp_path / "in" / "c.png", exif=exif)
+    Image.fromarray(pixels).save(tmp_path / "in" / "d.jfif", "JPEG", exif=exif)
+    known = []
+    for name in sorted(p.name for p in (tmp_path / "in").iterdir()):
+        photo = images.load(tmp_path / "in" / name, SETTINGS)
+        known.append(Record(name, photo.sha256, photo.width, photo.height, (FACE,), {"one": {}}))
+    records.write(tmp_path / "r.jsonl", Header(str(tmp_path / "in"), SETTINGS), known)
+    store = ReviewStore(tmp_path / "r.jsonl")
+    training.write(store, tmp_path / "set", "yolo", val=0, allow_unreviewed=True)
+    names = json.loads((tmp_path / "set" / "sources.json").read_text())
+    assert sorted(names.values()) == ["a.HIF", "b.png", "c.png", "d.jfif"]
+    for safe, source in names.items():
+        seen = cv2.imread(str(tmp_path / "set" / "images" / "train" / safe))[..., ::-1].astype(int)
+        shown = images.load(tmp_path / "in" / source, store.settings).rgb
+        assert seen.shape == shown.shape
+        assert np.abs(seen - shown).mean() < 3
+        assert (tmp_path / "set" / "labels" / "train" / safe).with_suffix(".txt").read_text()
 
 
 def test_neighboring_frames_never_stand_on_both_sides():
