@@ -212,8 +212,11 @@ class Header:
             )
         if not isinstance(data["root"], str):
             raise RecordsError(f"the root of records cannot be {data['root']!r}")
+        detectors = data.get("detectors", {})
+        if not isinstance(detectors, dict):
+            raise RecordsError(f"the detectors of records cannot be {detectors!r:.80}")
         chosen = Settings.from_dict(data["review"]) if data.get("review") else None
-        return cls(data["root"], Settings.from_dict(data["settings"]), data.get("detectors", {}), review=chosen)
+        return cls(data["root"], Settings.from_dict(data["settings"]), detectors, review=chosen)
 
     def source(self, record: Record) -> Path:
         """Where a record's photo is."""

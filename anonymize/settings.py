@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,8 @@ from .errors import SettingsError, UnknownNameError
 from .regions import Region
 
 EFFECTS = ("inpaint", "blur", "pixelate", "solid")
+# The effects that read a setting of a kind; for the others it does nothing.
+READ_BY = {"kernel": ("blur",), "mosaic_blocks": ("blur", "pixelate"), "fill": ("solid",)}
 MASKS = ("rectangle", "ellipse", "quad")
 DEVICES = ("auto", "cpu", "cuda")
 # Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS,
@@ -156,6 +158,20 @@ class Kind:
     def from_dict(cls, data: Mapping[str, Any]) -> Kind:
         _check_names(cls, data, "setting of a kind")
         return cls(**data)
+
+
+def unread(name: str, kinds: Iterable[Kind]) -> str | None:
+    """Why a setting that was given for these kinds does nothing, or None: a person would believe that it did.
+
+    Of a kernel this is about size and sigma; each effect has the feather.
+    """
+    given = [k for k in kinds if name != "kernel" or k.kernel.size or k.kernel.sigma]
+    readers = READ_BY.get(name, EFFECTS)
+    if not given or any(k.effect in readers for k in given):
+        return None
+    what = "size and sigma of a kernel do" if name == "kernel" else f"{name} does"
+    chosen = " and ".join(sorted({k.effect for k in given}))
+    return f"{what} nothing with the effect {chosen}, only with {' and '.join(readers)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,23 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (["--kernel", "101,3,19"], "size and sigma of a kernel do nothing with the effect inpaint, only with blur"),
+        (["--kernel", "101,3,19", "--effect", "plate=blur"], None),
+        (["--kernel", "0,0,19"], None),
+        (["--mosaic-blocks", "8", "--effect", "solid"], "nothing with the effect solid, only with blur and pixelate"),
+        (["--fill-color", "plate=ff00ff", "--effect", "face=solid"], "fill does nothing with the effect inpaint"),
+    ],
+)
+def test_an_option_that_does_nothing_is_said(
+    folder: Path, tmp_path: Path, options: list[str], warning: str | None
+) -> None:
+    output = " ".join(run("run", folder, tmp_path / "out", *MINE, *options).output.split())
+    assert (f"{warning}" in output) if warning else ("does nothing" not in output and "do nothing" not in output)
+
+
 def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:
     for option, value in (("--effect", "fcae=solid"), ("--padding", "plte=0.3"), ("--kernel", "screen=101,3,9")):
         result = run("run", folder, tmp_path / "out", *MINE, option, value, code=2)
