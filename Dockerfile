@@ -1,14 +1,22 @@
-# The web app for a team: docker build -t anonymize . && docker run -p 7860:7860 -v ./users:/users:ro anonymize --auth /users
-# Without --auth or --public it refuses to listen on anything but loopback. Weights are fetched at the build, so that the
-# container needs no network later.
+# The web app for a team: see compose.yaml, and docs/deploy.md. The weights of the default preset are fetched at the build,
+# so that the container needs no network later. Without users or --public the server refuses to listen for others.
 FROM python:3.11-slim-bookworm
+ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1
 WORKDIR /app
+# Debian's current versions: security updates come with a new build.
 COPY packages.txt .
+# hadolint ignore=DL3008
 RUN apt-get update && xargs -a packages.txt apt-get install -y --no-install-recommends && rm -rf /var/lib/apt/lists/*
-RUN useradd --create-home app
-COPY --chown=app . .
-RUN pip install --no-cache-dir -c requirements.txt -e '.[web,review]'
-USER app
-RUN python -c "from anonymize.web.studio import Studio; s = Studio(); s.warm_up(); assert s.ready, s.problem"
+COPY . .
+RUN pip install --require-hashes -r requirements.lock && pip install --no-deps --no-build-isolation -e . \
+    && useradd --uid 1000 --create-home app && mkdir /data /weights && chown app /data /weights
+USER 1000
+ENV ANONYMIZE_WEIGHTS=/weights HOME=/tmp/home
+RUN python -m anonymize models fetch
+# Users, and visitors' photos while they are here; weights that are fetched later. Nothing else is written but /tmp.
+VOLUME ["/data", "/weights"]
 EXPOSE 7860
-ENTRYPOINT ["python", "app.py", "--host", "0.0.0.0"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]
+ENTRYPOINT ["python", "app.py", "--host", "0.0.0.0", "--data", "/data"]
+CMD ["--auth", "/data/users.txt"]

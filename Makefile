@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CV2 := opencv-contrib-python-headless==$(shell sed -n 's/^opencv-contrib-python-headless==//p' requirements-dev.txt)
 
-.PHONY: app test test-browser screenshots lint types docs wheel setup setup-dev chromium clean
+UV := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header -q
+
+.PHONY: app test test-browser screenshots lint types docs wheel lock sbom vulnerabilities setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -33,6 +34,17 @@ docs: $(VENV)/.installed-dev  ## the site, in site/
 wheel: $(BIN)/python  ## what `pip install .` gives, tried in an environment of its own
 	.ci/wheel $(BIN)/python
 
+lock: $(VENV)/.installed-dev  ## the locks anew, after a change of requirements*.txt or pyproject.toml
+	$(UV) requirements-dev.txt -o requirements-dev.lock
+	$(UV) pyproject.toml --extra web --extra review -c requirements-dev.lock -o requirements.lock
+
+sbom: $(VENV)/.installed-dev  ## sbom.json: what the app and the Docker image install (CycloneDX)
+	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible -o sbom.json
+
+vulnerabilities: $(VENV)/.installed-dev  ## what is known of the locked versions
+	$(BIN)/uvx pip-audit==2.10.1 -r requirements-dev.lock --require-hashes --disable-pip
+
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
 
@@ -41,15 +53,17 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
 	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
 
-# The page, the review and what the presets need, at the versions of requirements.txt.
-$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install -c requirements.txt -e '.[web,review]'
+# The page, the review and what the presets need, each file with the hash that the lock names.
+$(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 
 # Everything. Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.
-$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	$(BIN)/python -m pip install -r requirements-dev.txt
-	$(BIN)/python -m pip install -q --force-reinstall --no-deps $(CV2)
+$(VENV)/.installed-dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/python -m pip install --require-hashes -r requirements-dev.lock
+	sed -n '/^opencv-contrib-python-headless==/,/[^\\]$$/p' requirements-dev.lock > $(VENV)/cv2.txt
+	$(BIN)/python -m pip install -q --force-reinstall --no-deps --require-hashes -r $(VENV)/cv2.txt
 	touch $@
 
 clean:

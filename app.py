@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,14 @@ os.environ.update(
 
 from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.data_folder import data_folder, stopped_by_signals
-from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys, read_users
+from anonymize.web.openid import Provider, of_space
+from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
+from anonymize.web.users import read_users
 
 if TYPE_CHECKING:
     from anonymize.web.detector_pool import DetectorPool
     from anonymize.web.sessions import Session
+    from review.desk import Source
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -45,12 +49,24 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         "--auth",
         type=Path,
         metavar="FILE",
-        help="lines of user:password; needed when other machines can reach the server",
+        help="users, as `python -m anonymize.web.users add NAME` writes them; needed when others can reach the server",
+    )
+    add(
+        "--openid",
+        metavar="ISSUER",
+        help="where users sign in instead (https://login.example.org); the client's secret: $ANONYMIZE_OPENID_SECRET",
+    )
+    add("--openid-client", metavar="ID", default="", help="this server's client id there")
+    add(
+        "--openid-users",
+        metavar="NAMES",
+        default=os.environ.get("ANONYMIZE_OPENID_USERS", ""),
+        help="with --openid: who may come in, as ana@example.org,*@example.org [$ANONYMIZE_OPENID_USERS]",
     )
     add(
         "--proxy",
         metavar="ADDRESS",
-        help="of a TLS proxy in front (127.0.0.1): its X-Forwarded-For and -Proto are believed, nobody else's",
+        help="trust forwarding headers (X-Forwarded-For, -Proto) only from this address: of a TLS proxy in front",
     )
     add("--api-keys", type=Path, metavar="FILE", help="keys for /api/v1, one a line")
     add(
@@ -85,43 +101,52 @@ def policy(given: argparse.Namespace) -> Policy:
         SettingsError: reachable by others without login or --public; options that exclude each other; a bad file.
     """
     users = read_users(given.auth) if given.auth else {}
+    openid = of_space(given.openid_users)
+    if given.openid:
+        names = tuple(filter(None, (name.strip() for name in given.openid_users.split(","))))
+        secret = os.environ.get("ANONYMIZE_OPENID_SECRET", "")
+        openid = Provider(given.openid, given.openid_client, secret, names)
     keys = read_keys(given.api_keys) if given.api_keys else ()
     if given.public and given.trust:
         raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
     if given.public and given.reviewers:
         raise SettingsError("--public and --reviewers exclude each other: a public demo has no FiftyOne")
     if given.public:
-        return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+        rules = for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+        return replace(rules, openid=openid)
     reviewers = frozenset(filter(None, (name.strip() for name in given.reviewers.split(","))))
-    return Policy(host=given.host, users=users, api_keys=keys, reviewers=reviewers)
+    return Policy(host=given.host, users=users, openid=openid, api_keys=keys, reviewers=reviewers)
 
 
-def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[tuple[str, Path, str | None]]:
-    """What a visitor may open in Review, as (label, records, owner): what is shared, and their own batches.
+def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Source]:
+    """What a visitor may open in Review: what is shared, and their own batches.
 
     FiftyOne's App shows one state to all, so only the batches of the person at this machine have no owner.
     """
     from anonymize.engine import RECORDS_NAME
+    from anonymize.web.job_view import photos
     from anonymize.web.jobs import Job
+    from review import desk
 
     owner = None if rules.own_machine else session.key
     jobs = enumerate(sorted(session.of_kind(Job), key=lambda b: b.made), 1)
     # While one is worked on it grows, and nobody else may write to its records.
     ready = [(n, b, len(b.records)) for n, b in jobs if b.state not in ("waiting", "running")]
     own = [
-        (f"Batch {n}: {count} photo{'s' * (count != 1)}", b.output / RECORDS_NAME, owner)
+        desk.Source(b.id, f"Batch {n}: {photos(count)}", b.output / RECORDS_NAME, owner)
         for n, b, count in ready
         if count
     ]
     stems = Counter(path.stem for path in shared)
     labels = [p.stem if stems[p.stem] == 1 else f"{p.absolute().parent.name}/{p.stem}" for p in shared]
-    return [*((label, path, None) for label, path in zip(labels, shared, strict=True)), *own]
+    return [*(desk.shared(path, label) for label, path in zip(labels, shared, strict=True)), *own]
 
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
     from anonymize.web.site import name_of, session_of, user_of
     from review import tab
+    from review.desk import Desk
     from review.guarded.server import ReviewServer
     from review.reviews import User, registry
 
@@ -130,21 +155,15 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
 
     for path in shared:
         registry.open(path)
-    server = ReviewServer(registry, who=who, read_only=rules.public)
-    return {
-        "mounts": {"/review": server},
-        "tabs": {
-            "Review": lambda: tab.build(
-                tab.ReviewHandlers(
-                    registry,
-                    who,
-                    lambda request: sources_of(rules, shared, session_of(request)),
-                    own_machine=rules.own_machine,
-                    read_only=rules.public,
-                )
-            )
-        },
-    }
+    desk = Desk(
+        registry,
+        who,
+        lambda request: sources_of(rules, shared, session_of(request)),
+        own_machine=rules.own_machine,
+        read_only=rules.public,
+    )
+    server = ReviewServer(registry, who=who, read_only=rules.public, desk=desk)
+    return {"mounts": {"/review": server}, "tabs": {"Review": tab.build}}
 
 
 @contextlib.contextmanager

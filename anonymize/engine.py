@@ -25,7 +25,7 @@ from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
-from .settings import Settings
+from .settings import Kind, Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
@@ -46,6 +46,7 @@ class Summary:
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
         left_over: output of earlier runs that was not looked at now -> what is to be said of it.
         hidden: kind -> regions hidden (or, without an output, that would be hidden).
+        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
         skipped: extension -> files that are not photos by their extension. seconds: wall time.
     """
 
@@ -57,6 +58,7 @@ class Summary:
     gone: list[str] = field(default_factory=list)
     left_over: dict[str, str] = field(default_factory=dict)
     hidden: Counter[str] = field(default_factory=Counter)
+    not_hidden: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: bool = False
@@ -66,7 +68,7 @@ class Summary:
         return not self.failures and not self.stopped
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "hidden": dict(self.hidden), "ok": self.ok}
+        return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
 
     def _count(self, task: _Task, settings: Settings) -> None:
         record = task.record
@@ -80,6 +82,13 @@ class Summary:
             self.done += 1
             self.unchanged += not task.is_changed
             self.hidden.update(r.kind for r in record.hidden(settings))
+            others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
+            self.not_hidden.update(r.kind for r in others if r.score >= Kind().threshold)
+
+    def _lose(self, paths: list[str]) -> None:
+        """Photos whose output somebody took away or changed after it was counted."""
+        self.done -= len(paths)
+        self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
 
 
 @dataclass(frozen=True)
@@ -257,7 +266,8 @@ def run(
         progress: called after each photo. stop: set it to end after the photos in flight.
 
     Raises:
-        PathError: no such input, or an output that would touch it. RecordsError: not a records file.
+        PathError: no such input, or an output that would touch it. RecordsError: not a records file, or the output's
+            own files were removed during the run. SettingsError: no detector looks for what is to be hidden.
     """
     predictor = predictor or Predictor()
     target = Output(output, predictor.settings, write_detections, preview)
@@ -276,6 +286,8 @@ def _detect(
 ) -> Summary:
     started = time.perf_counter()
     settings = predictor.settings
+    if target:
+        predictor.check_hides()
     found = images.find(source, settings, exclude=target.folder if target else None)
     if target:
         target.check(found, path)
@@ -297,6 +309,7 @@ def _detect(
             with records.Writer(path, header) as writer:
                 job.work(summary, partial(_write_changed, writer, earlier))
             if target:
+                summary._lose(target.lost())
                 summary.left_over = target.left_over(found)
         summary.seconds = time.perf_counter() - started
         write_json(summary_path, _told(summary, settings, path))
@@ -365,6 +378,7 @@ def export(
     with target:
         (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none
         job.work(summary, lambda _: None)
+        summary._lose(target.lost())
         summary.left_over = target.left_over(found)
     summary.seconds = time.perf_counter() - started
     write_json(target.folder / SUMMARY_NAME, _told(summary, settings, path))

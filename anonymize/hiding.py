@@ -42,13 +42,15 @@ def hide(
 
     Raises:
         ImageError: it cannot be read. DetectionError: a detector failed, or some regions may have been left out.
-        WeightsError: a detector's weights cannot be had. SettingsError: not an image, or wrong settings.
+        WeightsError: a detector's weights cannot be had. SettingsError: not an image, wrong settings, or no detector
+            looks for what is to be hidden.
     """
     if isinstance(settings, str):
         settings = Settings().with_preset(settings)
     if predictor is None:
         predictor = _predictor(json.dumps((settings or Settings()).to_dict()))
     settings = settings or predictor.settings
+    predictor.check_hides(settings)
     if isinstance(image, np.ndarray):
         photo = images.from_array(image)
     elif isinstance(image, Image.Image):

@@ -68,7 +68,7 @@ def _value(line: bytes) -> dict[str, Any] | None:
     """What a line says; None for a broken one. The beginning of a JSON object is never one itself."""
     try:
         value = json.loads(line.decode())  # a line may be torn within a character
-    except ValueError:
+    except (ValueError, RecursionError):  # that: brackets in brackets in brackets
         return None
     return value if isinstance(value, dict) else None
 
@@ -76,13 +76,20 @@ def _value(line: bytes) -> dict[str, Any] | None:
 class JsonLines:
     """An append-only file of JSON lines that is whole at every moment, for one process at a time.
 
-    Opening cuts off the torn last line of a killed process. `append` returns when the system has the line, so a killed
-    process loses nothing; a line that does not fit on the disk is taken back before the OSError is raised.
+    A link is not followed: what it leads to is somebody else's. Opening cuts off the torn last line of a killed
+    process. `append` returns when the system has the line, so a killed process loses nothing; a line that does not fit
+    on the disk is taken back before the OSError is raised.
+
+    Raises:
+        RecordsError: it is a link; when it is written or closed, it is no longer in its place.
     """
 
     def __init__(self, path: AnyPath) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - closed by close()
+        self._path = Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        if self._path.is_symlink():
+            raise RecordsError(f"{path} is a link, through which nothing is written; name the file itself")
+        self._file = open(path, "a+b", buffering=0, opener=_follow_no_link)  # noqa: SIM115 - closed by close()
         self._end = self._last_line_end()
         self._file.seek(self._end)
         last = self._file.read()
@@ -110,6 +117,8 @@ class JsonLines:
 
     def append(self, value: Mapping[str, Any]) -> None:
         line = to_line(value)
+        if not os.fstat(self._file.fileno()).st_nlink:
+            raise self._gone()
         try:
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._file.name)
@@ -128,5 +137,18 @@ class JsonLines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: object, *_: object) -> None:
+        try:
+            is_there = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path, follow_symlinks=False))
+        except OSError:
+            is_there = False
         self.close()
+        if not is_there and error is None:
+            raise self._gone()
+
+    def _gone(self) -> RecordsError:
+        return RecordsError(f"{self._path} was removed or replaced while it was written; run the same command again")
+
+
+def _follow_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)

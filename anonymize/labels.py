@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 # In the form of `plain`.
 KINDS: Mapping[str, str] = {
@@ -17,6 +17,8 @@ KINDS: Mapping[str, str] = {
     **dict.fromkeys(("person", "pedestrian", "people"), "person"),
 }
 
+HIDDEN = ("face", "plate")  # kinds that are hidden by default, and measured whatever the settings hide
+
 
 def plain(name: str) -> str:
     """A name in lower case, its separators as single spaces: "License_Plate" -> "license plate"."""
@@ -26,3 +28,10 @@ def plain(name: str) -> str:
 def kind_of(name: str) -> str | None:
     """ "License_Plate" -> "plate", "car" -> "vehicle"; None where the table does not know the name."""
     return KINDS.get(plain(name))
+
+
+def meant(name: str, kinds: Iterable[str] = ()) -> str | None:
+    """The kind that is hidden by default, or is one of `kinds`, and that a name means; else None."""
+    own = {plain(k): k for k in kinds}
+    kind = kind_of(name)
+    return own.get(plain(name)) or (kind if kind in (*HIDDEN, *own.values()) else None)

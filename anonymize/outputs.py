@@ -48,6 +48,7 @@ class Output:
         self.folder, self.settings = Path(folder), settings
         self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
         self._known: dict[str, tuple[str, Any]] = {}  # path -> what its file shows, and its stamp
+        self._finished: set[str] = set()  # paths that `write` found or made good
         self._lock = threading.Lock()
         self._open = contextlib.ExitStack()
         self._log: JsonLines
@@ -87,11 +88,14 @@ class Output:
         return self
 
     def _remember(self, memory: Path) -> None:
-        """Read what the files show; a memory with more lines than files is written anew, the last line of each."""
+        """Read what the files show; a memory with more lines than files is written anew, the last line of each.
+
+        So is one that has another name, too (a copy by hard links): that is somebody else's.
+        """
         lines = self._read(memory)
         kept = {e["path"]: e for e in lines}
         kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
-        if len(kept) < len(lines):
+        if len(kept) < len(lines) or (memory.exists() and memory.stat().st_nlink > 1):
             write_whole(memory, b"".join(map(to_line, kept.values())))
 
     def _read(self, memory: Path) -> list[dict[str, Any]]:
@@ -160,6 +164,11 @@ class Output:
                 out[path] = "it was written with other settings"
         return out
 
+    def lost(self) -> list[str]:
+        """Photos whose file is no longer as `write` left it: another program removed or changed it meanwhile."""
+        places = {path: images.output_path(unescape(path), self.folder) for path in sorted(self._finished)}
+        return [path for path, place in places.items() if _stamp(place) != self._known[path][1]]
+
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
         shows = self._known.get(record.path, ("", None))[0]
@@ -173,7 +182,9 @@ class Output:
         """Write one photo. Returns its record, with an error when there is no output, and whether it was written."""
         try:
             if record.error is None:
-                return record, self._write(record, photo)
+                is_changed = self._write(record, photo)
+                self._finished.add(record.path)
+                return record, is_changed
         except Exception as e:
             record = record.replace(error=why(e))
         try:
@@ -223,23 +234,16 @@ def current_outputs(folder: AnyPath, known: Iterable[Record], settings: Settings
 
 
 def add_to_zip(
-    archive: zipfile.ZipFile,
-    folder: AnyPath,
-    known: Iterable[Record],
-    settings: Settings,
-    *,
-    prefix: str = "",
-    with_detections: bool = False,
+    archive: zipfile.ZipFile, folder: AnyPath, known: Iterable[Record], settings: Settings, *, detections: bool = False
 ) -> None:
-    """The photos of `current` into an archive, with what was hidden in each where that is wanted and was written.
+    """The photos of `current_outputs` into an archive; or, instead of them, what was hidden in each.
 
     Bytes of a name that are not UTF-8, which an archive cannot hold, become U+FFFD.
     """
     for photo in current_outputs(folder, known, settings):
-        for file in (photo, _beside(photo)) if with_detections else (photo,):
-            if file.is_file():
-                name = os.fsencode(file.relative_to(folder)).decode("utf-8", "replace")
-                archive.write(file, prefix + name)
+        file = _beside(photo) if detections else photo
+        if file.is_file():
+            archive.write(file, os.fsencode(file.relative_to(folder)).decode("utf-8", "replace"))
 
 
 def _stamp(path: Path) -> list[int] | None:

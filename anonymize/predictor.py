@@ -9,33 +9,21 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from . import images, weights
+from . import images, labels, weights
 from .detectors import Detector, Image, create
-from .detectors.wrapper import detect_all
+from .detectors.detector import kinds_of
+from .detectors.tiled import search
 from .disk import AnyPath
-from .errors import AnonymizeError, DetectionError, SettingsError
+from .errors import DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings
+from .time_limit import call
 from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.)
-DETECTION_VERSION = 4
-
-
-def _ask(detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-    """`detect_all` at the edge to other people's code: whatever it raises is a failed detection.
-
-    Raises:
-        DetectionError: that, or another number of answers than of images.
-    """
-    try:
-        return detect_all(detector, batch)
-    except AnonymizeError:
-        raise
-    except Exception as e:
-        raise DetectionError(f"{detector.name} failed: {e!r}") from e
+DETECTION_VERSION = 5
 
 
 class Predictor:
@@ -88,6 +76,17 @@ class Predictor:
         with self._loading:
             return self._loaded
 
+    def check_hides(self, settings: Settings | None = None) -> None:
+        """Raise SettingsError where these settings hide a kind that no detector looks for, and nobody said `none`."""
+        kinds = (settings or self.settings).kinds
+        named = {"face": self.settings.face_detector, "plate": self.settings.plate_detector}
+        if (found := kinds_of(*self.detectors)) is None:
+            return
+        meant = {labels.meant(k, kinds) or k for k in found}
+        if missing := [k for k in kinds if k not in meant and named.get(k, "") != "none"]:
+            looked_for = ", ".join(sorted(found)) or "nothing"
+            raise SettingsError(f"{', '.join(missing)} would be left in the open: the detectors look for {looked_for}")
+
     @property
     def detector_weights(self) -> dict[str, Mapping[str, str]]:
         """Detector -> its weights (name -> sha256), as records keep them."""
@@ -133,8 +132,45 @@ class Predictor:
         )
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
-        answers = [_ask(detector, batch) for detector in self.detectors]
-        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
+        answers = [self._ask(detector, batch) for detector in self.detectors]
+        refused = self._refused
+        return [
+            [region for n, answer in enumerate(answers) for region in answer[i] if region.kind not in refused[n]]
+            for i in range(len(batch))
+        ]
+
+    @property
+    def _refused(self) -> list[set[str]]:
+        """For each detector the kinds that it may find and that were not asked for: a face detector that finds plates,
+        too, gives none where the plate detector is "none"."""
+        s = self.settings
+        if self._given is not None:
+            return [set() for _ in self._given]
+        chosen = {"face": s.face_detector, "plate": s.plate_detector}
+        none = {kind for kind, name in chosen.items() if not name or name == "none"}
+        return [set() if name in s.other_detectors else none for name in self._names]
+
+    def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
+        found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)
+        return [[self._named(region, detector) for region in regions] for regions in found]
+
+    def _named(self, region: Region, detector: Detector) -> Region:
+        """The region under the name that the settings have for its kind ("Screen" -> "screen").
+
+        Raises:
+            DetectionError: a kind that nobody hides and the detector does not say that it finds: a misspelled one would
+                be left in the open.
+        """
+        if region.kind in self.settings.kinds:
+            return region
+        if kind := labels.meant(region.kind, self.settings.kinds):
+            return region.replace(kind=kind, id="")
+        if region.kind not in {*(kinds_of(detector) or ()), *labels.KINDS.values()}:
+            raise DetectionError(
+                f"{detector.name} found a {region.kind!r}, which is not hidden: hide that kind (--hide), or name it in "
+                "the detector's `kinds`"
+            )
+        return region
 
     def _suppress(self, found: Sequence[Region]) -> tuple[Region, ...]:
         return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))

@@ -24,6 +24,7 @@ from .settings import Settings
 
 SCHEMA = 2
 Review = Literal["pending", "approved", "flagged"]
+_DECIDED = ("who", "when", "what")
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
@@ -170,6 +171,9 @@ class Record:
         values = dict(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
         values["decisions"] = tuple(data.get("decisions", ()))
+        for decision in values["decisions"]:
+            if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in _DECIDED):
+                raise RecordsError(f"a decision has {', '.join(_DECIDED)}; received {decision!r:.80}")
         return cls(**values)
 
 

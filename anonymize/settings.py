@@ -226,10 +226,14 @@ class Settings:
     allow_weak: bool = _option(False, "blur without the mosaic, and any number of blocks (not safe)")
     keep_metadata: tuple[str, ...] = _option((), "safe metadata fields to keep: " + ", ".join(SAFE_METADATA))
     image_extensions: tuple[str, ...] = _option(
-        ("jpg", "jpeg", "png", "webp", "tif", "tiff", "bmp", "heic", "heif"), "extensions of the files to process"
+        ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "heic", "heif", "hif"),
+        "extensions of the files to process",
     )
     max_megapixels: float = _option(100.0, "refuse larger photos before decoding them", ge=0.1, le=1000.0)
     device: str = _option("auto", "auto, cpu or cuda", choices=DEVICES)
+    max_seconds: float = _option(
+        600.0, "seconds that a detector may take for one photo, which then fails; 0: no limit", ge=0.0, le=86_400.0
+    )
     jobs: int = _option(0, "threads that read and write photos; 0: one per core", ge=0, le=256)
 
     def __post_init__(self) -> None:

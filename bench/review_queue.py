@@ -9,9 +9,9 @@ random's) / (perfect order's - random's): 0 random, 1 perfect. Few photos leak a
 is also told for other thresholds of the same detections, where others and more of them leak.
 
 `fit`: writes anonymize/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
-detectors. Faces are not annotated there: a face is what two detectors at a larger scale see, or one is sure of. Photos
-whose names are numbered in a row are frames of a ride: they say what a neighbor frame is worth, and nothing else.
-A network misses too little on photos that it was trained on: leave those that trained the default's plate network out
+detectors. Where ANNOTATIONS have no faces, a face is what two detectors at a larger scale see, or one is sure of.
+Photos whose names are numbered in a row are frames of a ride: they say what a neighbor frame is worth, and nothing
+else. A network misses too little on photos that it was trained on: leave those that trained the default's networks out
 of ANNOTATIONS. Plates and neighbor frames are fitted on the annotated photos alone; others in IMAGES teach faces,
 whose networks have seen none of them.
 
@@ -230,14 +230,15 @@ def places(
     """("candidate" | "empty", kind) -> features (N, K) of all such places, and which of them are real (N,).
 
     Args:
-        known: photos; those that `truth` has tell about plates. larger: the same photos, faces of `TEACHERS`.
+        known: photos; those that `truth` has tell about what is marked there. larger: the same photos, faces of
+            `TEACHERS`; empty: faces are marked.
     """
     rows: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
     for kind in KINDS:
         for path, record in known.items():
-            if kind == "plate" and path not in truth.photos:
+            if (kind == "plate" or not larger) and path not in truth.photos:
                 continue
-            if kind == "face":
+            if kind == "face" and larger:
                 true, ignored = agreed_faces(larger[path]), np.zeros((0, 4))
             else:
                 marked = [t for t in truth.photos[path].truths if t.kind == kind]
@@ -287,8 +288,9 @@ def fit(args: argparse.Namespace) -> None:
     teachers = settings.replace(
         face_detector=TEACHERS[0], plate_detector="none", other_detectors=TEACHERS[1:], iou_threshold=1.0
     )
-    _, larger = detected(args.work / "larger.jsonl", [root / n for n in alone], teachers)
-    known = {p: r for p, r in known.items() if not r.error and not larger[p].error}
+    is_marked = any(t.kind == "face" for photo in truth.photos.values() for t in photo.truths)
+    larger = {} if is_marked else detected(args.work / "larger.jsonl", [root / n for n in alone], teachers)[1]
+    known = {p: r for p, r in known.items() if not r.error and not (larger and larger[p].error)}
     fitted: dict[str, Any] = {"candidate": {}, "empty": {}, "beside": list(risk.BESIDE)}
     for (place, kind), (x, y) in places(known, larger, truth, header.settings).items():
         weights = regression(x, y)

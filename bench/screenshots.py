@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,11 +48,16 @@ def free_port() -> int:
         return int(s.getsockname()[1])
 
 
-@contextmanager
-def server(*options: str) -> Iterator[str]:
+def server(*options: str) -> AbstractContextManager[str]:
     """`python app.py` on a free port; its address once it answers."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "app.py", "--port", str(port), *options], cwd=ROOT)
+    return answering(port, ["app.py", "--port", str(port), *options])
+
+
+@contextmanager
+def answering(port: int, arguments: list[str]) -> Iterator[str]:
+    """Python with these arguments serves the app while this is entered; its address once it answers."""
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT)
     try:
         address = f"http://127.0.0.1:{port}"
         for _ in range(720):

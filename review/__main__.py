@@ -13,7 +13,7 @@ from anonymize import engine
 from anonymize.cli import Group as Edge
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
-from anonymize.cli.run import report
+from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
@@ -21,7 +21,7 @@ from . import training
 from .queue import Queue
 from .store import ReviewStore
 
-RECORDS = click.argument("records", type=click.Path(path_type=Path))
+RECORDS = click.argument("records", type=click.Path(exists=True, path_type=Path))
 WHO = click.option("--who", default=person, help="Who decides [this account's name].")
 PHOTOS = click.argument("photos", nargs=-1)
 
@@ -207,7 +207,12 @@ def dataset(
 ) -> None:
     """Write reviewed photos and regions as a training data set with splits. It contains ORIGINAL photos."""
     counts = training.write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    if not any(counts[part] for part in ("train", "val", "test")):
+        click.echo("no photo is approved, so no data set was written", err=True)
+        click.get_current_context().exit(NOTHING_TO_DO)
     click.echo(", ".join(f"{n} {name}" for name, n in counts.items()))
+    if not counts["train"]:
+        click.echo("warning: there is nothing to train on: the photos are of few sequences; try --val 0", err=True)
 
 
 @cli.command()

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from anonymize.errors import ReviewError
 URI = "FIFTYONE_DATABASE_URI"
 # Bytes: a socket's address has 104 on macOS, 108 on Linux; /anonymize-review-12345678/fiftyone.sock takes 40.
 MAX_PARENT = 60
+PATIENCE = 5000  # ms for a database that does not answer
 _held: list[subprocess.Popen[bytes]] = []  # their standard inputs stay open as long as this process lives
 
 
@@ -91,4 +93,15 @@ def start(mongod: Path) -> str:
             client.admin.command("createUser", "review", pwd=password, roles=["root"])
     except PyMongoError as e:
         raise ReviewError(f"the database {mongod} cannot start: {e}") from e
-    return f"mongodb://review:{password}@{at}/?authSource=admin"
+    return f"mongodb://review:{password}@{at}/?authSource=admin&serverSelectionTimeoutMS={PATIENCE}"
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Within: a database that fails, or is gone, is a ReviewError."""
+    from pymongo.errors import PyMongoError
+
+    try:
+        yield
+    except PyMongoError as e:
+        raise ReviewError(f"the review's database failed: {e}") from e

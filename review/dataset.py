@@ -24,7 +24,7 @@ from anonymize.corrections import last_words, person
 from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
-from .database import URI, start
+from .database import URI, answering, start
 from .documents import (
     CORNERS,
     HIDDEN,
@@ -206,40 +206,36 @@ class ReviewDataset:
                 failed.
         """
         from pymongo import InsertOne, ReplaceOne
-        from pymongo.errors import PyMongoError
 
-        with self._guard:
+        with self._guard, answering():
             self.save_edits(person())  # left behind by a FiftyOne that was closed: the samples are written over here
             items = self.queue.items()
             spans = self.store.refresh()
-            try:
-                known = {d["photo"]: d for d in self.samples.find({}, {"photo": 1, "state": 1, "created_at": 1})}
-                work: list[Any] = []
-                changed = 0
-                for place, item in enumerate(items):
-                    state = self._state(item)
-                    old = known.pop(item.path, None)
-                    if old is not None and old.get("state") == state:
-                        continue
-                    document = self._document(self.store.read(item.path, spans[item.path]), item)
-                    document["state"] = state
-                    work.append(
-                        ReplaceOne({"_id": old["_id"]}, _with_keys(document, self.dataset, old))
-                        if old
-                        else InsertOne(_with_keys(document, self.dataset, None, place))
-                    )
-                    changed += 1
-                    if len(work) >= 500:
-                        self.samples.bulk_write(work, ordered=False)
-                        work = []
-                if work:
+            known = {d["photo"]: d for d in self.samples.find({}, {"photo": 1, "state": 1, "created_at": 1})}
+            work: list[Any] = []
+            changed = 0
+            for place, item in enumerate(items):
+                state = self._state(item)
+                old = known.pop(item.path, None)
+                if old is not None and old.get("state") == state:
+                    continue
+                document = self._document(self.store.read(item.path, spans[item.path]), item)
+                document["state"] = state
+                work.append(
+                    ReplaceOne({"_id": old["_id"]}, _with_keys(document, self.dataset, old))
+                    if old
+                    else InsertOne(_with_keys(document, self.dataset, None, place))
+                )
+                changed += 1
+                if len(work) >= 500:
                     self.samples.bulk_write(work, ordered=False)
-                if known:
-                    self.samples.delete_many({"_id": {"$in": [d["_id"] for d in known.values()]}})
-                if changed or known:
-                    self.dataset._reload(hard=True)
-            except PyMongoError as e:
-                raise ReviewError(f"the review's database failed: {e}") from e
+                    work = []
+            if work:
+                self.samples.bulk_write(work, ordered=False)
+            if known:
+                self.samples.delete_many({"_id": {"$in": [d["_id"] for d in known.values()]}})
+            if changed or known:
+                self.dataset._reload(hard=True)
             return changed + len(known)
 
     def _state(self, item: Item) -> str:
@@ -268,7 +264,7 @@ class ReviewDataset:
         Raises:
             StaleDecisionError: as `sync`; the next call goes on with the other samples.
         """
-        with self._guard:
+        with self._guard, answering():
             known = self.store.refresh()
             edited = list(self.samples.find({"$expr": {"$ne": ["$last_modified_at", "$shown_at"]}}, {"photo": 1}))
             return [d["photo"] for d in edited if d["photo"] in known and self.sync(str(d["_id"]), who)]
@@ -281,7 +277,7 @@ class ReviewDataset:
         """
         from bson import ObjectId
 
-        with self._guard:
+        with self._guard, answering():
             document = self.samples.find_one({"_id": ObjectId(sample_id)})
             if document is None:
                 raise StaleDecisionError("the sample is gone")
@@ -301,7 +297,7 @@ class ReviewDataset:
 
     def show(self, path: str) -> None:
         """Write one photo's sample anew from its record, after a decision outside FiftyOne."""
-        with self._guard:
+        with self._guard, answering():
             self._show(path, None)
 
     def _show(self, path: str, edited: Mapping[str, Any] | None) -> None:
@@ -325,15 +321,22 @@ def keep_label_order(document: Document, edited: Mapping[str, Any]) -> None:
     """Put labels where the App has them: in its fields, in its order; those that it does not know come last.
 
     A box that is the same but for rounding, and a rank, stay as the App has them: it would send its own again, without
-    end.
+    end. So does a drawn box that was rejected: no region any more, but the App shows it, and may be told otherwise.
     """
     fresh = {label["_id"]: (f, label) for f in REGION_FIELDS for label in document[f]["detections"]}
     size = document["metadata"]["width"], document["metadata"]["height"]
     for name in REGION_FIELDS:
-        shown = [label for label in (edited.get(name) or {}).get("detections") or () if label["_id"] in fresh]
-        document[name]["detections"] = [fresh.pop(label["_id"])[1] for label in shown]
+        shown = [
+            label
+            for label in (edited.get(name) or {}).get("detections") or ()
+            if label["_id"] in fresh or label.get("status") == "rejected"
+        ]
+        none = {"region": "", "data": "{}"}
+        document[name]["detections"] = [
+            fresh.pop(label["_id"])[1] if label["_id"] in fresh else {**label, **none} for label in shown
+        ]
         for label, its in zip(document[name]["detections"], shown, strict=True):
-            label["rank"] = its.get("rank", label["rank"])
+            label["rank"] = its.get("rank", label.get("rank", 0))
             if is_same_box(label["bounding_box"], its["bounding_box"], *size):
                 label["bounding_box"] = its["bounding_box"]
     for name, label in fresh.values():

@@ -193,6 +193,9 @@ class Change:
 def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
     """What a person changed in a sample's labels in FiftyOne: drawn, moved, renamed, deleted, status set.
 
+    A drawn box that is rejected leaves the record, and stays in the App as long as that shows it: with another status
+    it is drawn again.
+
     Args:
         document: the sample as FiftyOne has it now.
         record: the record that it was loaded from.
@@ -210,7 +213,7 @@ def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
             if not label.get("label"):
                 raise SettingsError("a drawn box needs a class: face, plate or a kind of your own")
             name = str(label["_id"])
-            if name not in known:
+            if name not in known and label.get("status") != "rejected":  # that one is not to be hidden
                 out.append(Change("add", {"box": _whole(box, record), "kind": label["label"], "region": name}))
             shown.add(name)
             continue

@@ -49,16 +49,29 @@ class Item:
     decided: tuple[str, str] | None
 
     @property
+    def looks(self) -> list[tuple[str, Reason]]:
+        """What to look for, each in a few words and as a reason: misses first, then false positives."""
+        missed = [(_in_words(r), r) for r in self.misses if r.p >= SHOWN_REASON][:8]
+        doubted = [(f"likely not a {r.kind}, {_percent(r.p)}", r) for r in self.doubts if r.p >= DOUBTED][:4]
+        return missed + doubted
+
+    @property
     def reasons(self) -> list[str]:
-        """What to look for, in words: misses first, then false positives."""
-        missed = [r for r in self.misses if r.p >= SHOWN_REASON][:8]
-        doubts = [r for r in self.doubts if r.p >= DOUBTED][:4]
-        doubted = [f"{_percent(r.p)} likely a false positive: {r.text}" for r in doubts]
-        return [f"{_percent(r.p)} {r.text}" for r in missed] + doubted
+        """The same as sentences, scores and thresholds included."""
+        return [f"{words}: {r.text}" for words, r in self.looks]
 
 
 def _percent(p: float) -> str:
     return f"{100 * p:.0f} %"
+
+
+def _in_words(reason: Reason) -> str:
+    what = {
+        "candidate": f"possible {reason.kind}",
+        "carrier": f"{CARRIER.get(reason.kind, 'object')} without a {reason.kind}",
+        "neighbor": f"{reason.kind} in a neighbor frame",
+    }[reason.sign]
+    return f"{what}, {_percent(reason.p)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +87,20 @@ class Progress:
     @property
     def pending(self) -> int:
         return self.photos - self.approved - self.flagged - self.errors
+
+    @property
+    def done(self) -> int:
+        return self.approved + self.flagged
+
+    @property
+    def words(self) -> str:
+        """`12 of 40 reviewed, about 3 minutes left`."""
+        text = f"{self.done} of {self.photos - self.errors} reviewed"
+        if self.seconds_left is None or not self.pending:
+            return text
+        minutes = max(1, round(self.seconds_left / 60))
+        left = f"about {minutes} minute{'s' * (minutes > 1)}" if self.seconds_left >= 45 else "less than a minute"
+        return f"{text}, {left} left"
 
     def __str__(self) -> str:
         text = f"{self.approved} of {self.photos} approved, {self.pending} pending"
@@ -171,6 +198,7 @@ def beside(here: _Seen, neighbors: Sequence[_Seen]) -> list[Reason]:
             f"a neighbor frame has a {kind} here" if len(who) == 1 else f"both neighbor frames have a {kind} here",
             kind,
             box=box,
+            sign="neighbor",
         )
         for kind, box, who in lost
     ]
@@ -211,7 +239,9 @@ def _plain(seen: _Seen) -> Item:
 class Queue:
     """The photos of a review in the order in which people should look, kept up with what is decided.
 
-    Safe for several threads. What was computed of a photo is kept until its record or the settings change.
+    Safe for several threads. What was computed of a photo is kept until its record or the settings change. A photo
+    keeps its place when its risk falls, because somebody corrected it: so the next one is the one behind it, and going
+    back finds what was there. It moves forward when its risk grows, because a neighbor frame was corrected.
     """
 
     def __init__(self, store: ReviewStore) -> None:
@@ -219,6 +249,7 @@ class Queue:
         self._seen: dict[str, tuple[Span, _Seen]] = {}
         self._settings: Settings | None = None
         self._items: list[Item] = []
+        self._peaks: dict[str, float] = {}  # the highest risk that each photo had: its place
         self._claims: dict[str, tuple[str, float]] = {}
         self._guard = threading.RLock()
 
@@ -227,14 +258,17 @@ class Queue:
         with self._guard:
             spans, settings = self.store.refresh(), self.store.settings
             if self._settings != settings:
-                self._seen, self._settings = {}, settings
+                self._seen, self._peaks, self._settings = {}, {}, settings
             for forgotten in self._seen.keys() - spans.keys():
                 del self._seen[forgotten]
             changed = {p: s for p, s in spans.items() if p not in self._seen or self._seen[p][0] != s}
             for path, span in changed.items():
                 self._seen[path] = (span, _see(self.store.read(path, span), settings))
             if changed or len(spans) != len(self._items):
-                self._items = _order({p: self._seen[p][1] for p in spans})
+                items = _order({p: self._seen[p][1] for p in spans})
+                peaks = self._peaks
+                self._peaks = {i.path: max(i.risk, peaks.get(i.path, 0.0) if i.decided else 0.0) for i in items}
+                self._items = sorted(items, key=lambda i: (i.status == "error", -self._peaks[i.path]))
             return self._items
 
     def pending(self) -> list[Item]:
@@ -244,19 +278,36 @@ class Queue:
         """The riskiest pending photo that nobody else is looking at; None: there is none left.
 
         Args:
-            who: the person; the photo is theirs for `CLAIM_SECONDS`, or until they ask for another.
-            after: the photo that they leave undecided; those behind it in the order come first.
+            who: the person; the photo is theirs for `CLAIM_SECONDS`, or until they ask for another. "": one who works
+                alone, so nothing is claimed.
+            after: the photo that they leave; those behind it in the order come first.
         """
         with self._guard:
-            now = time.monotonic()
-            self._claims = {p: (w, t) for p, (w, t) in self._claims.items() if w != who and now - t < CLAIM_SECONDS}
-            items = self.items()
-            start = next((n + 1 for n, i in enumerate(items) if i.path == after), 0)
-            for item in [*items[start:], *items[:start]]:
-                if item.status == "pending" and item.path not in self._claims and item.path != after:
-                    self._claims[item.path] = (who, now)
+            taken = self.elsewhere(who)
+            for item in self.behind(after):
+                if item.status == "pending" and item.path not in taken and item.path != after:
+                    self.claim(item.path, who)
                     return item
             return None
+
+    def behind(self, path: str | None) -> list[Item]:
+        """All photos in order, beginning behind this one; it, and those before it, come last."""
+        items = self.items()
+        start = next((n + 1 for n, i in enumerate(items) if i.path == path), 0)
+        return [*items[start:], *items[:start]]
+
+    def claim(self, path: str, who: str) -> None:
+        """This person looks at this photo now, and at no other; whoever had it has it no longer."""
+        with self._guard:
+            self._claims = {p: (w, t) for p, (w, t) in self._claims.items() if w != who}
+            if who:
+                self._claims[path] = (who, time.monotonic())
+
+    def elsewhere(self, who: str) -> dict[str, str]:
+        """Photos that others look at now: path -> who."""
+        with self._guard:
+            late = time.monotonic() - CLAIM_SECONDS
+            return {p: w for p, (w, since) in self._claims.items() if w != who and since > late}
 
     def at_threshold(self, kind: str, threshold: float) -> tuple[int, int]:
         """How many photos would hide something of this kind at this threshold, and how many regions in all."""

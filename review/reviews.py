@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,8 @@ from anonymize.evaluate.ground_truth import Annotations
 from .dataset import ReviewDataset, dataset_name
 from .queue import Queue
 from .store import ReviewStore
+
+log = logging.getLogger(__name__)
 
 # The answer to whoever may not have something: not whether it is there.
 NOTHING = "There is nothing here for you."
@@ -72,9 +75,12 @@ class Review:
         return self._dataset is not None
 
     def refresh(self, path: str) -> None:
-        """After a decision outside FiftyOne: its sample follows."""
+        """After a decision outside FiftyOne: its sample follows, at the next update where the database fails now."""
         if self._dataset is not None:
-            self._dataset.show(path)
+            try:
+                self._dataset.show(path)
+            except ReviewError as e:  # the decision is in the records
+                log.warning("%s", e)
 
 
 class Reviews:

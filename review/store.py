@@ -153,7 +153,7 @@ class ReviewStore:
                 path = _PATH.match(line)
                 name = json.loads(path.group(1)) if path else json.loads(line)["path"]
                 self._spans[name] = (self._end, len(line))
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise RecordsError(f"{self.path} has a broken line: {line[:80]!r} ({e!r})") from e
         self._end += len(line)
 
@@ -168,7 +168,7 @@ class ReviewStore:
             line = os.pread(self._file.fileno(), span[1], span[0])
         try:
             record = Record.from_dict(json.loads(line))
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise RecordsError(f"{self.path} has a broken line for {path}: {e!r}") from e
         if record.path != path:
             raise RecordsError(f"{self.path} was rewritten meanwhile; look again")

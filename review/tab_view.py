@@ -1,49 +1,69 @@
-"""What the Review tab says of a photo, of the queue, of thresholds and of an export."""
+"""What the Review tab says of a photo, of the queue, of thresholds and of an export: values for JSON.
+
+Addresses in them begin below the review's mount.
+"""
 
 from __future__ import annotations
 
-import html
 import os
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal
 from urllib.parse import quote
 
 from anonymize.corrections import gate
 from anonymize.engine import export
+from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
 from anonymize.web.elements import editor_region
+from anonymize.web.job_view import photos
 
 from .documents import FAINT, media_path
 from .queue import Item
 from .reviews import Review
 
+# A link to its App; or, where there is none, a picture of it and how to open it at home; or nothing.
 FiftyOne = Literal["link", "picture", "nothing"]
+MOST_REASONS = 3
+DECIDED = {"manual": "Added by a person", "accepted": "Hidden by a person", "rejected": "Left open by a person"}
+STATES = {"pending": "not reviewed"}
 
 
-def view(review: Review, item: Item | None, mount: str, problem: str = "", text: str = "") -> dict[str, Any]:
-    """What the picture editor shows: the photo, what is hidden, what was decided, what is suspected."""
-    said = {"problem": problem, "text": text}
-    if item is None:
-        return {**said, "text": f"{text} Nothing is left to review. {review.queue.progress()}".strip()}
+def view(review: Review, item: Item) -> dict[str, Any]:
+    """What the picture editor shows: the photo, what is hidden, decided and suspected; and why to look."""
     record, settings = review.store[item.path], review.store.settings
-    if not os.path.lexists(review.store.header.source(record)):
-        gone = "is no longer in the input. `python -m review forget` removes it from the records; N goes on."
-        said["problem"] = problem or f"{item.path} {gone}"
     suspected = {r.region: r for r in item.misses if r.region}
     doubted = {r.region: r for r in item.doubts if r.p >= DOUBTED}
     shown = [editor_region(r, settings, _why(r, suspected.get(r.id), doubted.get(r.id))) for r in record.regions]
-    where = quote(media_path(review.store.header, record), safe="")
+    hash = record.approval_hash(settings)
+    is_gone = not os.path.lexists(review.store.header.source(record))
+    gone = "It is no longer in the input. `python -m review forget` takes it out of the records."
+    names = {"review": review.name, "photo": item.path, "hash": hash}
     return {
-        **said,
         "id": item.path,
-        "photo": item.path,  # not "path": Gradio takes that for a file of its own
-        "hash": record.approval_hash(settings),
-        "before": f"{mount}/media?filepath={where}",
+        "photo": item.path,
+        "hash": hash,
+        "before": picture(review, item.path),
+        "whole": picture(review, item.path, is_whole=True),
+        "after": "/clean?" + "&".join(f"{k}={quote(v, safe='')}" for k, v in names.items()),
         "width": record.width,
         "height": record.height,
         "kinds": list(settings.kinds),
         "regions": [r for r in shown if _is_shown(r, suspected.get(r["id"]))],
+        "problem": item.error or (gone if is_gone else ""),
+        "about": _about(item),
+        "reasons": [
+            {"text": words[:1].upper() + words[1:], "why": reason.text, "region": reason.region, "box": reason.box}
+            for words, reason in item.looks[:MOST_REASONS]
+        ],
     }
+
+
+def picture(review: Review, path: str, is_whole: bool = False) -> str:
+    """Where a photo is delivered, as it was: no larger than a screen, or whole."""
+    address = f"/media?filepath={quote(media_path(review.store.header, Record(path)), safe='')}"
+    return address if is_whole else f"{address}&size=screen"
 
 
 def _is_shown(region: dict[str, Any], reason: Reason | None) -> bool:
@@ -58,83 +78,49 @@ def _why(region: Region, suspected: Reason | None, doubted: Reason | None) -> st
     if region.status != "auto":
         words += f" {DECIDED[region.status]}."
     if suspected:
-        return f"{words} {100 * suspected.p:.0f} % likely a leak: {suspected.text}."
+        return f"{words} {100 * suspected.p:.0f} % likely a miss: {suspected.text}."
     return f"{words} {100 * doubted.p:.0f} % likely a false alarm: {doubted.text}." if doubted else words
 
 
-DECIDED = {"manual": "Added by a person", "accepted": "Hidden by a person", "rejected": "Left open by a person"}
+def _about(item: Item) -> str:
+    """`Not reviewed · risk 86 % · 16 faces hidden`."""
+    hidden = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in item.hidden) or "nothing"
+    return f"{STATES.get(item.status, item.status).capitalize()} · risk {100 * item.risk:.0f} % · {hidden} hidden"
 
 
-def empty() -> str:
-    return "<p>Choose a batch; the riskiest photos come first.</p>"
+def in_list(item: Item, elsewhere: Mapping[str, str]) -> dict[str, Any]:
+    """A line of the queue. `elsewhere`: the photos that others have open, and who."""
+    out = {"photo": item.path, "risk": round(100 * item.risk), "status": item.status}
+    return {**out, "elsewhere": elsewhere[item.path]} if item.path in elsewhere else out
 
 
-def side(review: Review, item: Item | None, mount: str, fiftyone: FiftyOne = "link") -> str:
-    """Progress, why this photo, what comes next.
-
-    Args:
-        fiftyone: a link to its App; or, where there is none, a picture of it and how to open it at home; or nothing.
-    """
-    lines = [f"<p><strong>{html.escape(str(review.queue.progress()))}</strong></p>"]
-    if item is not None:
-        hidden = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in item.hidden) or "nothing"
-        state = {"pending": "not reviewed"}.get(item.status, item.status).capitalize()
-        about = f"{state} · risk {100 * item.risk:.0f} % · {hidden} hidden"
-        lines.append(f"<p><code>{html.escape(item.path)}</code><br>{html.escape(about)}</p>")
-        lines.append("<ul>" + "".join(f"<li>{html.escape(r)}</li>" for r in item.reasons) + "</ul>")
-    rows = [
-        f"<tr><td>{100 * i.risk:.0f} %</td><td><code>{html.escape(i.path)}</code></td></tr>"
-        for i in review.queue.pending()[:8]
-    ]
-    if review.queue.note:
-        lines.append(f"<p>{html.escape(review.queue.note)}</p>")
-    lines.append(f"<table><caption>Next</caption>{''.join(rows)}</table>" if rows else "")
-    if fiftyone == "picture":
-        lines.append(
-            "<p>At home, FiftyOne shows the same review, its regions and where they are wrong: "
-            f'<code>python -m review records.jsonl</code></p><img src="{mount}/fiftyone.jpg" alt="FiftyOne\'s App with '
-            'plates that were found in teal, false positives in amber, misses in magenta" style="width: 100%" '
-            'loading="lazy">'
-        )
-    elif fiftyone == "link" and review.owner is None:
-        link = f"{mount}/open?name={quote(review.name)}"
-        lines.append(
-            f'<p><a href="{link}" target="_blank" rel="noopener">Open in FiftyOne</a> (takes some seconds)</p>'
-        )
-    return "".join(lines)
+def other_thresholds(review: Review, thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
+    """What other thresholds would hide over all photos, beside what is hidden now."""
+    rows = []
+    for kind, threshold in thresholds.items():
+        now = review.store.settings.kind(kind).threshold
+        for label, t in (("now", now), ("then", threshold)):
+            with_some, regions = review.queue.at_threshold(kind, t)
+            rows.append({"kind": kind, "which": label, "threshold": t, "photos": with_some, "regions": regions})
+    return rows
 
 
-def explorer(review: Review, thresholds: dict[str, float]) -> str:
-    """What other thresholds would hide over all photos."""
-    lines = ["| | from | photos with some | regions |", "|---|---|---|---|"]
-    for kind in review.store.settings.kinds:
-        now = review.store.settings.kinds[kind].threshold
-        for label, t in (("now", now), ("then", thresholds.get(kind, now))):
-            photos, regions = review.queue.at_threshold(kind, t)
-            lines.append(f"| {kind}, {label} | {t:.3g} | {photos} | {regions} |")
-    return "\n".join(lines)
-
-
-def export_approved(review: Review, allow_unreviewed: bool, mount: str, own_machine: bool) -> str:
+def export_approved(review: Review, allow_unreviewed: bool, own_machine: bool) -> dict[str, Any]:
     """Write what may go out, and say what stayed behind."""
     settings = review.store.settings
     folder = review.output
     done = export(review.store.path, folder, settings, gate=gate(settings, allow_unreviewed), write_detections=False)
-    text = f"{done.done} photos exported ({done.done - done.unchanged} written anew), {len(done.withheld)} withheld"
+    text = f"{photos(done.done)} exported, {len(done.withheld)} kept back"
     text += f", {len(done.gone)} no longer in the input" if done.gone else ""
-    text += f", {len(done.failures)} FAILED" if done.failures else ""
-    lines = [f"<p>{html.escape(text)}.</p>"]
-    if allow_unreviewed:
-        nobody = sum(i.status == "pending" for i in review.queue.items())
-        lines.append(f"<p class='az-status problem'>{nobody} of them were approved by nobody.</p>")
-    why: dict[str, int] = {}
-    for reason in done.withheld.values():
-        why[reason] = why.get(reason, 0) + 1
-    lines.append("<ul>" + "".join(f"<li>{n} {html.escape(reason)}</li>" for reason, n in why.items()) + "</ul>")
-    failed = list(done.failures.items())[:20]
-    lines.append("<ul>" + "".join(f"<li>{html.escape(p)}: {html.escape(e)}</li>" for p, e in failed) + "</ul>")
-    if own_machine:
-        lines.append(f"<p>They are in <code>{html.escape(str(folder))}</code></p>")
-    link = f"{mount}/export?name={quote(review.name)}" + ("&amp;unreviewed=yes" if allow_unreviewed else "")
-    lines.append(f'<p><a href="{link}" download>Download as ZIP</a></p>')
-    return "".join(lines)
+    text += f", {len(done.failures)} failed" if done.failures else ""
+    lines = [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
+    lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
+    nobody = sum(i.status == "pending" for i in review.queue.items()) if allow_unreviewed else 0
+    link = f"/export?name={quote(review.name)}" + ("&unreviewed=yes" if allow_unreviewed else "")
+    return {
+        "text": f"{text}.",
+        "warning": f"Nobody approved {nobody} of them." if nobody else "",
+        "lines": lines,
+        "folder": str(folder) if own_machine else "",
+        "zip": link if done.done else "",
+    }

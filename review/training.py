@@ -54,7 +54,8 @@ def write(
         allow_unreviewed: also photos that nobody approved.
 
     Returns:
-        How many photos went to each split, how many were left out ("not approved"), how many regions.
+        How many photos went to each split, how many were left out ("not approved"), how many regions. Where no photo
+        is left, nothing is written.
 
     Raises:
         PathError: the folder is not empty. SettingsError: shares that leave nothing to train on.
@@ -74,6 +75,8 @@ def write(
             kinds += [r.kind for r in record.hidden(settings) if r.kind not in kinds]
         else:
             counts["not approved"] += 1
+    if not chosen:
+        return counts
     group = groups([r.path for r in chosen])
     parts: dict[str, list[tuple[Record, str]]] = {"train": [], "val": [], "test": []}
     for record in chosen:

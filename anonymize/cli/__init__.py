@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from .. import __version__
-from ..errors import AnonymizeError
+from ..errors import AnonymizeError, PathError, SettingsError
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 class Group(click.Group):
-    """Errors of ours are one line on stderr and exit 1; --verbose shows where they came from."""
+    """Errors of ours are one line on stderr and exit 1, or 2 for wrong options and paths; --verbose shows the place."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -45,12 +45,12 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (AnonymizeError, OSError) as e:
+        except (AnonymizeError, OSError, SystemExit) as e:  # that: no library may end this program as if all were done
             if "--verbose" in sys.argv:
                 traceback.print_exc()
-            lines = str(e).splitlines() or [repr(e)]
-            click.echo("error: " + "\n       ".join(lines), err=True)
-            ctx.exit(1)
+            lines = str(e).splitlines() if isinstance(e, (AnonymizeError, OSError)) else []
+            click.echo("error: " + "\n       ".join(lines or [repr(e)]), err=True)
+            ctx.exit(2 if isinstance(e, (SettingsError, PathError)) else 1)
         except KeyboardInterrupt:
             click.echo("stopped; run the same command to continue", err=True)
             ctx.exit(130)
@@ -66,8 +66,8 @@ def cli() -> None:
     python -m anonymize detect PHOTOS --records F    find only; review, then
     python -m anonymize export F OUTPUT              write the anonymized photos
 
-    Exit codes: 0 all done, 1 a photo failed (each is named), 2 wrong command line, 3 no photos found, 4 an audit found
-    a leak, 5 a certificate does not hold, 130 stopped.
+    Exit codes: 0 all done, 1 a failure (each photo is named), 2 wrong options or paths, 3 nothing to do, 4 an audit
+    found a leak, 5 a certificate does not hold, 130 stopped.
     """
 
 

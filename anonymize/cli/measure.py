@@ -45,9 +45,12 @@ def _read_annotations(
 
 @click.command()
 @click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
-@click.argument("source", metavar="ANNOTATIONS", type=click.Path(path_type=Path))
+@click.argument("source", metavar="ANNOTATIONS", type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--records", "records_path", type=click.Path(path_type=Path), help="Use these detections; detect nothing."
+    "--records",
+    "records_path",
+    type=click.Path(path_type=Path),
+    help="Use these detections at their own settings, which other options override; detect nothing.",
 )
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
 @click.option("--plots", type=click.Path(path_type=Path), help="Write PR and leak curves as PNG to this folder.")
@@ -80,7 +83,7 @@ def evaluate(
     from ..evaluate import reports
     from .run import report
 
-    settings = settings_of(given)
+    settings = settings_of(given) if records_path is None else _settings_of_records(records_path, given)
     _, annotations = _read_annotations(folder, source, settings, json_path, matches, pickle_path)
     with tempfile.TemporaryDirectory() as temporary:
         if records_path is None:
@@ -108,6 +111,27 @@ def evaluate(
         click.get_current_context().exit(1)
 
 
+# What only a detection could heed.
+_OF_DETECTION = {
+    "preset": "preset", "face_detector": "face-detector", "plate_detector": "plate-detector", "other": "detector",
+    "vehicle_threshold": "vehicle-threshold", "iou_threshold": "iou-threshold", "device": "device",
+    "weights_dir": "weights", "trust": "trust",
+}  # fmt: skip
+
+
+def _settings_of_records(path: Path, given: dict[str, Any]) -> Settings:
+    """Those that the records were made, or last reviewed, with, and on top of them what was given here."""
+    from .. import records
+
+    if useless := [f"--{option}" for name, option in _OF_DETECTION.items() if given.get(name)]:
+        raise click.UsageError(f"with --records nothing is detected: {', '.join(useless)} cannot be used")
+    header, _ = records.read(path)
+    settings = settings_of(given, header.review or header.settings)
+    thresholds = ", ".join(f"{name} {kind.threshold:g}" for name, kind in settings.kinds.items())
+    click.echo(f"thresholds: {thresholds}", err=True)
+    return settings
+
+
 def _say_withheld(result: Evaluation) -> bool:
     """Name the annotated photos that no figure counts; whether there are any."""
     for path, reason in result.withheld.items():
@@ -123,7 +147,7 @@ def _say_withheld(result: Evaluation) -> bool:
 
 @click.command()
 @click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
-@click.argument("source", metavar="ANNOTATIONS", type=click.Path(path_type=Path))
+@click.argument("source", metavar="ANNOTATIONS", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "--detectors", required=True, metavar="A,B@1280,…", help="Detectors to measure, each alone, in this order."
 )
@@ -226,7 +250,7 @@ def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any
         label, _, size = name.rpartition("@")
     elif isinstance(leaf, Named):
         size = str(model(leaf.name).size)
-    tasks = list(dict.fromkeys(model(m).task for m in models(spec)))
+    tasks = list(dict.fromkeys(task for m in models(spec) for task in model(m).tasks))
     kinds = tuple(t for t in tasks if t != "vehicle" or tasks == ["vehicle"])  # vehicles only help to find plates
     return Contender(label, size, settings, _detect(name, settings, found, given), kinds)
 

@@ -52,6 +52,7 @@ DETECTING = _options(  # with whichever detectors
     click.option("--iou-threshold", type=float, help=option_help("iou_threshold")),
     click.option("--max-regions", type=int, help=option_help("max_regions")),
     click.option("--device", type=str, help=option_help("device")),
+    click.option("--max-seconds", type=float, help=option_help("max_seconds")),
     WEIGHTS,
     click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
 )
@@ -130,6 +131,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         "iou_threshold",
         "max_regions",
         "device",
+        "max_seconds",
         "max_megapixels",
         "jobs",
         "allow_weak",

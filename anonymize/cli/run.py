@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..engine import Summary
     from ..settings import Settings
 
-NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: a wrong command line, 130: stopped
+NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: wrong options or paths, 130: stopped
 
 
 @click.command()
@@ -46,7 +46,7 @@ def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None
 
 
 @click.command()
-@click.argument("records_path", metavar="RECORDS", type=click.Path(path_type=Path))
+@click.argument("records_path", metavar="RECORDS", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 @THRESHOLDS
 @HIDING
@@ -140,7 +140,7 @@ def report(
     is_part: bool = False,
     then: Callable[[], int] | None = None,
 ) -> None:
-    """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when there was none.
+    """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when nothing came out.
 
     `then` follows, whatever failed; its exit code counts where nothing did.
 
@@ -180,8 +180,9 @@ def report(
     if not summary.ok and not is_part:
         click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
         click.get_current_context().exit(1)
-    if not summary.photos and not is_part:
-        click.echo("there was no photo to do (--image-extensions says which files are photos)", err=True)
+    if not summary.done and not is_part:
+        none = "there was no photo to do (--image-extensions says which files are photos)"
+        click.echo("no photo was written: see above" if summary.photos else none, err=True)
         click.get_current_context().exit(NOTHING_TO_DO)
     if code:
         click.get_current_context().exit(code)
@@ -214,5 +215,12 @@ def _say_what_failed(summary: Summary) -> None:
         paths = [path for path, reason in summary.left_over.items() if reason == what]
         named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
         click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
+    if others := {kind: n for kind, n in summary.not_hidden.items() if kind not in ("vehicle", "person")}:
+        named = ", ".join(f"{n} {kind}" for kind, n in sorted(others.items()))
+        click.echo(f"warning: found, and not hidden: {named} (--hide KIND hides them)", err=True)
+    for reason in dict.fromkeys(summary.withheld.values()):
+        paths = [path for path, why in summary.withheld.items() if why == reason]
+        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        click.echo(f"withheld, {len(paths)}, {reason}: {named}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)

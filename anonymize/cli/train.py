@@ -11,7 +11,7 @@ from .options import VERBOSE, WEIGHTS
 
 
 @click.command()
-@click.argument("data", metavar="DATA.yaml", type=click.Path(path_type=Path))
+@click.argument("data", metavar="DATA.yaml", type=click.Path(exists=True, path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for all results.")
 @click.option("--name", default="", help="The model's name (default: the folder's).")
 @click.option("--base", metavar="NAME|PATH", help="Where to start: a model with a .pt, your .pt, or yolov8n.yaml.")

@@ -8,6 +8,7 @@ the height and the edge undoes all three. `bench/calibration.py` fits it; models
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +17,18 @@ from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
 from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD, UNLIKELY
-from .detector import Detector, Image
+from .detector import Detector, Image, kinds_of
 from .runtime import NetworkDetector
 from .wrapper import detect_all
 
 SMALL = 32.0  # px, the height at which `size` counts for nothing
+SIDE = 640  # px, the long side at which `scale` counts for nothing
 EDGE = 2.0  # px of the photo: a box that begins or ends within it is taken to be cut
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """P(something is there) = sigmoid(bias + slope · log-odds(score) + size · log2(height / 32 px) + edge, if cut).
+    """P(something is there) = sigmoid(bias + slope · log-odds(score) + size · log2(height / 32 px) + edge, if cut + …).
 
     Attributes:
         bias, slope, size: of the regression; slope > 0, so that the order of two regions of one height stays.
@@ -34,6 +36,8 @@ class Calibration:
         slack: px of the network's input by which each side moves outward, too: a network places a box no better than
             to a fraction of its cells, which is much for what is small in its input and nothing for what is large.
         edge: of the regression; counts for boxes that reach the photo's edge.
+        scale: of the regression; counts for each doubling of the input's long side from SIDE, which shows a network
+            more that only looks like what it looks for.
 
     Raises:
         SettingsError: numbers that are not finite, a slope that is not positive, a negative margin or slack.
@@ -45,6 +49,7 @@ class Calibration:
     margin: float = 0.0
     slack: float = 0.0
     edge: float = 0.0
+    scale: float = 0.0
 
     def __post_init__(self) -> None:
         values = [getattr(self, name) for name in self.__slots__]
@@ -61,6 +66,10 @@ class Calibration:
         """
         odds = self.bias + self.slope * log_odds(score) + self.size * math.log2(max(height, 1.0) / SMALL)
         return sigmoid(odds + self.edge * is_cut)
+
+    def at(self, long_side: int) -> Calibration:
+        """The same for an input of this long side, px, alone."""
+        return dataclasses.replace(self, bias=self.bias + self.scale * math.log2(long_side / SIDE), scale=0.0)
 
     def min_score(self, long_side: int, probability: float = MIN_THRESHOLD) -> float:
         """The score below which no box in an input of this long side, px, has this probability (the least stored)."""
@@ -81,24 +90,31 @@ def reaches_edge(box: Box, width: float, height: float) -> bool:
 
 
 class Calibrated:
-    """A detector whose regions of one kind carry probabilities as scores, and boxes that cover what was found.
+    """A detector whose regions carry probabilities as scores, and boxes that cover what was found.
 
     `detector_scores` stay what the detector said.
 
     Args:
         detector: asked; each image is seen at `long_side`.
-        calibration: of this detector.
-        kind: regions of other kinds pass through unchanged.
+        calibrations: of this detector, by kind; regions of other kinds pass through unchanged.
         long_side: px, the network's input; turns heights in the image into those that the network saw.
     """
 
-    def __init__(self, detector: Detector, calibration: Calibration, kind: str, long_side: int) -> None:
+    def __init__(self, detector: Detector, calibrations: Mapping[str, Calibration], long_side: int) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
-        self.kinds = frozenset({kind})
+        self.kinds = frozenset({*calibrations, *(kinds_of(detector) or ())})
+        calibrations = {kind: c.at(long_side) for kind, c in calibrations.items()}
         if isinstance(detector, NetworkDetector):
-            detector = detector.with_floor(calibration.min_score(long_side), calibration.min_score(long_side, UNLIKELY))
-        self._detector, self._calibration, self._kind, self._long_side = detector, calibration, kind, long_side
+            floor, likely = (
+                min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)
+            )
+            detector = detector.with_floor(floor, likely)
+        self._detector, self._calibrations, self._long_side = detector, calibrations, long_side
+
+    def input_side(self, long_side: int) -> int:
+        """The long side, px, at which the network sees any photo."""
+        return self._long_side
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
@@ -109,11 +125,11 @@ class Calibrated:
         factor = self._long_side / max(height, width)
         out = []
         for r in found:
-            if r.kind == self._kind:
-                p = self._calibration.probability(r.score, r.height * factor, reaches_edge(r.box, width, height))
+            if calibration := self._calibrations.get(r.kind):
+                p = calibration.probability(r.score, r.height * factor, reaches_edge(r.box, width, height))
                 if p < MIN_THRESHOLD:  # below the floor of what is stored, as a network's own score would be
                     continue
-                x1, y1, x2, y2 = self._calibration.widen(r.box, factor)
+                x1, y1, x2, y2 = calibration.widen(r.box, factor)
                 box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
                 r = r.replace(box=box, score=p, id="")
             out.append(r)

@@ -1,34 +1,42 @@
-"""Signs, stickers and shop fronts look like plates; but plates are on vehicles. What is not needs to be surer.
+"""Signs look like plates, wheels and lamps like faces; but plates are on vehicles, and small faces on persons.
 
-On photos of vehicles a plate network is right about as often beside a vehicle as on one, once its score is known: most
-of what is beside is a close-up, whose vehicle does not fit into the photo. On photos without vehicles nearly all that
-it finds is a sign. So a plate that no vehicle carries loses odds, most where it is small, less where it could be a
-close-up. README has what this costs and gains (`bench/false_plates.py`).
+A logistic regression over the score of a plate or face and over what is around it gives the score anew. Its weights
+stand in context.json, fitted across sources by models/recipes/context.py. It is evidence and no veto: a surer region
+never ends below a less sure one with the same things around it, and none loses more than `most_lost` in log-odds: so a
+clear plate is hidden wherever it is, on what no network takes for a vehicle, or too close to show one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from ..probability import log_odds, sigmoid
-from ..regions import Region
+from ..regions import Box, Region
 from ..settings import MIN_THRESHOLD
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all
 
-MIN_SCORE = 0.05  # score from which a vehicle may carry a plate: a faint one will do
-MARGIN = 0.1  # of the vehicle's box on each side
-CLOSE_UP = 0.25  # of the photo's width: a plate so wide fills the photo as its subject
-# Log-odds that a plate without a vehicle loses: to be hidden at a threshold of .15 a small one must be surer than 98 %,
-# a close-up than 90 %. From `bench.false_plates` against what leaks on held-out photos.
-FAR_LOSS, CLOSE_LOSS = 6.0, 4.0
+MARGIN = 0.1  # of the box of a vehicle or person on each side
+# Share of the photo's long side: a face up to FAR is small among its surroundings, one from NEAR on is not.
+FAR, NEAR = 0.015, 0.035
+FEATURES: Mapping[str, tuple[str, ...]] = {
+    "face": ("bias", "score", "head"),
+    "plate": ("bias", "score", "vehicle", "person"),
+}
+_FITTED = json.loads((Path(__file__).parents[1] / "context.json").read_text("utf-8"))
+WEIGHTS: dict[str, tuple[float, ...]] = {
+    kind: tuple(_FITTED[kind][n] for n in names) for kind, names in FEATURES.items()
+}
+MOST_LOST: float = _FITTED["most_lost"]
 
 
 class ContextRescoring:
-    """A detector whose plates are doubted where none of its vehicles carries them.
+    """A detector whose plates and faces are believed more, or less, for what is around them.
 
     Args:
-        detector: gives plates, with probabilities as scores, and vehicles (`TwoStage`, or an `Ensemble` with one).
+        detector: gives them, with probabilities as scores, and vehicles and persons (an `Ensemble` with coco, say).
     """
 
     def __init__(self, detector: Detector) -> None:
@@ -40,18 +48,53 @@ class ContextRescoring:
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
         answers = detect_all(self._detector, images)
-        return [rescore(found, image.shape[1]) for image, found in zip(images, answers, strict=True)]
+        return [rescore(found, max(image.shape[:2])) for image, found in zip(images, answers, strict=True)]
 
 
-def rescore(found: Sequence[Region], width: int) -> list[Region]:
-    """Regions of one image, `width` px wide, with the plates that no vehicle carries doubted; best first."""
-    vehicles = [r.pad(MARGIN).box for r in found if r.kind == "vehicle" and r.score >= MIN_SCORE]
+def at_head(face: Box, person: Box) -> bool:
+    """Whether a face lies where a person has the head, in a size that fits."""
+    (x1, y1, x2, y2), (left, top, right, bottom) = face, person
+    x, y, tall, high = (x1 + x2) / 2, (y1 + y2) / 2, y2 - y1, bottom - top
+    reaches = top - 0.05 * high <= y < top + max(0.3 * high, 0.6 * tall)
+    return left <= x < right and reaches and 0.05 * high < tall < 0.6 * high
+
+
+def around(plate: Box, other: Region) -> bool:
+    """Whether a plate's center lies in a vehicle or person, or just beside it."""
+    x, y = (plate[0] + plate[2]) / 2, (plate[1] + plate[3]) / 2
+    x1, y1, x2, y2 = other.pad(MARGIN).box
+    return x1 <= x < x2 and y1 <= y < y2
+
+
+def features(region: Region, found: Sequence[Region], long_side: int) -> tuple[float, ...]:
+    """What is known of a plate or face, as its kind's FEATURES: 1, its log-odds, then scores of what is around it.
+
+    Args:
+        found: vehicles and persons; others do not count.
+        long_side: px, of the image.
+    """
+
+    def best(kind: str, fits: Callable[[Region], bool]) -> float:
+        return max((r.score for r in found if r.kind == kind and fits(r)), default=0.0)
+
+    if region.kind == "plate":
+        scores = [best(kind, lambda r: around(region.box, r)) for kind in ("vehicle", "person")]
+    else:  # a large face needs no body, and often shows none
+        far = min(max((NEAR - region.height / long_side) / (NEAR - FAR), 0.0), 1.0)
+        scores = [far * best("person", lambda r: at_head(region.box, r.box))]
+    return (1.0, log_odds(region.score), *scores)
+
+
+def rescore(found: Sequence[Region], long_side: int) -> list[Region]:
+    """Regions of one image, its plates and faces with new scores; best first.
+
+    Args:
+        long_side: px, of the image.
+    """
     out = []
     for r in found:
-        if r.kind == "plate":
-            x, y = (r.box[0] + r.box[2]) / 2, (r.box[1] + r.box[3]) / 2
-            if not any(x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in vehicles):
-                loss = CLOSE_LOSS if r.width >= CLOSE_UP * width else FAR_LOSS
-                r = r.replace(score=max(sigmoid(log_odds(r.score) - loss), MIN_THRESHOLD))
+        if weights := WEIGHTS.get(r.kind):
+            odds = sum(w * v for w, v in zip(weights, features(r, found, long_side), strict=True))
+            r = r.replace(score=max(sigmoid(max(odds, log_odds(r.score) - MOST_LOST)), MIN_THRESHOLD))
         out.append(r)
     return sorted(out, key=lambda r: -r.score)

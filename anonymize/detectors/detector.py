@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import labels
 from ..regions import Region
 
 Image = NDArray[np.uint8]  # RGB, (H, W, 3), 0–255, upright
@@ -17,7 +18,8 @@ Image = NDArray[np.uint8]  # RGB, (H, W, 3), 0–255, upright
 class Detector(Protocol):
     """Finds regions in images.
 
-    A detector may also have `kinds`, a frozenset of the kinds that it looks for; without, it may find any.
+    A detector may also have `kinds`, a frozenset of the kinds that it looks for. One that finds anything but faces,
+    plates, vehicles and persons needs it: a kind that is neither named there nor hidden is an error.
 
     Attributes:
         name: As records keep it, long side included ("safelicensing@1280").
@@ -61,6 +63,9 @@ class FakeDetector:
         return [[r.clip(i.shape[1], i.shape[0]) for r in self.regions] for i in images]
 
 
-def kinds_of(detector: Detector) -> frozenset[str] | None:
-    """The kinds that a detector looks for; None where that is not known."""
-    return getattr(detector, "kinds", None)
+def kinds_of(*detectors: Detector) -> frozenset[str] | None:
+    """The kinds that detectors look for; None where that is not known of each."""
+    named = [getattr(d, "kinds", None) for d in detectors]
+    if None in named:
+        return None
+    return frozenset(labels.meant(kind) or kind for kinds in named for kind in kinds or ())

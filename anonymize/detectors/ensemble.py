@@ -12,7 +12,7 @@ weights of 0.5 to 0.8 instead of 0.71.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from .wrapper import detect_all, merge_detections
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
 ABSENT, PRIOR = 0.01, 0.1
+# px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
+# have seen; between them its silence counts in part.
+BLIND, CLEAR = 10.0, 30.0
 
 
 class Ensemble:
@@ -45,23 +48,25 @@ class Ensemble:
             raise SettingsError(f"an ensemble needs detectors of different names; received {names}")
         self.name = "+".join(names)
         self.weights: Mapping[str, str] = {k: v for m in members for k, v in m.weights.items()}
+        self.kinds = kinds_of(*members)
         self._members, self._settings = tuple(members), settings
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
         answers = [detect_all(m, images) for m in self._members]
-        return [self._fuse([a[i] for a in answers]) for i in range(len(images))]
+        return [self._fuse([a[i] for a in answers], max(image.shape[:2])) for i, image in enumerate(images)]
 
-    def _fuse(self, found: Sequence[Sequence[Region]]) -> list[Region]:
+    def _fuse(self, found: Sequence[Sequence[Region]], long_side: int) -> list[Region]:
         s = self._settings
         out: list[Region] = []
         for kind in dict.fromkeys(r.kind for regions in found for r in regions):
-            of_kind = [
-                [r for r in regions if r.kind == kind]
+            looking = [
+                (member, [r for r in regions if r.kind == kind])
                 for member, regions in zip(self._members, found, strict=True)
                 if looks_for(member, kind) or any(r.kind == kind for r in regions)
             ]
-            out += fuse(of_kind, s.iou_threshold)
+            scales = [side / long_side if (side := input_side(m, long_side)) else math.inf for m, _ in looking]
+            out += fuse([regions for _, regions in looking], s.iou_threshold, scales)
         return merge_detections(out, self.name, s)
 
 
@@ -70,12 +75,26 @@ def looks_for(detector: Detector, kind: str) -> bool:
     return kinds is None or kind in kinds
 
 
-def fuse(found: Sequence[Sequence[Region]], iou_threshold: float) -> list[Region]:
+def input_side(detector: Detector, long_side: int) -> int | None:
+    """The long side, px, at which a detector sees a photo of this long side; None: nobody knows."""
+    side: Callable[[int], int] | None = getattr(detector, "input_side", None)
+    return side(long_side) if side else None
+
+
+def sight(height: float) -> float:
+    """How much a detector's silence says of a thing that is so high, px, in its input: 0 to 1."""
+    return min(max(math.log(max(height, 1.0) / BLIND) / math.log(CLEAR / BLIND), 0.0), 1.0)
+
+
+def fuse(
+    found: Sequence[Sequence[Region]], iou_threshold: float, scales: Sequence[float] | None = None
+) -> list[Region]:
     """Regions of one kind in one image, a list for each detector that looked for it -> one region for each thing.
 
     Args:
         found: scores are probabilities. A detector that found nothing has an empty list.
         iou_threshold: IoU above which two regions are of one thing.
+        scales: of each detector's input, in px of it for one of the image; None: all see everything.
 
     Returns:
         By descending score, down to the floor.
@@ -91,18 +110,21 @@ def fuse(found: Sequence[Sequence[Region]], iou_threshold: float) -> list[Region
         for j in np.flatnonzero(free & (overlaps[i] > iou_threshold)) if overlaps[i, i] else [i]:
             free[j] = False
             group.setdefault(every[j][1], every[j][0])
-        score = combine([r.score for r in group.values()], len(found) - len(group))
+        tall = every[i][0].height
+        silent = [n for n in range(len(found)) if n not in group]
+        absent = sum(sight(tall * scales[n]) for n in silent) if scales else len(silent)
+        score = combine([r.score for r in group.values()], absent)
         if score >= MIN_THRESHOLD:  # the floor of what is stored
             out.append(_merge_group(list(group.values()), score))
     return sorted(out, key=lambda r: -r.score)
 
 
-def combine(probabilities: Sequence[float], absent: int = 0) -> float:
+def combine(probabilities: Sequence[float], absent: float = 0) -> float:
     """What several detectors' probabilities for one thing amount to, 0–1.
 
     Args:
         probabilities: of those that saw it.
-        absent: how many others looked and saw nothing.
+        absent: how many others looked and saw nothing; one that would hardly have seen it counts in part.
     """
     n = len(probabilities) + absent
     odds = sum(map(log_odds, probabilities)) + absent * log_odds(ABSENT) - (n - 1) * log_odds(PRIOR)

@@ -154,10 +154,10 @@ class _Builder:
             any_size = name == spec.VEHICLES  # its file was exported for one size, which `yolo.cut_head` takes away
             made = yolo.load(name, path, self.settings, long_side, hashes, classes=entry.classes, any_size=any_size)
         made.kinds = frozenset(entry.classes.values())
-        numbers = (in_crops and entry.in_crops) or entry.calibration
-        if not numbers or not self.is_calibrated:
+        by_kind = (in_crops and entry.in_crops) or entry.calibration
+        if not by_kind or not self.is_calibrated:
             return made
-        return Calibrated(made, Calibration(*numbers), entry.task, long_side)
+        return Calibrated(made, {kind: Calibration(*numbers) for kind, numbers in by_kind.items()}, long_side)
 
     def _fetch(self, entry: Model) -> Path:
         try:
@@ -183,9 +183,9 @@ class _Builder:
 def _own_class(node: spec.OwnClass) -> Detector:
     try:
         made: Any = getattr(import_module(node.module), node.attribute)()
-    except AnonymizeError:
+    except (AnonymizeError, KeyboardInterrupt):
         raise
-    except Exception as e:  # a person's own code may raise anything
+    except BaseException as e:  # a person's own code may raise anything, SystemExit too
         raise SettingsError(f"{node} cannot be made: {e!r}") from e
     if not isinstance(made, Detector):
         raise SettingsError(f"{node} is not a detector: it needs name, weights and detect(images)")

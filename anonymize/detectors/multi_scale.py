@@ -40,6 +40,10 @@ class MultiScale:
         self.weights: Mapping[str, str] = {k: v for _, d in detectors for k, v in d.weights.items()}
         self.kinds = kinds_of(first)
 
+    def input_side(self, long_side: int) -> int:
+        """The largest long side, px, at which a photo of this long side is looked at."""
+        return max(side for side, d in self._detectors if d in self.select(long_side))
+
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
         return [self._look(image) for image in images]

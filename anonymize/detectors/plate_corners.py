@@ -21,7 +21,7 @@ from ..regions import Box, Point, Region
 from ..settings import Settings
 from ..weights.registry import model
 from .candidates import Floats, check, tensor
-from .detector import Detector, Image
+from .detector import Detector, Image, kinds_of
 from .runtime import Network, Outputs, open_network
 from .wrapper import detect_all
 
@@ -165,6 +165,7 @@ class WithCorners:
     ) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = {**detector.weights, **corners.weights}
+        self.kinds = kinds_of(detector)
         self._detector, self._corners = detector, corners
         self._kind, self._min_score = kind, min_score
 

@@ -7,7 +7,7 @@
     tiled:DETECTOR             the whole photo, and its overlapping tiles
     two-stage:DETECTOR         vehicles first, then DETECTOR inside each of them, enlarged (two-stage: safelicensing)
     A+B                        both, fused (`ensemble.Ensemble`)
-    in-context:DETECTORS       all that follows; a plate that no vehicle carries must be surer
+    in-context:DETECTORS       all that follows; vehicles around a plate are evidence for it (with coco, say)
     upright:DETECTORS          all that follows; a photo that lies on its side is turned before it is searched
 
 `tiled:` and `two-stage:` belong to the next name only, `in-context:` to everything after it; `upright:` comes before

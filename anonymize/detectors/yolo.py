@@ -95,9 +95,11 @@ def load(
         if is_cut
         else partial(decode, kinds=kinds, classes=len(names), ignore_extra=task == "segment")
     )
-    return NetworkDetector(
+    made = NetworkDetector(
         f"{name}@{side}", network, lambda image: prepare(image, side, network.size), decoder, settings, weights
     )
+    made.kinds = frozenset(kinds)
+    return made
 
 
 def _training_size(network: Network) -> int:

@@ -1,16 +1,11 @@
 """Ground truth: what is really in photos, read from COCO, YOLO or Pascal VOC annotations.
 
-The formats are parsed by pycocotools and supervision. What they would pass over in silence is an error or a count here:
-a box of an image that is not listed, a class that is not known, an annotated photo that is not in the folder.
-supervision's whole-folder readers are not used: they decode every photo, read one flat folder, and drop VOC's
-`difficult` and annotations without a photo.
+`annotations` reads the files, strictly. What may not be passed over in silence is an error or a count here: a class
+that is not known, an annotated photo that is not in the folder, a name that fits several photos.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,8 +19,6 @@ from ..errors import AnnotationError
 from ..extras import extra
 from ..records import escape
 from ..regions import Box
-
-MEASURED_KINDS = ("face", "plate")  # kinds that are measured whatever the settings hide
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +69,7 @@ class Photo:
             raise AnnotationError(f"the boxes are for a photo of {was} px, but it is {width}x{height} px, upright")
 
         def scale(v: float, f: float) -> float:
-            # supervision reads fractions as float32: not rounded, a whole pixel would become a little more than one.
+            # Six decimals of a fraction: not rounded, a whole pixel would become a little more than one.
             return round(v * f, 2) if relative else v * f
 
         def move(t: Truth) -> Truth:
@@ -107,13 +100,6 @@ class Annotations:
     def kinds(self) -> tuple[str, ...]:
         """Kinds of which something is annotated, in alphabetical order."""
         return tuple(sorted({t.kind for p in self.photos.values() for t in p.truths}))
-
-
-def kind_of(name: str, kinds: Iterable[str] = ()) -> str | None:
-    """The kind that a class name means: one of `kinds` (those that settings hide), a face or a plate; else None."""
-    own = {labels.plain(k): k for k in kinds}
-    meant = labels.kind_of(name)
-    return own.get(labels.plain(name)) or (meant if meant in (*MEASURED_KINDS, *own.values()) else None)
 
 
 def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable[str] = ()) -> Annotations:
@@ -147,8 +133,8 @@ def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable
             raise AnnotationError(f"there are no annotations at {source}")
     except AnnotationError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AssertionError, AttributeError, IndexError) as e:
-        raise AnnotationError(f"cannot read the annotations {source}: {type(e).__name__} {e}") from e
+    except (OSError, ValueError) as e:
+        raise AnnotationError(f"cannot read the annotations {source}: {e}") from e
     return reader.finish(source)
 
 
@@ -193,7 +179,7 @@ class _Reader:
         x1, y1, x2, y2 = (float(v) for v in box)
         if not all(map(math.isfinite, (x1, y1, x2, y2))) or x2 <= x1 or y2 <= y1:
             raise AnnotationError(f"{where}: box {id} has no area: {x1:g}, {y1:g}, {x2:g}, {y2:g} (x1, y1, x2, y2)")
-        kind = kind_of(name, self.kinds)
+        kind = labels.meant(name, self.kinds)
         if kind is None:
             self.unknown[name] += 1
             return None
@@ -223,55 +209,36 @@ def _only(fits: list[PurePosixPath], name: str) -> PurePosixPath | None:
 
 def _read_coco(source: Path, reader: _Reader) -> None:
     with extra("evaluate", "reading COCO annotations"):
-        from pycocotools.coco import COCO
+        from ..annotations import read_coco
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
-        try:
-            coco = COCO(str(source))
-        except (json.JSONDecodeError, UnicodeDecodeError) as e:
-            raise AnnotationError(f"{source} is not a COCO file: {e}") from e
-    if not coco.imgs or not coco.cats:
-        raise AnnotationError(f"{source} is not a COCO file: it has no images or no categories")
-    if len(coco.imgs) != len(coco.dataset["images"]):
-        raise AnnotationError(f"{source} has two images with one id")
-    if stray := set(coco.imgToAnns) - set(coco.imgs):
-        raise AnnotationError(f"{source} has boxes of image {min(stray, key=str)}, which it does not list")
-    for image in coco.imgs.values():
-        truths = []
-        for a in coco.imgToAnns.get(image["id"], []):
-            if a["category_id"] not in coco.cats:
-                raise AnnotationError(f"{source}: box {a['id']} is of category {a['category_id']}, which is not listed")
-            x, y, w, h = a["bbox"]
-            name, ignore = coco.cats[a["category_id"]]["name"], bool(a.get("iscrowd") or a.get("ignore"))
-            truths.append(reader.truth(name, (x, y, x + w, y + h), ignore, str(a["id"]), str(source)))
-        size = (image["width"], image["height"]) if image.get("width") and image.get("height") else None
-        reader.add(reader.find(image["file_name"]), truths, size)
+    coco = read_coco(source)
+    names = {c.id: c.name for c in coco.categories}
+    truths: dict[int | str, list[Truth | None]] = {image.id: [] for image in coco.images}
+    for a in coco.annotations:
+        x, y, w, h = a.bbox
+        ignore = bool(a.iscrowd or a.ignore)
+        box = (x, y, x + w, y + h)
+        truths[a.image_id].append(reader.truth(names[a.category_id], box, ignore, str(a.id), str(source)))
+    for image in coco.images:
+        size = (image.width, image.height) if image.width and image.height else None
+        reader.add(reader.find(image.file_name), truths[image.id], size)
 
 
 def _read_voc(source: Path, reader: _Reader) -> None:
     with extra("evaluate", "reading Pascal VOC annotations"):
-        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
-        from supervision.dataset.formats.pascal_voc import detections_from_xml_obj
+        from ..annotations import read_voc
 
     for file in sorted(source.rglob("*.xml")):
-        try:
-            root = parse(file).getroot()
-            found, classes = detections_from_xml_obj(root, [], (1, 1))
-        except (ParseError, ValueError) as e:
-            raise AnnotationError(f"{file} is not a Pascal VOC file: {e}") from e
-        truths = []
-        for i, thing in enumerate(root.findall("object")):
-            ignore = (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False")
-            truths.append(reader.truth(classes[found.class_id[i]], found.xyxy[i].tolist(), ignore, str(i), str(file)))
-        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-        name = root.findtext("filename") or file.with_suffix(".jpg").name
-        photo = reader.beside(PurePosixPath(file.relative_to(source).as_posix()), name)
-        reader.add(photo, truths, (width, height) if width and height else None)
+        name, size, things = read_voc(file)
+        named = enumerate(things)
+        truths = [reader.truth(o.name, o.box, ignore, str(i), str(file)) for i, (o, ignore) in named]
+        photo = reader.beside(PurePosixPath(file.relative_to(source).as_posix()), name or file.with_suffix(".jpg").name)
+        reader.add(photo, truths, (size.width, size.height) if size.width and size.height else None)
 
 
 def _read_yolo(source: Path, reader: _Reader) -> None:
     with extra("evaluate", "reading YOLO annotations"):
-        from supervision.dataset.formats.yolo import yolo_annotations_to_detections
+        from ..annotations import read_labels
 
     above = source if source.is_dir() else source.parent
     classes, points = _yolo_classes(source)
@@ -287,19 +254,8 @@ def _read_yolo(source: Path, reader: _Reader) -> None:
     if place is None:
         raise AnnotationError(f"there are no YOLO label files for {reader.folder} beside {source}")
     for file in labels(place):
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        # A pose line is class, box, then the points (x, y and perhaps visibility), which are no outline.
-        lines = [" ".join(line.split()[:5]) if points and len(line.split()) == 5 + points else line for line in lines]
-        try:
-            found = yolo_annotations_to_detections(lines, (1, 1), with_masks=False)
-        except ValueError as e:
-            raise AnnotationError(f"{file} is not a YOLO label file: {e}") from e
-        truths = []
-        for i, box in enumerate(found.xyxy.tolist()):
-            number = int(found.class_id[i])
-            if number not in classes:
-                raise AnnotationError(f"{file}: class {number} has no name in {source}")
-            truths.append(reader.truth(classes[number], box, False, str(i), str(file)))
+        found = enumerate(read_labels(file, tuple(classes), points))
+        truths = [reader.truth(classes[number], box, False, str(i), str(file)) for i, (number, box) in found]
         label = PurePosixPath(file.relative_to(place).as_posix())
         reader.add(reader.of_label(label), truths, (1, 1))
     for path in reader.paths:
@@ -309,7 +265,7 @@ def _read_yolo(source: Path, reader: _Reader) -> None:
 
 def _yolo_classes(source: Path) -> tuple[dict[int, str], int]:
     """The names of classes by number, and how many numbers of key points follow a box (0: none)."""
-    import yaml
+    from ..annotations import read_data_yaml
 
     above = [source, *source.absolute().parents[:2]] if source.is_dir() else []
     files = [source] if source.is_file() else [p for a in above for p in (*sorted(a.glob("*.y*ml")), a / "classes.txt")]
@@ -317,13 +273,6 @@ def _yolo_classes(source: Path) -> tuple[dict[int, str], int]:
     if file is None:
         raise AnnotationError(f"{source} has neither .xml files nor a data.yaml or classes.txt that names YOLO classes")
     if file.name == "classes.txt":
-        return dict(enumerate(file.read_text(encoding="utf-8").split("\n"))), 0
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except yaml.YAMLError as e:
-        raise AnnotationError(f"{file} is not YAML: {e}") from e
-    names = data.get("names") if isinstance(data, dict) else None
-    if not isinstance(names, (list, dict)):
-        raise AnnotationError(f"{file} has no `names` of classes")
-    numbered = names.items() if isinstance(names, dict) else enumerate(names)
-    return {int(k): str(v) for k, v in numbered}, math.prod(data.get("kpt_shape", (0,)))
+        return {n: name for n, name in enumerate(file.read_text("utf-8-sig").split("\n")) if name.strip()}, 0
+    data, _ = read_data_yaml(file)
+    return data.names, data.points

@@ -1,8 +1,8 @@
 """Photos: found, read into memory upright, and written in the form that they came in, with nothing else in the file.
 
-`paths` finds them, `formats` (with `forms` and `exact`) knows each format, `metadata` what little may be kept; this
-module joins them with the rules: bytes are read once, limits are checked before anything is decoded, a photo is written
-whole or not at all.
+`paths` finds them, `formats` and a module for each format decode and encode, `metadata` knows what little may be kept.
+This module joins them with the rules: bytes are read once, limits are checked before anything is decoded, a photo is
+written whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,9 @@ from PIL import Image, ImageFile
 
 from .. import disk
 from ..disk import AnyPath
-from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
+from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
-from . import exact, formats, forms, metadata, profiles
+from . import formats, forms, metadata, png, profiles
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
@@ -51,6 +51,8 @@ class Photo:
         sha256: of the file's bytes.
         form: what `save` needs to write the photo as it came in.
         removed_metadata: names of what the file carries and the output will not ("GPS position", "comment").
+        warnings: codes of what is to be said of it: "first-picture-only" (the file holds further pictures, such as a
+            burst or a thumbnail, which are not written).
         source: the file that it was read from; `save` refuses to write there.
     """
 
@@ -58,6 +60,7 @@ class Photo:
     sha256: str
     form: Form
     removed_metadata: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     source: Path | None = None
 
     @property
@@ -107,7 +110,7 @@ class Photo:
     def _alpha(self) -> NDArray[np.uint8] | None:
         """How opaque each pixel is, (H, W), 0–255; None for a photo that has no transparency."""
         if self.mode not in ("LA", "RGBA"):
-            return exact.key_alpha(self.pixels, self.form)
+            return png.key_alpha(self.pixels, self.form)
         alpha = self.pixels[:, :, -1]
         return (alpha >> 8).astype(np.uint8) if alpha.dtype == np.uint16 else alpha
 
@@ -150,8 +153,8 @@ def load(path: AnyPath, settings: Settings) -> Photo:
 
     Raises:
         UnreadableImageError: not there, not permitted, empty, truncated, or not an image.
-        UnsupportedImageError: several pages or frames; a form that could not be kept. The first picture of an MPO or
-            MPF JPEG is the photo, the others stay behind.
+        UnsupportedImageError: several pages or frames; a form that could not be kept. The first picture of an MPO, MPF
+            JPEG or HEIC is the photo, the others stay behind; so do a TIFF's thumbnails.
         ImageTooLargeError: more megapixels than the limit.
     """
     max_pixels = settings.max_megapixels * 1e6
@@ -159,15 +162,11 @@ def load(path: AnyPath, settings: Settings) -> Photo:
     if not data:
         raise UnreadableImageError("the file is empty")
     try:
-        pixels, form, removed = formats.decode(data, max_pixels)
-    except ImageError:
-        raise
+        read = formats.decode(data, max_pixels)
     except MemoryError as e:
-        raise UnreadableImageError("there is not enough memory to decode the image") from e
-    except Exception as e:  # decoders raise anything for broken bytes; all of it means the same
-        raise UnreadableImageError(f"the image is broken or truncated ({e or type(e).__name__})") from e
-    pixels.setflags(write=False)
-    return Photo(pixels, hashlib.sha256(data).hexdigest(), form, removed, Path(path))
+        raise UnreadableImageError("there is not enough memory to decode the image; close other programs") from e
+    read.pixels.setflags(write=False)
+    return Photo(read.pixels, hashlib.sha256(data).hexdigest(), read.form, read.removed, read.warnings, Path(path))
 
 
 def from_array(pixels: NDArray[Any], mode: str = "") -> Photo:
@@ -202,7 +201,7 @@ def from_pillow(image: Image.Image) -> Photo:
     try:
         image.load()
     except (OSError, ValueError, SyntaxError) as e:
-        raise UnreadableImageError(f"the image is broken or truncated ({e})") from e
+        raise UnreadableImageError("the image is damaged or cut off; load it again from its source") from e
     turn, icc = metadata.orientation(image.getexif()), image.info.get("icc_profile") or b""
     wanted = _PILLOW_MODES.get(image.mode, image.mode)
     if image.mode in ("L", "RGB", "P") and "transparency" in image.info:
@@ -263,11 +262,31 @@ def count_pixels(path: AnyPath) -> int:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return 0
-        with open(path, "rb") as file:
-            width, height = formats.header(file).size
+        width, height = _size(path)
     except Exception:  # as in load
         return 0
-    return int(width) * int(height)
+    return width * height
+
+
+def _size(path: AnyPath) -> tuple[int, int]:
+    with open(path, "rb") as file:
+        return formats.size(_Slices(file, os.fstat(file.fileno()).st_size))
+
+
+@dataclass(frozen=True)
+class _Slices:
+    """A file's bytes as `formats.size` asks for them. A mapped file would kill the process if it were cut meanwhile."""
+
+    file: IO[bytes]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key: slice) -> bytes:
+        start, stop, _ = key.indices(self.length)
+        self.file.seek(start)
+        return self.file.read(max(stop - start, 0))
 
 
 def save(photo: Photo, pixels: Pixels, target: AnyPath, settings: Settings | None = None) -> None:
@@ -296,7 +315,7 @@ def save(photo: Photo, pixels: Pixels, target: AnyPath, settings: Settings | Non
     try:
         data = formats.encode(pixels, photo.form, settings.keep_metadata if settings else ())
     except Exception as e:  # encoders, as decoders in load
-        raise WriteError(f"the photo could not be encoded ({e or type(e).__name__})") from e
+        raise WriteError("the photo could not be encoded in the form that it came in; save it as PNG or JPEG") from e
     try:
         disk.write_whole(target, data, lambda written: _verify(written, photo, len(data)))
     except OSError as e:
@@ -308,9 +327,8 @@ def _verify(path: Path, photo: Photo, length: int) -> None:
     if path.stat().st_size != length:
         raise WriteError("the photo was not written whole")
     try:
-        with open(path, "rb") as file:
-            size = formats.header(file).size
+        size = _size(path)
     except Exception as e:  # as in load
-        raise WriteError(f"the written photo cannot be opened again ({e})") from e
-    if tuple(size) != (photo.width, photo.height):
+        raise WriteError("the written photo cannot be opened again; its disk may be failing") from e
+    if size != (photo.width, photo.height):
         raise WriteError(f"the written photo has {size[0]} x {size[1]} pixels, not {photo.width} x {photo.height}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import UnreadableImageError, UnsupportedImageError
+from . import metadata
 
 Pixels = NDArray[Any]  # uint8 or uint16, (H, W) or (H, W, C)
 
@@ -49,6 +50,42 @@ class Form:
     def is_premultiplied(self) -> bool:
         """Whether colors are stored multiplied by alpha (TIFF 6.0, ExtraSamples 1; HEIF's `prem`)."""
         return self.options.get("extra") == (1,) or str(self.options.get("kind", "")).startswith("RGBa")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """What a format's reader makes of a file.
+
+    Attributes:
+        pixels: upright. form: with everything but icc, fields and dpi.
+        exif: the file's EXIF block; empty where it is broken. info: what else it carries, by Pillow's names.
+        is_turned: height and width were swapped. is_first: the file holds further pictures, which are not written.
+    """
+
+    pixels: Pixels
+    form: Form
+    exif: Image.Exif
+    info: Mapping[Any, Any]
+    is_turned: bool = False
+    is_first: bool = False
+
+    @classmethod
+    def turned(
+        cls,
+        pixels: Pixels,
+        form: Form,
+        exif: Image.Exif,
+        info: Mapping[Any, Any],
+        turn: int | None = None,
+        is_first: bool = False,
+    ) -> Decoded:
+        """Of pixels as they are stored; turn: their orientation, where EXIF does not say it."""
+        turn = metadata.orientation(exif) if turn is None else turn
+        indices = None if form.indices is None else upright(form.indices, turn)
+        return cls(upright(pixels, turn), replace(form, indices=indices), exif, info, turn in range(5, 9), is_first)
+
+
+Guard = Callable[[int, int], None]  # raises for a width and height that may not be decoded
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -102,9 +139,15 @@ def read_palette(image: Image.Image, format_: str, bits: int, **options: Any) ->
         else:
             alpha[int(transparency)] = 0
         palette = np.column_stack([palette, alpha])
-    indices = to_array(image)
+    return read_indices(to_array(image), palette, format_, bits, **options)
+
+
+def read_indices(
+    indices: NDArray[np.uint8], palette: NDArray[np.uint8], format_: str, bits: int, **options: Any
+) -> tuple[Pixels, Form]:
+    """Pixels and form of indices into a palette, (N, 3) or (N, 4)."""
     if int(indices.max()) >= len(palette):
-        raise UnreadableImageError("the image uses colors that its palette does not have")
+        raise UnreadableImageError("the image is damaged: it uses colors that its palette does not have")
     mode = CHANNELS[palette.shape[1]]
     return palette[indices], Form(format_, mode, bits, palette=palette, indices=indices, options=options)
 

@@ -164,7 +164,10 @@ def names(info: Mapping[Any, Any], exif: Image.Exif) -> tuple[str, ...]:
         out.append("thumbnail")
     if info.get("xmp") or "XML:com.adobe.xmp" in info:
         out.append("XMP")
-    for key, name in (("photoshop", "IPTC"), ("mp", "further pictures"), ("comment", "comment")):
+    for key, name in (
+        ("photoshop", "IPTC"), ("mp", "further pictures"), ("comment", "comment"), ("depth_images", "depth map"),
+        ("aux", "auxiliary pictures"), ("further", "further data"),
+    ):  # fmt: skip
         if info.get(key):
             out.append(name)
     out += _in_chunks(info.get("chunks", ()))

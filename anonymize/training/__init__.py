@@ -162,9 +162,12 @@ def _write_config(data: Data, output: Path) -> Path:
     import yaml
 
     config = output / "data.yaml"
-    folders = {split: [str(p) for p in places] for split, places in data.folders.items()}
+    lists = {split: output.resolve() / f"{split}.txt" for split in data.files}
+    for split, file in lists.items():
+        file.write_text("".join(f"{photo}\n" for photo in data.files[split]), "utf-8")
+    splits = {split: str(file) for split, file in lists.items()}
     config.write_text(
-        yaml.safe_dump({**data.fields, **folders, "path": str(output.resolve())}, sort_keys=False), "utf-8"
+        yaml.safe_dump({**data.fields, **splits, "path": str(output.resolve())}, sort_keys=False), "utf-8"
     )
     return config
 

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 from ultralytics import YOLO, settings
+from ultralytics.data import dataset as datasets
+from ultralytics.data import utils as data_utils
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.models.yolo.pose import PoseTrainer
@@ -23,7 +25,7 @@ from ultralytics.nn.tasks import DetectionModel, PoseModel, load_checkpoint, tor
 from ultralytics.utils.loss import v8PoseLoss
 
 from ..detectors.runtime import threads
-from ..errors import PathError, WeightsError
+from ..errors import AnnotationError, PathError, WeightsError
 from ..weights.convert import OPSET
 from .degrade import degrade
 
@@ -31,6 +33,21 @@ CORNER_BRANCH = "cv4"  # ultralytics' name of a pose head's keypoint convolution
 # What ultralytics reports to: itself, and services whose packages are there.
 TRACKERS = ("sync", "clearml", "comet", "dvc", "mlflow", "neptune", "raytune", "tensorboard", "wandb")
 CORNER_RATE = 5.0  # their learning rate / that of the rest
+
+
+def _load_no_cache(path: Path) -> Any:
+    raise FileNotFoundError(path)
+
+
+def _save_no_cache(prefix: str, path: Path, found: dict[str, Any], version: str) -> None:
+    found["version"] = version  # as the real one does, but for the file
+
+
+# A user's data set is only read: ultralytics would write .cache files into it, unpickle those that lie there, and
+# write JPEGs without an end marker anew.
+datasets.load_dataset_cache_file = _load_no_cache
+datasets.save_dataset_cache_file = _save_no_cache
+data_utils._replace_image = lambda *_: None
 
 
 class CornerLoss(v8PoseLoss):
@@ -156,7 +173,13 @@ class _Trainer:
         return model.to(memory_format=torch.channels_last) if self.device.type == "cpu" else model  # type: ignore[attr-defined]
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        dataset = super().build_dataset(img_path, mode, batch)  # type: ignore[misc]
+        try:
+            dataset = super().build_dataset(img_path, mode, batch)  # type: ignore[misc]
+        except (RuntimeError, ValueError) as e:
+            raise AnnotationError(f"{img_path}: {str(e).splitlines()[0]}") from e
+        listed = Path(img_path).read_text("utf-8").splitlines()
+        if unread := sorted(set(listed) - {label["im_file"] for label in dataset.labels}):
+            raise AnnotationError(f"{unread[0]} cannot be read ({len(unread)} of {len(listed)} photos)")
         if mode == "train":
             dataset.__class__ = Degraded
             dataset.epoch_photos = self.epoch_photos

@@ -10,12 +10,14 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from ..errors import AnonymizeError
-from . import api, files, ui
+from . import api, api_docs, files, ui
+from .api_forms import validation_text
 from .controls import offered_detectors
 from .detector_pool import DetectorPool
 from .elements import STATIC
@@ -26,8 +28,9 @@ from .policy import Policy
 from .security import SecurityMiddleware
 from .sessions import DiskFullError, FullError, GoneError, Sessions, TooManyError
 from .site import Site
-from .telling import message_of
+from .telling import WRONG, keep_names_out_of_logs, message_of
 
+ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -75,19 +78,23 @@ def assemble(
         jobs.close()
         sessions.close()
 
-    # FastAPI's own documentation pages fetch scripts from other hosts: only the description itself is served.
+    # FastAPI's own documentation pages fetch scripts from other hosts; api_docs.py has ours.
     app = FastAPI(
-        **api.DESCRIPTION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=lifespan
+        **api_docs.DESCRIPTION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=lifespan
     )
 
     _handle_errors(app, policy)
     app.add_api_route("/web/{name}", static, include_in_schema=False)
     app.include_router(api.router(service))
+    app.include_router(api_docs.router())
     app.include_router(files.router(policy, sessions))
+    for path in ("/api", "/api/{rest:path}"):
+        app.add_api_route(path, nothing_here, methods=ALL, include_in_schema=False)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
     close_files()
+    keep_names_out_of_logs()
     gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
@@ -98,6 +105,11 @@ def static(name: str) -> Response:
     if name not in {p.name for p in STATIC.iterdir()} or path.suffix not in _TYPES:
         raise GoneError("There is nothing here.")
     return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
+
+
+def nothing_here() -> Response:
+    """Gradio, which is mounted below all routes, would say so in another form."""
+    raise GoneError("There is nothing here.")
 
 
 def _handle_errors(app: FastAPI, policy: Policy) -> None:
@@ -117,6 +129,14 @@ def _handle_errors(app: FastAPI, policy: Policy) -> None:
         if not is_full(error):
             raise error
         return JSONResponse({"error": NO_DISK}, 507)
+
+    @app.exception_handler(RequestValidationError)
+    def wrong_form(request: Request, error: RequestValidationError) -> Response:
+        return JSONResponse({"error": validation_text(error.errors())}, 422)
+
+    @app.exception_handler(Exception)
+    def unforeseen(request: Request, error: Exception) -> Response:  # it goes on to uvicorn, which logs its place
+        return JSONResponse({"error": WRONG}, 500)
 
     @app.exception_handler(HTTPException)
     def theirs(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours

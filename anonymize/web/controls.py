@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,12 +12,13 @@ import gradio as gr
 from ..detectors.spec import STRIDE, Named, names, parse
 from ..effects import MAX_MOSAIC_BLOCKS
 from ..errors import SettingsError
-from ..settings import PRESETS, SAFE_METADATA, Kernel, Settings
+from ..settings import EFFECTS, PRESETS, SAFE_METADATA, Kernel, Kind, Settings
 from ..weights.registry import registry
 from .elements import element
 from .policy import Policy
 
-EFFECT_CHOICES = [("Soft fill", "inpaint"), ("Blur", "blur"), ("Mosaic", "pixelate"), ("Solid color", "solid")]
+_EFFECT_NAMES = {"inpaint": "Soft fill", "pixelate": "Mosaic", "solid": "Solid color"}
+EFFECT_CHOICES = [(_EFFECT_NAMES.get(e, e.replace("-", " ").capitalize()), e) for e in EFFECTS]
 _FILLS = [("Black", "black"), ("White", "ffffff"), ("Magenta", "ff00ff")]
 _PRESETS = [("Fast", "fast"), ("Balanced", "balanced"), ("Thorough", "thorough")]
 KEEP = {
@@ -26,26 +28,37 @@ KEEP = {
 }  # fmt: skip
 
 
+class FieldError(SettingsError):
+    """A value that a person typed into `field` of `Controls` cannot be used."""
+
+    def __init__(self, field: str, why: object) -> None:
+        super().__init__(str(why))
+        self.field = field
+
+
 class Controls:
     """The components of one tab. Made inside gr.Blocks, in the order in which they stand on the page.
+
+    Args:
+        of: "photo" or "batch": what the thresholds' sliders tell of.
 
     Attributes:
         live: changing one shows the same regions otherwise. detection: changing one needs the detectors again.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, of: str) -> None:
         s = policy.defaults
         with gr.Group(elem_classes="az-card"):
             gr.HTML("<h2>What to hide</h2>", js_on_load=None)
             self.preset = gr.Radio(
                 _PRESETS,
-                value=next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None),
+                value=preset_of(s),
                 label="Search depth",
                 info="Thorough misses the fewest, hides some extra, and is slower.",
                 elem_classes="az-pills",
             )
-            self.face = threshold("Faces", s.kind("face").threshold)
-            self.plate = threshold("License plates", s.kind("plate").threshold)
+            self.face = threshold("Faces", s.kind("face").threshold, of=of, kind="face")
+            self.plate = threshold("License plates", s.kind("plate").threshold, of=of, kind="plate")
         with gr.Group(elem_classes="az-card"):
             self._effects(s)
         with gr.Accordion("Advanced settings", open=False, elem_classes="az-card"):
@@ -53,11 +66,12 @@ class Controls:
             gr.HTML("<h3>Detection</h3><p>Changing these searches the photo again.</p>", js_on_load=None)
             self.face_detector = _detector("face", s.face_detector, policy)
             self.plate_detector = _detector("plate", s.plate_detector, policy)
+            self.detector_note = _note()
             about = "Boxes that overlap by more than this count as one."
             self.iou_threshold = gr.Slider(0.1, 0.9, s.iou_threshold, step=0.05, label="Overlap", info=about)
-        chosen = [self.face, self.plate, self.face_detector, self.plate_detector]
         options: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        self.preset.input(_apply_preset, [self.preset], chosen, **options)
+        chosen = [self.face, self.plate, self.face_detector, self.plate_detector]
+        self.preset_applied = self.preset.input(_apply_preset, [self.preset], chosen, **options)
 
     def _effects(self, s: Settings) -> None:
         face, plate = s.kind("face"), s.kind("plate")
@@ -85,13 +99,14 @@ class Controls:
     def _advanced(self, s: Settings) -> None:
         face = s.kind("face")
         label = "Color of the solid effect"
-        self.fill = gr.Dropdown(_FILLS, value=face.fill, label=label, allow_custom_value=True)
-        with gr.Row():
-            odd, auto, k = "Odd number; 0 = automatic", "0 = automatic", face.kernel
-            self.size = gr.Number(k.size, label="Blur kernel, px", info=odd, precision=0, minimum=0)
-            self.sigma = gr.Number(k.sigma, label="Blur sigma, px", info=auto, minimum=0)
-            beyond = "Feather beyond the hidden area"
-            self.feather = gr.Slider(0, 60, k.feather, step=1, label="Soft edge, px", info=beyond)
+        about = "Or six hex digits, such as 0b6b60"
+        self.fill = gr.Dropdown(_FILLS, value=face.fill, label=label, info=about, allow_custom_value=True)
+        self.fill_note = _note()
+        auto, k = "0 = automatic, from the region's size", face.kernel
+        self.size = gr.Slider(0, 301, k.size, step=1, label="Blur kernel size, px", info=auto)
+        self.sigma = gr.Slider(0, 60, k.sigma, step=0.5, label="Blur sigma, px", info="0 = automatic")
+        beyond = "A soft edge beyond the hidden area"
+        self.feather = gr.Slider(0, 60, k.feather, step=1, label="Feather, px", info=beyond)
         self.keep = gr.CheckboxGroup(
             [(KEEP[name], name) for name in SAFE_METADATA],
             value=list(s.keep_metadata),
@@ -116,6 +131,38 @@ class Controls:
     def all(self) -> list[Any]:
         return [*self.live, *self.detection]
 
+    @property
+    def typed(self) -> list[Any]:
+        """What a person types, and the notes beside it: values are put back when they cannot be used (`put_back`)."""
+        return [self.fill, self.fill_note, self.face_detector, self.plate_detector, self.detector_note]
+
+
+def preset_of(settings: Settings) -> str | None:
+    """The preset whose detectors these are."""
+    detectors = settings.face_detector, settings.plate_detector
+    return next((n for n, p in PRESETS.items() if (p.face_detector, p.plate_detector) == detectors), None)
+
+
+def values_of(settings: Settings) -> list[Any]:
+    """The values of `Controls.all` with which `settings_from` gives these settings."""
+    face, plate = settings.kind("face"), settings.kind("plate")
+    kernel = face.kernel
+    return [
+        face.threshold, plate.threshold, face.effect, plate.effect, face.mosaic_blocks, face.padding, face.fill,
+        kernel.size, kernel.sigma, kernel.feather, list(settings.keep_metadata), settings.allow_weak,
+        settings.face_detector, settings.plate_detector, settings.iou_threshold,
+    ]  # fmt: skip
+
+
+def put_back(error: FieldError | None, settings: Settings) -> tuple[Any, ...]:
+    """Values for `Controls.typed`: what is wrong beside its field, which gets its last good value back."""
+    if error is None:
+        return gr.skip(), "", gr.skip(), gr.skip(), ""
+    note = f'<p class="az-status problem" role="alert">{html.escape(str(error))} The last value is back.</p>'
+    if error.field == "fill":
+        return settings.kind("face").fill, note, gr.skip(), gr.skip(), ""
+    return gr.skip(), "", settings.face_detector, settings.plate_detector, note
+
 
 def settings_from(values: Sequence[Any], policy: Policy) -> Settings:
     """Settings from the values of `Controls.all`, in that order.
@@ -128,13 +175,22 @@ def settings_from(values: Sequence[Any], policy: Policy) -> Settings:
         face_detector, plate_detector, iou_threshold,
     ) = values  # fmt: skip
     for name in (face_detector, plate_detector):
-        check_detector(str(name), policy)
+        try:
+            check_detector(str(name), policy)
+            if name != "none":
+                parse(str(name))
+        except SettingsError as e:
+            raise FieldError("detector", e) from e
+    try:
+        Kind(fill=str(fill).lstrip("#"))
+    except SettingsError as e:
+        raise FieldError("fill", e) from e
     try:
         same = {
             "mosaic_blocks": int(mosaic_blocks),
             "padding": float(padding),
             "fill": str(fill).lstrip("#"),
-            "kernel": Kernel(int(size or 0), float(sigma or 0), int(feather or 0)),
+            "kernel": Kernel(odd(int(size or 0)), float(sigma or 0), int(feather or 0)),
         }
         chosen = policy.defaults.replace(
             face_detector=str(face_detector),
@@ -147,6 +203,11 @@ def settings_from(values: Sequence[Any], policy: Policy) -> Settings:
         return chosen.with_kind("plate", threshold=float(plate), effect=plate_effect, **same)
     except TypeError as e:
         raise SettingsError("One of the settings is not a number.") from e
+
+
+def odd(size: int) -> int:
+    """A kernel's size on a slider: one more where it is even, but for 0, which is automatic."""
+    return size + 1 if size and size % 2 == 0 else size
 
 
 def _apply_preset(name: str) -> tuple[float, float, str, str]:
@@ -182,12 +243,17 @@ def offered_detectors(policy: Policy) -> list[str]:
     return list(dict.fromkeys([s.face_detector, s.plate_detector, *s.other_detectors, *of_presets, *of_table, "none"]))
 
 
-def threshold(label: str, value: float) -> gr.HTML:
-    return element("threshold", "input", value=value, label=label)
+def threshold(label: str, value: float, **data: str) -> gr.HTML:
+    """A slider for thresholds. `data`: what it tells of, `of` "photo" or "batch" and the `kind`; nothing when empty."""
+    return element("threshold", "input", value=value, label=label, data=data)
+
+
+def _note() -> gr.HTML:
+    return gr.HTML("", js_on_load=None, elem_classes="az-beside")
 
 
 def _detector(task: str, value: str, policy: Policy) -> gr.Dropdown:
-    names = [n for n, m in registry().items() if m.task == task and m.sha256]
+    names = [n for n, m in registry().items() if task in m.tasks and m.sha256]
     presets = {getattr(p, f"{task}_detector"): f"{name}: {p.help}" for name, p in PRESETS.items()}
     choices = [(presets.get(n, n), n) for n in dict.fromkeys([value, *presets, *names, "none"])]
     return gr.Dropdown(

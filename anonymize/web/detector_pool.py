@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from .. import images
+from .. import images, time_limit
 from ..detectors import Detector, Image, create, models, parse
+from ..detectors.detector import kinds_of
 from ..errors import ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
@@ -22,6 +24,8 @@ from .photo_session import Display, PhotoSession
 from .policy import MB
 from .sessions import Session
 
+# Photos that are in memory at full size, whoever brought them: one is looked at, one comes next, others wait as files.
+MOST_DECODED = 2
 OPEN_PHOTOS = 12  # of one visitor, kept in memory at display size
 
 
@@ -31,30 +35,34 @@ class Gated:
     Turns are first come, first served, so that a batch of one visitor does not keep the others waiting.
     """
 
-    def __init__(self, detector: Detector) -> None:
-        self._detector, self._turn = detector, _Turns()
-        self.name, self.weights = detector.name, detector.weights
+    def __init__(self, detector: Detector, max_seconds: float) -> None:
+        self._detector, self._turn, self._max_seconds = detector, Turns(), max_seconds
+        self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        with self._turn:
-            return self._detector.detect(images)
+        with time_limit.paused(), self._turn:  # waiting for a turn takes nothing from the time for a photo
+            return time_limit.call(partial(self._detector.detect, images), self._max_seconds, self._detector)
 
 
-class _Turns:
-    """A lock that is fair: threading.Lock may give the next turn to whoever just had one."""
+class Turns:
+    """A semaphore that is fair: threading's may give the next turn to whoever just had one.
 
-    def __init__(self) -> None:
+    Args:
+        at_once: how many have their turn at the same time.
+    """
+
+    def __init__(self, at_once: int = 1) -> None:
         self._condition = threading.Condition()
-        self._next = self._now = 0
+        self._next, self._most = 0, at_once
 
     def __enter__(self) -> None:
         with self._condition:
             mine, self._next = self._next, self._next + 1
-            self._condition.wait_for(lambda: self._now == mine)
+            self._condition.wait_for(lambda: mine < self._most)
 
     def __exit__(self, *_: object) -> None:
         with self._condition:
-            self._now += 1
+            self._most += 1
             self._condition.notify_all()
 
 
@@ -88,6 +96,7 @@ class DetectorPool:
     Attributes:
         ready: the default detectors are loaded. problem: why they could not be.
         only_fetches: detectors whose weights may be fetched; others must have theirs. None: all.
+        decoded: entered while a photo is in memory at full size.
         doing: what keeps visitors waiting, in a sentence; empty when nothing does.
     """
 
@@ -102,11 +111,12 @@ class DetectorPool:
     ) -> None:
         self.defaults = defaults or Settings()
         self.weights_dir, self.trust = weights_dir, trust
-        self._given = None if detectors is None else [Gated(d) for d in detectors]
+        self._given = None if detectors is None else [Gated(d, self.defaults.max_seconds) for d in detectors]
         self._loaded: dict[tuple[object, ...], Gated] = {}
         self._loading = threading.Lock()
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
+        self.decoded = threading.BoundedSemaphore(MOST_DECODED)
         self.ready = False
         self.problem = self.doing = ""
 
@@ -115,7 +125,7 @@ class DetectorPool:
 
         Raises:
             UnknownNameError: no such detector. WeightsError: its weights cannot be had.
-            SettingsError: no detector is named.
+            SettingsError: no detector is named, or none looks for what is to be hidden.
         """
         if self._given is not None:
             return Predictor(settings, detectors=self._given)
@@ -123,6 +133,7 @@ class DetectorPool:
         if not any(names):
             raise SettingsError("Choose at least one detector.")
         predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        predictor.check_hides()
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
         return predictor
@@ -133,7 +144,7 @@ class DetectorPool:
             if key not in self._loaded:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes
                     self._loaded.pop(next(iter(self._loaded)))
-                self._loaded[key] = Gated(self._create(name, settings))
+                self._loaded[key] = Gated(self._create(name, settings), self.defaults.max_seconds)
             self._loaded[key] = self._loaded.pop(key)  # the last one now
             return self._loaded[key]
 
@@ -176,9 +187,10 @@ class DetectorPool:
             ImageError: it cannot be read. DetectionError: a detector failed. WeightsError, SettingsError: detectors'.
         """
         predictor = self.predictor(settings)
-        photo = images.load(path, settings)
-        record = predictor.record(photo, path.name)
-        folder, display = path.parent, Display.of(photo.rgb)
+        with self.decoded:
+            photo = images.load(path, settings)
+            record = predictor.record(photo, path.name)
+            folder, display = path.parent, Display.of(photo.rgb)
         opened = PhotoSession(folder.name, name, path, folder, record, display, settings, who, photo.removed_metadata)
         return _add(session, opened)
 
@@ -196,10 +208,11 @@ class DetectorPool:
         Raises:
             ImageError: it cannot be read. ChangedSourceError: it is another file now.
         """
-        photo = images.load(path, settings)
-        if photo.sha256 != record.sha256:
-            raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
-        folder, display = session.make_folder(), Display.of(photo.rgb)
+        with self.decoded:
+            photo = images.load(path, settings)
+            if photo.sha256 != record.sha256:
+                raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
+            folder, display = session.make_folder(), Display.of(photo.rgb)
         opened = PhotoSession(
             folder.name, path.name, path, folder, record, display, settings, who, photo.removed_metadata
         )
@@ -212,7 +225,8 @@ class DetectorPool:
             predictor = self.predictor(settings)
             # Not compared with what is shown: a slider's event brings the new detectors' names before they looked.
             if predictor.detection_hash != opened.record.detection:
-                record = predictor.record(images.load(opened.path, settings), opened.path.name)
+                with self.decoded:
+                    record = predictor.record(images.load(opened.path, settings), opened.path.name)
                 opened.record = record.replace(path=opened.record.path).keep_decisions(opened.record)
             opened.settings = settings
 

@@ -6,10 +6,8 @@ engine wrote. An id is unguessable and looked up in the visitor's own session on
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import zipfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,11 +17,13 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from .job_results import as_jpeg
 from .jobs import Job
 from .limits import is_full
-from .names import safe_name
+from .names import safe_name, unsupported
 from .photo_session import PhotoSession
 from .policy import Policy
+from .samples import samples
 from .sessions import DiskFullError, FullError, GoneError, Session, Sessions, new_id
 from .site import session_of
 
@@ -70,7 +70,7 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
                     await sink.write(bytes(waiting))
                     waiting.clear()
             if size > room:
-                raise FullError("There is no room for that photo. “Delete my photos now” under About makes some.")
+                raise FullError("Not enough space for this photo. “Delete my photos now” under About frees some.")
             await sink.write(bytes(waiting))
             if sink.is_full:
                 raise DiskFullError
@@ -111,7 +111,7 @@ class Files:
         extension = Path(safe_name(name)).suffix.lower()
         known = self.policy.defaults.image_extensions
         if extension.lstrip(".") not in known:
-            return refusal(ValueError(f"Unsupported file type. Supported: {', '.join(known)}."), 415)
+            return refusal(ValueError(unsupported(name, known)), 415)
         folder = await run_in_threadpool(session_of(request).make_folder)
         # The name on the disk says nothing; what the visitor calls the photo stays in memory.
         path = folder / f"photo{extension}"
@@ -134,22 +134,18 @@ class Files:
             return Response(photo.show(photo.settings), media_type="image/jpeg")
         raise GoneError("There is no such picture.")
 
-    def clean(self, request: Request, id: str) -> Response:
-        target = _written(request, PhotoSession, id, PhotoSession.write)
+    def clean(self, request: Request, id: str, shows: str | None = None) -> Response:
+        target = _written(request, PhotoSession, id, lambda photo: photo.write(shows))
         return FileResponse(target, filename=target.name)
 
-    def report(self, request: Request, id: str) -> Response:
-        photo: PhotoSession = session_of(request).get(PhotoSession, id)
-        return _attachment(_json(photo.report()), f"{Path(photo.name).stem}-hidden.json", "application/json")
+    def clean_jpeg(self, request: Request, id: str, shows: str | None = None) -> Response:
+        """For those who cannot open a HEIC."""
+        target = _written(request, PhotoSession, id, lambda photo: photo.write(shows))
+        return _attachment(as_jpeg(target, self.policy.defaults), f"{target.stem}.jpg", "image/jpeg")
 
-    def everything(self, request: Request, id: str) -> Response:
+    def report(self, request: Request, id: str, shows: str | None = None) -> Response:
         photo: PhotoSession = session_of(request).get(PhotoSession, id)
-        target = _written(request, PhotoSession, id, PhotoSession.write)
-        out = io.BytesIO()
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-            archive.write(target, target.name)
-            archive.writestr(f"{target.name}.json", _json(photo.report()))
-        return _attachment(out.getvalue(), f"{Path(target.name).stem}.zip", "application/zip")
+        return _attachment(_json(photo.report(shows)), f"{Path(photo.name).stem}-hidden.json", "application/json")
 
     async def new_batch(self, request: Request) -> Response:
         session = session_of(request)
@@ -173,10 +169,24 @@ class Files:
 
     def thumb(self, request: Request, id: str, number: int) -> Response:
         picture = session_of(request).get(Job, id).thumb(number)
-        return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "no-cache"})
+        # Its address names what it shows (`Job.shows`).
+        return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     def batch_zip(self, request: Request, id: str) -> Response:
         return FileResponse(_written(request, Job, id, Job.zip), filename="anonymized-photos.zip")
+
+    def batch_jpegs(self, request: Request, id: str) -> Response:
+        written = _written(request, Job, id, lambda job: job.zip(heif_as_jpeg=True))
+        return FileResponse(written, filename="anonymized-photos-jpeg.zip")
+
+    def batch_records(self, request: Request, id: str) -> Response:
+        return FileResponse(_written(request, Job, id, Job.records_zip), filename="records-of-photos.zip")
+
+    def sample(self, number: int) -> Response:
+        known = list(samples().values())
+        if not 0 <= number < len(known):
+            raise GoneError("There is no such photo.")
+        return FileResponse(known[number], headers={"Cache-Control": "max-age=3600"})
 
     def leave(self, request: Request) -> Response:
         self.sessions.leave(request.scope["state"]["secret"])
@@ -195,14 +205,17 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
     files, routes = Files(policy, sessions), APIRouter(include_in_schema=False)
     for method, path, handler in (
         ("POST", "/photos", files.add_photo),
+        ("GET", "/photos/{id}/clean-as.jpg", files.clean_jpeg),
         ("GET", "/photos/{id}/{what}.jpg", files.picture),
         ("GET", "/photos/{id}/clean", files.clean),
         ("GET", "/photos/{id}/report.json", files.report),
-        ("GET", "/photos/{id}/all.zip", files.everything),
         ("POST", "/batches", files.new_batch),
         ("POST", "/batches/{id}/files", files.add_file),
         ("GET", "/batches/{id}/thumb/{number}.jpg", files.thumb),
         ("GET", "/batches/{id}/clean.zip", files.batch_zip),
+        ("GET", "/batches/{id}/clean-jpeg.zip", files.batch_jpegs),
+        ("GET", "/batches/{id}/records.zip", files.batch_records),
+        ("GET", "/samples/{number}.jpg", files.sample),
         ("POST", "/visit/leave", files.leave),
         ("POST", "/visit/here", files.here),
         ("POST", "/visit/forget", files.forget),

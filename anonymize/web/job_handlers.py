@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
 from ..errors import AnonymizeError
-from .controls import settings_from
-from .job_view import empty, pictures, progress, status_line, summary, threshold_table
+from .controls import preset_of, settings_from, values_of
+from .job_view import empty, order, pictures, progress, status_line, summary, threshold_table
 from .jobs import Job
-from .results import explore, heights, scores, table, threshold_effect
+from .results import counts, explore, heights, scores, table, threshold_effect
 from .sessions import new_id
 from .site import Site, name_of, session_of
-from .tab_photo import show
+from .tab_photo import failure, show_with_controls
 from .telling import message_of
 
 Values = tuple[Any, ...]
@@ -39,7 +40,7 @@ class JobHandlers:
     """The handlers. `id` is the batch that is shown, `values` are those of `Controls.all`.
 
     Attributes:
-        site: the server's parts. photo_outputs: how many components show a photo in the first tab.
+        site: the server's parts. photo_outputs: how many components show a photo and its settings in the first tab.
     """
 
     site: Site
@@ -59,9 +60,11 @@ class JobHandlers:
         )
 
     def results(self, job: Job, which: str, of: str) -> Values:
-        """Values for `tab_batch.Results`; nothing new while it runs."""
+        """Values for `tab_batch.Results`; while it runs, pictures of what is done."""
         if job.state in ("waiting", "running"):
-            return _skip(10)
+            if not job.summary.done:
+                return _skip(11)
+            return gr.update(visible=True), pictures(job, which), *_skip(9)
         known, settings = job.records, job.settings
         return (
             gr.update(visible=bool(known)),
@@ -74,7 +77,20 @@ class JobHandlers:
             threshold_effect(known, settings, of, settings.kind(of).threshold),
             summary(job),
             gr.update(visible=bool(known)),
+            told_by_sliders(job),
         )
+
+    def restore(self, request: gr.Request) -> Values:
+        """The page is opened: the batch of this visitor, as they left it. For `tab_batch.whole`."""
+        jobs = [j for j in session_of(request).of_kind(Job) if j.state != "empty" or j.count]
+        if not jobs:
+            return _skip(4 + 11 + 3 + len(values_of(self.site.policy.defaults)))
+        job = jobs[-1]
+        with suppress(AnonymizeError, OSError):
+            job.refresh()
+        uploaded = {"id": job.id, "photos": job.count}
+        page = *self.watch(job), *self.results(job, "all", "face"), job.id, uploaded
+        return *page, preset_of(job.settings), *values_of(job.settings)
 
     def ready(self, event: gr.EventData) -> Values:
         """Photos came in. What came in last is what starts: a folder that was named earlier is forgotten."""
@@ -90,7 +106,7 @@ class JobHandlers:
         session_of(request).remove(id)
         off, hidden = gr.update(visible=False), gr.update(visible="hidden")  # unmounted, a plot would fail
         first = "", gr.update(interactive=True, variant="secondary"), off, gr.update(active=False)
-        return *first, hidden, *_skip(7), empty(), off, ""
+        return *first, hidden, *_skip(7), empty(), off, {}, ""
 
     def begin(self, request: gr.Request, id: str, path: str, *values: Any) -> Values:
         """Start the batch, or a new one of a folder."""
@@ -128,7 +144,7 @@ class JobHandlers:
             return *self.watch(job), *self.results(job, which, of)
         except (AnonymizeError, OSError) as e:
             stopped = gr.update(interactive=True), gr.update(visible=False), gr.update(active=False)
-            return status_line(self._message(e)), *stopped, *_skip(10)
+            return status_line(self._message(e)), *stopped, *_skip(11)
 
     def halt(self, request: gr.Request, id: str) -> Values:
         """Stop after the photos in hand."""
@@ -171,22 +187,49 @@ class JobHandlers:
     def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Values:
         """A photo of the gallery was chosen: open it in the first tab."""
         try:
-            job = _find(request, id)
-            record = job.record(int((event._data or {}).get("number", -1)))
-            who, source = name_of(request, self.site.policy), job.source_of(record)
-            session, settings = session_of(request), job.settings
-            photo = self.site.pool.reopen(session, source, record, settings, who, job.corrections_writer(record))
-            return "", gr.Tabs(selected="photo"), *show(photo, settings), photo.id
+            return self._open(request, _find(request, id), int((event._data or {}).get("number", -1)))
         except (AnonymizeError, OSError, TypeError, ValueError) as e:
-            return status_line(self._message(e)), *_skip(self.photo_outputs + 2)
+            return status_line(self._message(e)), *_skip(self.photo_outputs + 1)
+
+    def walk(self, request: gr.Request, event: gr.EventData) -> Values:
+        """The next photo of a batch, or the one before, in the gallery's order; or back to the gallery."""
+        data = event._data or {}
+        try:
+            job, number, what = _find(request, str(data.get("id"))), int(data.get("number", -1)), data.get("what")
+            if what not in ("next", "previous"):
+                return "", gr.Tabs(selected="batch"), *_skip(self.photo_outputs)
+            numbers = [i for i in order(job) if not job.records[i].error]
+            at = numbers.index(number) + (1 if what == "next" else -1)
+            if not 0 <= at < len(numbers):
+                return "", gr.Tabs(selected="batch"), *_skip(self.photo_outputs)
+            return self._open(request, job, numbers[at])
+        except (AnonymizeError, OSError, TypeError, ValueError) as e:
+            return "", gr.skip(), *failure(self._message(e)), *_skip(self.photo_outputs - 4)
+
+    def _open(self, request: gr.Request, job: Job, number: int) -> Values:
+        record = job.record(number)
+        who, source = name_of(request, self.site.policy), job.source_of(record)
+        session, settings = session_of(request), job.settings
+        photo = self.site.pool.reopen(session, source, record, settings, who, job.corrections_writer(record))
+        photo.batch = job.id, number
+        return "", gr.Tabs(selected="photo"), *show_with_controls(photo, settings)
 
     def back(self, request: gr.Request, id: str, which: str) -> Values:
-        """The tab is looked at again: photos may have been corrected meanwhile."""
+        """The tab is looked at again: photos may have been corrected meanwhile, here or in the review.
+
+        Values for the gallery, the card, the sliders' counts, and the thresholds.
+        """
         try:
             job = _find(request, id)
-            if job.state not in ("done", "stopped") or not job.corrected:
-                return _skip(2)
-            job.refresh()
-            return pictures(job, which), summary(job)
-        except AnonymizeError:
-            return _skip(2)
+            if not job.refresh():
+                return _skip(5)
+            face, plate = (job.settings.kind(k).threshold for k in ("face", "plate"))
+            return pictures(job, which), summary(job), told_by_sliders(job), face, plate
+        except (AnonymizeError, OSError) as e:
+            return gr.skip(), status_line(self._message(e)), *_skip(3)
+
+
+def told_by_sliders(job: Job) -> dict[str, Any]:
+    """What the sliders of the thresholds say they would change: `results.counts`, and the thresholds now."""
+    now = {kind: job.settings.kind(kind).threshold for kind in job.settings.kinds}
+    return {"counts": counts(job.records, job.settings), "now": now}

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import html
 import time
+from pathlib import Path
 
 import pandas as pd
 
+from ..records import Record
+from .job_results import HEIF
 from .jobs import Job
 from .results import STATUSES, count_text
+
+MOST_COMING = 60  # of the photos that are shown as they are done
 
 
 def status_line(text: str) -> str:
@@ -20,7 +25,7 @@ def progress(job: Job, before: int) -> str:
     s = job.summary
     if job.state == "waiting":
         where = f"{before} other batches come first" if before > 1 else "it starts in a moment"
-        return status_line(f"Your batch is waiting: {where}.")
+        return f"<div data-busy>{status_line(f'Your batch is waiting: {where}.')}</div>"
     if job.state == "failed":
         return f'<p class="az-status problem" role="alert">{html.escape(job.problem)}</p>'
     if job.state == "empty":
@@ -42,9 +47,10 @@ def progress(job: Job, before: int) -> str:
     if job.problem:  # why it stopped
         words.append(html.escape(job.problem))
     percent = 100 * done / all_
+    busy = " data-busy" if job.state == "running" else ""
     return (
-        f'<div class="az-progress" role="progressbar" aria-label="Photos done" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
+        f'<div class="az-progress"{busy} role="progressbar" aria-label="Photos done" aria-valuemin="0" '
+        f'aria-valuemax="100" aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
         f'<p class="az-status" role="status">{html.escape(" · ".join(words))}</p>'
     )
 
@@ -60,31 +66,41 @@ def duration(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def order(job: Job) -> list[int]:
+    """The numbers of a batch's photos, those first that a person should look at."""
+    judged = job.judged()
+    return sorted(range(len(judged)), key=lambda i: (STATUSES.index(judged[i][0]), -judged[i][1]))
+
+
 def pictures(job: Job, which: str) -> str:
-    """The clean photos as HTML, those first that a person should look at."""
-    known = job.records
-    all_ = zip(range(len(known)), known, job.statuses(), strict=True)
-    kept = sorted((t for t in all_ if which in ("all", t[2])), key=lambda t: STATUSES.index(t[2]))
+    """The clean photos as HTML, those first that a person should look at; while it runs, those that came last."""
+    known, words = job.records, job.statuses()
+    if job.state in ("waiting", "running"):
+        done = range(len(known))[-MOST_COMING:]
+        cells = "".join(_cell(job, i, known[i], words[i], opens=False) for i in reversed(done))
+        return f'<ul class="az-gallery">{cells}</ul>'
+    kept = [i for i in order(job) if which in ("all", words[i])]
     if not kept:
         text = f"No photo is “{html.escape(which)}”." if known else "There are no photos yet."
         return f'<p class="az-note">{text}</p>'
-    cells = []
-    for i, record, word in kept:
-        name = html.escape(record.path)
-        kind = word.replace(" ", "-")
-        if record.error:
-            picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
-        else:
-            source = f"/batches/{job.id}/thumb/{i}.jpg?v={job.written}"
-            picture = (
-                f'<button type="button" data-number="{i}" data-event="open"><img loading="lazy" src="{source}" '
-                f'alt="Look at {name} and correct it"></button>'
-            )
-        cells.append(
-            f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span>'
-            f'<span class="az-word">{word}</span></li>'
-        )
-    return f'<ul class="az-gallery">{"".join(cells)}</ul>'
+    return f'<ul class="az-gallery">{"".join(_cell(job, i, known[i], words[i]) for i in kept)}</ul>'
+
+
+def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True) -> str:
+    name, kind = html.escape(record.path), word.replace(" ", "-")
+    if record.error:
+        picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
+    elif record.review == "flagged":
+        word, picture = "flagged in Review", '<div class="az-nopicture">Kept back.</div>'
+    else:
+        source = f"/batches/{job.id}/thumb/{number}.jpg?v={job.shows(number)}"
+        picture = f'<img loading="lazy" src="{source}" alt="{"Look at " * opens}{name}{" and correct it" * opens}">'
+        if opens:
+            picture = f'<button type="button" data-number="{number}" data-event="open">{picture}</button>'
+    return (
+        f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span>'
+        f'<span class="az-word">{word}</span></li>'
+    )
 
 
 def summary(job: Job) -> str:
@@ -93,11 +109,9 @@ def summary(job: Job) -> str:
         return empty()
     parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
-        parts.append(
-            f'<p><a class="az-button az-primary az-download" href="/batches/{job.id}/clean.zip" download>Download '
-            f"{photos(s.done, 'clean ')}</a></p><p class='az-small'>A zip with the photos, what was hidden in each, "
-            "and a summary.</p>"
-        )
+        parts.append(_downloads(job))
+    if s.withheld:
+        parts.append(f"<p>{photos(len(s.withheld))} kept back, because somebody flagged it in Review.</p>")
     if s.failures:
         items = "".join(
             f"<li><strong>{html.escape(p)}</strong>: {html.escape(e)}</li>" for p, e in list(s.failures.items())[:20]
@@ -109,17 +123,30 @@ def summary(job: Job) -> str:
     words = job.statuses()
     nothing, doubtful = words.count("nothing found"), words.count("worth a look")
     look = [f"<strong>{nothing}</strong> in which nothing was found"] * bool(nothing)
-    look += [f"<strong>{doubtful}</strong> that are close calls"] * bool(doubtful)
+    look += [f"<strong>{doubtful}</strong> in which something may have been missed"] * bool(doubtful)
     if look:
-        parts.append(f"<p>Please look at {' and '.join(look)}: something may have been missed there.</p>")
-    return f'<div class="az-card az-result">{"".join(parts)}</div>'
+        parts.append(f"<p>Please look at {' and '.join(look)}. They come first.</p>")
+    return f'<div class="az-card az-result" data-batch="{job.id}">{"".join(parts)}</div>'
+
+
+def _downloads(job: Job) -> str:
+    base, number = f"/batches/{job.id}", photos(job.summary.done, "clean ")
+    jpeg = ""
+    if any(Path(r.path).suffix.lower() in HEIF for r in job.records):
+        jpeg = f' · <a class="az-link" href="{base}/clean-jpeg.zip" download>The same with HEIC as JPEG</a>'
+    return (
+        f'<p><a class="az-button az-primary az-download" href="{base}/clean.zip" download>Download {number}</a></p>'
+        f'<p class="az-small">A zip with the photos and nothing else.{jpeg}</p>'
+        f'<p class="az-small"><a class="az-link" href="{base}/records.zip" download>Download the records</a>: where '
+        "faces and plates are, with scores, file names, hashes and decisions. They help to check the photos, and say "
+        "more about the originals than the clean photos do: do not publish them.</p>"
+    )
 
 
 def empty() -> str:
     return (
         '<div class="az-card az-result"><h2>A whole folder at once</h2><p>Add photos or a zip, start, and download all '
-        "clean photos together. Photos in which nothing was found, or that could not be read, are listed first.</p>"
-        "</div>"
+        "clean photos together. Photos that failed or may have leaks are listed first.</p></div>"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 _PLAIN = re.compile(r"[^\w .()+\-]")
@@ -29,3 +30,27 @@ def clean_name(name: str, suffix: str) -> str:
     safe = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in stem).strip(" .")
     safe = short(safe) or "photo"
     return f"{safe}-anonymized{suffix.lower()}"
+
+
+# What people bring that is no photo, and what they can do about it.
+_INSTEAD = {
+    "mp4 mov avi mkv webm m4v mpg mpeg 3gp wmv mts m2ts": "is a video. Only photos can be anonymized here; export the "
+    "frames that you need as JPEG.",
+    "pdf": "is a PDF. Save its pages as JPEG or PNG first.",
+    "dng cr2 cr3 nef arw orf rw2 raf pef srw x3f": "is a camera's raw file. Export it as JPEG or TIFF first.",
+    "svg ai eps": "is a drawing, not a photo. Export it as PNG first.",
+    "gif avif jxl psd xcf jp2": "is of a kind that cannot be written back. Save it as JPEG or PNG first.",
+    "rar 7z tar gz tgz bz2 xz": "is a packed file. Unpack it first, or pack it as zip.",
+    "zip": "is a zip. Open it under “Many photos”.",
+    "doc docx odt ppt pptx odp xls xlsx": "is a document. Save its photos as JPEG or PNG first.",
+}
+_HELP = {extension: text for extensions, text in _INSTEAD.items() for extension in extensions.split()}
+
+
+def unsupported(name: str, known: Iterable[str]) -> str:
+    """Why a file of this name is not taken, and what can be done: a sentence or two."""
+    short_name = safe_name(name)
+    instead = _HELP.get(PurePosixPath(short_name).suffix.lower().lstrip("."))
+    if instead is None:
+        instead = f"is not a supported file type. Supported: {', '.join(known)}."
+    return f"{short_name} {instead}"

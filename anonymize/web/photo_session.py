@@ -10,7 +10,7 @@ import dataclasses
 import io
 import shutil
 import threading
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,9 +29,11 @@ from ..records import Record
 from ..regions import Region
 from ..settings import Kernel, Settings
 from .names import clean_name
+from .sessions import GoneError
 
 DISPLAY = 1600  # px, the long side of what the page shows
 KEPT = 3  # clean files of one photo, each with other settings
+STATES = 100  # of one photo: what other pages of its owner show, and what is downloaded from there
 _QUALITY = 85  # of the pictures on the page; the download is another file
 # A person who corrects "face" and "plate" may also want to hide something that has no detector.
 OTHER = "other"
@@ -95,7 +97,8 @@ class PhotoSession:
         path: the source, never changed. folder: deleted with the photo. record: what was found and decided.
         settings: the last that were asked for. who: the person, as decisions name them.
         removed: what the file carries and the clean one will not. version: counts what changes the picture.
-        saved: keeps each correction of a photo of a batch. earlier: how many decisions were made before this page.
+        saved: keeps each correction of a photo of a batch. batch: its id and the photo's number there.
+        earlier: how many decisions were made before this page.
     """
 
     id: str
@@ -110,6 +113,8 @@ class PhotoSession:
     version: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     saved: Callable[[Record], None] | None = None
+    batch: tuple[str, int] | None = None
+    _states: OrderedDict[str, tuple[Record, Settings]] = field(default_factory=OrderedDict)
     _shown: tuple[str, bytes] = ("", b"")
 
     def __post_init__(self) -> None:
@@ -135,7 +140,15 @@ class PhotoSession:
             if looks != self._shown[0]:
                 self._shown = looks, self.display.after(hidden, settings)
                 self.version += 1
+            self._states[self.shows] = self.record, self.settings
+            while len(self._states) > STATES:
+                self._states.popitem(last=False)
             return self._shown[1]
+
+    @property
+    def shows(self) -> str:
+        """Names what is shown now: a download that asks for it gets just this, whatever another page changed since."""
+        return self.record.approval_hash(self.settings)
 
     # --- corrections ---
 
@@ -164,14 +177,25 @@ class PhotoSession:
 
     # --- what is taken away ---
 
-    def write(self) -> Path:
+    def _state(self, shows: str | None) -> tuple[Record, Settings]:
+        if shows is None:
+            return self.record, self.settings
+        if shows not in self._states:
+            raise GoneError("The photo was changed elsewhere since; please reload the page.")
+        return self._states[shows]
+
+    def write(self, shows: str | None = None) -> Path:
         """The clean photo, written by the engine at full size; the earlier one when nothing changed since.
 
+        Args:
+            shows: what a page shows; what was asked for last when not given.
+
         Raises:
-            ImageError: it cannot be written. ChangedSourceError: the source is another file now.
+            ImageError: it cannot be written. ChangedSourceError: the source is another file now. GoneError: that was
+                shown too long ago.
         """
         with self.lock:
-            record, settings = self.record, self.settings
+            record, settings = self._state(shows)
             folder = self.folder / "out" / record.approval_hash(settings)
             target = folder / clean_name(self.name, self.path.suffix)
             if not target.is_file():
@@ -185,10 +209,10 @@ class PhotoSession:
                     shutil.rmtree(old, ignore_errors=True)
             return target
 
-    def report(self) -> dict[str, Any]:
-        """What was hidden, JSON-ready, as the command line writes it beside a photo."""
+    def report(self, shows: str | None = None) -> dict[str, Any]:
+        """What was hidden, JSON-ready, as the command line writes it beside a photo. `shows`: as for `write`."""
         with self.lock:
-            return {**detections(self.record, self.settings), "image": self.name}
+            return {**detections(*self._state(shows)), "image": self.name}
 
 
 def _looks(settings: Settings) -> Mapping[str, Any]:

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
+from itertools import islice
 from typing import Any
 
 import pandas as pd
 
 from ..effects import MAX_MOSAIC_BLOCKS, Weakness, warn_reversible
 from ..regions import Region
+from ..risk import SHOWN_REASON, misses
 from ..settings import Settings
 from .controls import KEEP
 from .elements import editor_region
+from .job_results import HEIF
 from .photo_session import OTHER, PhotoSession
-from .results import NAMES, count_text
+from .results import NAMES, count_text, counts
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
 COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
 
+def possible(photo: PhotoSession) -> list[Region]:
+    """What is not hidden and may be a face or a plate, likeliest first: the review's reasons to look."""
+    known = {r.id: r for r in photo.record.regions}
+    places = [(r, known[r.region]) for r in misses(photo.record, photo.settings) if r.region and r.p >= SHOWN_REASON]
+    return [region for reason, region in places if region.kind == reason.kind][:_MOST_SHOWN]
+
+
 def regions(photo: PhotoSession) -> list[Region]:
-    """The regions that the page shows: all that are hidden or decided on, then the best of the others."""
+    """The regions that the picture shows: all that are hidden or decided on, then what is possible."""
     settings = photo.settings
     decided = [r for r in photo.record.regions if r.status != "auto" or settings.hides(r)]
-    others = [
-        r
-        for r in photo.record.regions
-        if r.status == "auto" and not settings.hides(r) and r.score >= _SHOWN_FROM and r.kind in settings.kinds
-    ]
-    return [*decided, *others[: max(0, _MOST_SHOWN - len(decided))]]
+    return [*decided, *possible(photo)]
 
 
 def why(region: Region, settings: Settings) -> str:
@@ -43,13 +49,18 @@ def why(region: Region, settings: Settings) -> str:
         return "You chose not to hide it."
     if region.kind not in settings.kinds:
         return "This kind is not hidden."
-    by = " and ".join(f"{name} ({score:.2f})" for name, score in region.detector_scores.items()) or "a detector"
-    score = f"Found by {by}. Its score {region.score:.3g} "
+    sure = f"{percent(region.score)} sure."
     if settings.hides(region):
-        return score + f"reaches the threshold {kind.threshold:.3g}."
+        by = f" ({' and '.join(region.detector_scores)})" if region.detector_scores else ""
+        return f"Found{by}, {sure} Hidden from {percent(kind.threshold)}."
     if region.score < kind.threshold:
-        return score + f"is below the threshold {kind.threshold:.3g}."
-    return score + "is high enough, but its size is outside the chosen range."
+        return f"Possible {NAMES.get(region.kind, (region.kind,))[0]}, {sure} Hidden from {percent(kind.threshold)}."
+    return f"{sure} Its size is outside the chosen range.".capitalize()
+
+
+def percent(score: float) -> str:
+    """0.463 -> `46 %`; small ones with as many digits as it takes to tell them apart."""
+    return f"{100 * score:.2g} %" if score < 0.1 else f"{100 * score:.0f} %"
 
 
 def view(photo: PhotoSession) -> dict[str, Any]:
@@ -62,10 +73,25 @@ def view(photo: PhotoSession) -> dict[str, Any]:
         "version": photo.version,
         "before": f"/photos/{photo.id}/before.jpg",
         "after": f"/photos/{photo.id}/after.jpg?v={photo.version}",
+        "shows": photo.shows,
         "undo": photo.can_undo,
+        "counts": counts([photo.record], photo.settings),
+        "batch": photo.batch and {"id": photo.batch[0], "number": photo.batch[1]},
         "kinds": [*photo.settings.kinds, OTHER],
         "regions": [editor_region(r, photo.settings, why(r, photo.settings)) for r in regions(photo)],
     }
+
+
+def _listed(photo: PhotoSession) -> list[Region]:
+    """The regions of the table: those of the picture, then the best of the others."""
+    shown = regions(photo)
+    known = {r.id for r in shown}
+    others = (
+        r
+        for r in photo.record.regions
+        if r.id not in known and r.score >= _SHOWN_FROM and r.kind in photo.settings.kinds
+    )
+    return [*shown, *islice(others, max(0, _MOST_SHOWN - len(shown)))]
 
 
 def rows(photo: PhotoSession) -> pd.DataFrame:
@@ -80,7 +106,7 @@ def rows(photo: PhotoSession) -> pd.DataFrame:
                 "yes" if settings.hides(r) else "no",
                 why(r, settings),
             )
-            for r in regions(photo)
+            for r in _listed(photo)
         ],
         columns=COLUMNS,
     )
@@ -89,39 +115,55 @@ def rows(photo: PhotoSession) -> pd.DataFrame:
 def empty() -> str:
     return (
         '<div class="az-card az-result"><h2>Add a photo to begin</h2>'
-        "<p>Faces and license plates are found and hidden at once. You see the result, correct it where needed, and "
-        "download "
-        "the clean photo. Place and camera are removed from the file.</p></div>"
+        "<p>Faces and license plates are found and hidden. Check the result, correct it where needed, and download the "
+        "clean photo. Place and camera are removed from the file.</p></div>"
     )
 
 
 def summary(photo: PhotoSession) -> str:
     """The card beside the picture: what is hidden, the download, what to beware of, what was removed from the file."""
-    settings, counts = photo.settings, photo.counts
-    parts = [f"<h2>{html.escape(count_text(counts).capitalize())} hidden</h2>"]
-    if not counts:
+    settings, found = photo.settings, photo.counts
+    parts = [f"<h2>{html.escape(count_text(found).capitalize())} hidden</h2>"]
+    if not found:
         parts.append(
-            "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if a face or a plate is in "
-            "it, move a "
-            "slider to the left, or draw a box around it (Correct).</p>"
+            "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if it shows a face or a plate, "
+            "move a slider to the left, or draw a box around it (Correct).</p>"
         )
+    parts += [_possible_text(photo), _downloads(photo)]
     if photo.saved:
         parts.append(
-            "<p class='az-note'>This photo belongs to a batch. Boxes that you draw, move or switch off here count "
-            "there, too. Sliders and effects count only here; those of the batch are under “Many photos”.</p>"
+            "<p class='az-note'>This photo belongs to a batch. Corrections count there, too. Sliders and effects count "
+            "only here; those of the batch are under “Many photos”.</p>"
         )
-    base = f"/photos/{photo.id}"
-    parts.append(
-        f'<p><a class="az-button az-primary az-download" href="{base}/clean" download>Download the clean photo</a></p>'
-        f'<p class="az-small"><a class="az-link" href="{base}/report.json" download>What was hidden (JSON)</a> · '
-        f'<a class="az-link" href="{base}/all.zip" download>both as a zip</a></p>'
-    )
     if warnings := warn_reversible(settings):
         items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warnings)
         note = "What is hidden may be recovered"
         parts.append(f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>')
     parts.append(removed_table(photo))
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
+
+
+def _possible_text(photo: PhotoSession) -> str:
+    """`5 possible faces not hidden: show`; the link shows their boxes (app.js)."""
+    found = Counter(r.kind for r in possible(photo))
+    if not found:
+        return ""
+    words = [f"{n} possible {NAMES.get(kind, (kind, kind))[n != 1]}" for kind, n in found.items()]
+    return (
+        f'<p class="az-possible">{html.escape(" and ".join(words))} not hidden: '
+        '<button type="button" class="az-link" data-shows="misses">show</button></p>'
+    )
+
+
+def _downloads(photo: PhotoSession) -> str:
+    base, shown = f"/photos/{photo.id}", f"?shows={photo.shows}"
+    small = f'<a class="az-link" href="{base}/report.json{shown}" download>What was hidden (JSON)</a>'
+    if photo.path.suffix.lower() in HEIF:
+        small = f'<a class="az-link" href="{base}/clean-as.jpg{shown}" download>The same as JPEG</a> · {small}'
+    return (
+        f'<p><a class="az-button az-primary az-download" href="{base}/clean{shown}" download>Download the clean photo'
+        f'</a></p><p class="az-small">{small}</p>'
+    )
 
 
 # Each weakness of the settings in words, with the page's names of the controls.

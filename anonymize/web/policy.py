@@ -9,6 +9,8 @@ from pathlib import Path
 
 from ..errors import SettingsError
 from ..settings import Settings
+from .openid import Provider
+from .users import nobody, verify
 
 MB = 1_000_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -21,7 +23,8 @@ class Policy:
     Attributes:
         host: what the server is bound to.
         public: a demo for anybody: no folder paths, no own weights, rate and size limits on.
-        users: name -> password; empty: no login. api_keys: keys for programs; empty: the API is as open as the page.
+        users: name -> hash of the password (users.py). openid: where users may sign in instead. Neither: no login.
+        api_keys: keys for programs; empty: the API is as open as the page.
         reviewers: users who may open FiftyOne at /review; on one's own machine everybody may, on a public demo nobody.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
         most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
@@ -41,6 +44,7 @@ class Policy:
     host: str = "127.0.0.1"
     public: bool = False
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    openid: Provider | None = None
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     reviewers: frozenset[str] = frozenset()
     space: bool = False
@@ -57,14 +61,18 @@ class Policy:
     defaults: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
-        if not self.is_local and not self.users and not self.public:
+        if not self.is_local and not self.has_login and not self.public:
             raise SettingsError(
-                f"{self.host} can be reached from other machines: give --auth FILE (lines of user:password), "
-                "or --public for a demo that is open to anybody"
+                f"{self.host} can be reached from other machines: give --auth FILE (`python -m anonymize.web.users add "
+                "NAME` writes it), or --public for a demo that is open to anybody"
             )
 
-        if unknown := sorted(self.reviewers - set(self.users)):
+        if (unknown := sorted(self.reviewers - set(self.users))) and self.openid is None:
             raise SettingsError(f"reviewers who are no users of --auth: {', '.join(unknown)}")
+
+    @property
+    def has_login(self) -> bool:
+        return bool(self.users) or self.openid is not None
 
     @property
     def is_local(self) -> bool:
@@ -76,16 +84,15 @@ class Policy:
 
         With a login it is a server for several people, even on loopback (behind a proxy): then they may not.
         """
-        return self.is_local and not self.public and not self.users
+        return self.is_local and not self.public and not self.has_login
 
     def may_review(self, user: str | None) -> bool:
         return self.own_machine or (not self.public and user in self.reviewers)
 
     def knows(self, user: str, password: str) -> bool:
-        """Constant time over the password, and over whether the user exists."""
+        """Takes about 0.1 s, on purpose, and as long where there is no such user."""
         expected = self.users.get(user)
-        same = hmac.compare_digest((expected or "").encode(), password.encode())
-        return same and expected is not None
+        return verify(password, expected or nobody()) and expected is not None
 
     def knows_key(self, key: str) -> bool:
         return sum(hmac.compare_digest(k.encode(), key.encode()) for k in self.api_keys) > 0
@@ -109,25 +116,6 @@ def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys:
         most_at_once=100,
         defaults=Settings(max_megapixels=50.0),
     )
-
-
-def read_users(path: Path) -> dict[str, str]:
-    """`user:password` lines; empty ones and those that begin with # are left out.
-
-    Raises:
-        SettingsError: it cannot be read, a line without a colon, an empty name or password, no user at all.
-    """
-    users: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), 1):
-        if not line or line.startswith("#"):
-            continue
-        user, colon, password = line.partition(":")
-        if not (colon and user and password):
-            raise SettingsError(f"{path}, line {number}: expected user:password")
-        users[user] = password
-    if not users:
-        raise SettingsError(f"{path} names no user; expected lines of user:password")
-    return users
 
 
 def read_keys(path: Path) -> tuple[str, ...]:

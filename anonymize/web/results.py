@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from ..records import Record
 from ..regions import Region
-from ..risk import is_suspicious
+from ..risk import SUSPICIOUS, risk_of
 from ..settings import MIN_THRESHOLD, Settings
 from ..thresholds import compare, hiding_scores
 
@@ -30,13 +30,14 @@ def count_text(counts: dict[str, int]) -> str:
     return ", ".join(words[:-1]) + " and " + words[-1]
 
 
-def status(record: Record, settings: Settings) -> str:
-    """One of STATUSES: whether a person should look at a photo, by the rule of the review's queue."""
+def judge(record: Record, settings: Settings) -> tuple[str, float]:
+    """One of STATUSES, whether a person should look at a photo, and its risk: by the rule of the review's queue."""
     if record.error:
-        return "failed"
+        return "failed", 1.0
+    risk = risk_of(record, settings)
     if not record.hidden(settings):
-        return "nothing found"
-    return "worth a look" if is_suspicious(record, settings) else "nothing suspicious"
+        return "nothing found", risk
+    return "worth a look" if risk >= SUSPICIOUS else "nothing suspicious", risk
 
 
 def table(known: list[Record], settings: Settings, words: list[str]) -> pd.DataFrame:
@@ -93,6 +94,19 @@ def _histogram(
         counts, _ = np.histogram(values, edges)
         parts.append(pd.DataFrame({name: middles, "kind": kind, "regions": counts}))
     return pd.concat(parts, ignore_index=True)
+
+
+# The slider of a threshold has these places, of which the lowest is first (app.js has the same).
+PLACES = [float(f"{10 ** (-3 + 3 * i / 200):.2g}") for i in range(201)]
+
+
+def counts(known: Iterable[Record], settings: Settings) -> dict[str, list[int]]:
+    """For each kind, how many regions are hidden with the slider at each of PLACES."""
+    known, out = list(known), {}
+    for kind in settings.kinds:
+        found = np.sort(np.concatenate([np.zeros(0), *(hiding_scores(r, settings, kind) for r in known)]))
+        out[kind] = (len(found) - np.searchsorted(found, PLACES, side="left")).tolist()
+    return out
 
 
 def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:

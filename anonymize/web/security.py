@@ -10,31 +10,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import html
 import re
-import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable
-from http.cookies import SimpleCookie
-from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .bodies import Counted, TooLargeError, drain, say, too_large, whole_text
+from .bodies import Counted, TooLargeError, drain, say, too_large
 from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
 from .headers import basic_credentials, charset, host_name
 from .limits import Inflow, is_over, network
+from .login import OPENID, Login, cookie
+from .openid import CALLBACK
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
-LOGIN_COOKIE = "anonymize_login"
-LOGIN_SECONDS = 12 * 3600.0
-# Wrong passwords from one address before it has to wait, and how long.
-MOST_WRONG, WRONG_SECONDS = 8, 60.0
 # Answers without an end: the page listens there as long as it is open.
 STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
 # Answers that Gradio works out anew each time.
@@ -42,7 +36,7 @@ DRAWN = ("/", "/config", *(PREFIX + n for n in ("info", "info/", "config", "conf
 UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
 # Gradio reads a body in the event loop, where a larger one keeps all else waiting; /api/v1 takes larger photos.
 MOST_GRADIO = 8 * MB
-OURS = ("/api", "/photos", "/batches", "/visit", "/healthz", "/login", "/logout", "/web")
+OURS = ("/api", "/docs", "/photos", "/batches", "/visit", "/samples", "/healthz", "/login", "/logout", "/web")
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -74,8 +68,7 @@ class SecurityMiddleware:
     ) -> None:
         self.app, self.policy, self.sessions, self.mounted = app, policy, sessions, tuple(mounted)
         self.wall = wall or GradioWall()
-        self._logins: OrderedDict[str, tuple[str, float]] = OrderedDict()  # secret -> user, when
-        self._wrong: dict[str, deque[float]] = {}
+        self.login = Login(policy, sessions, self._address)
         self._requests: dict[str, deque[float]] = {}
         self._inflow = Inflow(policy, sessions.folder)
         self._stopping, self._drawing = asyncio.Event(), asyncio.Lock()
@@ -93,13 +86,13 @@ class SecurityMiddleware:
         request = Request(scope, receive)
         path: str = scope["path"]
         refusal = self._refuse(request)
-        if refusal is None and path in ("/login", "/logout"):
-            refusal = await self._login(request)
-        elif refusal is None and path != "/healthz" and (needed := self._needs_login(request)):
+        if refusal is None and path in ("/login", "/logout", OPENID, CALLBACK):
+            refusal = await self.login.answer(request)
+        elif refusal is None and path != "/healthz" and (needed := await self._needs_login(request)):
             refusal = needed
         secret, is_new = self._secret(request)
         if refusal is None and not path.startswith("/api/") and path != "/healthz":
-            user = self._user(request)
+            user = self.login.user(request)
             session = self.sessions.of(secret, f"user {user}" if user else self._address(request))
             scope.setdefault("state", {}).update(session=session, secret=secret, user=user)
             refusal = self._gradio(request, session)
@@ -211,7 +204,7 @@ class SecurityMiddleware:
             return say(request, 400, "The request says twice how long it is.", {"Connection": "close"})
         if not re.fullmatch("|utf-?8", charset(request.headers.get("content-type", ""))):
             return say(request, 415, "Text must be UTF-8.")  # other codecs make text that is none, or take for ever
-        if policy.is_local and not policy.users and not policy.public:
+        if policy.is_local and not policy.has_login and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
             name = host_name(request.headers.get("host", ""))
             if name not in LOOPBACK:
@@ -240,80 +233,27 @@ class SecurityMiddleware:
         forwarded = request.headers.get("x-forwarded-for") if self.policy.space else None
         return network((forwarded or "").rpartition(",")[2].strip() or (request.client.host if request.client else ""))
 
-    def _needs_login(self, request: Request) -> Response | None:
+    async def _needs_login(self, request: Request) -> Response | None:
         policy, path = self.policy, request.url.path
         scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         key = credentials if scheme.lower() == "bearer" else request.headers.get("x-api-key", "")
         if path.startswith("/api/") and policy.api_keys and key and policy.knows_key(key):
             return None
-        if self._user(request) is not None:
+        if self.login.user(request) is not None:
             return None
         if scheme.lower() == "basic" and policy.users:
             user, _, password = basic_credentials(credentials).partition(":")
-            if self._check_password(request, user, password):
+            if await self.login.check(request, user, password):
                 return None
             return say(request, 401, "The user name or the password is wrong.")
-        if path.startswith("/api/") and path != "/api/v1/openapi.json" and policy.api_keys:
+        is_about = path == "/api/v1/openapi.json" or path == "/api/docs" or path.startswith("/api/docs/")
+        if path.startswith("/api/") and not is_about and policy.api_keys:
             return say(request, 401, "An API key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        if not policy.users:
+        if not policy.has_login:
             return None
         if "text/html" in request.headers.get("accept", "") and request.method == "GET":
             return RedirectResponse(f"/login?next={quote(path)}", 303)
         return say(request, 401, "Please sign in.", {"WWW-Authenticate": 'Basic realm="anonymize"'})
-
-    def _user(self, request: Request) -> str | None:
-        user, since = self._logins.get(request.cookies.get(LOGIN_COOKIE, ""), ("", 0.0))
-        return user if user and time.monotonic() - since < LOGIN_SECONDS else None
-
-    def _check_password(self, request: Request, user: str, password: str) -> bool:
-        address = self._address(request)
-        if is_over(self._wrong, address, MOST_WRONG, WRONG_SECONDS):
-            return False
-        if self.policy.knows(user, password):
-            return True
-        is_over(self._wrong, address, MOST_WRONG, WRONG_SECONDS, count=True)
-        return False
-
-    async def _login(self, request: Request) -> Response:
-        if not self.policy.users:
-            return RedirectResponse("/", 303)
-        if request.url.path == "/logout":
-            if request.method != "POST":  # a picture's address in another site's page would sign out, too
-                return say(request, 405, "POST.", {"Allow": "POST"})
-            self._logins.pop(request.cookies.get(LOGIN_COOKIE, ""), None)
-            if secret := request.cookies.get(COOKIE):
-                self.sessions.delete(self.sessions.of(secret))
-            response: Response = RedirectResponse("/login", 303)
-            response.delete_cookie(LOGIN_COOKIE)
-            response.delete_cookie(COOKIE)
-            return response
-        target = request.query_params.get("next", "/")
-        if not target.startswith("/") or target.startswith(("//", "/\\")):
-            target = "/"
-        if request.method in ("GET", "HEAD"):
-            return HTMLResponse(_login_page(target))
-        if request.method != "POST":
-            return say(request, 405, "GET or POST.", {"Allow": "GET, POST"})
-        try:
-            form = parse_qs(await whole_text(request, 10_000), keep_blank_values=True)
-        except TooLargeError:
-            return too_large(request, 10_000)
-        except UnicodeDecodeError:
-            return say(request, 400, "The form is not text.")
-        user, password = form.get("user", [""])[0], form.get("password", [""])[0]
-        waits = is_over(self._wrong, self._address(request), MOST_WRONG, WRONG_SECONDS)
-        if not self._check_password(request, user, password):
-            why = "Too many attempts; please wait a minute." if waits else "The user name or the password is wrong."
-            return HTMLResponse(_login_page(target, why), 429 if waits else 401)
-        secret = new_secret()
-        self._logins[secret] = (user, time.monotonic())
-        while len(self._logins) > 10_000:
-            self._logins.popitem(last=False)
-        response = RedirectResponse(target, 303)
-        # Whoever knew this browser's session before the login (a shared computer) does not know the one after it.
-        for name, value in ((LOGIN_COOKIE, secret), (COOKIE, new_secret())):
-            response.headers.append("set-cookie", self._cookie(name, value, request))
-        return response
 
     # --- sessions ---
 
@@ -322,17 +262,6 @@ class SecurityMiddleware:
             if given and SECRET.fullmatch(given):
                 return given, False
         return new_secret(), True
-
-    def _cookie(self, name: str, value: str, request: Request) -> str:
-        cookie: SimpleCookie = SimpleCookie()
-        cookie[name] = value
-        morsel = cookie[name]
-        morsel["path"], morsel["httponly"] = "/", True
-        https = self.policy.space or request.url.scheme == "https"
-        # In a Space the page stands inside another site's frame: only such a cookie comes back from there.
-        morsel["samesite"] = "None" if self.policy.space else "Lax"
-        text = morsel.OutputString()
-        return text + ("; Secure" if https else "") + ("; Partitioned" if self.policy.space else "")
 
     def _with_headers(self, scope: Scope, send: Send, new: str | None) -> Send:
         path: str = scope["path"]
@@ -348,7 +277,7 @@ class SecurityMiddleware:
                 if not path.startswith(FOLDERS):
                     headers["Cache-Control"] = headers.get("Cache-Control", "no-store")
                 if new is not None and "set-cookie" not in headers and not path.startswith(("/api/", "/healthz")):
-                    headers.append("set-cookie", self._cookie(COOKIE, new, Request(scope)))
+                    headers.append("set-cookie", cookie(self.policy, COOKIE, new, Request(scope)))
             await send(message)
 
         return sender
@@ -387,9 +316,3 @@ class SecurityMiddleware:
         if path.startswith(self.mounted or ("\0",)):
             return 20 * MB
         return 2 * MB
-
-
-def _login_page(target: str, problem: str = "") -> str:
-    said = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
-    page = (Path(__file__).parent / "static" / "login.html").read_text("utf-8")
-    return page.replace("{action}", html.escape(f"/login?next={quote(target)}")).replace("{problem}", said)

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from ..errors import AnonymizeError
 from .limits import NO_DISK, is_full, room_on_disk
+from .telling import place_of
 
 log = logging.getLogger("anonymize.web")
 
@@ -169,7 +170,7 @@ class Session:
         if self.of.room(self, times=3) <= 0:
             if room_on_disk(self.folder, self.of.least_free) <= 0:
                 raise DiskFullError
-            raise FullError("Your photos and results take too much room here. “Delete my photos now” makes some.")
+            raise FullError("Your photos and results take too much room. “Delete my photos now” (About) frees some.")
 
     def bytes_used(self) -> int:
         """Bytes that lie here or are coming in."""
@@ -308,8 +309,8 @@ class Sessions:
             while not self._stop.wait(every):
                 try:
                     self.sweep()
-                except Exception:
-                    log.exception("sweeping sessions failed")
+                except Exception as e:
+                    log.error("sweeping sessions failed: %s", place_of(e))
 
         threading.Thread(target=work, name="sweep", daemon=True).start()
 

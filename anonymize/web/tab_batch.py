@@ -16,6 +16,7 @@ from .results import HEIGHTS, STATUSES
 from .site import Site
 from .tab_photo import PhotoTab
 
+_SHOWN = "document.querySelector('#az-batch-result [data-batch]')?.dataset.batch"  # the id of the batch, for scripts
 _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 
@@ -43,6 +44,7 @@ class Results:
     moved: gr.HTML
     card: gr.HTML
     again: gr.Button
+    told: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -59,20 +61,21 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
     batch_id = gr.State("")
     with gr.Row(elem_classes="az-main"):
         with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
-            upload = element("uploader", "ready", "cleared", elem_id="az-batch-upload")
+            upload = element("uploader", "ready", "cleared", value={}, elem_id="az-batch-upload")
             folder = _folder(site.policy.own_machine)
             with gr.Row():
                 start = gr.Button("Hide faces and plates", elem_id="az-batch-start")
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="az-batch-stop")
             progress = gr.HTML("", js_on_load=None, elem_id="az-batch-progress")
             card = gr.HTML(empty(), js_on_load=None, elem_id="az-batch-result")
-            shown, choices = _results(site, tabs, others)
+            shown, choices = _results(site, others)
         with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
             again = gr.Button("Apply changed settings", visible=False, elem_id="az-batch-again")
-            controls = Controls(site.policy)
-    results = Results(**shown, card=card, again=again)
+            controls = Controls(site.policy, of="batch")
+            told = element("told", value={})
+    results = Results(**shown, card=card, again=again, told=told)
     running = Running(progress, start, stop, gr.Timer(1.0, active=False))
-    do = JobHandlers(site, len(photo.outputs))
+    do = JobHandlers(site, len(photo.whole))
     _wire_run(do, batch_id, upload, folder, running, results, controls)
     _wire_results(do, batch_id, running, results, choices, controls, photo, tabs)
 
@@ -88,8 +91,8 @@ def _folder(own_machine: bool) -> gr.Textbox:
     )
 
 
-def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
-    """The components of `Results` but for the card and the button beside them, and the choices among them."""
+def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
+    """The components of `Results` that stand below the card, and the choices among them."""
     with gr.Column(visible=False) as column:
         shown = ["all", *STATUSES]
         status = gr.Radio(shown, value="all", label="Show", elem_classes="az-pills", elem_id="az-batch-filter")
@@ -100,10 +103,13 @@ def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str
             elem_id="az-gallery",
             apply_default_css=False,
         )
-        for title in others:
-            gr.Button(f"Open in {title}", elem_id=f"az-open-{title.lower()}").click(
-                lambda id=title.lower(): gr.Tabs(selected=id), None, tabs, api_visibility="private"
-            )
+        with gr.Row(elem_id="az-batch-actions"):  # what else can be done with the whole batch
+            for title in others:
+                # Review's own script opens this batch there.
+                js = f"() => window.anonymize.open{title}({{ batch: {_SHOWN}, photo: '' }})"
+                gr.Button(f"Open in {title}", elem_id=f"az-open-{title.lower()}").click(
+                    None, js=js, api_visibility="private"
+                )
         with gr.Accordion("Table", open=False, elem_classes="az-card"):
             widths = ["260px", "135px", "75px", "75px", "90px", "110px", "200px"]
             photos = _frame("Photos", wrap=True, max_height=420, column_widths=widths)
@@ -147,6 +153,8 @@ def _wire_run(
     running.start.click(do.begin, [id, folder, *controls.all], [*now, id, results.card], **_PRIVATE)
     results.again.click(do.apply_again, [id, *controls.all], now, **_PRIVATE)
     running.stop.click(do.halt, [id], now, **_PRIVATE)
+    whole = [*now, *shown, id, upload, controls.preset, *controls.all]
+    gr.on(None, do.restore, None, whole, **_PRIVATE)  # when the page is opened
 
 
 def _wire_results(
@@ -162,11 +170,12 @@ def _wire_results(
     kind, probe = choices.kind, results.probe
     explored = [results.thresholds, probe, results.moved]
     running.timer.tick(do.tick, [id, choices.status, kind], [*_list(running), *_list(results)], **_PRIVATE)
-    opened = [running.progress, tabs, *photo.outputs, photo.current]
+    opened, thresholds = [running.progress, tabs, *photo.whole], [controls.face, controls.plate]
     results.gallery.chosen(do.correct, [id], opened, **_PRIVATE)
-    tabs.select(do.back, [id, choices.status], [results.gallery, results.card], **_PRIVATE)
+    photo.viewer.walked(do.walk, None, opened, trigger_mode="multiple", **_PRIVATE)
+    again = [results.gallery, results.card, results.told, *thresholds]
+    tabs.select(do.back, [id, choices.status], again, **_PRIVATE)
     choices.status.change(do.show_only, [id, choices.status], results.gallery, **_PRIVATE)
     kind.change(do.explore_kind, [id, kind], explored, **_PRIVATE)
     probe.input(do.move, [id, kind, probe], results.moved, trigger_mode="always_last", **_PRIVATE)
-    thresholds = [controls.face, controls.plate]
     choices.use.click(do.use, [kind, probe, *thresholds], thresholds, **_PRIVATE)

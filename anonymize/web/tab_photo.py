@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ import gradio as gr
 from ..corrections import parse
 from ..errors import AnonymizeError
 from ..settings import Settings
-from .controls import Controls, settings_from
+from .controls import Controls, FieldError, preset_of, put_back, settings_from, values_of
 from .elements import element
 from .photo_session import PhotoSession
 from .photo_view import COLUMNS, empty, rows, summary, view
@@ -30,11 +31,16 @@ def show(photo: PhotoSession, settings: Settings) -> Shown:
     return view(photo), summary(photo), rows(photo), gr.update(visible=True)
 
 
+def show_with_controls(photo: PhotoSession, settings: Settings) -> Shown:
+    """Values for `PhotoTab.whole`: the photo, and the controls as they stand for it."""
+    return *show(photo, settings), photo.id, preset_of(settings), *values_of(settings)
+
+
 def failure(problem: str, photo: PhotoSession | None = None) -> Shown:
-    """The same after a failure: the photo as it was, if there is one, and what is wrong."""
+    """The same after a failure: the photo as it was, or none, and what is wrong."""
     value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": problem}
     value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
-    return value, *_SKIPPED[1:]
+    return (value, *_SKIPPED[1:]) if photo else (value, empty(), gr.skip(), gr.update(visible=False))
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,13 @@ class PhotoHandlers:
 
     def _failure(self, error: Exception, photo: PhotoSession | None = None) -> Shown:
         return failure(message_of(error, self.site.policy.own_machine), photo)
+
+    def restore(self, request: gr.Request) -> Shown:
+        """The page is opened: the photo that this visitor looked at last, as they left it."""
+        photos = session_of(request).of_kind(PhotoSession)
+        if not photos:
+            return (gr.skip(),) * (len(_SKIPPED) + 2 + len(values_of(self.site.policy.defaults)))
+        return show_with_controls(photos[-1], photos[-1].settings)
 
     def open(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
         """A photo came in: look at it."""
@@ -58,9 +71,26 @@ class PhotoHandlers:
                 raise GoneError("That photo is no longer here; please add it again.")
             settings = settings_from(values, self.site.policy)
             name, who = str(data.get("name")), name_of(request, self.site.policy)
-            return *show(self.site.pool.open(session, path, name, settings, who), settings), id
+            try:
+                photo = self.site.pool.open(session, path, name, settings, who)
+            except (AnonymizeError, OSError):
+                if not path.parent.exists():  # cancelled, and nobody waits for it
+                    return *_SKIPPED, gr.skip()
+                raise
+            if not path.is_file():
+                session.remove(id)
+                return *_SKIPPED, gr.skip()
+            return *show(photo, settings), id
         except (AnonymizeError, OSError) as e:
             return *self._failure(e), ""
+
+    def cancel(self, request: gr.Request, event: gr.EventData) -> None:
+        """A photo that is being looked at is not wanted any more: its file goes now, and `open` finds it gone."""
+        id = str((event._data or {}).get("id"))
+        if re.fullmatch("[0-9a-f]{32}", id):
+            session = session_of(request)
+            session.remove(id)
+            shutil.rmtree(session.folder / id, ignore_errors=True)
 
     def adjust(self, request: gr.Request, id: str, *values: Any) -> Shown:
         """A slider or an effect: the same regions, shown otherwise."""
@@ -71,17 +101,26 @@ class PhotoHandlers:
         return self._again(request, id, values, detect=True)
 
     def _again(self, request: gr.Request, id: str, values: tuple[Any, ...], detect: bool) -> Shown:
-        if not id:
-            return _SKIPPED
+        """Values for `PhotoTab.outputs` and `Controls.typed`."""
         photo = None
+        last = self.site.policy.defaults
         try:
+            if not id:
+                settings_from(values, self.site.policy)
+                return *_SKIPPED, *put_back(None, last)
             photo = session_of(request).get(PhotoSession, id)
+            last = photo.settings
             settings = settings_from(values, self.site.policy)
             if detect:
                 self.site.pool.look_again(photo, settings)
-            return show(photo, settings)
+            return *show(photo, settings), *put_back(None, settings)
+        except FieldError as e:
+            return *_SKIPPED, *put_back(e, last)
         except (AnonymizeError, OSError) as e:
-            return self._failure(e, photo)
+            if detect and photo:  # what was chosen cannot be had: what is shown stays, and the choice is put back
+                wrong = FieldError("detector", message_of(e, self.site.policy.own_machine))
+                return *_SKIPPED, *put_back(wrong, last)
+            return *self._failure(e, photo), *put_back(None, last)
 
     def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
         """A correction from the picture."""
@@ -97,20 +136,32 @@ class PhotoHandlers:
 
 @dataclass(frozen=True)
 class PhotoTab:
-    """What another tab needs to show a photo here."""
+    """What another tab needs to show a photo here.
 
+    Attributes:
+        viewer: the picture; `walked` goes to another photo of its batch. outputs: what shows a photo.
+        current: its id. controls: those of this tab.
+    """
+
+    viewer: gr.HTML
     outputs: list[Any]
     current: gr.State
+    controls: Controls
+
+    @property
+    def whole(self) -> list[Any]:
+        """For `show_with_controls`."""
+        return [*self.outputs, self.current, self.controls.preset, *self.controls.all]
 
 
 def build(site: Site) -> PhotoTab:
     """Draw the tab; called inside gr.Blocks."""
+    own = site.policy.own_machine
     with gr.Row(elem_classes="az-main"):
-        with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
-            kept = (
-                "It stays on this computer." if site.policy.own_machine else "It is deleted from here after your visit."
-            )
-            viewer = element("viewer", "opened", "corrected", value={}, label=kept, elem_id="az-photo")
+        with gr.Column(scale=7, min_width=320, elem_classes="az-left az-stays"):
+            kept = "It stays on this computer." if own else "It is deleted from here after your visit."
+            events = ("opened", "cancelled", "corrected", "walked")
+            viewer = element("viewer", *events, value={}, label=kept, elem_id="az-photo")
             found = "Everything that was found"
             with gr.Accordion(found, open=False, visible=False, elem_classes="az-card") as details:
                 table = gr.Dataframe(
@@ -125,20 +176,26 @@ def build(site: Site) -> PhotoTab:
                 )
         with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
             result = gr.HTML(empty(), elem_id="az-result", js_on_load=None)
-            controls = Controls(site.policy)
-    tab = PhotoTab([viewer, result, table, details], gr.State(""))
-    _wire(PhotoHandlers(site), tab, viewer, controls)
+            controls = Controls(site.policy, of="photo")
+    tab = PhotoTab(viewer, [viewer, result, table, details], gr.State(""), controls)
+    _wire(PhotoHandlers(site), tab)
     return tab
 
 
-def _wire(do: PhotoHandlers, tab: PhotoTab, viewer: Any, controls: Controls) -> None:
+def _wire(do: PhotoHandlers, tab: PhotoTab) -> None:
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    now, known = [tab.current, *controls.all], tab.outputs
-    viewer.opened(do.open, controls.all, [*known, tab.current], concurrency_id="look", **private)
-    viewer.corrected(do.correct, [tab.current], known, queue=False, trigger_mode="multiple", **private)
+    controls, viewer = tab.controls, tab.viewer
+    now, known = [tab.current, *controls.all], [*tab.outputs, *controls.typed]
+    gr.on(None, do.restore, None, tab.whole, queue=False, **private)  # when the page is opened
+    many: dict[str, Any] = {"trigger_mode": "multiple", **private}
+    viewer.opened(do.open, controls.all, [*tab.outputs, tab.current], concurrency_id="look", **many)
+    viewer.cancelled(do.cancel, None, None, queue=False, **many)
+    viewer.corrected(do.correct, [tab.current], tab.outputs, queue=False, **many)
+    # Of a person only: what an answer puts into a control is no further wish.
     for control in controls.live:
-        event = control.input if control in (controls.face, controls.plate) else control.change
-        event(do.adjust, now, known, queue=False, trigger_mode="always_last", **private)
+        control.input(do.adjust, now, known, queue=False, trigger_mode="always_last", **private)
+    detecting: dict[str, Any] = {"concurrency_id": "look", **private, "show_progress": "minimal"}
     for control in controls.detection:
-        event = control.release if isinstance(control, gr.Slider) else control.change
-        event(do.look_again, now, known, concurrency_id="look", **{**private, "show_progress": "minimal"})
+        event = control.release if isinstance(control, gr.Slider) else control.input
+        event(do.look_again, now, known, **detecting)
+    controls.preset_applied.then(do.look_again, now, known, **detecting)

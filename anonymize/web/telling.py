@@ -1,4 +1,4 @@
-"""What a visitor is told of an error: never where files of this machine lie."""
+"""What a visitor and the log are told of an error: never where files lie or what they are called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import logging
 import re
 import sys
 import tempfile
+import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 from ..errors import AnonymizeError, WeightsError
 from .limits import NO_DISK, is_full
@@ -29,9 +31,9 @@ def message_of(error: Exception, own_machine: bool) -> str:
         return str(error)
     if isinstance(error, WeightsError):
         log.warning("%s", error)
-        return "This detector is not to be had on this server. Please choose another one."
+        return "This detector is not available on this server. Please choose another one."
     if not isinstance(error, (AnonymizeError, ValueError, TypeError)):
-        log.error("%s", type(error).__name__)  # its message may name a visitor's files
+        log.error("%s", place_of(error))
         return WRONG
     return without_paths(str(error))
 
@@ -42,3 +44,37 @@ def without_paths(text: str) -> str:
         if len(folder) > 1:
             text = text.replace(folder, "/…")
     return _BARE.sub("…", _QUOTED.sub(r"\1…\1", text))
+
+
+def place_of(error: BaseException) -> str:
+    """Where in the code an error came from: its message, and a traceback's, may name a visitor's files."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
+    return f"{type(error).__name__} in {where or 'no frame'}"
+
+
+class _OnlyPlaces(logging.Filter):
+    """Of what is logged with a traceback, the place alone."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if error is not None:
+            record.msg, record.args = f"{record.getMessage().splitlines()[0]}: {place_of(error)}", ()
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def keep_names_out_of_logs() -> None:
+    """Errors that nobody caught: uvicorn, asyncio and Gradio write whole tracebacks; from here on, places."""
+    from gradio import queueing, routes
+
+    for name in ("uvicorn.error", "asyncio"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(f, _OnlyPlaces) for f in logger.filters):
+            logger.addFilter(_OnlyPlaces())
+
+    def print_exc(*_: object, **__: object) -> None:
+        if (error := sys.exc_info()[1]) is not None:
+            log.error("%s", place_of(error))
+
+    queueing.traceback = routes.traceback = SimpleNamespace(print_exc=print_exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import gradio as gr
 from . import tab_about, tab_batch, tab_models, tab_photo
 from .elements import STATIC, element
 from .policy import Policy
+from .samples import samples
 from .site import Site
 
 TITLE = "anonymize: hide faces and license plates"
@@ -79,17 +81,26 @@ def build(
         gr.HTML(_header(site.policy), elem_id="az-header", js_on_load=None)
         element("starting", elem_id="az-starting")
         with gr.Tabs(elem_id="az-tabs") as tabs:
-            with gr.Tab("One photo", id="photo"):
+            with _tab("One photo", "photo"):
                 photo = tab_photo.build(site)
-            with gr.Tab("Many photos", id="batch"):
+            with _tab("Many photos", "batch"):
                 tab_batch.build(site, photo, tabs, more or ())
             for title, draw in (more or {}).items():
-                with gr.Tab(title, id=title.lower()):
+                with _tab(title, title.lower()):
                     draw()
-            with gr.Tab("Models", id="models"):
+            with _tab("Models", "models"):
                 tab_models.build(site)
-            with gr.Tab("About", id="about"):
+            with _tab("About", "about"):
                 tab_about.build(site)
+        address = element("address", "went", elem_id="az-address")
+        known = ("photo", "batch", *(title.lower() for title in more or ()), "models", "about")
+
+        def go(event: gr.EventData) -> Any:
+            """Back, or an address that names a tab."""
+            id = (event._data or {}).get("id")
+            return gr.Tabs(selected=id) if id in known else gr.skip()
+
+        address.went(go, None, tabs, queue=False, show_progress="hidden", api_visibility="private")
     if client is not None:
         with page:
             gr.api(client, api_name="anonymize", concurrency_limit=2)
@@ -97,10 +108,23 @@ def build(
     return page
 
 
+def _tab(title: str, id: str) -> gr.Tab:
+    """A tab that has an address: `/#id`."""
+    tab = gr.Tab(title, id=id)
+    tab.select(None, js=f"() => window.anonymize.at({id!r})", api_visibility="private")
+    return tab
+
+
 def head(policy: Policy) -> str:
+    facts = {
+        "most": str(policy.most_upload),
+        "types": ",".join(policy.defaults.image_extensions),
+        "samples": "|".join(samples()),
+    }
+    metas = "".join(f'<meta name="anonymize-{name}" content="{html.escape(v)}">' for name, v in facts.items())
     return (
         '<meta name="color-scheme" content="light dark"><link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
-        f'<meta name="anonymize-most" content="{policy.most_upload}">'
+        + metas
     )
 
 
@@ -110,14 +134,14 @@ def css() -> str:
 
 def _header(policy: Policy) -> str:
     where = (
-        "A public demo: please bring only photos that you may show to others."
+        "A public demo: use only photos that you may share."
         if policy.public
-        else "Runs on this computer: your photos go nowhere else."
+        else "Runs on this computer. Your photos stay here."
         if policy.own_machine
         else "Runs on your team's server."
     )
     out = '<form method="post" action="/logout"><button class="az-link">Sign out</button></form>'
-    leave = out if policy.users else ""
+    leave = out if policy.has_login else ""
     return (
         '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '
         "photo.</p></div>"

@@ -344,36 +344,30 @@ def _convert(
     try:
         with _workplace(cache.absolute()) as folder:
             part = folder / "model.onnx"
-            if modes == ("SAFE",) and _transplant(source, digest, part):
+            if modes == ("SAFE",) and not _script("transplant.py", source, digest, part):
                 return _store(part, cache / start)
             with extra("torch", f"{label}: making an ONNX of this .pt"):
                 import ultralytics  # noqa: F401 - the script needs it, in its own process
             said = ""
             for mode in modes:
-                command = [sys.executable, "-P", str(Path(__file__).with_name("convert.py"))]
-                command += [str(source.absolute()), digest, str(part), mode]
-                done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=folder, check=False)
-                if done.returncode == 0 and part.is_file():
+                said = _script("convert.py", source, digest, part, mode)
+                if not said:
                     return _store(part, cache / start)
-                said = last_words((done.stdout + done.stderr).decode("utf-8", "replace"))
     except OSError as e:
         raise WeightsError(f"{label}: cannot write its ONNX to {cache}: {e}") from e
     raise WeightsError(f"{label}: converting it to ONNX failed: {said}")
 
 
-def _transplant(source: Path, digest: str, part: Path) -> bool:
-    """Write the ONNX of a YOLOv8n checkpoint without torch; whether it is one."""
-    from .transplant import transplant
-
-    checkpoint = source.read_bytes()
-    if hashlib.sha256(checkpoint).hexdigest() != digest:
-        raise HashMismatchError(f"{source} is not the file whose hash was checked")
-    try:
-        part.write_bytes(transplant(checkpoint))
-    except WeightsError as e:
-        log.debug("%s: %s", source, e)
-        return False
-    return True
+def _script(name: str, source: Path, digest: str, target: Path, *more: str) -> str:
+    """Run a script beside this file in a process of its own. "": it wrote its target; else why not."""
+    script = str(Path(__file__).with_name(name))
+    command = [sys.executable, "-P", script, str(source.absolute()), digest, str(target), *more]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, cwd=target.parent, check=False)
+    if done.returncode == 0 and target.is_file():
+        return ""
+    said = last_words((done.stdout + done.stderr).decode("utf-8", "replace"))
+    log.debug("%s: %s", source, said)
+    return said
 
 
 def _store(part: Path, start: Path) -> Path:

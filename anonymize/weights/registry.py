@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ..errors import SettingsError, UnknownNameError
 from .sources import Source, parse
 
-TASKS = ("face", "plate", "vehicle", "corners", "text")
+TASKS = ("face", "plate", "vehicle", "corners", "face+plate", "text")
 LARGEST = 2_000_000_000  # bytes; no source may deliver more where the registry knows no size
 
 
@@ -23,7 +24,7 @@ class Model:
 
     Attributes:
         name: as detectors and people call it.
-        task: what it looks for, one of TASKS.
+        task: what it looks for, one of TASKS; face+plate: both.
         file: its file name in the cache, without a folder.
         sources: where it comes from, tried in order; the forms stand at the head of models/registry.toml.
         sha256: 64 lower-case hex digits, or "" where nobody could measure it: refused without trust.
@@ -31,7 +32,8 @@ class Model:
         license: SPDX identifier that its publisher states.
         size: default long side of the input, px.
         classes: the model's class name -> kind of region.
-        calibration: numbers of `detectors.calibrated.Calibration`, in its order; empty: scores stay the network's own.
+        calibration: kind -> numbers of `detectors.calibrated.Calibration`, in its order; a kind that is not there keeps
+            the network's own scores. Numbers alone are those of the task.
         in_crops: the same where the network sees only a crop of a vehicle or person; empty: `calibration`.
         checkpoint: sha256 of NAME.pt beside the registry, the same network to be trained further; empty: there is none.
 
@@ -48,13 +50,16 @@ class Model:
     license: str
     size: int
     classes: Mapping[str, str] = field(default_factory=dict)
-    calibration: tuple[float, ...] = ()
-    in_crops: tuple[float, ...] = ()
+    calibration: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    in_crops: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     checkpoint: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("sources", "calibration", "in_crops"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "sources", tuple(self.sources))
+        for name in ("calibration", "in_crops"):
+            given: Any = getattr(self, name)
+            by_kind = given if isinstance(given, Mapping) else {self.task: given} if given else {}
+            object.__setattr__(self, name, {kind: tuple(numbers) for kind, numbers in by_kind.items()})
         object.__setattr__(self, "classes", dict(self.classes))
         wrong = f"model {self.name!r}: "
         if self.task not in TASKS:
@@ -70,13 +75,20 @@ class Model:
             raise SettingsError(f"{wrong}size is a long side in px, at least 32; received {self.size!r}")
         if not self.license or not all(isinstance(v, str) and v for v in (*self.classes, *self.classes.values())):
             raise SettingsError(f"{wrong}license and classes are non-empty strings")
-        for numbers in (self.calibration, self.in_crops):
-            if len(numbers) > 6 or len(numbers) == 1 or not all(type(n) in (int, float) for n in numbers):
-                raise SettingsError(f"{wrong}a calibration is two to six numbers; received {list(numbers)}")
+        for kind, numbers in (*self.calibration.items(), *self.in_crops.items()):
+            if not 2 <= len(numbers) <= 7 or not all(type(n) in (int, float) for n in numbers):
+                raise SettingsError(f"{wrong}a calibration is two to seven numbers; received {list(numbers)}")
+            if kind not in self.classes.values():
+                raise UnknownNameError(f"kind of {self.name}'s calibration:", kind, set(self.classes.values()))
         if not self.sources:
             raise SettingsError(f"{wrong}at least one source is needed")
         for source in self.sources:
             parse(source)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """("face", "plate") where the task is face+plate."""
+        return tuple(self.task.split("+"))
 
     def parse_sources(self) -> list[Source]:
         """The sources, taken apart."""

@@ -1,15 +1,19 @@
-"""The weights of a YOLOv8n .pt, put into the graph that such a network always has: an ONNX without torch.
+"""A YOLOv8n .pt to ONNX without torch, in a process of its own: `python transplant.py SOURCE.pt SHA256 TARGET.onnx`.
 
-A .pt is a zip of raw numbers and a pickle that says how they belong together. A pickle can name any function to call;
-here every name but two becomes an `Inert`, which keeps what it is given and runs nothing. The two rebuild tensors, as
-numpy arrays. `yolov8n.onnx`, beside this file, is ultralytics' export of a YOLOv8n for one class without its numbers.
-The result has the same numbers, bit for bit, as an export by ultralytics (`convert.py`), which needs torch.
+A script, run by `weights.onnx`, so that no pickle is read where photos are served. Its weights are put into the graph
+that such a network always has. A .pt is a zip of raw numbers and a pickle that says how they belong together. A pickle
+can name any function to call; here every name but two becomes an `Inert`, which keeps what it is given and runs
+nothing. The two rebuild tensors, as numpy arrays. `yolov8n.onnx`, beside this file, is ultralytics' export of a YOLOv8n
+for one class without its numbers. The result has the same numbers, bit for bit, as an export by ultralytics
+(`convert.py`), which needs torch.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +23,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-
-from ..errors import WeightsError
 
 GRAPH = Path(__file__).with_name("yolov8n.onnx")
 _DTYPES = {"FloatStorage": "<f4", "HalfStorage": "<f2", "LongStorage": "<i8"}
@@ -71,7 +73,7 @@ def _tensors(module: Inert, prefix: str) -> Iterator[tuple[str, NDArray]]:
     parts = module["_modules"]
     if "conv" in parts and "bn" in parts:
         if type(parts["act"]).__name__ != "SiLU":
-            raise WeightsError(f"{prefix}act is a {type(parts['act']).__name__}")
+            raise ValueError(f"{prefix}act is a {type(parts['act']).__name__}")
         weight = parts["conv"]["_parameters"]["weight"]
         norm, buffers = parts["bn"]["_parameters"], parts["bn"]["_buffers"]
         rsqrt = np.float32(1) / np.sqrt(buffers["running_var"] + np.float32(parts["bn"]["eps"]))
@@ -90,7 +92,7 @@ def transplant(checkpoint: bytes) -> bytes:
     """The bytes of an ONNX; its input, output and metadata are those of `convert.py`.
 
     Raises:
-        WeightsError: not a YOLOv8n for one class.
+        ValueError: not a YOLOv8n for one class.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(checkpoint)) as archive:
@@ -100,14 +102,25 @@ def transplant(checkpoint: bytes) -> bytes:
         tensors = dict(_tensors(network, ""))
         names = {int(k): str(v) for k, v in network["names"].items()}
     except Exception as e:  # whatever a zip, a pickle or a module of another form leads to
-        raise WeightsError(f"not a checkpoint of a YOLOv8n ({type(e).__name__}: {e})") from e
+        raise ValueError(f"not a checkpoint of a YOLOv8n ({type(e).__name__}: {e})") from e
     graph = onnx.load(GRAPH)
     expected = {i.name: tuple(i.dims) for i in graph.graph.initializer}
     if {n: t.shape for n, t in tensors.items()} != expected or len(names) != 1:
-        raise WeightsError("not a YOLOv8n for one class: other layers, or of other sizes")
+        raise ValueError("not a YOLOv8n for one class: other layers, or of other sizes")
     for entry in graph.graph.initializer:
         entry.CopyFrom(numpy_helper.from_array(tensors[entry.name], entry.name))
     for entry in graph.metadata_props:
         if entry.key == "names":
             entry.value = str(names)
     return graph.SerializeToString(deterministic=True)
+
+
+def main(source: str, digest: str, target: str) -> None:
+    checkpoint = Path(source).read_bytes()
+    if hashlib.sha256(checkpoint).hexdigest() != digest:
+        raise SystemExit(f"{source} is not the file whose hash was checked")
+    Path(target).write_bytes(transplant(checkpoint))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,18 +1,21 @@
-"""Whether a candidate is real, from what a network said and from what is around it: fitted, and checked across sources.
+"""How much plates and faces are believed for what is around them: fitted, and checked across sources.
 
-    python -m models.recipes.context HELD_OUT --faces NAME --plates NAME [--output context.json]
+    python -m models.recipes.context HELD_OUT SPEC [--fronts 50] [--output anonymize/context.json]
 
-HELD_OUT is what `held_out.py` wrote: photos that the networks have not seen. For each kind a logistic regression over
-its FEATURES; the networks' scores can only raise it, so that a surer candidate is never believed less. Each source is
-predicted by what was fitted on the others; printed is how well that tells real from false, beside the score alone.
+It writes anonymize/context.json. HELD_OUT is what `held_out.py` wrote: photos that the networks have not seen. SPEC is
+a preset's detector without its `in-context:`. Drawn shop fronts and road signs (`bench.false_plates`, of other seeds
+than are measured) are a source, too. For each kind a logistic regression over `context_rescoring.FEATURES`, whose score
+can only raise it. Each source is predicted by what was fitted on the others (Open Images photos, which have nearly all
+plates, in five parts); printed is how well that tells real from false, beside the score alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,26 +23,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-from anonymize.detectors import create
-from anonymize.probability import log_odds
+from anonymize.detectors import Image, create
+from anonymize.detectors.context_rescoring import FEATURES, features
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
+from bench.false_plates import picture
 from models.recipes.folds import source
 from models.recipes.label import FACE, PLATE
 from models.recipes.plates.marks import load
 
-# Also tried, and worse on sources that they were not fitted on: the height in the photo, the share of its width, the
-# aspect, the edge, contrast, strokes as letters have them; and for faces vehicles and persons.
-FEATURES = {"face": ("score", "other"), "plate": ("score", "other", "on vehicle", "on person")}
-MONOTONE = 2  # the first so many weights cannot be negative
+KINDS = {"face": FACE, "plate": PLATE}
 FLOOR = 0.02  # score below which a candidate is none
 RIDGE = 1.0
+PARTS = 5
+FRONTS = 1000  # first seed of the drawn pictures
+# A plate may lose so much in log-odds and no more: one of .9 stays above the threshold of `balanced`, .15.
+MOST_LOST = 3.5
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates: FEATURES of their kind (N, K), whether they are real (N,), the source of each photo (N,); photos."""
+    """Candidates of one kind: FEATURES (N, K), whether they are real (N,), each one's source (N,); how many photos."""
 
     features: Floats
     real: NDArray[np.bool_]
@@ -47,45 +52,22 @@ class Rows:
     photos: int
 
 
-def features(region: Region, other: Sequence[Region], around: Sequence[Region]) -> list[float]:
-    """What is known of a candidate, its kind's FEATURES.
-
-    Args:
-        region: a network's candidate.
-        other: candidates of another look or network.
-        around: vehicles and persons.
-    """
-    same = [r.score for r in other if r.kind == region.kind and iou(boxes([region]), boxes([r]))[0, 0] > 0.4]
-    x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
-
-    def on(kind: str) -> float:
-        grown = [(r.pad(0.1).box, r.score) for r in around if r.kind == kind]
-        return max((s for (x1, y1, x2, y2), s in grown if x1 <= x < x2 and y1 <= y < y2), default=0.0)
-
-    scores = [log_odds(region.score), log_odds(max(same, default=FLOOR)) - log_odds(FLOOR)]
-    return scores + ([on("vehicle"), on("person")] if region.kind == "plate" else [])
-
-
 def fit(x: Floats, y: NDArray[np.bool_], ridge: float = RIDGE) -> Floats:
-    """Weights (1 + features), the bias first, of a logistic regression with MONOTONE weights at least 0."""
-    mean, spread = x.mean(0), x.std(0) + 1e-6
-    z = np.c_[np.ones(len(x)), (x - mean) / spread]
+    """Weights (K,) of features (N, K), of which the first is 1 and the second the score, whose weight is at least 0."""
 
     def loss(w: Floats) -> tuple[float, Floats]:
-        odds = z @ w
+        odds = x @ w
         error = 1 / (1 + np.exp(-odds)) - y
         penalty = np.r_[0, w[1:]] * ridge
-        return float(np.logaddexp(0, odds).sum() - odds[y].sum() + 0.5 * w @ penalty), z.T @ error + penalty
+        return float(np.logaddexp(0, odds).sum() - odds[y].sum() + 0.5 * w @ penalty), x.T @ error + penalty
 
-    bounds = [(None, None)] + [(0, None) if i < MONOTONE else (None, None) for i in range(x.shape[1])]
-    w = minimize(loss, np.zeros(z.shape[1]), jac=True, bounds=bounds, method="L-BFGS-B").x
-    weights = w[1:] / spread
-    return np.r_[w[0] - weights @ mean, weights]
+    bounds = [(0, None) if i == 1 else (None, None) for i in range(x.shape[1])]
+    return np.asarray(minimize(loss, np.zeros(x.shape[1]), jac=True, bounds=bounds, method="L-BFGS-B").x)
 
 
-def predict(weights: Floats, x: Floats) -> Floats:
+def predict(weights: Floats, x: Floats, most_lost: float = math.inf) -> Floats:
     """Probabilities (N,)."""
-    return np.asarray(1 / (1 + np.exp(-(weights[0] + x @ weights[1:]))))
+    return np.asarray(1 / (1 + np.exp(-np.maximum(x @ weights, x[:, 1] - most_lost))))
 
 
 def loss_of(p: Floats, y: NDArray[np.bool_]) -> float:
@@ -101,70 +83,92 @@ def missed_at(scores: Floats, y: NDArray[np.bool_], false: int) -> float:
     return float((scores[y] <= threshold).mean())
 
 
-def rows(folder: Path, kind: str, network: str, second: str) -> Rows:
-    """Candidates of a network on all held-out photos; those that match an ignored place are left out."""
-    settings = Settings()
-    asked, other, around = (create(n, settings) for n in (network, second, "coco@640"))
-    category = {"face": FACE, "plate": PLATE}[kind]
-    x: list[list[float]] = []
-    y: list[bool] = []
-    sources: list[str] = []
-    photos = 0
+def candidates(
+    found: Sequence[Region], kind: str, truth: Floats, ignored: NDArray[np.bool_], long_side: int
+) -> Iterator[tuple[tuple[float, ...], bool]]:
+    """Features of one kind's regions, and whether each is real; what may be either is left out."""
+    of_kind = [r for r in found if r.kind == kind and r.score >= FLOOR]
+    for region, row in zip(of_kind, iou(boxes(of_kind), truth), strict=True):
+        best = int(row.argmax()) if len(row) else -1
+        if best >= 0 and row[best] > 0.15 and (ignored[best] or row[best] < 0.4):
+            continue
+        yield features(region, found, long_side), best >= 0 and bool(row[best] >= 0.4)
+
+
+Truth = dict[str, tuple[Floats, NDArray[np.bool_]]]
+
+
+def pictures(folder: Path, fronts: int) -> Iterator[tuple[str, Image, Truth]]:
+    """Source, picture, and for each kind true boxes (N, 4) and which of them are to be ignored."""
     for path in sorted(folder.glob("*/annotations.json")):
         data = json.loads(path.read_text())
         for entry in data["images"]:
-            photos += 1
-            image = load(path.parent / "images" / entry["file_name"])
-            of = [a for a in data["annotations"] if a["image_id"] == entry["id"] and a["category_id"] == category]
-            truth = np.array([[*a["bbox"][:2], *np.add(a["bbox"][:2], a["bbox"][2:])] for a in of]).reshape(-1, 4)
-            ignored = np.array([bool(a["iscrowd"]) for a in of], bool)
-            found = [r for r in asked.detect([image])[0] if r.kind == kind and r.score >= FLOOR]
-            seconds, context = other.detect([image])[0], around.detect([image])[0]
-            overlaps = iou(boxes(found), truth)
-            for region, row in zip(found, overlaps, strict=True):
-                best = int(row.argmax()) if len(row) else -1
-                if best >= 0 and row[best] > 0.15 and (ignored[best] or row[best] < 0.4):
-                    continue
-                x.append(features(region, seconds, context))
-                y.append(best >= 0 and row[best] >= 0.4)
-                sources.append(source(entry["file_name"]))
-    return Rows(np.array(x).reshape(-1, len(FEATURES[kind])), np.array(y, bool), np.array(sources), photos)
+            truth = {}
+            for kind, category in KINDS.items():
+                of = [a for a in data["annotations"] if (a["image_id"], a["category_id"]) == (entry["id"], category)]
+                some = np.array([[*a["bbox"][:2], *np.add(a["bbox"][:2], a["bbox"][2:])] for a in of]).reshape(-1, 4)
+                truth[kind] = some, np.array([bool(a["iscrowd"]) for a in of], bool)
+            name = entry["file_name"]
+            part = f"photos-{int(hashlib.sha256(name.encode()).hexdigest(), 16) % PARTS}"
+            yield part if source(name) == "photos" else source(name), load(path.parent / "images" / name), truth
+    for seed in range(FRONTS, FRONTS + fronts):
+        yield "fronts", picture(seed), dict.fromkeys(KINDS, (np.zeros((0, 4)), np.zeros(0, bool)))
 
 
-def across(some: Rows, used: int) -> Floats:
+def rows(folder: Path, spec: str, fronts: int) -> dict[str, Rows]:
+    """Candidates of a detector on all held-out photos and drawn fronts, by kind."""
+    detector = create(spec, Settings())
+    some: dict[str, list[tuple[tuple[float, ...], bool]]] = {kind: [] for kind in KINDS}
+    sources: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    photos = 0
+    for name, image, truth in pictures(folder, fronts):
+        found, photos = detector.detect([image])[0], photos + 1
+        for kind, (true, ignored) in truth.items():
+            new = list(candidates(found, kind, true, ignored, max(image.shape[:2])))
+            some[kind] += new
+            sources[kind] += [name] * len(new)
+    return {
+        kind: Rows(
+            np.array([f for f, _ in of]).reshape(-1, len(FEATURES[kind])),
+            np.array([is_real for _, is_real in of], bool),
+            np.array(sources[kind]),
+            photos,
+        )
+        for kind, of in some.items()
+    }
+
+
+def across(some: Rows, used: int, most_lost: float = math.inf) -> Floats:
     """Probabilities (N,) from the first `used` features, each source's by what was fitted on the other sources."""
     out = np.zeros(len(some.real))
     x, y = some.features[:, :used], some.real
     for name in set(some.sources):
         test = some.sources == name
-        out[test] = predict(fit(x[~test], y[~test]), x[test])
+        out[test] = predict(fit(x[~test], y[~test]), x[test], most_lost)
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("held_out", type=Path)
-    parser.add_argument("--faces", metavar="NAME,SECOND", default="", help="a network and a second look, for faces")
-    parser.add_argument("--plates", metavar="NAME,SECOND", default="")
+    parser.add_argument("spec", help="a detector of plates, vehicles and persons")
+    parser.add_argument("--fronts", type=int, default=50)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    fitted = {}
-    for kind, names in (("face", given.faces), ("plate", given.plates)):
-        if not names:
-            continue
-        some = rows(given.held_out, kind, *names.split(","))
+    fitted: dict[str, object] = {}
+    for kind, some in rows(given.held_out, given.spec, given.fronts).items():
         print(f"{kind}: {len(some.real)} candidates in {some.photos} photos, {some.real.sum()} real")
-        for used in range(1, len(FEATURES[kind]) + 1):
-            p = across(some, used)
+        for used in range(2, len(FEATURES[kind]) + 1):
+            p = across(some, used, MOST_LOST)
             misses = {f: missed_at(p, some.real, int(f * some.photos)) for f in (0.02, 0.05, 0.1, 0.2)}
             told = ", ".join(f"{m:.3f} at {f}" for f, m in misses.items())
-            name = " + ".join(FEATURES[kind][:used])
+            name = " + ".join(FEATURES[kind][1:used])
             print(f"  {name}: {loss_of(p, some.real):.3f} bits; not found, at false ones a photo: {told}")
         weights = fit(some.features, some.real)
-        fitted[kind] = dict(zip(("bias", *FEATURES[kind]), (round(float(w), 4) for w in weights), strict=True))
+        fitted[kind] = dict(zip(FEATURES[kind], (round(float(w), 3) for w in weights), strict=True))
         print("  ", fitted[kind], flush=True)
     if given.output:
-        given.output.write_text(json.dumps(fitted, indent=1) + "\n")
+        given.output.write_text(json.dumps(fitted | {"most_lost": MOST_LOST}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +21,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from anonymize.detectors.calibrated import Calibration
+from anonymize.detectors.context_rescoring import at_head
+from anonymize.detectors.ensemble import ABSENT, PRIOR
+from anonymize.probability import log_odds, sigmoid
 from anonymize.regions import iou
+from anonymize.weights.registry import model
 from models.recipes.plates.marks import CLEANERS, clean, load, read_marks
 from models.recipes.teach import FACES
 
 SETS = ("plates-train", "faces-masked", "no-plates")
-FACE, PLATE = 1, 2
+FACE, PLATE, PERSON = 1, 2, 3  # a person is no label: a carrier of pasted faces
 LEAST = 7.0  # px; a lower face or plate is no label: nobody can say what it is
 LARGE = 64.0  # px; a face of this height is seen by both face networks
 WHEELS = 0.45  # of a vehicle's height, from below: nobody looks out there
@@ -63,6 +69,10 @@ class Bar:
 
 # RetinaFace and CenterFace are sure of themselves in their own ways (see anonymize/detectors/calibrated.py).
 RETINA, CENTER = Bar(0.5, 0.97, 0.3), Bar(0.35, 0.75, 0.25)
+SIDES = (1536, 2048, 1280, 1280)  # px; long sides at which the views of `teach.FACES` look
+# What all views together must say (0-1) where a person has a head, and elsewhere on a person. On sheets nearly all
+# from .25 at a head were heads, and what is no face among them is a head from behind.
+AT_HEAD, ON_PERSON = 0.25, 0.5
 
 
 def groups(views: Sequence[Boxes], same: float = 0.4) -> Iterator[list[tuple[int, Boxes]]]:
@@ -81,7 +91,24 @@ def groups(views: Sequence[Boxes], same: float = 0.4) -> Iterator[list[tuple[int
         yield list(chosen.items())
 
 
-def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes, *, is_marked: bool) -> list[Label]:
+def together(scores: Mapping[int, float], height: float) -> float:
+    """What the views of `teach.FACES` say together, 0-1, of a face that is `height` px high in a photo of 1 px."""
+    odds = []
+    for network, view in (
+        ("retinaface-mobilenet", 0),
+        ("retinaface-mobilenet", 1),
+        ("centerface", 2),
+        ("centerface", 3),
+    ):
+        said = scores.get(view, 0.0)
+        calibration = Calibration(*model(network).calibration["face"])
+        odds.append(log_odds(max(calibration.probability(said, height * SIDES[view]) if said else 0.0, ABSENT)))
+    return sigmoid((sum(odds) / 2 - log_odds(PRIOR)) / math.sqrt(2))
+
+
+def faces(
+    views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes, *, is_marked: bool, long_side: float
+) -> list[Label]:
     """Faces of one photo from two views each of RetinaFace and of CenterFace.
 
     Both networks say "face" to wheels, lamps, bells and, at large sizes, to whole cars (seen on contact sheets). So a
@@ -93,6 +120,7 @@ def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes,
         marks: boxes (N, 4) of marked faces.
         persons, vehicles: boxes (N, 4) that a COCO network sees.
         is_marked: somebody marked the photo's faces: what the teachers see beside the marks is doubtful at best.
+        long_side: px, of the photo.
     """
     out = [Label(FACE, tuple(box), float(box[3] - box[1]) < LEAST) for box in marks.tolist()]
     windows = vehicles * 1.0
@@ -101,16 +129,19 @@ def faces(views: Sequence[Boxes], marks: Boxes, persons: Boxes, vehicles: Boxes,
         box = np.average([row[:4] for _, row in group], axis=0, weights=[row[4] for _, row in group])
         score = {view: float(row[4]) for view, row in group}
         r, c = (sorted((score.get(2 * n, 0.0), score.get(2 * n + 1, 0.0))) for n in (0, 1))
-        if max(r[1] / RETINA.doubt, c[1] / CENTER.doubt) < 1:
+        tall = box[3] - box[1]
+        on_head = any(at_head(tuple(box.tolist()), tuple(person)) for person in persons.tolist())
+        said = 0.0 if is_marked else together(score, tall / long_side)
+        if max(r[1] / RETINA.doubt, c[1] / CENTER.doubt) < 1 and not (on_head and said >= AT_HEAD):
             continue
         if len(marks) and _touches(box, marks):
             continue
         on_person = bool(len(persons)) and _within(box, persons)
         on_vehicle = bool(len(windows)) and _within(box, windows)
-        tall = box[3] - box[1]
         both = r[1] >= (RETINA.both if on_person else 0.9) and c[1] >= (CENTER.both if on_person else 0.5)
         alone = on_person and (r[0] >= RETINA.alone or c[0] >= CENTER.alone)
-        sure = (both or (alone and not is_marked)) and tall >= LEAST
+        together_ = said >= AT_HEAD if on_head else on_person and said >= ON_PERSON
+        sure = (both or (alone and not is_marked) or together_) and tall >= LEAST
         one_only = min(r[1], c[1]) < 0.1
         if not on_person and not on_vehicle and len(vehicles) and _within(box, vehicles):
             continue  # a wheel or a lamp
@@ -184,15 +215,17 @@ def label(row: Mapping[str, object], kind: str, faces_marked: Boxes, plates_mark
         for name, seen in row["found"].items()  # type: ignore[attr-defined]
     }
     persons, cars = (found["coco@640"][k] for k in ("person", "vehicle"))
+    carriers = [Label(PERSON, tuple(p[:4].tolist()), False, "teacher", float(p[4])) for p in persons if p[4] >= 0.25]
     persons, cars = persons[persons[:, 4] >= 0.15, :4], cars[cars[:, 4] >= 0.35, :4]
     views = [found[name]["face"] for name in FACES]
-    out = faces(views, faces_marked, persons, cars, is_marked=kind == "faces-masked")
+    long_side = float(max(row["width"], row["height"]))  # type: ignore[call-overload]
+    out = faces(views, faces_marked, persons, cars, is_marked=kind == "faces-masked", long_side=long_side)
     seen = {name: of["plate"] for name, of in found.items()}
     if kind == "plates-train":
         out += plates(str(row["file"]), seen, plates_marked, cars, int(row["width"]))  # type: ignore[call-overload]
     elif kind == "faces-masked":
         out += unmarked_plates(seen, cars)
-    return out
+    return out + carriers
 
 
 def to_coco(photos: Sequence[tuple[Mapping[str, object], Sequence[Label]]]) -> dict[str, object]:
@@ -210,16 +243,18 @@ def to_coco(photos: Sequence[tuple[Mapping[str, object], Sequence[Label]]]) -> d
             facts = {"id": len(annotations) + 1, "image_id": i, "category_id": one.category, "bbox": size}
             facts |= {"area": round(size[2] * size[3], 1), "iscrowd": int(one.ignore), "by": one.by}
             annotations.append(facts | ({"score": round(one.score, 2)} if one.by == "teacher" else {}))
-    categories = [{"id": FACE, "name": "face"}, {"id": PLATE, "name": "plate"}]
+    categories = [{"id": FACE, "name": "face"}, {"id": PLATE, "name": "plate"}, {"id": PERSON, "name": "person"}]
     return {"categories": categories, "images": images, "annotations": annotations}
 
 
-def read(path: Path) -> dict[str, list[Label]]:
-    """A labels file (.json.gz) -> file name -> labels."""
+def read(path: Path, categories: Collection[int] = (FACE, PLATE)) -> dict[str, list[Label]]:
+    """A labels file (.json.gz) -> file name -> labels of these categories."""
     data = json.loads(gzip.decompress(path.read_bytes()))
     names = {image["id"]: image["file_name"] for image in data["images"]}
     out: dict[str, list[Label]] = {name: [] for name in names.values()}
     for a in data["annotations"]:
+        if a["category_id"] not in categories:
+            continue
         x, y, w, h = a["bbox"]
         one = Label(a["category_id"], (x, y, x + w, y + h), bool(a["iscrowd"]), a["by"], a.get("score", 1.0))
         out[names[a["image_id"]]].append(one)
@@ -265,7 +300,7 @@ def main() -> None:
             photos.append((row, label(row, kind, *(m[row["file"]] for m in marked))))
         text = json.dumps(to_coco(photos), separators=(",", ":"))
         (given.output / f"{kind}.json.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
-        names = {FACE: "face", PLATE: "plate"}
+        names = {FACE: "face", PLATE: "plate", PERSON: "person"}
         counts = Counter(
             (names[o.category], o.by, "ignore" if o.ignore else "label") for _, some in photos for o in some
         )

@@ -7,7 +7,7 @@ choices come from one `numpy.random.Generator`. Images are RGB uint8 (H, W, 3), 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from anonymize.errors import AnnotationError
 from anonymize.training.degrade import degrade
-from models.recipes.label import FACE, LEAST, PLATE, Label
+from models.recipes.boards import hang
+from models.recipes.label import FACE, LEAST, PERSON, PLATE, Label
 from models.recipes.plates.scenes import distract, light_of
 from models.recipes.plates.synth import LAYOUTS, draw_plate, paste, pose, wear
 
@@ -31,7 +32,10 @@ ENLARGED = 2.0  # a photo is enlarged at most so much
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo's bytes and its labels: boxes (N, 4), classes (N,) FACE or PLATE, and which of them teach nothing."""
+    """A photo's bytes and its labels: boxes (N, 4), classes (N,) FACE or PLATE, and which of them teach nothing.
+
+    Persons (N, 4) are no labels: faces are pasted onto their heads.
+    """
 
     name: str
     data: bytes
@@ -39,9 +43,12 @@ class Photo:
     classes: NDArray[np.int64]
     ignored: NDArray[np.bool_]
     is_grey: bool = False
+    persons: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
 
     @staticmethod
     def read(path: Path, labels: Sequence[Label], *, is_grey: bool = False) -> Photo:
+        persons = [label for label in labels if label.category == PERSON]
+        labels = [label for label in labels if label.category != PERSON]
         return Photo(
             path.name,
             path.read_bytes(),
@@ -49,6 +56,7 @@ class Photo:
             np.array([label.category for label in labels], np.int64),
             np.array([label.ignore for label in labels], bool),
             is_grey,
+            np.array([label.box for label in persons], np.float64).reshape(-1, 4),
         )
 
 
@@ -283,6 +291,9 @@ def make(photo: Photo, image: Image, plates: Plates, size: int, rng: Generator) 
             ignored, none = np.concatenate([ignored, gone]), np.concatenate([none, gone_kind])
     for _ in range(int(rng.poisson(0.6))):  # lettering is what is most often taken for a plate
         distract(out, np.concatenate([boxes, ignored]), rng)
+    if rng.random() < (0.6 if photo.is_grey else 0.3):
+        for _ in range(int(rng.integers(1, 6))):
+            hang(out, np.concatenate([boxes, ignored]), rng)
     if rng.random() < (0.18 if (classes == FACE).any() else 0.05):
         out = reflect(out, rng)
     if rng.random() < 0.06:

@@ -13,7 +13,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,12 +30,14 @@ from ultralytics.utils.tal import make_anchors
 from anonymize.training.trainers import has_bfloat16
 from models.recipes import label, tiles
 from models.recipes.folds import HELD_OUT, fold, source
+from models.recipes.heads import Heads
 
 NAMES = {0: "face", 1: "plate"}
-SHARES = {"photos": 0.52, "rides": 0.13, "masks": 0.27, "empty": 0.08}  # of the tiles, by source
+SHARES = {"photos": 0.59, "rides": 0.08, "masks": 0.24, "empty": 0.09}  # of the tiles, by source
 MOSAIC = 0.3
 FACES = 5.0  # how often a photo with a face comes, for one without, of its source
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
+PASTED = 0.6  # share of the persons without a known face on streets that get one
 PAUSE = 20.0  # s; a step that took longer was stopped meanwhile
 FALL = 0.5  # last part of the minutes, in which the learning rate falls
 
@@ -58,10 +60,18 @@ def read_photos(data: Path, labels: Path, left_out: int) -> list[tiles.Photo]:
     """All labeled photos but those of one fold (-1: none is left out)."""
     out = []
     for kind in label.SETS:
-        for name, some in label.read(labels / f"{kind}.json.gz").items():
+        for name, some in label.read(labels / f"{kind}.json.gz", (label.FACE, label.PLATE, label.PERSON)).items():
             if fold(name) != left_out:
                 out.append(tiles.Photo.read(data / kind / "images" / name, some, is_grey=kind == "no-plates"))
     return out
+
+
+def masked_faces(annotations: Path) -> set[tuple[str, int, int]]:
+    """File, x1 and y1 (whole px) of the faces that are marked to wear a mask."""
+    data = json.loads(annotations.read_text())
+    names = {image["id"]: image["file_name"] for image in data["images"]}
+    covered = [a for a in data["annotations"] if a.get("masked") != "without_mask"]
+    return {(names[a["image_id"]], *map(int, a["bbox"][:2])) for a in covered}
 
 
 class Tiles(IterableDataset):
@@ -70,8 +80,14 @@ class Tiles(IterableDataset):
     Photos with faces or tilted, rare things come as often as others of their source: what is cut out of them varies.
     """
 
-    def __init__(self, photos: Sequence[tiles.Photo], size: int, seed: Sequence[int]) -> None:
-        self.photos, self.size, self.seed = photos, size, list(seed)
+    def __init__(
+        self,
+        photos: Sequence[tiles.Photo],
+        size: int,
+        seed: Sequence[int],
+        masked: Collection[tuple[str, int, int]] = (),
+    ) -> None:
+        self.photos, self.size, self.seed, self.masked = photos, size, list(seed), masked
 
     def __iter__(self) -> Iterator[tiles.Tile]:
         cv2.setNumThreads(1)
@@ -80,6 +96,7 @@ class Tiles(IterableDataset):
         if info:
             os.nice(2)
         plates = tiles.Plates(rng)
+        heads = Heads([p for p in self.photos if source(p.name) in ("masks", "photos")], self.masked, rng)
         pools = {s: [p for p in self.photos if source(p.name) == s] for s in SHARES}
         pools = {s: pool for s, pool in pools.items() if pool}
         shares = np.array([SHARES[s] for s in pools])
@@ -88,7 +105,8 @@ class Tiles(IterableDataset):
         def one(size: int) -> tiles.Tile:
             chosen = list(pools)[int(rng.choice(len(pools), p=shares / shares.sum()))]
             photo = pools[chosen][int(rng.choice(len(pools[chosen]), p=weights[chosen] / weights[chosen].sum()))]
-            return tiles.make(photo, tiles.decode(photo.data), plates, size, rng)
+            photo, image = heads.paste(photo, tiles.decode(photo.data), rng, 0 if chosen == "masks" else PASTED)
+            return tiles.make(photo, image, plates, size, rng)
 
         while True:
             if rng.random() < MOSAIC:
@@ -98,8 +116,9 @@ class Tiles(IterableDataset):
 
     @staticmethod
     def _weight(photo: tiles.Photo) -> float:
-        """Photos with real faces come more often: most photos of cars have none."""
-        return FACES if ((photo.classes == label.FACE) & ~photo.ignored).any() else 1.0
+        """Photos with real faces, or persons to paste one on, come more often: most photos of cars have none."""
+        has_face = ((photo.classes == label.FACE) & ~photo.ignored).any() or len(photo.persons)
+        return FACES if has_face else 1.0
 
 
 def collate(some: Sequence[tiles.Tile]) -> dict[str, torch.Tensor]:
@@ -236,7 +255,9 @@ def train(
     print(f"{len(photos)} photos; from {spent:.1f} of {minutes} minutes, step {step}", flush=True)
     loader = iter(
         DataLoader(
-            Tiles(photos, options.size, (options.seed, starts)),
+            Tiles(
+                photos, options.size, (options.seed, starts), masked_faces(data / "faces-masked" / "annotations.json")
+            ),
             batch_size=options.batch,
             num_workers=workers,
             collate_fn=collate,

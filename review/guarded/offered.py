@@ -10,7 +10,6 @@ from collections.abc import Collection
 from typing import Any
 
 PLUGIN = "@anonymize/review"
-ONLY_LOOKED_AT = "This sample is only to be looked at. Your own photos can be reviewed."
 OPERATORS = (
     "accept",
     "reject",

@@ -11,9 +11,10 @@ from .offered import RefusedError
 from .shapes import Closed, Id, Text
 
 MOST_CHANGES = 1000
-# A whole label, or one key of it; of the box also one number.
+# A whole label, or one key of it; of the box also one number, of its tags also one tag.
 WHOLE = r"/(?:hidden|candidates)/detections/(?:\d{1,6}|-)"
-KEY = r"/(?P<key>[a-z_]+)(?:/(?P<number>[0-3]))?"
+KEY = r"/(?P<key>[a-z_]+)(?:/(?P<number>\d{1,2}|-))?"
+PARTS = {"bounding_box": ("0", "1", "2", "3"), "tags": tuple(map(str, range(100))) + ("-",)}
 Fraction = Annotated[float | int, Field(ge=-100, le=100)]  # of the photo; a box may reach beyond it
 
 
@@ -55,8 +56,11 @@ class Change(Closed):
         if at is None or not self.path:
             raise ValueError("not a label")
         key, number = at["key"], at["number"]
-        if key in ("_id", "_cls") or (number and key != "bounding_box") or (self.op == "remove" and self.value):
+        is_part = number is not None and number not in PARTS.get(key, ())
+        if key in ("_id", "_cls") or is_part or (self.op == "remove" and self.value):
             raise ValueError("not a key of a label")
+        if number is not None and self.op == "remove":
+            return self
         if key is not None:
             value = [self.value] * 4 if number else self.value
             Detection.model_validate({"_cls": "Detection", "bounding_box": [0, 0, 1, 1], key: value})

@@ -26,12 +26,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 from review import photos
 from review.dataset import PLUGIN, fiftyone
+from review.desk import ONLY_LOOKED_AT, Desk
 from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 
 from . import offered, patches, process, requests
 from .child import CHILD
-from .offered import ONLY_LOOKED_AT, RefusedError
-from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body
+from .offered import RefusedError
+from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body, without_undo
 
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
@@ -46,12 +47,18 @@ class ReviewServer:
         reviews: the open ones.
         who: the visitor of a request, as the guard in front knows them; the person at this machine when not given.
         read_only: a public demo: photos of its sample are shown, and there is no FiftyOne.
+        desk: answers what the page's Review tab asks; without one there is no such tab.
     """
 
     def __init__(
-        self, reviews: Reviews, *, who: Callable[[Scope], User] = lambda _: LOCAL_USER, read_only: bool = False
+        self,
+        reviews: Reviews,
+        *,
+        who: Callable[[Scope], User] = lambda _: LOCAL_USER,
+        read_only: bool = False,
+        desk: Desk | None = None,
     ) -> None:
-        self.reviews, self.who, self.read_only = reviews, who, read_only
+        self.reviews, self.who, self.read_only, self.desk = reviews, who, read_only, desk
         self.operators: ASGIApp = PlainTextResponse(NOTHING, 404)
         self._starting = asyncio.Lock()
         self._static: Path | None = None
@@ -102,6 +109,10 @@ class ReviewServer:
             if method not in ("GET", "HEAD"):
                 raise RefusedError("media is only read")
             return await run_in_threadpool(self.media, request, user)
+        if path == "/clean" and method == "GET":
+            return await run_in_threadpool(self.clean, request, user)
+        if path.startswith("/api/"):
+            return await self._desk(request, path.removeprefix("/api/"))
         if path == "/fiftyone.jpg" and method in ("GET", "HEAD"):  # for where there is no FiftyOne
             return FileResponse(PICTURE, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
         if path == "/export" and method == "GET":
@@ -125,6 +136,8 @@ class ReviewServer:
             if path in STATIC and shown and root:
                 return RedirectResponse(_address(root, shown[0].name))
             await self._check_page(path, shown)
+            if method == "GET" and (path in STATIC or path in {f"/datasets/{r.name}" for r in shown}):
+                return strip_errors(without_undo(with_body(app, replay_body(b"", request))))
             return strip_errors(app)
         if sample := offered.SAMPLE.fullmatch(path):
             return await self._edit(request, sample, shown, user, app)
@@ -191,7 +204,19 @@ class ReviewServer:
         file = self._static / path.lstrip("/")
         return file.is_file() and file.resolve().is_relative_to(self._static.resolve())
 
-    # --- photos ---
+    # --- the page's tab, and photos ---
+
+    async def _desk(self, request: Request, what: str) -> Response:
+        if self.desk is None or request.method != "POST":
+            raise RefusedError("not offered")
+        body, _ = await whole_body(request)
+        status, value = await run_in_threadpool(self.desk.answer, request.scope, what, as_json(body))
+        return JSONResponse(value, status, {"Cache-Control": "no-store"})
+
+    def clean(self, request: Request, user: User) -> Response:
+        """A photo as an export would write it now, small."""
+        review = self.reviews.find(request.query_params.get("review", ""), user)
+        return photos.clean(review, request.query_params.get("photo", ""))
 
     def media(self, request: Request, user: User) -> Response:
         """A photo of an open review, upright. Anything else is refused with one and the same answer."""
@@ -202,7 +227,7 @@ class ReviewServer:
             return refused
         for review in self.reviews.of(user):
             if source := photos.photo_file(review, wanted[0]):
-                return photos.answer(source, review)
+                return photos.answer(source, review, is_small=given.get("size") == ["screen"])
         return refused
 
     # --- changes ---

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fiftyone.operators as foo
 from bson import ObjectId
 from fiftyone.operators import types
-from PIL import Image
 
-from anonymize import images
 from anonymize.corrections import gate, person
 from anonymize.engine import export
-from anonymize.errors import AnonymizeError, ImageError, RecordsError, StaleDecisionError
-from anonymize.hiding import hide_record
+from anonymize.errors import AnonymizeError, RecordsError, StaleDecisionError
 from review.documents import CORNERS, REGION_FIELDS
+from review.photos import preview
 from review.reviews import Review, registry
 
 # Where a label is, and its region's id: all that operators need of a sample.
@@ -295,18 +291,8 @@ class Preview(_Operator):
 
     def act(self, ctx: Any) -> Any:
         review, samples = _samples(ctx, _selected_ids(ctx)[:1])
-        record = review.store[samples[0]["photo"]]
-        source = review.store.header.source(record)
-        try:
-            photo = images.load(source, review.store.settings)
-        except ImageError as e:
-            raise RecordsError(f"{record.path}: {e}") from e
-        hidden = replace(photo, pixels=hide_record(photo, record, review.store.settings))
-        picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
-        picture.thumbnail((1600, 1600))
-        out = io.BytesIO()
-        picture.save(out, "JPEG", quality=88)
-        return {"image": "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()}
+        picture = preview(review, samples[0]["photo"], size=1600)
+        return {"image": "data:image/jpeg;base64," + base64.b64encode(picture).decode()}
 
     def resolve_output(self, ctx: Any) -> Any:
         outputs = types.Object()

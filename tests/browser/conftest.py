@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))
 
-from screenshots import CHROMIUM, FLAGS, WIDE, server
+from screenshots import CHROMIUM, FLAGS, WIDE, answering, free_port, server
+
+from tests.support.web_site import photo as drawn
 
 if not Path(CHROMIUM).exists():  # said once, for the whole folder
     collect_ignore_glob = ["test_*.py"]
@@ -24,6 +28,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("weights")
 
 
+@dataclass(frozen=True)
+class Quick:
+    """A server whose detectors find at once what `quick_server.REGIONS` says, and wait while there is a file `hold`."""
+
+    address: str
+    hold: Path
+
+    @contextmanager
+    def holding(self) -> Iterator[None]:
+        self.hold.touch()
+        try:
+            yield
+        finally:
+            self.hold.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def street(tmp_path: Path) -> Path:
+    """A photo for the quick server."""
+    return drawn(tmp_path / "street.jpg", size=(800, 600), quality=90)
+
+
 @pytest.fixture(scope="session")
 def address() -> Iterator[str]:
     with server() as url:
@@ -31,9 +57,18 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quick]:
+    """The app with detectors that need no time and can be held up (tests/support/quick_server.py)."""
+    port, folder = free_port(), tmp_path_factory.mktemp("quick")
+    with answering(port, ["-m", "tests.support.quick_server", str(port), str(folder)]) as address:
+        yield Quick(address, folder / "hold")
 
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=60_000)  # a busy machine is slow, and that is no failure
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield opened

@@ -148,12 +148,44 @@ def test_switch_off_move_undo(page: Page, zidane: Path) -> None:
     expect(page.locator("rect.az-region.accepted")).to_have_count(0)
 
 
+def test_the_clean_picture_is_what_a_photo_opens_with(new_page: Any, quick: Any, street: Path) -> None:
+    """With the divider in the middle both faces would lie on the original's side."""
+    still = new_page(quick.address, reduced_motion="reduce")
+    show_photo(still, street)
+    divider = still.get_by_role("slider", name="Compare")
+    expect(divider).to_have_attribute("aria-valuenow", "0")
+    expect(still.locator(".az-before")).to_have_css("visibility", "hidden")
+    expect(still.locator(".az-tag.left")).to_be_hidden()
+    page = new_page(quick.address)
+    page.locator(".az-drop-title").first.wait_for()
+    page.evaluate("""new MutationObserver(() => {
+      const now = Number(document.querySelector('.az-divider').getAttribute('aria-valuenow'));
+      window.farthest = Math.max(window.farthest || 0, now);
+    }).observe(document.querySelector('.az-viewer'), {subtree: true, attributes: true})""")
+    show_photo(page, street)
+    page.wait_for_function("window.farthest > 40 && document.querySelector('.az-divider').ariaValueNow === '0'")
+
+
+def test_a_click_on_what_is_hidden_selects_it(new_page: Any, quick: Any, street: Path) -> None:
+    page = new_page(quick.address, reduced_motion="reduce")
+    show_photo(page, street)
+    box = page.locator(".az-stage").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 0.05 * box["width"], box["y"] + 0.95 * box["height"])  # nothing there: the divider
+    expect(page.get_by_role("slider", name="Compare")).to_have_attribute("aria-valuenow", "5")
+    page.mouse.click(box["x"] + 140 / 800 * box["width"], box["y"] + 150 / 600 * box["height"])
+    expect(page.locator("rect.az-region.selected")).to_have_count(1)
+    page.get_by_role("button", name="Do not hide this").click()
+    expect(page.locator(f"{RESULT} h2")).to_contain_text("1 face ")
+
+
 def test_everything_by_keyboard(page: Page, zidane: Path) -> None:
     show_photo(page, zidane)
     divider = page.get_by_role("slider", name="Compare")
+    expect(divider).to_have_attribute("aria-valuenow", "0")
     divider.focus()
     page.keyboard.press("ArrowRight")
-    expect(divider).to_have_attribute("aria-valuenow", "52")
+    expect(divider).to_have_attribute("aria-valuenow", "2")
     page.get_by_role("button", name="Correct").focus()
     page.keyboard.press("Enter")
     page.get_by_role("button", name="Draw a plate").focus()

@@ -18,7 +18,7 @@ from PIL import Image
 from anonymize import images
 from anonymize.detectors import FakeDetector
 from anonymize.engine import Summary, detect, export, run
-from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError
+from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError, SettingsError
 from anonymize.hiding import hide_record
 from anonymize.outputs import Output
 from anonymize.predictor import Predictor
@@ -60,8 +60,12 @@ def test_a_detector_that_fails_without_a_word_has_failed(folder: Path, out: Path
     assert all(summary.failures.values())
 
 
-def test_a_photo_that_no_detector_looked_at_is_not_written(folder: Path, out: Path) -> None:
-    summary = run(folder, out, Predictor(MAGENTA, detectors=[]))
+def test_a_photo_that_no_detector_looked_at_is_not_written(folder: Path, out: Path, tmp_path: Path) -> None:
+    nobody = Predictor(MAGENTA, detectors=[])
+    with pytest.raises(SettingsError, match="face, plate would be left in the open: the detectors look for nothing"):
+        run(folder, out, nobody)
+    detect(folder, tmp_path / "r.jsonl", nobody)
+    summary = export(tmp_path / "r.jsonl", out, MAGENTA)
     assert set(summary.failures.values()) == {"no detector looked at this photo, and no person"}
     assert outputs(out) == []
 

@@ -3,20 +3,24 @@
 import base64
 import io
 import shutil
+import threading
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 from PIL import Image
 
+from anonymize import images
 from anonymize.detectors import FakeDetector
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.settings import PRESETS
 from anonymize.web.api import PhotoService
+from anonymize.web.api_forms import Options
 from anonymize.web.controls import check_detector
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import MB, Policy, for_public
-from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo, visitor
+from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo, visitor, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +104,8 @@ def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
     service = PhotoService(Policy(), DetectorPool(detectors=[FakeDetector([FACE])]), tmp_path / "service")
     image = base64.b64encode(photo(tmp_path / "a.jpg", gps=True).read_bytes()).decode()
     assert service.for_gradio_client(image, {"keep_metadata": ["make"]})["image"]
-    assert "metadata field" in service.for_gradio_client(image, {"keep_metadata": ["gps"]})["error"]
+    with pytest.raises(gr.Error, match="metadata field"):
+        service.for_gradio_client(image, {"keep_metadata": ["gps"]})
 
 
 @pytest.mark.parametrize(
@@ -114,12 +119,69 @@ def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
         ({"fill": "reddish"}, 400, "hex"),
         ({"keep_metadata": "gps"}, 400, "metadata field"),
         ({"mosaic_blocks": "0"}, 422, "mosaic_blocks"),
+        ({"plate_treshold": "0.1"}, 422, "plate_threshold"),  # what is not known would silently not count
+        ({"image_": "x"}, 422, "unknown field"),
+        ({"effect": ["blur", "solid"]}, 400, "comes twice"),
     ],
 )
 def test_bad_options_are_refused_with_a_reason(api, tmp_path, options, status, word):
     answer = post(api, photo(tmp_path / "a.jpg"), **options)
     assert answer.status_code == status
-    assert word in answer.text
+    assert list(answer.json()) == ["error"]
+    assert word in answer.json()["error"]
+
+
+def test_options_in_the_address_are_refused(api, tmp_path):
+    source = photo(tmp_path / "a.jpg")
+    for to in ("detect", "anonymize"):
+        answer = api.post(f"/api/v1/{to}?effect=solid", files={"image": (source.name, source.read_bytes())})
+        assert (answer.status_code, list(answer.json())) == (400, ["error"])
+    assert api.get("/api/v1/models?task=face").status_code == 400
+
+
+def test_every_error_has_one_form(api, tmp_path):
+    wrong = [api.get(path) for path in ("/api", "/api/v1", "/api/v1/nope", "/api/v2/detect", "/api/v1/detect")]
+    wrong += [api.post("/api/v1/anonymize"), api.post("/api/v1/models"), post(api, photo(tmp_path / "a.jpg"), "nope")]
+    for answer in wrong:
+        assert answer.status_code in (404, 405, 422), answer.request.url
+        assert list(answer.json()) == ["error"], answer.request.url
+
+
+def test_photos_that_wait_for_the_detectors_wait_as_files(tmp_path, monkeypatch):
+    """Sixteen requests that are all decoded at once would need sixteen times the memory."""
+    held, loaded = threading.Event(), []
+
+    class Held:
+        name, weights = "held", {}
+
+        def detect(self, images):
+            assert held.wait(60)
+            return [[] for _ in images]
+
+    real = images.load
+
+    def load(*args):
+        loaded.append(1)
+        return real(*args)
+
+    policy = Policy()
+    pool = DetectorPool(policy.defaults, detectors=[Held()])
+    service = PhotoService(policy, pool, tmp_path / "service")
+    monkeypatch.setattr(images, "load", load)
+    source = photo(tmp_path / "a.jpg").read_bytes()
+
+    def one():
+        service.detect(io.BytesIO(source), "a.jpg", Options())
+
+    threads = [threading.Thread(target=one) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(list(service.folder.rglob("photo.jpg"))) == 8 and len(loaded) >= 2)
+    assert len(loaded) == 2
+    held.set()
+    for thread in threads:
+        thread.join(60)
+    assert len(loaded) == 8
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_output_equal_to_input_and_inside_it(folder: Path) -> None:
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     for wrong in (folder, folder / "a" / ".."):
         result = run(folder, wrong)
-        assert result.returncode == 1
+        assert result.returncode == 2
         assert result.stderr.startswith("error: ")
     assert before == {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert run(folder, folder / "out").returncode == 0

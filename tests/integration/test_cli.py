@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
 import subprocess
@@ -108,6 +109,28 @@ def test_detect_export_evaluate(folder: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "c.json").read_text())[0]["kinds"]["face"]["leaks"]["count"] == 1
 
 
+def test_records_are_evaluated_at_their_own_settings(folder: Path, tmp_path: Path) -> None:
+    """Those of the detection, or of the review; what is given here overrides them, what cannot count is refused."""
+    path, truth, out = tmp_path / "r.jsonl", coco(tmp_path / "truth.json", "1.png"), tmp_path / "e.json"
+
+    def threshold(*more: object) -> float:
+        result = run("evaluate", folder, truth, "--records", path, "--json", out, *more)
+        found = json.loads(out.read_text())["settings"]["kinds"]["face"]["threshold"]
+        assert f"face {found:g}" in result.output
+        return float(found)
+
+    run("detect", folder, "--records", path, *MINE, "--face-threshold", 0.07)
+    assert threshold() == 0.07
+    assert threshold("--face-threshold", 0.3) == 0.3
+    header, known = records.read(path)
+    reviewed = dataclasses.replace(header, review=header.settings.with_kind("face", threshold=0.02))
+    records.write(path, reviewed, known.values())
+    assert threshold() == 0.02
+    for useless in (["--preset", "fast"], ["--face-detector", "centerface"], ["--iou-threshold", 0.4], ["--trust"]):
+        result = run("evaluate", folder, truth, "--records", path, *useless, code=2)
+        assert f"{useless[0]} cannot be used" in result.output
+
+
 def test_a_dry_run_counts_and_writes_nothing(folder: Path, tmp_path: Path) -> None:
     assert "faces 4" in " ".join(run("run", folder, tmp_path / "out", *MINE, "--dry-run").output.split())
     assert not (tmp_path / "out").exists()
@@ -132,14 +155,14 @@ def test_a_failed_photo_is_exit_code_1_with_a_count(folder: Path, tmp_path: Path
     ],
 )
 def test_a_wrong_option_is_one_line(folder: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
-    result = run("run", folder, tmp_path / "out", *arguments, code=1)
+    result = run("run", folder, tmp_path / "out", *arguments, code=2)
     assert result.stderr.startswith("error: ")
     assert result.stderr.count("\n") == 1
     assert message in result.stderr
 
 
 def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
-    result = run("run", folder, tmp_path / "out", "--face-detector", "centerface+retina", code=1)
+    result = run("run", folder, tmp_path / "out", "--face-detector", "centerface+retina", code=2)
     said, line, pointer, valid = result.stderr.splitlines()
     assert said == "error: unknown detector 'retina', at column 12 of a detector:"
     assert line.index("retina") == pointer.index("^")
@@ -147,12 +170,13 @@ def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
 
 
 def test_missing_input_and_records(tmp_path: Path) -> None:
-    assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=1).stderr
-    assert "error: cannot read records" in run("export", tmp_path / "no", tmp_path / "out", code=1).stderr
+    assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=2).stderr
+    assert "does not exist" in run("export", tmp_path / "no", tmp_path / "out", code=2).stderr
+    assert "error: cannot read records" in run("export", tmp_path, tmp_path / "out", code=1).stderr
 
 
 def test_verbose_shows_where(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "anonymize", "export", str(tmp_path / "no"), str(tmp_path / "out"), "--verbose"]
+    command = [sys.executable, "-m", "anonymize", "export", str(tmp_path), str(tmp_path / "out"), "--verbose"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert "Traceback" in result.stderr
@@ -191,7 +215,7 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
 
 def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:
     for option, value in (("--effect", "fcae=solid"), ("--padding", "plte=0.3"), ("--kernel", "screen=101,3,9")):
-        result = run("run", folder, tmp_path / "out", *MINE, option, value, code=1)
+        result = run("run", folder, tmp_path / "out", *MINE, option, value, code=2)
         assert "unknown kind" in result.output
         assert "face, plate" in result.output
 
@@ -265,7 +289,7 @@ def test_annotated_photos_that_are_not_there_are_named_and_no_success(
 def test_measuring_never_writes_over_what_it_measures(folder: Path, tmp_path: Path, option: str, name: str) -> None:
     truth = coco(tmp_path / "truth.json", "1.jpg")
     before = (tmp_path / name).read_bytes()
-    assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=1).output
+    assert "never overwritten" in run("evaluate", folder, truth, option, tmp_path / name, *MINE, code=2).output
     assert (tmp_path / name).read_bytes() == before
 
 
@@ -273,14 +297,14 @@ def test_a_photo_that_an_export_would_withhold_is_not_measured(folder: Path, tmp
     """One face is as many as were kept; that more may be kept now brings back none of those that were left out."""
     truth = coco(tmp_path / "truth.json", "1.jpg")
     run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE, "--max-regions", 1)
-    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", code=1)
     assert "not measured: 1.jpg: 1 regions of kind face are as many as are kept" in result.output
 
 
 def test_records_without_an_annotated_photo_are_no_success(folder: Path, tmp_path: Path) -> None:
     run("detect", folder / "1.jpg", "--records", tmp_path / "r.jsonl", *MINE)
     truth = coco(tmp_path / "truth.json", "1.jpg", "a/1.jpg")
-    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", *MINE, code=1)
+    result = run("evaluate", folder, truth, "--records", tmp_path / "r.jsonl", code=1)
     assert "not measured: a/1.jpg: there is no record of it" in result.output
 
 

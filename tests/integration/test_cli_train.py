@@ -29,12 +29,23 @@ def test_options_of_train_reach_it_and_what_is_not_given_stays_default(
         return SimpleNamespace(onnx=output / "n.onnx", card=output / "card.md", entry=None)
 
     monkeypatch.setattr(training, "train", fake)
-    arguments = ["d.yaml", "--output", str(tmp_path), "--name", "n", "--base", "yolov8n.yaml", "--size", "320"]
+    (tmp_path / "d.yaml").touch()
+    arguments = [
+        str(tmp_path / "d.yaml"),
+        "--output",
+        str(tmp_path),
+        "--name",
+        "n",
+        "--base",
+        "yolov8n.yaml",
+        "--size",
+        "320",
+    ]
     result = CliRunner().invoke(train, [*arguments, "--hours", "1.5", "--frozen", "5", "--resume", "--trust"])
     assert result.exit_code == 0, result.output
     expected = training.Options(base="yolov8n.yaml", size=320, hours=1.5, frozen=5)
     more = {"name": "n", "resume": True, "trust": True, "cache": None}
-    assert seen == [(Path("d.yaml"), tmp_path, expected, more)]
+    assert seen == [(tmp_path / "d.yaml", tmp_path, expected, more)]
     assert f"yolo:{tmp_path / 'n.onnx'}" in result.output
 
 

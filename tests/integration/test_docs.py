@@ -55,6 +55,17 @@ def test_every_command_has_these_options(line: str) -> None:
                 raise
 
 
+def test_every_row_of_the_reliability_matrix_names_a_test_that_exists() -> None:
+    matrix = TEXT[ROOT / "docs" / "reliability.md"].split("## Longer campaigns")[0]
+    rows = [r for r in matrix.splitlines() if r.startswith("| ") and not r.startswith("| fault")]
+    assert len(rows) > 30
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert f"def {test}(" in (ROOT / file).read_text(), row
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: d.name)
 def test_links_to_files_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", TEXT[document]):
@@ -130,7 +141,7 @@ def test_the_picture_of_the_folders_is_the_tree() -> None:
                 above = name
             elif indent == 6:
                 drawn.setdefault(above, set()).add(name)
-    plain = {"__main__.py", "py.typed", "risk.json"}
+    plain = {"__main__.py", "py.typed", "risk.json", "context.json"}
     there = {p.name for p in (ROOT / "anonymize").iterdir() if p.name != "__pycache__"} - plain
     assert drawn["anonymize"] == there
 

@@ -36,7 +36,7 @@ def test_the_pins_fit_the_ranges_and_the_core_has_nothing_heavy() -> None:
     for required in (*core, *optional):
         if required.name not in ("anonymize", "onnxruntime-gpu"):
             assert required.specifier.contains(PINS[required.name]), required
-    heavy = {"torch", "ultralytics", "gradio", "fiftyone", "matplotlib", "scipy", "pandas", "supervision"}
+    heavy = {"torch", "ultralytics", "gradio", "fiftyone", "matplotlib", "scipy", "pandas", "pydantic"}
     assert not heavy & {r.name for r in core}
 
 
@@ -59,3 +59,37 @@ def test_a_package_that_is_missing_is_told_with_the_command_that_adds_it() -> No
         "training needs the package no_such_package, which is not installed. "
         "This adds it: pip install 'anonymize[train]'"
     )
+
+
+def locked(name: str) -> dict[str, str]:
+    """Package -> version of a lock, each with at least one hash and no address."""
+    out = {}
+    for entry in re.split(r"\n(?=\S)", (ROOT / name).read_text("utf-8").strip()):
+        first, *hashes = entry.replace("\\\n", "\n").splitlines()
+        required = Requirement(first)
+        (pin,) = required.specifier
+        assert pin.operator == "=="
+        assert hashes
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}\s*", h) for h in hashes), entry
+        assert required.name not in out, "two versions for two systems: the tests run with one"
+        out[required.name] = pin.version
+    return out
+
+
+def test_the_locks_have_the_pins_and_what_these_ask_for_with_hashes() -> None:
+    """`make lock` writes them anew."""
+    app, everything = locked("requirements.lock"), locked("requirements-dev.lock")
+    pins = {
+        r.name.lower(): next(iter(r.specifier)).version
+        for name in ("requirements.txt", "requirements-dev.txt")
+        for line in (ROOT / name).read_text("utf-8").splitlines()
+        if "==" in (text := line.split("#")[0].strip())
+        for r in [Requirement(text)]
+    }
+    assert pins.items() <= everything.items()
+    assert app.items() <= everything.items()
+    core = [Requirement(r) for r in PROJECT["project"]["dependencies"] + EXTRAS["web"] + EXTRAS["review"]]
+    for required in core:
+        assert required.name == "anonymize" or required.specifier.contains(app[required.name]), required
+    assert "torch" not in app
+    assert [name for name in app if name.startswith("opencv")] == ["opencv-python-headless"]  # two would share a folder

@@ -100,7 +100,7 @@ def test_only_approved_photos_are_exported(path: Path, tmp_path: Path):
     run("export", path, out, "--quiet")
     assert sorted(str(p.relative_to(out)) for p in out.rglob("*.png")) == ["a.png"]
     # another threshold: what was approved was another picture, and its output is taken away
-    run("export", path, out, "--quiet", "--face-threshold", "0.95")
+    run("export", path, out, "--quiet", "--face-threshold", "0.95", code=3)
     assert list(out.rglob("*.png")) == []
     run("approve", path, "a.png", "--face-threshold", "0.95")
     run("export", path, out, "--quiet", "--face-threshold", "0.95")
@@ -267,7 +267,7 @@ def test_chosen_thresholds_stay_with_the_records(path: Path, tmp_path: Path):
     review.store.use(SETTINGS.with_kind("face", threshold=0.95))  # as the tab does
     assert {i.status for i in review.queue.items()} == {"pending"}
     assert ReviewStore(path).settings.kind("face").threshold == 0.95  # another process, or this one after a kill
-    run("export", path, tmp_path / "out", "--quiet")
+    run("export", path, tmp_path / "out", "--quiet", code=3)
     assert list((tmp_path / "out").rglob("*.png")) == []
     run("approve", path, "a.png")
     run("export", path, tmp_path / "out", "--quiet")

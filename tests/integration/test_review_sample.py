@@ -15,11 +15,12 @@ from anonymize.errors import SettingsError
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.jobs import Job
 from anonymize.web.policy import Policy, for_public
-from review import sample, tab
+from review import sample
+from review.desk import Desk, Source
 from review.queue import Queue
 from review.reviews import User, registry
 from review.store import ReviewStore
-from review.tab_view import side
+from tests.support.passwords import team, write_users
 from tests.support.web_site import another, visitor, wait_for
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
@@ -56,13 +57,23 @@ def test_a_public_demo_offers_it_to_everybody_to_look_at(tmp_path: Path):
             assert shown.headers["content-type"] == "image/jpeg"
         # Other tests of this process have reviews open, too.
         (review,) = (r for r in registry.of(User("anybody", "anybody")) if r.store.path == shared[0])
+        (batch,) = ana.post("/review/api/batches", json={}).json()["batches"]
+        shown = ana.post("/review/api/open", json={"batch": batch["id"]}).json()
+        seen = {"review": shown["review"], "photo": shown["photo"]["photo"], "hash": shown["photo"]["hash"]}
+        refused = ana.post("/review/api/decide", json={**seen, "what": "approve"})
+        assert (refused.status_code, "only to be looked at" in refused.json()["error"]) == (403, True)
+        elsewhere = {"origin": "https://evil.example"}
+        assert ana.post("/review/api/decide", json={**seen, "what": "approve"}, headers=elsewhere).status_code == 403
+        assert ana.get("/review/api/batches").status_code == 403  # what other sites' pages can ask for
+        clean = ana.get("/review" + shown["photo"]["after"])
+        assert clean.headers["content-type"] == "image/jpeg"
+        assert ana.get("/review/clean", params={"review": shown["review"], "photo": "../x.jpg"}).status_code == 404
         refused = ana.get("/review/export", params={"name": review.name})
         assert (refused.status_code, "only to be looked at" in refused.text) == (403, True)
 
 
 def test_only_the_named_users_of_a_team_may_open_fiftyone(tmp_path: Path):
-    users = tmp_path / "users.txt"
-    users.write_text("ana:a:long:password\nbob:another password\n")
+    users = write_users(tmp_path / "users.txt", ana="a:long:password", bob="another password")
 
     def rules(*given: str) -> Policy:
         return app.policy(app.options(["--auth", str(users), *given]))
@@ -86,50 +97,47 @@ def test_only_the_named_users_of_a_team_may_open_fiftyone(tmp_path: Path):
 
 
 def test_the_link_to_fiftyone_is_for_who_may_follow_it(tmp_path: Path):
-    review = registry.open(sample.make(tmp_path, Predictor(detectors=[FakeDetector([FACE])])))
-    item = review.queue.items()[0]
-    assert "Open in FiftyOne" in side(review, item, "/review", "link")
-    assert "FiftyOne" not in side(review, item, "/review", "nothing")
-    public = side(review, item, "/review", "picture")
-    assert "/review/open" not in public
-    assert "/review/fiftyone.jpg" in public
-    assert "python -m review records.jsonl" in public
+    path = sample.make(tmp_path, Predictor(detectors=[FakeDetector([FACE])]))
+
+    def offered(is_reviewer: bool, owner: str | None = None, **options: bool) -> str:
+        source = Source("s", "Sample", path, owner)
+        user = User("key", "ana", is_reviewer)
+        desk = Desk(registry, lambda _: user, lambda _: [source], **{"own_machine": False, **options})
+        return str(desk.answer(None, "open", {"batch": "s"})[1]["fiftyone"])
+
+    assert offered(True) == "link"
+    assert offered(False) == "nothing"
+    assert offered(True, owner="key") == "nothing"
+    assert offered(False, read_only=True) == "picture"
 
 
 @pytest.mark.parametrize(
     ("policy", "owner"),
-    [(PUBLIC, "their session"), (Policy(users={"ana": "a long password"}), "their session"), (Policy(), None)],
+    [(PUBLIC, "their session"), (Policy(users=team(ana="a long password")), "their session"), (Policy(), None)],
 )
 def test_what_visitors_bring_is_opened_as_theirs_alone(policy: Policy, owner: str | None, tmp_path: Path):
     """On a public demo and a team's server batches have an owner, and an owned review never reaches FiftyOne."""
-    job = SimpleNamespace(records=[1], output=tmp_path, state="done", made=1.0)
+    job = SimpleNamespace(id="job 1", records=[1], output=tmp_path, state="done", made=1.0)
     session = SimpleNamespace(key="their session", of_kind=lambda kind: [job] if kind is Job else [])
     shared, own = app.sources_of(policy, [tmp_path / "Sample.jsonl"], session)
-    assert shared == ("Sample", tmp_path / "Sample.jsonl", None)
-    assert own == ("Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
+    assert (shared.label, shared.records, shared.owner) == ("Sample", tmp_path / "Sample.jsonl", None)
+    assert own == Source("job 1", "Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
 
 
-def test_what_may_be_opened_can_be_told_apart_and_stays_chosen(tmp_path: Path):
-    """Sessions give what was used last at the end; the list is made anew every few seconds."""
+def test_what_may_be_opened_can_be_told_apart(tmp_path: Path):
+    """Sessions give what was used last at the end."""
     first, second, busy = (
-        SimpleNamespace(records=[1, 2], output=tmp_path / str(n), state=state, made=float(n))
+        SimpleNamespace(id=f"job {n}", records=[1, 2], output=tmp_path / str(n), state=state, made=float(n))
         for n, state in enumerate(("done", "stopped", "running"))
     )
     session = SimpleNamespace(key="k", of_kind=lambda _: [second, busy, first])
     shared = [tmp_path / "may" / "records.jsonl", tmp_path / "june" / "records.jsonl", tmp_path / "other.jsonl"]
     found = app.sources_of(Policy(), shared, session)
-    assert [label for label, *_ in found] == [
+    assert [s.label for s in found] == [
         "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos"
     ]  # fmt: skip
-    assert found[3][1] == tmp_path / "0" / "records.jsonl"
-    choices = tab.choices_of(found, None)["choices"]
-    names = [name for _, name in choices]
-    assert len(set(names)) == 5
-    assert tab.choices_of(found, None)["value"] == names[-1]
-    assert tab.choices_of(found, names[1], names)["value"] == names[1]
-    assert tab.choices_of(found, names[1], names[:-1])["value"] == names[-1]  # a new batch: it is what one looks for
-    assert tab.choices_of(found[:1], names[1], names)["value"] == names[0]  # it is gone
-    assert tab.choices_of([], names[1], names)["value"] is None
+    assert found[3].records == tmp_path / "0" / "records.jsonl"
+    assert len({s.id for s in found}) == 5
 
 
 def test_a_sample_that_cannot_be_made_is_said_and_the_server_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture):

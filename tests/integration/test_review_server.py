@@ -24,7 +24,7 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.guarded.offered import ONLY_LOOKED_AT
+from review.desk import ONLY_LOOKED_AT
 from review.guarded.server import FAILED, ReviewServer
 from review.loopback import COOKIE, build
 from review.queue import Queue
@@ -440,6 +440,35 @@ def test_a_box_drawn_in_the_app_is_in_the_records_when_it_is_acknowledged(client
     assert review.store["a.jpg"].regions == (FACE, FAINT)
 
 
+def test_a_status_that_is_set_and_set_again_in_the_app_is_the_records(client: TestClient, review: Review):
+    """A drawn box that is rejected is no region any more, but the App shows it: accepted again, it is one again."""
+    label = {"_cls": "Detection", "label": "plate", "bounding_box": [0.2, 0.5, 0.1, 0.1], "_id": {"$oid": "e" * 24}}
+
+    def send(*changes: tuple[str, str, str | None]) -> list[tuple[str, str]]:
+        sent = [{"op": op, "path": at, **({} if value is None else {"value": value})} for op, at, value in changes]
+        response = patch(client, review, sent)
+        assert response.status_code == 200
+        return [(r.id, r.status) for r in ReviewStore(review.store.path)["a.jpg"].regions]
+
+    assert patch(client, review, [{"op": "add", "path": "/candidates/detections/-", "value": label}]).status_code == 200
+    sample = review.dataset.samples.find_one({"photo": "a.jpg"})
+    at = [f"/candidates/detections/{n}" for n in range(len(sample["candidates"]["detections"]))]
+    assert [str(found["_id"]) for found in sample["candidates"]["detections"]][-1] == "e" * 24
+    drawn, faint = at[-1], at[0]
+    rejected = send(("replace", f"{drawn}/status", "rejected"))
+    assert rejected == [(FACE.id, "auto"), (FAINT.id, "auto")]
+    assert not [d for d in review.dataset.save_edits("ana") if d]  # nor is it drawn again by itself
+    accepted = send(("replace", f"{drawn}/status", "accepted"), ("remove", f"{drawn}/tags/0", None))
+    assert accepted == [("e" * 24, "manual"), (FACE.id, "auto"), (FAINT.id, "auto")]
+    assert "rejected" in dict(send(("replace", f"{faint}/status", "rejected"))).values()
+    again = send(("replace", f"{faint}/status", "accepted"), ("remove", f"{faint}/tags/0", None))
+    assert again == [("e" * 24, "manual"), (FACE.id, "auto"), (FAINT.id, "accepted")]
+    for _ in range(5):
+        review.store.decide("a.jpg", "undo", who="ana")
+    review.refresh("a.jpg")
+    assert review.store["a.jpg"].regions == (FACE, FAINT)
+
+
 def test_a_page_that_is_loaded_anew_shows_what_was_decided_elsewhere(client: TestClient, review: Review):
     review.store.decide("c.tif", "flag", who="bob")
     assert review.dataset.samples.find_one({"photo": "c.tif"})["review"] == "pending"
@@ -570,9 +599,10 @@ def test_why_fiftyone_cannot_start_is_said(tmp_path: Path):
 
 def test_the_page_s_own_login_stands_before_every_route(tmp_path: Path):
     from anonymize.web.policy import Policy
+    from tests.support.passwords import team
     from tests.support.web_site import visitor
 
-    policy = Policy(users={"ana": "a long password"})
+    policy = Policy(users=team(ana="a long password"))
     mounts = {"/review": ReviewServer(Reviews())}
     with visitor(tmp_path / "data", policy, mounts=mounts, warm_up=False) as app:
         for method, path in ROUTES:

@@ -54,6 +54,12 @@ def data(tmp_path):
     return path
 
 
+def boxes_only(data):
+    """Labels without key points."""
+    for label in (data.parent / "train" / "labels").iterdir():
+        label.write_text(" ".join(label.read_text().split()[:5]) + "\n")
+
+
 def epochs_of(output):
     with open(output / "results.csv") as file:
         return [int(float(row["epoch"])) for row in csv.DictReader(file)]
@@ -152,12 +158,16 @@ def test_checkpoints_name_stock_classes_only(data, tmp_path):
 
 def test_boxes_without_corners_train_a_plain_detector_of_any_kind(data, tmp_path):
     fields = yaml.safe_load(data.read_text())
-    for label in (data.parent / "train" / "labels").iterdir():
-        label.write_text(" ".join(label.read_text().split()[:5]) + "\n")
+    boxes_only(data)
     data.write_text(yaml.safe_dump({"train": fields["train"], "val": fields["val"], "names": ["human face"]}))
+    photo = data.parent / "train" / "images" / "camera.jpg"
+    whole = cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    photo.write_bytes(whole + b"more")  # as some phones write it; ultralytics would write it anew
+    before = {p: p.read_bytes() for p in data.parent.rglob("*") if p.is_file()}
     done = train(data, tmp_path / "faces", Options(base="yolov8n.yaml", epochs=1, size=64, batch=4, device="cpu"))
     entry = tomllib.loads(done.entry.read_text())["faces"]
     assert (entry["task"], entry["classes"]) == ("face", {"human face": "face"})
+    assert {p: p.read_bytes() for p in data.parent.rglob("*") if p.is_file()} == before, "the data set is only read"
 
 
 def test_another_base_is_trained_further_and_a_foreign_pickle_is_not_opened(data, tmp_path):
@@ -198,7 +208,7 @@ def test_another_base_is_trained_further_and_a_foreign_pickle_is_not_opened(data
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[1", "not a data.yaml"),
+        ("[1", "is not YAML"),
         ("train: train/images\nval: train/images\n", "names"),
         ("names: [a]\ntrain: train/images\n", "val"),
         ("names: [a]\nval: train/images\n", "train"),
@@ -206,15 +216,79 @@ def test_another_base_is_trained_further_and_a_foreign_pickle_is_not_opened(data
         ("names: [a]\ntrain: train/labels\nval: train/images\n", "no photos for train"),
         ("names: 3\ntrain: train/images\nval: train/images\n", "names"),
         ("names: [a]\ntrain: train/images\nval: train/images\nkpt_shape: [5, 3]\n", "kpt_shape"),
+        ("names: [a]\nnc: 2\ntrain: train/images\nval: train/images\n", "nc is 2, but names has 1 classes"),
+        ("names: {0: a, 2: b}\ntrain: train/images\nval: train/images\n", "without gaps; 1 has none"),
+        ("names: [a]\ntrain: 3\nval: train/images\n", "not a data.yaml: train"),
+        ("names: [a]\ntrain: list.txt\nval: train/images\n", r"list.txt: line 2: the photo train/images/gone.png is"),
     ],
 )
 def test_data_that_cannot_be_trained_on_is_refused_with_a_reason(data, text, said):
     data.write_text(text)
+    (data.parent / "list.txt").write_text("train/images/0.png\ntrain/images/gone.png\n")
     with pytest.raises(AnnotationError, match=said):
         read_data(data)
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"0": "1 0.5 0.5 0.2 0.2"}, "0.txt .* line 1: class 1 has no name"),
+        ({"0": "0 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 1.2"}, "line 2: 1.2 is no fraction"),
+        ({"0": "0 0.5 0.5 0.2 0.2\n0 .1 .1 .2 .1 .2 .2 .1 .2"}, "line 2: it has 9 columns, unlike others"),
+        ({"0": "0 0.5 0.5 0.2"}, "line 1: it has 4 columns"),
+        ({"0": "0 0.5 0.5 0.2 0.2 0.9 7"}, "line 1: it has 7 columns"),
+        ({}, "no labels for train"),
+    ],
+)
+def test_labels_that_are_wrong_are_named_before_anything_is_trained(data, labels, said):
+    data.write_text("train: train/images\nval: train/images\nnames: {0: plate}\n")
+    for file in (data.parent / "train" / "labels").iterdir():
+        file.unlink()
+    for name, text in labels.items():
+        (data.parent / "train" / "labels" / f"{name}.txt").write_text(text)
+    with pytest.raises(AnnotationError, match=said):
+        read_data(data)
+
+
+def test_what_is_odd_and_no_fault_is_said(data, caplog):
+    data.write_text(data.read_text() + "test: nowhere\n")
+    labels = data.parent / "train" / "labels"
+    (labels / "0.txt").rename(labels / "other.txt")
+    assert read_data(data).photos == {"train": 4, "val": 4}
+    said = " ".join(caplog.messages)
+    assert "train: 1 of 4 photos have no label file" in said
+    assert "1 label files have no photo" in said
+    assert "its test photos are not there" in said
+
+
+def test_photos_that_training_cannot_read_are_not_left_out_in_silence(data):
+    torn = data.parent / "train" / "images" / "torn.jpg"
+    torn.write_bytes(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()[:-2])
+    with pytest.raises(AnnotationError, match=r"torn.jpg: a JPEG without an end"):
+        read_data(data)
+    torn.unlink()
+    (data.parent / "train" / "images" / "x.HEIC").touch()
+    with pytest.raises(AnnotationError, match="training reads no HEIC"):
+        read_data(data)
+
+
+def test_a_photo_that_cannot_be_read_is_named_and_not_left_out(data, tmp_path):
+    photo = data.parent / "train" / "images" / "0.png"
+    photo.write_bytes(photo.read_bytes()[:200])
+    with pytest.raises(AnnotationError, match=r"0\.png cannot be read \(1 of 4 photos\)"):
+        train(data, tmp_path / "out", SMALL)
+
+
+def test_a_list_of_photos_counts_from_its_own_folder(data, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (data.parent / "lists").mkdir()
+    (data.parent / "lists" / "some.txt").write_text("../train/images/1.png\n\n../train/images/0.png\n")
+    data.write_text(data.read_text().replace("train: train/images", "train: lists/some.txt"))
+    assert [p.name for p in read_data(data).files["train"]] == ["1.png", "0.png"]
+
+
 def test_what_roboflow_writes_is_found_and_its_code_is_dropped(data):
+    boxes_only(data)
     data.write_text(
         "train: ../train/images\nval: ../train/images\nnc: 1\nnames: ['License Plate']\n"
         "download: |\n  raise SystemExit('code ran')\nroboflow: {license: x}\n"
@@ -226,6 +300,7 @@ def test_what_roboflow_writes_is_found_and_its_code_is_dropped(data):
 
 
 def test_a_path_in_the_data_yaml_counts_from_its_own_folder(data):
+    boxes_only(data)
     data.write_text("path: train\ntrain: images\nval: images\nnames: {0: plate}\n")
     assert read_data(data).folders["train"] == ((data.parent / "train" / "images").resolve(),)
 

@@ -22,7 +22,7 @@ from anonymize.web.tab_batch import Results, Running
 from anonymize.web.tab_photo import PhotoHandlers
 from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo, wait_for
 
-OUTPUTS = 4  # of a photo
+OUTPUTS = 4 + 2 + 15  # of a photo and its settings
 
 
 def values(face: float = 0.5) -> list[Any]:
@@ -101,14 +101,18 @@ def test_a_batch_is_run_looked_at_corrected_and_applied_again(site: Site, reques
     ticked = do.tick(request_, job.id, "all", "face")
     assert len(ticked) == len(fields(Running)) + len(fields(Results))
     assert "1 of 1 photos · done" in ticked[0]
-    assert "a.png" in do.show_only(request_, job.id, "worth a look")
+    assert "a.png" in do.show_only(request_, job.id, "nothing suspicious")
     assert "No photo is" in do.show_only(request_, job.id, "failed")
     assert "1 more than now" in do.move(request_, job.id, "face", 0.1)
     assert do.explore_kind(request_, job.id, "plate")[1] == 0.25
-    text, _, value, *_, id = do.correct(request_, event(number="0"), job.id)
-    assert (text, value["id"]) == ("", id)
+    text, _, value, *shown = do.correct(request_, event(number="0"), job.id)
+    id, preset = shown[3:5]
+    assert (text, value["id"], preset) == ("", id, "balanced")
+    assert shown[5:] == values()  # its own settings, not those that the tab had
     PhotoHandlers(site).correct(request_, event(what="reject", region=FACE.id), id)
-    _, card = do.back(request_, job.id, "all")
+    _, card, told, face, plate = do.back(request_, job.id, "all")
+    assert (face, plate) == (0.5, 0.25)
+    assert told["counts"]["face"][0] == 1
     assert "No faces and 1 license plate hidden" in card
     assert job.records[0].decisions[0]["who"] == "ana"
     do.apply_again(request_, job.id, *values(0.1))
@@ -124,7 +128,10 @@ def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
     for answer in (do.halt(request_, "gone"), ticked, again):
         assert "no longer here" in answer[0]
     assert "no longer here" in do.show_only(request_, "gone", "all")
-    assert len(do.correct(request_, event(number="x"), "gone")) == OUTPUTS + 3
+    assert len(do.correct(request_, event(number="x"), "gone")) == OUTPUTS + 2
+    assert len(do.walk(request_, event(id="gone", number=0, what="next"))) == OUTPUTS + 2
+    assert len(do.restore(request_)) == len(fields(Running)) + len(fields(Results)) + 3 + 15
+    assert len(PhotoHandlers(site).restore(request_)) == OUTPUTS
 
 
 def test_other_photos_instead_of_more(site: Site, request_: Any, tmp_path: Path):

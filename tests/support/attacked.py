@@ -30,6 +30,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from tests.support import traffic
 from tests.support.attacks import Attack, Target
+from tests.support.passwords import write_users
 from tests.support.watching import ROOT, Watch
 
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
@@ -204,7 +205,7 @@ def serve(home: Path, mode: str) -> Iterator[Site]:
     options: list[str] = ["--review", str(path)]
     if mode == "team":
         users = home / "users"
-        users.write_text("\n".join(f"{user}:{password}" for user, password in USERS.items()) + "\n")
+        write_users(users, **USERS)
         options += ["--auth", str(users), "--reviewers", "ana"]
     elif mode == "public":
         options += ["--public"]

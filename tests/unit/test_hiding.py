@@ -150,7 +150,7 @@ def test_detectors_are_loaded_once_for_the_same_settings(monkeypatch: pytest.Mon
 def test_no_detector_is_an_error() -> None:
     with pytest.raises(SettingsError, match="no detector"):
         hide(picture(), Settings(face_detector="none", plate_detector="none"))
-    with pytest.raises(DetectionError, match="no detector looked"):
+    with pytest.raises(SettingsError, match="the detectors look for nothing"):
         hide(picture(), predictor=Predictor(detectors=[]))
 
 

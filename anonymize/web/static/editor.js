@@ -1,31 +1,8 @@
-// The picture editor that One photo, Many photos and Review share: a photo with its regions, which can be compared,
+// The picture editor that One photo and Review share: a photo with its regions, which can be compared,
 // zoomed, drawn on and corrected, with a pointer, by touch or by keyboard. It sends what corrections.parse reads.
 "use strict";
 (() => {
-  const make = (tag, props = {}, ...children) => {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(props)) {
-      if (name === "class") node.className = value;
-      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else if (value === true) node.setAttribute(name, "");
-      else if (value !== false && value != null) node.setAttribute(name, value);
-    }
-    node.append(...children);
-    return node;
-  };
-  const svg = (tag, props) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
-    return node;
-  };
-  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-  const button = (text, onclick, extra = {}) => make("button", { type: "button", class: "az-button", onclick, ...extra }, text);
-  let unique = 0;
-  const check = (text, onchange) => {
-    const id = `az-check-${++unique}`;
-    const input = make("input", { type: "checkbox", id, onchange: () => onchange(input.checked) });
-    return make("span", { class: "az-check" }, input, make("label", { for: id }, text));
-  };
+  const { make, svg, clamp, button, check } = window.anonymize.tools;
 
   const NAMES = { face: "Face", plate: "License plate", other: "Drawn region", vehicle: "Vehicle", person: "Person" };
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
@@ -35,20 +12,24 @@
   const rect = ([x1, y1, x2, y2], cls) =>
     svg("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1), class: cls });
 
-  // Options. act: gets a correction, (what, its arguments). review: whether it is Review's: always correcting, with
-  // the original shown, every region, and a kind at hand, so that a drag draws; keys: of the photo (a: "approve").
-  // The value that `show` gets: id, width, height, before and after (pictures), kinds, undo, and regions, each with id,
-  // kind, box, score, status, state, hidden, why.
-  const editor = ({ act, review = false, keys = {}, extra = [] }) => {
+  // Options. act: gets a correction, (what, its arguments). review: whether it is Review's: always correcting, with the
+  // original and every region shown, and a kind at hand, so that a mouse's drag draws (a finger's scrolls, unless a kind
+  // was chosen); keys: of the photo (a: "approve"). onpaint: a photo can be seen now, or cannot be shown.
+  // The value that `show` gets: id, width, height, before and after (addresses of pictures), kinds, undo, and regions,
+  // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already; `whole`: the address
+  // of before with all its pixels, for who zooms in.
+  const editor = ({ act, review = false, keys = {}, extra = [], onpaint = () => {} }) => {
     let state = null;                             // what the server said last
     let mode = review ? "correct" : "compare";
-    let tool = null;                              // kind that is being drawn
+    let tool = null, atHand = null;               // kind that is being drawn; kind that a mouse's drag draws in Review
     let selected = null;                          // id of a region
     let divider = 0.5, zoom = 1, panX = 0, panY = 0;
-    let showOthers = review, showOriginal = review;
+    let showOthers = review, showOriginal = review, peek = null;  // peek: "clean" or "original", while a key is held
+    let sweeping = 0;                             // since when the divider moves by itself
 
-    const before = make("img", { class: "az-before", alt: "The original photo", draggable: "false" });
+    let before = make("img", { class: "az-before", alt: "The original photo", draggable: "false" });
     const after = make("img", { class: "az-after", alt: "The photo with faces and plates hidden", draggable: "false", hidden: review });
+    after.addEventListener("load", () => place());
     const boxes = svg("svg", { class: "az-boxes", preserveAspectRatio: "none" });
     const canvas = make("div", { class: "az-canvas" }, after, before, boxes);
     const handle = make("div", { class: "az-divider", role: "slider", tabindex: "0", "aria-label": "Compare: original on the left, clean photo on the right",
@@ -69,15 +50,27 @@
       make("span", { class: "az-space" }), ...extra);
     const drawing = make("div", { class: "az-bar", role: "group", "aria-label": "New box" });
     const undo = button(review ? "Undo (U)" : "Undo", () => act("undo"));
-    const correctBar = make("div", { class: "az-bar az-correct" }, drawing, undo, make("span", { class: "az-space" }),
-      ...(review ? [] : [check("Show the original", (on) => { showOriginal = on; place(); }),
-        check("Show possible misses", (on) => { showOthers = on; paint(); })]));
+    const others = check("Show possible misses", (on) => { showOthers = on; paint(); });
+    others.classList.add("az-misses");
+    const held = (text, what) => button(text, () => {}, { onpointerdown: () => look(what), onpointerup: () => look(null), onpointerleave: () => look(null),
+      onkeydown: (e) => e.key === " " && look(what), onkeyup: () => look(null), onblur: () => look(null) });
+    const correctBar = make("div", { class: "az-bar az-correct" }, drawing, undo,
+      ...(review ? [held("Clean (hold C)", "clean"), held("Original (hold O)", "original")]
+        : [make("span", { class: "az-space" }), check("Show the original", (on) => { showOriginal = on; place(); }), others]));
     const about = make("div", { class: "az-about", "aria-live": "polite" });
-    const root = make("div", { class: "az-body", hidden: true }, bar, correctBar, stage, about);
+    if (review) bar.prepend(correctBar);  // one row, so that the photo has the height
+    const root = make("div", { class: "az-body", hidden: true }, bar, ...(review ? [] : [correctBar]), stage, about);
 
     const setMode = (m) => { mode = m; tool = selected = null; paint(); place(); };
     const fit = () => { zoom = 1; panX = panY = 0; place(); };
-    const setTool = (kind) => { tool = tool === kind && !review ? null : kind; selected = null; paint(); };
+    const setTool = (kind) => { tool = tool === kind ? null : kind; atHand = kind; selected = null; paint(); place(); };
+    const look = (what) => {
+      if (peek === what) return;
+      peek = what;
+      after.hidden = peek !== "clean";
+      if (peek === "clean" && after.getAttribute("src") !== state?.after) after.src = state.after;
+      place();
+    };
     const find = (id) => state?.regions.find((r) => r.id === id);
 
     // geometry: the canvas fills the stage's width at zoom 1; pan is in stage px
@@ -89,20 +82,39 @@
       canvas.style.transform = `translate(${panX}px, ${panY}px) scale(${zoom})`;
       zoomText.textContent = `${Math.round(zoom * 100)} %`;
       const comparing = mode === "compare";
-      const cut = comparing ? divider : showOriginal ? 1 : 0;
+      const isClean = peek === "clean" && after.complete && after.naturalWidth > 0;
+      const cut = comparing ? divider : isClean ? 0 : showOriginal ? 1 : 0;
+      boxes.style.visibility = peek ? "hidden" : "";
+      stage.style.touchAction = zoom > 1 || tool ? "none" : "pan-y";  // else a finger scrolls the page
       const right = 100 - clamp(((cut * w - panX) / zoom / w) * 100, 0, 100);
       before.style.clipPath = cut < 1 ? `inset(0 ${right}% 0 0)` : "";
       before.style.visibility = cut > 0 ? "visible" : "hidden";
-      handle.hidden = tagBefore.hidden = tagAfter.hidden = !comparing;
+      handle.hidden = !comparing;
+      tagBefore.hidden = comparing ? cut < 0.1 : peek !== "original";
+      tagAfter.hidden = !comparing && !isClean;
+      if (state.whole && !before.dataset.whole && zoom * w * devicePixelRatio > 1.05 * before.naturalWidth && before.naturalWidth) sharpen(state);
       handle.style.left = `${divider * 100}%`;
       handle.setAttribute("aria-valuenow", Math.round(divider * 100));
       label();
+    };
+    const sharpen = async ({ id, whole }) => {
+      const old = before, fresh = make("img", { src: whole, class: "az-before", alt: old.alt, draggable: "false", "data-whole": "yes" });
+      old.dataset.whole = "comes";
+      try { await fresh.decode(); } catch { return; }
+      if (state?.id === id && before === old) { old.replaceWith(fresh); before = fresh; place(); }
     };
     const zoomBy = (f, x = stage.clientWidth / 2, y = stage.clientHeight / 2) => {
       const to = clamp(zoom * f, 1, 12);
       panX = x - ((x - panX) * to) / zoom;
       panY = y - ((y - panY) * to) / zoom;
       zoom = to;
+      place();
+    };
+    const zoomTo = ([x1, y1, x2, y2]) => {
+      const w = stage.clientWidth, h = stage.clientHeight, px = w / state.width;
+      zoom = clamp(0.3 * Math.min(w / ((x2 - x1) * px), h / ((y2 - y1) * px)), 1, 12);
+      panX = w / 2 - ((x1 + x2) / 2) * px * zoom;
+      panY = h / 2 - ((y1 + y2) / 2) * px * zoom;
       place();
     };
     // stage px -> photo px
@@ -133,13 +145,14 @@
         const corner = e.target.dataset.corner;
         drag = { what: corner ? "resize" : "move", corner, start, region, box: region.box, again: region.id === selected };
         if (!drag.again) select(region.id);
-      } else if (tool) drag = { what: "draw", start, region };
-      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide" }; slide(e); }
+      } else if (tool || (review && e.pointerType !== "touch" && !e.shiftKey)) drag = { what: "draw", start, region };
+      else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide", start }; if (e.target.closest(".az-divider")) slide(e); }
       else { drag = { what: "pan", x: e.clientX - panX, y: e.clientY - panY }; if (mode === "correct") select(null); }
     });
     const distance = () => { const [a, b] = [...pointers.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
     const slide = (e) => {
       const r = stage.getBoundingClientRect();
+      sweeping = 0;
       divider = clamp((e.clientX - r.left) / r.width, 0, 1);
       place();
     };
@@ -147,7 +160,7 @@
       if (!drag) return;
       if (pointers.has(e.pointerId)) pointers.set(e.pointerId, [e.clientX, e.clientY]);
       if (drag.what === "pinch") { zoomBy((drag.zoom * distance()) / drag.far / zoom); return; }
-      if (drag.what === "divide") { slide(e); return; }
+      if (drag.what === "divide") { drag.moved = true; slide(e); return; }
       if (drag.what === "pan") { panX = e.clientX - drag.x; panY = e.clientY - drag.y; place(); return; }
       const at = point(e), dx = at[0] - drag.start[0], dy = at[1] - drag.start[1];
       if (!drag.moved && Math.hypot(dx, dy) * (stage.clientWidth / state.width) * zoom < 4) return;
@@ -169,14 +182,37 @@
       if (d.what === "draw") {
         if (d.moved) drawn(d.box);
         else if (review) select(d.region ? d.region.id : null);
-      } else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
+      } else if (d.what === "divide" && !d.moved) touch(d.start, e);
+      else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
       else if (d.region && d.again && review) select(null);
     };
     stage.addEventListener("pointerup", up);
     stage.addEventListener("pointercancel", up);
+    // A click on what is hidden, while comparing: correct it. Elsewhere the divider comes.
+    const touch = ([x, y], e) => {
+      const on = state.regions.filter((r) => r.hidden && x >= r.box[0] && x < r.box[2] && y >= r.box[1] && y < r.box[3]);
+      if (!on.length) { slide(e); return; }
+      setMode("correct");
+      select(on.sort((a, b) => area(a) - area(b))[0].id);
+    };
+    // Once for each photo: the clean picture, a look at the original, and back.
+    const sweep = () => {
+      if (review || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+      const from = sweeping = performance.now();
+      const step = (now) => {
+        const t = (now - from) / 1400;
+        if (sweeping !== from || mode !== "compare") return;
+        divider = t < 1 ? Math.max(0, Math.sin(Math.PI * t)) * 0.6 : 0;
+        place();
+        if (t < 1) requestAnimationFrame(step);
+      };
+      requestAnimationFrame(step);
+    };
     const drawn = (box) => {
-      act("add", { kind: tool, box });
-      if (!review) { tool = null; paint(); }
+      act("add", { kind: tool || atHand, box });
+      tool = null;
+      paint();
+      place();
     };
     const outline = (box) => {
       boxes.querySelector(".az-new")?.remove();
@@ -186,21 +222,27 @@
     // keyboard
     handle.addEventListener("keydown", (e) => {
       const step = { ArrowLeft: -0.02, ArrowRight: 0.02, Home: -1, End: 1 }[e.key];
-      if (step) { divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
+      if (step) { sweeping = 0; divider = clamp(divider + step, 0, 1); place(); e.preventDefault(); }
     });
     const onkey = (e) => {
-      if (!root.isConnected) { document.removeEventListener("keydown", onkey); return; }
+      if (!root.isConnected) { document.removeEventListener("keydown", onkey); document.removeEventListener("keyup", onkeyup); return; }
       if (!state || mode !== "correct" || !root.offsetParent) return;
-      if (e.target.closest?.("input, textarea, select, [contenteditable=true]")) return;
+      if (e.target.closest?.("input, textarea, select, dialog, [contenteditable=true]")) return;
+      if (e.key.startsWith("Arrow") && e.target.closest?.("[role=tab]")) return;
       if (press(e)) e.preventDefault();
     };
+    const onkeyup = (e) => { if (/^[co]$/i.test(e.key)) look(null); };
     const press = (e) => {
       const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
+      const of = e.target.closest?.("[data-id]"), isMove = of && key.startsWith("Arrow");
+      if (e.repeat && !isMove) return Boolean(keys[key]);  // a held key decides once
       if (e.ctrlKey || e.metaKey || e.altKey) return key === "z" && (act("undo"), true);
-      if (keys[key]) return act(keys[key]), true;
+      if (keys[key] && !isMove) return act(keys[key]), true;
       if (key === "u") return act("undo"), true;
-      if (key === "Escape") { selected = null; if (!review) tool = null; return paint(), true; }
-      if (key === "k") return setTool(state.kinds[(state.kinds.indexOf(tool) + 1) % state.kinds.length]), true;
+      if (review && (key === "c" || key === "o")) return look(key === "c" ? "clean" : "original"), true;
+      if (review && key === "0") return fit(), true;
+      if (key === "Escape") { selected = tool = null; of?.blur(); return paint(), place(), true; }
+      if (key === "k") { if (review) return atHand = state.kinds[(state.kinds.indexOf(atHand) + 1) % state.kinds.length], paint(), true; return setTool(state.kinds[(state.kinds.indexOf(tool) + 1) % state.kinds.length]), true; }
       if (key === "]" || key === "[") {
         const some = visible().filter((r) => r.state !== "carrier"), n = some.length;
         const i = some.findIndex((r) => r.id === selected);
@@ -210,10 +252,9 @@
         const [x, y] = toPhoto(stage.clientWidth / 2, stage.clientHeight / 2), s = state.width / 20 / zoom;
         return drawn([x - s, y - s, x + s, y + s]), true;
       }
-      const focused = find(e.target.closest?.("[data-id]")?.dataset.id), region = focused || find(selected);
+      const focused = find(of?.dataset.id), region = focused || find(selected);
       if (!region) return false;
-      const of = KEYS[key];
-      if (of) return act(of, { region: region.id }), true;
+      if (KEYS[key]) return act(KEYS[key], { region: region.id }), true;
       const step = Math.max(1, Math.round(state.width / 200));
       const by = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[key];
       if (by && focused) {
@@ -226,6 +267,8 @@
       return false;
     };
     document.addEventListener("keydown", onkey);
+    document.addEventListener("keyup", onkeyup);
+    addEventListener("blur", () => look(null));
 
     const select = (id) => { selected = id; paint(); boxes.querySelector(`rect[data-id="${id}"]`)?.focus({ preventScroll: true }); };
     const visible = () => state.regions.filter((r) => r.hidden || showOthers || r.status !== "auto" || r.id === selected);
@@ -239,7 +282,10 @@
       stage.tabIndex = tool ? 0 : -1;
       compareTab.setAttribute("aria-pressed", !correcting);
       correctTab.setAttribute("aria-pressed", correcting);
-      for (const b of drawing.children) b.setAttribute("aria-pressed", tool === b.dataset.kind);
+      for (const b of drawing.children) {
+        b.setAttribute("aria-pressed", tool === b.dataset.kind);
+        b.classList.toggle("at-hand", review && !tool && atHand === b.dataset.kind);
+      }
       undo.disabled = state.undo === false;
       boxes.setAttribute("viewBox", `0 0 ${state.width} ${state.height}`);
       const focused = document.activeElement?.dataset?.id;
@@ -284,8 +330,8 @@
       if (mode !== "correct") return;
       const r = find(selected);
       if (!r) {
-        about.append(!tool ? "Select a box to see why it is there, move it, or switch it off. Draw a box where something was missed."
-          : review ? "Drag to draw a box where something was missed. Click a box to select it."
+        about.append(review ? (tool ? `Drag over the ${tool} that was missed. Esc ends drawing.` : `Click a box to hide it, call it a false alarm, move or resize it. ${matchMedia("(pointer: coarse)").matches ? "Choose face or plate, then draw" : "Drag to draw"} a box where something was missed.`)
+          : !tool ? "Select a box to see why it is there, move it, or switch it off. Draw a box where something was missed."
           : "Draw a box over what must be hidden: press, drag, let go. (Keyboard: focus the photo and press Enter, then move the box with the arrow keys.)");
         return;
       }
@@ -297,27 +343,41 @@
       if (r.status === "accepted" || r.status === "rejected") offer("Reset to automatic", "reset");
     };
 
+    // Another photo: nothing is seen of the one before, and it is told when this one is.
+    const shown = async (value) => {
+      const fresh = value.picture || make("img", { src: value.before });
+      Object.assign(fresh, { className: "az-before", alt: "The original photo", draggable: false });
+      before.replaceWith(fresh);
+      before = fresh;
+      after.removeAttribute("src");
+      let can = true;
+      try { await fresh.decode(); } catch { can = fresh.complete && fresh.naturalWidth > 0; }
+      requestAnimationFrame(() => setTimeout(() => state?.id === value.id && before === fresh && onpaint(value.id, can)));
+    };
     const show = (value) => {
       const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
       const kinds = String(state?.kinds);
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
-      stage.style.maxWidth = `calc(72vh * ${value.width / value.height})`;
+      stage.style.maxWidth = `calc(var(--az-stage-height, 72vh) * ${value.width / value.height})`;
       if (kinds !== String(value.kinds)) {
         drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
-        tool = review ? value.kinds.find((kind) => kind === "plate") || value.kinds[0] : null;
+        tool = null;
+        if (!value.kinds.includes(atHand)) atHand = value.kinds.find((kind) => kind === "plate") || value.kinds[0];
       }
       if (other) {
-        before.src = value.before;
-        if (value.after) after.src = value.after;
-        zoom = 1; panX = panY = 0; divider = 0.5; selected = null;
-        if (!review) { tool = null; mode = "compare"; }
+        if (review) shown(value);
+        else before.src = value.before;
+        if (value.after && !review) after.src = value.after;
+        zoom = 1; panX = panY = 0; divider = review ? 0.5 : 0; selected = tool = peek = null;
+        sweeping = 0;
+        if (!review) { mode = "compare"; after.addEventListener("load", sweep, { once: true }); }
       } else {
         const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
         if (!find(selected)) selected = null;
-        if (value.after && after.getAttribute("src") !== value.after) {
+        if (value.after && !review && after.getAttribute("src") !== value.after) {
           const next = new Image(); // the old picture stays until the new one is there
           next.onload = () => { if (state.after === value.after) after.src = value.after; };
           next.src = value.after;
@@ -327,34 +387,10 @@
       place();
     };
     new ResizeObserver(place).observe(stage);
-    return { root, show, hide: () => { state = null; root.hidden = true; } };
+    // What was not hidden and may be something, shown to be corrected.
+    const misses = () => { setMode("correct"); root.querySelector(".az-misses input").checked = showOthers = true; paint(); };
+    return { root, show, misses, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
   };
 
-  // ---- Review: a photo of the queue. One decision at a time: each names what was seen. ----
-  const review = ({ element, props, trigger, watch }) => {
-    const host = element.querySelector(".az-review");
-    if (host.dataset.ready) return;
-    host.dataset.ready = "yes";
-    const status = make("p", { class: "az-status", role: "status" });
-    let value = {}, busy = false;
-    const act = (what, more = {}) => {
-      if (!value.photo || busy) return;
-      busy = true;
-      trigger("decided", { what, photo: value.photo, hash: value.hash, ...more });
-    };
-    const picture = editor({ act, review: true, keys: { a: "approve", f: "flag", n: "next" } });
-    host.append(status, picture.root);
-    const show = () => {
-      value = props.value || {};
-      busy = false;
-      status.textContent = value.problem || value.text || "";
-      status.classList.toggle("problem", Boolean(value.problem));
-      if (value.photo) picture.show(value);
-      else picture.hide();
-    };
-    watch("value", show);
-    show();
-  };
-
-  window.anonymize = { review, editor, tools: { make, clamp, button } };
+  Object.assign(window.anonymize, { editor });
 })();

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
 from anonymize.detectors import FakeDetector, Image
-from anonymize.detectors.ensemble import ABSENT, PRIOR, Ensemble, combine, fuse
+from anonymize.detectors.calibrated import Calibrated, Calibration
+from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, PRIOR, Ensemble, combine, fuse, sight
+from anonymize.detectors.multi_scale import MultiScale
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -32,6 +35,29 @@ def test_what_two_see_is_believed_more_and_what_one_sees_alone_less() -> None:
     assert combine([0.9, 0.6]) == pytest.approx(combine([0.6, 0.9]))
     assert combine([PRIOR, PRIOR]) < combine([0.5, PRIOR]) < combine([0.5, 0.5])
     assert combine([0.9], absent=1) == pytest.approx(combine([0.9, ABSENT]))
+
+
+def test_the_silence_of_a_detector_that_cannot_see_so_small_a_thing_says_nothing():
+    assert sight(BLIND) == sight(0.0) == 0
+    assert sight(CLEAR) == sight(500.0) == 1
+    assert 0 < sight(math.sqrt(BLIND * CLEAR)) < 1
+    small, silent = [face((10, 10, 20, 20), 0.6, "a")], []
+    blind, seeing = (fuse([small, silent], 0.45, [1.0, scale])[0].score for scale in (0.5, 4.0))
+    assert blind == pytest.approx(0.6)
+    assert seeing == pytest.approx(combine([0.6], absent=1))
+
+
+def test_an_ensemble_asks_its_members_at_which_size_they_look():
+    def member(name: str, regions: list[Region], side: int) -> Calibrated:
+        return Calibrated(FakeDetector(regions, name), {"face": Calibration(0.0, 1.0)}, side)
+
+    near, far = face((10, 10, 20, 20), 0.6, "a"), member("b", [], 200)
+    image = np.zeros((100, 200, 3), np.uint8)
+    for side, absent in ((200, 0), (2000, 1)):
+        found = Ensemble([member("a", [near], 200), member("b", [], side)], Settings()).detect([image])[0]
+        assert found[0].score == pytest.approx(combine([0.6], absent))
+    scales = MultiScale([(200, far), (400, member("b", [], 400))], Settings())
+    assert [scales.input_side(n) for n in (200, 600)] == [200, 400]
 
 
 def test_one_region_for_each_thing_with_everyones_votes() -> None:

@@ -13,7 +13,6 @@ from anonymize.detectors.candidates import Candidates, letterbox
 from anonymize.detectors.ensemble import Ensemble
 from anonymize.detectors.multi_scale import MultiScale
 from anonymize.detectors.runtime import NetworkDetector
-from anonymize.detectors.tiled import Tiled
 from anonymize.detectors.two_stage import TwoStage
 from anonymize.errors import DetectionError
 from anonymize.regions import Region
@@ -32,10 +31,9 @@ def found(score: float, count: int = 3) -> list[Region]:
     [
         lambda d: Ensemble([d], THREE),
         lambda d: MultiScale([(64, d), (128, FakeDetector())], THREE),
-        lambda d: Tiled(d, THREE),
         lambda d: TwoStage(FakeDetector([Region("vehicle", (0, 0, 200, 100))]), d, THREE),
     ],
-    ids=["ensemble", "scales", "tiles", "two stages"],
+    ids=["ensemble", "scales", "two stages"],
 )
 def test_as_many_likely_regions_as_are_kept_may_not_be_all(wrap: Callable[[Detector], Detector]) -> None:
     with pytest.raises(DetectionError, match="raise max_regions"):
@@ -60,7 +58,7 @@ def test_a_part_loses_no_likely_one_on_the_way_to_its_ensemble() -> None:
 
     strict = Calibration(-4.0, 1.0)  # a score of 0.6 is a probability of .03
     for calibration, last, is_likely in ((Calibration(0.0, 1.0), 0.2, True), (strict, 0.6, False), (strict, 0.9, True)):
-        detector = Ensemble([Calibrated(network([0.95, 0.95, 0.95, last]), calibration, "face", 192)], FOUR)
+        detector = Ensemble([Calibrated(network([0.95, 0.95, 0.95, last]), {"face": calibration}, 192)], FOUR)
         if is_likely:
             with pytest.raises(DetectionError, match="raise max_regions"):
                 detector.detect([IMAGE])

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from models.recipes import folds, held_out, label, tiles
+from models.recipes.boards import hang
+from models.recipes.heads import Heads
 from models.recipes.label import FACE, PLATE, Label
 
 NONE = np.zeros((0, 4))
@@ -53,10 +56,12 @@ PERSON = np.array([[0.0, 0.0, 40.0, 120.0]])
         (views((2, [0, 0, 300, 330, 0.9]), (0, [0, 0, 300, 330, 0.2])), NONE, []),  # a car taken for a face
         (views((0, [10, 10, 14, 16, 0.9]), (2, [10, 10, 14, 16, 0.9])), PERSON, [True]),  # too small to say
         (views((0, [*FACE_BOX, 0.2])), PERSON, []),
+        (views(*((n, [*FACE_BOX, 0.25]) for n in range(4))), PERSON, [False]),  # all half see one where a head is
+        (views(*((n, [10, 80, 30, 104, 0.25]) for n in range(4))), PERSON, [True]),  # and at the knees
     ],
 )
 def test_faces_that_teachers_agree_on(seen, persons, expected):
-    assert [one.ignore for one in label.faces(seen, NONE, persons, NONE, is_marked=False)] == expected
+    assert [one.ignore for one in label.faces(seen, NONE, persons, NONE, is_marked=False, long_side=896)] == expected
 
 
 def test_beside_marks_a_face_needs_both_networks_and_on_a_mark_nothing_is_added():
@@ -64,15 +69,48 @@ def test_beside_marks_a_face_needs_both_networks_and_on_a_mark_nothing_is_added(
     small, large = [80, 10, 96, 28, 0.98], [80, 60, 100, 84, 0.98]  # what is large and nobody marked is no face
     seen = views(*((n, [*FACE_BOX, 0.9]) for n in (0, 2)), *((n, row) for n in (0, 1) for row in (small, large)))
     persons = np.array([[0.0, 0.0, 120.0, 120.0]])
-    found = label.faces(seen, marks, persons, NONE, is_marked=True)
+    found = label.faces(seen, marks, persons, NONE, is_marked=True, long_side=896)
     assert [(one.by, one.ignore, round(one.box[1])) for one in found] == [("mark", False, 12), ("teacher", True, 10)]
+
+
+def a_crowd() -> tiles.Photo:
+    """A white photo with a red face, and two persons: one whose face is known, one who shows none."""
+    image = np.full((200, 300, 3), 255, np.uint8)
+    image[20:50, 40:64] = (0, 0, 200)  # BGR
+    boxes = np.array([[40.0, 20, 64, 50]])
+    persons = np.array([[30.0, 10, 74, 190], [200, 20, 260, 190]])
+    data = cv2.imencode(".png", image)[1].tobytes()
+    return tiles.Photo("mask-1.jpg", data, boxes, np.array([FACE]), np.array([False]), persons=persons)
+
+
+def test_faces_are_pasted_onto_heads_that_show_none():
+    photo, rng = a_crowd(), np.random.default_rng(0)
+    image = tiles.decode(photo.data)
+    heads = Heads([photo], (), rng)
+    same, untouched = heads.paste(photo, image, rng, 0.0)
+    assert same is photo
+    assert untouched is image
+    more, pasted = heads.paste(photo, image, rng, 1.0)
+    assert more.classes.tolist() == [FACE, FACE]
+    x1, y1, x2, y2 = more.boxes[1]
+    assert 200 < (x1 + x2) / 2 < 260
+    assert 20 < y1 < y2 < 60
+    assert (image[20:, 200:] == 255).all()  # the photo itself stays
+    assert pasted[round((y1 + y2) / 2), round((x1 + x2) / 2), 1] < 128  # the face is there
+    assert (pasted[:, :200] == image[:, :200]).all()
+
+
+def test_masked_faces_are_fewer_among_the_pasted():
+    photo, rng = a_crowd(), np.random.default_rng(0)
+    assert Heads([photo], {("mask-1.jpg", 40, 20)}, rng).count == 0  # half of the bare ones: none
+    assert Heads([photo], (), rng).count == 1
 
 
 def test_wheels_are_no_faces_and_drivers_may_be():
     car = np.array([[0.0, 0.0, 120.0, 60.0]])
     for y, expected in ((36, []), (4, [True])):
         seen = views(*((n, [20, y, 38, y + 20, 0.6]) for n in (0, 1, 2)))
-        assert [one.ignore for one in label.faces(seen, NONE, NONE, car, is_marked=False)] == expected
+        assert [one.ignore for one in label.faces(seen, NONE, NONE, car, is_marked=False, long_side=896)] == expected
 
 
 def test_groups_hold_one_box_of_each_view():
@@ -91,12 +129,14 @@ def test_plates_that_nobody_marked_need_our_network_and_a_public_one():
 def test_labels_are_read_as_they_were_written(tmp_path: Path):
     import gzip
 
+    person = Label(label.PERSON, (0.0, 0.0, 20.0, 40.0), by="teacher")
     some = [Label(FACE, (1.0, 2.0, 11.0, 14.0)), Label(PLATE, (-3.0, 2.0, 11.0, 14.0), True, "teacher", 0.5)]
-    text = json.dumps(label.to_coco([({"file": "a.jpg", "width": 100, "height": 50}, some)]))
+    text = json.dumps(label.to_coco([({"file": "a.jpg", "width": 100, "height": 50}, [*some, person])]))
     (tmp_path / "a.json.gz").write_bytes(gzip.compress(text.encode()))
     assert label.read(tmp_path / "a.json.gz") == {
         "a.jpg": [some[0], Label(PLATE, (0.0, 2.0, 11.0, 14.0), True, "teacher", 0.5)]
     }
+    assert label.read(tmp_path / "a.json.gz", [label.PERSON]) == {"a.jpg": [person]}
 
 
 def test_the_teachers_own_faces_are_no_truth_to_measure_them_with():
@@ -192,29 +232,29 @@ def test_context_is_fitted_and_never_falls_with_the_score():
     from models.recipes import context
 
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(400, 4))
-    y = -x[:, 0] + 2 * x[:, 2] + rng.normal(0, 0.5, 400) > 0  # a score that means the opposite of what it says
+    x = np.c_[np.ones(400), rng.normal(size=(400, 3))]
+    y = x[:, 1] + 2 * x[:, 2] + 0.3 * rng.normal(size=400) > 0
     weights = context.fit(x, y)
-    assert weights[1] == 0
-    assert weights[1 + 2] > 1
-    some = context.Rows(x, x[:, 0] + 2 * x[:, 2] > 0, np.array(["photos", "rides"] * 200), 100)
-    alone, full = (context.across(some, used) for used in (1, 4))
-    assert ((full > 0) & (full < 1)).all()
-    assert context.loss_of(full, some.real) < context.loss_of(alone, some.real)
-    assert context.missed_at(full, some.real, 5) < context.missed_at(alone, some.real, 5)
+    assert weights[1] > 0
+    assert weights[2] > weights[1]
+    assert context.fit(x, x[:, 1] < 0)[1] == 0
+    some = context.Rows(x, y, np.array(["photos", "rides"] * 200), 100)
+    alone, full = (context.across(some, used) for used in (2, 4))
+    assert context.loss_of(full, y) < context.loss_of(alone, y)
+    assert context.missed_at(full, y, 5) < context.missed_at(alone, y, 5)
+    assert context.predict(np.array([-9.0, 1, 0, 0]), x, 2.0) == pytest.approx(1 / (1 + np.exp(2 - x[:, 1])))
 
 
-def test_context_features_say_what_is_around():
+def test_context_candidates_are_real_or_false_or_left_out():
     from anonymize.regions import Region
     from models.recipes import context
 
-    plate = Region("plate", (100, 100, 160, 120), 0.8)
-    car, person = Region("vehicle", (60, 20, 220, 140), 0.7), Region("person", (200, 20, 240, 140), 0.7)
-    known = dict(zip(context.FEATURES["plate"], context.features(plate, [plate], [car, person]), strict=True))
-    assert known["on vehicle"] == 0.7
-    assert known["on person"] == 0
-    assert known["other"] > 0
-    assert context.missed_at(np.array([0.9, 0.5, 0.2, 0.8]), np.array([True, True, False, False]), 1) == 0
+    truth = np.array([[0.0, 0, 40, 10], [100, 0, 140, 10]])
+    found = [Region("plate", (x, 0, x + 40, 10), 0.5) for x in (0, 25, 100, 200)] + [
+        Region("vehicle", (0, 0, 60, 60), 0.7)
+    ]
+    rows = list(context.candidates(found, "plate", truth, np.array([False, True]), 640))
+    assert rows == [((1.0, 0.0, 0.7, 0.0), True), ((1.0, 0.0, 0.0, 0.0), False)]
 
 
 def test_halved_weights_compute_nearly_the_same():
@@ -239,3 +279,21 @@ def test_halved_weights_compute_nearly_the_same():
     assert half.ByteSize() < 0.6 * whole
     found = ort.InferenceSession(half.SerializeToString()).run(None, {"x": x})[0]
     assert found == pytest.approx(x @ weight, abs=0.02)
+
+
+def test_boards_hang_beside_what_is_to_be_avoided():
+    rng = np.random.default_rng(0)
+    image = np.full((200, 200, 3), 128, np.uint8)
+    avoid = np.array([[0.0, 0, 100, 200]])
+    hung = [hang(image, avoid, rng) for _ in range(20)]
+    assert 0 < sum(hung) < 20
+    assert (image[:, :95] == 128).all()
+    assert image[:, 100:].std() > 20
+    assert not hang(image, np.array([[0.0, 0, 200, 200]]), rng)
+
+
+def test_photos_that_chose_a_presets_numbers_are_known_by_name():
+    from bench.presets import LABELS, chose
+
+    known = next(iter(label.read(LABELS / "no-plates.json.gz")))
+    assert chose([f"folder/{known}", "nobody.jpg"]) == 1

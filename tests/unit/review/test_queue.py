@@ -13,6 +13,7 @@ from anonymize import records, risk
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.web.results import judge
 from bench import review_queue
 from review.queue import Queue, rank, sequences
 from review.store import ReviewStore
@@ -59,7 +60,7 @@ def test_the_reasons_that_the_issue_lists():
     assert item(photo(PERSON)).risk > 0  # most are turned away where not even a faint candidate is
     disagree = Region("plate", (1, 1, 90, 30), 0.2, {"one": 0.6, "two": 0.05})
     assert "detectors disagree: one 0.60, two 0.05" in texts(photo(disagree))
-    assert "likely a false positive: a face with a score of 0.52" in texts(photo(face(0.52, x=700), PERSON))
+    assert "likely not a face, 78 %: a face with a score of 0.52" in texts(photo(face(0.52, x=700), PERSON))
 
 
 def test_a_carrier_makes_its_candidate_likelier_and_is_one_place_with_it():
@@ -100,10 +101,14 @@ def test_a_neighbor_frame_that_has_one():
         photo(plate(0.9), path="ride/f_009.jpg"),
     ]
     by_path = {i.path: i for i in rank(frames, SETTINGS)}
-    assert by_path["ride/f_008.jpg"].reasons == [f"{100 * risk.BESIDE[1]:.0f} % both neighbor frames have a plate here"]
+    assert by_path["ride/f_008.jpg"].reasons == [
+        f"plate in a neighbor frame, {100 * risk.BESIDE[1]:.0f} %: both neighbor frames have a plate here"
+    ]
     assert by_path["ride/f_007.jpg"].risk == 0
     only_before = {i.path: i for i in rank(frames[:2], SETTINGS)}
-    assert only_before["ride/f_008.jpg"].reasons == [f"{100 * risk.BESIDE[0]:.0f} % a neighbor frame has a plate here"]
+    assert only_before["ride/f_008.jpg"].reasons == [
+        f"plate in a neighbor frame, {100 * risk.BESIDE[0]:.0f} %: a neighbor frame has a plate here"
+    ]
     rejected = photo(plate(0.9, status="rejected"), path="ride/f_008.jpg")
     assert rank([frames[0], rejected], SETTINGS)[0].risk == 0
     seen = photo(plate(0.1), path="ride/f_008.jpg")
@@ -304,6 +309,11 @@ def test_a_queue_says_what_would_make_its_order_better(tmp_path: Path):
         assert (told in note, bool(note)) == (True, bool(told))
 
 
-def test_the_page_calls_a_photo_suspicious_where_the_queue_has_a_reason():
-    for record in (photo(), photo(face(0.9)), photo(face(0.4)), photo(PERSON), photo(face(0.52, x=700), PERSON)):
-        assert risk.is_suspicious(record, SETTINGS) == bool(item(record).reasons), record
+def test_the_page_calls_a_photo_suspicious_by_the_queues_risk():
+    words = set()
+    for record in (photo(face(0.9)), photo(face(0.9), face(0.4, x=300)), photo(face(0.9), PERSON)):
+        word, found = judge(record, SETTINGS)
+        assert found == item(record).risk
+        assert (word == "worth a look") == (found >= risk.SUSPICIOUS), record
+        words.add(word)
+    assert words == {"worth a look", "nothing suspicious"}

@@ -14,12 +14,12 @@ from anonymize.effects import warn_reversible
 from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError, SettingsError, UnreadableImageError
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from anonymize.web.detector_pool import DetectorPool, Gated
+from anonymize.web.detector_pool import DetectorPool, Gated, Turns
 from anonymize.web.names import clean_name
 from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
-from anonymize.web.photo_view import regions, rows, summary, view, weakness_text, why
-from anonymize.web.results import count_text
-from anonymize.web.sessions import Sessions, new_secret
+from anonymize.web.photo_view import possible, regions, rows, summary, view, weakness_text, why
+from anonymize.web.results import PLACES, count_text
+from anonymize.web.sessions import GoneError, Sessions, new_secret
 from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo
 
 SOLID = Settings().with_kind("face", effect="solid", fill="ff00ff", mask="rectangle", padding=0.0, kernel="0,0,0")
@@ -259,7 +259,7 @@ def test_a_shared_detector_takes_turns_in_order():
             running.pop()
             return [[]]
 
-    gated = Gated(Slow())
+    gated = Gated(Slow(), 60)
     threads = []
     for i in range(6):
         threads.append(threading.Thread(target=gated.detect, args=([i],)))
@@ -273,8 +273,8 @@ def test_a_shared_detector_takes_turns_in_order():
 def test_what_the_page_says(opened):
     assert count_text({"face": 1}) == "1 face and no license plates"
     assert count_text({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
-    assert "reaches the threshold 0.5" in why(FACE, SOLID)
-    assert "below the threshold 0.5" in why(DOUBTFUL, SOLID)
+    assert why(FACE, SOLID) == "Found (fake), 90 % sure. Hidden from 50 %."
+    assert why(DOUBTFUL, SOLID) == "Possible face, 20 % sure. Hidden from 50 %."
     sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)
     assert "outside the chosen range" in why(FACE, SOLID.replace(kinds={"face": sizes}))
     html = summary(opened)
@@ -283,6 +283,38 @@ def test_what_the_page_says(opened):
     assert f"/photos/{opened.id}/clean" in html
     assert len(rows(opened)) == len(view(opened)["regions"]) == len(regions(opened)) == 3
     assert "<script>" not in summary(dataclasses.replace(opened, removed=("<script>",)))
+
+
+def test_a_page_downloads_what_it_shows_whatever_another_page_changed(opened):
+    opened.show(SOLID)
+    shown = view(opened)["shows"]
+    assert f"/clean?shows={shown}" in summary(opened)
+    first = opened.write(shown).read_bytes()
+    opened.show(SOLID.with_kind("face", threshold=0.1))
+    assert view(opened)["shows"] != shown
+    assert opened.write().read_bytes() != first
+    assert opened.write(shown).read_bytes() == first
+    assert len(opened.report(shown)["regions"]) == len(opened.report()["regions"]) - 1
+    with pytest.raises(GoneError, match="reload"):
+        opened.write("0" * 32)
+
+
+def test_what_is_possible_is_counted_and_can_be_shown(opened):
+    """By the review's rule: the picture shows just what the card counts."""
+    assert [r.box for r in possible(opened)] == [DOUBTFUL.box]
+    assert "1 possible face not hidden: <button" in summary(opened)
+    opened.show(SOLID.with_kind("face", threshold=0.1))
+    assert possible(opened) == []
+    assert "possible" not in summary(opened)
+
+
+def test_sliders_are_told_what_each_of_their_places_hides(opened):
+    counts = view(opened)["counts"]
+    assert (len(counts["face"]), counts["face"][0], counts["face"][-1]) == (201, 2, 0)
+    at = {PLACES[i]: n for i, n in enumerate(counts["face"])}
+    for threshold, hidden in at.items():
+        shown = opened.settings.with_kind("face", threshold=threshold)
+        assert hidden == sum(r.kind == "face" for r in opened.record.hidden(shown)), threshold
 
 
 def test_what_counts_for_a_photo_of_a_batch_is_said(opened):
@@ -332,3 +364,27 @@ def test_clean_files_of_many_settings_do_not_pile_up(opened):
     kept = list((opened.folder / "out").iterdir())
     assert len(kept) == KEPT
     assert last.parent in kept
+
+
+def test_turns_are_taken_in_order_so_many_at_once():
+    turns, inside, most, order, guard = Turns(2), [0], [0], [], threading.Lock()
+
+    def take(number):
+        with turns:
+            with guard:
+                order.append(number)
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            threading.Event().wait(0.02)
+            with guard:
+                inside[0] -= 1
+
+    threads = []
+    for i in range(8):
+        threads.append(threading.Thread(target=take, args=(i,)))
+        threads[-1].start()
+        threading.Event().wait(0.005)
+    for t in threads:
+        t.join()
+    assert most == [2]
+    assert all(abs(place - number) <= 1 for place, number in enumerate(order))

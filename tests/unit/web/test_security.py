@@ -14,10 +14,12 @@ from starlette.testclient import TestClient
 from anonymize.errors import SettingsError
 from anonymize.web import limits
 from anonymize.web import security as security_module
-from anonymize.web.policy import MB, Policy, for_public, read_keys, read_users
+from anonymize.web.login import MOST_WRONG
+from anonymize.web.policy import MB, Policy, for_public, read_keys
 from anonymize.web.security import SecurityMiddleware
 from anonymize.web.serving import behind
 from anonymize.web.sessions import COOKIE, Sessions
+from tests.support.passwords import team
 
 
 async def echo(request: Request) -> JSONResponse:
@@ -40,7 +42,7 @@ def client(tmp_path, policy=None, **options) -> TestClient:
 
 
 def with_login(**changes) -> Policy:
-    return Policy(host="0.0.0.0", users={"ada": "correct horse"}, **changes)
+    return Policy(host="0.0.0.0", users=team(ada="correct horse"), **changes)
 
 
 def test_a_server_for_others_needs_a_login_or_to_be_public():
@@ -119,7 +121,7 @@ def test_basic_and_wrong_credentials(tmp_path):
 
 def test_guessing_has_to_wait(tmp_path):
     browser = client(tmp_path, with_login())
-    for _ in range(security_module.MOST_WRONG):
+    for _ in range(MOST_WRONG):
         assert browser.post("/login", data={"user": "ada", "password": "guess"}).status_code == 401
     answer = browser.post("/login", data={"user": "ada", "password": "correct horse"})
     assert answer.status_code == 429
@@ -136,7 +138,7 @@ def test_only_a_proxy_that_was_named_says_who_comes_and_how(tmp_path, proxy, is_
         headers = {"X-Forwarded-For": address, "X-Forwarded-Proto": "https"}
         return browser.post("/login", data={"user": "ada", "password": password}, headers=headers)
 
-    for _ in range(security_module.MOST_WRONG):
+    for _ in range(MOST_WRONG):
         assert sign_in("guess", "203.0.113.1").status_code == 401
     assert sign_in("correct horse", "203.0.113.1").status_code == 429
     answer = sign_in("correct horse", "203.0.113.2")
@@ -319,21 +321,13 @@ def test_a_mounted_app_is_behind_the_login_but_keeps_its_own_routes(tmp_path):
     assert "content-security-policy" not in answer.headers
 
 
-def test_files_of_users_and_keys(tmp_path):
+def test_a_file_of_keys(tmp_path):
     path = tmp_path / "f"
-    path.write_text("# team\nada:a:b\n\neve:x\n")
-    assert read_users(path) == {"ada": "a:b", "eve": "x"}
-    for bad in ("", "ada\n", "ada:\n", ":x\n"):
-        path.write_text(bad)
-        with pytest.raises(SettingsError):
-            read_users(path)
     path.write_text("0123456789abcdef\n")
     assert read_keys(path) == ("0123456789abcdef",)
     path.write_text("short\n")
     with pytest.raises(SettingsError, match="16"):
         read_keys(path)
-    with pytest.raises(SettingsError, match="cannot read"):
-        read_users(tmp_path / "missing")
 
 
 def test_a_request_that_says_twice_how_long_it_is_is_refused(tmp_path):

@@ -1,0 +1,114 @@
+"""Calls of other people's code that end, or are given up after some seconds, so that one photo cannot hold a run up."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from .errors import DetectionError
+
+T = TypeVar("T")
+MOST_HANGING = 2  # calls of one detector that were given up and still run; then further ones fail at once
+
+_idle: list[_Worker] = []  # threads that wait for a call; native libraries keep buffers for each thread that calls them
+_hanging: list[tuple[object, _Worker]] = []
+_guard = threading.Lock()
+_here = threading.local()  # of a worker's thread: its worker
+
+
+def call(work: Callable[[], T], seconds: float, owner: Any) -> T:
+    """`work()`, in a thread of its own, for at most so many seconds.
+
+    A thread cannot be ended from outside: a call that is given up goes on, its answer is dropped, and the process need
+    not wait for it at its end.
+
+    Args:
+        work: what to do; whatever it raises is raised here.
+        seconds: the limit, without the time in `paused`. 0: none, and no thread.
+        owner: whose call it is, with a `name`.
+
+    Raises:
+        DetectionError: it took longer, or earlier calls of this owner were given up and still run.
+    """
+    if not seconds:
+        return work()
+    with _guard:
+        _hanging[:] = [(o, w) for o, w in _hanging if not w.done.is_set()]
+        if sum(o is owner for o, _ in _hanging) >= MOST_HANGING:
+            raise DetectionError(
+                f"{owner.name} hangs: {MOST_HANGING} photos that it was given up on still keep it busy"
+            )
+        worker = _idle.pop() if _idle else _Worker()
+    answer = worker.run(work, seconds)
+    with _guard:
+        if answer is None:
+            _hanging.append((owner, worker))
+        else:
+            _idle.append(worker)
+    if answer is None:
+        raise DetectionError(f"{owner.name} took longer than {seconds:g} s for this photo (max_seconds)")
+    value, error = answer
+    if error is not None:
+        raise error
+    return value
+
+
+@contextlib.contextmanager
+def paused() -> Iterator[None]:
+    """Within: time does not count for the call that this thread works on (waiting for a turn is not the photo's)."""
+    worker: _Worker | None = getattr(_here, "worker", None)
+    if worker is None:
+        yield
+        return
+    worker.paused_at = time.monotonic()
+    try:
+        yield
+    finally:
+        worker.free += time.monotonic() - worker.paused_at
+        worker.paused_at = None
+
+
+class _Worker:
+    """A thread that does one call after the other, and ends with the process, or after a call that was given up."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.paused_at: float | None = None
+        self.free = 0.0  # seconds that do not count
+        self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
+        self._answer: tuple[Any, BaseException | None] = None, None
+        self._is_given_up = False
+        threading.Thread(target=self._loop, name="detector", daemon=True).start()
+
+    def run(self, work: Callable[[], Any], seconds: float) -> tuple[Any, BaseException | None] | None:
+        """What the call gave or raised; None where it was given up."""
+        self.done.clear()
+        self.free = 0.0
+        started = time.monotonic()
+        self._calls.put(work)
+        while not self.done.wait(max(left := self._left(started, seconds), 0.0)):
+            if left <= 0:
+                self._is_given_up = True
+                self._calls.put(lambda: None)  # wakes it, had it come to its end just now
+                return None
+        answer, self._answer = self._answer, (None, None)
+        return answer
+
+    def _left(self, started: float, seconds: float) -> float:
+        now, since = time.monotonic(), self.paused_at
+        return seconds + self.free + (now - since if since is not None else 0.0) - (now - started)
+
+    def _loop(self) -> None:
+        _here.worker = self
+        while not self._is_given_up:
+            work = self._calls.get()
+            try:
+                self._answer = work(), None
+            except BaseException as e:  # SystemExit, too: it would end this thread only
+                self._answer = None, e
+            del work
+            self.done.set()

@@ -1,0 +1,56 @@
+"""The whole app with detectors that need no time: `python -m tests.support.quick_server PORT FOLDER`.
+
+They find the same regions in every photo, or wait as long as there is a file FOLDER/hold, or fail at a photo that is
+taller than wide. So the browser tests see each state of the page as long as they like.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import app
+from anonymize.detectors import Image
+from anonymize.regions import Region
+from anonymize.web.application import assemble
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.policy import Policy
+from anonymize.web.serving import serve
+
+# In a photo of 800 x 600: two faces and a plate that are hidden by default, a face and a plate that are not.
+REGIONS = [
+    Region("face", (100, 100, 180, 200), 0.95, {"one": 0.95, "two": 0.9}),
+    Region("face", (300, 120, 360, 190), 0.8, {"one": 0.8}),
+    Region("plate", (500, 450, 600, 480), 0.7, {"three": 0.7}),
+    Region("face", (600, 100, 640, 150), 0.3, {"one": 0.3}),
+    Region("plate", (60, 520, 120, 540), 0.1, {"three": 0.1}),
+]
+
+
+class Quick:
+    """A detector for tests; `folder` has the file that holds it up."""
+
+    name = "quick"
+    weights: Mapping[str, str] = {}
+
+    def __init__(self, folder: Path) -> None:
+        self.hold = folder / "hold"
+
+    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+        while self.hold.exists():
+            time.sleep(0.02)
+        if any(i.shape[0] > i.shape[1] for i in images):
+            raise RuntimeError("no upright photos, please")
+        return [list(REGIONS) for _ in images]
+
+
+def main(port: int, folder: Path) -> None:
+    rules = Policy()
+    pool = DetectorPool(rules.defaults, detectors=[Quick(folder)])
+    serve(assemble(rules, pool, folder / "data", **app.review_parts(rules, [])), "127.0.0.1", port)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]))
