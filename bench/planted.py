@@ -74,13 +74,13 @@ def things(record: Record, settings: Settings) -> list[Region]:
     return sorted(single, key=lambda r: (r.score < SURE, -r.width * r.height))
 
 
-def cases(root: Path, known: dict[str, Record], settings: Settings) -> Iterator[tuple[Path, list[Region]]]:
-    """Photos with something that is recognizable, over and over."""
+def cases(root: Path, known: dict[str, Record], settings: Settings, sure: float) -> Iterator[tuple[Path, list[Region]]]:
+    """Photos with something that is recognizable and real, over and over."""
     usable = [(root / unescape(p), things(r, settings)) for p, r in known.items()]
     usable = [
         (p, t)
         for p, t in usable
-        if t and t[0].score >= SURE and min(t[0].width, t[0].height) >= RECOGNIZABLE[t[0].kind]
+        if t and t[0].score >= sure and min(t[0].width, t[0].height) >= RECOGNIZABLE[t[0].kind]
     ]
     if not usable:
         raise SystemExit("no photo shows a face or plate that is large enough")
@@ -91,7 +91,7 @@ def cases(root: Path, known: dict[str, Record], settings: Settings) -> Iterator[
 def plant(args: argparse.Namespace, home: Path) -> int:
     root, known, settings = detected(args.photos or installed_photos(), args.records, home)
     known = with_truths(root, known, args.annotations)
-    photos = cases(root, known, settings)
+    photos = cases(root, known, settings, 1.0 if args.annotations else SURE)
     kinds = [leak for leak in planted.LEAKS if args.detect or leak.check != "recognizable"]
     lost, planted_ = [], Counter()
     for number in range(args.count):
