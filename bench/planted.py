@@ -92,7 +92,7 @@ def plant(args: argparse.Namespace, home: Path) -> int:
     root, known, settings = detected(args.photos or installed_photos(), args.records, home)
     known = with_truths(root, known, args.annotations)
     photos = cases(root, known, settings, 1.0 if args.annotations else SURE)
-    kinds = [leak for leak in planted.LEAKS if args.detect or leak.check != "recognizable"]
+    kinds = [leak for leak in planted.LEAKS if args.check in ("", leak.check)]
     lost, planted_ = [], Counter()
     for number in range(args.count):
         leak = kinds[number % len(kinds)]
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--report", type=Path)
-    parser.add_argument("--no-detect", dest="detect", action="store_false", help="without misses of the detectors")
+    parser.add_argument("--check", default="", help="only leaks that this check has to find (recognizable, metadata …)")
     args = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as home:
