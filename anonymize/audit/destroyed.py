@@ -110,7 +110,7 @@ def is_coarse(form: images.Form) -> bool:
 
 def stored(pixels: images.Pixels, form: images.Form) -> images.Pixels:
     """Pixels as they come back from a file in which nothing but few colors are lost."""
-    return formats.decode(formats.encode(pixels, form), float("inf"))[0] if is_coarse(form) else pixels
+    return formats.decode(formats.encode(pixels, form), float("inf")).pixels if is_coarse(form) else pixels
 
 
 def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..audit import Audit
 from ..records import Record
 from .job_results import HEIF
 from .jobs import Job
@@ -140,6 +141,21 @@ def _downloads(job: Job) -> str:
         f'<p class="az-small"><a class="az-link" href="{base}/records.zip" download>Download the records</a>: where '
         "faces and plates are, with scores, file names, hashes and decisions. They help to check the photos, and say "
         "more about the originals than the clean photos do: do not publish them.</p>"
+    )
+
+
+def audited(job: Job, found: Audit) -> str:
+    """What an audit found, and where its report is, as HTML."""
+    said = "no leak"
+    if failed := found.failed:
+        said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
+    reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
+    rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
+    return (
+        f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
+        f"{f'<ul>{rows}</ul>' if rows else ''}"
+        f'<p><a class="az-link" href="/batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
+        "</div>"
     )
 
 

@@ -54,6 +54,8 @@ class Choices:
     status: gr.Radio
     kind: gr.Radio
     use: gr.Button
+    audit: gr.Button
+    audited: gr.HTML
 
 
 def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
@@ -110,6 +112,9 @@ def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices
                 gr.Button(f"Open in {title}", elem_id=f"az-open-{title.lower()}").click(
                     None, js=js, api_visibility="private"
                 )
+            # It takes seconds a photo, so it is for those whose machine it is.
+            audit = gr.Button("Look for leaks", visible=site.policy.own_machine, elem_id="az-batch-audit")
+        audited = gr.HTML("", js_on_load=None, elem_id="az-batch-audited")
         with gr.Accordion("Table", open=False, elem_classes="az-card"):
             widths = ["260px", "135px", "75px", "75px", "90px", "110px", "200px"]
             photos = _frame("Photos", wrap=True, max_height=420, column_widths=widths)
@@ -124,7 +129,8 @@ def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices
             use = gr.Button("Use this", size="sm", elem_id="az-use")
             thresholds = _frame("Other thresholds", max_height=320)
     frames = {"photos": photos, "scores": scores, "heights": heights, "thresholds": thresholds}
-    return {"column": column, "gallery": gallery, **frames, "probe": probe, "moved": moved}, Choices(status, kind, use)
+    choices = Choices(status, kind, use, audit, audited)
+    return {"column": column, "gallery": gallery, **frames, "probe": probe, "moved": moved}, choices
 
 
 def _frame(label: str, **options: Any) -> gr.Dataframe:
@@ -175,6 +181,9 @@ def _wire_results(
     photo.viewer.walked(do.walk, None, opened, trigger_mode="multiple", **_PRIVATE)
     again = [results.gallery, results.card, results.told, *thresholds]
     tabs.select(do.back, [id, choices.status], again, **_PRIVATE)
+    looked = [choices.audited, results.gallery, results.card]
+    busy = {**_PRIVATE, "show_progress": "full"}
+    choices.audit.click(do.audit, [id, choices.status], looked, **busy)
     choices.status.change(do.show_only, [id, choices.status], results.gallery, **_PRIVATE)
     kind.change(do.explore_kind, [id, kind], explored, **_PRIVATE)
     probe.input(do.move, [id, kind, probe], results.moved, trigger_mode="always_last", **_PRIVATE)

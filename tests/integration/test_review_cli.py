@@ -260,13 +260,13 @@ def test_the_download_holds_what_may_go_out_as_it_was_decided(path: Path, tmp_pa
     review = Reviews().open(path)
     assert names() == []
     run("approve", path, "a.png", "b.png", "sub/a.png")
-    tab_view.export_approved(review, False, "/review", True)
+    tab_view.export_approved(review, False, True)
     assert names() == ["a.png", "b.png", "sub/a.png"]
     review.store.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")  # missed, and approved
     review.store.decide("b.png", "flag", who="ana")
     assert names() == ["sub/a.png"]
     assert names(allow_unreviewed=True) == ["sub/a.png"]  # a.png is not yet written as it was corrected
-    assert "unreviewed=yes" in tab_view.export_approved(review, True, "/review", True)
+    assert "unreviewed=yes" in tab_view.export_approved(review, True, True)["zip"]
     assert names(allow_unreviewed=True) == ["a.png", "sub/a.png"]
     assert names() == ["sub/a.png"]
     (review.output / "sub" / "a.png").write_bytes((tmp_path / "in" / "sub" / "a.png").read_bytes())
@@ -303,7 +303,7 @@ def test_chosen_thresholds_stay_with_the_records(path: Path, tmp_path: Path):
     run("export", path, tmp_path / "out", "--quiet")
     assert [p.name for p in (tmp_path / "out").rglob("*.png")] == ["a.png"]
     told = run("use", path, "--face-threshold", "0.5").output
-    assert "face: from 0.5, blur" in told
+    assert "face: from 0.5, inpaint" in told
     assert records.read(path)[0].review is None  # the detection's again
     assert len(list(ReviewStore(path))) == 3
 

@@ -57,7 +57,8 @@ class Case:
 
     @property
     def open(self) -> Region:
-        return max(self.regions, key=lambda r: r.width * r.height)
+        """The region that a leak opens: the first."""
+        return self.regions[0]
 
     def export(self, regions: Sequence[Region] | None = None) -> None:
         found = self.regions if regions is None else regions

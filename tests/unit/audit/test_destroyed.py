@@ -39,8 +39,8 @@ def with_effect(effect: str) -> Settings:
 
 def photo(pixels: np.ndarray, form: Form) -> images.Photo:
     """The photo as it comes back from its file."""
-    read, form, _ = formats.decode(formats.encode(pixels, form), float("inf"))
-    return images.Photo(read, "", form)
+    read = formats.decode(formats.encode(pixels, form), float("inf"))
+    return images.Photo(read.pixels, "", read.form)
 
 
 def record(regions: tuple[Region, ...] = REGIONS) -> Record:
