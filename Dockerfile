@@ -8,7 +8,7 @@ COPY packages.txt .
 # hadolint ignore=DL3008
 RUN apt-get update && xargs -a packages.txt apt-get install -y --no-install-recommends && rm -rf /var/lib/apt/lists/*
 COPY . .
-RUN pip install -c requirements.txt -e '.[web,review]' && useradd --uid 1000 --create-home app && mkdir /data /weights && chown app /data /weights
+RUN pip install -c requirements.txt -e '.[web,review,openid]' && useradd --uid 1000 --create-home app && mkdir /data /weights && chown app /data /weights
 USER 1000
 ENV ANONYMIZE_WEIGHTS=/weights HOME=/tmp/home
 RUN python -m anonymize models fetch

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ os.environ.update(
 
 from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.data_folder import data_folder, stopped_by_signals
+from anonymize.web.openid import Provider, of_space
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
 from anonymize.web.users import read_users
 
@@ -48,6 +50,18 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="users, as `python -m anonymize.web.users add NAME` writes them; needed when others can reach the server",
+    )
+    add(
+        "--openid",
+        metavar="ISSUER",
+        help="where users sign in instead (https://login.example.org); the client's secret: $ANONYMIZE_OPENID_SECRET",
+    )
+    add("--openid-client", metavar="ID", default="", help="this server's client id there")
+    add(
+        "--openid-users",
+        metavar="NAMES",
+        default=os.environ.get("ANONYMIZE_OPENID_USERS", ""),
+        help="with --openid: who may come in, as ana@example.org,*@example.org [$ANONYMIZE_OPENID_USERS]",
     )
     add(
         "--proxy",
@@ -87,15 +101,21 @@ def policy(given: argparse.Namespace) -> Policy:
         SettingsError: reachable by others without login or --public; options that exclude each other; a bad file.
     """
     users = read_users(given.auth) if given.auth else {}
+    openid = of_space(given.openid_users)
+    if given.openid:
+        names = tuple(filter(None, (name.strip() for name in given.openid_users.split(","))))
+        secret = os.environ.get("ANONYMIZE_OPENID_SECRET", "")
+        openid = Provider(given.openid, given.openid_client, secret, names)
     keys = read_keys(given.api_keys) if given.api_keys else ()
     if given.public and given.trust:
         raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
     if given.public and given.reviewers:
         raise SettingsError("--public and --reviewers exclude each other: a public demo has no FiftyOne")
     if given.public:
-        return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+        rules = for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+        return replace(rules, openid=openid)
     reviewers = frozenset(filter(None, (name.strip() for name in given.reviewers.split(","))))
-    return Policy(host=given.host, users=users, api_keys=keys, reviewers=reviewers)
+    return Policy(host=given.host, users=users, openid=openid, api_keys=keys, reviewers=reviewers)
 
 
 def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Source]:

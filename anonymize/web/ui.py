@@ -141,7 +141,7 @@ def _header(policy: Policy) -> str:
         else "Runs on your team's server."
     )
     out = '<form method="post" action="/logout"><button class="az-link">Sign out</button></form>'
-    leave = out if policy.users else ""
+    leave = out if policy.has_login else ""
     return (
         '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '
         "photo.</p></div>"

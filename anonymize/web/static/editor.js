@@ -353,7 +353,7 @@
       after.removeAttribute("src");
       let can = true;
       try { await fresh.decode(); } catch { can = fresh.complete && fresh.naturalWidth > 0; }
-      requestAnimationFrame(() => requestAnimationFrame(() => state?.id === value.id && before === fresh && onpaint(value.id, can)));
+      requestAnimationFrame(() => setTimeout(() => state?.id === value.id && before === fresh && onpaint(value.id, can)));
     };
     const show = (value) => {
       const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
