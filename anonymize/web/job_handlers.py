@@ -219,6 +219,8 @@ class JobHandlers:
 
         Values for the gallery, the card, the sliders' counts, and the thresholds.
         """
+        if not id:
+            return _skip(5)
         try:
             job = _find(request, id)
             if not job.refresh():

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..effects import MAX_MOSAIC_BLOCKS, Weakness, warn_reversible
 from ..regions import Region
-from ..risk import SHOWN_REASON, misses
+from ..risk import misses
 from ..settings import Settings
 from .controls import KEEP
 from .elements import editor_region
@@ -21,13 +21,14 @@ from .results import NAMES, count_text, counts
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
+POSSIBLE = 0.05  # probability from which something that is not hidden is a possible face or plate
 COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
 
 def possible(photo: PhotoSession) -> list[Region]:
-    """What is not hidden and may be a face or a plate, likeliest first: the review's reasons to look."""
+    """What is not hidden and may be a face or a plate, likeliest first: of the review's reasons the better ones."""
     known = {r.id: r for r in photo.record.regions}
-    places = [(r, known[r.region]) for r in misses(photo.record, photo.settings) if r.region and r.p >= SHOWN_REASON]
+    places = [(r, known[r.region]) for r in misses(photo.record, photo.settings) if r.region and r.p >= POSSIBLE]
     return [region for reason, region in places if region.kind == reason.kind][:_MOST_SHOWN]
 
 
@@ -51,7 +52,7 @@ def why(region: Region, settings: Settings) -> str:
         return "This kind is not hidden."
     sure = f"{percent(region.score)} sure."
     if settings.hides(region):
-        by = f" ({' and '.join(region.detector_scores)})" if region.detector_scores else ""
+        by = f" by {len(region.detector_scores)} detectors" if len(region.detector_scores) > 1 else ""
         return f"Found{by}, {sure} Hidden from {percent(kind.threshold)}."
     if region.score < kind.threshold:
         return f"Possible {NAMES.get(region.kind, (region.kind,))[0]}, {sure} Hidden from {percent(kind.threshold)}."

@@ -78,6 +78,23 @@ def test_a_phone_shows_everything_without_scrolling_sideways(new_page: Any, zida
         assert width <= NARROW["width"], name
 
 
+def test_the_apis_page_shows_everything_and_asks_nobody_else(new_page: Any, quick: Any) -> None:
+    page = new_page("about:blank")
+    said: list[str] = []
+    page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
+    page.goto(f"{quick.address}/docs")
+    expect(page).to_have_url(f"{quick.address}/api/docs")
+    expect(page.locator(".opblock")).to_have_count(4)
+    for language in ("curl", "Python", "JavaScript"):
+        expect(page.locator(".info strong", has_text=language).first).to_be_visible()
+    expect(page.locator(".info")).to_contain_text(f"{quick.address}/api/v1/anonymize")  # of this very server
+    page.locator(".opblock-get", has_text="/api/v1/models").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".responses-table .response").first).to_contain_text("retinaface-mobilenet")
+    assert not said  # nothing that the Content-Security-Policy refuses
+
+
 def test_login(new_page: Any, tmp_path: Path, zidane: Path) -> None:
     users = tmp_path / "users"
     write_users(users, ada="correct horse")

@@ -129,6 +129,8 @@ def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
         assert "no longer here" in answer[0]
     assert "no longer here" in do.show_only(request_, "gone", "all")
     assert len(do.correct(request_, event(number="x"), "gone")) == OUTPUTS + 2
+    assert [v for v in do.back(request_, "", "all") if isinstance(v, str)] == []  # no batch is no problem
+    assert "no longer here" in do.back(request_, "gone", "all")[1]
     assert len(do.walk(request_, event(id="gone", number=0, what="next"))) == OUTPUTS + 2
     assert len(do.restore(request_)) == len(fields(Running)) + len(fields(Results)) + 3 + 15
     assert len(PhotoHandlers(site).restore(request_)) == OUTPUTS
