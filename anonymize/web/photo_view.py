@@ -27,9 +27,14 @@ COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
 def possible(photo: PhotoSession) -> list[Region]:
     """What is not hidden and may be a face or a plate, likeliest first: of the review's reasons the better ones."""
-    known = {r.id: r for r in photo.record.regions}
-    places = [(r, known[r.region]) for r in misses(photo.record, photo.settings) if r.region and r.p >= POSSIBLE]
-    return [region for reason, region in places if region.kind == reason.kind][:_MOST_SHOWN]
+    record, settings = photo.record, photo.settings
+    if photo.possible and photo.possible[0] is record and photo.possible[1] == settings:
+        return photo.possible[2]  # asked for several times for each answer
+    known = {r.id: r for r in record.regions}
+    places = [(r, known[r.region]) for r in misses(record, settings) if r.region and r.p >= POSSIBLE]
+    found = [region for reason, region in places if region.kind == reason.kind][:_MOST_SHOWN]
+    photo.possible = record, settings, found
+    return found
 
 
 def regions(photo: PhotoSession) -> list[Region]:
