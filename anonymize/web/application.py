@@ -42,6 +42,7 @@ def assemble(
     mounts: Mapping[str, ASGIApp] | None = None,
     tabs: Mapping[str, Callable[[], object]] | None = None,
     warm_up: bool = True,
+    root_path: str = "",
 ) -> SecurityMiddleware:
     """The whole server as one ASGI app.
 
@@ -50,6 +51,7 @@ def assemble(
         mounts: path -> another app behind the same security ("/review"); its lifespan is run too.
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
+        root_path: the prefix under which a proxy shows the server; `RootPath` goes around it.
     """
     sessions = Sessions(
         data / "sessions",
@@ -90,7 +92,7 @@ def assemble(
     page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
     close_files()
     keep_names_out_of_logs()
-    gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
+    gr.mount_gradio_app(app, page, path="/", root_path=root_path or None, **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
 

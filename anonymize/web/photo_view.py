@@ -77,8 +77,8 @@ def view(photo: PhotoSession) -> dict[str, Any]:
         "width": photo.record.width,
         "height": photo.record.height,
         "version": photo.version,
-        "before": f"/photos/{photo.id}/before.jpg",
-        "after": f"/photos/{photo.id}/after.jpg?v={photo.version}",
+        "before": f"photos/{photo.id}/before.jpg",
+        "after": f"photos/{photo.id}/after.jpg?v={photo.version}",
         "shows": photo.shows,
         "undo": photo.can_undo,
         "counts": counts([photo.record], photo.settings),
@@ -162,7 +162,7 @@ def _possible_text(photo: PhotoSession) -> str:
 
 
 def _downloads(photo: PhotoSession) -> str:
-    base, shown = f"/photos/{photo.id}", f"?shows={photo.shows}"
+    base, shown = f"photos/{photo.id}", f"?shows={photo.shows}"
     small = f'<a class="az-link" href="{base}/report.json{shown}" download>What was hidden (JSON)</a>'
     if photo.path.suffix.lower() in HEIF:
         small = f'<a class="az-link" href="{base}/clean-as.jpg{shown}" download>The same as JPEG</a> · {small}'

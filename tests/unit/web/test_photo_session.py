@@ -280,7 +280,7 @@ def test_what_the_page_says(opened):
     html = summary(opened)
     assert "1 face and 1 license plate" in html
     assert "GPS position" in html
-    assert f"/photos/{opened.id}/clean" in html
+    assert f'"photos/{opened.id}/clean' in html
     assert len(rows(opened)) == len(view(opened)["regions"]) == len(regions(opened)) == 3
     assert "<script>" not in summary(dataclasses.replace(opened, removed=("<script>",)))
 
