@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from .. import images
-from ..detectors import Detector, Image, create, models, parse
+from ..detectors import Detector, Image, create, models, parse, upright
 from ..errors import ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
@@ -104,6 +104,7 @@ class DetectorPool:
         self.weights_dir, self.trust = weights_dir, trust
         self._given = None if detectors is None else [Gated(d) for d in detectors]
         self._loaded: dict[tuple[object, ...], Gated] = {}
+        self._uprights: dict[str, upright.Upright] = {}  # device -> what tells how photos lie
         self._loading = threading.Lock()
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
@@ -122,7 +123,8 @@ class DetectorPool:
         names = _names(settings)
         if not any(names):
             raise SettingsError("Choose at least one detector.")
-        predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        detectors = [self._detector(n, settings) for n in dict.fromkeys(names) if n]
+        predictor = Predictor(settings, detectors=detectors, upright=self._load_upright(settings))
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
         return predictor
@@ -142,6 +144,20 @@ class DetectorPool:
             for model in models(parse(name)):
                 if not is_installed(model, cache=self.weights_dir):
                     raise SettingsError(f"The detector {name} is not on this server.")
+        with self._loading_weights() as report:
+            return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=report)
+
+    def _load_upright(self, settings: Settings) -> upright.Upright:
+        with self._loading:
+            if settings.device not in self._uprights:
+                with self._loading_weights() as report:
+                    loaded = upright.load(settings, weights_dir=self.weights_dir, progress=report)
+                self._uprights[settings.device] = loaded
+            return self._uprights[settings.device]
+
+    @contextmanager
+    def _loading_weights(self) -> Iterator[Progress]:
+        """Gives what is told of weights on their way; visitors see it in `doing`."""
         with self._fetching() as shown:
 
             def report(what: str, done: int, total: int | None) -> None:
@@ -151,7 +167,7 @@ class DetectorPool:
 
             self.doing = "loading the detectors"
             try:
-                return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=report)
+                yield report
             finally:
                 self.doing = ""
 
