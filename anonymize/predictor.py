@@ -16,7 +16,7 @@ from .detectors.tiled import search
 from .detectors.upright import Upright, turn, turn_all_back
 from .detectors.upright import load as load_upright
 from .disk import AnyPath
-from .errors import DetectionError, SettingsError
+from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings

@@ -193,7 +193,7 @@ class OpenVino:
         core = ov.Core()
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         _use_few_arenas()
-        # What it compiles for one size of photo it would keep, and photos have hundreds of sizes: memory grew with each.
+        # What it compiles for a size of photo it would keep; photos have hundreds of sizes, and memory grew with each.
         config["CPU_RUNTIME_CACHE_CAPACITY"] = 0
         if count := threads():
             config["INFERENCE_NUM_THREADS"] = count
