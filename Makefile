@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-
 UV := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header -q
 
 .PHONY: app test test-browser screenshots lint types docs wheel lock sbom vulnerabilities setup setup-dev chromium clean
@@ -25,9 +24,6 @@ lint: $(VENV)/.installed-dev
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
 
-
-
-
 docs: $(VENV)/.installed-dev  ## the site, in site/
 	$(BIN)/python -m mkdocs build --strict -d site
 
@@ -36,7 +32,7 @@ wheel: $(BIN)/python  ## what `pip install .` gives, tried in an environment of 
 
 lock: $(VENV)/.installed-dev  ## the locks anew, after a change of requirements*.txt or pyproject.toml
 	$(UV) requirements-dev.txt -o requirements-dev.lock
-	$(UV) pyproject.toml --extra web --extra review -c requirements-dev.lock -o requirements.lock
+	$(UV) pyproject.toml --extra web --extra review --extra openid -c requirements-dev.lock -o requirements.lock
 
 sbom: $(VENV)/.installed-dev  ## sbom.json: what the app and the Docker image install (CycloneDX)
 	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,9 @@ os.environ.update(
 
 from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.data_folder import data_folder, stopped_by_signals
+from anonymize.web.openid import Provider, of_space
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
+from anonymize.web.root_path import check
 from anonymize.web.users import read_users
 
 if TYPE_CHECKING:
@@ -49,6 +52,19 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="users, as `python -m anonymize.web.users add NAME` writes them; needed when others can reach the server",
     )
+    add(
+        "--openid",
+        metavar="ISSUER",
+        help="where users sign in instead (https://login.example.org); the client's secret: $ANONYMIZE_OPENID_SECRET",
+    )
+    add("--openid-client", metavar="ID", default="", help="this server's client id there")
+    add(
+        "--openid-users",
+        metavar="NAMES",
+        default=os.environ.get("ANONYMIZE_OPENID_USERS", ""),
+        help="with --openid: who may come in, as ana@example.org,*@example.org [$ANONYMIZE_OPENID_USERS]",
+    )
+    add("--root-path", metavar="PATH", default="", help="where a proxy in front shows this server: /photos [/]")
     add(
         "--proxy",
         metavar="ADDRESS",
@@ -87,15 +103,21 @@ def policy(given: argparse.Namespace) -> Policy:
         SettingsError: reachable by others without login or --public; options that exclude each other; a bad file.
     """
     users = read_users(given.auth) if given.auth else {}
+    openid = of_space(given.openid_users)
+    if given.openid:
+        names = tuple(filter(None, (name.strip() for name in given.openid_users.split(","))))
+        secret = os.environ.get("ANONYMIZE_OPENID_SECRET", "")
+        openid = Provider(given.openid, given.openid_client, secret, names)
     keys = read_keys(given.api_keys) if given.api_keys else ()
     if given.public and given.trust:
         raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
     if given.public and given.reviewers:
         raise SettingsError("--public and --reviewers exclude each other: a public demo has no FiftyOne")
     if given.public:
-        return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+        rules = for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
+        return replace(rules, openid=openid)
     reviewers = frozenset(filter(None, (name.strip() for name in given.reviewers.split(","))))
-    return Policy(host=given.host, users=users, api_keys=keys, reviewers=reviewers)
+    return Policy(host=given.host, users=users, openid=openid, api_keys=keys, reviewers=reviewers)
 
 
 def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Source]:
@@ -176,6 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = options(arguments)
     try:
         rules = policy(given)
+        root_path = check(given.root_path) if given.root_path.strip("/") else ""
     except AnonymizeError as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
@@ -190,14 +213,14 @@ def main(arguments: list[str] | None = None) -> int:
         pool = DetectorPool(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
         shows_sample = given.public and not given.review
         try:
-            app = assemble(rules, pool, data, **review_parts(rules, given.review))
+            app = assemble(rules, pool, data, root_path=root_path, **review_parts(rules, given.review))
         except AnonymizeError as e:  # --review names no records file
             print(f"error: {e}", file=sys.stderr)
             return 1
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
         print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
         with sample(pool, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
-            serve(app, given.host, given.port, given.proxy)
+            serve(app, given.host, given.port, given.proxy, root_path)
     return 0
 
 

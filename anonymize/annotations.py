@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import AnnotationError
+from .extras import extra
 from .regions import Box
 
 M = TypeVar("M", bound=BaseModel)
@@ -86,6 +87,14 @@ class VocObject(_Strict):
     def box(self) -> Box:
         (x1, x2), (y1, y2) = sorted((self.xmin, self.xmax)), sorted((self.ymin, self.ymax))
         return x1 - 1, y1 - 1, x2, y2
+
+
+class VocSize(_Strict):
+    """Of the photo, px; 0: not known."""
+
+    model_config = ConfigDict(strict=False, allow_inf_nan=False)
+    width: Side = 0
+    height: Side = 0
 
 
 class DataYaml(_Strict):
@@ -176,16 +185,33 @@ def read_data_yaml(source: Path) -> tuple[DataYaml, dict[str, Any]]:
         raise AnnotationError(f"{source} cannot be read: {e}") from e
 
 
-def voc_object(source: Path, number: int, fields: dict[str, str | None]) -> VocObject:
-    """One object of a Pascal VOC file from the text of its elements.
+def read_voc(source: Path) -> tuple[str | None, VocSize, list[tuple[VocObject, bool]]]:
+    """A Pascal VOC file: its photo's name, the size, and each object with whether it is `difficult`.
 
     Raises:
-        AnnotationError: an element is missing or is no number.
+        AnnotationError: not such a file; an element is missing or is no number.
     """
+    with extra("evaluate", "reading Pascal VOC annotations"):
+        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
+
     try:
-        return VocObject.model_validate({k: v.strip() for k, v in fields.items() if v is not None})
+        root = parse(source).getroot()
+    except (OSError, ParseError, ValueError, LookupError) as e:  # LookupError: an encoding that nobody knows
+        raise AnnotationError(f"{source} is not a Pascal VOC file: {e!r}") from e
+    found = []
+    for number, thing in enumerate(root.findall("object")):
+        sides = {side: thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")}
+        one = _voc(VocObject, source, f", object {number}", {"name": thing.findtext("name"), **sides})
+        found.append((one, (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False")))
+    size = {side: root.findtext(f"size/{side}") or None for side in ("width", "height")}
+    return root.findtext("filename"), _voc(VocSize, source, "", size), found
+
+
+def _voc(model: type[M], source: Path, where: str, fields: dict[str, str | None]) -> M:
+    try:
+        return model.model_validate({k: v.strip() for k, v in fields.items() if v is not None})
     except ValidationError as e:
-        raise _said(e, source, f"a Pascal VOC file, object {number}") from e
+        raise _said(e, source, f"a Pascal VOC file{where}") from e
 
 
 def read_labels(

@@ -10,8 +10,8 @@ is also told for other thresholds of the same detections, where others and more 
 
 `fit`: writes anonymize/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
 detectors. Where ANNOTATIONS have no faces, a face is what two detectors at a larger scale see, or one is sure of.
-Photos whose names are numbered in a row are frames of a ride: they say what a neighbor frame is worth, and nothing else.
-A network misses too little on photos that it was trained on: leave those that trained the default's plate network out
+Photos whose names are numbered in a row are frames of a ride: they say what a neighbor frame is worth, and nothing
+else. A network misses too little on photos that it was trained on: leave those that trained the default's networks out
 of ANNOTATIONS. Plates and neighbor frames are fitted on the annotated photos alone; others in IMAGES teach faces,
 whose networks have seen none of them.
 

@@ -79,6 +79,7 @@ class _Thresholds(_Asked):
 class _Export(_Asked):
     review: str
     unreviewed: bool = False
+    audit: bool = False
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class Desk:
     def export(self, scope: Any, ask: _Export) -> Values:
         """Write what may go out."""
         review, _ = self._find(scope, ask.review, decide=True)
-        return export_approved(review, ask.unreviewed, self.own_machine)
+        return export_approved(review, ask.unreviewed, self.own_machine, is_audited=ask.audit)
 
     def _page(self, review: Review, user: User, item: Item | None, error: str = "", text: str = "") -> Values:
         """What the tab shows."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
+from anonymize.audit import audit_folder, report_folder
 from anonymize.corrections import gate
 from anonymize.engine import export
-from anonymize.records import Record
+from anonymize.records import Record, unescape
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
 from anonymize.web.elements import editor_region
@@ -105,8 +107,10 @@ def other_thresholds(review: Review, thresholds: Mapping[str, float]) -> list[di
     return rows
 
 
-def export_approved(review: Review, allow_unreviewed: bool, own_machine: bool) -> dict[str, Any]:
-    """Write what may go out, and say what stayed behind."""
+def export_approved(
+    review: Review, allow_unreviewed: bool, own_machine: bool, *, is_audited: bool = False
+) -> dict[str, Any]:
+    """Write what may go out, and say what stayed behind; is_audited: look for leaks in it, too."""
     settings = review.store.settings
     folder = review.output
     done = export(review.store.path, folder, settings, gate=gate(settings, allow_unreviewed), write_detections=False)
@@ -115,6 +119,8 @@ def export_approved(review: Review, allow_unreviewed: bool, own_machine: bool) -
     text += f", {len(done.failures)} failed" if done.failures else ""
     lines = [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
     lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
+    if is_audited and done.done:
+        lines += _audited(review, own_machine)
     nobody = sum(i.status == "pending" for i in review.queue.items()) if allow_unreviewed else 0
     link = f"/export?name={quote(review.name)}" + ("&unreviewed=yes" if allow_unreviewed else "")
     return {
@@ -124,3 +130,19 @@ def export_approved(review: Review, allow_unreviewed: bool, own_machine: bool) -
         "folder": str(folder) if own_machine else "",
         "zip": link if done.done else "",
     }
+
+
+def _audited(review: Review, own_machine: bool) -> list[str]:
+    """What an audit of the exported photos says; those that fail were taken away, and are flagged in the queue."""
+    header = review.store.header
+    root = Path(unescape(header.root))
+    found = audit_folder(
+        review.output,
+        records_path=review.store.path,
+        against=root if root.is_dir() else None,
+        settings=review.store.settings,
+    )
+    lines = [f"Audit: {photos(len(found.photos))} looked at, {len(found.failed)} failed and taken out."]
+    for photo in found.failed[:20]:
+        lines.append(f"{photo.path}: " + (photo.error or "; ".join(f.text for f in photo.of("leak"))))
+    return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if own_machine else lines

@@ -59,7 +59,7 @@ def check(
         again = formats.encode(expected, source.form, settings.keep_metadata)
         if again == data:
             return  # byte for byte what these regions and settings give
-        wanted, _, _ = formats.decode(again, float("inf"))
+        wanted = formats.decode(again, float("inf")).pixels
         limit = destroyed.tolerance(written.form)
     if wanted.shape != written.pixels.shape or wanted.dtype != written.pixels.dtype:
         yield Finding("unchanged", "leak", "it has another size or depth than its original")

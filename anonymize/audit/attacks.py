@@ -15,14 +15,16 @@ from numpy.typing import NDArray
 
 from .. import effects
 from ..records import Record
-from ..regions import Region
+from ..regions import Region, boxes, iou
 from ..settings import Settings
 from .findings import Finding
 from .reader import Reader, is_same
 
 Rgb = NDArray[np.uint8]
 NOISE = 0.003  # Wiener's noise-to-signal ratio: 8-bit rounding and coding
-FACE_SIDE, CELLS, SMALLEST_FACE = 96, 6, 24  # px of a face that is compared, its grid, the smallest one
+FACE_SIDE, CELLS, SMALLEST_FACE = 32, 4, 24  # px of a face that is compared, its grid, the smallest one
+STEP = 3  # of 255: how much brighter a neighbor has to be; coding's noise is less
+TEXTURED = 0.15  # share of pixels with a brighter neighbor, below which there is nothing to recognize
 FEWEST_FACES = 8  # of a gallery
 CHANCE = 0.001  # probability of as many matches by chance, from which the recognizer is believed
 
@@ -103,6 +105,8 @@ class Gallery:
         for region in record.hidden(settings):
             if region.kind != "face" or min(region.width, region.height) < SMALLEST_FACE:
                 continue
+            if any(p == path and _same(r, region) for p, r in self.places):
+                continue  # one face, twice in the records
             before = crop(source, region)
             tries = [texture(piece) for piece in variants(written, region, settings)]
             if tries and min(before.shape[:2]) >= 4:
@@ -117,21 +121,25 @@ class Gallery:
         probes, originals = np.stack(self.probes), np.stack(self.originals)
         difference = np.array([_distance(p, originals) for p in probes])
         likest = difference.argmin(axis=1)
-        is_clear = difference.min(axis=1) < np.median(difference, axis=1) - 1e-9  # flat ones are like all
-        own = (likest == np.arange(len(probes))) & is_clear
+        flat = probes[:, :: probes.shape[1] // CELLS**2].mean(axis=1)  # share of pixels without a brighter neighbor
+        own = (likest == np.arange(len(probes))) & (1 - flat >= TEXTURED)
         return [place for place, m in zip(self.places, own.tolist(), strict=True) if m]
+
+
+def _same(a: Region, b: Region) -> bool:
+    return float(iou(boxes([a]), boxes([b]))[0, 0]) > 0.3
 
 
 def texture(rgb: Rgb) -> NDArray[np.float64]:
     """Local binary patterns' histograms over a grid (Ahonen et al., ECCV 2004): a face recognizer without weights."""
-    gray = cv2.resize(cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY), (FACE_SIDE, FACE_SIDE)).astype(
-        np.int16
-    )
+    gray = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
+    # All in one size, so that sharpness does not tell large faces from small ones.
+    gray = cv2.resize(gray, (FACE_SIDE, FACE_SIDE), interpolation=cv2.INTER_AREA).astype(np.int16)
     center = gray[1:-1, 1:-1]
     code = np.zeros(center.shape, np.int32)
     around = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))
     for bit, (y, x) in enumerate(around):
-        code |= (gray[y : y + center.shape[0], x : x + center.shape[1]] > center + 1).astype(np.int32) << bit
+        code |= (gray[y : y + center.shape[0], x : x + center.shape[1]] > center + STEP).astype(np.int32) << bit
     cells = [c for rows in np.array_split(code, CELLS) for c in np.array_split(rows, CELLS, axis=1)]
     return np.concatenate([np.bincount(c.ravel(), minlength=256) / c.size for c in cells])
 

@@ -75,8 +75,8 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
             "settings": [s.to_dict() for s in read.settings[:1]],
             "detectors": dict(read.header.detectors) if read.header else {},
             "audit": {
-                "checks": {CHECKS[c]: how for c, how in sorted(audit.checks.items())},
-                "not done": {CHECKS[c]: why for c, why in sorted(audit.skipped.items())},
+                "checks": {about: audit.checks[c] for c, about in CHECKS.items() if c in audit.checks},
+                "not done": {about: audit.skipped[c] for c, about in CHECKS.items() if c in audit.skipped},
                 "detectors": audit.detectors,
                 "photos": len(audit.photos),
                 "passed": len(passed),

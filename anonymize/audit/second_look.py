@@ -26,6 +26,7 @@ from ..weights.registry import registry
 from .findings import Finding
 
 SURE, LISTED = 0.9, 0.4  # probability, all networks together (docs/audit.md: how they were measured)
+SECOND = 0.3  # what the second network has to say of a sure one, where several vote
 FEWEST = 2  # networks that vote on a kind
 # Long sides at which networks look: those that did not choose, and those that did, which have seen other sizes.
 SIZES: Mapping[str, tuple[str, str]] = {"face": ("@1280", "@896"), "plate": ("@640-1280", "@896")}
@@ -125,9 +126,16 @@ def check(
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
             text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
-        elif region.score >= SURE and _is_large(region):
+        elif region.score >= SURE and _is_large(region) and _is_seconded(region, seen):
             level = "leak"
         yield Finding("recognizable", level, text, region.box, region.kind, region.score)
+
+
+def _is_seconded(region: Region, seen: Sequence[Region]) -> bool:
+    """Whether a second network agrees; where one alone looks for this kind, its word counts."""
+    voters = {name for r in seen if r.kind == region.kind for name in r.detector_scores}
+    votes = sorted(region.detector_scores.values())
+    return len(voters) < FEWEST or (len(votes) >= FEWEST and votes[-FEWEST] >= SECOND)
 
 
 def _is_large(region: Region) -> bool:

@@ -66,7 +66,8 @@ def cli() -> None:
     python -m anonymize detect PHOTOS --records F    find only; review, then
     python -m anonymize export F OUTPUT              write the anonymized photos
 
-    Exit codes: 0 all done, 1 a failure (each photo is named), 2 wrong options or paths, 3 nothing to do, 130 stopped.
+    Exit codes: 0 all done, 1 a failure (each photo is named), 2 wrong options or paths, 3 nothing to do, 4 an audit
+    found a leak, 5 a certificate does not hold, 130 stopped.
     """
 
 

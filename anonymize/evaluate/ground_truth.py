@@ -226,25 +226,14 @@ def _read_coco(source: Path, reader: _Reader) -> None:
 
 def _read_voc(source: Path, reader: _Reader) -> None:
     with extra("evaluate", "reading Pascal VOC annotations"):
-        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
-
-        from ..annotations import voc_object
+        from ..annotations import read_voc
 
     for file in sorted(source.rglob("*.xml")):
-        try:
-            root = parse(file).getroot()
-        except (ParseError, ValueError) as e:
-            raise AnnotationError(f"{file} is not a Pascal VOC file: {e!r}") from e
-        truths = []
-        for i, thing in enumerate(root.findall("object")):
-            ignore = (thing.findtext("difficult") or "0").strip() not in ("0", "false", "False")
-            sides = {side: thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")}
-            found = voc_object(file, i, {"name": thing.findtext("name"), **sides})
-            truths.append(reader.truth(found.name, found.box, ignore, str(i), str(file)))
-        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
-        name = root.findtext("filename") or file.with_suffix(".jpg").name
-        photo = reader.beside(PurePosixPath(file.relative_to(source).as_posix()), name)
-        reader.add(photo, truths, (width, height) if width and height else None)
+        name, size, things = read_voc(file)
+        named = enumerate(things)
+        truths = [reader.truth(o.name, o.box, ignore, str(i), str(file)) for i, (o, ignore) in named]
+        photo = reader.beside(PurePosixPath(file.relative_to(source).as_posix()), name or file.with_suffix(".jpg").name)
+        reader.add(photo, truths, (size.width, size.height) if size.width and size.height else None)
 
 
 def _read_yolo(source: Path, reader: _Reader) -> None:

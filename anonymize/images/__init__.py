@@ -23,15 +23,16 @@ from PIL import Image, ImageFile
 
 from .. import disk
 from ..disk import AnyPath
-from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
+from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
 from . import formats, forms, metadata, png, profiles
+from .formats import WARNINGS
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
 __all__ = [
-    "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow", "load",
-    "output_path", "save", "sha256", "to_pillow",
+    "WARNINGS", "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow",
+    "load", "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
@@ -51,8 +52,7 @@ class Photo:
         sha256: of the file's bytes.
         form: what `save` needs to write the photo as it came in.
         removed_metadata: names of what the file carries and the output will not ("GPS position", "comment").
-        warnings: codes of what is to be said of it: "first-picture-only" (the file holds further pictures, such as a
-            burst or a thumbnail, which are not written).
+        warnings: codes of what is to be said of it (`WARNINGS`).
         source: the file that it was read from; `save` refuses to write there.
     """
 
@@ -163,12 +163,8 @@ def load(path: AnyPath, settings: Settings) -> Photo:
         raise UnreadableImageError("the file is empty")
     try:
         read = formats.decode(data, max_pixels)
-    except ImageError:
-        raise
     except MemoryError as e:
         raise UnreadableImageError("there is not enough memory to decode the image; close other programs") from e
-    except Exception as e:  # decoders raise anything for broken bytes; all of it means the same
-        raise UnreadableImageError("the image is damaged or cut off; copy it again from its source") from e
     read.pixels.setflags(write=False)
     return Photo(read.pixels, hashlib.sha256(data).hexdigest(), read.form, read.removed, read.warnings, Path(path))
 

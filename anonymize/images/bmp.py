@@ -46,23 +46,18 @@ def read(data: bytes, guard: Guard) -> Decoded:
     compression = _field(data, 30) if _field(data, _HEAD) >= 40 else 0
     if compression not in (0, _RLE8, _RLE4, 3, 6):
         raise UnsupportedImageError(f"BMPs of kind {compression} are not read; save it as PNG or JPEG")
-    try:
-        image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
-        guard(*image.size)
-        if compression in (_RLE8, _RLE4):
-            palette = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
-            if image.mode == "L":  # Pillow's word for a palette of grays
-                palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-            indices = _expand(data[_field(data, 10) :], *image.size, compression == _RLE4)
-            pixels, form = read_indices(indices, palette, "BMP", 8)
-        elif image.mode == "P":
-            pixels, form = read_palette(image, "BMP", 8)
-        else:
-            pixels, form = read_plain(image, "BMP")
-    except (UnreadableImageError, UnsupportedImageError, MemoryError):
-        raise
-    except Exception as e:  # decoders raise anything for broken bytes
-        raise UnreadableImageError(_BROKEN) from e
+    image = BmpImagePlugin.BmpImageFile(io.BytesIO(data))
+    guard(*image.size)
+    if compression in (_RLE8, _RLE4):
+        palette = np.array(image.getpalette("RGB") or (), np.uint8).reshape(-1, 3)
+        if image.mode == "L":  # Pillow's word for a palette of grays
+            palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        indices = _expand(data[_field(data, 10) :], *image.size, compression == _RLE4)
+        pixels, form = read_indices(indices, palette, "BMP", 8)
+    elif image.mode == "P":
+        pixels, form = read_palette(image, "BMP", 8)
+    else:
+        pixels, form = read_plain(image, "BMP")
     info = {"dpi": dpi} if (dpi := image.info.get("dpi")) else {}
     return Decoded.turned(pixels, form, Image.Exif(), info)
 

@@ -8,20 +8,25 @@ away before the decoder of the pixels sees the file, so that nothing broken in i
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from PIL import ImageFile
 
-from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError
+from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from . import bmp, heif, jpeg, metadata, png, profiles, tiff, webp
-from .forms import Form, Pixels
+from .forms import Decoded, Form, Pixels
 
 # What Pillow says of a file's metadata names no photo, and goes to stderr; what matters is raised.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 FIRST_PICTURE = "first-picture-only"
+# Code of a warning -> what it says of photos
+WARNINGS: Mapping[str, str] = {
+    FIRST_PICTURE: "hold further pictures (a burst, a second eye, a thumbnail); only the first of each is written",
+}
 _MODULES: Mapping[str, Any] = {"JPEG": jpeg, "PNG": png, "WEBP": webp, "TIFF": tiff, "BMP": bmp, "HEIF": heif}
 _HEAD = 4096
 _HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
@@ -109,8 +114,10 @@ def size(data: Any) -> tuple[int, int]:
     Raises:
         ImageError: no format that is read here, or a broken header.
     """
-    width, height = _MODULES[kind(data)].size(data)
-    return int(width), int(height)
+    name = kind(data)
+    with _broken(name):
+        width, height = _MODULES[name].size(data)
+        return int(width), int(height)
 
 
 def decode(data: bytes, max_pixels: float) -> Read:
@@ -123,7 +130,9 @@ def decode(data: bytes, max_pixels: float) -> Read:
     """
     # Other packages switch Pillow's tolerance for truncated files on; then gray would stand where a face might be.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    read = _MODULES[kind(data)].read(data, _guard(max_pixels))
+    name = kind(data)
+    with _broken(name):
+        read: Decoded = _MODULES[name].read(data, _guard(max_pixels))
     fields, removed = metadata.read(read.exif), metadata.names(read.info, read.exif)
     dpi = metadata.resolution(read.info, read.exif)
     raw = read.info.get("icc_profile") or b""
@@ -131,6 +140,18 @@ def decode(data: bytes, max_pixels: float) -> Read:
     notes = ("notes in the color profile",) if icc != raw else ()
     form = replace(read.form, icc=icc, fields=fields, dpi=dpi[::-1] if dpi and read.is_turned else dpi)
     return Read(read.pixels, form, (*removed, *notes), (FIRST_PICTURE,) if read.is_first else ())
+
+
+@contextmanager
+def _broken(name: str) -> Iterator[None]:
+    """Whatever a decoder raises means the same."""
+    try:
+        yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as e:
+        called = "HEIC" if name == "HEIF" else name
+        raise UnreadableImageError(f"the {called} is damaged or cut off; copy it again from its source") from e
 
 
 def _guard(max_pixels: float) -> Callable[[int, int], None]:

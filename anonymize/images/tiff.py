@@ -273,22 +273,17 @@ def _pixels(page: _Directory, samples: int, depth: int) -> Pixels:
     if not {page.value(_PLANES, 1), page.value(_FILL_ORDER, 1), page.value(_PREDICTOR, 1)} <= {1, 2}:
         raise UnreadableImageError(_BROKEN)
     _check_segments(page, compression)
-    try:
-        if page.value(_PHOTOMETRIC) == 6 and compression != _JPEG:
-            # Only libtiff knows what its chroma is subsampled by.
-            pixels = imagecodecs.tiff_decode(page.alone(), asrgb=True)[:, :, :3]
-        else:
-            with tifffile.TiffFile(io.BytesIO(page.alone())) as file:
-                first = file.pages[0]
-                if len(first.dataoffsets) != np.prod(first.chunked):
-                    raise UnreadableImageError(_CUT)
-                pixels = first.asarray(maxworkers=1, squeeze=False)
-                # (planes, depth, height, width, samples)
-                pixels = np.moveaxis(pixels, 0, 4)[0, :, :, 0] if pixels.shape[0] > 1 else pixels[0, 0]
-    except (UnreadableImageError, MemoryError):
-        raise
-    except Exception as e:  # decoders raise anything for broken bytes
-        raise UnreadableImageError(_BROKEN) from e
+    if page.value(_PHOTOMETRIC) == 6 and compression != _JPEG:
+        # Only libtiff knows what its chroma is subsampled by.
+        pixels = imagecodecs.tiff_decode(page.alone(), asrgb=True)[:, :, :3]
+    else:
+        with tifffile.TiffFile(io.BytesIO(page.alone())) as file:
+            first = file.pages[0]
+            if len(first.dataoffsets) != np.prod(first.chunked):
+                raise UnreadableImageError(_CUT)
+            pixels = first.asarray(maxworkers=1, squeeze=False)
+            # (planes, depth, height, width, samples)
+            pixels = np.moveaxis(pixels, 0, 4)[0, :, :, 0] if pixels.shape[0] > 1 else pixels[0, 0]
     if pixels.shape != (page.value(_LENGTH), page.value(_WIDTH), samples):  # tags that contradict each other
         raise UnreadableImageError(_BROKEN)
     if pixels.dtype.newbyteorder("=") not in ((np.uint16,) if depth == 16 else (np.uint8, np.bool_)):

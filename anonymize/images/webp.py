@@ -77,14 +77,9 @@ def read(data: bytes, guard: Guard) -> Decoded:
     chunks = _chunks(data)
     if chunks.keys() & {b"ANIM", b"ANMF"}:
         raise UnsupportedImageError("the WebP is animated, and only one frame could be hidden; split it into images")
-    try:
-        image = WebPImagePlugin.WebPImageFile(io.BytesIO(_file(chunks)))
-        guard(*image.size)
-        pixels, form = read_plain(image, "WEBP", lossless=b"VP8L" in chunks)
-    except (UnreadableImageError, UnsupportedImageError, MemoryError):
-        raise
-    except Exception as e:  # decoders raise anything for broken bytes
-        raise UnreadableImageError(_BROKEN) from e
+    image = WebPImagePlugin.WebPImageFile(io.BytesIO(_file(chunks)))
+    guard(*image.size)
+    pixels, form = read_plain(image, "WEBP", lossless=b"VP8L" in chunks)
     info = {
         "icc_profile": chunks.get(b"ICCP", b""),
         "xmp": b"XMP " in chunks,

@@ -25,7 +25,7 @@ from ultralytics.nn.tasks import DetectionModel, PoseModel, load_checkpoint, tor
 from ultralytics.utils.loss import v8PoseLoss
 
 from ..detectors.runtime import threads
-from ..errors import PathError, WeightsError
+from ..errors import AnnotationError, PathError, WeightsError
 from ..weights.convert import OPSET
 from .degrade import degrade
 
@@ -173,7 +173,13 @@ class _Trainer:
         return model.to(memory_format=torch.channels_last) if self.device.type == "cpu" else model  # type: ignore[attr-defined]
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        dataset = super().build_dataset(img_path, mode, batch)  # type: ignore[misc]
+        try:
+            dataset = super().build_dataset(img_path, mode, batch)  # type: ignore[misc]
+        except (RuntimeError, ValueError) as e:
+            raise AnnotationError(f"{img_path}: {str(e).splitlines()[0]}") from e
+        listed = Path(img_path).read_text("utf-8").splitlines()
+        if unread := sorted(set(listed) - {label["im_file"] for label in dataset.labels}):
+            raise AnnotationError(f"{unread[0]} cannot be read ({len(unread)} of {len(listed)} photos)")
         if mode == "train":
             dataset.__class__ = Degraded
             dataset.epoch_photos = self.epoch_photos

@@ -9,9 +9,10 @@
     sessions  one visitor's photos, in a folder of their own that is deleted
     detector_pool  what all visitors share: the detectors; opens photos with them
     photo_session  one photo being worked on: filter and show often, correct, write what is wanted
-    jobs      many photos: an engine run in the background that can be watched and stopped
+    jobs      many photos: an engine run in the background that can be watched and stopped (job_*: its photos, its
+              results, its queue, what the page says of it)
     files     the routes that bring photos in and clean photos out, each bound to its visitor
-    api       /api/v1 and /healthz
+    api       /api/v1 and /healthz; api_forms: its fields and errors; api_docs: its page
     ui        the page, one file a tab (tab_*); controls, elements, results: what tabs are made of
     application  all of it as one ASGI app
 

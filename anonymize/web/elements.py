@@ -1,4 +1,4 @@
-"""Elements of the page that Gradio has no component for, filled by static/*.js."""
+"""Elements of the page that Gradio has no component for, filled by the scripts in static/."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ..regions import Region
 from ..settings import Settings
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("editor.js", "app.js", "intake.js", "photo.js", "batch.js", "review.js")
+SCRIPTS = ("tools.js", "editor.js", "app.js", "intake.js", "photo.js", "batch.js", "review.js")
 
 
 def script() -> str:
     """The page's own scripts, named by their content so that a browser never keeps an old one; in this order."""
     versions = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12] for name in SCRIPTS}
-    return "".join(f'<script src="/web/{name}?{version}"></script>' for name, version in versions.items())
+    return "".join(f'<script src="web/{name}?{version}"></script>' for name, version in versions.items())
 
 
 def editor_region(region: Region, settings: Settings, why: str) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def element(
     Gradio waits for a component's own `head` before it runs its script; one in the page's head may come too late.
 
     Args:
-        name: the function in static/*.js, and with "az-" before it the element's class.
+        name: the function in one of SCRIPTS, and with "az-" before it the element's class.
         events: what the element may trigger; each becomes a method of the component.
         value: JSON-ready; the script sees it as props.value.
         label: for the script, in data-label. data: more of the kind.

@@ -70,7 +70,7 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
                     await sink.write(bytes(waiting))
                     waiting.clear()
             if size > room:
-                raise FullError("There is no room for that photo. “Delete my photos now” under About makes some.")
+                raise FullError("Not enough space for this photo. “Delete my photos now” under About frees some.")
             await sink.write(bytes(waiting))
             if sink.is_full:
                 raise DiskFullError
@@ -182,6 +182,9 @@ class Files:
     def batch_records(self, request: Request, id: str) -> Response:
         return FileResponse(_written(request, Job, id, Job.records_zip), filename="records-of-photos.zip")
 
+    def batch_audit(self, request: Request, id: str) -> Response:
+        return FileResponse(_written(request, Job, id, Job.audit_zip), filename="audit-of-photos.zip")
+
     def sample(self, number: int) -> Response:
         known = list(samples().values())
         if not 0 <= number < len(known):
@@ -215,6 +218,7 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
         ("GET", "/batches/{id}/clean.zip", files.batch_zip),
         ("GET", "/batches/{id}/clean-jpeg.zip", files.batch_jpegs),
         ("GET", "/batches/{id}/records.zip", files.batch_records),
+        ("GET", "/batches/{id}/audit.zip", files.batch_audit),
         ("GET", "/samples/{number}.jpg", files.sample),
         ("POST", "/visit/leave", files.leave),
         ("POST", "/visit/here", files.here),

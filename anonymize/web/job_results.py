@@ -142,6 +142,14 @@ def write_records(target: Path, folder: Path, known: list[Record], settings: Set
         own.unlink(missing_ok=True)
 
 
+def write_audit(target: Path, folder: Path) -> Path:
+    """A zip of an audit's report and certificate; photos in quarantine stay behind."""
+    with _whole_zip(target) as archive:
+        for path in sorted(p for p in folder.iterdir() if p.is_file()):
+            archive.write(path, path.name)
+    return target
+
+
 @contextmanager
 def _whole_zip(target: Path) -> Iterator[zipfile.ZipFile]:
     """A zip that appears whole or not at all."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ..audit import Audit
 from ..records import Record
 from .job_results import HEIF
 from .jobs import Job
@@ -93,7 +94,7 @@ def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True) 
     elif record.review == "flagged":
         word, picture = "flagged in Review", '<div class="az-nopicture">Kept back.</div>'
     else:
-        source = f"/batches/{job.id}/thumb/{number}.jpg?v={job.shows(number)}"
+        source = f"batches/{job.id}/thumb/{number}.jpg?v={job.shows(number)}"
         picture = f'<img loading="lazy" src="{source}" alt="{"Look at " * opens}{name}{" and correct it" * opens}">'
         if opens:
             picture = f'<button type="button" data-number="{number}" data-event="open">{picture}</button>'
@@ -126,11 +127,11 @@ def summary(job: Job) -> str:
     look += [f"<strong>{doubtful}</strong> in which something may have been missed"] * bool(doubtful)
     if look:
         parts.append(f"<p>Please look at {' and '.join(look)}. They come first.</p>")
-    return f'<div class="az-card az-result">{"".join(parts)}</div>'
+    return f'<div class="az-card az-result" data-batch="{job.id}">{"".join(parts)}</div>'
 
 
 def _downloads(job: Job) -> str:
-    base, number = f"/batches/{job.id}", photos(job.summary.done, "clean ")
+    base, number = f"batches/{job.id}", photos(job.summary.done, "clean ")
     jpeg = ""
     if any(Path(r.path).suffix.lower() in HEIF for r in job.records):
         jpeg = f' · <a class="az-link" href="{base}/clean-jpeg.zip" download>The same with HEIC as JPEG</a>'
@@ -140,6 +141,21 @@ def _downloads(job: Job) -> str:
         f'<p class="az-small"><a class="az-link" href="{base}/records.zip" download>Download the records</a>: where '
         "faces and plates are, with scores, file names, hashes and decisions. They help to check the photos, and say "
         "more about the originals than the clean photos do: do not publish them.</p>"
+    )
+
+
+def audited(job: Job, found: Audit) -> str:
+    """What an audit found, and where its report is, as HTML."""
+    said = "no leak"
+    if failed := found.failed:
+        said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
+    reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
+    rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
+    return (
+        f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
+        f"{f'<ul>{rows}</ul>' if rows else ''}"
+        f'<p><a class="az-link" href="/batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
+        "</div>"
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import records
+from ..audit import Audit, Options, audit_folder
 from ..corrections import gate
 from ..engine import Progress, Summary, export, run
 from ..errors import AnonymizeError, SettingsError, StaleDecisionError
@@ -19,7 +20,7 @@ from ..predictor import Predictor
 from ..records import Record, unescape
 from ..settings import Settings
 from .job_intake import Intake
-from .job_results import KnownRecords, thumbnail, write_photos, write_records
+from .job_results import KnownRecords, thumbnail, write_audit, write_photos, write_records
 from .limits import NO_DISK, is_full
 from .policy import Policy
 from .sessions import FullError, GoneError
@@ -261,6 +262,28 @@ class Job(Intake):
         target = self.folder / ("clean-jpeg.zip" if heif_as_jpeg else "clean.zip")
         write_photos(target, self.output, known, self.settings, heif_as_jpeg=heif_as_jpeg)
         return target
+
+    def audit(self) -> Audit:
+        """Look for leaks in the clean photos. Those that fail are taken away; `audit_zip` has the report.
+
+        Raises:
+            GoneError: nothing has been written.
+        """
+        self._finished_records()
+        options = Options(report=self.folder / "audit")
+        found = audit_folder(self.output, against=self.source or self.inputs, settings=self.settings, options=options)
+        self.refresh()
+        return found
+
+    def audit_zip(self) -> Path:
+        """The last audit's report and certificate.
+
+        Raises:
+            GoneError: there was none.
+        """
+        if not (self.folder / "audit" / "audit.json").is_file():
+            raise GoneError("These photos were not audited.")
+        return write_audit(self.folder / "audit.zip", self.folder / "audit")
 
     def records_zip(self) -> Path:
         """What is known of these photos.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import html
+import re
 import secrets
 import time
 from collections import OrderedDict, deque
@@ -17,11 +18,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from . import openid
 from .bodies import TooLargeError, say, too_large, whole_text
 from .limits import is_over
+from .openid import CALLBACK, OpenIdError
 from .policy import Policy
 from .sessions import COOKIE, Sessions, new_secret
 
+OPENID = "/login/openid"
 LOGIN_COOKIE = "anonymize_login"
 LOGIN_SECONDS = 12 * 3600.0
 # Wrong passwords from one address before it has to wait, and how long.
@@ -41,6 +45,7 @@ class Login:
         self._wrong: dict[str, deque[float]] = {}
         self._key, self._verified = secrets.token_bytes(32), set[bytes]()
         self._verifying = asyncio.Semaphore(2)
+        self.openid = openid.OpenId(policy.openid) if policy.openid else None
 
     def user(self, request: Request) -> str | None:
         """Who sent a request, by its cookie."""
@@ -67,15 +72,17 @@ class Login:
 
     async def answer(self, request: Request) -> Response:
         """To a request for /login or /logout."""
-        if not self.policy.users:
+        if not self.policy.has_login:
             return RedirectResponse("/", 303)
         if request.url.path == "/logout":
             return self._out(request)
         target = request.query_params.get("next", "/")
         if not target.startswith("/") or target.startswith(("//", "/\\")):
             target = "/"
+        if request.url.path in (OPENID, CALLBACK):
+            return await self._elsewhere(request, target)
         if request.method in ("GET", "HEAD"):
-            return HTMLResponse(_page(target))
+            return HTMLResponse(self._page(request, target))
         if request.method != "POST":
             return say(request, 405, "GET or POST.", {"Allow": "GET, POST"})
         try:
@@ -88,10 +95,30 @@ class Login:
         waits = is_over(self._wrong, self.address(request), MOST_WRONG, WRONG_SECONDS)
         if not await self.check(request, user, password):
             why = "Too many attempts; please wait a minute." if waits else "The user name or the password is wrong."
-            return HTMLResponse(_page(target, why), 429 if waits else 401)
-        return self.welcome(request, user, target)
+            return HTMLResponse(self._page(request, target, why), 429 if waits else 401)
+        return self._welcome(request, user, target)
 
-    def welcome(self, request: Request, user: str, target: str) -> Response:
+    async def _elsewhere(self, request: Request, target: str) -> Response:
+        """To the server where users have their accounts, and back from there."""
+        if self.openid is None or request.method != "GET":
+            return say(request, 404, "There is nothing here.")
+        try:
+            if request.url.path == OPENID:
+                https = self.policy.space or request.url.scheme == "https"
+                root = request.scope.get("state", {}).get("root_path", "")
+                callback = request.url.replace(path=f"{root}{CALLBACK}", query="", scheme="https" if https else "http")
+                response, begun = await self.openid.begin(request, target, str(callback))
+                # Lax: it has to come back with a visitor whom the other server sends.
+                response.headers.append("set-cookie", cookie(self.policy, openid.COOKIE, begun, request))
+                return response
+            user, target = await self.openid.finish(request)
+            if user in self.policy.users:  # whose password is another matter
+                raise OpenIdError("That name has a password here; please sign in with it.")
+        except OpenIdError as e:
+            return HTMLResponse(self._page(request, target, str(e)), 401)
+        return self._welcome(request, user, target)
+
+    def _welcome(self, request: Request, user: str, target: str) -> Response:
         """The answer to who has proved to be this user: a cookie, and where they wanted to go."""
         secret = new_secret()
         self._logins[secret] = (user, time.monotonic())
@@ -114,6 +141,18 @@ class Login:
         response.delete_cookie(COOKIE)
         return response
 
+    def _page(self, request: Request, target: str, problem: str = "") -> str:
+        said = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
+        page = (Path(__file__).parent / "static" / "login.html").read_text("utf-8")
+        if not self.policy.users:
+            page = re.sub("<form.*</form>", "", page, flags=re.DOTALL)
+        provider = self.policy.openid
+        root = request.scope.get("state", {}).get("root_path", "")  # the prefix under which a proxy shows the server
+        link = html.escape(f"{root}{OPENID}?next={quote(target)}")
+        other = f'<a href="{link}">Sign in with {html.escape(provider.title)}</a>' if provider else ""
+        page = page.replace("{action}", html.escape(f"{root}/login?next={quote(target)}"))
+        return page.replace("{problem}", said).replace("{other}", other)
+
 
 def cookie(policy: Policy, name: str, value: str, request: Request) -> str:
     """A cookie that no script reads and no other site sends."""
@@ -126,9 +165,3 @@ def cookie(policy: Policy, name: str, value: str, request: Request) -> str:
     morsel["samesite"] = "None" if policy.space else "Lax"
     text = morsel.OutputString()
     return text + ("; Secure" if https else "") + ("; Partitioned" if policy.space else "")
-
-
-def _page(target: str, problem: str = "") -> str:
-    said = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
-    page = (Path(__file__).parent / "static" / "login.html").read_text("utf-8")
-    return page.replace("{action}", html.escape(f"/login?next={quote(target)}")).replace("{problem}", said)

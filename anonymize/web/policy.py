@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import SettingsError
 from ..settings import Settings
+from .openid import Provider
 from .users import nobody, verify
 
 MB = 1_000_000
@@ -22,7 +23,7 @@ class Policy:
     Attributes:
         host: what the server is bound to.
         public: a demo for anybody: no folder paths, no own weights, rate and size limits on.
-        users: name -> hash of the password (users.py); empty: no login.
+        users: name -> hash of the password (users.py). openid: where users may sign in instead. Neither: no login.
         api_keys: keys for programs; empty: the API is as open as the page.
         reviewers: users who may open FiftyOne at /review; on one's own machine everybody may, on a public demo nobody.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
@@ -43,6 +44,7 @@ class Policy:
     host: str = "127.0.0.1"
     public: bool = False
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
+    openid: Provider | None = None
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     reviewers: frozenset[str] = frozenset()
     space: bool = False
@@ -59,14 +61,18 @@ class Policy:
     defaults: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
-        if not self.is_local and not self.users and not self.public:
+        if not self.is_local and not self.has_login and not self.public:
             raise SettingsError(
                 f"{self.host} can be reached from other machines: give --auth FILE (`python -m anonymize.web.users add "
                 "NAME` writes it), or --public for a demo that is open to anybody"
             )
 
-        if unknown := sorted(self.reviewers - set(self.users)):
+        if (unknown := sorted(self.reviewers - set(self.users))) and self.openid is None:
             raise SettingsError(f"reviewers who are no users of --auth: {', '.join(unknown)}")
+
+    @property
+    def has_login(self) -> bool:
+        return bool(self.users) or self.openid is not None
 
     @property
     def is_local(self) -> bool:
@@ -78,7 +84,7 @@ class Policy:
 
         With a login it is a server for several people, even on loopback (behind a proxy): then they may not.
         """
-        return self.is_local and not self.public and not self.users
+        return self.is_local and not self.public and not self.has_login
 
     def may_review(self, user: str | None) -> bool:
         return self.own_machine or (not self.public and user in self.reviewers)

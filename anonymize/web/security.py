@@ -24,7 +24,8 @@ from .bodies import Counted, TooLargeError, drain, say, too_large
 from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
 from .headers import basic_credentials, charset, host_name
 from .limits import Inflow, is_over, network
-from .login import Login, cookie
+from .login import OPENID, Login, cookie
+from .openid import CALLBACK
 from .policy import LOOPBACK, MB, Policy
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
@@ -85,7 +86,7 @@ class SecurityMiddleware:
         request = Request(scope, receive)
         path: str = scope["path"]
         refusal = self._refuse(request)
-        if refusal is None and path in ("/login", "/logout"):
+        if refusal is None and path in ("/login", "/logout", OPENID, CALLBACK):
             refusal = await self.login.answer(request)
         elif refusal is None and path != "/healthz" and (needed := await self._needs_login(request)):
             refusal = needed
@@ -203,7 +204,7 @@ class SecurityMiddleware:
             return say(request, 400, "The request says twice how long it is.", {"Connection": "close"})
         if not re.fullmatch("|utf-?8", charset(request.headers.get("content-type", ""))):
             return say(request, 415, "Text must be UTF-8.")  # other codecs make text that is none, or take for ever
-        if policy.is_local and not policy.users and not policy.public:
+        if policy.is_local and not policy.has_login and not policy.public:
             # A page elsewhere may have its own name point to 127.0.0.1; the browser then sends that name here.
             name = host_name(request.headers.get("host", ""))
             if name not in LOOPBACK:
@@ -248,7 +249,7 @@ class SecurityMiddleware:
         is_about = path == "/api/v1/openapi.json" or path == "/api/docs" or path.startswith("/api/docs/")
         if path.startswith("/api/") and not is_about and policy.api_keys:
             return say(request, 401, "An API key is needed: Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        if not policy.users:
+        if not policy.has_login:
             return None
         if "text/html" in request.headers.get("accept", "") and request.method == "GET":
             return RedirectResponse(f"/login?next={quote(path)}", 303)

@@ -170,7 +170,7 @@ class Session:
         if self.of.room(self, times=3) <= 0:
             if room_on_disk(self.folder, self.of.least_free) <= 0:
                 raise DiskFullError
-            raise FullError("Your photos and results take too much room here. “Delete my photos now” makes some.")
+            raise FullError("Your photos and results take too much room. “Delete my photos now” (About) frees some.")
 
     def bytes_used(self) -> int:
         """Bytes that lie here or are coming in."""

@@ -40,11 +40,10 @@ def uploads(site: Site) -> str:
     minutes = max(1, round(policy.keep_seconds / 60))
     where = "on this computer" if policy.own_machine else "on the server that runs this page"
     one, all_ = policy.most_upload / MB, policy.most_session / MB
-    limits = f"<li>One photo or zip may have {one:.0f} MB, all of yours together {all_:,.0f} MB.</li>"
+    limits = f"<li>Limits: {one:.0f} MB per file, {all_ / 1000:g} GB in total.</li>"
     public = (
         "<li><strong>This is a public demo.</strong> Whoever runs the server could look at its memory: use photos "
-        "that you "
-        "may show to others, or run the app yourself.</li>"
+        "that you may share, or run the app yourself.</li>"
         if policy.public
         else ""
     )
@@ -68,4 +67,5 @@ def _programs(site: Site) -> str:
 <p>The same server takes a photo and gives it back clean:</p>
 <pre tabindex="0">curl -F image=@photo.jpg{key} -H 'Accept: image/*' \\
   http://127.0.0.1:7860/api/v1/anonymize -o clean.jpg</pre>
-<p>All of it is described in <a class="az-link" href="/api/v1/openapi.json">/api/v1/openapi.json</a>.</p>"""
+<p>Every field, with examples in curl, Python and JavaScript, is on the <a class="az-link" href="api/docs">API's
+page</a>, which also works offline.</p>"""

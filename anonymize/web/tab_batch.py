@@ -16,6 +16,7 @@ from .results import HEIGHTS, STATUSES
 from .site import Site
 from .tab_photo import PhotoTab
 
+_SHOWN = "document.querySelector('#az-batch-result [data-batch]')?.dataset.batch"  # the id of the batch, for scripts
 _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 
@@ -53,6 +54,8 @@ class Choices:
     status: gr.Radio
     kind: gr.Radio
     use: gr.Button
+    audit: gr.Button
+    audited: gr.HTML
 
 
 def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
@@ -67,7 +70,7 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="az-batch-stop")
             progress = gr.HTML("", js_on_load=None, elem_id="az-batch-progress")
             card = gr.HTML(empty(), js_on_load=None, elem_id="az-batch-result")
-            shown, choices = _results(site, tabs, others)
+            shown, choices = _results(site, others)
         with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
             again = gr.Button("Apply changed settings", visible=False, elem_id="az-batch-again")
             controls = Controls(site.policy, of="batch")
@@ -90,7 +93,7 @@ def _folder(own_machine: bool) -> gr.Textbox:
     )
 
 
-def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
+def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
     """The components of `Results` that stand below the card, and the choices among them."""
     with gr.Column(visible=False) as column:
         shown = ["all", *STATUSES]
@@ -104,9 +107,14 @@ def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str
         )
         with gr.Row(elem_id="az-batch-actions"):  # what else can be done with the whole batch
             for title in others:
+                # Review's own script opens this batch there.
+                js = f"() => window.anonymize.open{title}({{ batch: {_SHOWN}, photo: '' }})"
                 gr.Button(f"Open in {title}", elem_id=f"az-open-{title.lower()}").click(
-                    lambda id=title.lower(): gr.Tabs(selected=id), None, tabs, api_visibility="private"
+                    None, js=js, api_visibility="private"
                 )
+            # It takes seconds a photo, so it is for those whose machine it is.
+            audit = gr.Button("Look for leaks", visible=site.policy.own_machine, elem_id="az-batch-audit")
+        audited = gr.HTML("", js_on_load=None, elem_id="az-batch-audited")
         with gr.Accordion("Table", open=False, elem_classes="az-card"):
             widths = ["260px", "135px", "75px", "75px", "90px", "110px", "200px"]
             photos = _frame("Photos", wrap=True, max_height=420, column_widths=widths)
@@ -121,7 +129,8 @@ def _results(site: Site, tabs: gr.Tabs, others: Iterable[str]) -> tuple[dict[str
             use = gr.Button("Use this", size="sm", elem_id="az-use")
             thresholds = _frame("Other thresholds", max_height=320)
     frames = {"photos": photos, "scores": scores, "heights": heights, "thresholds": thresholds}
-    return {"column": column, "gallery": gallery, **frames, "probe": probe, "moved": moved}, Choices(status, kind, use)
+    choices = Choices(status, kind, use, audit, audited)
+    return {"column": column, "gallery": gallery, **frames, "probe": probe, "moved": moved}, choices
 
 
 def _frame(label: str, **options: Any) -> gr.Dataframe:
@@ -150,6 +159,8 @@ def _wire_run(
     running.start.click(do.begin, [id, folder, *controls.all], [*now, id, results.card], **_PRIVATE)
     results.again.click(do.apply_again, [id, *controls.all], now, **_PRIVATE)
     running.stop.click(do.halt, [id], now, **_PRIVATE)
+    for typed in (controls.fill, controls.face_detector, controls.plate_detector):
+        typed.input(do.check, [id, *controls.all], controls.typed, **_PRIVATE)
     whole = [*now, *shown, id, upload, controls.preset, *controls.all]
     gr.on(None, do.restore, None, whole, **_PRIVATE)  # when the page is opened
 
@@ -172,6 +183,9 @@ def _wire_results(
     photo.viewer.walked(do.walk, None, opened, trigger_mode="multiple", **_PRIVATE)
     again = [results.gallery, results.card, results.told, *thresholds]
     tabs.select(do.back, [id, choices.status], again, **_PRIVATE)
+    looked = [choices.audited, results.gallery, results.card]
+    busy = {**_PRIVATE, "show_progress": "full"}
+    choices.audit.click(do.audit, [id, choices.status], looked, **busy)
     choices.status.change(do.show_only, [id, choices.status], results.gallery, **_PRIVATE)
     kind.change(do.explore_kind, [id, kind], explored, **_PRIVATE)
     probe.input(do.move, [id, kind, probe], results.moved, trigger_mode="always_last", **_PRIVATE)

@@ -76,7 +76,7 @@ class ModelHandlers:
         if seen["error"]:
             yield _line(f"{name} could not be fetched. {message_of(seen['error'], own)}", True), *waiting
         else:
-            yield _line(f"{name} is here and its bytes are the right ones."), self.table(), *self.missing()
+            yield _line(f"{name} was fetched and verified."), self.table(), *self.missing()
 
     def _fetch(self, name: str, seen: dict[str, Any]) -> None:
         def report(what: str, done: int, total: int | None) -> None:
@@ -93,9 +93,8 @@ def build(site: Site) -> None:
     do = ModelHandlers(site)
     with gr.Group(elem_classes="az-card"):
         gr.HTML(
-            "<h2>What finds faces and plates</h2><p>The detectors are small programs that were trained on other "
-            "people's photos. They run on this machine; once fetched, they need no network. Open a line to read "
-            "about it.</p>",
+            "<h2>What finds faces and plates</h2><p>The detectors are neural networks. They run on this machine; once "
+            "fetched, they need no network. Open a line to read about it.</p>",
             js_on_load=None,
         )
         status = gr.HTML(_ready(site), js_on_load=None)
@@ -177,8 +176,8 @@ def measured_table(path: Path) -> str:
     head = "".join(f'<th scope="col">{h}</th>' for h in ("choice or detector", *heads))
     return (
         f"<h2>How good they are</h2><p>Measured on {told}. “Missed”: less than 90 % of it was covered; in brackets, "
-        "where the true share lies in 95 of 100 cases. A lower threshold misses less and hides more that is harmless. "
-        f'Times compare, they do not promise.</p><div class="az-scroll" tabindex="0" role="region" '
+        "where the true share lies in 95 of 100 cases. A lower threshold misses less and over-blurs more. "
+        f'Times are for comparison only.</p><div class="az-scroll" tabindex="0" role="region" '
         f'aria-label="Measured"><table class="az-compare"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
         "</table></div>"
     )

@@ -31,7 +31,7 @@ def message_of(error: Exception, own_machine: bool) -> str:
         return str(error)
     if isinstance(error, WeightsError):
         log.warning("%s", error)
-        return "This detector is not to be had on this server. Please choose another one."
+        return "This detector is not available on this server. Please choose another one."
     if not isinstance(error, (AnonymizeError, ValueError, TypeError)):
         log.error("%s", place_of(error))
         return WRONG

@@ -123,7 +123,7 @@ def head(policy: Policy) -> str:
     }
     metas = "".join(f'<meta name="anonymize-{name}" content="{html.escape(v)}">' for name, v in facts.items())
     return (
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="web/icon.svg" type="image/svg+xml">'
         + metas
     )
 
@@ -134,14 +134,14 @@ def css() -> str:
 
 def _header(policy: Policy) -> str:
     where = (
-        "A public demo: please bring only photos that you may show to others."
+        "A public demo: use only photos that you may share."
         if policy.public
-        else "Runs on this computer: your photos go nowhere else."
+        else "Runs on this computer. Your photos stay here."
         if policy.own_machine
         else "Runs on your team's server."
     )
-    out = '<form method="post" action="/logout"><button class="az-link">Sign out</button></form>'
-    leave = out if policy.users else ""
+    out = '<form method="post" action="logout"><button class="az-link">Sign out</button></form>'
+    leave = out if policy.has_login else ""
     return (
         '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '
         "photo.</p></div>"

@@ -56,6 +56,23 @@ def test_help_shows_each_kinds_default_where_they_differ() -> None:
     assert "width and height [0.1]" in text
 
 
+def test_of_a_photo_with_further_pictures_only_the_first_is_written_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    scan = Image.new("RGB", (120, 80), "gray")
+    scan.save(tmp_path / "in" / "scan.tif", save_all=True, append_images=[scan.resize((30, 20))])
+    scan.save(tmp_path / "in" / "one.tif")
+    out = tmp_path / "out"
+    for _ in range(2):  # also where nothing is left to do
+        told = run("run", tmp_path / "in", out, *MINE)
+        assert "1 photos hold further pictures" in told.stderr
+        assert told.stderr.count("scan.tif") == 1
+        assert "one.tif" not in told.stderr
+        assert json.loads((out / "summary.json").read_text())["warnings"] == {"scan.tif": ["first-picture-only"]}
+    _, known = records.read(out / "records.jsonl")
+    assert {name: r.warnings for name, r in known.items()} == {"one.tif": (), "scan.tif": ("first-picture-only",)}
+    assert Image.open(out / "scan.tif").n_frames == 1
+
+
 def test_an_unknown_command_is_an_error() -> None:
     assert "No such command" in run("hide", code=2).output
 

@@ -272,6 +272,13 @@ def test_photos_that_training_cannot_read_are_not_left_out_in_silence(data):
         read_data(data)
 
 
+def test_a_photo_that_cannot_be_read_is_named_and_not_left_out(data, tmp_path):
+    photo = data.parent / "train" / "images" / "0.png"
+    photo.write_bytes(photo.read_bytes()[:200])
+    with pytest.raises(AnnotationError, match=r"0\.png cannot be read \(1 of 4 photos\)"):
+        train(data, tmp_path / "out", SMALL)
+
+
 def test_a_list_of_photos_counts_from_its_own_folder(data, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     (data.parent / "lists").mkdir()

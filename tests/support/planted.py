@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,8 @@ class Case:
 
     @property
     def open(self) -> Region:
-        return max(self.regions, key=lambda r: r.width * r.height)
+        """The region that a leak opens: the first."""
+        return self.regions[0]
 
     def export(self, regions: Sequence[Region] | None = None) -> None:
         found = self.regions if regions is None else regions
@@ -96,12 +98,19 @@ class Case:
 
 
 def make(
-    home: Path, photo: Path, extension: str, regions: Sequence[Region], settings: Settings | None = None, name: str = ""
+    home: Path,
+    photo: Path,
+    extension: str,
+    regions: Sequence[Region],
+    *,
+    settings: Settings | None = None,
+    name: str = "",
+    side: int = SIDE,
 ) -> Case:
     """A photo in another format, made smaller, exported with its regions hidden."""
     with Image.open(photo) as opened:
         image = opened.convert("RGB")
-    share = min(1.0, SIDE / max(image.size))
+    share = min(1.0, side / max(image.size))
     image = image.resize((round(image.width * share), round(image.height * share)), Image.Resampling.LANCZOS)
     name = name or f"photo.{extension}"
     target = home / "in" / name
@@ -110,11 +119,16 @@ def make(
         import pillow_heif
 
         pillow_heif.register_heif_opener()
-    image.save(target, **({"quality": 90} if extension in ("jpg", "webp") else {}))
+    _save(image, target)
     small = [r.scale(share) for r in regions]
     case = Case(home, name, [r for r in small if min(r.width, r.height) >= 10] or small, settings or Settings())
     case.export()
     return case
+
+
+def _save(image: Image.Image, target: Path) -> None:
+    options: dict[str, Any] = {"quality": 90} if target.suffix in (".jpg", ".webp") else {}
+    image.save(target, **options)
 
 
 # Pixels
@@ -269,13 +283,8 @@ def bmp_gap(case: Case) -> None:
     data = case.file.read_bytes()
     (start,) = struct.unpack_from("<I", data, 10)
     tail = b"B-AB 1234"
-    data = (
-        data[:2]
-        + struct.pack("<I", len(data) + len(tail))
-        + data[6:10]
-        + struct.pack("<I", start + len(tail))
-        + data[14:]
-    )
+    size, place = struct.pack("<I", len(data) + len(tail)), struct.pack("<I", start + len(tail))
+    data = data[:2] + size + data[6:10] + place + data[14:]
     case.write(data[:start] + tail + data[start:])
 
 
@@ -299,7 +308,7 @@ def swapped(case: Case) -> None:
     other = case.home / "in" / f"other{case.source.suffix}"
     with Image.open(case.source) as image:
         turned = image.convert("RGB").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        turned.save(other, **({"quality": 90} if other.suffix in (".jpg", ".webp") else {}))
+        _save(turned, other)
     case.export()
     a, b = case.file, case.output / other.name
     a.rename(a.with_suffix(".x"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import app
@@ -32,7 +32,8 @@ REGIONS = [
 class Quick:
     """A detector for tests; `folder` has the file that holds it up."""
 
-    name, weights = "quick", dict[str, str]()
+    name = "quick"
+    weights: Mapping[str, str] = {}
 
     def __init__(self, folder: Path) -> None:
         self.hold = folder / "hold"

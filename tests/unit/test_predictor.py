@@ -167,3 +167,27 @@ def test_another_calibration_or_way_of_looking_searches_anew(monkeypatch: pytest
         assert Predictor(detectors=[Own()]).detection_hash != before
     monkeypatch.setattr(predictor, "DETECTION_VERSION", predictor.DETECTION_VERSION + 1)
     assert Predictor(detectors=[Own()]).detection_hash != before
+
+
+@pytest.mark.parametrize(
+    ("settings", "kinds"),
+    [
+        (Settings(face_detector="both", plate_detector="both"), ["face", "plate", "person"]),
+        (Settings(face_detector="both", plate_detector="none"), ["face", "person"]),
+        (Settings(face_detector="none", plate_detector="both"), ["plate", "person"]),
+        (Settings(face_detector="none", plate_detector="none", other_detectors=("both",)), ["face", "plate", "person"]),
+    ],
+)
+def test_a_network_of_both_kinds_gives_what_was_asked_for(settings: Settings, kinds: list[str]) -> None:
+    asked = []
+
+    def create(name: str, _: Settings) -> FakeDetector:
+        asked.append(name)
+        places = enumerate(("face", "plate", "person"))
+        return FakeDetector([Region(kind, (20.0 * x, 0, 20.0 * x + 10, 10), 0.9 - x / 10) for x, kind in places], name)
+
+    finder = Predictor(settings)
+    finder._create = create  # type: ignore[assignment]
+    (found,) = finder.predict([np.zeros((40, 80, 3), np.uint8)])
+    assert [r.kind for r in found] == kinds
+    assert asked == ["both"]  # once, whatever it stands for

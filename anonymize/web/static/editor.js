@@ -2,35 +2,13 @@
 // zoomed, drawn on and corrected, with a pointer, by touch or by keyboard. It sends what corrections.parse reads.
 "use strict";
 (() => {
-  const make = (tag, props = {}, ...children) => {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(props)) {
-      if (name === "class") node.className = value;
-      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else if (value === true) node.setAttribute(name, "");
-      else if (value !== false && value != null) node.setAttribute(name, value);
-    }
-    node.append(...children);
-    return node;
-  };
-  const svg = (tag, props) => {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(props)) node.setAttribute(name, value);
-    return node;
-  };
-  const clamp = (v, low, high) => Math.min(Math.max(v, low), high);
-  const button = (text, onclick, extra = {}) => make("button", { type: "button", class: "az-button", onclick, ...extra }, text);
-  let unique = 0;
-  const check = (text, onchange) => {
-    const id = `az-check-${++unique}`;
-    const input = make("input", { type: "checkbox", id, onchange: () => onchange(input.checked) });
-    return make("span", { class: "az-check" }, input, make("label", { for: id }, text));
-  };
+  const { make, svg, clamp, button, check } = window.anonymize.tools;
 
   const NAMES = { face: "Face", plate: "License plate", other: "Drawn region", vehicle: "Vehicle", person: "Person" };
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
   const KEYS = { h: "accept", x: "reject", Delete: "reject", Backspace: "reject" };
   const named = (r) => NAMES[r.kind] || r.kind;
+  const sure = (r) => `${Math.round(100 * r.score)} %`;
   const sides = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
   const rect = ([x1, y1, x2, y2], cls) =>
     svg("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1), class: cls });
@@ -326,14 +304,14 @@
       Object.assign(node.dataset, { id: r.id, kind: r.kind });
       node.setAttribute("tabindex", "0");
       node.setAttribute("role", "button");
-      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, score ${r.score.toFixed(2)}`);
+      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, ${sure(r)}`);
       const title = svg("title", {});
       title.textContent = r.why;
       node.append(title);
       boxes.append(node);
       if (r.state === "carrier") return;
       const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label${chosen}`, "aria-hidden": "true" });
-      text.textContent = r.status === "manual" ? "added by you" : r.score.toFixed(2);
+      text.textContent = r.status === "manual" ? "added by you" : sure(r);
       boxes.append(text);
       for (const c of chosen ? ["nw", "ne", "sw", "se"] : []) {
         const s = svg("circle", { cx: c.includes("w") ? r.box[0] : r.box[2], cy: c.includes("n") ? r.box[1] : r.box[3], class: "az-corner" });
@@ -375,7 +353,7 @@
       after.removeAttribute("src");
       let can = true;
       try { await fresh.decode(); } catch { can = fresh.complete && fresh.naturalWidth > 0; }
-      requestAnimationFrame(() => requestAnimationFrame(() => state?.id === value.id && before === fresh && onpaint(value.id, can)));
+      requestAnimationFrame(() => setTimeout(() => state?.id === value.id && before === fresh && onpaint(value.id, can)));
     };
     const show = (value) => {
       const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
@@ -383,7 +361,7 @@
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
-      stage.style.maxWidth = `calc(var(--az-tall, 72vh) * ${value.width / value.height})`;
+      stage.style.maxWidth = `calc(var(--az-stage-height, 72vh) * ${value.width / value.height})`;
       if (kinds !== String(value.kinds)) {
         drawing.replaceChildren(...value.kinds.map((kind) => button(DRAW[kind] || `Draw a ${kind}`, () => setTool(kind), { "data-kind": kind })));
         tool = null;
@@ -391,13 +369,11 @@
       }
       if (other) {
         if (review) shown(value);
-        else {
-          before.src = value.before;
-          if (value.after) after.src = value.after;
-          after.onload = () => { after.onload = null; sweep(); };
-          mode = "compare";
-        }
-        zoom = 1; panX = panY = sweeping = 0; divider = 0; selected = tool = peek = null;
+        else before.src = value.before;
+        if (value.after && !review) after.src = value.after;
+        zoom = 1; panX = panY = 0; divider = review ? 0.5 : 0; selected = tool = peek = null;
+        sweeping = 0;
+        if (!review) { mode = "compare"; after.addEventListener("load", sweep, { once: true }); }
       } else {
         const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
@@ -417,5 +393,5 @@
     return { root, show, misses, zoomTo, select, hide: () => { state = null; root.hidden = true; } };
   };
 
-  window.anonymize = { editor, tools: { make, clamp, button } };
+  Object.assign(window.anonymize, { editor });
 })();

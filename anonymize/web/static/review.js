@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const { make, button } = window.anonymize.tools;
-  const MOUNT = "/review";
+  const MOUNT = "review";                         // relative: the page may live below a prefix
   const SEEN = 150;                               // ms that a photo is there before it can be approved
   const STATUS = { pending: "", approved: "✓", flagged: "⚑", error: "!" };
   const KEYS = { a: "approve", f: "flag", n: "next", ArrowLeft: "previous", ArrowRight: "following" };
@@ -171,10 +171,11 @@
     const use = button("Apply (resets approvals)", () => send("use", scores()), { id: "rv-use" });
     const thresholds = make("details", {}, make("summary", {}, "Thresholds for all photos"), ...sliders.map((s) => s.line), explored, use);
     const unreviewed = make("input", { type: "checkbox", id: "rv-unreviewed" });
+    const audited = make("input", { type: "checkbox", id: "rv-audit" });
     const exported = make("div", { id: "rv-exported", role: "status" });
     const write = button("Export approved photos", async () => {
       exported.replaceChildren("Writing …");
-      const done = await ask("export", { review: page.review, unreviewed: unreviewed.checked });
+      const done = await ask("export", { review: page.review, unreviewed: unreviewed.checked, audit: audited.checked });
       const problem = done.error || done.warning;
       exported.replaceChildren(...(done.text ? [make("p", {}, done.text)] : []), ...(problem ? [make("p", { class: "az-status problem" }, problem)] : []),
         make("ul", {}, ...(done.lines || []).map((text) => make("li", {}, text))),
@@ -182,7 +183,8 @@
         ...(done.zip ? [make("p", {}, make("a", { href: MOUNT + done.zip, class: "az-link", download: "" }, "Download as ZIP"))] : []));
     }, { id: "rv-export" });
     const exporting = make("details", {}, make("summary", {}, "Export"), make("p", {}, write),
-      make("span", { class: "az-check" }, unreviewed, make("label", { for: "rv-unreviewed" }, "Export unreviewed photos, too (not safe)")), exported);
+      make("span", { class: "az-check" }, unreviewed, make("label", { for: "rv-unreviewed" }, "Export unreviewed photos, too (not safe)")),
+      make("span", { class: "az-check" }, audited, make("label", { for: "rv-audit" }, "Look for leaks in what was written (seconds per photo)")), exported);
     const note = make("p", { class: "az-small" }), fiftyone = make("p", { class: "az-small" });
     more.append(thresholds, exporting, make("details", {}, make("summary", {}, "More"), note, fiftyone));
     const tellMore = () => {

@@ -128,7 +128,7 @@ def test_of_a_progressive_one_a_coarse_version_can_be_read():
         decode(data[: len(data) // 2])
 
 
-@hypothesis_settings(max_examples=150, deadline=None)
+@hypothesis_settings(max_examples=80, deadline=None)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     place=st.floats(0, 1),

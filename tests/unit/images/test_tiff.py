@@ -75,7 +75,7 @@ PARAMETERS = st.fixed_dictionaries(
 )
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@hypothesis_settings(max_examples=150, deadline=None)
 @given(PARAMETERS)
 def test_every_tiff_is_upright_and_has_the_pixels_that_a_second_decoder_reads(p):
     mode, planes = p["mode"], p["planes"] and p["mode"] != "L"

@@ -290,3 +290,10 @@ def test_boards_hang_beside_what_is_to_be_avoided():
     assert (image[:, :95] == 128).all()
     assert image[:, 100:].std() > 20
     assert not hang(image, np.array([[0.0, 0, 200, 200]]), rng)
+
+
+def test_photos_that_chose_a_presets_numbers_are_known_by_name():
+    from bench.presets import LABELS, chose
+
+    known = next(iter(label.read(LABELS / "no-plates.json.gz")))
+    assert chose([f"folder/{known}", "nobody.jpg"]) == 1

@@ -289,3 +289,24 @@ def test_a_path_is_opened_on_ones_own_machine_only(path: Path):
     assert Tab(path).ask("open", records=f" {path} ")["photo"]["photo"] == "b.png"
     answer = Tab(path, own_machine=False).ask("open", records=str(path))
     assert answer == {"error": "That batch is not there, or it is still being worked on."}
+
+
+def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anonymize import images
+    from anonymize.audit import second_look
+    from anonymize.errors import AuditError
+
+    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "a test"}))
+    monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AuditError("a test")))
+    (tmp_path / "real").mkdir()
+    Image.new("RGB", (100, 80), "teal").save(tmp_path / "real" / "a.png")
+    found = (Region("face", (10, 10, 30, 34), 0.9),)
+    known = [Record("a.png", images.sha256(tmp_path / "real" / "a.png"), 100, 80, found, {"one": {}})]
+    records.write(tmp_path / "real.jsonl", Header(str(tmp_path / "real"), SETTINGS), known)
+    tab = Tab(tmp_path / "real.jsonl")
+    plain = tab.ask("export", review=tab.page["review"], unreviewed=True)
+    assert not any("Audit" in line for line in plain["lines"])
+    told = tab.ask("export", review=tab.page["review"], unreviewed=True, audit=True)
+    assert any("1 photo looked at, 0 failed" in line for line in told["lines"]), told
+    assert any(line.endswith("report.html") for line in told["lines"])

@@ -22,7 +22,7 @@ from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.job_queue import JobQueue
 from anonymize.web.job_results import KnownRecords
-from anonymize.web.job_view import duration, pictures, progress, summary
+from anonymize.web.job_view import audited, duration, pictures, progress, summary
 from anonymize.web.jobs import Job
 from anonymize.web.names import clean_name, safe_name
 from anonymize.web.policy import Policy
@@ -641,3 +641,26 @@ def test_a_zip_that_is_damaged_anywhere_is_a_sentence(job, tmp_path, method):
         packed.write_bytes(whole[:place] + bytes(b ^ 0xFF for b in whole[place : place + 8]) + whole[place + 8 :])
         with contextlib.suppress(SettingsError):  # anything else would be a 500
             job.take(packed, "in.zip", 10**9)
+
+
+def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path, monkeypatch):
+    from anonymize.audit import second_look
+
+    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "a test"}))
+    monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AnonymizeError("a test")))
+    with pytest.raises(GoneError):
+        job.audit()
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    with pytest.raises(GoneError):
+        job.audit_zip()
+    assert job.audit().ok
+    assert "2 photos: no leak" in audited(job, job.audit())
+    (job.output / "b.png").write_bytes((job.inputs / "b.png").read_bytes())
+    found = job.audit()
+    assert [p.path for p in found.failed] == ["b.png"]
+    assert "<strong>b.png</strong>: the file was changed" in audited(job, found)
+    assert zipfile.ZipFile(job.zip()).namelist() == ["a.png"]
+    written = zipfile.ZipFile(job.audit_zip()).namelist()
+    assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]

@@ -1,0 +1,239 @@
+"""Audits of whole exports: planted leaks are found, clean exports raise no alarm; quarantine, report, certificate."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from anonymize import engine, records
+from anonymize.audit import Options, audit_folder, report_folder
+from anonymize.audit.certificate import verify
+from anonymize.audit.quarantine import release
+from anonymize.cli import cli
+from anonymize.detectors import FakeDetector
+from anonymize.errors import AuditError, PathError
+from anonymize.predictor import Predictor
+from anonymize.regions import Region
+from anonymize.settings import Settings
+from tests.support import planted
+
+FACES = (Region("face", (775, 60, 960, 330), 0.9), Region("face", (300, 180, 470, 420), 0.9))
+QUIET = Options(is_looking=False, is_attacking=False)
+CASES = [(leak, leak.formats[i % len(leak.formats)]) for i, leak in enumerate(planted.LEAKS)]
+
+
+@pytest.fixture(autouse=True)
+def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
+    return tmp_path / "config" / "audit-key.pem"
+
+
+@pytest.fixture
+def case(tmp_path: Path, zidane: Path) -> planted.Case:
+    return planted.make(tmp_path, zidane, "jpg", FACES)
+
+
+@pytest.mark.parametrize(
+    ("leak", "extension"),
+    [c for c in CASES if c[0].check != "recognizable"],
+    ids=[f"{c[0].name}-{c[1]}" for c in CASES][1:],
+)
+def test_planted_leaks_are_found_and_clean_exports_are_not(
+    leak: planted.Leak, extension: str, tmp_path: Path, zidane: Path
+) -> None:
+    case = planted.make(tmp_path, zidane, extension, FACES)
+    assert not [f for p in case.audit(against=leak.needs_original).photos for f in p.findings]
+    leak.plant(case)
+    audit = case.audit(against=leak.needs_original)
+    assert planted.is_found(audit, leak)
+    assert audit.ok == (leak.level != "leak")
+
+
+def test_what_detectors_missed_is_found_by_others(case: planted.Case) -> None:
+    planted.missed(case)
+    found = FakeDetector([case.open], name="other")
+    from anonymize.audit import second_look
+
+    looker = second_look.Looker((found,), {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(second_look, "choose", lambda *_, **__: looker)
+        audit = case.audit(looking=True)
+    assert planted.is_found(audit, planted.LEAKS[0])
+
+
+def test_the_comparison_with_the_original_passes_what_was_exported(tmp_path: Path, zidane: Path) -> None:
+    for extension in planted.FORMATS:
+        case = planted.make(tmp_path / extension, zidane, extension, FACES)
+        assert not [f for p in case.audit(against=True).photos for f in p.findings], extension
+
+
+def quarantined(case: planted.Case) -> Path:
+    return report_folder(case.output) / "quarantine" / case.name
+
+
+def test_photos_that_fail_leave_the_output_and_come_back_when_released(case: planted.Case) -> None:
+    bytes_ = case.file.read_bytes()
+    planted.open_region(case)
+    leaking = case.file.read_bytes()
+    audit = audit_folder(case.output, options=QUIET)
+    assert [p.quarantined for p in audit.photos] == [True]
+    assert not case.file.exists()
+    assert quarantined(case).read_bytes() == leaking
+    _, known = records.read(case.output / "records.jsonl")
+    assert known[case.name].review == "flagged"
+    assert "not hidden" in known[case.name].decisions[-1]["note"]
+
+    # A rerun does not take it for done, and does not write the same photo again.
+    again = engine.run(case.home / "in", case.output, Predictor(detectors=[FakeDetector(case.regions)]))
+    assert not again.ok
+    assert "quarantine" in again.failures[case.name]
+    assert not case.file.exists()
+
+    result = CliRunner().invoke(cli, ["audit", "release", str(case.output)])
+    assert result.exit_code == 0, result.output
+    assert case.file.read_bytes() == leaking
+    assert not quarantined(case).exists()
+    assert leaking != bytes_
+
+
+def test_a_corrected_photo_is_written_again(case: planted.Case) -> None:
+    planted.open_region(case)
+    audit_folder(case.output, options=QUIET)
+    path = case.output / "records.jsonl"
+    header, known = records.read(path)
+    more = Region("face", (5, 5, 40, 40), status="manual")
+    records.write(path, header, [r.replace(regions=(*r.regions, more)) for r in known.values()])
+    done = engine.export(path, case.output)
+    assert done.ok, done.failures
+    assert case.file.exists()
+    assert audit_folder(case.output, options=QUIET).ok
+    with pytest.raises(AuditError, match="not in quarantine"):
+        release(case.output, [case.name], place=report_folder(case.output) / "quarantine")
+
+
+def test_what_was_changed_since_the_export_is_written_again(case: planted.Case) -> None:
+    planted.original_in_place(case)
+    assert not audit_folder(case.output, options=QUIET).ok
+    assert not case.file.exists()
+    again = engine.run(case.home / "in", case.output, Predictor(detectors=[FakeDetector(case.regions)]))
+    assert again.ok, again.failures
+    assert audit_folder(case.output, options=QUIET).ok
+
+
+def test_report_and_certificate_say_what_was_found_and_show_no_original(case: planted.Case, own_key: Path) -> None:
+    audit = audit_folder(case.output, against=case.home / "in", options=QUIET)
+    assert audit.ok
+    place = report_folder(case.output)
+    report = (place / "report.html").read_text("utf-8")
+    assert "No leak was found in 1 photos" in report
+    assert "src=" not in report.replace('src="data:', "")
+    page = (place / "certificate.html").read_text("utf-8")
+    assert "1 of 1 photos passed" in page
+    assert "<img" not in page
+    assert json.loads((place / "audit.json").read_text())["ok"] is True
+    if os.name == "posix":
+        assert stat.S_IMODE(own_key.stat().st_mode) == 0o600
+    found = verify(place / "certificate.json")
+    assert found.is_same
+    said = found.statement["predicate"]
+    assert said["photos"][0]["hidden"] == {"face": 2}
+    assert said["photos"][0]["input"]["sha256"] != said["photos"][0]["output"]["sha256"]
+    assert 0 <= said["rest risk"]["of a photo"]["low"] <= said["rest risk"]["of a photo"]["high"] <= 1
+
+
+def test_names_in_reports_are_text(tmp_path: Path, zidane: Path) -> None:
+    case = planted.make(tmp_path, zidane, "jpg", FACES, name="<img src=x onerror=alert(1)>.jpg")
+    planted.open_region(case)
+    audit_folder(case.output, options=QUIET)
+    for name in ("report.html", "certificate.html"):
+        assert "<img src=x" not in (report_folder(case.output) / name).read_text("utf-8")
+
+
+def test_changed_certificates_and_photos_do_not_hold(case: planted.Case, tmp_path: Path) -> None:
+    audit_folder(case.output, options=QUIET)
+    path = report_folder(case.output) / "certificate.json"
+    whole = path.read_bytes()
+    envelope = json.loads(whole)
+    stated = json.loads(base64.b64decode(envelope["payload"]))
+    stated["predicate"]["audit"]["passed"] = 99
+    envelope["payload"] = base64.b64encode(json.dumps(stated).encode()).decode()
+    for bad in (json.dumps(envelope), "{}", "[]", "no JSON", whole.decode().replace('"sig": "', '"sig": "AAAA')):
+        path.write_text(bad)
+        with pytest.raises(AuditError):
+            verify(path)
+    path.write_bytes(whole)
+
+    ran = CliRunner().invoke(cli, ["audit", "key", "--key", str(tmp_path / "other.pem")])
+    (tmp_path / "other.pub").write_text(ran.stdout)
+    with pytest.raises(AuditError, match="another key"):
+        verify(path, public=tmp_path / "other.pub")
+
+    planted.open_region(case)
+    (case.output / "more.jpg").write_bytes(case.file.read_bytes())
+    found = verify(path)
+    assert (found.changed, found.missing, found.added) == ([case.name], [], ["more.jpg"])
+    result = CliRunner().invoke(cli, ["audit", "verify", str(path)])
+    assert result.exit_code == 5
+    assert f"changed: {case.name}" in result.output
+    case.file.unlink()
+    assert verify(path).missing == [case.name]
+
+
+def test_a_key_that_others_may_read_is_refused(case: planted.Case, own_key: Path) -> None:
+    audit_folder(case.output, options=QUIET)
+    own_key.chmod(0o644)
+    if os.name == "posix":
+        with pytest.raises(AuditError, match="others may read"):
+            audit_folder(case.output, options=QUIET)
+
+
+def test_the_command_line_names_what_failed(case: planted.Case) -> None:
+    arguments = ["audit", str(case.output), "--no-detect", "--no-attack", "--quiet"]
+    clean = CliRunner().invoke(cli, arguments)
+    assert clean.exit_code == 0, clean.output
+    assert "1 photos, 0 failed" in clean.output
+    planted.half_open(case)
+    failed = CliRunner().invoke(cli, [*arguments, "--no-quarantine", "--json"])
+    assert failed.exit_code == 4
+    assert json.loads(failed.stdout)["photos"][0]["ok"] is False
+    assert case.file.exists()
+    failed = CliRunner().invoke(cli, arguments)
+    assert failed.exit_code == 4
+    assert "(now in quarantine)" in failed.output
+
+
+def test_runs_audit_what_they_wrote_when_asked(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anonymize.audit import second_look
+
+    monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "test"}))
+    monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AuditError("no weights here")))
+    arguments = ["run", str(folder), str(tmp_path / "out"), "--face-detector", "tests.support.cli:Faces"]
+    result = CliRunner().invoke(cli, [*arguments, "--plate-detector", "none", "--audit", "--quiet"])
+    assert result.exit_code == 0, result.output
+    assert "4 photos, 0 failed" in result.output
+    assert "not done: Attack: a plate reader: no weights here" in result.output
+    assert (tmp_path / "out-audit" / "certificate.json").is_file()
+
+
+def test_nothing_is_reported_into_the_output_or_the_input(case: planted.Case) -> None:
+    for place in (case.output / "report", case.home / "in"):
+        with pytest.raises(PathError):
+            audit_folder(case.output, against=case.home / "in", options=Options(report=place))
+    with pytest.raises(AuditError):
+        audit_folder(case.home / "nothing")
+
+
+def test_a_folder_without_records_is_audited_as_far_as_it_can_be(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    Image.new("RGB", (40, 30), "teal").save(tmp_path / "out" / "a.jpg")
+    audit = audit_folder(tmp_path / "out", options=QUIET)
+    assert audit.ok
+    assert "destroyed" in audit.skipped
+    assert Settings().kinds  # its defaults are taken

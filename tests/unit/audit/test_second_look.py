@@ -1,0 +1,57 @@
+"""What other networks see: leaks, what to look at, and what is hidden or was rejected."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anonymize import images
+from anonymize.audit import second_look
+from anonymize.detectors import FakeDetector
+from anonymize.records import Record
+from anonymize.regions import Region
+from anonymize.settings import Settings
+
+SETTINGS = Settings()
+NONE = np.zeros((100, 100), np.float32)
+
+
+def check(*seen: Region, record: Record | None = None, touched: np.ndarray = NONE) -> list[tuple[str, float | None]]:
+    return [(f.level, f.score) for f in second_look.check(seen, record, touched, SETTINGS)]
+
+
+def test_the_surest_come_first_and_each_thing_once() -> None:
+    sure, same = Region("face", (10, 10, 40, 50), 0.95), Region("face", (12, 12, 40, 50), 0.6)
+    other, faint = Region("plate", (60, 60, 90, 70), 0.5), Region("plate", (0, 90, 9, 95), 0.2)
+    assert check(same, other, faint, sure) == [("leak", 0.95), ("look", 0.5)]
+
+
+def test_hidden_and_rejected_ones_are_no_alarm() -> None:
+    touched = NONE.copy()
+    touched[10:50, 10:40] = 1
+    seen = Region("face", (10, 10, 40, 50), 0.99)
+    assert check(seen, touched=touched) == []
+    half = NONE.copy()
+    half[10:30, 10:40] = 0.5
+    assert check(seen, touched=half) == [("look", 0.99)]
+    rejected = Record("a.jpg", width=100, height=100, regions=(seen.replace(status="rejected"),))
+    assert check(seen, record=rejected) == [("note", 0.99)]
+
+
+def test_small_ones_and_other_kinds_are_no_leak() -> None:
+    assert check(Region("face", (10, 10, 20, 20), 0.99)) == [("look", 0.99)]
+    assert check(Region("vehicle", (10, 10, 60, 60), 0.99)) == []
+
+
+def test_networks_that_chose_do_not_look_alone() -> None:
+    looker = second_look.choose(["retinaface-mobilenet", "centerface"], SETTINGS, names=["tests.support.cli:Faces"])
+    assert list(looker.weights) == ["faces"]
+    photo = images.from_array(np.zeros((50, 60, 3), np.uint8))
+    assert [r.kind for r in second_look.look(photo, looker, SETTINGS)] == ["face", "screen"]
+    assert second_look.look(photo, second_look.Looker((), {}), SETTINGS) == []
+
+
+def test_every_view_of_a_photo_is_looked_at() -> None:
+    """What is transparent is seen on white and on black, too."""
+    looker = second_look.Looker((FakeDetector([Region("face", (1, 1, 20, 20), 0.8)]),), {})
+    photo = images.from_array(np.zeros((50, 60, 4), np.uint8))
+    assert len(second_look.look(photo, looker, SETTINGS)) == 1
