@@ -643,6 +643,15 @@ def test_a_zip_that_is_damaged_anywhere_is_a_sentence(job, tmp_path, method):
             job.take(packed, "in.zip", 10**9)
 
 
+def test_a_zip_with_a_name_that_is_not_the_text_it_claims_to_be_is_a_sentence(job, tmp_path):
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("städte.png", b"x")
+    packed.write_bytes(packed.read_bytes().replace("ä".encode(), b"\xc3("))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        job.take(packed, "in.zip", 10**9)
+
+
 def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path, monkeypatch):
     from anonymize.audit import second_look
 
