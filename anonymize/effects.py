@@ -142,8 +142,9 @@ def apply(pixels: Pixels, regions: Iterable[Region], settings: Settings, mode: s
     filled = list(_fill(flat, hidden, settings, mode))
     for box, values, alpha in filled:
         _composite(_view(flat, box), values, alpha)
-    _cover(flat, [r for r in hidden if settings.kind(r.kind).effect in MOSAICS], settings, mode)
-    for box, values, alpha in filled:  # a blur or mosaic may have spread into it
+    mosaics = [r for r in hidden if settings.kind(r.kind).effect in MOSAICS]
+    _cover(flat, mosaics, settings, mode)
+    for box, values, alpha in filled if mosaics else ():  # they may have spread into it
         _composite(_view(flat, box), values, np.floor(alpha))
     _cover(flat, [r for r in hidden if settings.kind(r.kind).effect == "solid"], settings, mode)
     return out

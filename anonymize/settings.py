@@ -73,6 +73,8 @@ def _check(value: object) -> None:
 
 
 def _check_names(cls: type, data: Mapping[str, Any], what: str) -> None:
+    if not isinstance(data, Mapping):
+        raise SettingsError(f"settings are name -> value; received {data!r:.80}")
     names = [f.name for f in dataclasses.fields(cls)]
     for name in data:
         if name not in names:
@@ -256,7 +258,7 @@ class Settings:
         set_ = object.__setattr__
         for name in ("other_detectors", "keep_metadata", "image_extensions"):
             given = getattr(self, name)
-            if isinstance(given, str) or not all(isinstance(v, str) for v in given):
+            if not isinstance(given, (list, tuple)) or not all(isinstance(v, str) for v in given):
                 raise SettingsError(f"{name} is a list of names; received {given!r}")
             set_(self, name, tuple(given))
         extensions = tuple(e.lower().strip(". ") for e in self.image_extensions)
