@@ -140,6 +140,7 @@ def test_sigterm_stops_it_and_leaves_nothing(browser: Any, tmp_path: Path, zidan
         command, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path)}
     )
     context = browser.new_context()
+    context.set_default_timeout(180_000)
     try:
         page = context.new_page()
         for _ in range(120):

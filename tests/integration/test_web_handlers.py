@@ -136,6 +136,18 @@ def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
     assert len(PhotoHandlers(site).restore(request_)) == OUTPUTS
 
 
+def test_what_cannot_be_used_is_said_beside_its_field(site: Site, request_: Any, tmp_path: Path):
+    job, good = fill(site, request_, tmp_path), values()
+    wrong = {6: ("reddish", "mean"), 12: ("no+such++thing", Settings().face_detector)}
+    for place, (typed, last) in wrong.items():
+        given = [*good[:place], typed, *good[place + 1 :]]
+        for do in (JobHandlers(site, OUTPUTS).check, PhotoHandlers(site).look_again):
+            answer = do(request_, job.id if do.__name__ == "check" else "", *given)[-5:]
+            assert last in answer, do
+            assert sum(isinstance(a, str) and "The last value is back" in a for a in answer) == 1
+    assert all(a == "" or not isinstance(a, str) for a in JobHandlers(site, OUTPUTS).check(request_, "", *good))
+
+
 def test_other_photos_instead_of_more(site: Site, request_: Any, tmp_path: Path):
     do, job = JobHandlers(site, OUTPUTS), fill(site, request_, tmp_path)
     answer = do.clear(request_, job.id)
