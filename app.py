@@ -25,6 +25,7 @@ from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.web.data_folder import data_folder, stopped_by_signals
 from anonymize.web.openid import Provider, of_space
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
+from anonymize.web.root_path import check
 from anonymize.web.users import read_users
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         default=os.environ.get("ANONYMIZE_OPENID_USERS", ""),
         help="with --openid: who may come in, as ana@example.org,*@example.org [$ANONYMIZE_OPENID_USERS]",
     )
+    add("--root-path", metavar="PATH", default="", help="where a proxy in front shows this server: /photos [/]")
     add(
         "--proxy",
         metavar="ADDRESS",
@@ -196,6 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     given = options(arguments)
     try:
         rules = policy(given)
+        root_path = check(given.root_path) if given.root_path.strip("/") else ""
     except AnonymizeError as e:
         print(f"error: {e}", file=sys.stderr)
         return 1
@@ -210,14 +213,14 @@ def main(arguments: list[str] | None = None) -> int:
         pool = DetectorPool(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
         shows_sample = given.public and not given.review
         try:
-            app = assemble(rules, pool, data, **review_parts(rules, given.review))
+            app = assemble(rules, pool, data, root_path=root_path, **review_parts(rules, given.review))
         except AnonymizeError as e:  # --review names no records file
             print(f"error: {e}", file=sys.stderr)
             return 1
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
         print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
         with sample(pool, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
-            serve(app, given.host, given.port, given.proxy)
+            serve(app, given.host, given.port, given.proxy, root_path)
     return 0
 
 

@@ -36,6 +36,8 @@ SOFTNESS = 0.5
 # A Gaussian of a larger sigma is computed on a smaller picture, in which what it leaves fits; so its cost does not grow
 # with sigma.
 WORK_SIGMA = 4.0
+# What is still to be had from a mosaic, by the kind of what it hides (docs/effects.md).
+SHOWN_BY_MOSAICS = {"face": "matched", "plate": "short-text"}
 MOSAICS = ("blur", "pixelate")  # effects that show a mosaic of what they hide
 MODES: Mapping[str, int] = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
 _DEFAULT_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -140,8 +142,9 @@ def apply(pixels: Pixels, regions: Iterable[Region], settings: Settings, mode: s
     filled = list(_fill(flat, hidden, settings, mode))
     for box, values, alpha in filled:
         _composite(_view(flat, box), values, alpha)
-    _cover(flat, [r for r in hidden if settings.kind(r.kind).effect in MOSAICS], settings, mode)
-    for box, values, alpha in filled:  # a blur or mosaic may have spread into it
+    mosaics = [r for r in hidden if settings.kind(r.kind).effect in MOSAICS]
+    _cover(flat, mosaics, settings, mode)
+    for box, values, alpha in filled if mosaics else ():  # they may have spread into it
         _composite(_view(flat, box), values, np.floor(alpha))
     _cover(flat, [r for r in hidden if settings.kind(r.kind).effect == "solid"], settings, mode)
     return out
@@ -246,10 +249,11 @@ class Weakness:
     Attributes:
         code: "weak-blur": a Gaussian blur without the mosaic can be undone. "many-blocks": more mosaic blocks than
             MAX_MOSAIC_BLOCKS leave too much to see. "short-text": what is left of a short text can be guessed by
-            drawing every candidate the same way. "tight": detectors draw tight boxes, and these are not padded.
+            drawing every candidate the same way. "matched": what is left of a face is found again among faces that
+            are hidden the same way. "tight": detectors draw tight boxes, and these are not padded.
         kind: of the regions.
         value: weak-blur: the share of blurred faces that were re-identified. many-blocks: how many are used.
-            short-text: the effect. tight: the padding.
+            short-text, matched: the effect. tight: the padding.
     """
 
     code: str
@@ -270,8 +274,8 @@ def warn_reversible(settings: Settings) -> list[Weakness]:
         if kind.mosaic_blocks > MAX_MOSAIC_BLOCKS and kind.effect in MOSAICS:
             used = kind.mosaic_blocks if settings.allow_weak else MAX_MOSAIC_BLOCKS
             out.append(Weakness("many-blocks", name, used))
-        if name == "plate" and kind.effect in MOSAICS:
-            out.append(Weakness("short-text", name, kind.effect))
+        if name in SHOWN_BY_MOSAICS and kind.effect in MOSAICS:
+            out.append(Weakness(SHOWN_BY_MOSAICS[name], name, kind.effect))
         if kind.padding < 0.05:
             out.append(Weakness("tight", name, kind.padding))
     return out

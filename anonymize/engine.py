@@ -44,6 +44,7 @@ class Summary:
         photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
         failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
+        warnings: path -> codes of what is to be said of a photo that was done (`images.WARNINGS`).
         left_over: output of earlier runs that was not looked at now -> what is to be said of it.
         hidden: kind -> regions hidden (or, without an output, that would be hidden).
         not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
@@ -56,6 +57,7 @@ class Summary:
     failures: dict[str, str] = field(default_factory=dict)
     withheld: dict[str, str] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
     left_over: dict[str, str] = field(default_factory=dict)
     hidden: Counter[str] = field(default_factory=Counter)
     not_hidden: Counter[str] = field(default_factory=Counter)
@@ -82,6 +84,8 @@ class Summary:
             self.done += 1
             self.unchanged += not task.is_changed
             self.hidden.update(r.kind for r in record.hidden(settings))
+            if record.warnings:
+                self.warnings[record.path] = list(record.warnings)
             others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
             self.not_hidden.update(r.kind for r in others if r.score >= Kind().threshold)
 

@@ -71,9 +71,8 @@ def membrane(pixels: NDArray[Any], known: NDArray[np.bool_], shrink: int = 1) ->
         free = (1 - weights)[..., None]
         for _ in range(STEPS):
             out = sums + free * cv2.blur(out, (3, 3)).reshape(out.shape)
-    out = _resize(out, known.shape, cv2.INTER_LINEAR)
     np.clip(np.rint(out, out=out), 0, np.iinfo(pixels.dtype).max, out=out)
-    return out.astype(pixels.dtype).reshape(pixels.shape)
+    return _resize(out.astype(pixels.dtype), known.shape, cv2.INTER_LINEAR).reshape(pixels.shape)
 
 
 def _smaller(

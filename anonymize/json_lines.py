@@ -67,7 +67,10 @@ def _parse(lines: Iterable[bytes], path: AnyPath) -> Iterator[dict[str, Any]]:
 def _value(line: bytes) -> dict[str, Any] | None:
     """What a line says; None for a broken one. The beginning of a JSON object is never one itself."""
     try:
-        value = json.loads(line.decode())  # a line may be torn within a character
+        text = line.decode()  # a line may be torn within a character
+        value = json.loads(text)
+        if "\\u" in text:
+            to_line(value)  # half of a surrogate pair could be read, but never be written again
     except (ValueError, RecursionError):  # that: brackets in brackets in brackets
         return None
     return value if isinstance(value, dict) else None

@@ -13,8 +13,10 @@ from . import images, labels, weights
 from .detectors import Detector, Image, create
 from .detectors.detector import kinds_of
 from .detectors.tiled import search
+from .detectors.upright import Upright, turn, turn_all_back
+from .detectors.upright import load as load_upright
 from .disk import AnyPath
-from .errors import DetectionError, SettingsError
+from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings
@@ -32,6 +34,8 @@ class Predictor:
     Args:
         settings: which detectors, and how what they find is put together; or a preset's name.
         detectors: used instead of those that the settings name (composed ones, a FakeDetector).
+        upright: tells how photos lie. Default: with detectors that the settings name, `upright.load`; with given ones,
+            nothing does, and they see each photo as it came.
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: load pickles from outside the registry.
         fetching: told of weights on their way.
@@ -42,14 +46,16 @@ class Predictor:
         settings: Settings | str | None = None,
         *,
         detectors: Sequence[Detector] | None = None,
+        upright: Upright | None = None,
         weights_dir: AnyPath | None = None,
         trust: bool = False,
         fetching: weights.Progress | None = None,
     ) -> None:
         self.settings = Settings().with_preset(settings) if isinstance(settings, str) else settings or Settings()
-        self._given = detectors
+        self._given, self._given_upright = detectors, upright
         self._weights_dir = None if weights_dir is None else Path(weights_dir)
         self._create = partial(create, weights_dir=self._weights_dir, trust=trust, progress=fetching)
+        self._load_upright = partial(load_upright, weights_dir=self._weights_dir, progress=fetching)
         self._loading = threading.Lock()
 
     @cached_property
@@ -62,6 +68,10 @@ class Predictor:
 
         corners = load(self.settings, weights_dir=self._weights_dir)
         return [WithCorners(detector, corners) for detector in detectors]
+
+    @cached_property
+    def _upright(self) -> Upright | None:
+        return self._given_upright if self._given is not None else self._load_upright(self.settings)
 
     @property
     def _names(self) -> list[str]:
@@ -88,6 +98,12 @@ class Predictor:
             raise SettingsError(f"{', '.join(missing)} would be left in the open: the detectors look for {looked_for}")
 
     @property
+    def upright(self) -> Upright | None:
+        """What tells how photos lie."""
+        with self._loading:
+            return self._upright
+
+    @property
     def detector_weights(self) -> dict[str, Mapping[str, str]]:
         """Detector -> its weights (name -> sha256), as records keep them."""
         return {d.name: dict(d.weights) for d in self.detectors}
@@ -97,14 +113,16 @@ class Predictor:
         """What a record's `detection` is compared with: the settings that find, the weights, and their calibration."""
         known, used = registry(), self.detector_weights
         numbers = {m: (known[m].calibration, known[m].in_crops) for w in used.values() for m in w if m in known}
-        text = json.dumps([f"{self.settings.detection_hash()}-{DETECTION_VERSION}", used, numbers], sort_keys=True)
+        turned = self.upright.weights if self.upright else {}
+        text = f"{self.settings.detection_hash()}-{DETECTION_VERSION}"
+        text = json.dumps([text, used, numbers, dict(turned)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
         """Run every detector on images in memory (a camera's frames, say).
 
         Args:
-            batch: uint8 RGB arrays (H, W, 3), upright.
+            batch: uint8 RGB arrays (H, W, 3). One that seems to lie on its side is searched in other turns, too.
 
         Returns:
             For each image its regions, all kinds, by descending score, down to the floor score.
@@ -112,12 +130,20 @@ class Predictor:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        return [self._suppress(found) for found in self._answers(batch)]
+        turns = [self._turns(image) for image in batch]
+        if all(t == (0,) for t in turns):
+            return [self._suppress(found) for found in self._answers(batch)]
+        return [self._suppress(self._in_turns(image, t)) for image, t in zip(batch, turns, strict=True)]
 
     def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
         """`predict` on everything that a viewer can show of one photo (`Photo.views`), merged."""
         # Cut to max_regions once, of all views: were each cut before, too few might be left for `hide` to notice it.
-        return self._suppress([region for view in photo.views() for region in self._answers([view])[0]])
+        found: list[Region] = []
+        turns: tuple[int, ...] = ()
+        for view in photo.views():
+            turns = turns or self._turns(view)
+            found += self._in_turns(view, turns)
+        return self._suppress(found)
 
     def record(self, photo: images.Photo, path: str) -> Record:
         """Detect in one loaded photo; `path` is stored escaped."""
@@ -129,7 +155,20 @@ class Predictor:
             regions=self.predict_photo(photo),
             detectors=self.detector_weights,
             detection=self.detection_hash,
+            warnings=photo.warnings,
         )
+
+    def _turns(self, image: Image) -> tuple[int, ...]:
+        """The turns in which an image is searched."""
+        try:
+            return self.upright.turns(image) if self.upright else (0,)
+        except AnonymizeError:
+            raise
+        except Exception as e:
+            raise DetectionError(f"looking how the photo lies failed: {e!r}") from e
+
+    def _in_turns(self, image: Image, turns: Sequence[int]) -> list[Region]:
+        return [r for k in turns for r in turn_all_back(self._answers([turn(image, k)])[0], k, image)]
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
         answers = [self._ask(detector, batch) for detector in self.detectors]

@@ -29,6 +29,7 @@ _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
     "detectors": dict,
+    "warnings": list,
     "error": (str, type(None)),
 }
 
@@ -94,6 +95,7 @@ class Record:
         decisions: who, when (ISO 8601, UTC), what; undo is one more decision. Oldest first.
         approved_hash: `approval_hash` at the approval; when it differs now, the photo is pending again.
         error: why the photo could not be processed, or None.
+        warnings: codes of what is to be said of the photo (`images.WARNINGS`).
     """
 
     path: str
@@ -107,6 +109,7 @@ class Record:
     decisions: tuple[Mapping[str, Any], ...] = ()
     approved_hash: str = ""
     error: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def replace(self, **changes: Any) -> Record:
         return dataclasses.replace(self, **changes)
@@ -155,7 +158,7 @@ class Record:
     def to_dict(self) -> dict[str, Any]:
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         out["regions"] = [r.to_dict() for r in self.regions]
-        out["decisions"] = list(self.decisions)
+        out["decisions"], out["warnings"] = list(self.decisions), list(self.warnings)
         return out
 
     @classmethod
@@ -174,6 +177,7 @@ class Record:
         for decision in values["decisions"]:
             if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in _DECIDED):
                 raise RecordsError(f"a decision has {', '.join(_DECIDED)}; received {decision!r:.80}")
+        values["warnings"] = tuple(map(str, data.get("warnings", ())))
         return cls(**values)
 
 
@@ -208,8 +212,11 @@ class Header:
             )
         if not isinstance(data["root"], str):
             raise RecordsError(f"the root of records cannot be {data['root']!r}")
+        detectors = data.get("detectors", {})
+        if not isinstance(detectors, dict):
+            raise RecordsError(f"the detectors of records cannot be {detectors!r:.80}")
         chosen = Settings.from_dict(data["review"]) if data.get("review") else None
-        return cls(data["root"], Settings.from_dict(data["settings"]), data.get("detectors", {}), review=chosen)
+        return cls(data["root"], Settings.from_dict(data["settings"]), detectors, review=chosen)
 
     def source(self, record: Record) -> Path:
         """Where a record's photo is."""

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,8 @@ from .errors import SettingsError, UnknownNameError
 from .regions import Region
 
 EFFECTS = ("inpaint", "blur", "pixelate", "solid")
+# The effects that read a setting of a kind; for the others it does nothing.
+READ_BY = {"kernel": ("blur",), "mosaic_blocks": ("blur", "pixelate"), "fill": ("solid",)}
 MASKS = ("rectangle", "ellipse", "quad")
 DEVICES = ("auto", "cpu", "cuda")
 # Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS,
@@ -71,6 +73,8 @@ def _check(value: object) -> None:
 
 
 def _check_names(cls: type, data: Mapping[str, Any], what: str) -> None:
+    if not isinstance(data, Mapping):
+        raise SettingsError(f"settings are name -> value; received {data!r:.80}")
     names = [f.name for f in dataclasses.fields(cls)]
     for name in data:
         if name not in names:
@@ -158,6 +162,20 @@ class Kind:
         return cls(**data)
 
 
+def unread(name: str, kinds: Iterable[Kind]) -> str | None:
+    """Why a setting that was given for these kinds does nothing, or None: a person would believe that it did.
+
+    Of a kernel this is about size and sigma; each effect has the feather.
+    """
+    given = [k for k in kinds if name != "kernel" or k.kernel.size or k.kernel.sigma]
+    readers = READ_BY.get(name, EFFECTS)
+    if not given or any(k.effect in readers for k in given):
+        return None
+    what = "size and sigma of a kernel do" if name == "kernel" else f"{name} does"
+    chosen = " and ".join(sorted({k.effect for k in given}))
+    return f"{what} nothing with the effect {chosen}, only with {' and '.join(readers)}"
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """Detectors and the thresholds that fit them.
@@ -173,19 +191,15 @@ class Preset:
     help: str
 
 
+# `balanced` is one spec for both kinds: each of its networks sees a photo once.
+_STREETS = "in-context:street@640+plates@640-2560+retinaface-mobilenet@1536-3072+centerface@1280-2560+coco@320"
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "fast": Preset("retinaface-mobilenet@1536", "plates@320-640", 0.3, 0.15, "quickest; near faces and plates"),
-        "balanced": Preset(
-            "retinaface-mobilenet@1536-3072+centerface@1280-2560",
-            "in-context:plates@320-2560+safelicensing@640+coco",
-            0.5,
-            0.15,
-            "default; for street photos",
-        ),
+        "balanced": Preset(_STREETS, _STREETS, 0.2, 0.15, "default; for street photos"),
         "thorough": Preset(
             "retinaface-mobilenet@1536-3072+retinaface-mobilenet@2048+centerface@1280-2560+centerface@2048",
-            "plates@320-2560+fastanpr@640-2560+safelicensing@1280-2560+two-stage:safelicensing",
+            "in-context:street@640-2560+plates@640+plates@1280-2560+coco@640",
             0.2,
             0.05,
             "misses the fewest, hides some extra, slower",
@@ -240,7 +254,7 @@ class Settings:
         set_ = object.__setattr__
         for name in ("other_detectors", "keep_metadata", "image_extensions"):
             given = getattr(self, name)
-            if isinstance(given, str) or not all(isinstance(v, str) for v in given):
+            if not isinstance(given, (list, tuple)) or not all(isinstance(v, str) for v in given):
                 raise SettingsError(f"{name} is a list of names; received {given!r}")
             set_(self, name, tuple(given))
         extensions = tuple(e.lower().strip(". ") for e in self.image_extensions)

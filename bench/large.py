@@ -120,7 +120,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(*args.one, args.photos)))
+        preset, canvas = args.one
+        print(json.dumps(measure(preset, canvas, args.photos)))
         return
     print("| preset | canvas | regions | leak | looks | CPU seconds | peak MB |\n|" + "---|" * 7)
     for preset in args.presets.split(","):

@@ -126,9 +126,9 @@ def tab(page: Page, records: Path, target: Path) -> None:
     with server() as address:
         page.goto(address)
         page.get_by_role("tab", name="Review").click()
-        page.locator("#rv-path input, #rv-path textarea").fill(str(records))
+        page.locator("#rv-path").fill(str(records))
         page.locator("#rv-open").click()
-        page.locator(".az-review .az-before").wait_for()
+        page.locator(".az-review[data-painted]").wait_for()
         page.wait_for_timeout(1500)
         page.get_by_text("Getting ready").wait_for(state="hidden", timeout=120_000)
         page.screenshot(path=target / "review-tab.jpg", quality=88)

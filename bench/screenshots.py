@@ -90,7 +90,7 @@ def show_photo(opened: Page, photo: Path) -> None:
     opened.wait_for_function(
         "document.querySelector('.az-after').complete && document.querySelector('.az-after').naturalWidth"
     )
-    opened.wait_for_timeout(700)
+    opened.wait_for_timeout(1700)  # the divider sweeps
 
 
 def open_tab(opened: Page, name: str) -> None:
@@ -117,6 +117,9 @@ def write(folder: Path) -> None:
         for look, dark, narrow in (("light", False, False), ("dark", True, False), ("phone", False, True)):
             opened = page(browser, address, dark, narrow)
             shoot(opened, f"{look}-1-empty")
+            opened.set_input_files("#az-photo .az-drop input[type=file]", str(zidane))
+            opened.locator(".az-preview").wait_for()
+            shoot(opened, f"{look}-1-searching", full=False)
             show_photo(opened, zidane)
             shoot(opened, f"{look}-2-photo")
             opened.get_by_role("button", name="Correct").click()
@@ -138,6 +141,11 @@ def write(folder: Path) -> None:
                 opened.get_by_role("button", name=title).click()
             opened.wait_for_timeout(1200)
             shoot(opened, f"{look}-5-batch-done")
+            opened.locator(".az-thumb button").first.click()
+            opened.locator(".az-stage:visible").wait_for()
+            opened.get_by_role("button", name="Advanced settings").first.click()
+            opened.get_by_role("slider", name="Feather").first.scroll_into_view_if_needed()
+            shoot(opened, f"{look}-5-of-batch", full=False)
             for name in ("Models", "About"):
                 open_tab(opened, name)
                 shoot(opened, f"{look}-{'6' if name == 'Models' else '7'}-{name.lower()}")

@@ -20,8 +20,8 @@ from urllib.parse import quote
 from anonymize.errors import ReviewError
 
 URI = "FIFTYONE_DATABASE_URI"
-# Bytes: a socket's address has 104 on macOS, 108 on Linux; /anonymize-review-12345678/fiftyone.sock takes 40.
-MAX_PARENT = 60
+# Bytes: a socket's address has 104 on macOS, 108 on Linux; /anonymize-review-12345678/mongodb-27017.sock takes 45.
+MAX_PARENT = 55
 PATIENCE = 5000  # ms for a database that does not answer
 _held: list[subprocess.Popen[bytes]] = []  # their standard inputs stay open as long as this process lives
 
@@ -73,6 +73,7 @@ def start(mongod: Path) -> str:
     (folder / "db").mkdir(mode=0o700)
     where = folder / "mongod.sock"
     command = [str(mongod), "--dbpath", str(folder / "db"), "--bind_ip", str(where), "--auth", "--quiet"]
+    command += ["--unixSocketPrefix", str(folder)]  # else also /tmp/mongodb-27017.sock, which may be another account's
     command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--wiredTigerCacheSizeGB", "0.5"]
     environment = {k: v for k, v in os.environ.items() if k in ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "SYSTEMROOT")}
     program = keep(folder, command, environment={**environment, "HOME": str(folder)})

@@ -15,6 +15,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from anonymize import images
 from anonymize.corrections import status
 from anonymize.errors import ChangedSourceError, PathError, SettingsError
 from anonymize.records import Record, unescape
@@ -48,6 +51,9 @@ def write(
 ) -> Counter[str]:
     """Write a data set: the original photos, and what an export would hide in them.
 
+    JPEGs are copied as they are. Loaders of data sets know few other formats, and drop what they do not know in
+    silence: HEIC, 16 bits, palettes, orientations outside of JPEG. So all others become JPEGs of the finest quality.
+
     Args:
         output: a new or empty folder. form: "yolo" or "coco".
         val, test: shares of the sequences, 0–1.
@@ -59,7 +65,7 @@ def write(
 
     Raises:
         PathError: the folder is not empty. SettingsError: shares that leave nothing to train on.
-        ChangedSourceError: a photo is no longer the one that was reviewed.
+        ChangedSourceError: a photo is no longer the one that was reviewed. ImageError: one that cannot be read.
     """
     if val + test >= 1:
         raise SettingsError(f"val and test leave nothing to train on: {val} + {test}")
@@ -82,7 +88,7 @@ def write(
     for record in chosen:
         name = unescape(record.path).encode("utf-8", "surrogateescape")
         # One flat, safe name a photo: data loaders stumble over folders and odd characters.
-        safe = hashlib.blake2s(name, digest_size=10).hexdigest() + Path(unescape(record.path)).suffix.lower()
+        safe = hashlib.blake2s(name, digest_size=10).hexdigest() + ".jpg"
         part = split_of(group[record.path], val, test)
         parts[part].append((record, safe))
         counts[part] += 1
@@ -107,8 +113,15 @@ def write(
 def _copy(store: ReviewStore, photos: list[tuple[Record, str]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for record, safe in photos:
-        shutil.copyfile(store.header.source(record), folder / safe)
-        if hashlib.sha256((folder / safe).read_bytes()).hexdigest() != record.sha256:
+        source = store.header.source(record)
+        photo = images.load(source, store.settings)
+        digest = photo.sha256
+        if photo.form.format == "JPEG":
+            shutil.copyfile(source, folder / safe)
+            digest = images.sha256(folder / safe)
+        else:
+            Image.fromarray(photo.rgb).save(folder / safe, "JPEG", quality=98, subsampling=0)
+        if digest != record.sha256:
             raise ChangedSourceError(f"{record.path} changed after it was detected; detect it again")
 
 

@@ -14,9 +14,10 @@ def _names_or_defaults(names: tuple[str, ...]) -> list[str]:
     """The given models; without any, those that the default settings need."""
     if names:
         return list(names)
-    from ..detectors import models, parse
+    from ..detectors import models, parse, upright
 
-    return list(dict.fromkeys(m for n in (DEFAULTS.face_detector, DEFAULTS.plate_detector) for m in models(parse(n))))
+    needed = [m for n in (DEFAULTS.face_detector, DEFAULTS.plate_detector) for m in models(parse(n))]
+    return list(dict.fromkeys([*needed, upright.NETWORK]))
 
 
 @click.group()

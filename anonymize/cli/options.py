@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import SettingsError, UnknownNameError
-from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help
+from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help, unread
 from .download_bar import fetching
 
 if TYPE_CHECKING:
@@ -150,8 +150,14 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     for kind in ("face", "plate"):
         if (value := take(f"{kind}_threshold", None)) is not None:
             settings = settings.with_kind(kind, threshold=value)
+    chosen: dict[str, set[str]] = {}
     for option, parse in PER_KIND.items():
-        settings = _each(take(option, ()), settings, "fill" if option == "fill_color" else option, parse)
+        name, values = "fill" if option == "fill_color" else option, take(option, ())
+        settings = _each(values, settings, name, parse)
+        chosen[name] = {k for v in values for k in ([v.rpartition("=")[0]] if "=" in v else settings.kinds)}
+    for name, kinds in chosen.items():
+        if why := unread(name, [settings.kinds[k] for k in kinds]):
+            click.echo(f"warning: {why}", err=True)
     return settings
 
 

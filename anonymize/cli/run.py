@@ -211,6 +211,12 @@ def _say_what_failed(summary: Summary) -> None:
         click.echo(
             f"no longer in the input, so not written: {named} (`python -m review forget` removes them)", err=True
         )
+    for code in dict.fromkeys(code for codes in summary.warnings.values() for code in codes):
+        from .. import images
+
+        paths = [path for path, codes in summary.warnings.items() if code in codes]
+        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        click.echo(f"warning: {len(paths)} photos {images.WARNINGS.get(code, code)}: {named}", err=True)
     for what in dict.fromkeys(summary.left_over.values()):
         paths = [path for path, reason in summary.left_over.items() if reason == what]
         named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")

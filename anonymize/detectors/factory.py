@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,6 @@ from .multi_scale import MultiScale, octaves
 from .runtime import Decode, NetworkDetector, Outputs, Tensor, open_network
 from .tiled import Tiled
 from .two_stage import TwoStage
-from .upright import LOOK_SIDE, Upright
 
 # px; long side of a vehicle's crop when none is named. Plates that fill much of the input are missed: on dash-cam
 # photos 320 leaked .20 of the plates, 640 .31; on street photos .27 and .39 (safelicensing, threshold .25).
@@ -130,10 +129,6 @@ class _Builder:
                 return Ensemble([self.build(part) for part in parts], self.settings)
             case spec.InContext(inner):
                 return ContextRescoring(self.build(inner))
-            case spec.Upright(inner):
-                as_published = replace(self, is_calibrated=False)
-                lookers = [as_published.network(name, LOOK_SIDE, in_crops=False) for name in spec.LOOKERS]
-                return Upright(self.build(inner), lookers, self.settings)
         raise TypeError(f"not a detector's spec: {node!r}")
 
     def network(self, name: str, long_side: int, in_crops: bool) -> Detector:

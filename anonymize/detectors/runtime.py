@@ -11,7 +11,9 @@ Environment variables, for machines that need them:
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
+import ctypes
 import hashlib
 import logging
 import os
@@ -33,6 +35,7 @@ from .detector import Image
 
 log = logging.getLogger(__name__)
 
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"  # ONNX Runtime's names
 
 Tensor = NDArray[np.float32]
@@ -189,6 +192,9 @@ class OpenVino:
         ov.Tensor(np.zeros(1, np.float32))
         core = ov.Core()
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        _return_memory()
+        # It would keep what it compiles for each size of photo, and photos have hundreds of sizes.
+        config["CPU_RUNTIME_CACHE_CAPACITY"] = 0
         if count := threads():
             config["INFERENCE_NUM_THREADS"] = count
         if precision := os.environ.get("ANONYMIZE_PRECISION"):
@@ -213,6 +219,17 @@ class OpenVino:
         with self._lock:
             results = self._request.infer([batch], share_inputs=True)
             return {name: results[i].copy() for i, name in enumerate(self._names)}
+
+
+def _return_memory() -> None:
+    """Let glibc give back to the system what is freed of photos and buffers of all sizes, rather than keep it in pools.
+
+    It has a pool for each thread, and puts larger and larger pieces into them the more of these it sees.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, another system
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 class OnnxRuntime:

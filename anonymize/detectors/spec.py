@@ -8,10 +8,9 @@
     two-stage:DETECTOR         vehicles first, then DETECTOR inside each of them, enlarged (two-stage: safelicensing)
     A+B                        both, fused (`ensemble.Ensemble`)
     in-context:DETECTORS       all that follows; vehicles around a plate are evidence for it (with coco, say)
-    upright:DETECTORS          all that follows; a photo that lies on its side is turned before it is searched
 
-`tiled:` and `two-stage:` belong to the next name only, `in-context:` to everything after it; `upright:` comes before
-all. A PATH with a + in it, or one that ends like @LONG_SIDE, stands in double quotes.
+`tiled:` and `two-stage:` belong to the next name only, `in-context:` to everything after it. A PATH with a + in it, or
+one that ends like @LONG_SIDE, stands in double quotes.
 
 `parse` reads a spec, `str` writes it: `parse(str(spec)) == spec`.
 """
@@ -29,8 +28,7 @@ from ..weights.registry import registry
 STRIDE = 32  # px; the largest stride of all networks here
 MAX_SIDE = 8192  # px; a network's buffers grow with the square
 VEHICLES = "coco"  # the registry's model of vehicles, the first of two stages
-IN_CONTEXT, UPRIGHT = "in-context:", "upright:"
-LOOKERS = ("coco", "retinaface-mobilenet", "plates")  # the models that tell how a photo lies
+IN_CONTEXT = "in-context:"
 FORMS = ("NAME@LONG_SIDE", "NAME@LOW-HIGH", "yolo:PATH", "package.module:Class", "tiled:NAME", "two-stage:NAME", "A+B")
 _PART = re.compile(r'[^+"]*yolo:\s*"(?:[^"]|"")*"[^+]*|[^+]*')
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"(?:@(.*))?', re.DOTALL)
@@ -126,18 +124,8 @@ class InContext:
         return IN_CONTEXT + str(self.inner)
 
 
-@dataclass(frozen=True, slots=True)
-class Upright:
-    """`inner` on a photo that was turned upright."""
-
-    inner: Part | Ensemble | InContext
-
-    def __str__(self) -> str:
-        return UPRIGHT + str(self.inner)
-
-
 Part = Named | OwnWeights | OwnClass | Tiled | TwoStage
-Spec = Part | Ensemble | InContext | Upright
+Spec = Part | Ensemble | InContext
 PREFIXES: dict[str, type[Tiled | TwoStage]] = {"tiled:": Tiled, "two-stage:": TwoStage}
 
 
@@ -153,12 +141,6 @@ def parse(text: str) -> Spec:
         DetectorSpecError: It is none; the message points at the place and lists what is valid.
     """
     span = _Span(text, 0, len(text)).strip()
-    if str(span).startswith(UPRIGHT):
-        return Upright(_in_context(span.cut(len(UPRIGHT))))
-    return _in_context(span)
-
-
-def _in_context(span: _Span) -> Part | Ensemble | InContext:
     if str(span).startswith(IN_CONTEXT):
         return InContext(_ensemble(span.cut(len(IN_CONTEXT))))
     return _ensemble(span)
@@ -176,9 +158,6 @@ def models(spec: Spec) -> list[str]:
                     yield from needs(part)
             case Tiled() | InContext():
                 yield from needs(spec.inner)
-            case Upright():
-                yield from LOOKERS
-                yield from needs(spec.inner)
             case TwoStage():
                 yield VEHICLES
                 yield from needs(spec.inner)
@@ -191,7 +170,7 @@ def with_side(spec: Spec, side: int) -> Spec:
     match spec:
         case Named(low=None) | OwnWeights(low=None):
             return dataclasses.replace(spec, low=side)
-        case Tiled() | TwoStage() | InContext() | Upright():
+        case Tiled() | TwoStage() | InContext():
             return dataclasses.replace(spec, inner=with_side(spec.inner, side))  # type: ignore[arg-type]
         case Ensemble():
             return Ensemble(tuple(with_side(part, side) for part in spec.parts))  # type: ignore[misc]
@@ -219,9 +198,7 @@ class _Span:
         return _Span(self.whole, self.start + start, self.end if end is None else self.start + end).strip()
 
     def error(self, problem: str) -> DetectorSpecError:
-        return DetectorSpecError(
-            problem, self.whole, self.start, self.end, (*names(), *FORMS, f"{IN_CONTEXT}A+B", f"{UPRIGHT}A+B")
-        )
+        return DetectorSpecError(problem, self.whole, self.start, self.end, (*names(), *FORMS, f"{IN_CONTEXT}A+B"))
 
 
 def _ensemble(span: _Span) -> Part | Ensemble:

@@ -1,83 +1,127 @@
-"""A photo that lies on its side without saying so in EXIF is turned before it is looked at.
+"""How a photo lies: its quarter turns until it is upright, from one cheap look.
 
-Networks learn from upright photos and see little on others: of plates on phone pictures on their side nearly all leak.
-A cheap look at a small copy in four turns tells how it lies: vehicles, persons, faces and plates are seen best upright.
-Where that does not tell clearly, the photo is looked at both ways.
+Networks learn from upright photos and see little on others: of plates on phone pictures on their side nearly all
+leak. EXIF says how a photo lies, if it was kept and if the camera knew. So each photo is looked at once, 256 px small,
+in all four turns, by the first layers of a network that knows vehicles and people; what they see is weighed by numbers
+that `models/recipes/upright.py` fitted. Detectors then see the photo in every turn that may be the right one.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ..probability import log_odds
+from .. import weights
+from ..errors import WeightsError
 from ..regions import Point, Region
 from ..settings import Settings
-from .candidates import check
-from .detector import Detector, Image, kinds_of
-from .wrapper import detect_all, merge_detections
+from ..weights.registry import model, registry_path
+from .candidates import check, tensor
+from .detector import Image
+from .runtime import Network, lift_size, open_network, parse
 
-# What looks at the small copies. Vehicles and persons alone tell of photos on their side: of streets .85, of a dash cam
-# .48, of people in masks .65; with faces .96 of the last; with plates, too, .94 and .88 of the first two.
-LOOK_SIDE = 320  # px; their scores are those of the networks as published
-SEEN = 0.1  # score from which something counts
-LEAD = 3.0  # log-odds by which a turn must lead the photo as it came, else the photo is looked at both ways
+NETWORK = "coco"  # the registry's model whose first layers look
+FILE = "upright.json"  # beside the registry
+LAYERS = ("/model.6/cv2/act/Mul_output_0", "/model.9/cv2/act/Mul_output_0")  # their maps, strides 16 and 32
+SIDE = 256  # px; the photo is squeezed into a square, so that all four turns have one shape
+GRID = 2  # the maps are averaged in as many rows and columns: above and below are told apart
+# Probability from which the photo is searched as it came, and turned. Most photos are upright, so doubt leaves them so.
+AS_IT_CAME, TURNED = 0.01, 0.1
+
+Floats = NDArray[np.floating[Any]]
 
 
+@dataclass(frozen=True, eq=False)
 class Upright:
-    """A detector that sees photos turned upright; its regions are those of the photo as it came.
+    """Tells how photos lie.
 
-    Args:
-        detector: looks at the upright photo.
-        lookers: look at it in four turns, at a small size; what they see counts, whatever its kind.
-        settings: iou_threshold, max_regions.
+    Attributes:
+        network: (4, 3, SIDE, SIDE) -> the maps of LAYERS.
+        numbers: One for each feature; what speaks for a copy being upright is their scalar product.
+        weights: Name -> sha256.
     """
 
-    def __init__(self, detector: Detector, lookers: Sequence[Detector], settings: Settings) -> None:
-        self.name = f"upright:{detector.name}"
-        self.weights: Mapping[str, str] = {**detector.weights, **{k: v for d in lookers for k, v in d.weights.items()}}
-        self.kinds = kinds_of(detector)
-        self._detector, self._lookers, self._settings = detector, list(lookers), settings
+    network: Network
+    numbers: Floats
+    weights: Mapping[str, str]
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`."""
-        return [self._look(check(image)) for image in images]
-
-    def _look(self, image: Image) -> list[Region]:
-        height, width = image.shape[:2]
-        found = [
-            [turn_back(r, turns, width, height) for r in detect_all(self._detector, [turn(image, turns)])[0]]
-            for turns in choose(self.amounts(image))
-        ]
-        if len(found) == 1:
-            return found[0]
-        return merge_detections([r for some in found for r in some], self.name, self._settings)
-
-    def amounts(self, image: Image) -> list[float]:
-        """The `evidence` in an image after 0, 1, 2 and 3 quarter turns."""
-        copies = [turn(image, turns) for turns in range(4)]
-        return [evidence([r for d in self._lookers for r in detect_all(d, [copy])[0]]) for copy in copies]
+    def turns(self, image: Image) -> tuple[int, ...]:
+        """Quarter turns (0–3, counterclockwise) that may make an image upright, the likeliest first; at least one."""
+        return choose(softmax(features(self.network, image) @ self.numbers))
 
 
-def evidence(found: Sequence[Region]) -> float:
-    """How much speaks for an image being upright: the log-odds of all that is seen in it, from `SEEN` on."""
-    return float(sum(log_odds(r.score) - log_odds(SEEN) for r in found if r.score > SEEN))
+def load(settings: Settings, *, weights_dir: Path | None = None, progress: weights.Progress | None = None) -> Upright:
+    """What tells how photos lie.
 
-
-def choose(amounts: Sequence[float]) -> tuple[int, ...]:
-    """Quarter turns (0–3, counterclockwise) that may make a photo upright: one, or two where it is not clear.
-
-    Args:
-        amounts: `evidence` after 0, 1, 2 and 3 quarter turns.
+    Raises:
+        WeightsError: The network's weights cannot be had, or the fitted numbers are of other ones.
     """
-    best = int(np.argmax(amounts))
-    return (best,) if best == 0 or amounts[best] >= amounts[0] + LEAD else (0, best)
+    fitted = registry_path().parent / FILE
+    content = fitted.read_bytes()
+    data = json.loads(content)
+    network, digest = open_layers(settings, weights_dir=weights_dir, progress=progress)
+    if data["sha256"] != digest:
+        raise WeightsError(f"{fitted} was fitted to another {NETWORK}; fit it anew (models/recipes/upright.py)")
+    numbers = np.array(data["numbers"], np.float32)
+    return Upright(network, numbers, {NETWORK: digest, FILE: hashlib.sha256(content).hexdigest()})
+
+
+def open_layers(
+    settings: Settings, *, weights_dir: Path | None = None, progress: weights.Progress | None = None
+) -> tuple[Network, str]:
+    """The network's first layers, and the hash of its weights.
+
+    Raises:
+        WeightsError: The weights cannot be had.
+    """
+    import onnx
+
+    entry = model(NETWORK)
+    path = weights.onnx(entry, cache=weights_dir, progress=progress)
+    extractor = onnx.utils.Extractor(parse(path))
+    part = extractor.extract_model([extractor.graph.input[0].name], list(LAYERS))
+    lift_size(part)
+    return open_network(path, settings.device, model=part), entry.sha256
+
+
+def features(network: Network, image: Image) -> Floats:
+    """What the layers see in an image after 0, 1, 2 and 3 quarter turns, float32 (4, N)."""
+    step = max(1, min(check(image).shape[:2]) // (4 * SIDE))  # of a large photo, a quarter of the pixels will do
+    small = cv2.resize(image[::step, ::step], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    batch = np.concatenate([tensor(turn(small, turns), divisor=255.0) for turns in range(4)])
+    maps = network(batch)
+    return np.hstack([_means(maps[name]).reshape(4, -1) for name in LAYERS])
+
+
+def _means(maps: Floats) -> Floats:
+    """Maps (N, C, h, w) averaged over the cells of a grid, (N, C, GRID, GRID)."""
+    n, c, h, w = maps.shape
+    return maps.reshape(n, c, GRID, h // GRID, GRID, w // GRID).mean(axis=(3, 5), dtype=np.float32)
+
+
+def softmax(amounts: Floats) -> Floats:
+    """Amounts (…, 4) of what speaks for each turn -> their probabilities."""
+    out = np.exp(amounts - amounts.max(axis=-1, keepdims=True))
+    return out / out.sum(axis=-1, keepdims=True)
+
+
+def choose(probabilities: Floats) -> tuple[int, ...]:
+    """The turns that are searched, likeliest first: that one, and all that may be right as well."""
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    return tuple(k for i, k in enumerate(order) if i == 0 or probabilities[k] >= (TURNED if k else AS_IT_CAME))
 
 
 def turn(image: Image, turns: int) -> Image:
-    """An image after quarter turns counterclockwise."""
-    return np.ascontiguousarray(np.rot90(image, turns))
+    """An image after quarter turns counterclockwise; itself after none."""
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
 def turn_back(region: Region, turns: int, width: int, height: int) -> Region:
@@ -95,3 +139,9 @@ def turn_back(region: Region, turns: int, width: int, height: int) -> Region:
     (ax, ay), (bx, by) = back(region.box[:2]), back(region.box[2:])
     box = (min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
     return region.replace(box=box, corners=points(region.corners), landmarks=points(region.landmarks), id="")
+
+
+def turn_all_back(found: Sequence[Region], turns: int, image: Image) -> list[Region]:
+    """Regions of an image that was turned, in its own pixels as it came."""
+    height, width = image.shape[:2]
+    return [turn_back(r, turns, width, height) for r in found]

@@ -26,12 +26,13 @@ from ..disk import AnyPath
 from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
 from . import formats, forms, metadata, png, profiles
+from .formats import WARNINGS
 from .forms import Form, Pixels
 from .paths import Found, check_output, find, output_path
 
 __all__ = [
-    "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow", "load",
-    "output_path", "save", "sha256", "to_pillow",
+    "WARNINGS", "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow",
+    "load", "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
@@ -51,8 +52,7 @@ class Photo:
         sha256: of the file's bytes.
         form: what `save` needs to write the photo as it came in.
         removed_metadata: names of what the file carries and the output will not ("GPS position", "comment").
-        warnings: codes of what is to be said of it: "first-picture-only" (the file holds further pictures, such as a
-            burst or a thumbnail, which are not written).
+        warnings: codes of what is to be said of it (`WARNINGS`).
         source: the file that it was read from; `save` refuses to write there.
     """
 

@@ -23,6 +23,10 @@ from .forms import Decoded, Form, Pixels
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 FIRST_PICTURE = "first-picture-only"
+# Code of a warning -> what it says of photos
+WARNINGS: Mapping[str, str] = {
+    FIRST_PICTURE: "hold further pictures (a burst, a second eye, a thumbnail); only the first of each is written",
+}
 _MODULES: Mapping[str, Any] = {"JPEG": jpeg, "PNG": png, "WEBP": webp, "TIFF": tiff, "BMP": bmp, "HEIF": heif}
 _HEAD = 4096
 _HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))

@@ -24,6 +24,8 @@ MAGIC = b"\x89PNG\r\n\x1a\n"
 # Chunks that say how numbers become colors, and their exact lengths (PNG 1.2, 4.2.2; PNG 3, 11.3.2.6). Like an ICC
 # profile they belong to the pixels; every other ancillary chunk stays behind.
 _COLOR = {b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4}
+# Each pass of an interlaced PNG: where it begins, x and y, and its steps (PNG 1.2, 2.6)
+_ADAM7 = (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)
 _TEXTS = frozenset((b"tEXt", b"zTXt", b"iTXt"))
 _MOST_METADATA = 1 << 24  # bytes that a compressed chunk may grow to
 _TRUNCATED = "the PNG is cut off; copy it again from its source"
@@ -93,6 +95,8 @@ def read(data: bytes, guard: Guard) -> Decoded:
     elif len(key) == {0: 2, 2: 6}.get(colors):
         options["key"] = key  # the one color that is transparent
     idat = b"".join(body for kind, body in chunks if kind == b"IDAT")
+    if bits == 16 and colors != 0:
+        idat = _whole(idat, first[b"IHDR"])
     file = _file([*picture, (b"IDAT", idat), (b"IEND", b"")])
     pixels, form = _decode(file, bits, colors, options)
     exif = metadata.parse(first[b"eXIf"] if b"eXIf" in first else _profile(chunks))
@@ -113,6 +117,25 @@ def _decode(file: bytes, bits: int, colors: int, options: dict[str, Any]) -> tup
         return read_palette(image, "PNG", bits, **options)
     pixels, form = read_plain(image, "PNG", **options)
     return pixels, replace(form, bits=bits)
+
+
+def _whole(idat: bytes, head: bytes) -> bytes:
+    """The compressed pixels of a deep PNG, which are neither too few nor too many: libpng warns of that on stderr.
+
+    Raises:
+        UnreadableImageError: they are.
+    """
+    width, height = (int.from_bytes(head[i : i + 4], "big") for i in (0, 4))
+    pixel = 2 * {2: 3, 4: 2, 6: 4}[head[9]]
+    passes = _ADAM7 if head[12] else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // dx), -(-(height - y) // dy)) for x, y, dx, dy in passes)
+    missing = sum(rows * (1 + columns * pixel) for columns, rows in sizes if columns > 0 and rows > 0)
+    unpacker, rest = zlib.decompressobj(), idat
+    while not unpacker.eof and missing >= 0 and (out := unpacker.decompress(rest, 1 << 20)):
+        missing, rest = missing - len(out), unpacker.unconsumed_tail
+    if missing or not unpacker.eof:
+        raise UnreadableImageError("the PNG is damaged: its picture is not whole; copy it again from its source")
+    return idat[: len(idat) - len(unpacker.unused_data)]
 
 
 def _inflate(data: bytes) -> bytes:

@@ -12,7 +12,7 @@ from fastapi import Form, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import SettingsError, UnknownNameError
-from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help
+from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help, unread
 from .controls import check_detector
 from .policy import Policy
 
@@ -113,7 +113,7 @@ class Options(BaseModel):
         """The server's settings with these.
 
         Raises:
-            SettingsError: a value that its field's type could not check.
+            SettingsError: a value that its field's type could not check, or that the effect does not read.
         """
         given = {name: getattr(self, name) for name in Options.model_fields if getattr(self, name) is not None}
         base = policy.defaults.with_preset(given.pop("preset")) if "preset" in given else policy.defaults
@@ -128,6 +128,9 @@ class Options(BaseModel):
         for name in out.kinds:
             threshold = thresholds.get(name)
             out = out.with_kind(name, **of_kind, **({} if threshold is None else {"threshold": threshold}))
+        for name in of_kind:
+            if why := unread(name, out.kinds.values()):
+                raise SettingsError(why)
         return out
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
@@ -42,6 +42,7 @@ def assemble(
     mounts: Mapping[str, ASGIApp] | None = None,
     tabs: Mapping[str, Callable[[], object]] | None = None,
     warm_up: bool = True,
+    root_path: str = "",
 ) -> SecurityMiddleware:
     """The whole server as one ASGI app.
 
@@ -50,6 +51,7 @@ def assemble(
         mounts: path -> another app behind the same security ("/review"); its lifespan is run too.
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
+        root_path: the prefix under which a proxy shows the server; `RootPath` goes around it.
     """
     sessions = Sessions(
         data / "sessions",
@@ -84,18 +86,13 @@ def assemble(
     )
 
     _handle_errors(app, policy)
-    app.add_api_route("/web/{name}", static, include_in_schema=False)
-    app.include_router(api.router(service))
-    app.include_router(api_docs.router())
-    app.include_router(files.router(policy, sessions))
-    for path in ("/api", "/api/{rest:path}"):
-        app.add_api_route(path, nothing_here, methods=ALL, include_in_schema=False)
+    _add_routes(app, service, files.router(policy, sessions))
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
     close_files()
     keep_names_out_of_logs()
-    gr.mount_gradio_app(app, page, path="/", **_gradio_options(policy))
+    gr.mount_gradio_app(app, page, path="/", root_path=root_path or None, **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
 
@@ -105,6 +102,15 @@ def static(name: str) -> Response:
     if name not in {p.name for p in STATIC.iterdir()} or path.suffix not in _TYPES:
         raise GoneError("There is nothing here.")
     return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
+
+
+def _add_routes(app: FastAPI, service: api.PhotoService, of_visitors: APIRouter) -> None:
+    app.add_api_route("/web/{name}", static, include_in_schema=False)
+    app.include_router(api.router(service))
+    app.include_router(api_docs.router())
+    app.include_router(of_visitors)
+    for path in ("/api", "/api/{rest:path}"):
+        app.add_api_route(path, nothing_here, methods=ALL, include_in_schema=False)
 
 
 def nothing_here() -> Response:

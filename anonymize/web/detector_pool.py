@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from .. import images, time_limit
-from ..detectors import Detector, Image, create, models, parse
+from ..detectors import Detector, Image, create, models, parse, upright
 from ..detectors.detector import kinds_of
 from ..errors import ChangedSourceError, SettingsError
 from ..predictor import Predictor
@@ -113,6 +113,7 @@ class DetectorPool:
         self.weights_dir, self.trust = weights_dir, trust
         self._given = None if detectors is None else [Gated(d, self.defaults.max_seconds) for d in detectors]
         self._loaded: dict[tuple[object, ...], Gated] = {}
+        self._uprights: dict[str, upright.Upright] = {}  # device -> what tells how photos lie
         self._loading = threading.Lock()
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
@@ -132,7 +133,8 @@ class DetectorPool:
         names = _names(settings)
         if not any(names):
             raise SettingsError("Choose at least one detector.")
-        predictor = Predictor(settings, detectors=[self._detector(n, settings) for n in dict.fromkeys(names) if n])
+        detectors = [self._detector(n, settings) for n in dict.fromkeys(names) if n]
+        predictor = Predictor(settings, detectors=detectors, upright=self._load_upright(settings))
         predictor.check_hides()
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
@@ -153,6 +155,20 @@ class DetectorPool:
             for model in models(parse(name)):
                 if not is_installed(model, cache=self.weights_dir):
                     raise SettingsError(f"The detector {name} is not on this server.")
+        with self._loading_weights() as report:
+            return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=report)
+
+    def _load_upright(self, settings: Settings) -> upright.Upright:
+        with self._loading:
+            if settings.device not in self._uprights:
+                with self._loading_weights() as report:
+                    loaded = upright.load(settings, weights_dir=self.weights_dir, progress=report)
+                self._uprights[settings.device] = loaded
+            return self._uprights[settings.device]
+
+    @contextmanager
+    def _loading_weights(self) -> Iterator[Progress]:
+        """Gives what is told of weights on their way; visitors see it in `doing`."""
         with self._fetching() as shown:
 
             def report(what: str, done: int, total: int | None) -> None:
@@ -162,7 +178,7 @@ class DetectorPool:
 
             self.doing = "loading the detectors"
             try:
-                return create(name, settings, weights_dir=self.weights_dir, trust=self.trust, progress=report)
+                yield report
             finally:
                 self.doing = ""
 

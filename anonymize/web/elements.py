@@ -20,7 +20,7 @@ SCRIPTS = ("tools.js", "editor.js", "app.js", "intake.js", "photo.js", "batch.js
 def script() -> str:
     """The page's own scripts, named by their content so that a browser never keeps an old one; in this order."""
     versions = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12] for name in SCRIPTS}
-    return "".join(f'<script src="/web/{name}?{version}"></script>' for name, version in versions.items())
+    return "".join(f'<script src="web/{name}?{version}"></script>' for name, version in versions.items())
 
 
 def editor_region(region: Region, settings: Settings, why: str) -> dict[str, Any]:

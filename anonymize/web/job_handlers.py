@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import AnonymizeError
-from .controls import preset_of, settings_from, values_of
+from .controls import FieldError, preset_of, put_back, settings_from, values_of
 from .job_view import audited, empty, order, pictures, progress, status_line, summary, threshold_table
 from .jobs import Job
 from .results import counts, explore, heights, scores, table, threshold_effect
@@ -107,6 +107,18 @@ class JobHandlers:
         off, hidden = gr.update(visible=False), gr.update(visible="hidden")  # unmounted, a plot would fail
         first = "", gr.update(interactive=True, variant="secondary"), off, gr.update(active=False)
         return *first, hidden, *_skip(7), empty(), off, {}, ""
+
+    def check(self, request: gr.Request, id: str, *values: Any) -> Values:
+        """Something was typed among the controls. For `Controls.typed`."""
+        last = self.site.policy.defaults
+        try:
+            last = _find(request, id).settings if id else last
+            settings_from(values, self.site.policy)
+        except FieldError as e:
+            return put_back(e, last)
+        except AnonymizeError:
+            pass  # said when it is started
+        return put_back(None, last)
 
     def begin(self, request: gr.Request, id: str, path: str, *values: Any) -> Values:
         """Start the batch, or a new one of a folder."""
@@ -228,6 +240,8 @@ class JobHandlers:
 
         Values for the gallery, the card, the sliders' counts, and the thresholds.
         """
+        if not id:
+            return _skip(5)
         try:
             job = _find(request, id)
             if not job.refresh():

@@ -94,7 +94,7 @@ def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True) 
     elif record.review == "flagged":
         word, picture = "flagged in Review", '<div class="az-nopicture">Kept back.</div>'
     else:
-        source = f"/batches/{job.id}/thumb/{number}.jpg?v={job.shows(number)}"
+        source = f"batches/{job.id}/thumb/{number}.jpg?v={job.shows(number)}"
         picture = f'<img loading="lazy" src="{source}" alt="{"Look at " * opens}{name}{" and correct it" * opens}">'
         if opens:
             picture = f'<button type="button" data-number="{number}" data-event="open">{picture}</button>'
@@ -131,7 +131,7 @@ def summary(job: Job) -> str:
 
 
 def _downloads(job: Job) -> str:
-    base, number = f"/batches/{job.id}", photos(job.summary.done, "clean ")
+    base, number = f"batches/{job.id}", photos(job.summary.done, "clean ")
     jpeg = ""
     if any(Path(r.path).suffix.lower() in HEIF for r in job.records):
         jpeg = f' · <a class="az-link" href="{base}/clean-jpeg.zip" download>The same with HEIC as JPEG</a>'

@@ -82,7 +82,7 @@ class Login:
         if request.url.path in (OPENID, CALLBACK):
             return await self._elsewhere(request, target)
         if request.method in ("GET", "HEAD"):
-            return HTMLResponse(self._page(target))
+            return HTMLResponse(self._page(request, target))
         if request.method != "POST":
             return say(request, 405, "GET or POST.", {"Allow": "GET, POST"})
         try:
@@ -95,7 +95,7 @@ class Login:
         waits = is_over(self._wrong, self.address(request), MOST_WRONG, WRONG_SECONDS)
         if not await self.check(request, user, password):
             why = "Too many attempts; please wait a minute." if waits else "The user name or the password is wrong."
-            return HTMLResponse(self._page(target, why), 429 if waits else 401)
+            return HTMLResponse(self._page(request, target, why), 429 if waits else 401)
         return self._welcome(request, user, target)
 
     async def _elsewhere(self, request: Request, target: str) -> Response:
@@ -105,7 +105,8 @@ class Login:
         try:
             if request.url.path == OPENID:
                 https = self.policy.space or request.url.scheme == "https"
-                callback = request.url.replace(path=CALLBACK, query="", scheme="https" if https else "http")
+                root = request.scope.get("state", {}).get("root_path", "")
+                callback = request.url.replace(path=f"{root}{CALLBACK}", query="", scheme="https" if https else "http")
                 response, begun = await self.openid.begin(request, target, str(callback))
                 # Lax: it has to come back with a visitor whom the other server sends.
                 response.headers.append("set-cookie", cookie(self.policy, openid.COOKIE, begun, request))
@@ -114,7 +115,7 @@ class Login:
             if user in self.policy.users:  # whose password is another matter
                 raise OpenIdError("That name has a password here; please sign in with it.")
         except OpenIdError as e:
-            return HTMLResponse(self._page(target, str(e)), 401)
+            return HTMLResponse(self._page(request, target, str(e)), 401)
         return self._welcome(request, user, target)
 
     def _welcome(self, request: Request, user: str, target: str) -> Response:
@@ -140,15 +141,16 @@ class Login:
         response.delete_cookie(COOKIE)
         return response
 
-    def _page(self, target: str, problem: str = "") -> str:
+    def _page(self, request: Request, target: str, problem: str = "") -> str:
         said = f'<p role="alert">{html.escape(problem)}</p>' if problem else ""
         page = (Path(__file__).parent / "static" / "login.html").read_text("utf-8")
         if not self.policy.users:
             page = re.sub("<form.*</form>", "", page, flags=re.DOTALL)
         provider = self.policy.openid
-        link = html.escape(f"{OPENID}?next={quote(target)}")
+        root = request.scope.get("state", {}).get("root_path", "")  # the prefix under which a proxy shows the server
+        link = html.escape(f"{root}{OPENID}?next={quote(target)}")
         other = f'<a href="{link}">Sign in with {html.escape(provider.title)}</a>' if provider else ""
-        page = page.replace("{action}", html.escape(f"/login?next={quote(target)}"))
+        page = page.replace("{action}", html.escape(f"{root}/login?next={quote(target)}"))
         return page.replace("{problem}", said).replace("{other}", other)
 
 

@@ -98,7 +98,7 @@ class PhotoSession:
         settings: the last that were asked for. who: the person, as decisions name them.
         removed: what the file carries and the clean one will not. version: counts what changes the picture.
         saved: keeps each correction of a photo of a batch. batch: its id and the photo's number there.
-        earlier: how many decisions were made before this page.
+        possible: what photo_view worked out last. earlier: how many decisions were made before this page.
     """
 
     id: str
@@ -114,6 +114,7 @@ class PhotoSession:
     lock: threading.RLock = field(default_factory=threading.RLock)
     saved: Callable[[Record], None] | None = None
     batch: tuple[str, int] | None = None
+    possible: tuple[Record, Settings, list[Region]] | None = None
     _states: OrderedDict[str, tuple[Record, Settings]] = field(default_factory=OrderedDict)
     _shown: tuple[str, bytes] = ("", b"")
 

@@ -12,6 +12,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from .root_path import RootPath
 from .security import SecurityMiddleware
 
 HEADER_SECONDS = 10.0  # from a connection's first moment, or a request's first byte, to the end of its headers
@@ -108,8 +109,8 @@ def behind(proxy: str | None) -> dict[str, Any]:
     return {"proxy_headers": proxy is not None, "forwarded_allow_ips": proxy or []}
 
 
-def serve(app: SecurityMiddleware, host: str, port: int, proxy: str | None = None) -> None:
-    """Run until a signal comes."""
+def serve(app: SecurityMiddleware, host: str, port: int, proxy: str | None = None, root_path: str = "") -> None:
+    """Run until a signal comes. `root_path`: the prefix under which a proxy shows the server."""
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -118,7 +119,7 @@ def serve(app: SecurityMiddleware, host: str, port: int, proxy: str | None = Non
 
     # No access log: it would name visitors and their photos.
     config = uvicorn.Config(
-        app,
+        RootPath(app, root_path) if root_path else app,
         host=host,
         port=port,
         http=Patient,

@@ -67,5 +67,5 @@ def _programs(site: Site) -> str:
 <p>The same server takes a photo and gives it back clean:</p>
 <pre tabindex="0">curl -F image=@photo.jpg{key} -H 'Accept: image/*' \\
   http://127.0.0.1:7860/api/v1/anonymize -o clean.jpg</pre>
-<p>Every field, with examples in curl, Python and JavaScript, is on the <a class="az-link" href="/api/docs">API's
+<p>Every field, with examples in curl, Python and JavaScript, is on the <a class="az-link" href="api/docs">API's
 page</a>, which also works offline.</p>"""

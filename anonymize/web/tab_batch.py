@@ -159,6 +159,8 @@ def _wire_run(
     running.start.click(do.begin, [id, folder, *controls.all], [*now, id, results.card], **_PRIVATE)
     results.again.click(do.apply_again, [id, *controls.all], now, **_PRIVATE)
     running.stop.click(do.halt, [id], now, **_PRIVATE)
+    for typed in (controls.fill, controls.face_detector, controls.plate_detector):
+        typed.input(do.check, [id, *controls.all], controls.typed, **_PRIVATE)
     whole = [*now, *shown, id, upload, controls.preset, *controls.all]
     gr.on(None, do.restore, None, whole, **_PRIVATE)  # when the page is opened
 

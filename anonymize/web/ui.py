@@ -123,7 +123,7 @@ def head(policy: Policy) -> str:
     }
     metas = "".join(f'<meta name="anonymize-{name}" content="{html.escape(v)}">' for name, v in facts.items())
     return (
-        '<meta name="color-scheme" content="light dark"><link rel="icon" href="/web/icon.svg" type="image/svg+xml">'
+        '<meta name="color-scheme" content="light dark"><link rel="icon" href="web/icon.svg" type="image/svg+xml">'
         + metas
     )
 
@@ -140,7 +140,7 @@ def _header(policy: Policy) -> str:
         if policy.own_machine
         else "Runs on your team's server."
     )
-    out = '<form method="post" action="/logout"><button class="az-link">Sign out</button></form>'
+    out = '<form method="post" action="logout"><button class="az-link">Sign out</button></form>'
     leave = out if policy.has_login else ""
     return (
         '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '

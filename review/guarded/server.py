@@ -127,14 +127,14 @@ class ReviewServer:
         if path == "/open":  # the page's link: makes the dataset, then shows it
             review = self.reviews.find(request.query_params.get("name", ""), user)
             await run_in_threadpool(lambda: review.dataset.update())
-            return RedirectResponse(_address(root, review.name), 303)
+            return RedirectResponse(_address(scope, review.name), 303)
         if not shown:
             raise RefusedError("no review is open")
         shown = [r for r in shown if r.is_shown]
         app = await self._fiftyone()
         if method in ("GET", "HEAD"):
             if path in STATIC and shown and root:
-                return RedirectResponse(_address(root, shown[0].name))
+                return RedirectResponse(_address(scope, shown[0].name))
             await self._check_page(path, shown)
             if method == "GET" and (path in STATIC or path in {f"/datasets/{r.name}" for r in shown}):
                 return strip_errors(without_undo(with_body(app, replay_body(b"", request))))
@@ -268,9 +268,11 @@ def _operators() -> ASGIApp:
     return Starlette(routes=[Route(path, endpoint) for path, endpoint in OperatorRoutes])
 
 
-def _address(root: str, name: str) -> str:
-    """Where the App shows a dataset; under a mount it must be told where it lives."""
-    return f"{root}/datasets/{name}?proxy={root}/" if root else f"/datasets/{name}"
+def _address(scope: Scope, name: str) -> str:
+    """Where the App shows a dataset; under a mount it must be told where it lives, as a browser sees it."""
+    root = scope.get("root_path", "")
+    before = scope.get("state", {}).get("root_path", "")
+    return f"{root}/datasets/{name}?proxy={before}{root}/" if root else f"/datasets/{name}"
 
 
 def _no_traceback(answer: Any) -> Any:

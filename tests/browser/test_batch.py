@@ -139,11 +139,11 @@ def test_starting_over_forgets_the_photos(page: Page, photos: list[Path]) -> Non
     begin(page, photos[:2])
     expect(page.locator("#az-batch-progress")).to_contain_text("done", timeout=120_000)
     page.get_by_role("button", name="Scores and sizes").click()
-    thumb = page.locator(".az-thumb img").first.get_attribute("src")
+    thumb = page.locator(".az-thumb img").first.evaluate("e => e.src")
     page.get_by_role("button", name="Start over").click()
     expect(page.locator(".az-gallery")).to_be_hidden()
     expect(page.locator("#az-batch-result")).to_contain_text("A whole folder at once")
-    assert page.request.get(page.url.split("#")[0].rstrip("/") + str(thumb)).status == 404
+    assert page.request.get(str(thumb)).status == 404
     begin(page, photos[:1], "1 photo is ready.")
     expect(page.locator("#az-batch-progress")).to_contain_text("1 of 1 photos · done", timeout=120_000)
 

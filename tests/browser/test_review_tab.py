@@ -291,6 +291,29 @@ def test_axe_finds_nothing(open_review: Callable[..., Page], scheme: str) -> Non
     assert [p for p in problems if any(".az-review" in str(t) or "rv" in str(t) for t in p[1])] == []
 
 
+def test_names_and_words_of_others_are_text(open_review: Callable[..., Page]) -> None:
+    """A photo's name comes from its maker, a kind from any reviewer."""
+    evil = "<img src=x onerror=alert(1)>"
+
+    def change(route: Any) -> None:
+        answer = route.fetch()
+        value = answer.json()
+        photo = value["photo"]
+        photo.update(photo=evil, id=evil, about=evil, problem=evil, kinds=[*photo["kinds"], evil])
+        photo["regions"][0].update(kind=evil, why=evil)
+        photo["reasons"] = [{"text": evil, "why": evil, "region": "", "box": None}]
+        value["list"][0].update(photo=evil, elsewhere=evil)
+        route.fulfill(response=answer, json={**value, "note": evil, "text": evil})
+
+    page = open_review()
+    page.route("**/review/api/open", change)
+    page.reload()
+    to_review(page)
+    expect(page.locator(".rv-reasons")).to_contain_text(evil)
+    expect(page.locator(".rv-list")).to_contain_text(evil)
+    assert page.locator(".az-review img[src=x]").count() == 0
+
+
 def test_a_link_opens_a_batch_at_a_photo(review: Page, records: Path) -> None:
     batch = review.locator("#rv-source").input_value()
     open_tab(review, "About")

@@ -116,6 +116,8 @@ def test_gradio_client_may_give_metadata_as_a_list(tmp_path):
         ({"effect": "sparkle"}, 422, "effect"),
         ({"kernel": "100,3,19"}, 400, "odd"),
         ({"kernel": "x"}, 400, "SIZE,SIGMA,FEATHER"),
+        ({"kernel": "101,3,19"}, 400, "only with blur"),
+        ({"fill": "ff00ff", "effect": "blur"}, 400, "only with solid"),
         ({"fill": "reddish"}, 400, "hex"),
         ({"keep_metadata": "gps"}, 400, "metadata field"),
         ({"mosaic_blocks": "0"}, 422, "mosaic_blocks"),

@@ -56,6 +56,23 @@ def test_help_shows_each_kinds_default_where_they_differ() -> None:
     assert "width and height [0.1]" in text
 
 
+def test_of_a_photo_with_further_pictures_only_the_first_is_written_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    scan = Image.new("RGB", (120, 80), "gray")
+    scan.save(tmp_path / "in" / "scan.tif", save_all=True, append_images=[scan.resize((30, 20))])
+    scan.save(tmp_path / "in" / "one.tif")
+    out = tmp_path / "out"
+    for _ in range(2):  # also where nothing is left to do
+        told = run("run", tmp_path / "in", out, *MINE)
+        assert "1 photos hold further pictures" in told.stderr
+        assert told.stderr.count("scan.tif") == 1
+        assert "one.tif" not in told.stderr
+        assert json.loads((out / "summary.json").read_text())["warnings"] == {"scan.tif": ["first-picture-only"]}
+    _, known = records.read(out / "records.jsonl")
+    assert {name: r.warnings for name, r in known.items()} == {"one.tif": (), "scan.tif": ("first-picture-only",)}
+    assert Image.open(out / "scan.tif").n_frames == 1
+
+
 def test_an_unknown_command_is_an_error() -> None:
     assert "No such command" in run("hide", code=2).output
 
@@ -211,6 +228,23 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
     assert header.settings == Settings.from_dict(
         Settings().with_kind("face", kernel="101,3,19").with_kind("plate", kernel="101,3,19", threshold=0.05).to_dict()
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "warning"),
+    [
+        (["--kernel", "101,3,19"], "size and sigma of a kernel do nothing with the effect inpaint, only with blur"),
+        (["--kernel", "101,3,19", "--effect", "plate=blur"], None),
+        (["--kernel", "0,0,19"], None),
+        (["--mosaic-blocks", "8", "--effect", "solid"], "nothing with the effect solid, only with blur and pixelate"),
+        (["--fill-color", "plate=ff00ff", "--effect", "face=solid"], "fill does nothing with the effect inpaint"),
+    ],
+)
+def test_an_option_that_does_nothing_is_said(
+    folder: Path, tmp_path: Path, options: list[str], warning: str | None
+) -> None:
+    output = " ".join(run("run", folder, tmp_path / "out", *MINE, *options).output.split())
+    assert (f"{warning}" in output) if warning else ("does nothing" not in output and "do nothing" not in output)
 
 
 def test_a_kind_that_is_not_hidden_is_no_kind(folder: Path, tmp_path: Path) -> None:

@@ -218,11 +218,12 @@ def test_programs_options_that_make_no_sense_are_told_so(
 
 @pytest.mark.parametrize(
     "data",
-    [{}, {"action": "move", "id": "x"}, {"action": "draw", "box": [1, 2]}, {"action": "draw", "box": ["nan"] * 4}]
+    [{}, {"id": "x"}, {"id": "../../etc"}, {"id": ["x"]}, {"id": "x", "what": "next", "number": -5}, {"what": "back"}]
+    + [{"action": "move", "id": "x"}, {"action": "draw", "box": [1, 2]}, {"action": "draw", "box": ["nan"] * 4}]
     + [{"action": "draw", "box": None}, {"action": 5}, {"number": "x"}, {"number": 2**52}, {"photo": 5, "what": "add"}],
 )
 def test_an_events_data_that_make_no_sense_are_no_failure(site: TestClient, data: dict[str, Any]) -> None:
-    for name in ("correct", "ready", "open"):
+    for name in ("correct", "ready", "open", "cancel", "walk", "go"):
         number, event = events(site, name)
         body = {"fn_index": number, "event_data": data, "data": values(event), "session_hash": "abc"}
         assert sent(site, "run/predict", body) in (200, 400), name

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from review.database import URI
 
 ROOT = Path(__file__).parents[2]
 # In a process of its own: it forks, which one with threads may not.
@@ -63,6 +66,7 @@ for ask in (review.dataset.update, lambda: review.dataset.save_edits("ana")):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the database among processes")
 def test_a_database_that_is_killed_takes_no_decision_along(tmp_path: Path, fiftyone_home: Path) -> None:
     command = [sys.executable, "-c", DATABASE, str(tmp_path / "r.jsonl")]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    own = {k: v for k, v in os.environ.items() if k != URI}  # not that of a FiftyOne in this process
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=own)
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-3:] == ["approved", *["the review's database failed"] * 2]

@@ -110,6 +110,8 @@ def test_the_database_is_behind_a_file_and_a_password(fiftyone_home: Path):
     assert where is not None
     socket_file = Path(where[1].replace("%2F", "/"))
     assert socket_file.parent.stat().st_mode & 0o777 == 0o700
+    # Both of its sockets: elsewhere, another account's would be in the way.
+    assert {p.name for p in socket_file.parent.glob("*.sock")} >= {"mongod.sock", "mongodb-27017.sock"}
     with MongoClient(f"mongodb://{where[1]}") as nobody, pytest.raises(OperationFailure, match="authentication"):
         nobody["fiftyone"].datasets.find_one()
 

@@ -129,9 +129,23 @@ def test_what_goes_wrong_with_a_batch_is_said(site: Site, request_: Any):
         assert "no longer here" in answer[0]
     assert "no longer here" in do.show_only(request_, "gone", "all")
     assert len(do.correct(request_, event(number="x"), "gone")) == OUTPUTS + 2
+    assert [v for v in do.back(request_, "", "all") if isinstance(v, str)] == []  # no batch is no problem
+    assert "no longer here" in do.back(request_, "gone", "all")[1]
     assert len(do.walk(request_, event(id="gone", number=0, what="next"))) == OUTPUTS + 2
     assert len(do.restore(request_)) == len(fields(Running)) + len(fields(Results)) + 3 + 15
     assert len(PhotoHandlers(site).restore(request_)) == OUTPUTS
+
+
+def test_what_cannot_be_used_is_said_beside_its_field(site: Site, request_: Any, tmp_path: Path):
+    job, good = fill(site, request_, tmp_path), values()
+    wrong = {6: ("reddish", "mean"), 12: ("no+such++thing", Settings().face_detector)}
+    for place, (typed, last) in wrong.items():
+        given = [*good[:place], typed, *good[place + 1 :]]
+        for do in (JobHandlers(site, OUTPUTS).check, PhotoHandlers(site).look_again):
+            answer = do(request_, job.id if do.__name__ == "check" else "", *given)[-5:]
+            assert last in answer, do
+            assert sum(isinstance(a, str) and "The last value is back" in a for a in answer) == 1
+    assert all(a == "" or not isinstance(a, str) for a in JobHandlers(site, OUTPUTS).check(request_, "", *good))
 
 
 def test_other_photos_instead_of_more(site: Site, request_: Any, tmp_path: Path):

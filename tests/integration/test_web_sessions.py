@@ -94,7 +94,7 @@ def test_a_full_folder_takes_no_more(tmp_path):
         assert client.post("/photos?name=a.jpg", content=b"x" * 40_000).status_code == 200
         answer = client.post("/photos?name=b.jpg", content=b"x" * 20_000)
         assert answer.status_code == 413
-        assert "room" in answer.json()["error"]
+        assert "space" in answer.json()["error"]
         assert sum(p.is_file() for p in (tmp_path / "data" / "sessions").rglob("*")) == 1
     assert issubclass(FullError, Exception)
 

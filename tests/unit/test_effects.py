@@ -59,7 +59,7 @@ def test_coverage_is_where_a_magenta_fill_is_exact(found: list[Region], kind: Ki
 
 def test_only_what_the_settings_hide_is_hidden() -> None:
     found = [
-        Region("face", (10, 10, 20, 20), score=0.49),
+        Region("face", (10, 10, 20, 20), score=Settings().kinds["face"].threshold - 0.01),
         Region("vehicle", (30, 10, 40, 20)),
         Region("plate", (50, 10, 60, 20), status="rejected"),
     ]
@@ -334,12 +334,14 @@ def test_reversible_settings_are_said() -> None:
     for effect in ("blur", "pixelate"):
         shown = Settings().with_kind("plate", effect=effect)
         assert effects.warn_reversible(shown) == [effects.Weakness("short-text", "plate", effect)]
-    blurred = Settings().with_kind("face", effect="blur")
-    (weak,) = effects.warn_reversible(blurred.replace(allow_weak=True))
-    assert (weak.code, weak.kind) == ("weak-blur", "face")
-    many = blurred.with_kind("face", mosaic_blocks=13)
-    assert effects.warn_reversible(many) == [effects.Weakness("many-blocks", "face", 12)]
-    (used,) = effects.warn_reversible(many.with_kind("face", effect="pixelate").replace(allow_weak=True))
+        shown = Settings().with_kind("face", effect=effect)
+        assert effects.warn_reversible(shown) == [effects.Weakness("matched", "face", effect)]
+    screens = Settings(kinds={"screen": Kind(effect="blur")})
+    (weak,) = effects.warn_reversible(screens.replace(allow_weak=True))
+    assert (weak.code, weak.kind) == ("weak-blur", "screen")
+    many = screens.with_kind("screen", mosaic_blocks=13)
+    assert effects.warn_reversible(many) == [effects.Weakness("many-blocks", "screen", 12)]
+    (used,) = effects.warn_reversible(many.with_kind("screen", effect="pixelate").replace(allow_weak=True))
     assert used.value == 13
     tight = Settings().with_kind("face", padding=0.0)
     assert effects.warn_reversible(tight) == [effects.Weakness("tight", "face", 0.0)]

@@ -77,6 +77,25 @@ def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:
         records.read(path)
 
 
+@pytest.mark.parametrize("field", ["error", "detection", "decisions"])
+def test_text_that_could_never_be_written_again_is_refused(tmp_path: Path, field: str) -> None:
+    """JSON can name half of a surrogate pair; a review that writes the file anew would fail at it."""
+    odd = [{"who": "\ud800", "when": "", "what": ""}] if field == "decisions" else "\ud800"
+    lines = [json.dumps(Header("/").to_dict()), json.dumps(Record("a.jpg").to_dict() | {field: odd}), ""]
+    (tmp_path / "r.jsonl").write_text("\n".join(lines))
+    with pytest.raises(RecordsError, match="line 2"):
+        records.read(tmp_path / "r.jsonl")
+    paired = lines[1].replace("\\ud800", "\\ud83d\\ude00")
+    (tmp_path / "r.jsonl").write_text("\n".join([lines[0], paired, ""]))
+    assert "\U0001f600" in str(records.read(tmp_path / "r.jsonl")[1]["a.jpg"])
+
+
+def test_the_detectors_of_a_header_are_names_and_weights(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text(json.dumps(Header("/").to_dict() | {"detectors": "x"}) + "\n")
+    with pytest.raises(RecordsError, match="detectors"):
+        records.read(tmp_path / "r.jsonl")
+
+
 def test_an_approval_binds_to_regions_and_settings() -> None:
     settings = Settings()
     record = Record("a.jpg", "12", 10, 10, (FACE,))

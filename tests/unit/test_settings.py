@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,22 @@ def test_a_wrong_setting_is_refused_with_what_is_right(changes: dict, message: s
 def test_a_wrong_setting_of_a_kind_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Settings().with_kind("face", **changes)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"kinds": {"face": None}},
+        {"kinds": {"face": 3}},
+        {"keep_metadata": None},
+        {"image_extensions": 5},
+        {"kinds": None},
+        7,
+    ],
+)
+def test_other_json_than_settings_is_refused_in_a_sentence(data: Any) -> None:
+    with pytest.raises(SettingsError, match="received"):
+        Settings.from_dict(data)
 
 
 def test_the_kernel_is_written_as_in_the_guide() -> None:

@@ -92,7 +92,7 @@
     root.append(status);
     const look = async () => {
       let now = { status: "starting" };
-      try { now = await (await fetch("/healthz")).json(); } catch { /* it may come back */ }
+      try { now = await (await fetch("healthz")).json(); } catch { /* it may come back */ }
       status.hidden = now.status === "ok";
       status.classList.toggle("problem", now.status === "failing");
       status.classList.toggle("az-spin", now.status === "starting");
@@ -117,9 +117,9 @@
   const unfinished = [() => Boolean(document.querySelector("[data-busy]"))];
   addEventListener("beforeunload", (e) => { if (unfinished.some((f) => f())) e.preventDefault(); });
   // Tell the server when the last page closes, so that it deletes the photos; and that this page is still here.
-  addEventListener("pagehide", () => fetch("/visit/leave", { method: "POST", keepalive: true }).catch(() => {}));
-  setInterval(() => fetch("/visit/here", { method: "POST" }).catch(() => {}), 30000);
-  addEventListener("pageshow", (e) => { if (e.persisted) fetch("/visit/here", { method: "POST" }).catch(() => {}); });
+  addEventListener("pagehide", () => fetch("visit/leave", { method: "POST", keepalive: true }).catch(() => {}));
+  setInterval(() => fetch("visit/here", { method: "POST" }).catch(() => {}), 30000);
+  addEventListener("pageshow", (e) => { if (e.persisted) fetch("visit/here", { method: "POST" }).catch(() => {}); });
 
   Object.assign(window.anonymize, { address, at, go, top, tell, told: tellBatch, threshold, clicks, starting, unfinished });
 })();

@@ -39,7 +39,7 @@
       bar.hidden = false;
       try {
         if (!batch) {
-          const answer = await fetch("/batches", { method: "POST" });
+          const answer = await fetch("batches", { method: "POST" });
           if (!answer.ok) throw (await answer.json()).error;
           batch = (await answer.json()).id;
         }
@@ -48,7 +48,7 @@
           for (let file; (file = queue.shift()); ) {
             const name = file.path_ || file.webkitRelativePath || file.name;
             try {
-              const answer = await send(`/batches/${batch}/files?name=${encodeURIComponent(name)}`, file, null, true).done;
+              const answer = await send(`batches/${batch}/files?name=${encodeURIComponent(name)}`, file, null, true).done;
               taken = Math.max(taken, answer.photos);
             } catch (problem) { problems.append(make("li", {}, String(problem).includes(file.name) ? String(problem) : `${file.name}: ${problem}`)); }
             bar.value = ++sent / all;

@@ -8,6 +8,7 @@
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
   const KEYS = { h: "accept", x: "reject", Delete: "reject", Backspace: "reject" };
   const named = (r) => NAMES[r.kind] || r.kind;
+  const sure = (r) => `${Math.round(100 * r.score)} %`;
   const sides = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
   const rect = ([x1, y1, x2, y2], cls) =>
     svg("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1), class: cls });
@@ -303,14 +304,14 @@
       Object.assign(node.dataset, { id: r.id, kind: r.kind });
       node.setAttribute("tabindex", "0");
       node.setAttribute("role", "button");
-      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, score ${r.score.toFixed(2)}`);
+      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, ${sure(r)}`);
       const title = svg("title", {});
       title.textContent = r.why;
       node.append(title);
       boxes.append(node);
       if (r.state === "carrier") return;
       const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label${chosen}`, "aria-hidden": "true" });
-      text.textContent = r.status === "manual" ? "added by you" : r.score.toFixed(2);
+      text.textContent = r.status === "manual" ? "added by you" : sure(r);
       boxes.append(text);
       for (const c of chosen ? ["nw", "ne", "sw", "se"] : []) {
         const s = svg("circle", { cx: c.includes("w") ? r.box[0] : r.box[2], cy: c.includes("n") ? r.box[1] : r.box[3], class: "az-corner" });

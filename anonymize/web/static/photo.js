@@ -53,7 +53,7 @@
       preview.src = URL.createObjectURL(file);
       say("Sending the photo …");
       try {
-        const sending = send(`/photos?name=${encodeURIComponent(file.name)}`, file, (p) =>
+        const sending = send(`photos?name=${encodeURIComponent(file.name)}`, file, (p) =>
           pending === mine && say(p < 1 ? `Sending the photo … ${Math.round(p * 100)} %` : "Looking for faces and plates …"));
         mine.abort = sending.abort;
         const answer = await sending.done;
@@ -91,7 +91,7 @@
     const camera = () => takePicture(open, (p) => say(p, true));
     const titles = meta("samples").split("|").filter(Boolean);
     const sample = async (title, number) => {
-      const answer = await fetch(`/samples/${number}.jpg`);
+      const answer = await fetch(`samples/${number}.jpg`);
       if (answer.ok) open(new File([await answer.blob()], `${title}.jpg`, { type: "image/jpeg" }));
       else say("The sample is not there.", true);
     };

@@ -3,7 +3,7 @@
 "use strict";
 (() => {
   const { make, button } = window.anonymize.tools;
-  const MOUNT = "/review";
+  const MOUNT = "review";                         // relative: the page may live below a prefix
   const SEEN = 150;                               // ms that a photo is there before it can be approved
   const STATUS = { pending: "", approved: "✓", flagged: "⚑", error: "!" };
   const KEYS = { a: "approve", f: "flag", n: "next", ArrowLeft: "previous", ArrowRight: "following" };

@@ -19,7 +19,6 @@ from anonymize.detectors.spec import (
     Spec,
     Tiled,
     TwoStage,
-    Upright,
     models,
     names,
     parse,
@@ -45,8 +44,6 @@ A, B = Named("plates"), Named("coco")
         ("two-stage:plates@640+coco", Ensemble((TwoStage(Named("plates", 640)), B))),
         ("in-context:plates+coco", InContext(Ensemble((A, B)))),
         ("in-context: two-stage:plates", InContext(TwoStage(A))),
-        ("upright:plates", Upright(A)),
-        ("upright: in-context:plates+coco", Upright(InContext(Ensemble((A, B))))),
         ("yolo:best.onnx", OwnWeights("best.onnx")),
         ("yolo:me/team@64/best.onnx@96", OwnWeights("me/team@64/best.onnx", 96)),
         (r"yolo:C:\me\best@2.onnx", OwnWeights(r"C:\me\best@2.onnx")),
@@ -69,7 +66,7 @@ NAMED = st.builds(Named, st.sampled_from(names()), st.none() | SIDES) | st.build
 PATHS = st.text(min_size=1) | st.text('ab.@+"/ 640\\:', min_size=1)
 IDENTIFIERS = st.from_regex(r"[a-zA-Z_]\w*", fullmatch=True)
 CLASSES = st.builds(OwnClass, IDENTIFIERS, IDENTIFIERS).filter(
-    lambda c: c.module not in ("yolo", "upright") and f"{c.module}:" not in PREFIXES
+    lambda c: c.module != "yolo" and f"{c.module}:" not in PREFIXES
 )
 LEAVES: st.SearchStrategy[Part] = NAMED | st.builds(OwnWeights, PATHS, st.none() | SIDES) | CLASSES
 PARTS = (
@@ -77,7 +74,6 @@ PARTS = (
 )
 ENSEMBLES = st.lists(PARTS, min_size=2, max_size=4).map(lambda parts: Ensemble(tuple(parts)))
 SPECS = PARTS | ENSEMBLES | st.builds(InContext, PARTS | ENSEMBLES)
-SPECS = SPECS | st.builds(Upright, SPECS)
 
 
 @given(SPECS)
@@ -85,7 +81,7 @@ def test_what_is_written_is_read_as_the_same(spec: Spec) -> None:
     assert parse(str(spec)) == spec
 
 
-@given(st.text() | st.text('plates+@6-:yolo"two-stage:tiled:in-context:upright: '))
+@given(st.text() | st.text('plates+@6-:yolo"two-stage:tiled:in-context: '))
 def test_any_text_is_a_spec_or_an_error_that_points_into_it(text: str) -> None:
     try:
         spec = parse(text)
@@ -136,7 +132,6 @@ def test_the_models_that_a_spec_needs() -> None:
         "in-context:fastanpr@1280-2560+two-stage": ["fastanpr", "coco", "safelicensing"],
         "my.module:Class": [],
         "tiled:yolo:best.onnx+plates@640": ["plates"],
-        "upright:safelicensing": ["coco", "retinaface-mobilenet", "plates", "safelicensing"],
         "plates+two-stage:plates": ["plates", "coco"],
     }.items():
         assert models(parse(text)) == needed

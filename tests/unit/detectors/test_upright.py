@@ -1,75 +1,120 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from anonymize.detectors import FakeDetector
-from anonymize.detectors.upright import Upright, choose, evidence, turn, turn_back
+from anonymize import images
+from anonymize.detectors import upright
+from anonymize.detectors.upright import Upright, choose, features, softmax, turn, turn_back
+from anonymize.errors import DetectionError, WeightsError
+from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
 
 
+class Maps:
+    """A network whose maps are the brightness of the copies, at the maps' sizes."""
+
+    metadata, size = {}, None
+
+    def __call__(self, batch):
+        return {
+            name: batch[:, :1].reshape(4, 1, cells, 256 // cells, cells, 256 // cells).mean((3, 5))
+            for name, cells in zip(upright.LAYERS, (16, 8), strict=True)
+        }
+
+
+# Brightness in the upper and lower half of both maps: what is brighter above is upright, as the sky is.
+SKY = Upright(Maps(), np.array([9, 9, -9, -9, 9, 9, -9, -9], np.float32), {"sky": "00"})
+
+
 class BrightSpot:
-    """Sees a plate where pixels are white, surely where the marked row of the photo is its top."""
+    """Sees a plate where pixels are white, surely where the photo's first row is marked."""
 
     name, weights, kinds = "spot", {"spot": "00"}, frozenset({"plate"})
+
+    def __init__(self) -> None:
+        self.looks = 0
 
     def detect(self, images):
         out = []
         for image in images:
-            ys, xs = np.nonzero(image[:, :, 0] == 255)
+            self.looks += 1
+            ys, xs = np.nonzero(image[:, :, 2] == 255)
             box = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
-            out.append([Region("plate", box, 0.95 if (image[0, :, 1] == 200).all() else 0.2)])
+            out.append([Region("plate", box, 0.95 if (image[0, :, 1] == 200).all() else 0.2, {"spot": 0.5})])
         return out
 
 
-def photo() -> np.ndarray:
+def photo(sky: int = 255) -> np.ndarray:
     image = np.zeros((40, 60, 3), np.uint8)
+    image[:20, :, 0] = sky
     image[0, :, 1] = 200
-    image[10:14, 20:32] = 255
+    image[10:14, 20:32, 2] = 255
     return image
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_a_photo_on_its_side_is_seen_upright_and_its_regions_lie_where_they_are(turns: int) -> None:
-    came = turn(photo(), turns)
+def test_a_photo_on_its_side_is_searched_upright_and_its_regions_lie_where_they_are(turns: int) -> None:
+    came, spot = turn(photo(), turns), BrightSpot()
+    predictor = Predictor(detectors=[spot], upright=SKY)
+    (found,) = predictor.predict([came])
+    ys, xs = np.nonzero(came[:, :, 2] == 255)
+    assert [(r.box, r.score) for r in found] == [((xs.min(), ys.min(), xs.max() + 1, ys.max() + 1), 0.95)]
+    assert spot.looks == 1
+    assert predictor.predict_photo(images.from_array(came)) == found
+
+
+def test_where_it_is_not_clear_all_likely_turns_are_searched_and_the_best_counts() -> None:
     spot = BrightSpot()
-    found = Upright(spot, [spot], Settings()).detect([came])[0]
-    assert found[0].score == 0.95
-    ys, xs = np.nonzero(came[:, :, 0] == 255)
-    assert found[0].box == (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+    (found,) = Predictor(detectors=[spot], upright=SKY).predict([turn(photo(sky=0), 1)])
+    assert spot.looks == 4
+    assert [r.score for r in found] == [0.95]
 
 
-def test_nothing_or_little_seen_leaves_a_photo_as_it_came() -> None:
-    assert choose([0, 0, 0, 0]) == (0,)
-    assert choose([5, 0, 4, 0]) == (0,)
-    assert choose([5, 0, 9, 0]) == (2,)
-    assert evidence([Region("face", (0, 0, 1, 1), 0.1), Region("face", (0, 0, 1, 1), 0.05)]) == 0
+def test_given_detectors_see_a_photo_as_it_came() -> None:
+    (found,) = Predictor(detectors=[BrightSpot()]).predict([turn(photo(), 1)])
+    assert found[0].score == 0.2
 
 
-def test_where_it_is_not_clear_both_ways_are_looked_at() -> None:
-    assert choose([5, 0, 7, 0]) == (0, 2)
-    sure, settings = Region("face", (0, 0, 9, 9), 0.3), Settings()
-    seen = []
+def test_a_turn_is_searched_that_may_be_right_and_the_photo_as_it_came_in_the_least_doubt() -> None:
+    assert choose(np.array([0.97, 0.01, 0.01, 0.01])) == (0,)
+    assert choose(np.array([0.85, 0.15, 0.0, 0.0])) == (0, 1)
+    assert choose(np.array([0.02, 0.0, 0.98, 0.0])) == (2, 0)
+    assert choose(np.array([0.0, 0.3, 0.3, 0.4])) == (3, 1, 2)
+    assert softmax(np.zeros(4)).tolist() == [0.25] * 4
 
-    class Either:
-        name, weights = "either", {}
 
-        def detect(self, images):
-            seen.append(len(images))
-            return [[Region("face", (0, 0, 9, 9), 0.9)] for _ in images]
+def test_turned_copies_have_the_same_features_in_another_order() -> None:
+    big = np.random.default_rng(0).integers(0, 255, (3000, 2000, 3), np.uint8)
+    for image in (photo(), big[:300, :200]):
+        came = features(Maps(), image)
+        assert features(Maps(), turn(image, 1)) == pytest.approx(np.roll(came, -1, axis=0), abs=1e-2)
+    assert features(Maps(), big).shape == (4, 8)
 
-    class Leaning(FakeDetector):
-        def __init__(self) -> None:
-            super().__init__([])
-            self.answers = iter([[], [sure], [], []])
 
-        def detect(self, images):
-            return [next(self.answers)]
+def test_a_failed_look_is_a_failed_detection() -> None:
+    broken = Upright(lambda batch: {}, SKY.numbers, {})
+    with pytest.raises(DetectionError, match="how the photo lies"):
+        Predictor(detectors=[BrightSpot()], upright=broken).predict([photo()])
 
-    found = Upright(Either(), [Leaning()], settings).detect([np.zeros((40, 60, 3), np.uint8)])[0]
-    assert len(seen) == 2
-    assert sorted(r.box for r in found) == [(0, 0, 9, 9), (51, 0, 60, 9)]
+
+def test_other_numbers_search_every_photo_anew() -> None:
+    hashes = {
+        Predictor(detectors=[BrightSpot()], upright=how).detection_hash
+        for how in (None, SKY, Upright(SKY.network, SKY.numbers, {"sky": "01"}))
+    }
+    assert len(hashes) == 3
+
+
+def test_numbers_of_another_network_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / upright.FILE).write_text(json.dumps({"sha256": "other", "numbers": [0.0]}))
+    monkeypatch.setattr(upright, "registry_path", lambda: tmp_path / "registry.toml")
+    with pytest.raises(WeightsError, match="fitted to another"):
+        upright.load(Settings())
 
 
 def test_corners_keep_their_reading_order() -> None:
@@ -77,9 +122,3 @@ def test_corners_keep_their_reading_order() -> None:
     back = turn_back(plate, 1, 60, 40)
     assert back.box == (40, 10, 50, 30)
     assert back.corners == ((50, 10), (50, 30), (40, 30), (40, 10))
-
-
-def test_it_names_all_weights_that_it_uses() -> None:
-    fake = FakeDetector([], "x")
-    assert Upright(fake, [BrightSpot()], Settings()).weights == {"spot": "00"}
-    assert Upright(fake, [BrightSpot()], Settings()).name == "upright:x"

@@ -74,6 +74,43 @@ def test_a_damaged_picture_in_a_png_is_refused():
             formats.decode(cut, 1e6)
 
 
+def interlaced(pixels):
+    """A 16-bit RGB PNG in Adam7's seven passes, which no library here writes."""
+    height, width, _ = pixels.shape
+    lines = b""
+    for x, y, dx, dy in (
+        (0, 0, 8, 8),
+        (4, 0, 8, 8),
+        (0, 4, 4, 8),
+        (2, 0, 4, 4),
+        (0, 2, 2, 4),
+        (1, 0, 2, 2),
+        (0, 1, 1, 2),
+    ):
+        if x < width:
+            lines += b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels[y::dy, x::dx])
+    return deep_png(height, width, zlib.compress(lines), 1)
+
+
+def deep_png(height, width, idat, interlace=0):
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, 2, 0, 0, interlace])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", idat) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (9, 17), (24, 40)])
+def test_a_deep_png_is_read_whole_or_refused_in_silence(size, capfd):
+    pixels = np.random.default_rng(2).integers(0, 65536, (*size, 3), dtype=np.uint16)
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    whole = zlib.compress(lines)
+    for data in (deep_png(*size, whole), deep_png(*size, whole + b"behind"), interlaced(pixels)):
+        assert np.array_equal(formats.decode(data, 1e6).pixels, pixels)
+    for idat in (whole[:-1], whole[:-4], whole[:-4] + b"adle", zlib.compress(lines[:-1]), zlib.compress(lines + b"\0"),
+                 zlib.compress(lines + bytes(1 << 24)), b""):  # fmt: skip
+        with pytest.raises(UnreadableImageError, match="damaged"):
+            formats.decode(deep_png(*size, idat), 1e6)
+    assert capfd.readouterr().err == ""
+
+
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_orientation_as_imagemagick_writes_it_is_honored(kind, orientation):

@@ -283,7 +283,6 @@ def test_answers_forbid_other_hosts(tmp_path):
         "/gradio_api/vibe-code/",
         "/gradio_api/stream/a/b/1/playlist.m3u8",
         "/gradio_api/custom_component/1/2/3/4",
-        "/docs",
         "/openapi.json",
         "/gradio_api/file=/tmp/gradio/abc/photo.jpg",
         "/dev/reload",

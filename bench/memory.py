@@ -1,0 +1,81 @@
+"""Memory of `run` over photos of many sizes: level, or growing with each new size.
+
+    python -m bench.memory [PHOTOS] [--count 1000] [--sizes 300] [--preset balanced] [--largest 1600]
+
+PHOTOS: a folder; without it, the photos that ultralytics carries. They are resized to many widths and heights, drawn
+between 300 px and LARGEST. Prints the resident memory (MB) on the way, its highest from the 200th photo on beside what
+it was there, and the peak. Linux only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import resource
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from anonymize.engine import Summary, run
+from anonymize.predictor import Predictor
+
+SMALLEST = 300  # px
+SETTLED = 200  # photos after which memory should be level
+
+
+def photos(source: Path | None, folder: Path, count: int, sizes: int, largest: int) -> None:
+    """`count` JPEG files of `sizes` different sizes; those of one size are the same."""
+    rng = np.random.default_rng(0)
+    if source is None:
+        spec = importlib.util.find_spec("ultralytics")
+        assert spec, "ultralytics is not installed"
+        assert spec.origin
+        source = Path(spec.origin).parent / "assets"
+    files = [p for p in sorted(source.rglob("*")) if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    for i in range(count):
+        target = folder / f"{i:05}.jpg"
+        if i >= sizes:
+            os.link(folder / f"{i % sizes:05}.jpg", target)
+            continue
+        w, h = rng.integers(SMALLEST, largest + 1, 2).tolist()
+        Image.open(files[i % len(files)]).convert("RGB").resize((w, h)).save(target, quality=92)
+
+
+def resident() -> float:
+    """MB that the process has in memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("photos", nargs="?", type=Path)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--sizes", type=int, default=300)
+    parser.add_argument("--preset", default="balanced")
+    parser.add_argument("--largest", type=int, default=1600)
+    args = parser.parse_args()
+    levels: dict[int, float] = {}
+
+    def progress(summary: Summary) -> None:
+        done = summary.done
+        levels[done] = resident()
+        if done in (1, 10, 50) or done % 100 == 0:
+            print(f"{done:6} photos  {levels[done]:7.0f} MB", flush=True)
+
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "in"
+        folder.mkdir()
+        photos(args.photos, folder, args.count, args.sizes, args.largest)
+        summary = run(folder, Path(name) / "out", Predictor(args.preset), progress=progress)
+        assert summary.ok, summary.failures
+    if args.count > SETTLED:
+        start, highest = levels[SETTLED], max(v for k, v in levels.items() if k >= SETTLED)
+        print(f"from photo {SETTLED} on: at most {highest:.0f} MB, {highest / start:.3f} times what it was there")
+    print(f"peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
