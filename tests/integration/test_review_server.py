@@ -24,7 +24,7 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.guarded.offered import ONLY_LOOKED_AT
+from review.desk import ONLY_LOOKED_AT
 from review.guarded.server import FAILED, ReviewServer
 from review.loopback import COOKIE, build
 from review.queue import Queue
