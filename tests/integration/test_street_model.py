@@ -8,8 +8,9 @@ from PIL import Image
 
 from anonymize import weights
 from anonymize.detectors import create
+from anonymize.predictor import Predictor
 from anonymize.regions import boxes, iou
-from anonymize.settings import Settings
+from anonymize.settings import PRESETS, Settings
 from anonymize.weights import registry
 
 MODELS = registry.registry_path().parent
@@ -37,3 +38,10 @@ def test_it_finds_faces_and_takes_nothing_there_for_a_plate(photo: np.ndarray):
     found = [r for r in create("street@640", Settings()).detect([photo])[0] if r.score >= 0.5]
     assert {r.kind for r in found} == {"face"}
     assert iou(FACES, boxes(found)).max(axis=1).min() > 0.5
+
+
+def test_the_default_looks_at_a_photo_with_each_network_once():
+    (detector,) = Predictor("balanced").detectors
+    names = PRESETS["balanced"].face_detector.removeprefix("in-context:").split("+")
+    assert len({name.partition("@")[0] for name in names}) == len(names)
+    assert detector.name == PRESETS["balanced"].plate_detector
