@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import tempfile
 import time
@@ -82,6 +83,7 @@ def cases(root: Path, known: dict[str, Record], settings: Settings, sure: float)
         for p, t in usable
         if t and t[0].score >= sure and min(t[0].width, t[0].height) >= RECOGNIZABLE[t[0].kind]
     ]
+    random.Random(0).shuffle(usable)
     if not usable:
         raise SystemExit("no photo shows a face or plate that is large enough")
     while True:
@@ -111,7 +113,8 @@ def plant(args: argparse.Namespace, home: Path) -> int:
                 json.dumps({"not found": leak.name, "photo": str(photo), "format": extension, "said": said}), flush=True
             )
         else:
-            print(f"{number + 1}: {leak.name} ({extension})", file=sys.stderr, flush=True)
+            scores = [f.score for p in audit.photos for f in p.findings if f.check == leak.check and f.score]
+            print(f"{number + 1}: {leak.name} ({extension})", *scores[:1], file=sys.stderr, flush=True)
     print(f"{sum(planted_.values())} leaks of {len(planted_)} kinds planted, {len(lost)} not found: {Counter(lost)}")
     return bool(lost)
 

@@ -37,9 +37,14 @@ from anonymize.weights.registry import model
 
 LARGE = (4000, 3000)  # px
 LABELS = Path(__file__).parents[1] / "models" / "recipes" / "labels"
-# What the constants of all presets were chosen on: calibrations, context.json, networks, sizes and thresholds. Only
-# those of CenterFace, RetinaFace and the public plate networks are older: 200 photos of the same set.
-CHOSEN_ON = "fold 4 of models/recipes/labels and 50 drawn fronts, across sources"
+# What chose the constants of the presets. Calibrations of all networks but `street`: 200 photos of plates-train.
+STREETS = "the 58 street photos of docs/benchmarks.md"
+FOLD = "fold 4 of models/recipes/labels and 50 drawn fronts, across sources"
+CHOSEN_ON = {
+    "fast": f"sizes and thresholds: {STREETS}",
+    "balanced": f"thresholds, context, street's calibration: {FOLD}; sizes: {STREETS}",
+    "thorough": f"context, street's calibration: {FOLD}; sizes and thresholds: {STREETS}",
+}
 KINDS = ("face", "plate")
 
 
@@ -145,7 +150,7 @@ def main() -> None:
     for kind in KINDS:
         head += [f"{kind}s that leak (95 %)", f"{kind}s of 16 px and more hidden", f"false {kind}s per photo"]
     head += ["over-blurred area", "CPU ms per photo"] + ["12 megapixels"] * args.large
-    head += ["constants chosen on", "of which here"]
+    head += ["constants chosen on", "of the fold and of what trained here"]
     print("| " + " | ".join(head) + " |\n|" + "---|" * len(head))
     found = images.find(args.folder, Settings())
     known = f"{chose(found.paths)} of {len(found.paths)} photos"
@@ -159,7 +164,7 @@ def main() -> None:
         rows.append(measured(preset, records, ms, truth, predictor.settings))
         if args.large:
             cells.append(f"{large_photo(predictor, found):.0f}")
-        cells += [CHOSEN_ON, known]
+        cells += [CHOSEN_ON[preset], known]
         print("| " + " | ".join(cells) + " |", flush=True)
     for text in filter(None, args.singles.split(",")):
         name, settings = single(text)

@@ -21,7 +21,7 @@ from ..outputs import why
 from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
-from . import attacks, containers, destroyed, folder, names, quarantine, second_look
+from . import attacks, containers, destroyed, folder, keys, names, quarantine, second_look
 from .findings import CHECKS, Audit, Finding, PhotoAudit
 from .reader import Reader
 from .reader import load as load_reader
@@ -93,6 +93,8 @@ def audit_folder(
         for inside, what in ((read.path, "output"), *(((Path(against), "input"),) if against else ())):
             if place.resolve().is_relative_to(inside.resolve()):
                 raise PathError(f"report and quarantine are not to be published: {place} may not lie in the {what}")
+    if options.is_reporting:
+        keys.load(options.key)  # what cannot be signed in the end is said before the work
     audit = Audit(
         output=escape(read.path.absolute()),
         records=escape(read.records_path.absolute()) if read.records_path else "",

@@ -20,7 +20,8 @@ from .findings import Finding
 
 # How much of the original's detail may be found again in hidden pixels: the slope of a regression of one on the other,
 # and their correlation. Both, because a slope alone may be chance in a flat region, a correlation alone coding noise.
-SLOPE, CORRELATION = 0.10, 0.35
+SLOPE, CORRELATION = 0.15, 0.4
+FINE = 16  # of a region's shorter side, what is compared is finer than that
 SMALLEST = 12  # px of a region's shorter side, below which its detail says nothing
 
 
@@ -95,15 +96,17 @@ def resemblance(
     None where a region is too small, or the original has no detail there.
     """
     x1, y1, x2, y2 = piece.box
-    own = destroyed.inner(piece.own, destroyed.RIM)
-    if min(piece.region.width, piece.region.height) < SMALLEST or own.sum() < SMALLEST**2:
+    longer, shorter = max(piece.region.width, piece.region.height), min(piece.region.width, piece.region.height)
+    # Finer than a mosaic's blocks; and than what continues from around a region into it.
+    mosaic = longer / piece.kind.mosaic_blocks / 3 if piece.kind.effect in ("blur", "pixelate") else shorter
+    sigma = max(1.0, min(mosaic, shorter / FINE))
+    own = destroyed.inner(piece.own, destroyed.RIM + round(2 * sigma))
+    if shorter < SMALLEST or own.sum() < SMALLEST**2:
         return None
-    blocks = piece.kind.mosaic_blocks if piece.kind.effect in ("blur", "pixelate") else 4
-    sigma = max(1.0, max(piece.region.width, piece.region.height) / blocks / 3)
     a, b = (_detail(p[y1:y2, x1:x2], sigma)[own] for p in (written, source))
     a, b = a - a.mean(), b - b.mean()
     power = float(b @ b)
-    if power / len(b) < 4.0:  # a standard deviation of 2 of 255
+    if power / len(b) < 9.0:  # a standard deviation of 3 of 255
         return None
     shared = float(a @ b)
     return shared / power, shared / max(float(np.sqrt(power * float(a @ a))), 1e-9)

@@ -33,6 +33,7 @@ EXACT, LOSSY = 1.5, 8.0
 JPEG, STEPS = 8.0, 0.16
 # Over a region: a weak blur differs everywhere a little.
 OVERALL = 0.4
+SMALL = 400  # pixels of a region, below which the outside rings into most of it: twice as much, then
 LINE, PATCH = 24, 6  # px; the longest line and the side of the patch over which a difference is averaged
 STEEP = 12.0  # of 255: a step that coding does not keep
 BLOCKS = 3.0  # times more tolerance between them
@@ -142,7 +143,8 @@ def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[F
         if rim and piece.kind.effect == "pixelate":  # coding smears the edges of blocks, their colors most
             own, most = flat(expected, own), limit * BLOCKS
         worst, overall = deviation(written, expected, own)
-        if worst > most or overall > most * OVERALL:
+        part = OVERALL * (2 if rim and own.sum() < SMALL else 1)
+        if worst > most or overall > most * part:
             text = (
                 f"the {piece.region.kind} is not hidden as {piece.kind.effect} hides: it differs by {worst:.0f} of 255"
             )

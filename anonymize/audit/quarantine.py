@@ -40,7 +40,8 @@ def put(folder: Folder, failed: Sequence[PhotoAudit], place: Path) -> list[str]:
     for photo in failed:
         record = folder.records.get(photo.path)
         own = (record and folder.settings_of(record)) or settings
-        if record is not None and own is not None:
+        is_noted = str(folder.memory.get(photo.path, {}).get("shows", "")).startswith(QUARANTINED)  # by a killed audit
+        if record is not None and own is not None and not is_noted:
             with Output(folder.path, own, write_detections=False) as output:
                 # What was changed since is written afresh by the next export, what an export wrote is not.
                 if any(f.check == "memory" for f in photo.findings):

@@ -2,8 +2,8 @@
 
 The model (`anonymize.risk`) says how likely at least one face or plate leaks. How often that came true was counted on
 300 photos with marked faces or plates (58 street photos, 98 dash-cam frames, 100 photos of masked faces, 44 photos
-without plates) with the preset `balanced` and nobody's corrections; a photo leaks when less than 90 % of a marked box
-is hidden. Photos of other kinds may be worse. Both are said for a photo that nobody looked at.
+without plates) with the preset `balanced` as it was before it had the network `street`, and nobody's corrections; a
+photo leaks when less than 90 % of a marked box is hidden. Photos of other kinds may be worse.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ MEASURED: Sequence[tuple[float, int, int]] = (
 )  # fmt: skip
 RESTS_ON = (
     "The estimate is the program's risk model on the candidates that were not hidden. The interval (95 %, Wilson) is "
-    "how many of 300 photos with marked faces or plates and such an estimate leaked, with preset balanced and no "
-    "corrections. It is no guarantee: photos of another kind may leak more."
+    "how many of 300 photos with marked faces or plates and such an estimate leaked, with an earlier preset balanced "
+    "(before the network street) and no corrections. It is no guarantee: photos of another kind may leak more."
 )
 Z = 1.96
 

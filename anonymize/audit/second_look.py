@@ -25,8 +25,11 @@ from ..settings import Settings
 from ..weights.registry import registry
 from .findings import Finding
 
-SURE, LISTED = 0.9, 0.4  # probability, all networks together (docs/audit.md: how they were measured)
+# Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
+SURE: Mapping[str, float] = {"face": 0.9, "plate": 0.95}
+LISTED = 0.4
 SECOND = 0.3  # what the second network has to say of a sure one, where several vote
+NARROWEST = 1.2  # width of a sure plate by its height: what is as tall as wide is a sign or a logo
 FEWEST = 2  # networks that vote on a kind
 # Long sides at which networks look: those that did not choose, and those that did, which have seen other sizes.
 SIZES: Mapping[str, tuple[str, str]] = {"face": ("@1280", "@896"), "plate": ("@640-1280", "@896")}
@@ -126,7 +129,7 @@ def check(
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
             text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
-        elif region.score >= SURE and _is_large(region) and _is_seconded(region, seen):
+        elif _is_sure(region) and _is_seconded(region, seen):
             level = "leak"
         yield Finding("recognizable", level, text, region.box, region.kind, region.score)
 
@@ -138,8 +141,12 @@ def _is_seconded(region: Region, seen: Sequence[Region]) -> bool:
     return len(voters) < FEWEST or (len(votes) >= FEWEST and votes[-FEWEST] >= SECOND)
 
 
-def _is_large(region: Region) -> bool:
-    return min(region.width, region.height) >= SMALLEST.get(region.kind, 0)
+def _is_sure(region: Region) -> bool:
+    """Whether a candidate alone is sure, large, and in shape."""
+    if region.kind == "plate" and region.width < NARROWEST * region.height:
+        return False
+    is_large = min(region.width, region.height) >= SMALLEST.get(region.kind, 0)
+    return is_large and region.score >= SURE.get(region.kind, SURE["face"])
 
 
 def _covered(region: Region, touched: NDArray[np.float32]) -> float:

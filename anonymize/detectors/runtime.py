@@ -35,7 +35,7 @@ from .detector import Image
 
 log = logging.getLogger(__name__)
 
-M_ARENA_MAX = -8  # of glibc's malloc.h
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"  # ONNX Runtime's names
 
 Tensor = NDArray[np.float32]
@@ -192,8 +192,8 @@ class OpenVino:
         ov.Tensor(np.zeros(1, np.float32))
         core = ov.Core()
         config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-        _use_few_arenas()
-        # What it compiles for a size of photo it would keep; photos have hundreds of sizes, and memory grew with each.
+        _return_memory()
+        # It would keep what it compiles for each size of photo, and photos have hundreds of sizes.
         config["CPU_RUNTIME_CACHE_CAPACITY"] = 0
         if count := threads():
             config["INFERENCE_NUM_THREADS"] = count
@@ -221,10 +221,15 @@ class OpenVino:
             return {name: results[i].copy() for i, name in enumerate(self._names)}
 
 
-def _use_few_arenas() -> None:
-    """Let all threads share two arenas of glibc's allocator: each keeps what is freed, and photos are large."""
+def _return_memory() -> None:
+    """Let glibc give back to the system what is freed of photos and buffers of all sizes, rather than keep it in pools.
+
+    It has a pool for each thread, and puts larger and larger pieces into them the more of these it sees.
+    """
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, another system
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 class OnnxRuntime:

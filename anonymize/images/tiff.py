@@ -43,6 +43,7 @@ _STRUCTURE = frozenset((
     _PREDICTOR, _COLORMAP, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS, 332, _EXTRA, _FORMAT, _TABLES, 529,
     _SUBSAMPLING, 531, 532,
 ))  # fmt: skip
+_PLAIN = frozenset((_SUBFILE, _OLD_SUBFILE, _ORIENTATION, 282, 283, 296))  # and the resolution
 _BASE = {0: "L", 1: "L", 2: "RGB", 3: "P", 5: "CMYK", 6: "RGB"}  # photometric interpretation -> what the channels are
 _BLOCK = 64  # JPEG's largest blocks, to which some writers fill strips up
 _MOST_ENTRIES, _MOST_PAGES = 4096, 100_000
@@ -187,9 +188,11 @@ def read(data: bytes, guard: Guard) -> Decoded:
         )
     pixels, form = _read_page(first)
     exif = metadata.parse(data)
-    for tag in _STRUCTURE & set(exif):
+    dpi = metadata.resolution({}, exif)
+    for tag in (_STRUCTURE | _PLAIN) & set(exif):  # what every TIFF has is no metadata
         del exif[tag]
     info = {
+        "dpi": dpi,
         "icc_profile": first.raw(_ICC),
         "xmp": _XMP in first.entries,
         "photoshop": _IPTC in first.entries or _PHOTOSHOP in first.entries,

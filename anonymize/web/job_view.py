@@ -154,7 +154,7 @@ def audited(job: Job, found: Audit) -> str:
     return (
         f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
         f"{f'<ul>{rows}</ul>' if rows else ''}"
-        f'<p><a class="az-link" href="/batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
+        f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"
     )
 

@@ -103,6 +103,21 @@ def test_photos_that_fail_leave_the_output_and_come_back_when_released(case: pla
     assert leaking != bytes_
 
 
+def test_a_killed_audit_is_finished_by_the_next_one(case: planted.Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anonymize.audit import quarantine
+
+    planted.open_region(case)
+    with monkeypatch.context() as patch:
+        patch.setattr(quarantine, "_move", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            audit_folder(case.output, options=QUIET)
+    assert case.file.exists()
+    assert not audit_folder(case.output, options=QUIET).ok
+    assert not case.file.exists()
+    again = engine.run(case.home / "in", case.output, Predictor(detectors=[FakeDetector(case.regions)]))
+    assert "quarantine" in again.failures[case.name]
+
+
 def test_a_corrected_photo_is_written_again(case: planted.Case) -> None:
     planted.open_region(case)
     audit_folder(case.output, options=QUIET)

@@ -79,17 +79,21 @@ def test_what_a_start_is_doing_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
         entered.append(True)
         yield lambda *told: shown.append(told)
 
-    def create(name, settings, *, progress, **_):
+    def load(progress):
         progress("centerface", 3_100_000, 7_300_000)
         seen.append(pool.doing)
+
+    def create(name, settings, *, progress, **_):
+        load(progress)
         return FakeDetector(name=name)
 
     monkeypatch.setattr(studios, "create", create)
+    monkeypatch.setattr(studios.upright, "load", lambda settings, *, progress, **_: load(progress))
     pool = DetectorPool(Settings(face_detector="centerface", plate_detector="fastanpr"), fetching=bar)
     pool.warm_up()
-    assert seen == ["fetching centerface: 3.1 of 7.3 MB"] * 2
-    assert shown == [("centerface", 3_100_000, 7_300_000)] * 2
-    assert len(entered) == 2
+    assert seen == ["fetching centerface: 3.1 of 7.3 MB"] * 3  # two detectors, and what tells how photos lie
+    assert shown == [("centerface", 3_100_000, 7_300_000)] * 3
+    assert len(entered) == 3
     assert (pool.ready, pool.doing) == (True, "")
 
 

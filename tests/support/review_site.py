@@ -1,7 +1,7 @@
 """Drawn photos under review, and the whole app that shows them, without any detector.
 
 `python -m tests.support.review_site PORT FOLDER [USER ...]` serves FOLDER/records.jsonl to all: on one's own machine,
-or with a login for each USER, whose password is `password-USER`.
+or with a login for each USER, whose password is `password-USER`; `--space` as a USER: as a Hugging Face Space.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.application import assemble
 from anonymize.web.detector_pool import DetectorPool
-from anonymize.web.policy import Policy
+from anonymize.web.policy import Policy, for_public
 from anonymize.web.serving import serve
 from tests.support.passwords import team
 
@@ -81,7 +81,10 @@ def served(folder: Path, *users: str) -> Iterator[str]:
 
 
 def main(port: int, folder: Path, users: list[str]) -> None:
-    rules = Policy(users=team(**{name: f"password-{name}" for name in users}))
+    if users == ["--space"]:
+        rules = for_public("127.0.0.1", space=True, users={}, keys=())
+    else:
+        rules = Policy(users=team(**{name: f"password-{name}" for name in users}))
     pool = DetectorPool(rules.defaults, detectors=[FakeDetector([])])
     parts = app.review_parts(rules, [folder / "records.jsonl"])
     serve(assemble(rules, pool, folder / "data", warm_up=False, **parts), "127.0.0.1", port)

@@ -59,7 +59,7 @@ def test_coverage_is_where_a_magenta_fill_is_exact(found: list[Region], kind: Ki
 
 def test_only_what_the_settings_hide_is_hidden() -> None:
     found = [
-        Region("face", (10, 10, 20, 20), score=0.49),
+        Region("face", (10, 10, 20, 20), score=Settings().kinds["face"].threshold - 0.01),
         Region("vehicle", (30, 10, 40, 20)),
         Region("plate", (50, 10, 60, 20), status="rejected"),
     ]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import threading
@@ -204,6 +205,41 @@ def test_cuda_without_its_build_of_onnx_runtime_says_what_to_install(
     with pytest.raises(SettingsError, match="onnxruntime-gpu"):
         runtime.open_network(path, "cuda")
     assert isinstance(runtime.open_network(path, "auto"), runtime.OpenVino)
+
+
+def test_openvino_keeps_nothing_of_the_sizes_that_it_has_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos have hundreds of sizes, and memory would grow with each."""
+    import openvino
+
+    given: list[dict[str, object]] = []
+    compile_model = openvino.Core.compile_model
+
+    def watched(core: object, model: object, device: str, config: dict[str, object]) -> object:
+        given.append(config)
+        return compile_model(core, model, device, config)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", watched)
+    runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    assert [c["CPU_RUNTIME_CACHE_CAPACITY"] for c in given] == [0]
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc only")
+def test_what_is_freed_goes_back_to_the_system() -> None:
+    """In a process of its own: what glibc's allocator is told holds for all of it."""
+    program = (
+        "import ctypes, pathlib; from anonymize.detectors import runtime; runtime._return_memory()\n"
+        "size = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])\n"
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
+        "for _ in range(3):  # freeing a large piece makes glibc pool the next one\n"
+        "    libc.free(libc.malloc(30_000_000))\n"
+        "before, kept = size(), [libc.malloc(20_000_000) for _ in range(5)]\n"
+        "small = libc.malloc(1000)  # on top of them, if they lie in the pool\n"
+        "for p in kept: ctypes.memset(ctypes.c_void_p(p), 1, 20_000_000)\n"
+        "for p in kept: libc.free(p)\n"
+        "print((size() - before) * 4096)"
+    )
+    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(left) < 20_000_000
 
 
 def test_several_threads_share_one_network(tmp_path: Path) -> None:

@@ -258,6 +258,14 @@ def test_of_a_tiff_with_a_thumbnail_the_first_page_is_read_and_said():
             formats.decode(data, 1e6)
 
 
+def test_only_what_a_tiff_carries_besides_its_picture_has_a_name():
+    pixels = drawn(8, 8, 3, np.uint16)
+    plain = {"photometric": "rgb", "resolution": (300, 300), "resolutionunit": "INCH", "software": False}
+    read = formats.decode(written(pixels, **plain), 1e6)
+    assert (read.removed, read.form.dpi) == ((), (300, 300))
+    assert formats.decode(written(pixels, description="a street", **plain), 1e6).removed == ("EXIF",)
+
+
 def test_a_thumbnail_in_front_is_a_raw_file():
     out = io.BytesIO()
     with tifffile.TiffWriter(out) as tiff:

@@ -517,11 +517,14 @@ KNOWN = [
 ]
 
 
+HALF = Settings().with_kind("face", threshold=0.5)
+
+
 def test_the_table_says_what_to_look_at():
     """By what may have been missed, not by what was narrowly hidden."""
-    close = record("close.jpg", Region("face", (0, 0, 20, 10), 0.9), Region("face", (60, 0, 160, 130), 0.49))
+    close = record("close.jpg", Region("face", (0, 0, 20, 10), 0.9), Region("face", (60, 0, 72, 16), 0.49))
     known = [*KNOWN, close]
-    frame = table(known, Settings(), [judge(r, Settings())[0] for r in known])
+    frame = table(known, HALF, [judge(r, HALF)[0] for r in known])
     words = ["nothing suspicious", "nothing suspicious", "nothing found", "failed", "worth a look"]
     assert list(frame["status"]) == words
     assert list(frame["faces"]) == [1, 1, 0, 0, 1]
@@ -530,15 +533,15 @@ def test_the_table_says_what_to_look_at():
 
 
 def test_histograms_count_every_region_once():
-    frame = scores(KNOWN, Settings())
+    frame = scores(KNOWN, HALF)
     assert frame.groupby("kind")["regions"].sum().to_dict() == {"face": 3, "plate": 1}
-    tall = heights(KNOWN, Settings())
+    tall = heights(KNOWN, HALF)
     assert tall.groupby("kind")["regions"].sum().to_dict() == {"face": 2, "plate": 0}
     assert tall.query("kind == 'face' and regions > 0")["height"].tolist() == ["8–16", "16–32"]
 
 
 def test_the_explorer_counts_regions_and_photos():
-    frame = explore(KNOWN, Settings(), "face")
+    frame = explore(KNOWN, HALF, "face")
     first, last = frame.iloc[0], frame.iloc[-1]
     assert (first["regions"], first["photos"], first["changed"]) == (3, 3, 1)
     assert (last["regions"], last["photos"], last["changed"]) == (0, 0, 2)
@@ -547,15 +550,15 @@ def test_the_explorer_counts_regions_and_photos():
 
 def test_one_other_threshold_in_a_sentence():
     assert "<strong>2 faces</strong> hidden, as many as now; no photo changes" in threshold_effect(
-        KNOWN, Settings(), "face", 0.5
+        KNOWN, HALF, "face", 0.5
     )
     assert "<strong>3 faces</strong> hidden, 1 more than now; 1 photo changes" in threshold_effect(
-        KNOWN, Settings(), "face", 0.2
+        KNOWN, HALF, "face", 0.2
     )
     assert "<strong>0 faces</strong> hidden, 2 fewer than now; 2 photos change" in threshold_effect(
-        KNOWN, Settings(), "face", 1
+        KNOWN, HALF, "face", 1
     )
-    assert "<strong>1 license plate</strong>" in threshold_effect(KNOWN, Settings(), "plate", 0.05)
+    assert "<strong>1 license plate</strong>" in threshold_effect(KNOWN, HALF, "plate", 0.05)
 
 
 def test_durations_are_in_words():
