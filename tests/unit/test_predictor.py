@@ -178,6 +178,7 @@ def test_another_calibration_or_way_of_looking_searches_anew(monkeypatch: pytest
         (Settings(face_detector="none", plate_detector="none", other_detectors=("both",)), ["face", "plate", "person"]),
     ],
 )
+@pytest.mark.usefixtures("as_they_came")
 def test_a_network_of_both_kinds_gives_what_was_asked_for(settings: Settings, kinds: list[str]) -> None:
     asked = []
 
