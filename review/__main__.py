@@ -93,7 +93,8 @@ def status(records: Path, **given: Any) -> None:
     store = _store(records, given)
     click.echo(str(Queue(store).progress()))
     if gone := store.missing_photos():
-        click.echo(f"{len(gone)} photos were deleted from the input ({gone[0]} …); `forget` removes them")
+        were = "photo was" if len(gone) == 1 else "photos were"
+        click.echo(f"{len(gone)} {were} deleted from the input ({gone[0]} …); `forget` removes them from the records")
     # Sorted by time alone: a photo's decisions of the same millisecond stay in their order.
     last = sorted(((r.path, d) for r in store for d in r.decisions), key=lambda of: of[1]["when"])[-10:]
     for path, decision in last:

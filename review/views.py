@@ -46,7 +46,10 @@ def _views(f: Any, dataset: Any, has_truth: bool) -> dict[str, tuple[Any, str]]:
             dataset.filter_labels(CANDIDATES, f("chance") >= 0.1).sort_by("risk", reverse=True),
             "candidates that may be real and are not hidden",
         ),
-        "3 suspected false positives": (dataset.filter_labels(HIDDEN, f("chance") >= 0.5), "hidden, but maybe nothing"),
+        "3 suspected false positives": (
+            dataset.filter_labels(HIDDEN, f("chance") >= 0.5),
+            "hidden, and likely a false alarm",
+        ),
         "4 drawn or corrected by a person": (dataset.filter_labels(HIDDEN, f("status") != "auto"), ""),
         "5 flagged": (dataset.match(f("review") == "flagged"), ""),
         "6 approved": (dataset.match(f("review") == "approved"), ""),
@@ -60,7 +63,10 @@ def _views(f: Any, dataset: Any, has_truth: bool) -> dict[str, tuple[Any, str]]:
         views |= {
             "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
             "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
-            "false positives (fp)": (dataset.filter_labels(HIDDEN, f("eval") == "fp"), "hidden, and nothing is there"),
+            "false positives (fp)": (
+                dataset.filter_labels(HIDDEN, f("eval") == "fp"),
+                "hidden, with no face or plate there",
+            ),
         }
         for low, high in HEIGHTS:
             tall = (f("height_px") >= low) & (f("height_px") < high)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import errno
+import struct
 import threading
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from ..errors import SettingsError
+from ..errors import AnonymizeError, SettingsError
 from .names import safe_name, unsupported
 from .policy import Policy
 from .sessions import FullError
 
+# What `zipfile` raises for bytes that are no zip: names that are not the UTF-8 that they claim to be, cut fields.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, LookupError, NotImplementedError, RuntimeError,
+    OSError,
+)  # fmt: skip
 MOST_LISTED = 4_000_000  # bytes of a zip's list of contents; a photo takes 100 or so
 
 
@@ -112,7 +118,9 @@ class Intake:
                     finally:
                         part.unlink(missing_ok=True)
                     added += 1
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as e:
+        except AnonymizeError:
+            raise
+        except _BROKEN as e:
             if isinstance(e, OSError) and e.errno != errno.EINVAL:  # that: a place in the file that is none
                 raise
             raise SettingsError("That zip file cannot be read.") from e

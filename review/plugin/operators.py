@@ -208,7 +208,7 @@ class Accept(_OnLabels):
 
 
 class Reject(_OnLabels):
-    operator_name, label, icon = "reject", "this is nothing", "close"
+    operator_name, label, icon = "reject", "false alarm", "close"
 
 
 class SetKind(_Form, _OnLabels):

@@ -20,6 +20,7 @@ from anonymize import records
 from anonymize.cli import cli
 from anonymize.settings import Kernel, Settings
 
+pytestmark = pytest.mark.usefixtures("as_they_came")
 MINE = ["--face-detector", "tests.support.cli:Faces", "--plate-detector", "none", "--quiet"]
 
 

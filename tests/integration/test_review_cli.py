@@ -324,7 +324,7 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     review = Reviews().open(path)
     item = next(i for i in review.queue.items() if i.path == "b.png")
     assert "no longer in the input" in tab_view.view(review, item)["problem"]
-    assert "1 photos were deleted from the input (b.png …)" in run("status", path).output
+    assert "1 photo was deleted from the input (b.png …)" in run("status", path).output
     assert "a.png is still in" in run("forget", path, "a.png", code=1).output
     assert review.queue.at_threshold("plate", 0.15) == (1, 1)
     assert run("forget", path).output == "forgotten: b.png\n"

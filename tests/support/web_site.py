@@ -17,7 +17,7 @@ from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import Policy
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
-DOUBTFUL = Region("face", (120, 20, 150, 60), 0.12, {"fake": 0.12})
+DOUBTFUL = Region("face", (120, 20, 138, 44), 0.19, {"fake": 0.19})
 PLATE = Region("plate", (60, 110, 120, 130), 0.6, {"fake": 0.6})
 
 

@@ -122,3 +122,10 @@ def test_corners_keep_their_reading_order() -> None:
     back = turn_back(plate, 1, 60, 40)
     assert back.box == (40, 10, 50, 30)
     assert back.corners == ((50, 10), (50, 30), (40, 30), (40, 10))
+
+
+def test_real_photos_are_put_upright(bus: Path, zidane: Path) -> None:
+    how = upright.load(Settings())
+    for path in (bus, zidane):
+        rgb = images.load(path, Settings()).rgb
+        assert [how.turns(turn(rgb, turns))[0] for turns in range(4)] == [0, 3, 2, 1]

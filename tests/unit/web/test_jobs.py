@@ -522,7 +522,7 @@ HALF = Settings().with_kind("face", threshold=0.5)
 
 def test_the_table_says_what_to_look_at():
     """By what may have been missed, not by what was narrowly hidden."""
-    close = record("close.jpg", Region("face", (0, 0, 20, 10), 0.9), Region("face", (60, 0, 160, 130), 0.49))
+    close = record("close.jpg", Region("face", (0, 0, 20, 10), 0.9), Region("face", (60, 0, 72, 16), 0.49))
     known = [*KNOWN, close]
     frame = table(known, HALF, [judge(r, HALF)[0] for r in known])
     words = ["nothing suspicious", "nothing suspicious", "nothing found", "failed", "worth a look"]
@@ -644,6 +644,15 @@ def test_a_zip_that_is_damaged_anywhere_is_a_sentence(job, tmp_path, method):
         packed.write_bytes(whole[:place] + bytes(b ^ 0xFF for b in whole[place : place + 8]) + whole[place + 8 :])
         with contextlib.suppress(SettingsError):  # anything else would be a 500
             job.take(packed, "in.zip", 10**9)
+
+
+def test_a_zip_with_a_name_that_is_not_the_text_it_claims_to_be_is_a_sentence(job, tmp_path):
+    packed = tmp_path / "in.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("städte.png", b"x")
+    packed.write_bytes(packed.read_bytes().replace("ä".encode(), b"\xc3("))
+    with pytest.raises(SettingsError, match="cannot be read"):
+        job.take(packed, "in.zip", 10**9)
 
 
 def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path, monkeypatch):

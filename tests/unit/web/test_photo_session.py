@@ -276,7 +276,7 @@ def test_what_the_page_says(opened):
     assert count_text({"face": 1}) == "1 face and no license plates"
     assert count_text({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
     assert why(FACE, SOLID) == "Found, 90 % sure. Hidden from 50 %."
-    assert why(DOUBTFUL, SOLID) == "Possible face, 20 % sure. Hidden from 50 %."
+    assert why(DOUBTFUL, SOLID) == "Possible face, 19 % sure. Hidden from 50 %."
     sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)
     assert "outside the chosen range" in why(FACE, SOLID.replace(kinds={"face": sizes}))
     html = summary(opened)
