@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
@@ -44,10 +45,12 @@ class Looker:
 
     Attributes:
         detectors: one for each kind, or those that were asked for. skipped: network -> why it does not look.
+        kinds: of each detector, what it is asked about; empty: whatever it sees.
     """
 
     detectors: tuple[Detector, ...]
     skipped: Mapping[str, str]
+    kinds: tuple[str, ...] = ()
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
@@ -79,7 +82,8 @@ def choose(
 
     if names:
         return Looker(tuple(map(make, names)), {})
-    made, skipped = [], {}
+    made: dict[str, Detector] = {}
+    skipped: dict[str, str] = {}
     for task, (others, same) in SIZES.items():
         of_task = [
             m.name for m in registry().values() if m.task not in ("corners", "text") and task in m.classes.values()
@@ -93,15 +97,18 @@ def choose(
             except AnonymizeError as e:
                 skipped[name] = str(e).split(". ")[0]
         if loaded and task in settings.kinds:
-            made.append(make("+".join(loaded)))
-    return Looker(tuple(made), skipped)
+            made[task] = make("+".join(loaded))
+    return Looker(tuple(made.values()), skipped, tuple(made))
 
 
 def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region]:
     """What they see in a written photo, the surest first."""
-    if not looker.detectors:
-        return []
-    return list(Predictor(settings, detectors=looker.detectors).predict_photo(photo))
+    out: list[Region] = []
+    for detector, kind in zip_longest(looker.detectors, looker.kinds, fillvalue=""):
+        # Each for itself: of two that see the same, only one would be left, with its own votes.
+        seen = Predictor(settings, detectors=[detector]).predict_photo(photo)  # type: ignore[list-item]
+        out += [r for r in seen if kind in ("", r.kind)]
+    return sorted(out, key=lambda r: -r.score)
 
 
 def check(
