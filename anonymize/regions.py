@@ -19,6 +19,7 @@ from .errors import SettingsError
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 Status = Literal["auto", "accepted", "rejected", "manual"]
+NEARLY_ALL = 0.9  # of a box: what is hidden of a thing when it does not leak
 CHUNK = 256  # boxes that are compared with each other at a time
 STATUSES: tuple[str, ...] = get_args(Status)
 
@@ -244,4 +245,15 @@ def merge(regions: Sequence[Region]) -> Region:
     for region in regions:
         for name, score in region.detector_scores.items():
             detector_scores[name] = max(score, detector_scores.get(name, 0.0))
-    return best.replace(box=box, detector_scores=detector_scores, id=best.id if best.status != "auto" else "")
+    return best.replace(
+        box=box,
+        detector_scores=detector_scores,
+        corners=corners_within([best], box),
+        id=best.id if best.status != "auto" else "",
+    )
+
+
+def corners_within(regions: Iterable[Region], box: Box) -> tuple[Point, ...] | None:
+    """The first corners whose region is nearly all of this box: a quad of less would leave the rest in the open."""
+    whole = (box[2] - box[0]) * (box[3] - box[1])
+    return next((r.corners for r in regions if r.corners and r.area >= NEARLY_ALL * whole), None)

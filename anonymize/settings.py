@@ -252,6 +252,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        for name in ("face_detector", "plate_detector"):
+            if not getattr(self, name):  # as good as none, but nobody said so
+                raise SettingsError(f"{name} is a detector's name, or none; received {getattr(self, name)!r}")
         for name in ("other_detectors", "keep_metadata", "image_extensions"):
             given = getattr(self, name)
             if not isinstance(given, (list, tuple)) or not all(isinstance(v, str) for v in given):

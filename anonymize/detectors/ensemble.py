@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
-from ..regions import Region, boxes, iou
+from ..regions import Region, boxes, corners_within, iou
 from ..settings import MIN_THRESHOLD, Settings
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all, merge_detections
@@ -140,7 +140,7 @@ def _merge_group(group: Sequence[Region], score: float) -> Region:
         box=tuple(box.tolist()),
         score=score,
         detector_scores=detector_scores,
-        corners=next((r.corners for r in group if r.corners), None),
+        corners=corners_within(group, tuple(box.tolist())),
         landmarks=next((r.landmarks for r in group if r.landmarks), None),
         id="",
     )

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import SettingsError
-from ..regions import Region, areas, boxes, merge, suppress
+from ..regions import NEARLY_ALL, Region, areas, boxes, merge, suppress
 from ..settings import Settings
 from .candidates import check
 from .detector import Detector, Image, kinds_of
@@ -154,9 +154,13 @@ def merge_pieces(found: Sequence[Piece], iou_threshold: float) -> list[Region]:
         where = {id(f.region): f.window for f in of_kind}
         things = [Piece(r, where[id(r)], is_cut=False) for r in whole]
         for piece in sorted((f for f in of_kind if f.is_cut), key=lambda f: -f.region.score):
-            same = _same(piece, things, iou_threshold)
-            things = [t for t in things if not any(t is s for s in same)]
-            things.append(_join([piece, *same]) if same else piece)
+            believed, doubted = _believed([piece, *_same(piece, things, iou_threshold)])
+            joined = _join(believed)
+            things = [t for t in things if not any(t is s for s in believed)] + [joined]
+            if any(piece is d for d in doubted) and not _holds(
+                joined, piece
+            ):  # it shows another part, and counts for itself
+                things.append(piece)
         out += [t.region for t in things]
     return out
 
@@ -180,10 +184,22 @@ def _clip(some: np.ndarray, to: np.ndarray) -> np.ndarray:
     return np.clip(some, np.tile(to[:, :2], 2), np.tile(to[:, 2:], 2))
 
 
-def _join(same: Sequence[Piece]) -> Piece:
-    """One thing: as likely as the likeliest piece; around all that was seen whole or is at least half as likely."""
+def _believed(same: Sequence[Piece]) -> tuple[list[Piece], list[Piece]]:
+    """What gives a thing its box (all that was seen whole, or is half as likely as the likeliest), and the rest."""
     best = max(p.region.score for p in same)
-    believed = [p.region for p in same if not p.is_cut or p.region.score >= best / 2]
+    believed = [p for p in same if not p.is_cut or p.region.score >= best / 2]
+    return believed, [p for p in same if not any(p is b for b in believed)]
+
+
+def _holds(thing: Piece, piece: Piece) -> bool:
+    """Whether nearly all of a piece lies in a thing."""
+    (x1, y1, x2, y2), (a1, b1, a2, b2) = thing.region.box, piece.region.box
+    shared = max(0.0, min(x2, a2) - max(x1, a1)) * max(0.0, min(y2, b2) - max(y1, b1))
+    return shared >= NEARLY_ALL * piece.region.area
+
+
+def _join(same: Sequence[Piece]) -> Piece:
+    """One thing: as likely as the likeliest piece, around all."""
     every = np.array([p.window for p in same])
     window = (*every[:, :2].min(axis=0).tolist(), *every[:, 2:].max(axis=0).tolist())
-    return Piece(merge(believed), window, is_cut=all(p.is_cut for p in same))
+    return Piece(merge([p.region for p in same]), window, is_cut=all(p.is_cut for p in same))

@@ -33,8 +33,7 @@ FILE = "upright.json"  # beside the registry
 LAYERS = ("/model.6/cv2/act/Mul_output_0", "/model.9/cv2/act/Mul_output_0")  # their maps, strides 16 and 32
 SIDE = 256  # px; the photo is squeezed into a square, so that all four turns have one shape
 GRID = 2  # the maps are averaged in as many rows and columns: above and below are told apart
-# Probability from which the photo is searched as it came, and turned. Most photos are upright, so doubt leaves them so.
-AS_IT_CAME, TURNED = 0.01, 0.1
+TURNED = 0.1  # probability from which the photo is searched turned
 
 Floats = NDArray[np.floating[Any]]
 
@@ -114,9 +113,10 @@ def softmax(amounts: Floats) -> Floats:
 
 
 def choose(probabilities: Floats) -> tuple[int, ...]:
-    """The turns that are searched, likeliest first: that one, and all that may be right as well."""
+    """The turns that are searched, likeliest first: that one, all that may be right as well, and always as it came: a
+    collage, a scan or a mirror may hold what lies otherwise than most of the photo."""
     order = np.argsort(-probabilities, kind="stable").tolist()
-    return tuple(k for i, k in enumerate(order) if i == 0 or probabilities[k] >= (TURNED if k else AS_IT_CAME))
+    return tuple(k for i, k in enumerate(order) if i == 0 or k == 0 or probabilities[k] >= TURNED)
 
 
 def turn(image: Image, turns: int) -> Image:

@@ -158,3 +158,11 @@ def test_suppression_goes_on_beyond_one_chunk() -> None:
         expected = one_by_one(boxes, scores, 0.45, limit)
         assert suppress_boxes(boxes, scores, 0.45, limit).tolist() == expected
     assert len(expected) > 100
+
+
+def test_corners_stay_only_with_a_box_that_they_nearly_fill() -> None:
+    """A quad of a piece would leave the rest of the box in the open."""
+    corners = ((0, 0), (60, 0), (60, 20), (0, 20))
+    piece = Region("plate", (0, 0, 60, 20), 0.9, corners=corners)
+    assert merge([piece, Region("plate", (40, 0, 100, 20), 0.8)]).corners is None
+    assert merge([piece, Region("plate", (1, 0, 62, 20), 0.8)]).corners == piece.corners

@@ -19,6 +19,8 @@ def test_settings_survive_json() -> None:
     ("changes", "message"),
     [
         ({"device": "tpu"}, "auto"),
+        ({"face_detector": ""}, "or none"),
+        ({"plate_detector": ""}, "or none"),
         ({"iou_threshold": 1.5}, "at most 1"),
         ({"iou_threshold": "much"}, "a number"),
         ({"keep_metadata": ("gps",)}, "copyright"),

@@ -108,9 +108,12 @@ def test_a_faint_huge_candidate_is_not_joined_with_a_piece_inside_it() -> None:
     assert sorted(merged(small, everything)) == [(everything.region.box, 0.01), (small.region.box, 0.9)]
 
 
-def test_a_faint_piece_adds_nothing_to_a_likely_one() -> None:
+def test_a_faint_piece_adds_nothing_to_a_likely_one_and_counts_for_itself() -> None:
+    """It shows another part: were it dropped, that part would be in the open where the piece reaches the threshold."""
     likely = piece((40, 10, 100, 30), 0.9, LEFT)
-    assert merged(likely, piece((80, 5, 180, 35), 0.05, RIGHT)) == [((40, 10, 100, 30), 0.9)]
+    faint = [((40, 10, 100, 30), 0.9), ((80, 5, 180, 35), 0.4)]
+    assert merged(likely, piece((80, 5, 180, 35), 0.4, RIGHT)) == faint
+    assert merged(likely, piece((80, 11, 101, 29), 0.4, RIGHT)) == faint[:1]
 
 
 def test_pieces_alone_are_put_together() -> None:
