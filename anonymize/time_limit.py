@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import queue
 import threading
@@ -12,10 +13,13 @@ from typing import Any, TypeVar
 from .errors import DetectionError
 
 T = TypeVar("T")
+END_SECONDS = 30  # that the process waits at its end for calls that still run
 MOST_HANGING = 2  # calls of one detector that were given up and still run; then further ones fail at once
 
 _idle: list[_Worker] = []  # threads that wait for a call; native libraries keep buffers for each thread that calls them
+_busy: set[_Worker] = set()
 _hanging: list[tuple[object, _Worker]] = []
+_is_ending = False  # the process
 _guard = threading.Lock()
 _here = threading.local()  # of a worker's thread: its worker
 
@@ -23,8 +27,9 @@ _here = threading.local()  # of a worker's thread: its worker
 def call(work: Callable[[], T], seconds: float, owner: Any) -> T:
     """`work()`, in a thread of its own, for at most so many seconds.
 
-    A thread cannot be ended from outside: a call that is given up goes on, its answer is dropped, and the process need
-    not wait for it at its end.
+    A thread cannot be ended from outside: a call that is given up goes on, its answer is dropped, and the process does
+    not wait for it at its end. For others it waits: Python ends a thread that comes back from native code then, which
+    C++ answers with an abort of the process.
 
     Args:
         work: what to do; whatever it raises is raised here.
@@ -32,19 +37,24 @@ def call(work: Callable[[], T], seconds: float, owner: Any) -> T:
         owner: whose call it is, with a `name`.
 
     Raises:
-        DetectionError: it took longer, or earlier calls of this owner were given up and still run.
+        DetectionError: it took longer, earlier calls of this owner were given up and still run, or the process ends.
     """
     if not seconds:
         return work()
     with _guard:
+        if _is_ending:
+            raise DetectionError(f"{owner.name} was not asked: the program ends")
         _hanging[:] = [(o, w) for o, w in _hanging if not w.done.is_set()]
         if sum(o is owner for o, _ in _hanging) >= MOST_HANGING:
             raise DetectionError(
                 f"{owner.name} hangs: {MOST_HANGING} photos that it was given up on still keep it busy"
             )
         worker = _idle.pop() if _idle else _Worker()
-    answer = worker.run(work, seconds)
+        worker.start(work, seconds)
+        _busy.add(worker)
+    answer = worker.answer()
     with _guard:
+        _busy.discard(worker)
         if answer is None:
             _hanging.append((owner, worker))
         else:
@@ -72,6 +82,17 @@ def paused() -> Iterator[None]:
         worker.paused_at = None
 
 
+@atexit.register
+def _end() -> None:
+    """Let calls come to their end, for some seconds; whoever would begin another one is refused."""
+    global _is_ending
+    with _guard:
+        _is_ending, busy = True, tuple(_busy)
+    until = time.monotonic() + END_SECONDS
+    for worker in busy:
+        worker.done.wait(max(min(worker.left(), until - time.monotonic()), 0.0))
+
+
 class _Worker:
     """A thread that does one call after the other, and ends with the process, or after a call that was given up."""
 
@@ -79,18 +100,21 @@ class _Worker:
         self.done = threading.Event()
         self.paused_at: float | None = None
         self.free = 0.0  # seconds that do not count
+        self._started = self._seconds = 0.0
         self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
         self._answer: tuple[Any, BaseException | None] = None, None
         self._is_given_up = False
         threading.Thread(target=self._loop, name="detector", daemon=True).start()
 
-    def run(self, work: Callable[[], Any], seconds: float) -> tuple[Any, BaseException | None] | None:
-        """What the call gave or raised; None where it was given up."""
+    def start(self, work: Callable[[], Any], seconds: float) -> None:
         self.done.clear()
         self.free = 0.0
-        started = time.monotonic()
+        self._started, self._seconds = time.monotonic(), seconds
         self._calls.put(work)
-        while not self.done.wait(max(left := self._left(started, seconds), 0.0)):
+
+    def answer(self) -> tuple[Any, BaseException | None] | None:
+        """What the call gave or raised; None where it was given up."""
+        while not self.done.wait(max(left := self.left(), 0.0)):
             if left <= 0:
                 self._is_given_up = True
                 self._calls.put(lambda: None)  # wakes it, had it come to its end just now
@@ -98,9 +122,10 @@ class _Worker:
         answer, self._answer = self._answer, (None, None)
         return answer
 
-    def _left(self, started: float, seconds: float) -> float:
+    def left(self) -> float:
+        """Seconds that the call still has."""
         now, since = time.monotonic(), self.paused_at
-        return seconds + self.free + (now - since if since is not None else 0.0) - (now - started)
+        return self._seconds + self.free + (now - since if since is not None else 0.0) - (now - self._started)
 
     def _loop(self) -> None:
         _here.worker = self

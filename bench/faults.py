@@ -40,7 +40,7 @@ from anonymize.detectors import FakeDetector
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from bench.kills import PHOTO, PHOTOS, Counter, Outcome, compare, draw, ended, fork, kill_somewhere, looker, tree
+from bench.kills import OWN, PHOTO, PHOTOS, Counter, Outcome, compare, draw, ended, fork, kill_somewhere, looker, tree
 from review.store import ReviewStore
 
 SOLID = Settings(jobs=2).with_kind("face", effect="solid", fill="ff00ff").with_kind("plate", effect="solid")
@@ -176,10 +176,18 @@ class Visitor:
         return batch
 
     def download(self, batch: str) -> dict[str, bytes]:
+        """All that a batch gives: its clean photos, and beside them what was found in each."""
         while (answer := self.ask("GET", f"/batches/{batch}/clean.zip"))[0] != 200:
             time.sleep(0.02)
-        archive = zipfile.ZipFile(io.BytesIO(answer[1]))
-        return {n.removeprefix("photos/"): archive.read(n) for n in archive.namelist() if n.startswith("photos/")}
+        photos = _unpacked(answer[1])
+        known = _unpacked(self.ask("GET", f"/batches/{batch}/records.zip")[1])
+        assert not photos.keys() & known.keys()
+        return {n: data for n, data in (photos | known).items() if n not in OWN}
+
+
+def _unpacked(archive: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {n: opened.read(n) for n in opened.namelist()}
 
 
 @contextlib.contextmanager

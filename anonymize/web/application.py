@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ def assemble(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         sessions.start()
         if warm_up:
-            threading.Thread(target=pool.warm_up, name="warm-up", daemon=True).start()
+            pool.start()
         async with contextlib.AsyncExitStack() as stack:
             for mounted in mounts.values():  # Starlette does not run a mounted app's own
                 if run := getattr(getattr(mounted, "router", None), "lifespan_context", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -13,7 +14,7 @@ import numpy as np
 from .. import images, time_limit
 from ..detectors import Detector, Image, create, models, parse, upright
 from ..detectors.detector import kinds_of
-from ..errors import ChangedSourceError, SettingsError
+from ..errors import AnonymizeError, ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
 from ..regions import Region
@@ -118,7 +119,7 @@ class DetectorPool:
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
         self.decoded = threading.BoundedSemaphore(MOST_DECODED)
-        self.ready = False
+        self.ready = self._is_ending = False
         self.problem = self.doing = ""
 
     def predictor(self, settings: Settings) -> Predictor:
@@ -172,15 +173,31 @@ class DetectorPool:
         with self._fetching() as shown:
 
             def report(what: str, done: int, total: int | None) -> None:
+                self._check_open()
                 self.doing = progress_text(what, done, total)
                 if shown:
                     shown(what, done, total)
 
+            self._check_open()
             self.doing = "loading the detectors"
             try:
                 yield report
             finally:
                 self.doing = ""
+
+    def _check_open(self) -> None:
+        if self._is_ending:
+            raise AnonymizeError("The server ends.")  # no WeightsError, after which another source is tried
+
+    def start(self) -> None:
+        """`warm_up` in the background. The process waits for what is being loaded then, and loads no more."""
+        thread = threading.Thread(target=self.warm_up, name="warm-up", daemon=True)
+        thread.start()
+        atexit.register(self._end, thread)
+
+    def _end(self, warm_up: threading.Thread) -> None:
+        self._is_ending = True  # see `time_limit.call`: native code must not run on
+        warm_up.join(time_limit.END_SECONDS)
 
     def warm_up(self) -> None:
         """Load the default detectors and run them once, so that the first visitor need not wait; never raises."""

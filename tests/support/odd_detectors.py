@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from anonymize.detectors import FakeDetector, Image
 from anonymize.regions import Region
 
@@ -13,15 +15,17 @@ BOX = (10, 10, 30, 30)
 
 
 class Faces(FakeDetector):
-    """Finds one face; on the second image it does what `fail` does."""
+    """Finds one face; on the second photo, in whatever turn, it does what `fail` does."""
 
     def __init__(self) -> None:
         super().__init__([Region("face", BOX, 0.9)], name=type(self).__name__)
-        self.seen = 0
+        self._photos: list[bytes] = []  # each as its values in order, which a turn leaves alone
 
     def detect(self, images: Sequence[Image]) -> Any:
-        self.seen += 1
-        return self.fail() if self.seen == 2 else super().detect(images)
+        photo = np.sort(images[0], axis=None).tobytes()
+        if photo not in self._photos:
+            self._photos.append(photo)
+        return self.fail() if self._photos.index(photo) == 1 else super().detect(images)
 
     def fail(self) -> Any:
         return [[]]

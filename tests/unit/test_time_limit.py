@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from types import SimpleNamespace
@@ -62,3 +64,37 @@ def test_waiting_for_a_turn_does_not_count() -> None:
     assert time_limit.call(wait, 0.2, OWNER) == 3
     with time_limit.paused():  # outside of any call it does nothing
         assert time_limit.call(lambda: 1, 60, OWNER) == 1
+
+
+AT_THE_END = """
+import threading, time
+from types import SimpleNamespace
+from anonymize import time_limit
+from anonymize.errors import DetectionError
+
+owner, begun = SimpleNamespace(name="slow"), threading.Event()
+
+def work():
+    begun.set()
+    time.sleep(0.5)
+    print("ended", flush=True)
+
+def two():
+    time_limit.call(work, SECONDS, owner)
+    try:
+        time_limit.call(lambda: print("begun", flush=True), SECONDS, owner)
+    except DetectionError as e:
+        print(e, flush=True)
+
+threading.Thread(target=two, daemon=True).start()
+begun.wait()
+"""
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(60, ["ended"]), (0.1, [])])
+def test_a_process_ends_after_calls_that_were_not_given_up(seconds: float, said: list[str]) -> None:
+    code = AT_THE_END.replace("SECONDS", str(seconds))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if line != "slow was not asked: the program ends"] == said
