@@ -121,9 +121,13 @@ class Output:
             self._log.append({"path": record.path, "shows": shows, "stamp": stamp, "sha256": digest})
             self._known[record.path] = shows, stamp
 
-    def note_quarantine(self, record: Record) -> None:
-        """An audit takes this photo away: it is not written again until its regions or the settings are others."""
-        self._note(record, QUARANTINED + record.approval_hash(self.settings))
+    def note_quarantine(self, record: Record, digest: str) -> None:
+        """An audit takes this photo away: it is not written again until its regions or the settings are others.
+
+        Args:
+            digest: the exported file's SHA-256. No other file comes back.
+        """
+        self._note(record, QUARANTINED + record.approval_hash(self.settings), digest)
 
     def note_shown(self, record: Record) -> None:
         """The file in a photo's place shows this record: it came back from quarantine."""

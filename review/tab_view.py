@@ -145,4 +145,5 @@ def _audited(review: Review, own_machine: bool) -> list[str]:
     lines = [f"Audit: {photos(len(found.photos))} looked at, {len(found.failed)} failed and taken out."]
     for photo in found.failed[:20]:
         lines.append(f"{photo.path}: " + (photo.error or "; ".join(f.text for f in photo.of("leak"))))
+    lines += [f"{path}: no export wrote this file, and nobody looked at it" for path in found.strays[:20]]
     return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if own_machine else lines

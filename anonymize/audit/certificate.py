@@ -82,6 +82,7 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
                 "passed": len(passed),
                 "failed and taken out": sum(p.quarantined for p in audit.failed),
                 "failed and still there": sum(not p.quarantined for p in audit.failed),
+                "other files": len(audit.strays),
                 "stopped": audit.stopped,
             },
             "people": _people(passed, read),

@@ -8,6 +8,7 @@ the format's coding may change. Where the originals are at hand, `against` compa
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -131,7 +132,8 @@ def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[F
         own = inner(piece.own, rim)
         if not own.any():
             continue
-        if piece.kind.effect in ("inpaint", "solid"):
+        is_own_result = piece.kind.effect in ("inpaint", "solid")
+        if is_own_result:
             expected: NDArray[np.float32] | None = again[y1:y2, x1:x2].astype(np.float32)
         else:
             expected = None if is_coarse(photo.form) else spanned(written, own, piece, settings)
@@ -139,15 +141,15 @@ def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[F
             text = f"the {piece.region.kind} has too few pixels or colors to prove its {piece.kind.effect} by"
             yield Finding("destroyed", "note", text, piece.region.box, piece.region.kind)
             continue
-        most = limit
+        # What is made of its surroundings, or of one color, comes back bit by bit where coding loses nothing.
+        most = 0.0 if is_own_result and not rim else limit
         if rim and piece.kind.effect == "pixelate":  # coding smears the edges of blocks, their colors most
             own, most = flat(expected, own), limit * BLOCKS
         worst, overall = deviation(written, expected, own)
         part = OVERALL * (2 if rim and own.sum() < SMALL else 1)
         if worst > most or overall > most * part:
-            text = (
-                f"the {piece.region.kind} is not hidden as {piece.kind.effect} hides: it differs by {worst:.0f} of 255"
-            )
+            text = f"the {piece.region.kind} is not hidden as {piece.kind.effect} hides"
+            text += f": it differs by {math.ceil(worst)} of 255"
             yield Finding("destroyed", "leak", text, piece.region.box, piece.region.kind)
 
 

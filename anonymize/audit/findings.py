@@ -89,7 +89,8 @@ class Audit:
         version: of this program. when: ISO 8601, UTC.
         checks: check -> how it was done, for people. skipped: check -> why it was not done.
         detectors: those that looked again -> their weights' hashes.
-        photos: every photo of the output, in its order. strays: files there that are none, and that no export wrote.
+        photos: every photo of the output, in its order. strays: files there that are none, and that no export wrote;
+            with any of them it fails, since nothing looked at them.
         seconds: wall time. stopped: not all were looked at.
     """
 
@@ -112,7 +113,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        return not self.failed and not self.stopped
+        return not (self.failed or self.strays or self.stopped)
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "ok": self.ok, "photos": [p.to_dict() for p in self.photos]}

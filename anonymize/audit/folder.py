@@ -12,13 +12,14 @@ from typing import Any
 
 from .. import disk, json_lines, records
 from ..engine import RECORDS_NAME
-from ..errors import AuditError, SettingsError
+from ..errors import AuditError, RecordsError, SettingsError
 from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, unescape
 from ..settings import Settings
 from .findings import Finding
 
 _OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME)
+_BESIDE = {"image", "width", "height", "regions"}  # what `outputs.detections` says
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
     """
     if not output.is_dir():
         raise AuditError(f"{output} is not a folder")
-    summary = _summary(output / SUMMARY_NAME)
+    summary = _json(output / SUMMARY_NAME)
     known = [settings] if settings else []
     with contextlib.suppress(SettingsError, TypeError):
         known += [Settings.from_dict(summary["settings"])] if "settings" in summary else []
@@ -81,12 +82,12 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
         is_photo = path_ in memory or name.suffix.lower().strip(".") in extensions
         if is_photo:
             photos.append(path_)
-        elif not _is_ours(name, output):
+        elif not _is_ours(name, output, path):
             strays.append(path_)
     return Folder(output, tuple(photos), tuple(strays), path, header, by_path, memory, tuple(known))
 
 
-def _summary(path: Path) -> dict[str, Any]:
+def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -111,11 +112,27 @@ def _files(output: Path) -> Iterator[Path]:
             yield Path(folder, name).relative_to(output)
 
 
-def _is_ours(name: Path, output: Path) -> bool:
-    """Records, memory, summary, their locks, and the JSON file beside a photo."""
-    if len(name.parts) == 1 and (name.name in _OURS or name.name in [f".{n}.lock" for n in _OURS]):
+def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
+    """Records, memory, summary, their locks, and the JSON file beside a photo: by name, and by what is in them."""
+    file = output / name
+    if file.is_symlink():
+        return False
+    own = [output / n for n in _OURS] + ([records_path] if records_path else [])
+    if any(os.path.abspath(file) == os.path.abspath(p) for p in own):
+        return file == records_path or _is_readable(file)
+    if any(os.path.abspath(file) == os.path.abspath(p.with_name(f".{p.name}.lock")) for p in own):
+        return not file.stat().st_size
+    return file.suffix == ".json" and file.with_suffix("").is_file() and _json(file).keys() == _BESIDE
+
+
+def _is_readable(file: Path) -> bool:
+    """Whether it holds JSON, or lines of it."""
+    if file.suffix == ".json":
+        return bool(_json(file))
+    with contextlib.suppress(RecordsError):
+        json_lines.read_lines(file)
         return True
-    return name.suffix == ".json" and (output / name.with_suffix("")).is_file()
+    return False
 
 
 def check(folder: Folder, path: str) -> Iterator[Finding]:

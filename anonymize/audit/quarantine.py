@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from .. import records
+from .. import disk, records
 from ..corrections import flag
 from ..disk import replacing
 from ..errors import AuditError
@@ -47,7 +47,8 @@ def put(folder: Folder, failed: Sequence[PhotoAudit], place: Path) -> list[str]:
                 if any(f.check == "memory" for f in photo.findings):
                     output.note_gone(record)
                 else:
-                    output.note_quarantine(record)
+                    known = folder.memory.get(photo.path, {}).get("sha256")
+                    output.note_quarantine(record, known or disk.sha256(folder.file(photo.path)))
         source = folder.file(photo.path)
         for file in (source, source.with_name(source.name + ".json")):
             if os.path.lexists(file):
@@ -75,7 +76,8 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
     """Move photos back from quarantine: those named, or all.
 
     Raises:
-        AuditError: one is not there, another file is in its place, or its record is another one by now.
+        AuditError: one is not there, or is no longer the file that was exported; another file is in its place; its
+            record is another one by now.
     """
     folder = read(output, records_path)
     waiting = {p: e for p, e in folder.memory.items() if str(e.get("shows", "")).startswith(QUARANTINED)}
@@ -93,6 +95,8 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
             raise AuditError(f"another file is in the place of {path}")
         if not source.is_file():
             raise AuditError(f"{source} is not there")
+        if source.is_symlink() or disk.sha256(source) != waiting[path].get("sha256"):
+            raise AuditError(f"{source} is not the file that was exported: it was changed, or replaced, in quarantine")
         beside = source.with_name(source.name + ".json")
         _move(source, target)
         if beside.is_file():

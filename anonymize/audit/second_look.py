@@ -21,7 +21,7 @@ from ..detectors import Detector, create
 from ..errors import AnonymizeError
 from ..predictor import Predictor
 from ..records import Record
-from ..regions import Region, areas, boxes, intersections
+from ..regions import Region, areas, boxes, intersections, iou
 from ..settings import Settings
 from ..weights.registry import registry
 from .findings import Finding
@@ -36,7 +36,9 @@ FEWEST = 2  # networks that vote on a kind
 SIZES: Mapping[str, tuple[str, str]] = {"face": ("@1280", "@896"), "plate": ("@640-1280", "@896")}
 SMALLEST: Mapping[str, float] = {"face": 16.0, "plate": 8.0}  # px of the shorter side; smaller ones are only listed
 COVERED, PARTLY = 0.8, 0.4  # share of a candidate in hidden pixels: it is hidden; it may be
-MOST = 20  # findings of one photo that are listed
+HIDDEN = 0.95  # share of a pixel that was replaced, from which on it is hidden: a soft edge shows what is under it
+SAME = 0.5  # IoU with a region that a person rejected
+MOST = 20  # findings of one photo that are listed beside its leaks
 
 
 @dataclass(frozen=True)
@@ -121,23 +123,27 @@ def check(
         touched: (H, W), how much of each pixel was replaced, 0–1.
     """
     rejected = [r for r in record.regions if r.status == "rejected"] if record else []
-    told: list[Region] = []
+    leaks: list[Region] = []
+    others: list[Region] = []
     for region in sorted(seen, key=lambda r: -r.score):
-        if region.kind not in settings.kinds or region.score < LISTED or len(told) >= MOST:
+        if region.kind not in settings.kinds or region.score < LISTED:
             continue
         hidden = _covered(region, touched)
-        if hidden >= COVERED or _same(region, told):
+        if hidden >= COVERED or _overlaps(region, leaks):
             continue
-        told.append(region)
         level: Literal["leak", "look", "note"] = "look"
         votes = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items()))
         text = f"a {region.kind} can be recognized, {region.score:.0%} sure" + (f" ({votes})" if votes else "")
-        if _same(region, rejected):
+        if _is_one_of(region, rejected):
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
             text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
         elif _is_sure(region) and _is_seconded(region, seen):
             level = "leak"
+        # Nothing that is only listed, in whatever number, keeps a leak from being told.
+        if level != "leak" and (len(others) >= MOST or _overlaps(region, others)):
+            continue
+        (leaks if level == "leak" else others).append(region)
         yield Finding("recognizable", level, text, region.box, region.kind, region.score)
 
 
@@ -160,10 +166,16 @@ def _covered(region: Region, touched: NDArray[np.float32]) -> float:
     height, width = touched.shape
     x1, y1, x2, y2 = region.pixels(width, height)
     inside = touched[y1:y2, x1:x2]
-    return float((inside > 0).mean()) if inside.size else 1.0
+    return float((inside >= HIDDEN).mean()) if inside.size else 1.0
 
 
-def _same(region: Region, others: Sequence[Region]) -> bool:
+def _is_one_of(region: Region, others: Sequence[Region]) -> bool:
+    """Whether a region is one of others of its kind: a speck in it, or one around it, is another thing."""
+    of_kind = boxes(r for r in others if r.kind == region.kind)
+    return bool((iou(boxes([region]), of_kind) >= SAME).any())
+
+
+def _overlaps(region: Region, others: Sequence[Region]) -> bool:
     """Whether a region lies half in another of its kind, or another half in it."""
     of_kind = [r for r in others if r.kind == region.kind]
     if not of_kind:

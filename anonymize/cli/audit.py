@@ -38,7 +38,7 @@ def audit() -> None:
     python -m anonymize audit OUTPUT --against PHOTOS   compare with the originals, too
     python -m anonymize audit verify CERTIFICATE        check a certificate and its photos
 
-    Exit codes: 0 nothing found, 4 a photo failed, 5 a certificate does not hold.
+    Exit codes: 0 nothing found, 4 a photo failed or another file lies there, 5 a certificate does not hold.
     """
 
 
@@ -133,6 +133,8 @@ def say(audit: Audit, options: Options) -> None:
     for photo in audit.failed:
         why = "; ".join(f.text for f in photo.of("leak")) or photo.error
         click.echo(f"failed: {photo.path}: {why}" + (" (now in quarantine)" if photo.quarantined else ""), err=True)
+    for path in audit.strays:
+        click.echo(f"not this program's: {path}: nobody looked at it; move it away", err=True)
     looks = sum(bool(p.of("look")) for p in audit.photos)
     click.echo(f"{len(audit.photos)} photos, {len(audit.failed)} failed, {looks} to look at")
     for check, reason in audit.skipped.items():

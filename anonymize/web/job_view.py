@@ -150,6 +150,7 @@ def audited(job: Job, found: Audit) -> str:
     if failed := found.failed:
         said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
     reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
+    reasons += [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
     rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
     return (
         f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'

@@ -214,6 +214,11 @@ def test_the_command_line_names_what_failed(case: planted.Case) -> None:
     clean = CliRunner().invoke(cli, arguments)
     assert clean.exit_code == 0, clean.output
     assert "1 photos, 0 failed" in clean.output
+    (case.output / "b.gif").write_bytes(case.source.read_bytes())
+    stray = CliRunner().invoke(cli, arguments)
+    assert stray.exit_code == 4
+    assert "not this program's: b.gif" in stray.output
+    (case.output / "b.gif").unlink()
     planted.half_open(case)
     failed = CliRunner().invoke(cli, [*arguments, "--no-quarantine", "--json"])
     assert failed.exit_code == 4

@@ -70,6 +70,17 @@ def test_regions_that_are_not_hidden_do_not(effect: str, name: str, share: float
     assert found.box == REGIONS[1].box
 
 
+@pytest.mark.parametrize("effect", ["inpaint", "solid"])
+@pytest.mark.parametrize(("depth", "step"), [(np.uint8, 1), (np.uint16, 200)])
+def test_faint_text_is_a_leak_where_nothing_is_lost(effect: str, depth: type[np.unsignedinteger], step: int) -> None:
+    settings, source = with_effect(effect), draw(180, 120).astype(depth)
+    hidden = effects.apply(source, REGIONS, settings)
+    assert not list(destroyed.check(images.from_array(hidden), record(), settings))
+    hidden[72:76, 100:140:3] += depth(step)
+    (found,) = destroyed.check(images.from_array(hidden), record(), settings)
+    assert found.level == "leak"
+
+
 def test_settings_that_can_be_undone_are_a_leak() -> None:
     settings = with_effect("blur").replace(allow_weak=True)
     hidden = draw(180, 120)

@@ -31,10 +31,21 @@ def test_hidden_and_rejected_ones_are_no_alarm() -> None:
     seen = Region("face", (10, 10, 40, 50), 0.99)
     assert check(seen, touched=touched) == []
     half = NONE.copy()
-    half[10:30, 10:40] = 0.5
+    half[10:30, 10:40] = 1
     assert check(seen, touched=half) == [("look", 0.99)]
+    assert check(seen, touched=NONE + 0.5) == [("leak", 0.99)]  # a soft edge shows what is under it
     rejected = Record("a.jpg", width=100, height=100, regions=(seen.replace(status="rejected"),))
     assert check(seen, record=rejected) == [("note", 0.99)]
+
+
+def test_small_things_keep_no_leak_from_being_told() -> None:
+    face, speck = Region("face", (10, 10, 60, 80), 0.97), Region("face", (30, 30, 38, 38), 0.98)
+    rejected = Record("a.jpg", width=100, height=100, regions=(speck.replace(status="rejected"),))
+    assert check(face, record=rejected) == [("leak", 0.97)]
+    assert check(face, speck) == [("look", 0.98), ("leak", 0.97)]
+    row = [Region("face", (x, y, x + 4, y + 4), 0.98) for y in (85, 92) for x in range(0, 100, 5)]
+    levels = [level for level, _ in check(face, *row)]
+    assert (levels.count("leak"), levels.count("look")) == (1, second_look.MOST)
 
 
 def test_small_ones_and_other_kinds_are_no_leak() -> None:

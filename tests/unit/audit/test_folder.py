@@ -1,0 +1,72 @@
+"""What lies in an output beside its photos: what is this program's, by name and by content, and what is not."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from anonymize import engine
+from anonymize.audit import Finding, Options, PhotoAudit, audit_folder, folder, quarantine
+from anonymize.detectors import FakeDetector
+from anonymize.errors import AuditError
+from anonymize.predictor import Predictor
+from anonymize.regions import Region
+from tests.conftest import draw
+
+OPTIONS = Options(is_looking=False, is_attacking=False, is_moving=False, is_reporting=False)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(draw(180, 120)).save(tmp_path / "in" / "a.png")
+    detector = FakeDetector([Region("face", (30, 24, 78, 84), 0.9)])
+    assert engine.run(tmp_path / "in", tmp_path / "out", Predictor(detectors=[detector])).ok
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("name", ["b.gif", "more/notes", "a.png.json", "summary.json", ".records.jsonl.lock"])
+def test_files_of_others_fail_the_audit(output: Path, name: str) -> None:
+    assert audit_folder(output, options=OPTIONS).ok
+    (output / name).parent.mkdir(exist_ok=True)
+    shutil.copy(output.parent / "in" / "a.png", output / name)
+    audit = audit_folder(output, options=OPTIONS)
+    assert audit.strays == [name]
+    assert not audit.failed
+    assert not audit.ok
+
+
+def test_json_that_says_other_things_than_what_was_hidden_is_not_ours(output: Path) -> None:
+    (output / "a.png.json").write_text('{"image": "a.png", "thumbnail": "…"}', "utf-8")
+    assert audit_folder(output, options=OPTIONS).strays == ["a.png.json"]
+
+
+def test_records_of_another_name_are_ours(output: Path) -> None:
+    records = output / "photos.jsonl"
+    (output / "records.jsonl").rename(records)
+    (output / ".photos.jsonl.lock").touch()
+    assert audit_folder(output, records_path=records, options=OPTIONS).ok
+    shutil.copy(output.parent / "in" / "a.png", output / "records.jsonl")
+    assert audit_folder(output, records_path=records, options=OPTIONS).strays == ["records.jsonl"]
+
+
+def test_only_the_file_that_was_exported_comes_back(output: Path, tmp_path: Path) -> None:
+    place, exported = tmp_path / "quarantine", (output / "a.png").read_bytes()
+    failed = PhotoAudit("a.png", findings=[Finding("recognizable", "leak", "a face")])
+    assert quarantine.put(folder.read(output), [failed], place) == ["a.png"]
+    shutil.copy(tmp_path / "in" / "a.png", place / "a.png")
+    with pytest.raises(AuditError, match="changed, or replaced"):
+        quarantine.release(output, place=place)
+    assert not (output / "a.png").exists()
+    (place / "a.png").unlink()
+    (tmp_path / "elsewhere.png").write_bytes(exported)
+    (place / "a.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(AuditError, match="changed, or replaced"):
+        quarantine.release(output, place=place)
+    (place / "a.png").unlink()
+    (place / "a.png").write_bytes(exported)
+    assert quarantine.release(output, place=place) == ["a.png"]
+    assert audit_folder(output, options=OPTIONS).ok
