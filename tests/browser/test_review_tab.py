@@ -181,6 +181,15 @@ def test_a_reason_points_to_its_box_and_one_more_key_corrects_it(review: Page, r
     until(review, lambda: decisions(records) == ["accept"])
 
 
+def test_a_drag_that_begins_on_a_box_draws_and_uncovers_nothing(review: Page, records: Path) -> None:
+    x, y = middle(review, FACE)
+    review.mouse.move(x, y)
+    review.mouse.down()
+    review.mouse.move(x + 60, y + 30, steps=4)
+    review.mouse.up()
+    until(review, lambda: decisions(records) == ["add"])
+
+
 def test_a_correction_takes_two_actions(review: Page, records: Path) -> None:
     review.mouse.click(*middle(review, FACE))
     review.keyboard.press("x")

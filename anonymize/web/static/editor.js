@@ -131,8 +131,8 @@
     }, { passive: false });
     if (review) stage.addEventListener("dblclick", fit);
 
-    // pointers: divider, pan, draw, move, resize. A press on a region moves it; while a kind is drawn, only on the
-    // selected one.
+    // pointers: divider, pan, draw, move, resize. Only the selected region moves: who draws over another one would
+    // uncover what that one hides.
     let drag = null;
     const pointers = new Map();
     stage.addEventListener("pointerdown", (e) => {
@@ -142,11 +142,11 @@
       stage.setPointerCapture(e.pointerId);
       const region = mode === "correct" && find(e.target.closest?.("[data-id]")?.dataset.id);
       const start = point(e);
-      if (region && (!tool || region.id === selected)) {
+      if (region && region.id === selected) {
         const corner = e.target.dataset.corner;
-        drag = { what: corner ? "resize" : "move", corner, start, region, box: region.box, again: region.id === selected };
-        if (!drag.again) select(region.id);
+        drag = { what: corner ? "resize" : "move", corner, start, region, box: region.box };
       } else if (tool || (review && e.pointerType !== "touch" && !e.shiftKey)) drag = { what: "draw", start, region };
+      else if (region) select(region.id);
       else if (mode === "compare" && (e.target.closest(".az-divider") || zoom === 1)) { drag = { what: "divide", start }; if (e.target.closest(".az-divider")) slide(e); }
       else { drag = { what: "pan", x: e.clientX - panX, y: e.clientY - panY }; if (mode === "correct") select(null); }
     });
@@ -185,7 +185,7 @@
         else if (review) select(d.region ? d.region.id : null);
       } else if (d.what === "divide" && !d.moved) touch(d.start, e);
       else if (d.region && d.moved) act("move", { region: d.region.id, box: d.box });
-      else if (d.region && d.again && review) select(null);
+      else if (d.region && review) select(null);
     };
     stage.addEventListener("pointerup", up);
     stage.addEventListener("pointercancel", up);
