@@ -51,7 +51,7 @@ def review(open_review: Callable[..., Page]) -> Page:
 
 
 def to_review(page: Page) -> None:
-    page.locator(".az-drop-title").first.wait_for()  # the page is drawn
+    page.get_by_role("tab", name="One photo").wait_for()  # the page is drawn
     open_tab(page, "Review")
 
 

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from screenshots import CHROMIUM, FLAGS, open_tab
 
 from tests.support.review_site import make, served
@@ -71,7 +71,7 @@ def proxy(port: int):  # type: ignore[no-untyped-def]
 
 
 @pytest.fixture
-def page(tmp_path: Path) -> Iterator[Page]:
+def page(browser: Browser, tmp_path: Path) -> Iterator[Page]:
     make(tmp_path, 3)
     context = certificate(tmp_path)
     loop = asyncio.new_event_loop()
@@ -82,7 +82,7 @@ def page(tmp_path: Path) -> Iterator[Page]:
         server = asyncio.run_coroutine_threadsafe(starting, loop).result(20)
         return int(server.sockets[0].getsockname()[1])
 
-    with served(tmp_path, "--space") as address, sync_playwright() as driver:
+    with served(tmp_path, "--space") as address:
         ports = {OUTER: listen(outer), SPACE: listen(proxy(int(urlsplit(address).port or 0)))}
         rules = ",".join(f"MAP {host}:443 127.0.0.1:{port}" for host, port in ports.items())
         flags = [
@@ -90,11 +90,11 @@ def page(tmp_path: Path) -> Iterator[Page]:
             f"--host-resolver-rules={rules}",
             "--ignore-certificate-errors",
         ]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=flags)
-        opened = browser.new_page(viewport={"width": 1360, "height": 900}, ignore_https_errors=True)
+        mapped = browser.browser_type.launch(executable_path=CHROMIUM, args=flags)
+        opened = mapped.new_page(viewport={"width": 1360, "height": 900}, ignore_https_errors=True)
         opened.set_default_timeout(60_000)
         yield opened
-        browser.close()
+        mapped.close()
     loop.call_soon_threadsafe(loop.stop)
 
 

@@ -182,7 +182,7 @@ def test_sliders_say_what_they_would_change_and_possible_misses_are_shown(
     page.locator(".az-stage:visible").wait_for()
     show_photo(page, street)
     would = page.locator(".az-would:visible")
-    expect(would.first).to_have_text("2 hidden; 1 more from 0.3")
+    expect(would.first).to_have_text("2 hidden; 1 more from 0.15")
     expect(page.locator(".az-possible")).to_contain_text("1 possible face and 1 possible license plate not hidden")
     page.get_by_role("button", name="show", exact=True).click()
     expect(page.locator("rect.az-region.suspect")).to_have_count(2)
@@ -200,6 +200,6 @@ def test_sliders_say_what_they_would_change_and_possible_misses_are_shown(
     button = page.get_by_role("button", name="Do not hide this").bounding_box()
     assert button is not None
     assert 0 <= button["y"] <= 900
-    page.get_by_label("Faces: score").first.fill("0.3")
+    page.get_by_label("Faces: score").first.fill("0.15")
     page.keyboard.press("Tab")
     expect(would.first).to_have_text("3 hidden; no more below")
