@@ -146,7 +146,8 @@ def _downloads(job: Job) -> str:
 
 def audited(job: Job, found: Audit) -> str:
     """What an audit found, and where its report is, as HTML."""
-    said = "no leak"
+    to_look = sum(bool(p.of("look")) for p in found.photos)
+    said = f"no leak found, which is no proof; {photos(to_look)} to look at" if to_look else "no leak found"
     if failed := found.failed:
         said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
     reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
