@@ -27,7 +27,7 @@ def test_a_photo_is_as_it_was_left_after_reload_and_in_another_tab(new_page: Any
     page = new_page(quick.address)
     show_photo(page, street)
     pills(page, "Solid color").check()
-    page.get_by_label("Faces: score").first.fill("0.2")
+    page.get_by_label("Faces: score").first.fill("0.1")
     page.keyboard.press("Tab")
     expect(page.locator(TITLE)).to_contain_text("3 faces")
     page.get_by_role("button", name="Correct").click()
@@ -48,7 +48,7 @@ def test_a_photo_is_as_it_was_left_after_reload_and_in_another_tab(new_page: Any
     for opened in (page, other):
         expect(opened.locator(TITLE)).to_have_text("3 faces, 1 license plate and 1 more hidden", timeout=60_000)
         expect(pills(opened, "Solid color")).to_be_checked()
-        expect(opened.get_by_label("Faces: score").first).to_have_value("0.2")
+        expect(opened.get_by_label("Faces: score").first).to_have_value("0.1")
     # The other tab changes the photo; this one still downloads what it shows.
     link = page.get_by_role("link", name="Download the clean photo").get_attribute("href")
     shown = page.request.get(f"{quick.address}/{link}").body()
