@@ -48,7 +48,7 @@ def second_opinion(data, mode, depth, orientation):
         try:
             with Image.open(io.BytesIO(data)) as image:
                 return np.asarray(image) if depth == 8 else None
-        except OSError:  # Pillow knows no separate planes of it
+        except (OSError, ModuleNotFoundError):  # no separate planes; ultralytics makes Pillow ask for pi_heif, too
             return None
     pixels = imagecodecs.tiff_decode(data)
     if pixels.ndim == 3 and pixels.shape[2] != MODES[mode]:
