@@ -32,7 +32,8 @@ SAME = 0.5  # of the smaller of two boxes inside the other: one thing, found twi
 SHOWN_REASON = 0.02  # least probability for a reason of its own
 # Risk from which a photo is worth a look. Chosen on faces-masked and plates-train (130 photos): 51 % of them are, and
 # in these lie 20 of the 26 photos, and 42 of the 48 regions, that leak. On 58 street photos that chose nothing: 64 %
-# and 16 of the 18 leaks; on 25 without a plate: 12 %. Before, any reason of 2 % made 91 % of the street photos so.
+# and 16 of the 18 leaks; on 25 without a plate: 12 % (`balanced` before `street`). Before, any reason of 2 % made 91 %
+# of the street photos so.
 SUSPICIOUS = 0.25
 DOUBTED = 0.5  # probability from which a hidden region is said to be nothing
 

@@ -8,7 +8,7 @@ are believed. What is surer than `SURE` is a leak, what is surer than `LISTED` a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
@@ -48,11 +48,13 @@ class Looker:
     Attributes:
         detectors: one for each kind, or those that were asked for. skipped: network -> why it does not look.
         kinds: of each detector, what it is asked about; empty: whatever it sees.
+        unchecked: hidden kind -> why no other network looked for it, so that silence about it says nothing.
     """
 
     detectors: tuple[Detector, ...]
     skipped: Mapping[str, str]
     kinds: tuple[str, ...] = ()
+    unchecked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
@@ -86,6 +88,7 @@ def choose(
         return Looker(tuple(map(make, names)), {})
     made: dict[str, Detector] = {}
     skipped: dict[str, str] = {}
+    unchecked = dict.fromkeys(settings.kinds, "no network could be had")
     for task, (others, same) in SIZES.items():
         of_task = [
             m.name for m in registry().values() if m.task not in ("corners", "text") and task in m.classes.values()
@@ -100,7 +103,10 @@ def choose(
                 skipped[name] = str(e).split(". ")[0]
         if loaded and task in settings.kinds:
             made[task] = make("+".join(loaded))
-    return Looker(tuple(made.values()), skipped, tuple(made))
+            unchecked[task] = "only networks that chose what was hidden, at another size"
+            if not all(name.endswith(same) for name in loaded):
+                del unchecked[task]
+    return Looker(tuple(made.values()), skipped, tuple(made), unchecked)
 
 
 def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..audit import Audit
+from ..audit.findings import CHECKS
 from ..records import Record
 from .job_results import HEIF
 from .jobs import Job
@@ -155,10 +156,18 @@ def audited(job: Job, found: Audit) -> str:
     rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
     return (
         f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
-        f"{f'<ul>{rows}</ul>' if rows else ''}"
+        f"{f'<ul>{rows}</ul>' if rows else ''}{_not_done(found)}"
         f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"
     )
+
+
+def _not_done(found: Audit) -> str:
+    """The checks that were not done: of these, silence says nothing."""
+    rows = "".join(
+        f"<li>{html.escape(CHECKS[check])}: {html.escape(reason)}</li>" for check, reason in found.skipped.items()
+    )
+    return f"<p>Not checked:</p><ul>{rows}</ul>" if rows else ""
 
 
 def empty() -> str:

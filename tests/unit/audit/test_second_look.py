@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from anonymize import images
 from anonymize.audit import second_look
 from anonymize.detectors import FakeDetector
+from anonymize.errors import WeightsError
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -66,3 +68,22 @@ def test_every_view_of_a_photo_is_looked_at() -> None:
     looker = second_look.Looker((FakeDetector([Region("face", (1, 1, 20, 20), 0.8)]),), {})
     photo = images.from_array(np.zeros((50, 60, 4), np.uint8))
     assert len(second_look.look(photo, looker, SETTINGS)) == 1
+
+
+def test_a_kind_that_no_other_network_looked_for_is_not_called_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence of the networks that hid it, or of none, is no finding."""
+
+    def create(spec: str, *_: object, **__: object) -> FakeDetector:
+        if any(name in spec for name in lacking):
+            raise WeightsError(f"cannot get the weights of {spec}. offline")
+        return FakeDetector([], spec)
+
+    monkeypatch.setattr(second_look, "create", create)
+    lacking = ("mtcnn", "yunet", "r50", "resnet50")
+    used = ["retinaface-mobilenet", "centerface", "street", "plates"]
+    assert second_look.choose(used, SETTINGS).unchecked == {
+        "face": "only networks that chose what was hidden, at another size"
+    }
+    assert second_look.choose(["street"], SETTINGS).unchecked == {}
+    lacking = (*lacking, "retinaface", "centerface", "street")
+    assert second_look.choose(used, SETTINGS).unchecked == {"face": "no network could be had"}
