@@ -1,0 +1,1 @@
+"""Clips: frames in, tracks, frames out in which every region is hidden. PyAV is needed (the extra `video`)."""
