@@ -79,7 +79,7 @@ class Clip:
             DamagedClipError: after the last frame, when a part could not be read. ClipError: nothing could be; or the
                 picture's size or form changes within the clip.
         """
-        with _open(self.path) as (container, stream):
+        with opened(self.path) as (container, stream):
             yield from _Reading(self, container, stream).frames(start)
 
 
@@ -239,7 +239,7 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
         MissingExtraError: PyAV is not installed.
     """
     import_av()
-    with _open(Path(path)) as (container, stream):
+    with opened(Path(path)) as (container, stream):
         context = stream.codec_context
         pixels = context.width * context.height
         if max_megapixels and pixels > max_megapixels * 1e6:
@@ -266,7 +266,9 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
             aspect=stream.sample_aspect_ratio or Fraction(1),
             colors=(int(first.color_range), int(first.color_primaries), int(first.color_trc), int(first.colorspace)),
             is_interlaced=bool(first.interlaced_frame),
-            audio=tuple(s.codec_context.name if s.codec_context else "?" for s in container.streams.audio),
+            audio=tuple(
+                s.codec_context.codec.canonical_name if s.codec_context else "?" for s in container.streams.audio
+            ),
             dropped=_dropped(container, stream),
         )
 
@@ -283,7 +285,7 @@ def import_av() -> Any:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tuple[Any, Any]]:
+def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     import av
 
     try:
