@@ -118,11 +118,12 @@ class Predictor:
         text = json.dumps([text, used, numbers, dict(turned)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
+    def predict(self, batch: Sequence[Image], *, turns: Sequence[int] | None = None) -> list[tuple[Region, ...]]:
         """Run every detector on images in memory (a camera's frames, say).
 
         Args:
             batch: uint8 RGB arrays (H, W, 3). One that seems to lie on its side is searched in other turns, too.
+            turns: the quarter turns in which all are searched (`turns_of`), where that is known.
 
         Returns:
             For each image its regions, all kinds, by descending score, down to the floor score.
@@ -130,10 +131,10 @@ class Predictor:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        turns = [self._turns(image) for image in batch]
-        if all(t == (0,) for t in turns):
+        every = [self.turns_of(image) if turns is None else tuple(turns) for image in batch]
+        if all(t == (0,) for t in every):
             return [self._suppress(found) for found in self._answers(batch)]
-        return [self._suppress(self._in_turns(image, t)) for image, t in zip(batch, turns, strict=True)]
+        return [self._suppress(self._in_turns(image, t)) for image, t in zip(batch, every, strict=True)]
 
     def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
         """`predict` on everything that a viewer can show of one photo (`Photo.views`), merged."""
@@ -141,7 +142,7 @@ class Predictor:
         found: list[Region] = []
         turns: tuple[int, ...] = ()
         for view in photo.views():
-            turns = turns or self._turns(view)
+            turns = turns or self.turns_of(view)
             found += self._in_turns(view, turns)
         return self._suppress(found)
 
@@ -158,8 +159,8 @@ class Predictor:
             warnings=photo.warnings,
         )
 
-    def _turns(self, image: Image) -> tuple[int, ...]:
-        """The turns in which an image is searched."""
+    def turns_of(self, image: Image) -> tuple[int, ...]:
+        """The quarter turns in which an image is searched: one, or all that may make it upright."""
         try:
             return self.upright.turns(image) if self.upright else (0,)
         except AnonymizeError:

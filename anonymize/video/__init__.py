@@ -1,1 +1,1 @@
-"""Clips: frames in, tracks, frames out in which every region is hidden. PyAV is needed (the extra `video`)."""
+"""Clips: what is hidden in one frame is hidden in all in which it can be seen."""

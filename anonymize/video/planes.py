@@ -120,7 +120,7 @@ def samples(native: av.VideoFrame) -> list[NDArray[Any]]:
     dtype = np.dtype(np.uint8 if native.format.components[0].bits == 8 else np.uint16)
     out = []
     for plane in native.planes:
-        rows = np.frombuffer(plane, dtype).reshape(-1, plane.line_size // dtype.itemsize)
+        rows = np.asarray(memoryview(plane)).view(dtype).reshape(-1, plane.line_size // dtype.itemsize)
         out.append(rows[: plane.height, : plane.width])
     return out
 

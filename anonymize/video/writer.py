@@ -315,7 +315,7 @@ def _mux(clip: Clip, form: Form, encoding: Encoding, segments: Sequence[Path], p
             track.metadata.clear()
         out.start_encoding()
         for packet in heapq.merge(
-            _pictures(stream, segments, ends, clip.time_base), _sound(source, audio), key=lambda p: p.dts * p.time_base
+            _pictures(stream, segments, ends, clip.time_base), _sound(source, audio), key=lambda p: (p.dts or 0) * p.time_base
         ):
             out.mux_one(packet)
 
