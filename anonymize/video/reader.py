@@ -29,6 +29,7 @@ FORMATS = (
     "dv,gxf,rm,vob,yuv4mpegpipe,av1,swf,gif"
 )
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+_ANY_START = 1 << 9  # AVFMT_TS_DISCONT
 PQ, HLG = 16, 18  # transfer characteristics of HDR (ITU-T H.273)
 SHORT = 1.0  # s; what a file may end before the time that it says itself, without being cut off
 
@@ -44,6 +45,7 @@ class Clip:
         frame_rate: average, frames a second.
         frame_count: what the file says, or None. Not to be relied on: a damaged file has fewer.
         time_base: seconds a unit of `Frame.pts`.
+        offset: seconds; what is taken off the file's own times, where these begin anywhere (MPEG-TS).
         duration: seconds, as the file says; None where it does not.
         codec: FFmpeg's name ("h264"). pixel_format: FFmpeg's name ("yuv420p"). bit_depth: bits a sample.
         aspect: width of a pixel by its height.
@@ -62,6 +64,7 @@ class Clip:
     frame_rate: Fraction
     frame_count: int | None
     time_base: Fraction
+    offset: Fraction
     duration: float | None
     codec: str
     pixel_format: str
@@ -89,12 +92,14 @@ class Frame:
 
     Attributes:
         index: its number, from 0. pts: when it is shown, in units of the clip's time base. seconds: the same.
+        duration: how long, in those units; what the file says, or the mean.
         native: the decoded picture as stored (not turned), for `hide_frame`.
     """
 
     index: int
     pts: int
     seconds: float
+    duration: int
     native: av.VideoFrame = field(repr=False, compare=False)
     _look: _Look = field(repr=False, compare=False)
 
@@ -142,6 +147,7 @@ class _Reading:
     def __init__(self, clip: Clip, container: Any, stream: Any) -> None:
         self._clip, self._container, self._stream = clip, container, stream
         self._look = _Look(clip)
+        self._step = max(1, round(1 / (clip.frame_rate * clip.time_base)))
         self._count = 0
         self._last: int | None = None
         self._end = 0.0  # s; where the last packet of any stream ends
@@ -151,7 +157,8 @@ class _Reading:
         for native in self._decode():
             pts = self._pts(native)
             if self._count >= start:
-                yield Frame(self._count, pts, float(pts * self._clip.time_base), native, self._look)
+                seconds, duration = float(pts * self._clip.time_base), native.duration or self._step
+                yield Frame(self._count, pts, seconds, int(duration), native, self._look)
             self._count += 1
         if not self._count:
             raise ClipError("no frame of it could be decoded")
@@ -208,10 +215,11 @@ class _Reading:
         return native
 
     def _pts(self, native: av.VideoFrame) -> int:
-        step = max(1, round(1 / (self._clip.frame_rate * self._clip.time_base)))
         pts = native.pts
         if pts is None:
-            pts = 0 if self._last is None else self._last + step
+            pts = 0 if self._last is None else self._last + self._step
+        else:
+            pts -= round(self._clip.offset / self._clip.time_base)
         if self._last is not None and pts <= self._last:
             pts = self._last + 1
         self._last = pts
@@ -259,6 +267,9 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
             frame_rate=rate,
             frame_count=count,
             time_base=stream.time_base,
+            offset=Fraction(container.start_time or 0, 1_000_000)
+            if container.format.flags & _ANY_START
+            else Fraction(0),
             duration=container.duration / 1_000_000 if container.duration else None,
             codec=context.codec.canonical_name,
             pixel_format=first.format.name,

@@ -51,6 +51,7 @@ _ENCODERS: dict[str, tuple[str, Any]] = {
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 _FALLBACK = (".mp4", ".mkv")
 _NOT_IN_MOV = ("vp9", "av1")  # FFmpeg says that it can and then refuses
+_LEAD = Fraction(1, 10)  # s
 _PACKET = struct.Struct("<q?I")  # of a segment's file: pts, is it a key frame, bytes
 
 
@@ -313,9 +314,12 @@ def _mux(clip: Clip, form: Form, encoding: Encoding, segments: Sequence[Path], p
         )
         for track in audio.values():
             track.metadata.clear()
+        lead = _LEAD if form.container in ("mp4", "mov") else Fraction(0)  # others have no times before 0
         out.start_encoding()
         for packet in heapq.merge(
-            _pictures(stream, segments, ends, clip.time_base), _sound(source, audio), key=lambda p: (p.dts or 0) * p.time_base
+            _pictures(stream, segments, ends, clip.time_base),
+            _sound(source, audio, clip.offset, lead),
+            key=lambda p: (p.dts or 0) * p.time_base,
         ):
             out.mux_one(packet)
 
@@ -333,7 +337,7 @@ def _pictures(stream: Any, segments: Sequence[Path], ends: Sequence[int], time_b
             yield packet
 
 
-def _sound(source: Any, audio: dict[int, Any]) -> Iterator[av.Packet]:
+def _sound(source: Any, audio: dict[int, Any], offset: Fraction, lead: Fraction) -> Iterator[av.Packet]:
     """The source's packets of sound as they are, as far as they can be read."""
     av = import_av()
     if not audio:
@@ -346,13 +350,12 @@ def _sound(source: Any, audio: dict[int, Any]) -> Iterator[av.Packet]:
             return
         if packet is None:
             return
-        if (
-            packet.size
-            and packet.pts is not None
-            and packet.dts is not None
-            and not packet.is_discard
-            and not packet.is_corrupt
-        ):
+        if not packet.size or packet.pts is None or packet.dts is None or packet.is_corrupt:
+            continue
+        late = round(offset / packet.time_base)
+        packet.pts, packet.dts = packet.pts - late, packet.dts - late
+        # What an edit list cuts away does not come back, but for what a decoder of sound needs before its first sample.
+        if not packet.is_discard or packet.pts * packet.time_base >= -lead:
             packet.stream = audio[packet.stream_index]
             yield packet
 

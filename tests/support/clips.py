@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+
+from anonymize.regions import Region
 
 SIDE = (96, 64)  # px; width and height of a clip that nothing else is said of
 
@@ -65,7 +67,7 @@ def make(
             shown = pictures[index] if pictures is not None else picture(index, size)
             frame = av.VideoFrame.from_ndarray(shown, "rgb24").reformat(format=pixel_format)
             frame.pts = times[index] if times is not None else 16 * index
-            frame.time_base = stream.time_base
+            frame.time_base = Fraction(1, 16 * rate)
             out.mux(stream.encode(frame))
         out.mux(stream.encode(None))
         for tone in tones:
@@ -83,3 +85,41 @@ def _add_tone(out: Any, stream: Any, seconds: float) -> None:
         for part in resampler.resample(frame):
             out.mux(stream.encode(part))
     out.mux(stream.encode(None))
+
+
+def bar(rgb: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The box of the bright bar that `picture` draws; None where it cannot be seen."""
+    bright = (rgb > 190).all(axis=2)
+    if bright.sum() < 8:
+        return None
+    rows, columns = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+class BarDetector:
+    """Finds the bright bar of drawn pictures, as a plate; counts the pictures that it saw.
+
+    Args:
+        blind: numbers of pictures, as they are asked for, in which it finds nothing.
+    """
+
+    name = "bar"
+    weights: Mapping[str, str] = {"bar": "0" * 64}
+    kinds = frozenset({"plate", "face"})
+
+    def __init__(self, blind: Sequence[int] = ()) -> None:
+        self.seen, self._blind = 0, set(blind)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+        out = []
+        for image in images:
+            found = bar(image)
+            out.append([Region("plate", found, 0.9)] if found and self.seen not in self._blind else [])
+            self.seen += 1
+        return out
+
+
+def frames(path: Path) -> list[tuple[float, list[bytes]]]:
+    """Time and planes of each frame of a clip, rounded to microseconds."""
+    with av.open(str(path)) as container:
+        return [(round(f.time, 6), [bytes(p) for p in f.planes]) for f in container.decode(video=0)]
