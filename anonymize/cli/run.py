@@ -76,7 +76,7 @@ def export(
     from .. import engine, records
 
     header, _ = records.read(records_path)
-    settings = _warn(settings_of(given, header.settings))
+    settings = warn(settings_of(given, header.settings))
     if is_sequence:
         _follow(records_path)
     report(
@@ -122,7 +122,7 @@ def run(
     """
     from .. import engine, sequence
 
-    predictor = predictor_of(_warn(settings_of(given)), given)
+    predictor = predictor_of(warn(settings_of(given)), given)
     report(
         given,
         partial(
@@ -153,7 +153,7 @@ def _preview(output: Path, wanted: bool) -> Path | None:
     return Path(f"{os.path.abspath(output)}-preview") if wanted else None
 
 
-def _warn(settings: Settings) -> Settings:
+def warn(settings: Settings) -> Settings:
     """Say once, also where records ask for it, what otherwise every photo would say."""
     if settings.allow_weak:
         click.echo("warning: allow_weak is set: what is hidden can be recovered from the output", err=True)
