@@ -19,6 +19,10 @@ COMMANDS = {
     "export": ("run:export", "Write anonymized photos from records."),
     "video": ("video:video", "Clips in, anonymized clips out."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
+    "evaluate-video": (
+        "measure_video:evaluate_video",
+        "Measure for how long faces and plates leak in clips.",
+    ),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
     "train": ("train:train", "Train a detector on photos of your own."),
