@@ -20,9 +20,10 @@ DETECTED, FILLED, EXTENDED, DRAWN = range(4)
 BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
 LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
 RECENT = 0.35  # seconds, from which the speed at an end is taken
-GROWTH = 0.8  # of the size, on each side, a second
-MOST = 0.6  # of the size, on each side
+UNSTEADY = 0.8  # a speed that changed by more than this share of itself within that time is none
+GROWTH = 0.5  # of the size, on each side, a second
 DRIFT = 0.25  # of the way that a thing goes by itself, on each side
+MOST = 0.35  # of the size, on each side, of both together
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +61,7 @@ def _state(boxes: Floats) -> Floats:
 
 def _grown(state: Floats, seconds: float, way: Floats) -> Floats:
     """A box around a center and a size, grown by what is not known, rounded outward as records have it."""
-    size = state[2:] * (0.5 + min(GROWTH * seconds, MOST)) + DRIFT * way
+    size = state[2:] / 2 + np.minimum(GROWTH * seconds * state[2:] + DRIFT * way, MOST * state[2:])
     return np.concatenate([np.floor((state[:2] - size) * 100) / 100, np.ceil((state[:2] + size) * 100) / 100])
 
 
@@ -124,13 +125,24 @@ def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, moti
 
 
 def _speed(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> Floats | None:
-    """px a frame, beside the picture's own motion, in the direction of `step`; None where too little was seen."""
+    """px a frame, beside the picture's own motion, in the direction of `step`; None where too little was seen, or where
+    it was another one a moment ago: boxes tremble, and what trembles does not go anywhere."""
     end = frames[-1]
     recent = [i for i, f in enumerate(frames) if abs(end - f) <= RECENT * frame_rate]
     if len(recent) < 3:
         return None
-    first = recent[0]
-    center = state[first, :2]
-    for frame in range(frames[first], end, step):
+    first, middle, last = recent[0], recent[len(recent) // 2], recent[-1]
+    before = _own(frames, state, first, middle, step, motion)
+    after = _own(frames, state, middle, last, step, motion)
+    fastest = max(float(np.hypot(*before)), float(np.hypot(*after)))
+    if float(np.hypot(*(after - before))) > UNSTEADY * fastest:
+        return None
+    return _own(frames, state, first, last, step, motion)
+
+
+def _own(frames: list[int], state: Floats, a: int, b: int, step: int, motion: Motion) -> Floats:
+    """px a frame from one detection to another, beside the picture's own motion."""
+    center = state[a, :2]
+    for frame in range(frames[a], frames[b], step):
         center = _carried(center, frame, step, motion)
-    return (state[-1, :2] - center) / abs(end - frames[first])
+    return (state[b, :2] - center) / abs(frames[b] - frames[a])
