@@ -24,8 +24,8 @@ from .time_limit import call
 from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
-# calibrations count by themselves.)
-DETECTION_VERSION = 6
+# calibrations count by themselves.) A record's `detection` begins with it.
+DETECTION_VERSION = 7
 
 
 class Predictor:
@@ -114,9 +114,8 @@ class Predictor:
         known, used = registry(), self.detector_weights
         numbers = {m: (known[m].calibration, known[m].in_crops) for w in used.values() for m in w if m in known}
         turned = self.upright.weights if self.upright else {}
-        text = f"{self.settings.detection_hash()}-{DETECTION_VERSION}"
-        text = json.dumps([text, used, numbers, dict(turned)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = json.dumps([self.settings.detection_hash(), used, numbers, dict(turned)], sort_keys=True)
+        return f"{DETECTION_VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
     def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
         """Run every detector on images in memory (a camera's frames, say).
@@ -172,22 +171,7 @@ class Predictor:
 
     def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
         answers = [self._ask(detector, batch) for detector in self.detectors]
-        refused = self._refused
-        return [
-            [region for n, answer in enumerate(answers) for region in answer[i] if region.kind not in refused[n]]
-            for i in range(len(batch))
-        ]
-
-    @property
-    def _refused(self) -> list[set[str]]:
-        """For each detector the kinds that it may find and that were not asked for: a face detector that finds plates,
-        too, gives none where the plate detector is "none"."""
-        s = self.settings
-        if self._given is not None:
-            return [set() for _ in self._given]
-        chosen = {"face": s.face_detector, "plate": s.plate_detector}
-        none = {kind for kind, name in chosen.items() if not name or name == "none"}
-        return [set() if name in s.other_detectors else none for name in self._names]
+        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
     def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
         found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)

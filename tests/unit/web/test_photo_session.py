@@ -20,7 +20,7 @@ from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import possible, regions, rows, summary, view, weakness_text, why
 from anonymize.web.results import PLACES, count_text
 from anonymize.web.sessions import GoneError, Sessions, new_secret
-from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo
+from tests.support.web_site import DOUBTFUL, FACE, PLATE, FindsSigns, photo, several_pictures
 
 SOLID = Settings().with_kind(
     "face", threshold=0.5, effect="solid", fill="ff00ff", mask="rectangle", padding=0.0, kernel="0,0,0"
@@ -49,6 +49,15 @@ def session(tmp_path):
 def opened(session, detector):
     path = photo(session.make_folder() / "photo.png", gps=True)
     return DetectorPool(detectors=[detector]).open(session, path, "street.png", SOLID, "ana")
+
+
+def test_what_a_run_warns_of_stands_beside_the_photo(session, opened):
+    path = several_pictures(session.make_folder() / "scan.tif")
+    scan = DetectorPool(detectors=[FindsSigns()]).open(session, path, "scan.tif", SOLID, "ana")
+    text = summary(scan)
+    assert "only the first is written" in text
+    assert "Found, and not hidden: 1 sign." in text
+    assert "not hidden: 1" not in summary(opened)
 
 
 def test_sliders_never_detect_again(opened, detector):
