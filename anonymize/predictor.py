@@ -20,7 +20,7 @@ from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings
-from .time_limit import call
+from .time_limit import Budget, call
 from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
@@ -131,17 +131,19 @@ class Predictor:
         """
         turns = [self._turns(image) for image in batch]
         if all(t == (0,) for t in turns):
-            return [self._suppress(found) for found in self._answers(batch)]
-        return [self._suppress(self._in_turns(image, t)) for image, t in zip(batch, turns, strict=True)]
+            return [self._suppress(found) for found in self._answers(batch, self._budgets())]
+        each = zip(batch, turns, strict=True)
+        return [self._suppress(self._in_turns(image, t, self._budgets())) for image, t in each]
 
     def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
         """`predict` on everything that a viewer can show of one photo (`Photo.views`), merged."""
         # Cut to max_regions once, of all views: were each cut before, too few might be left for `hide` to notice it.
         found: list[Region] = []
         turns: tuple[int, ...] = ()
+        budgets = self._budgets()  # for all views, turns and windows together
         for view in photo.views():
             turns = turns or self._turns(view)
-            found += self._in_turns(view, turns)
+            found += self._in_turns(view, turns, budgets)
         return self._suppress(found)
 
     def record(self, photo: images.Photo, path: str) -> Record:
@@ -166,15 +168,19 @@ class Predictor:
         except Exception as e:
             raise DetectionError(f"looking how the photo lies failed: {e!r}") from e
 
-    def _in_turns(self, image: Image, turns: Sequence[int]) -> list[Region]:
-        return [r for k in turns for r in turn_all_back(self._answers([turn(image, k)])[0], k, image)]
+    def _budgets(self) -> list[Budget]:
+        """Each detector's seconds for one photo."""
+        return [Budget(self.settings.max_seconds) for _ in self.detectors]
 
-    def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
-        answers = [self._ask(detector, batch) for detector in self.detectors]
+    def _in_turns(self, image: Image, turns: Sequence[int], budgets: Sequence[Budget]) -> list[Region]:
+        return [r for k in turns for r in turn_all_back(self._answers([turn(image, k)], budgets)[0], k, image)]
+
+    def _answers(self, batch: Sequence[Image], budgets: Sequence[Budget]) -> list[list[Region]]:
+        answers = [self._ask(*asked, batch) for asked in zip(self.detectors, budgets, strict=True)]
         return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
-    def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-        found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)
+    def _ask(self, detector: Detector, budget: Budget, batch: Sequence[Image]) -> list[list[Region]]:
+        found = call(partial(search, detector, batch, self.settings), budget, detector)
         return [[self._named(region, detector) for region in regions] for regions in found]
 
     def _named(self, region: Region, detector: Detector) -> Region:
