@@ -96,8 +96,8 @@ class Summary:
             self.done += 1
             self.unchanged += not task.is_changed
             self.hidden.update(r.kind for r in record.hidden(settings))
-            if codes := warnings_of(record):
-                self.warnings[record.path] = list(codes)
+            if codes := warnings_of(record, settings):
+                self.warnings[record.path] = codes
             self.not_hidden += not_hidden(record, settings)
 
     def _lose(self, paths: list[str]) -> None:
