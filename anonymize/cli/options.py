@@ -84,7 +84,7 @@ THRESHOLDS = _options(
     click.option("--min-size", multiple=True, metavar="[KIND=]PX", help=option_help("min_size", Kind)),
     click.option("--max-size", multiple=True, metavar="[KIND=]PX", help=option_help("max_size", Kind)),
 )
-HIDING = _options(
+EFFECT = _options(
     click.option(
         "--effect", multiple=True, metavar="[KIND=]EFFECT", help=f"{', '.join(EFFECTS)}: {option_help('effect', Kind)}"
     ),
@@ -92,14 +92,11 @@ HIDING = _options(
     click.option("--mosaic-blocks", multiple=True, metavar="[KIND=]N", help=option_help("mosaic_blocks", Kind)),
     click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
-    click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
 )
-FILES = _options(
-    click.option("--max-megapixels", type=float, help=option_help("max_megapixels")),
-    click.option("--jobs", type=int, help=option_help("jobs")),
-    click.option("--quiet", is_flag=True, help="No progress bar."),
-    VERBOSE,
-)
+HIDING = _options(EFFECT, click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")))
+MAX_MEGAPIXELS = click.option("--max-megapixels", type=float, help=option_help("max_megapixels"))
+QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
+FILES = _options(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
 SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
 WRITING = _options(
     click.option("--no-write-detections", is_flag=True, help="Write no JSON file beside each photo."),

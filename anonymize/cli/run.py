@@ -61,7 +61,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
     from .. import engine, records
 
     header, _ = records.read(records_path)
-    settings = _warn(settings_of(given, header.settings))
+    settings = warn(settings_of(given, header.settings))
     report(
         given,
         partial(
@@ -103,7 +103,7 @@ def run(
     """
     from .. import engine
 
-    predictor = predictor_of(_warn(settings_of(given)), given)
+    predictor = predictor_of(warn(settings_of(given)), given)
     report(
         given,
         partial(
@@ -125,7 +125,7 @@ def _preview(output: Path, wanted: bool) -> Path | None:
     return Path(f"{os.path.abspath(output)}-preview") if wanted else None
 
 
-def _warn(settings: Settings) -> Settings:
+def warn(settings: Settings) -> Settings:
     """Say once, also where records ask for it, what otherwise every photo would say."""
     if settings.allow_weak:
         click.echo("warning: allow_weak is set: what is hidden can be recovered from the output", err=True)
