@@ -250,15 +250,16 @@ def detect(
     records_path: AnyPath,
     predictor: Predictor | None = None,
     *,
+    exclude: AnyPath | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Photos -> records. Photos that the file already has, unchanged and by the same detectors, are left alone.
 
-    Args and errors: as `run`.
+    Args and errors: as `run`; `exclude`: a folder that is not searched.
     """
-    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop)
+    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop, exclude)
 
 
 def run(
@@ -303,12 +304,13 @@ def _detect(
     dry_run: bool,
     progress: Progress | None,
     stop: threading.Event | None,
+    exclude: AnyPath | None = None,
 ) -> Summary:
     started = time.perf_counter()
     settings = predictor.settings
     if target:
         predictor.check_hides()
-    found = images.find(source, settings, exclude=target.folder if target else None)
+    found = images.find(source, settings, exclude=target.folder if target else exclude)
     if target:
         target.check(found, path)
     summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})

@@ -98,6 +98,12 @@ MAX_MEGAPIXELS = click.option("--max-megapixels", type=float, help=option_help("
 QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
 FILES = _options(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
 SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
+SEQUENCE = click.option(
+    "--sequence",
+    "is_sequence",
+    is_flag=True,
+    help="The photos are a series, seconds apart: what is hidden in one is hidden in its neighbors.",
+)
 WRITING = _options(
     click.option("--no-write-detections", is_flag=True, help="Write no JSON file beside each photo."),
     click.option(

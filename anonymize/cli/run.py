@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .audit import AUDIT, audit_after
-from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, predictor_of, settings_of
+from .options import (
+    DETECTOR_OPTIONS,
+    FILES,
+    HIDING,
+    SEARCHING,
+    SEQUENCE,
+    THRESHOLDS,
+    WRITING,
+    predictor_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,27 +43,32 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: wrong options or p
     help="Records file to write or continue.",
 )
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@SEQUENCE
 @DETECTOR_OPTIONS
 @THRESHOLDS
 @SEARCHING
 @FILES
-def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None:
+def detect(source: str, records_path: Path, dry_run: bool, is_sequence: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
     from .. import engine
 
     predictor = predictor_of(settings_of(given), given)
-    report(given, partial(engine.detect, source, records_path, predictor, dry_run=dry_run))
+    work = partial(engine.detect, source, records_path, predictor, dry_run=dry_run)
+    report(given, work, then=(lambda: _follow(records_path)) if is_sequence and not dry_run else None)
 
 
 @click.command()
 @click.argument("records_path", metavar="RECORDS", type=click.Path(exists=True, path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
+@SEQUENCE
 @THRESHOLDS
 @HIDING
 @WRITING
 @AUDIT
 @FILES
-def export(records_path: Path, output: Path, no_write_detections: bool, preview: bool, **given: Any) -> None:
+def export(
+    records_path: Path, output: Path, is_sequence: bool, no_write_detections: bool, preview: bool, **given: Any
+) -> None:
     """Write anonymized photos to OUTPUT from RECORDS, without detecting again.
 
     Settings start from those of the detection; options change them.
@@ -62,6 +77,8 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 
     header, _ = records.read(records_path)
     settings = warn(settings_of(given, header.settings))
+    if is_sequence:
+        _follow(records_path)
     report(
         given,
         partial(
@@ -81,6 +98,7 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--records", "records_path", type=click.Path(path_type=Path), help="Records file [OUTPUT/records.jsonl].")
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@SEQUENCE
 @DETECTOR_OPTIONS
 @THRESHOLDS
 @HIDING
@@ -93,6 +111,7 @@ def run(
     output: Path,
     records_path: Path | None,
     dry_run: bool,
+    is_sequence: bool,
     no_write_detections: bool,
     preview: bool,
     **given: Any,
@@ -101,13 +120,13 @@ def run(
 
     Run the same command again to continue a stopped run.
     """
-    from .. import engine
+    from .. import engine, sequence
 
     predictor = predictor_of(warn(settings_of(given)), given)
     report(
         given,
         partial(
-            engine.run,
+            sequence.run if is_sequence else engine.run,
             source,
             output,
             predictor,
@@ -118,6 +137,15 @@ def run(
         ),
         then=None if dry_run else lambda: audit_after(output, given, records_path),
     )
+
+
+def _follow(records_path: Path) -> int:
+    """Raise scores to those of neighbors in a series, and say how many; the exit code."""
+    from .. import sequence
+
+    done = sequence.follow_file(records_path)
+    click.echo(f"sequence: {done.regions} regions in {done.photos} photos got the score of a neighbor", err=True)
+    return 0
 
 
 def _preview(output: Path, wanted: bool) -> Path | None:

@@ -257,6 +257,15 @@ def sha256(path: AnyPath) -> str:
         raise _unreadable(e) from e
 
 
+def taken(path: AnyPath) -> float | None:
+    """When a photo was taken, in seconds (EXIF, in the camera's own time zone); None where it does not say."""
+    try:
+        with Image.open(path) as image:
+            return metadata.taken(image.getexif())
+    except Exception:  # a photo that cannot be read says so where it is needed
+        return None
+
+
 def count_pixels(path: AnyPath) -> int:
     """Width times height from the header alone, to plan memory by; 0 for what cannot be opened (`load` says why)."""
     try:

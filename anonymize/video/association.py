@@ -28,8 +28,9 @@ Chain = tuple[tuple[int, int], ...]  # (frame, index in that frame) in order of 
 LEVELS = (0.1, 0.02)
 JOIN = 0.005
 LOST = 1.0  # seconds after which a thing that is not found is given up
-# Boxes are compared grown by this share of their size on each side: small things move farther than their width.
-BUFFER = 0.5
+# Boxes are compared grown by this share of their size on each side: small things move farther than their width. The
+# second one is where frames are skipped: the first for each frame from one search to the next, but no more than this.
+BUFFER, MOST_BUFFER = 0.75, 3.0
 LEAST_OVERLAP = 0.1  # IoU of the grown boxes
 MOMENT = 1e-6  # seconds
 
@@ -44,6 +45,8 @@ def chains(found: Found, frame_rate: float, motion: Motion) -> list[Chain]:
     """
     # Where the camera pans or is shaken, boxes are compared as if it stood still.
     pan = motion.pan()
+    apart = np.median(np.diff(sorted(found))) if len(found) > 1 else 1
+    buffer = min(BUFFER * float(apart), MOST_BUFFER)
     still = {f: rows - (*pan[f], *pan[f], 0.0) for f, rows in found.items()}
     left = {frame: np.arange(len(rows)) for frame, rows in found.items()}
     out: list[Chain] = []
@@ -51,7 +54,7 @@ def chains(found: Found, frame_rate: float, motion: Motion) -> list[Chain]:
         joined = _Chains()
         for order in (1, -1):
             for scene in _scenes(sorted(found), sorted(motion.cuts)):
-                _link(still, left, scene[::order], level, frame_rate, joined)
+                _link(still, left, scene[::order], (level, frame_rate, buffer), joined)
         for frame, rows in left.items():
             for i in rows[found[frame][rows, 4] >= level].tolist():
                 joined.add((frame, i))
@@ -70,7 +73,7 @@ def _scenes(frames: Sequence[int], cuts: Sequence[int]) -> list[Sequence[int]]:
     return [frames[a:b] for a, b in pairwise(edges) if b > a]
 
 
-def _tracker(level: float, frame_rate: float) -> ByteTrackTracker:
+def _tracker(level: float, frame_rate: float, buffer: float) -> ByteTrackTracker:
     with extra("video", "following faces and plates through a clip"):
         from trackers import BIoU, ByteTrackTracker
 
@@ -81,7 +84,7 @@ def _tracker(level: float, frame_rate: float) -> ByteTrackTracker:
         high_conf_det_threshold=level,
         minimum_consecutive_frames=0,  # a face that is found once is a face
         minimum_iou_threshold=LEAST_OVERLAP,
-        iou=BIoU(buffer_ratio=BUFFER),
+        iou=BIoU(buffer_ratio=buffer),
     )
 
 
@@ -89,15 +92,14 @@ def _link(
     found: Found,
     left: Mapping[int, NDArray[np.intp]],
     frames: Sequence[int],
-    level: float,
-    frame_rate: float,
+    how: tuple[float, float, float],
     joined: _Chains,
 ) -> None:
     """Follow what is left of the detections through some frames, forward or backward; join what belongs together."""
     with extra("video", "following faces and plates through a clip"):
         import supervision as sv
 
-    tracker = _tracker(level, frame_rate)
+    tracker, (level, frame_rate, _) = _tracker(*how), how
     last: dict[int, tuple[int, int]] = {}
     for frame in frames:
         rows = left[frame][found[frame][left[frame], 4] >= JOIN]
