@@ -93,6 +93,7 @@ HIDING = _options(
     click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
     click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
+    click.option("--jpeg", metavar="lossless|reencode", help=option_help("jpeg")),
 )
 FILES = _options(
     click.option("--max-megapixels", type=float, help=option_help("max_megapixels")),
@@ -135,6 +136,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         "max_megapixels",
         "jobs",
         "allow_weak",
+        "jpeg",
     ):
         if (value := take(name, None)) is not None:
             changes[name] = value

@@ -30,6 +30,7 @@ from ..errors import (
     WeightsError,
 )
 from ..hiding import hide_record
+from ..masks import changed
 from ..settings import Settings
 from ..weights.registry import registry
 from .api_forms import (
@@ -101,7 +102,8 @@ class PhotoService:
             photo = images.load(path, settings)
             record = self.pool.predictor(settings).record(photo, path.name)
             target = path.with_name(f"clean{path.suffix}")
-            images.save(photo, hide_record(photo, record, settings), target, settings)
+            where = changed(record.regions, settings, photo.width, photo.height)
+            images.save(photo, hide_record(photo, record, settings), target, settings, where)
             clean = target.read_bytes()
         answer = {
             "width": photo.width,
