@@ -93,7 +93,11 @@ EFFECT = _options(
     click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
 )
-HIDING = _options(EFFECT, click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")))
+HIDING = _options(
+    EFFECT,
+    click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
+    click.option("--jpeg", metavar="lossless|reencode", help=option_help("jpeg")),
+)
 MAX_MEGAPIXELS = click.option("--max-megapixels", type=float, help=option_help("max_megapixels"))
 QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
 FILES = _options(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
@@ -138,6 +142,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         "max_megapixels",
         "jobs",
         "allow_weak",
+        "jpeg",
     ):
         if (value := take(name, None)) is not None:
             changes[name] = value
