@@ -17,6 +17,7 @@ COMMANDS = {
     "run": ("run:run", "Find and hide: photos in, anonymized photos out."),
     "detect": ("run:detect", "Find faces and plates and write records."),
     "export": ("run:export", "Write anonymized photos from records."),
+    "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
