@@ -19,6 +19,7 @@ COMMANDS = {
     "detect": ("run:detect", "Find faces and plates and write records."),
     "export": ("run:export", "Write anonymized photos from records."),
     "video": ("video:video", "Clips in, anonymized clips out."),
+    "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),

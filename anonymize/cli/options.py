@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,34 @@ SEQUENCE = click.option(
     is_flag=True,
     help="The photos are a series, seconds apart: what is hidden in one is hidden in its neighbors.",
 )
+CLUSTER = _options(
+    click.option("--cluster", metavar="auto|ADDRESS", help="Run on this Ray cluster; auto: the one that runs here."),
+    click.option("--cluster-cpus", type=int, default=1, metavar="N", help="Cluster: cores of one worker. [1]"),
+    click.option("--cluster-workers", type=int, default=0, metavar="N", help="Cluster: most workers. [all there is]"),
+    click.option("--cluster-shard", type=int, default=64, metavar="N", help="Cluster: photos a worker takes. [64]"),
+)
+
+
+class Records(click.Path):
+    """A records file; or a cluster's records.parquet, of which the file records.jsonl beside it is made."""
+
+    name = "records"
+
+    def __init__(self) -> None:
+        super().__init__(exists=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.is_dir():
+            return path
+        from ..cluster import gather
+
+        target = path.absolute().with_suffix(".jsonl")
+        gather(path, target)
+        return target
+
+
+RECORDS = Records()
 WRITING = _options(
     click.option("--no-write-detections", is_flag=True, help="Write no JSON file beside each photo."),
     click.option(
