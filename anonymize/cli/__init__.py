@@ -21,6 +21,10 @@ COMMANDS = {
     "video": ("video:video", "Clips in, anonymized clips out."),
     "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
+    "evaluate-video": (
+        "measure_video:evaluate_video",
+        "Measure for how long faces and plates leak in clips.",
+    ),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
     "train": ("train:train", "Train a detector on photos of your own."),

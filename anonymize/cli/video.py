@@ -33,19 +33,22 @@ def _every(_context: click.Context, _parameter: click.Parameter, value: str) -> 
         raise SettingsError(f"--every is a number of frames, or auto; received {value!r}") from e
 
 
-@click.command()
-@click.argument("source")
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--records", "records_folder", type=click.Path(path_type=Path), help="Folder of the clips' records [OUTPUT]."
-)
-@click.option(
+EVERY = click.option(
     "--every",
     default="auto",
     metavar="N",
     callback=_every,
     help="Search every N-th frame and follow what was found between them, or auto: as the picture moves [auto].",
 )
+
+
+@click.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--records", "records_folder", type=click.Path(path_type=Path), help="Folder of the clips' records [OUTPUT]."
+)
+@EVERY
 @click.option(
     "--codec",
     default="h264",

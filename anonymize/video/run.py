@@ -127,6 +127,7 @@ def detect(
         frame_rate=rate,
         tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds),
         searched=int(whole.searched.sum()),
+        cuts=tuple(sorted(whole.motion.cuts)),
         detectors=predictor.detector_weights,
         detection=detection,
         warnings=tuple(warnings),
