@@ -28,11 +28,11 @@ from ..settings import Settings
 from . import formats, forms, metadata, png, profiles
 from .formats import WARNINGS
 from .forms import Form, Pixels
-from .paths import Found, check_output, find, output_path
+from .paths import Found, check_output, find, is_companion, output_path
 
 __all__ = [
     "WARNINGS", "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow",
-    "load", "output_path", "save", "sha256", "to_pillow",
+    "is_companion", "load", "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
