@@ -29,11 +29,11 @@ from . import formats, forms, metadata, png, profiles
 from .blocks import Piece
 from .formats import ENCODED_ANEW, WARNINGS
 from .forms import Form, Pixels
-from .paths import Found, check_output, find, output_path
+from .paths import Found, check_output, find, is_companion, output_path
 
 __all__ = [
     "ENCODED_ANEW", "WARNINGS", "Form", "Found", "Photo", "Piece", "Pixels", "check_output", "count_pixels", "encode",
-    "find", "from_array", "from_pillow", "load", "output_path", "save", "sha256", "to_pillow",
+    "find", "from_array", "from_pillow", "is_companion", "load", "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
