@@ -32,7 +32,7 @@ wheel: $(BIN)/python  ## what `pip install .` gives, tried in an environment of 
 
 lock: $(VENV)/.installed-dev  ## the locks anew, after a change of requirements*.txt or pyproject.toml
 	$(UV) requirements-dev.txt -o requirements-dev.lock
-	$(UV) pyproject.toml --extra web --extra review --extra openid -c requirements-dev.lock -o requirements.lock
+	$(UV) pyproject.toml --extra web --extra review --extra openid --extra video -c requirements-dev.lock -o requirements.lock
 
 sbom: $(VENV)/.installed-dev  ## sbom.json: what the app and the Docker image install (CycloneDX)
 	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
