@@ -11,6 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import AnonymizeError, PathError, SettingsError
+from ..time_limit import exit_code_noted
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
@@ -19,6 +20,7 @@ COMMANDS = {
     "export": ("run:export", "Write anonymized photos from records."),
     "video": ("video:video", "Clips in, anonymized clips out."),
     "stream": ("stream:stream", "A camera's frames in, anonymized frames out, as they come."),
+    "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "evaluate-video": (
         "measure_video:evaluate_video",
@@ -80,4 +82,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    cli(prog_name="python -m anonymize")
+    with exit_code_noted():
+        cli(prog_name="python -m anonymize")
