@@ -191,7 +191,7 @@ _CLEAN: dict[str, Any] = {
 
 
 def router(service: PhotoService) -> APIRouter:
-    """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
+    """/api/v1 and /healthz."""
     routes, pool = APIRouter(), service.pool
     strict = [Depends(named_once)]
 
@@ -218,26 +218,7 @@ def router(service: PhotoService) -> APIRouter:
             return _error_response(e, service.policy)
         return _in_form(request, answer, clean)
 
-    @routes.post(
-        "/api/v1/streams/{name}/frames",
-        response_model=AnonymizedFrame,
-        tags=["streams"],
-        responses={200: _CLEAN, **PROBLEMS},
-        dependencies=strict,
-    )
-    def frame(request: Request, name: StreamName, form: GivenFrame) -> Any:
-        """Hide faces and plates in a camera's next frame, also what was seen in the frames before it.
-
-        Send frames in order, each after the answer to the one before. A stream begins with its first frame, and anew
-        with another size or other options, or when nothing came for five minutes.
-        """
-        who = getattr(request.scope.get("state", {}).get("session"), "who", "")
-        try:
-            answer, clean = service.frame(who, name, form.image.file, form.image.filename or "", form)
-        except AnonymizeError as e:
-            return _error_response(e, service.policy)
-        return _in_form(request, answer, clean)
-
+    _add_streams(routes, service)
     refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
 
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses=refused, dependencies=strict)
@@ -266,6 +247,28 @@ def router(service: PhotoService) -> APIRouter:
         others = [m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE") if m != allowed]
         routes.add_api_route(path, _other_method, methods=others, include_in_schema=False)
     return routes
+
+
+def _add_streams(routes: APIRouter, service: PhotoService) -> None:
+    @routes.post(
+        "/api/v1/streams/{name}/frames",
+        response_model=AnonymizedFrame,
+        tags=["streams"],
+        responses={200: _CLEAN, **PROBLEMS},
+        dependencies=[Depends(named_once)],
+    )
+    def frame(request: Request, name: StreamName, form: GivenFrame) -> Any:
+        """Hide faces and plates in a camera's next frame, also what was seen in the frames before it.
+
+        Send frames in order, each after the answer to the one before. A stream begins with its first frame, and anew
+        with another size or other options, or when nothing came for five minutes.
+        """
+        who = getattr(request.scope.get("state", {}).get("session"), "who", "")
+        try:
+            answer, clean = service.frame(who, name, form.image.file, form.image.filename or "", form)
+        except AnonymizeError as e:
+            return _error_response(e, service.policy)
+        return _in_form(request, answer, clean)
 
 
 def _in_form(request: Request, answer: dict[str, Any], clean: bytes) -> Any:
