@@ -11,6 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import AnonymizeError, PathError, SettingsError
+from ..time_limit import exit_code_noted
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
@@ -18,6 +19,7 @@ COMMANDS = {
     "detect": ("run:detect", "Find faces and plates and write records."),
     "export": ("run:export", "Write anonymized photos from records."),
     "video": ("video:video", "Clips in, anonymized clips out."),
+    "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "evaluate-video": (
         "measure_video:evaluate_video",
@@ -78,4 +80,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    cli(prog_name="python -m anonymize")
+    with exit_code_noted():
+        cli(prog_name="python -m anonymize")
