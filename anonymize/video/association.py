@@ -86,22 +86,38 @@ def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]
             joined[number].append(mine)
             goes_on.update(dict.fromkeys(chain.tolist(), number))
         open_ = goes_on
-    whole = [piece for pieces in joined for piece in _alike(np.concatenate(pieces), found, frame_rate)]
+    whole = [piece for pieces in joined for piece in _alike(np.concatenate(pieces), still, frame_rate)]
     return [c for c in whole if found.rows[c, 4].max() >= LEVELS[-1]]
 
 
 def _alike(chain: Places, found: Detections, frame_rate: float) -> list[Places]:
     """A chain as one or more, in each of which a detection is like the one before: of nearly its size; and not long
-    after it, unless both are sure."""
+    after it, unless both are sure. One that lies beside the way of the others is none of them."""
+    is_off = _off(chain, found, frame_rate)
     pieces: list[list[int]] = []
-    for place in chain.tolist():
+    for place in chain[~is_off].tolist():
         for piece in reversed(pieces):
             if _is_next(piece[-1], place, found, frame_rate):
                 piece.append(place)
                 break
         else:
             pieces.append([place])
-    return [np.array(p, np.int64) for p in pieces]
+    return [np.array(p, np.int64) for p in (*pieces, *chain[is_off].reshape(-1, 1).tolist())]
+
+
+def _off(chain: Places, found: Detections, frame_rate: float) -> NDArray[np.bool_]:
+    """Detections that are farther from the line between their neighbors in time than these are large: false ones, that
+    were taken for a thing where it was not found."""
+    out = np.zeros(len(chain), bool)
+    if len(chain) < 3:
+        return out
+    frames, boxes = found.frames[chain], found.rows[chain, :4]
+    centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    t = (frames[1:-1] - frames[:-2]) / (frames[2:] - frames[:-2])
+    middle = centers[:-2] + t[:, None] * (centers[2:] - centers[:-2])
+    far = np.abs(centers[1:-1] - middle) > np.maximum(sizes[:-2], sizes[2:])
+    out[1:-1] = far.any(axis=1) & (frames[2:] - frames[:-2] <= DOUBTFUL * frame_rate)
+    return out
 
 
 def _is_next(before: int, place: int, found: Detections, frame_rate: float) -> bool:

@@ -20,10 +20,10 @@ DETECTED, FILLED, EXTENDED, DRAWN = range(4)
 BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
 LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
 RECENT = 0.35  # seconds, from which the speed at an end is taken
+OTHERWISE = 2.0  # sizes, by which a thing may have gone otherwise than straight between two detections
 UNSTEADY = 0.8  # a speed that changed by more than this share of itself within that time is none
-GROWTH = 0.5  # of the size, on each side, a second
-DRIFT = 0.25  # of the way that a thing goes by itself, on each side
-MOST = 0.35  # of the size, on each side, of both together
+GROWTH, MOST = 0.5, 0.35  # of the size, on each side: a second, and at most
+DRIFT, MOST_DRIFT = 0.25, 0.75  # the same: of the way that a thing goes by itself, and at most of the size
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,8 @@ def _state(boxes: Floats) -> Floats:
 
 def _grown(state: Floats, seconds: float, way: Floats) -> Floats:
     """A box around a center and a size, grown by what is not known, rounded outward as records have it."""
-    size = state[2:] / 2 + np.minimum(GROWTH * seconds * state[2:] + DRIFT * way, MOST * state[2:])
+    doubt = min(GROWTH * seconds, MOST) * state[2:] + np.minimum(DRIFT * way, MOST_DRIFT * state[2:])
+    size = state[2:] / 2 + doubt
     return np.concatenate([np.floor((state[:2] - size) * 100) / 100, np.ceil((state[:2] + size) * 100) / 100])
 
 
@@ -81,7 +82,7 @@ def _between(
     motion: Motion,
 ) -> list[tuple[int, Floats]]:
     """The frames between two in which the thing was found: straight, and as it went before and after, if that is known;
-    both are hidden."""
+    all of it is hidden."""
     center = before[:2]
     carried = []
     for frame in range(a, b):
@@ -90,12 +91,17 @@ def _between(
     own = after[:2] - center  # what the thing moved by itself
     out = []
     for n, center in enumerate(carried[:-1], 1):
-        t = n / (b - a)
-        size, nearest = (1 - t) * before[2:] + t * after[2:], min(n, b - a - n)
+        t, left = n / (b - a), b - a - n
+        size, nearest = (1 - t) * before[2:] + t * after[2:], min(n, left)
+        straight = t * own
+        ways = [straight, _bent(t, own, speeds, b - a)]
+        # As it would go on, and have come, for a while: the two detections may be of two things.
+        for speed, steps, origin in ((speeds[0], n, 0.0), (speeds[1], left, own)):
+            if speed is not None and steps <= BEYOND * frame_rate:
+                ways.append(straight + np.clip(origin + speed * steps - straight, -OTHERWISE * size, OTHERWISE * size))
         doubt = nearest / frame_rate, np.abs(own) * nearest / (b - a)
-        box = _grown(np.concatenate([center + t * own, size]), *doubt)
-        bent = _grown(np.concatenate([center + _bent(t, own, speeds, b - a), size]), *doubt)
-        out.append((a + n, np.concatenate([np.minimum(box[:2], bent[:2]), np.maximum(box[2:], bent[2:])])))
+        boxes = np.array([_grown(np.concatenate([center + way, size]), *doubt) for way in ways])
+        out.append((a + n, np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])))
     return out
 
 

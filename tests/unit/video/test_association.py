@@ -54,6 +54,11 @@ def test_long_after_it_only_what_is_sure_is_the_same_thing() -> None:
     assert of([(0, 10, 20, 0.3), (1, 10, 20, 0.05), (14, 10, 20, 0.05), (15, 10, 20, 0.3)]) == [[0, 1, 2, 3]]
 
 
+def test_a_false_detection_beside_a_thing_that_was_not_found_is_not_it() -> None:
+    rows = [(n, 10 + n, 20, 0.9) for n in range(6)] + [(6, 50, 20, 0.9)] + [(n, 10 + n, 20, 0.9) for n in range(7, 12)]
+    assert of(rows) == [[0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11], [6]]
+
+
 def test_where_frames_are_skipped_things_may_have_gone_farther() -> None:
     every_fifth = [(n, 10 + 9 * n, 20, 0.9) for n in range(0, 60, 5)]
     assert of(every_fifth, range(0, 60, 5)) == [list(range(12))]
