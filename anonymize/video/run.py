@@ -95,23 +95,17 @@ def detect(
     detection = detection_of(predictor, every)
     folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
-    found: list[Found] = []
     warnings: list[str] = []
     frames = _Whole(clip.frames(), warnings)
-    for number, segment in enumerate(_segments(frames, stop)):
-        file = folder / f"{number:06}.npz"
-        known = Found.load(file) if file.exists() else None
-        for frame in segment:
-            if known is None:
-                search.add(frame.rgb)
-            elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
-                search.look(frame.rgb)
-            if progress:
-                progress(Step("detect", frame.index + 1, clip.frame_count))
-        if known is None:
-            known = search.take()
-            known.save(file)
-        found.append(known)
+
+    def told(frame: Frame) -> None:
+        if progress:
+            progress(Step("detect", frame.index + 1, clip.frame_count))
+
+    found = [
+        _found(segment, folder / f"{number:06}.npz", search, told)
+        for number, segment in enumerate(_segments(frames, stop))
+    ]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
@@ -132,6 +126,21 @@ def detect(
         detection=detection,
         warnings=tuple(warnings),
     )
+
+
+def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> Found:
+    """What is in a segment: as an earlier run found it, or searched for now."""
+    known = Found.load(file) if file.exists() else None
+    for frame in segment:
+        if known is None:
+            search.add(frame.rgb)
+        elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
+            search.look(frame.rgb)
+        told(frame)
+    if known is None:
+        known = search.take()
+        known.save(file)
+    return known
 
 
 def render(
