@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header -q
 
-.PHONY: app test test-browser screenshots lint types docs wheel lock sbom vulnerabilities setup setup-dev chromium clean
+.PHONY: app bench test test-browser screenshots lint types docs wheel lock sbom vulnerabilities setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -14,6 +14,9 @@ test: $(VENV)/.installed-dev  ## set up, then run the tests (those in a browser:
 
 test-browser: $(VENV)/.installed-dev chromium  ## the tests that drive a real Chromium
 	$(BIN)/python -m pytest -m browser tests/browser
+
+bench: $(VENV)/.installed-dev  ## this program beside what people would use instead: time, memory, leaks
+	$(BIN)/python -m bench.peers
 
 screenshots: $(VENV)/.installed-dev chromium  ## pictures of every tab, light, dark and as a phone shows it, in screenshots/
 	$(BIN)/python -m bench.screenshots

@@ -19,6 +19,7 @@ COMMANDS = {
     "export": ("run:export", "Write anonymized photos from records."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
+    "bench": ("bench:bench", "Time the presets, and other programs, on photos of your own."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
     "train": ("train:train", "Train a detector on photos of your own."),
     "models": ("models:models", "List, fetch, verify, and convert weights."),
