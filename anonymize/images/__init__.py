@@ -29,11 +29,11 @@ from . import formats, forms, metadata, png, profiles
 from .blocks import Piece
 from .formats import ENCODED_ANEW, WARNINGS
 from .forms import Form, Pixels
-from .paths import Found, check_output, find, output_path
+from .paths import Found, check_output, find, is_companion, output_path
 
 __all__ = [
     "ENCODED_ANEW", "WARNINGS", "Form", "Found", "Photo", "Piece", "Pixels", "check_output", "count_pixels", "encode",
-    "find", "from_array", "from_pillow", "load", "output_path", "save", "sha256", "to_pillow",
+    "find", "from_array", "from_pillow", "is_companion", "load", "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
@@ -258,6 +258,15 @@ def sha256(path: AnyPath) -> str:
         return disk.sha256(path)
     except OSError as e:
         raise _unreadable(e) from e
+
+
+def taken(path: AnyPath) -> float | None:
+    """When a photo was taken, in seconds (EXIF, in the camera's own time zone); None where it does not say."""
+    try:
+        with Image.open(path) as image:
+            return metadata.taken(image.getexif())
+    except Exception:  # a photo that cannot be read says so where it is needed
+        return None
 
 
 def count_pixels(path: AnyPath) -> int:

@@ -25,10 +25,10 @@ from .forms import Decoded, Form, Pixels
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 FIRST_PICTURE, ENCODED_ANEW = "first-picture-only", "jpeg-encoded-anew"
-# Code of a warning -> what it says of photos
+# Code of a warning -> what it says of a photo
 WARNINGS: Mapping[str, str] = {
-    FIRST_PICTURE: "hold further pictures (a burst, a second eye, a thumbnail); only the first of each is written",
-    ENCODED_ANEW: "are JPEGs whose data could not be kept (turned, of an odd size); they were encoded anew",
+    FIRST_PICTURE: "a file holds further pictures (a burst, a second eye, a thumbnail); only the first is written",
+    ENCODED_ANEW: "a JPEG whose data could not be kept (turned, of an odd size) was encoded anew",
 }
 _MODULES: Mapping[str, Any] = {"JPEG": jpeg, "PNG": png, "WEBP": webp, "TIFF": tiff, "BMP": bmp, "HEIF": heif}
 _HEAD = 4096
