@@ -25,6 +25,7 @@ from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
+from .records_file import RecordsFile
 from .settings import Kind, Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
@@ -100,6 +101,7 @@ class _Task:
     """One photo on its way.
 
     Attributes:
+        last: its record of an earlier run, or None.
         photo: None where it need not be read or could not be.
         withheld: why it gets no output though nothing failed, or None. is_gone: that is because it is not there.
         is_changed: something was written.
@@ -108,6 +110,7 @@ class _Task:
     path: str
     record: Record
     photo: images.Photo | None = None
+    last: Record | None = None
     withheld: str | None = None
     is_gone: bool = False
     is_changed: bool = False
@@ -132,14 +135,14 @@ class _Detection:
             # What an earlier run finished is only hashed, not decoded.
             is_done = known and (self.target is None or self.target.is_current(known))
             if known and is_done and images.sha256(self.root / path) == known.sha256:
-                return _Task(path, known)
+                return _Task(path, known, last=last)
             photo = images.load(self.root / path, self.predictor.settings)
         except Exception as e:
             # What people decided stays, should the photo come back.
-            return _Task(path, (last or Record(name)).replace(error=why(e)))
+            return _Task(path, (last or Record(name)).replace(error=why(e)), last=last)
         if known and known.sha256 == photo.sha256:
-            return _Task(path, known, photo)
-        return _Task(path, Record(name, photo.sha256), photo)
+            return _Task(path, known, photo, last)
+        return _Task(path, Record(name, photo.sha256), photo, last)
 
     def infer(self, task: _Task) -> _Task:
         if task.photo is None or task.record.detection == self.detection:
@@ -148,13 +151,13 @@ class _Detection:
             record = self.predictor.record(task.photo, task.path)
         except Exception as e:
             record = task.record.replace(width=task.photo.width, height=task.photo.height, error=why(e))
-        return dataclasses.replace(task, record=record.keep_decisions(self.earlier.get(record.path)))
+        return dataclasses.replace(task, record=record.keep_decisions(task.last))
 
     def finish(self, task: _Task) -> _Task:
         if self.dry_run or self.target is None:
-            return _Task(task.path, task.record, is_changed=task.record is not self.earlier.get(task.record.path))
+            return _Task(task.path, task.record, last=task.last, is_changed=task.record is not task.last)
         record, is_changed = self.target.write(task.record, task.photo)
-        return _Task(task.path, record, is_changed=is_changed)
+        return _Task(task.path, record, last=task.last, is_changed=is_changed)
 
 
 @dataclass(frozen=True)
@@ -207,7 +210,7 @@ class _Job:
     progress: Progress | None
     stop: threading.Event | None
 
-    def work(self, summary: Summary, keep: Callable[[Record], None]) -> None:
+    def work(self, summary: Summary, keep: Callable[[_Task], None]) -> None:
         """All photos, each counted and its record kept when it is finished."""
         done = run_pipeline(
             self.found.paths,
@@ -221,7 +224,7 @@ class _Job:
         )
         with contextlib.closing(done):  # photos in flight end before the caller's files are closed
             for task in done:
-                keep(task.record)
+                keep(task)
                 summary._count(task, self.settings)
                 if self.progress:
                     self.progress(summary)
@@ -292,9 +295,8 @@ def _detect(
     settings = predictor.settings
     if target:
         predictor.check_hides()
-    found = source
-    if not isinstance(found, images.Found):
-        found = images.find(found, settings, exclude=target.folder if target else None)
+    exclude = target.folder if target else None
+    found = source if isinstance(source, images.Found) else images.find(source, settings, exclude=exclude)
     if target:
         target.check(found, path)
     summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
@@ -311,9 +313,12 @@ def _detect(
         summary_path = target.folder / SUMMARY_NAME if target else path.with_suffix(f".{SUMMARY_NAME}")
         with target or contextlib.nullcontext():
             summary_path.unlink(missing_ok=True)  # a run that is killed has none
-            records.write(path, header, earlier.values())
+            if isinstance(earlier, RecordsFile):
+                earlier.rewrite(header)
+            else:
+                records.write(path, header, ())
             with records.Writer(path, header) as writer:
-                job.work(summary, partial(_write_changed, writer, earlier))
+                job.work(summary, partial(_write_changed, writer))
             if target:
                 summary.lose(target.lost())
                 summary.left_over = target.left_over(found)
@@ -327,11 +332,12 @@ def _told(summary: Summary, settings: Settings, records_path: Path) -> dict[str,
     return {**summary.to_dict(), "settings": settings.to_dict(), "records": escape(os.path.abspath(records_path))}
 
 
-def _earlier(path: Path, header: Header) -> tuple[Header, dict[str, Record]]:
+def _earlier(path: Path, header: Header) -> tuple[Header, Mapping[str, Record]]:
     """The header to write, and what an earlier run found; thresholds and effects that a review chose stand."""
     if not path.exists():
         return header, {}
-    old, earlier = records.read(path)
+    earlier = RecordsFile(path)
+    old = earlier.header
     if old.root != header.root:
         raise RecordsError(f"{path} belongs to another input, {old.root}")
     if old.review and old.settings.export_hash() == header.settings.export_hash():
@@ -340,9 +346,9 @@ def _earlier(path: Path, header: Header) -> tuple[Header, dict[str, Record]]:
     return header, earlier
 
 
-def _write_changed(writer: records.Writer, earlier: Mapping[str, Record], record: Record) -> None:
-    if record != earlier.get(record.path):
-        writer.write(record)
+def _write_changed(writer: records.Writer, task: _Task) -> None:
+    if task.record != task.last:
+        writer.write(task.record)
 
 
 def export(
@@ -371,7 +377,8 @@ def export(
     """
     started = time.perf_counter()
     path = Path(records_path)
-    header, known = records.read(path)
+    known = RecordsFile(path)
+    header = known.header
     settings = settings or header.settings
     # How many regions were kept is the detection's; a larger number here would hide that some were left out.
     settings = settings.replace(max_regions=min(settings.max_regions, header.settings.max_regions))

@@ -25,6 +25,7 @@ from .settings import Settings
 SCHEMA = 2
 Review = Literal["pending", "approved", "flagged"]
 _DECIDED = ("who", "when", "what")
+_SHORT = ("path", "sha256", "width", "height", "detection", "review", "approved_hash", "error")
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
@@ -71,7 +72,7 @@ def unescape(text: str) -> str:
     return os.fsdecode(bytes(raw))
 
 
-def _is_canonical(path: str) -> bool:
+def is_canonical(path: str) -> bool:
     """Whether a path is written in its one form, so that no two records are of one photo ("a.jpg", "./a.jpg")."""
     try:
         name = unescape(path)
@@ -156,10 +157,11 @@ class Record:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        # What decides whether it is detected again comes before what is long: a million lines are only glanced at.
+        out: dict[str, Any] = {name: getattr(self, name) for name in _SHORT}
+        out["warnings"], out["detectors"] = list(self.warnings), self.detectors
         out["regions"] = [r.to_dict() for r in self.regions]
-        out["decisions"], out["warnings"] = list(self.decisions), list(self.warnings)
-        return out
+        return {**out, "decisions": list(self.decisions)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
@@ -169,7 +171,7 @@ class Record:
         for name, of in _TYPES.items():
             if name in data and not isinstance(data[name], of):
                 raise RecordsError(f"a record's {name} cannot be {data[name]!r}")
-        if not _is_canonical(data["path"]):
+        if not is_canonical(data["path"]):
             raise RecordsError(f"{data['path']!r} is no path as records write it")
         values = dict(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
@@ -250,11 +252,18 @@ def rewrite(path: AnyPath, header: Header, lines: Iterable[bytes]) -> None:
 
     Whole or not at all. The caller holds the file's lock.
     """
+    lines_beside(path).unlink(missing_ok=True)
     with replacing(path, is_locked=True) as temporary, open(temporary, "xb") as new:
         new.write(to_line(header.to_dict()))
         new.writelines(lines)
         new.flush()
         os.fsync(new.fileno())
+
+
+def lines_beside(path: AnyPath) -> Path:
+    """Where `records_file` keeps what it knows of a records file."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.lines")
 
 
 class Writer(JsonLines):

@@ -22,7 +22,7 @@ from anonymize.web.elements import editor_region
 from anonymize.web.job_view import photos
 
 from .documents import FAINT, media_path
-from .queue import Item
+from .items import Item
 from .reviews import Review
 
 # A link to its App; or, where there is none, a picture of it and how to open it at home; or nothing.
@@ -121,7 +121,7 @@ def export_approved(
     lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
     if is_audited and done.done:
         lines += _audited(review, own_machine)
-    nobody = sum(i.status == "pending" for i in review.queue.items()) if allow_unreviewed else 0
+    nobody = review.queue.count("pending") if allow_unreviewed else 0
     link = f"/export?name={quote(review.name)}" + ("&unreviewed=yes" if allow_unreviewed else "")
     return {
         "text": f"{text}.",

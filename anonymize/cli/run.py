@@ -71,10 +71,10 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 
     Settings start from those of the detection; options change them.
     """
-    from .. import engine, records
+    from .. import engine
+    from ..records_file import RecordsFile
 
-    header, _ = records.read(records_path)
-    settings = _warn(settings_of(given, header.settings))
+    settings = _warn(settings_of(given, RecordsFile(records_path).header.settings))
     report(
         given,
         partial(
