@@ -24,6 +24,7 @@ from ..errors import RecordsError
 from ..extras import extra
 from ..json_lines import to_line
 from ..records import Header, Record
+from ..records_file import RecordsFile
 from ..risk import risk_of
 from ..settings import Kind, Settings
 from .stores import Store
@@ -33,7 +34,7 @@ READERS = 32  # shards that are read at the same time
 _HEADER = b"anonymize"  # key of the header among a Parquet file's own metadata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One photo of a shard.
 
@@ -213,11 +214,11 @@ def gather(place: AnyPath, target: AnyPath, root: AnyPath | None = None) -> int:
     with records.lock(target):
         decided: Mapping[str, Record] = {}
         if target.exists():
-            old, earlier = records.read(target)
-            if old.root != header.root:
-                raise RecordsError(f"{target} belongs to another input, {old.root}")
-            header = dataclasses.replace(header, review=old.review)
-            decided = {p: r for p, r in earlier.items() if r.decisions}
+            old = RecordsFile(target)
+            if old.header.root != header.root:
+                raise RecordsError(f"{target} belongs to another input, {old.header.root}")
+            header, decided = dataclasses.replace(header, review=old.header.review), old.decided()
+            old.close()
         paths = sorted(found.rows, key=order)
         records.rewrite(target, header, _merged(lines(store, found, paths), decided))
     return len(paths)

@@ -37,6 +37,12 @@ def test_it_is_what_the_whole_file_is(path: Path) -> None:
     found = RecordsFile(path)
     assert (found.header, dict(found), list(found), len(found)) == (header, known, NAMES, 6)
     assert found.get("nothing.jpg") is None
+    assert found.decided() == {}
+    drawn = record("z.jpg", decisions=({"who": "ana", "when": "", "what": "flag"},))
+    with records.Writer(path, header) as writer:
+        writer.write(drawn)
+    path.write_bytes(path.read_bytes() + b'{"path":"y.jpg","decisions":[],"sha256":"1"}\n')  # in another order
+    assert RecordsFile(path).decided() == {"z.jpg": drawn}
     with pytest.raises(KeyError):
         found["nothing.jpg"]
 
