@@ -11,9 +11,8 @@ import dataclasses
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,74 +25,17 @@ from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
 from .records_file import RecordsFile
-from .settings import Kind, Settings
+from .settings import Settings
+from .summary import Progress as Progress
+from .summary import Summary as Summary
+from .summary import first_of as first_of
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
 RECORDS_NAME = "records.jsonl"
 GONE = "no longer in the input"
 
-Progress = Callable[["Summary"], None]
 Gate = Callable[[Record], str | None]
-
-
-@dataclass
-class Summary:
-    """What a run did; grows while it runs, so that a progress bar can look at it.
-
-    Attributes:
-        photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
-        failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
-        gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
-        warnings: path -> codes of what is to be said of a photo that was done (`images.WARNINGS`).
-        left_over: output of earlier runs that was not looked at now -> what is to be said of it.
-        hidden: kind -> regions hidden (or, without an output, that would be hidden).
-        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
-        skipped: extension -> files that are not photos by their extension. seconds: wall time.
-    """
-
-    photos: int = 0
-    done: int = 0
-    unchanged: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    withheld: dict[str, str] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-    left_over: dict[str, str] = field(default_factory=dict)
-    hidden: Counter[str] = field(default_factory=Counter)
-    not_hidden: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    stopped: bool = False
-
-    @property
-    def ok(self) -> bool:
-        return not self.failures and not self.stopped
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
-
-    def _count(self, task: _Task, settings: Settings) -> None:
-        record = task.record
-        if task.withheld is not None and task.is_gone:
-            self.gone.append(record.path)
-        elif task.withheld is not None:
-            self.withheld[record.path] = task.withheld
-        elif record.error is not None:
-            self.failures[record.path] = record.error
-        else:
-            self.done += 1
-            self.unchanged += not task.is_changed
-            self.hidden.update(r.kind for r in record.hidden(settings))
-            if record.warnings:
-                self.warnings[record.path] = list(record.warnings)
-            others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
-            self.not_hidden.update(r.kind for r in others if r.score >= Kind().threshold)
-
-    def lose(self, paths: list[str]) -> None:
-        """Photos whose output somebody took away or changed after it was counted."""
-        self.done -= len(paths)
-        self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
 
 
 @dataclass(frozen=True)
@@ -225,7 +167,13 @@ class _Job:
         with contextlib.closing(done):  # photos in flight end before the caller's files are closed
             for task in done:
                 keep(task)
-                summary._count(task, self.settings)
+                summary.count(
+                    task.record,
+                    self.settings,
+                    is_changed=task.is_changed,
+                    withheld=task.withheld,
+                    is_gone=task.is_gone,
+                )
                 if self.progress:
                     self.progress(summary)
         finished = summary.done + len(summary.withheld) + len(summary.gone)
@@ -237,15 +185,16 @@ def detect(
     records_path: AnyPath,
     predictor: Predictor | None = None,
     *,
+    exclude: AnyPath | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Photos -> records. Photos that the file already has, unchanged and by the same detectors, are left alone.
 
-    Args and errors: as `run`.
+    Args and errors: as `run`; `exclude`: a folder that is not searched.
     """
-    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop)
+    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop, exclude)
 
 
 def run(
@@ -290,12 +239,13 @@ def _detect(
     dry_run: bool,
     progress: Progress | None,
     stop: threading.Event | None,
+    exclude: AnyPath | None = None,
 ) -> Summary:
     started = time.perf_counter()
     settings = predictor.settings
     if target:
         predictor.check_hides()
-    exclude = target.folder if target else None
+    exclude = target.folder if target else exclude
     found = source if isinstance(source, images.Found) else images.find(source, settings, exclude=exclude)
     if target:
         target.check(found, path)

@@ -11,6 +11,10 @@
     │   ├── UnsupportedImageError  an image whose form cannot be kept (several pages, an unknown mode)
     │   ├── ImageTooLargeError     more pixels than the limit; nothing was decoded
     │   └── WriteError             the output could not be written whole; nothing was left in its place
+    ├── ClipError                  one clip cannot be read or written; the others go on
+    │   ├── UnsupportedClipError   a clip whose form cannot be kept (transparency, a codec that is not here)
+    │   └── DamagedClipError       a part of it could not be read; the frames before and after it were given
+    ├── StoppedError               a stop was asked for; what is done is kept
     ├── DetectionError             a detector failed on a photo (never the same as "found nothing")
     ├── WeightsError               a model's weights
     │   ├── WeightsUnavailableError  no source could deliver them; the message names each and what to do by hand
@@ -99,6 +103,22 @@ class ImageTooLargeError(ImageError):
 
 
 class WriteError(ImageError):
+    pass
+
+
+class ClipError(AnonymizeError):
+    pass
+
+
+class UnsupportedClipError(ClipError):
+    pass
+
+
+class DamagedClipError(ClipError):
+    """Raised after the last frame of a clip of which a part is missing, so that nobody takes the rest for all."""
+
+
+class StoppedError(AnonymizeError):
     pass
 
 
