@@ -276,6 +276,12 @@ def lines_beside(path: AnyPath) -> Path:
     return path.with_name(f".{path.name}.lines")
 
 
+def queue_beside(path: AnyPath) -> Path:
+    """Where the review keeps its queue's numbers."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.queue")
+
+
 class Writer(JsonLines):
     """Appends records to a file.
 

@@ -35,6 +35,9 @@ _PATH = re.compile(rb'\{"path":"((?:[^"\\]|\\.)*)"')
 _GLANCE = re.compile(rb'"detection":"([^"\\]*)","review":"\w*","approved_hash":"[\w-]*","error":(null|")')
 _PLAIN = re.compile(r"(?:\w[\w-]*(?:\.[\w-]+)*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)  # a path that needs no closer look
 _EARLY = 4096  # bytes of a line in which that stands, unless its path is very long
+_KEPT_NAME = re.compile(
+    r"(?:end|starts|sizes|crcs|names|sample|key|risk|state|carriers|decided|kinds|(?:scores|counts)\d+)\.npy"
+)
 _SAMPLES = 64  # lines that tell whether what is kept fits
 
 
@@ -285,6 +288,16 @@ class RecordsFile(Mapping[str, Record]):
             if self._file is not None:
                 self._file.close()
                 self._file = None
+
+
+def is_kept(file: Path) -> bool:
+    """Whether a file is what is kept beside a records file: numbers and paths, under the names that they have there."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return bool(members) and all(_KEPT_NAME.fullmatch(name) for name in members)
 
 
 def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:

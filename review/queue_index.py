@@ -14,13 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anonymize.disk import write_whole
+from anonymize.records import queue_beside
 from anonymize.records_file import RecordsFile, packed, unpacked
 from anonymize.risk import BESIDE, CANDIDATE, EMPTY
 from anonymize.settings import Settings
@@ -34,10 +34,6 @@ MANY, SAVED = 2_000, 100_000  # rows that are kept when all are there, and on th
 VERSION = 1  # counted up when what is kept means something else
 
 Told = Callable[[int, int], None]
-
-
-def kept_beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.queue")
 
 
 class Index:
@@ -178,7 +174,7 @@ class Index:
             arrays[f"scores{n}"] = np.frombuffer(b"".join(of_kind[:count]), np.float32)
             arrays[f"counts{n}"] = np.array([len(s) // 4 for s in of_kind[:count]], np.int32)
         with suppress(OSError):
-            write_whole(kept_beside(self._records.path), packed(arrays))
+            write_whole(queue_beside(self._records.path), packed(arrays))
 
     def _before(self) -> dict[str, Any] | None:
         """The rows as they were: of the file before it was written anew, else what is kept."""
@@ -188,7 +184,7 @@ class Index:
                 "state": self.state, "carriers": self.carriers, "decided": self.decided, "scores": self.scores,
             }  # fmt: skip
         names = ("key", "names", "crcs", "risk", "state", "carriers", "decided", "kinds")
-        path = kept_beside(self._records.path)
+        path = queue_beside(self._records.path)
         found = unpacked(path, names)
         if found is None or bytes(found["key"]) != self._key:
             return None

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from anonymize import records
-from anonymize.records import Header, Record
+from anonymize.records import Header, Record, queue_beside
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import queue_index
 from review.items import rank
 from review.queue import Queue
-from review.queue_index import kept_beside
 from review.store import ReviewStore
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
@@ -61,7 +60,7 @@ def test_a_second_look_looks_at_nothing(path: Path, looked: list[str]) -> None:
     first = Queue(ReviewStore(path))
     ReviewStore(path).decide("ride/f_004.jpg", "flag", who="ana")
     wanted = figures(first)
-    assert kept_beside(path).exists()
+    assert queue_beside(path).exists()
     looked.clear()
     again = Queue(ReviewStore(path))
     assert len(again) == 14
@@ -88,13 +87,13 @@ def test_only_what_is_another_is_looked_at(path: Path, known: list[Record], look
 
 def test_other_settings_and_damage_mean_a_new_look(path: Path, known: list[Record], looked: list[str]) -> None:
     len(Queue(ReviewStore(path)))
-    kept = kept_beside(path).read_bytes()
+    kept = queue_beside(path).read_bytes()
     other = SETTINGS.with_kind("face", threshold=0.2)
     looked.clear()
     assert Queue(ReviewStore(path, other)).items() == rank(known, other)
     assert len(set(looked)) == 14
     for damage in (b"", b"no", kept[:200], kept[:-200]):
-        kept_beside(path).write_bytes(damage)
+        queue_beside(path).write_bytes(damage)
         assert Queue(ReviewStore(path)).items() == rank(known, SETTINGS)
 
 
