@@ -254,7 +254,9 @@ class RecordsFile(Mapping[str, Record]):
             line = self.line(path)
         value = value_of(line)
         try:
-            record = Record.from_dict(value if value is not None else {})
+            if value is None:
+                raise ValueError("it is no JSON object")
+            record = Record.from_dict(value)
         except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise RecordsError(f"{self.path} has a broken line for {path}: {line[:80]!r} ({e!r})") from e
         if record.path != path:
