@@ -30,6 +30,7 @@ from .records import Header, Record, is_canonical, lines_beside, rewrite
 
 # Where a record's last line stands in the file: (offset, length). It changes with the record, and with a rewrite.
 Span = tuple[int, int]
+VERSION = 1  # counted up when what is kept beside a file means something else
 KEPT = 50_000  # lines that are read anew before they are kept beside the file
 _PATH = re.compile(rb'\{"path":"((?:[^"\\]|\\.)*)"')
 _GLANCE = re.compile(rb'"detection":"([^"\\]*)","review":"\w*","approved_hash":"[\w-]*","error":(null|")')
@@ -168,7 +169,7 @@ class RecordsFile(Mapping[str, Record]):
         """Take what is kept, where it fits the file."""
         assert self._file is not None
         kept = unpacked(lines_beside(self.path), ("end", "starts", "sizes", "crcs", "names", "sample"))
-        if kept is None or os.fstat(self._file.fileno()).st_size < int(kept["end"][0]):
+        if kept is None or kept["end"].shape != (2,) or os.fstat(self._file.fileno()).st_size < kept["end"][0]:
             return
         starts, sizes, crcs = (array(a.typecode, b"") for a in (self._starts, self._sizes, self.crcs))
         for into, name in ((starts, "starts"), (sizes, "sizes"), (crcs, "crcs")):
@@ -188,7 +189,7 @@ class RecordsFile(Mapping[str, Record]):
 
     def _sample(self, end: int, starts: Sequence[int], sizes: Sequence[int]) -> bytes:
         """A hash of the header, of some of these lines, and of where they end."""
-        digest = hashlib.sha256(str((end, len(starts))).encode())
+        digest = hashlib.sha256(str((VERSION, end, len(starts))).encode())
         digest.update(self._bytes(0, min(starts, default=0)))
         for row in np.linspace(0, len(starts) - 1, min(_SAMPLES, len(starts))).astype(int):
             digest.update(self._bytes(starts[row], sizes[row]))

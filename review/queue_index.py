@@ -205,11 +205,16 @@ class Index:
         self._names_before = records.names
         if known is None:
             return list(range(len(records)))
-        is_same = known["names"] == records.names[: len(known["names"])]
-        old = range(len(known["names"])) if is_same else {n: i for i, n in enumerate(known["names"])}
-        todo = []
+        count = len(known["names"])
+        if known["names"] == records.names[:count]:
+            self.risk, self.peak = array("d", known["risk"]), array("d", known["peak"])
+            self.state, self.carriers = bytearray(known["state"]), bytearray(known["carriers"])
+            self._crcs, self.scores, self.decided = known["crcs"], known["scores"], known["decided"]
+            others = np.flatnonzero(np.array(self._crcs) != np.array(records.crcs[:count])).tolist()
+            return [*others, *range(count, len(records))]
+        rows, todo = {name: i for i, name in enumerate(known["names"])}, []
         for row, name in enumerate(records.names):
-            i = (row if row < len(old) else None) if is_same else old.get(name)  # type: ignore[union-attr]
+            i = rows.get(name)
             is_known = i is not None and known["crcs"][i] == records.crcs[row]
             if not is_known:
                 todo.append(row)
