@@ -49,10 +49,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
 	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
 
-# The page, the review and what the presets need, each file with the hash that the lock names.
+# The page, the review and what the presets need, each file with the hash that the lock names. editable_mode=compat: else
+# `python -m anonymize` in a folder that holds a clone named anonymize would take the clone's folder for the package.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	touch $@
 
 # Everything. Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.
