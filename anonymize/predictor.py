@@ -117,11 +117,12 @@ class Predictor:
         text = json.dumps([self.settings.detection_hash(), used, numbers, dict(turned)], sort_keys=True)
         return f"{DETECTION_VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
+    def predict(self, batch: Sequence[Image], *, turns: Sequence[int] | None = None) -> list[tuple[Region, ...]]:
         """Run every detector on images in memory (a camera's frames, say).
 
         Args:
             batch: uint8 RGB arrays (H, W, 3). One that seems to lie on its side is searched in other turns, too.
+            turns: the quarter turns in which all are searched (`turns_of`), where that is known.
 
         Returns:
             For each image its regions, all kinds, by descending score, down to the floor score.
@@ -129,10 +130,10 @@ class Predictor:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        turns = [self._turns(image) for image in batch]
-        if all(t == (0,) for t in turns):
+        every = [self.turns_of(image) if turns is None else tuple(turns) for image in batch]
+        if all(t == (0,) for t in every):
             return [self._suppress(found) for found in self._answers(batch, self._budgets())]
-        each = zip(batch, turns, strict=True)
+        each = zip(batch, every, strict=True)
         return [self._suppress(self._in_turns(image, t, self._budgets())) for image, t in each]
 
     def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
@@ -142,7 +143,7 @@ class Predictor:
         turns: tuple[int, ...] = ()
         budgets = self._budgets()  # for all views, turns and windows together
         for view in photo.views():
-            turns = turns or self._turns(view)
+            turns = turns or self.turns_of(view)
             found += self._in_turns(view, turns, budgets)
         return self._suppress(found)
 
@@ -159,8 +160,8 @@ class Predictor:
             warnings=photo.warnings,
         )
 
-    def _turns(self, image: Image) -> tuple[int, ...]:
-        """The turns in which an image is searched."""
+    def turns_of(self, image: Image) -> tuple[int, ...]:
+        """The quarter turns in which an image is searched: one, or all that may make it upright."""
         try:
             return self.upright.turns(image) if self.upright else (0,)
         except AnonymizeError:

@@ -26,7 +26,7 @@ from .settings import Settings
 
 SCHEMA = 2
 Review = Literal["pending", "approved", "flagged"]
-_DECIDED = ("who", "when", "what")
+DECIDED = ("who", "when", "what")
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
@@ -73,7 +73,7 @@ def unescape(text: str) -> str:
     return os.fsdecode(bytes(raw))
 
 
-def _is_canonical(path: str) -> bool:
+def is_canonical(path: str) -> bool:
     """Whether a path is written in its one form, so that no two records are of one photo ("a.jpg", "./a.jpg")."""
     try:
         name = unescape(path)
@@ -176,14 +176,14 @@ class Record:
         for name, of in _TYPES.items():
             if name in data and not isinstance(data[name], of):
                 raise RecordsError(f"a record's {name} cannot be {data[name]!r}")
-        if not _is_canonical(data["path"]):
+        if not is_canonical(data["path"]):
             raise RecordsError(f"{data['path']!r} is no path as records write it")
         values = dict(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
         values["decisions"] = tuple(data.get("decisions", ()))
         for decision in values["decisions"]:
-            if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in _DECIDED):
-                raise RecordsError(f"a decision has {', '.join(_DECIDED)}; received {decision!r:.80}")
+            if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in DECIDED):
+                raise RecordsError(f"a decision has {', '.join(DECIDED)}; received {decision!r:.80}")
             for name in ("before", "after"):
                 if decision.get(name) is not None:
                     Region.from_dict(decision[name])  # raises

@@ -31,6 +31,7 @@ from ..errors import (
     WeightsError,
 )
 from ..hiding import hide_record, told
+from ..masks import changed
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
@@ -104,7 +105,8 @@ class PhotoService:
             photo = images.load(path, settings)
             record = self.pool.predictor(settings).record(photo, path.name)
             target = path.with_name(f"clean{path.suffix}")
-            images.save(photo, hide_record(photo, record, settings), target, settings)
+            where = changed(record.regions, settings, photo.width, photo.height)
+            images.save(photo, hide_record(photo, record, settings), target, settings, where)
             clean = target.read_bytes()
         answer = {
             **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),
