@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from .hiding import WARNINGS, not_hidden, warnings_of
 from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
 from .predictor import Predictor
-from .records import Header, Record, escape, unescape
+from .records import Header, Record, escape, first_of, unescape
 from .settings import Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
@@ -45,10 +45,9 @@ class Summary:
         photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
         failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
-        warnings: path -> codes of what is to be said of a photo that was done (`hiding.WARNINGS`).
+        warnings: path -> codes of what is to be said of it (`hiding.WARNINGS`).
         left_over: output of earlier runs that was not looked at now -> what is to be said of it.
-        hidden: kind -> regions hidden (or, without an output, that would be hidden).
-        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
+        hidden: kind -> regions that are hidden (without an output: would be). not_hidden: likely ones of other kinds.
         skipped: extension -> files that are not photos by their extension. seconds: wall time.
     """
 
@@ -75,14 +74,11 @@ class Summary:
 
     def told(self) -> list[str]:
         """What a person should know before the photos go out, in sentences without their point."""
-        out = []
-        for code in dict.fromkeys(code for codes in self.warnings.values() for code in codes):
-            paths = [path for path, codes in self.warnings.items() if code in codes]
-            out.append(f"{WARNINGS.get(code, code)} ({len(paths)}): {first_of(paths)}")
-        if self.not_hidden:
-            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.not_hidden.items()))
-            out.append(f"found, and not hidden: {kinds}")
-        return out
+        codes = dict.fromkeys(code for of in self.warnings.values() for code in of)
+        by_code = {code: [path for path, of in self.warnings.items() if code in of] for code in codes}
+        out = [f"{WARNINGS.get(code, code)} ({len(paths)}): {first_of(paths)}" for code, paths in by_code.items()]
+        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.not_hidden.items()))
+        return [*out, f"found, and not hidden: {kinds}"] if kinds else out
 
     def _count(self, task: _Task, settings: Settings) -> None:
         record = task.record
@@ -104,11 +100,6 @@ class Summary:
         """Photos whose output somebody took away or changed after it was counted."""
         self.done -= len(paths)
         self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
-
-
-def first_of(paths: Sequence[str]) -> str:
-    """Some paths, for people: the first five."""
-    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
 @dataclass(frozen=True)

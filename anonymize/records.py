@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -57,6 +57,11 @@ def escape(path: AnyPath) -> str:
         else:
             out.append(char)
     return "".join(out)
+
+
+def first_of(paths: Sequence[str]) -> str:
+    """Some paths, for people: the first five."""
+    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
 def unescape(text: str) -> str:

@@ -296,7 +296,7 @@ def _table(summary: Summary) -> Table:
 
 
 def _say_what_failed(summary: Summary) -> None:
-    from ..engine import first_of
+    from ..records import first_of
 
     if summary.gone:
         named = first_of(summary.gone)
