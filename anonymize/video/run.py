@@ -36,7 +36,7 @@ from .detect import Every, Found, Search, together
 from .planes import Hider
 from .reader import Clip, Frame
 from .records import ClipRecord
-from .tracks import make_tracks, regions_at
+from .tracks import check_thresholds, make_tracks, regions_at
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
@@ -154,8 +154,10 @@ def render(
 
     Raises:
         ClipError: it cannot be read or written in this form. ChangedSourceError: the file is no longer the one that was
-            detected. DetectionError: nobody looked at it. StoppedError: as asked.
+            detected. DetectionError: nobody looked at it. SettingsError: a threshold below those of tracks.
+            StoppedError: as asked.
     """
+    check_thresholds(settings)
     if record.error is not None or not (record.detectors or record.decisions):
         raise DetectionError(record.error or "no detector looked at this clip, and no person")
     if disk.sha256(clip.path) != record.sha256:

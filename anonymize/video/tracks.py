@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import SettingsError
 from ..regions import STATUSES, Box, Region, Status
 from ..settings import Settings
-from .association import Detections, chains
+from .association import LEVELS, Detections, chains
 from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
 from .motion import Motion
 
@@ -143,6 +143,16 @@ class Track:
             return cls(**values)
         except (KeyError, TypeError, ValueError) as e:
             raise SettingsError(f"not a track: {data!s:.80} ({e})") from e
+
+
+def check_thresholds(settings: Settings) -> None:
+    """Raise SettingsError for thresholds below which nothing begins a track: what they ask for would not be hidden."""
+    for name, kind in settings.kinds.items():
+        if kind.threshold < LEVELS[-1]:
+            raise SettingsError(
+                f"in clips nothing is followed below a score of {LEVELS[-1]}; the threshold of {name} is "
+                f"{kind.threshold}, which only photos can have"
+            )
 
 
 def make_tracks(
