@@ -21,6 +21,7 @@ from ..disk import AnyPath, replacing
 from ..errors import ClipError, SettingsError, UnknownNameError, UnsupportedClipError
 from .planes import planar_format, samples
 from .reader import Clip, import_av, opened
+from .sound import without_comments
 
 if TYPE_CHECKING:
     import av
@@ -318,6 +319,9 @@ def _mux(clip: Clip, form: Form, encoding: Encoding, segments: Sequence[Path], p
         )
         for track in audio.values():
             track.metadata.clear()
+            context = track.codec_context
+            if context.extradata:
+                context.extradata = without_comments(context.codec.canonical_name, context.extradata)
         lead = _LEAD if form.container in ("mp4", "mov") else Fraction(0)  # others have no times before 0
         out.start_encoding()
         for packet in heapq.merge(
