@@ -1,8 +1,8 @@
 """Where a thing is in the frames in which it was not found: between two that show it, before the first, after the last.
 
 Between two frames it goes from one place to the other, carried by the picture's own motion. Before and after, it goes
-on as it went, until it has left the picture, another scene begins, or half a second is over. What is not known is
-hidden, too: boxes grow with the time to the nearest frame in which the thing was found.
+on as it went, until it has left the picture, another scene begins, or half a second is over; a flash of light is no
+scene. What is not known is hidden, too: boxes grow with the time to the nearest frame in which the thing was found.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ DETECTED, FILLED, EXTENDED, DRAWN = range(4)
 
 BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
 LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
+BLINK = 0.2  # seconds; what a scene lasts at most that is none: a flash of light, which looks like two cuts
 RECENT = 0.35  # seconds, from which the speed at an end is taken
 GROWTH = 0.8  # of the size, on each side, a second
 MOST = 0.6  # of the size, on each side
@@ -115,7 +116,9 @@ def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, moti
     for n in range(1, most[True] + 1):
         frame = end + step * n
         if not begin <= frame < stop:
-            break
+            begin, stop = motion.scene(frame)
+            if not 0 <= frame < motion.frames or stop - begin > BLINK * frame_rate:
+                break
         center = _carried(center, frame - step, step, motion) + speed
         if (center + size / 2 <= 0).any() or (center - size / 2 >= (motion.width, motion.height)).any():
             return out

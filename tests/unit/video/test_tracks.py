@@ -114,6 +114,14 @@ def test_nothing_goes_across_a_cut() -> None:
     assert sorted((t.first, t.last) for t in tracks) == [(0, 19), (20, 39)]
 
 
+def test_what_a_flash_blinds_the_detector_for_stays_hidden() -> None:
+    found = walking(60, dict.fromkeys([*range(20), *range(22, 60)], 0.9))
+    tracks = make_tracks(found, RATE, still(60, cuts=(20, 22)))
+    for frame in range(60):
+        x = 20 + 4.0 * frame
+        assert any(inside((x, 100, x + 24, 130), r.box) for r in regions_at(tracks, frame, Settings())), frame
+
+
 def test_two_that_cross_stay_hidden() -> None:
     right = walking(60, dict.fromkeys(range(60), 0.9), step=4.0)
     left: Frames = [(Region("face", (280 - 4 * n, 102, 304 - 4 * n, 132), 0.8),) for n in range(60)]
