@@ -107,7 +107,7 @@ class Search:
 
     Args:
         predictor: finds. Followed are the kinds that its settings hide.
-        width, height: the clip's, px. frame_rate: frames per second.
+        width, height: the clip's, px. frame_rate: frames per second, as the clip says.
         every: search every n-th frame; "auto": as the picture moves, and never skip where something comes or goes.
             The first and last frame of a segment, and that after a cut, are always searched.
     """
@@ -124,6 +124,7 @@ class Search:
         self._last: tuple[Region, ...] | None = None  # of the last frame that was searched
         self._frames = 0  # of this segment
         self._moved = 0.0  # since the last frame that was searched
+        self._at = 0.0  # seconds; when that was shown
         self._looks: list[tuple[int, ...]] = []  # how the picture lay the last times
         self._since = 0  # frames since then
 
@@ -132,8 +133,11 @@ class Search:
         self._watch.see(rgb)
         self._watch.take()
 
-    def add(self, rgb: Image) -> None:
+    def add(self, rgb: Image, seconds: float | None = None) -> None:
         """The next frame, uint8 RGB (H, W, 3), upright.
+
+        Args:
+            seconds: when it is shown. What a clip says of its frame rate may be nonsense, as browsers' 1,000.
 
         Raises:
             DetectionError: a detector failed, or found as many regions as are kept.
@@ -146,8 +150,10 @@ class Search:
         self._waiting.append((self._frames, rgb))
         self._frames += 1
         is_moving = self._every == "auto" and self._moved > STILL
-        if self._last is None or is_moving or len(self._waiting) >= self._longest:
+        is_late = self._every == "auto" and seconds is not None and seconds - self._at >= UNSEARCHED
+        if self._last is None or is_moving or is_late or len(self._waiting) >= self._longest:
             self._search_waiting()
+            self._at = seconds or 0.0
 
     def take(self) -> Found:
         """What was found since the last `take`."""

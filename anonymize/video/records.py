@@ -44,7 +44,7 @@ class ClipRecord:
 
     Attributes:
         width, height: px, as displayed.
-        frames: how many it has. frame_rate: frames per second, the mean.
+        frames: how many it has. frame_rate: frames per second, as most of them follow each other.
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         approved_hash: `approval_hash` at the approval; when it differs now, the clip is pending again.

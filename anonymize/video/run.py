@@ -21,10 +21,13 @@ import hashlib
 import json
 import shutil
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import __version__, disk
 from ..disk import AnyPath
@@ -41,6 +44,7 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 1
+FASTEST = 1000.0  # frames a second; where times are broken they may be a tick apart
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -103,7 +107,7 @@ def detect(
         known = Found.load(file) if file.exists() else None
         for frame in segment:
             if known is None:
-                search.add(frame.rgb)
+                search.add(frame.rgb, frame.seconds)
             elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
                 search.look(frame.rgb)
             if progress:
@@ -117,7 +121,7 @@ def detect(
     whole = together(found)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
-    rate = float(clip.frame_rate)
+    rate = frames.rate or float(clip.frame_rate)
     return ClipRecord(
         path=escape(path),
         sha256=sha256,
@@ -196,14 +200,21 @@ class _Whole:
     def __init__(self, frames: Iterable[Frame], warnings: list[str]) -> None:
         self._frames, self._warnings = frames, warnings
         self.count, self.last_duration = 0, 1
+        self._times = array("d")
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             for frame in self._frames:
                 self.count, self.last_duration = frame.index + 1, frame.duration
+                self._times.append(frame.seconds)
                 yield frame
         except DamagedClipError as e:
             self._warnings.append(INCOMPLETE + str(e))
+
+    @property
+    def rate(self) -> float:
+        """Frames per second, as most follow each other; 0: one frame. A file may say anything of it."""
+        return round(min(1 / float(np.median(np.diff(self._times))), FASTEST), 6) if self.count > 1 else 0.0
 
 
 def _segments(frames: Iterable[Frame], stop: threading.Event | None) -> Iterator[Iterator[Frame]]:

@@ -145,3 +145,18 @@ def test_no_frames_at_all_is_an_error(tmp_path):
     source.write_bytes(whole[: whole.index(b"mdat") + 4])
     with pytest.raises(ClipError):
         open_clip(source)
+
+
+def test_a_frame_rate_that_is_nonsense_lets_no_frame_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "FRAMES_A_SEGMENT", 250)
+    times = np.cumsum([33, 34, 33] * 20).tolist()  # ms; as browsers record, so that the file says 1,000 frames a second
+    still = clips.picture(4)
+    blank = still.copy()
+    blank[16:32] = 90
+    shown = [still if 20 <= n < 40 else blank for n in range(60)]
+    source = clips.make(tmp_path / "a.mkv", 60, rate=1000, ticks=1, times=times, pictures=shown)
+    assert open_clip(source).frame_rate == 1000
+    record, out = both(source, tmp_path, every="auto")
+    assert not any(clips.bar(f.rgb) for f in open_clip(out).frames())
+    assert 29 < record.frame_rate < 31
+    assert record.searched < 60
