@@ -89,6 +89,8 @@ class Summary:
         missing = [w.removeprefix(INCOMPLETE) for w in record.warnings if w.startswith(INCOMPLETE)]
         if missing:
             self.incomplete[record.path] = missing[0]
+        if told := [w for w in record.warnings if not w.startswith(INCOMPLETE)]:
+            self.warnings.setdefault(record.path, []).extend(told)
 
 
 def run(

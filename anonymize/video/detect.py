@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..disk import AnyPath, replacing
 from ..errors import DetectionError, RecordsError, SettingsError
-from ..hiding import max_regions_reached
+from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
+from ..records import Record
 from ..regions import Region, boxes, iou
 from .association import JOIN
 from .motion import Image, Motion, Watch, joined
@@ -40,7 +41,7 @@ class Found:
         searched: bool (frames,), which frames detectors saw.
         rows: float64 (N, 7): frame (from 0 in this run), number of the kind, box in px, score; in order of frames.
         kinds: names of the kinds. motion: of these frames.
-        detection: `Predictor.detection_hash`.
+        detection: `Predictor.detection_hash`. others: likely kinds that nobody hides, and so nobody follows.
     """
 
     searched: NDArray[np.bool_]
@@ -48,6 +49,7 @@ class Found:
     kinds: tuple[str, ...]
     motion: Motion
     detection: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -73,6 +75,7 @@ class Found:
                 cuts=np.array(sorted(self.motion.cuts), np.int64),
                 size=np.array([self.motion.width, self.motion.height]),
                 detection=np.array(self.detection),
+                others=np.array(self.others, str),
             )
 
     @classmethod
@@ -83,7 +86,8 @@ class Found:
                 width, height = data["size"].tolist()
                 motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
                 kinds = tuple(map(str, data["kinds"].tolist()))
-                return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]))
+                others = tuple(map(str, data["others"].tolist()))
+                return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
         except (OSError, ValueError, KeyError) as e:
             raise RecordsError(f"{path} is not what was found in a clip: {e}") from e
 
@@ -99,7 +103,9 @@ def together(parts: Sequence[Found]) -> Found:
     starts = np.cumsum([0, *(p.frames for p in parts)]).tolist()
     rows = [p.rows + (start, 0, 0, 0, 0, 0, 0) for p, start in zip(parts, starts, strict=False)]
     searched = np.concatenate([p.searched for p in parts])
-    return Found(searched, np.concatenate(rows), parts[0].kinds, joined([p.motion for p in parts]), parts[0].detection)
+    others = tuple(sorted({kind for p in parts for kind in p.others}))
+    motion = joined([p.motion for p in parts])
+    return Found(searched, np.concatenate(rows), parts[0].kinds, motion, parts[0].detection, others)
 
 
 class Search:
@@ -167,7 +173,9 @@ class Search:
             if r.score >= JOIN and r.kind in self._kinds
         ]
         every = np.array(rows, np.float64).reshape(-1, 7)
-        out = Found(searched, every, self._kinds, self._watch.take(), self._predictor.detection_hash)
+        all_found = Record("", regions=tuple(r for regions in self._found.values() for r in regions))
+        others = tuple(sorted(not_hidden(all_found, self._predictor.settings)))
+        out = Found(searched, every, self._kinds, self._watch.take(), self._predictor.detection_hash, others)
         self._found, self._frames, self._last = {}, 0, None
         return out
 

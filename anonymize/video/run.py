@@ -45,6 +45,7 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 1
 FASTEST = 1000.0  # frames a second; where times are broken they may be a tick apart
+NOT_HIDDEN = "found, and not hidden"
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -66,8 +67,8 @@ Progress = Callable[[Step], None]
 
 
 def detection_of(predictor: Predictor, every: Every) -> str:
-    """What a clip's record's `detection` is compared with: what searched, and in which frames."""
-    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT)
+    """What a clip's record's `detection` is compared with: what searched, in which frames, and what was followed."""
+    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT, sorted(predictor.settings.kinds))
 
 
 def detect(
@@ -90,7 +91,7 @@ def detect(
         every: search every n-th frame, or "auto".
 
     Returns:
-        The record; its warnings say what is missing of a damaged clip.
+        The record; its warnings say what is missing of a damaged clip, and what was found that nobody hides.
 
     Raises:
         ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
@@ -121,6 +122,8 @@ def detect(
     whole = together(found)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
+    if whole.others:
+        warnings.append(f"{NOT_HIDDEN}: {', '.join(whole.others)} (--hide KIND hides them)")
     rate = frames.rate or float(clip.frame_rate)
     return ClipRecord(
         path=escape(path),

@@ -4,7 +4,7 @@ import pytest
 
 from anonymize.errors import PathError, SettingsError
 from anonymize.predictor import Predictor
-from anonymize.settings import Settings
+from anonymize.settings import Kind, Settings
 from anonymize.video import batch
 from anonymize.video.association import LEVELS
 from anonymize.video.reader import open_clip
@@ -130,4 +130,22 @@ def test_a_threshold_that_no_track_has_is_refused(folder, tmp_path):
     assert not list(tmp_path.rglob("out/*.mp4"))
     least = Settings().with_kind("plate", threshold=LEVELS[-1])
     assert run(folder, tmp_path / "out", clips.BarDetector(score=LEVELS[-1]), least).ok
+    assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / "a.mp4").frames())
+
+
+class Dogs(clips.BarDetector):
+    kinds = frozenset({"plate", "face", "dog"})
+
+    def detect(self, images):
+        return [[r.replace(kind="dog", id="") for r in found] for found in super().detect(images)]
+
+
+def test_a_kind_that_is_hidden_from_now_on_is_looked_for_again(folder, tmp_path):
+    summary = run(folder, tmp_path / "out", Dogs())
+    assert "not hidden: dog" in summary.warnings["a.mp4"][0]
+    assert run(folder, tmp_path / "out", Dogs()).warnings == summary.warnings
+    settings = Settings()
+    summary = run(folder, tmp_path / "out", Dogs(), settings.replace(kinds={**settings.kinds, "dog": Kind()}))
+    assert summary.ok
+    assert not summary.warnings
     assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / "a.mp4").frames())
