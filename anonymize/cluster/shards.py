@@ -22,10 +22,11 @@ from .. import records
 from ..disk import AnyPath
 from ..errors import RecordsError
 from ..extras import extra
+from ..hiding import not_hidden, warnings_of
 from ..json_lines import to_line
 from ..records import Header, Record
 from ..risk import risk_of
-from ..settings import Kind, Settings
+from ..settings import Settings
 from .stores import Store
 
 FOLDER, SUFFIX = "records.parquet", ".parquet"
@@ -59,11 +60,10 @@ class Row:
 
     @classmethod
     def of(cls, record: Record, settings: Settings, source: str, output: str = "", beside: str = "") -> Row:
-        others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
         counts = {
             "hidden": Counter(r.kind for r in record.hidden(settings)),
-            "not_hidden": Counter(r.kind for r in others if r.score >= Kind().threshold),
-            "warnings": list(record.warnings),
+            "not_hidden": not_hidden(record, settings),
+            "warnings": warnings_of(record, settings),
         }
         return cls(
             record.path,
