@@ -19,8 +19,8 @@ import numpy as np
 from ..disk import AnyPath, replacing
 from ..errors import RecordsError, SettingsError
 from ..json_lines import each_line, to_line
-from ..records import DECIDED, NEARLY_ALL, Header, Review, is_canonical
-from ..regions import Region, areas, intersections
+from ..records import DECIDED, Header, Review, is_canonical
+from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
 from .closing import DETECTED
 from .tracks import Track, regions_at
