@@ -44,7 +44,6 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 1
-FASTEST = 1000.0  # frames a second; where times are broken they may be a tick apart
 NOT_HIDDEN = "found, and not hidden"
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
@@ -100,23 +99,17 @@ def detect(
     detection = detection_of(predictor, every)
     folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
-    found: list[Found] = []
     warnings: list[str] = []
     frames = _Whole(clip.frames(), warnings)
-    for number, segment in enumerate(_segments(frames, stop)):
-        file = folder / f"{number:06}.npz"
-        known = Found.load(file) if file.exists() else None
-        for frame in segment:
-            if known is None:
-                search.add(frame.rgb, frame.seconds)
-            elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
-                search.look(frame.rgb)
-            if progress:
-                progress(Step("detect", frame.index + 1, clip.frame_count))
-        if known is None:
-            known = search.take()
-            known.save(file)
-        found.append(known)
+
+    def told(frame: Frame) -> None:
+        if progress:
+            progress(Step("detect", frame.index + 1, clip.frame_count))
+
+    found = [
+        _found(segment, folder / f"{number:06}.npz", search, told)
+        for number, segment in enumerate(_segments(frames, stop))
+    ]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
@@ -139,6 +132,21 @@ def detect(
         detection=detection,
         warnings=tuple(warnings),
     )
+
+
+def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> Found:
+    """What is in a segment: as an earlier run found it, or searched for now."""
+    known = Found.load(file) if file.exists() else None
+    for frame in segment:
+        if known is None:
+            search.add(frame.rgb, frame.seconds)
+        elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
+            search.look(frame.rgb)
+        told(frame)
+    if known is None:
+        known = search.take()
+        known.save(file)
+    return known
 
 
 def render(
@@ -215,9 +223,9 @@ class _Whole:
             self._warnings.append(INCOMPLETE + str(e))
 
     @property
-    def rate(self) -> float:
-        """Frames per second, as most follow each other; 0: one frame. A file may say anything of it."""
-        return round(min(1 / float(np.median(np.diff(self._times))), FASTEST), 6) if self.count > 1 else 0.0
+    def rate(self) -> float | None:
+        """Frames a second, as most follow each other; files may say otherwise (1,000 of a browser's recording)."""
+        return round(1 / float(np.median(np.diff(self._times))), 6) if self.count > 1 else None
 
 
 def _segments(frames: Iterable[Frame], stop: threading.Event | None) -> Iterator[Iterator[Frame]]:

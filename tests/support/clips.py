@@ -79,14 +79,18 @@ def make(
             frame.time_base = Fraction(1, ticks * rate)
             out.mux(stream.encode(frame))
             if telemetry:
-                packet = av.Packet(data)
-                packet.stream, packet.time_base = telemetry, Fraction(1, rate)
-                packet.pts = packet.dts = index
-                out.mux(packet)
+                _add_data(out, telemetry, data, Fraction(index, rate))
         out.mux(stream.encode(None))
         for tone in tones:
             _add_tone(out, tone, frames / rate)
     return path
+
+
+def _add_data(out: Any, stream: Any, data: bytes, seconds: Fraction) -> None:
+    packet = av.Packet(data)
+    packet.stream, packet.time_base = stream, Fraction(1, 1000)
+    packet.pts = packet.dts = round(1000 * seconds)
+    out.mux(packet)
 
 
 def _field_filter(order: str, size: tuple[int, int], pixel_format: str) -> Any:

@@ -87,6 +87,22 @@ def test_a_track_goes_on_before_and_after_what_was_found() -> None:
         assert inside(seen[frame][0].box, track.box(frame) or ())  # type: ignore[index]
 
 
+def test_where_it_may_have_gone_on_otherwise_that_is_hidden_too() -> None:
+    """It moves on by 6 px a frame; what is found after the gap is another thing, which stands."""
+    seen = walking(60, dict.fromkeys(range(60), 0.9), step=6.0)
+    found = [r if n <= 20 else () for n, r in enumerate(seen)]
+    found[26:] = [(Region("face", (148, 100, 172, 130), 0.9),)] * 34
+    tracks = make_tracks(found, RATE, still(60))
+    for frame in range(21, 26):
+        assert any(inside(seen[frame][0].box, r.box) for r in regions_at(tracks, frame, Settings()))  # type: ignore[index]
+
+
+def test_a_frame_rate_that_cannot_be_is_not_believed() -> None:
+    found = walking(600, {300: 0.9}, step=0.0)
+    assert [(t.first, t.last) for t in make_tracks(found, 90_000.0, still(600))] == [(180, 420)]
+    assert [(t.first, t.last) for t in make_tracks(found, 0.0, still(600))] == [(298, 302)]
+
+
 def test_what_leaves_the_picture_is_followed_to_its_edge() -> None:
     seen = walking(200, dict.fromkeys(range(200), 0.9), step=5.0)
     early = [r if n < 90 else () for n, r in enumerate(seen)]
