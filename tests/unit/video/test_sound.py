@@ -11,7 +11,7 @@ import pytest
 from anonymize.errors import ClipError
 from anonymize.predictor import Predictor
 from anonymize.video import batch
-from anonymize.video.sound import without_comments
+from anonymize.video.sound import _headers, without_comments
 from tests.support import clips
 
 SECRET = b"LOCATION=52.5200,13.4050"
@@ -41,7 +41,7 @@ def test_damaged_headers_are_an_error(private: bytes) -> None:
 def test_what_a_sound_says_of_itself_stays_behind(tmp_path: Path) -> None:
     silent, source = clips.make(tmp_path / "silent.mkv", 10), tmp_path / "a.mkv"
     encoder = av.CodecContext.create("vorbis", "w")
-    encoder.sample_rate, encoder.layout, encoder.format = 48000, "stereo", "fltp"  # type: ignore[misc]
+    encoder.sample_rate, encoder.layout, encoder.format = 48000, "stereo", "fltp"
     encoder.options = {"strict": "experimental"}
     encoder.open()
     noise = np.random.default_rng(1).normal(0, 0.1, (2, 48000 * 4 // 10)).astype(np.float32)
@@ -54,13 +54,13 @@ def test_what_a_sound_says_of_itself_stays_behind(tmp_path: Path) -> None:
     sound = tmp_path / "sound.mkv"
     with av.open(str(sound), "w") as out:
         stream = out.add_stream("vorbis", rate=48000, options={"strict": "experimental"}, layout="stereo")
-        for packet in packets:
-            packet.stream = stream
-            out.mux(packet)
+        for coded in packets:
+            coded.stream = stream
+            out.mux(coded)
     with av.open(str(silent)) as pictures, av.open(str(sound)) as tones, av.open(str(source), "w") as out:
         video = out.add_stream_from_template(pictures.streams.video[0])
         audio = out.add_stream_from_template(tones.streams.audio[0])
-        first, _, setup = _split(audio.codec_context.extradata)
+        first, _, setup = _headers(audio.codec_context.extradata or b"")
         audio.codec_context.extradata = bytes([2, len(first), len(COMMENTS)]) + first + COMMENTS + setup
         for packet in [*pictures.demux(video=0), *tones.demux(audio=0)]:
             if packet.size:
@@ -70,15 +70,9 @@ def test_what_a_sound_says_of_itself_stays_behind(tmp_path: Path) -> None:
     summary = batch.run(source, tmp_path / "out", Predictor(detectors=[clips.BarDetector()]))
     assert summary.ok
     assert SECRET not in (tmp_path / "out" / "a.mkv").read_bytes()
-    heard = [_samples(p) for p in (source, tmp_path / "out" / "a.mkv")]
-    assert heard[0].size > 1000
-    assert np.array_equal(*heard)
-
-
-def _split(private: bytes) -> list[bytes]:
-    from anonymize.video.sound import _headers
-
-    return _headers(private)
+    before, after = (_samples(p) for p in (source, tmp_path / "out" / "a.mkv"))
+    assert before.size > 1000
+    assert np.array_equal(before, after)
 
 
 def _samples(path: Path) -> np.ndarray:
