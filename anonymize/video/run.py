@@ -90,7 +90,7 @@ def detect(
         every: search every n-th frame, or "auto".
 
     Returns:
-        The record; its warnings say what is missing of a damaged clip, and what was found that nobody hides.
+        The record; its warnings say what is missing of it, and what was found that nobody hides.
 
     Raises:
         ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
@@ -115,8 +115,7 @@ def detect(
     whole = together(found)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
-    if whole.others:
-        warnings.append(f"{NOT_HIDDEN}: {', '.join(whole.others)} (--hide KIND hides them)")
+    warnings += [f"{NOT_HIDDEN}: {', '.join(whole.others)} (--hide KIND hides them)"] if whole.others else []
     rate = frames.rate or float(clip.frame_rate)
     return ClipRecord(
         path=escape(path),

@@ -62,10 +62,11 @@ def test_what_a_sound_says_of_itself_stays_behind(tmp_path: Path) -> None:
         audio = out.add_stream_from_template(tones.streams.audio[0])
         first, _, setup = _headers(audio.codec_context.extradata or b"")
         audio.codec_context.extradata = bytes([2, len(first), len(COMMENTS)]) + first + COMMENTS + setup
-        for packet in [*pictures.demux(video=0), *tones.demux(audio=0)]:
-            if packet.size:
-                packet.stream = video if packet.stream.type == "video" else audio
-                out.mux(packet)
+        for source_of, target in ((pictures, video), (tones, audio)):
+            for packet in source_of.demux():
+                if packet.size:
+                    packet.stream = target
+                    out.mux(packet)
     assert SECRET in source.read_bytes()
     summary = batch.run(source, tmp_path / "out", Predictor(detectors=[clips.BarDetector()]))
     assert summary.ok
