@@ -56,6 +56,11 @@ class Found:
     def frames(self) -> int:
         return len(self.searched)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be said of it."""
+        return (f"found, and not hidden: {', '.join(self.others)} (--hide KIND hides them)",) if self.others else ()
+
     def regions(self) -> Iterator[tuple[Region, ...] | None]:
         """For each frame what was found, or None where nobody looked; for `make_tracks`."""
         edges = np.searchsorted(self.rows[:, 0], np.arange(self.frames + 1)).tolist()

@@ -44,7 +44,6 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 1
-NOT_HIDDEN = "found, and not hidden"
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -115,7 +114,6 @@ def detect(
     whole = together(found)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
-    warnings += [f"{NOT_HIDDEN}: {', '.join(whole.others)} (--hide KIND hides them)"] if whole.others else []
     rate = frames.rate or float(clip.frame_rate)
     return ClipRecord(
         path=escape(path),
@@ -129,7 +127,7 @@ def detect(
         cuts=tuple(sorted(whole.motion.cuts)),
         detectors=predictor.detector_weights,
         detection=detection,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *whole.warnings),
     )
 
 

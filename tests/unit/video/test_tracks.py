@@ -15,6 +15,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.video import association
 from anonymize.video.association import JOIN, LEVELS
+from anonymize.video.closing import BLINK, DETECTED, EXTENDED
 from anonymize.video.motion import Motion
 from anonymize.video.tracks import Track, make_tracks, regions_at
 
@@ -225,8 +226,9 @@ clips = st.lists(st.none() | st.lists(regions, max_size=4).map(tuple), min_size=
 def test_every_detection_lies_in_what_is_hidden_in_its_frame_and_no_track_has_a_gap(
     clip: Frames, cuts: set[int], window: float
 ) -> None:
+    motion = still(len(clip), tuple(cuts))
     with mock.patch.multiple(association, WINDOW=window, OVERLAP=window / 4):
-        tracks = make_tracks(clip, RATE, still(len(clip), tuple(cuts)))
+        tracks = make_tracks(clip, RATE, motion)
     low = Settings().with_kind("face", threshold=JOIN).with_kind("plate", threshold=JOIN)
     for frame, found in enumerate(clip):
         shown = regions_at(tracks, frame, low)
@@ -235,7 +237,10 @@ def test_every_detection_lies_in_what_is_hidden_in_its_frame_and_no_track_has_a_
                 assert any(r.kind == region.kind and inside(region.box, r.box) for r in shown)
     for track in tracks:
         assert 0 <= track.first <= track.last < len(clip)
-        assert not any(track.first < c <= track.last for c in cuts)
+        begin, end = motion.scene(track.first + int(np.flatnonzero(track.sources == DETECTED)[0]))
+        for frame, source in zip(track.frames, track.sources.tolist(), strict=True):
+            start, stop = motion.scene(frame)
+            assert begin <= frame < end or (source == EXTENDED and stop - start <= BLINK * RATE)
         assert all(inside(b, h) for b, h in zip(track.boxes.tolist(), track.hidden_boxes.tolist(), strict=True))
 
 
