@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from typing import Any
 from . import images, records
 from .disk import AnyPath, write_json
 from .errors import RecordsError
+from .hiding import WARNINGS, not_hidden, warnings_of
 from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
-from .settings import Kind, Settings
+from .settings import Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
@@ -44,7 +45,7 @@ class Summary:
         photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
         failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
-        warnings: path -> codes of what is to be said of a photo that was done (`images.WARNINGS`).
+        warnings: path -> codes of what is to be said of a photo that was done (`hiding.WARNINGS`).
         left_over: output of earlier runs that was not looked at now -> what is to be said of it.
         hidden: kind -> regions hidden (or, without an output, that would be hidden).
         not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
@@ -72,6 +73,17 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
 
+    def told(self) -> list[str]:
+        """What a person should know before the photos go out, in sentences without their point."""
+        out = []
+        for code in dict.fromkeys(code for codes in self.warnings.values() for code in codes):
+            paths = [path for path, codes in self.warnings.items() if code in codes]
+            out.append(f"{WARNINGS.get(code, code)} ({len(paths)}): {first_of(paths)}")
+        if self.not_hidden:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.not_hidden.items()))
+            out.append(f"found, and not hidden: {kinds}")
+        return out
+
     def _count(self, task: _Task, settings: Settings) -> None:
         record = task.record
         if task.withheld is not None and task.is_gone:
@@ -84,15 +96,19 @@ class Summary:
             self.done += 1
             self.unchanged += not task.is_changed
             self.hidden.update(r.kind for r in record.hidden(settings))
-            if record.warnings:
-                self.warnings[record.path] = list(record.warnings)
-            others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
-            self.not_hidden.update(r.kind for r in others if r.score >= Kind().threshold)
+            if codes := warnings_of(record):
+                self.warnings[record.path] = list(codes)
+            self.not_hidden += not_hidden(record, settings)
 
     def _lose(self, paths: list[str]) -> None:
         """Photos whose output somebody took away or changed after it was counted."""
         self.done -= len(paths)
         self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
+
+
+def first_of(paths: Sequence[str]) -> str:
+    """Some paths, for people: the first five."""
+    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
 @dataclass(frozen=True)

@@ -224,9 +224,13 @@ class Settings:
     `kinds` names what is hidden; a kind that is not in it (vehicle, person) only helps to find and to rank.
     """
 
-    face_detector: str = _option(_BALANCED.face_detector, "detector for faces, NAME, NAME@LONG_SIDE, A+B, or none")
+    face_detector: str = _option(
+        _BALANCED.face_detector,
+        "detector for faces, NAME, NAME@LONG_SIDE, A+B, or none (what others find is hidden all the same)",
+    )
     plate_detector: str = _option(
-        _BALANCED.plate_detector, "detector for plates, NAME, NAME@LONG_SIDE, A+B, yolo:PATH, or none"
+        _BALANCED.plate_detector,
+        "detector for plates, NAME, NAME@LONG_SIDE, A+B, yolo:PATH, or none (what others find is hidden all the same)",
     )
     other_detectors: tuple[str, ...] = _option((), "further detectors, for kinds of your own")
     vehicle_threshold: float = _option(

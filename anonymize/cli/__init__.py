@@ -11,6 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import AnonymizeError, PathError, SettingsError
+from ..time_limit import exit_code_noted
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
@@ -72,4 +73,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    cli(prog_name="python -m anonymize")
+    with exit_code_noted():
+        cli(prog_name="python -m anonymize")

@@ -206,27 +206,24 @@ def _table(summary: Summary) -> Table:
 
 
 def _say_what_failed(summary: Summary) -> None:
+    from ..engine import first_of
+
     if summary.gone:
-        named = ", ".join(summary.gone[:5]) + (" …" if len(summary.gone) > 5 else "")
+        named = first_of(summary.gone)
         click.echo(
             f"no longer in the input, so not written: {named} (`python -m review forget` removes them)", err=True
         )
-    for code in dict.fromkeys(code for codes in summary.warnings.values() for code in codes):
-        from .. import images
-
-        paths = [path for path, codes in summary.warnings.items() if code in codes]
-        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
-        click.echo(f"warning: {len(paths)} photos {images.WARNINGS.get(code, code)}: {named}", err=True)
+    for text in summary.told():
+        click.echo(f"warning: {text}", err=True)
+    if summary.not_hidden:
+        click.echo("         (--hide KIND hides them)", err=True)
     for what in dict.fromkeys(summary.left_over.values()):
         paths = [path for path, reason in summary.left_over.items() if reason == what]
-        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        named = first_of(paths)
         click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
-    if others := {kind: n for kind, n in summary.not_hidden.items() if kind not in ("vehicle", "person")}:
-        named = ", ".join(f"{n} {kind}" for kind, n in sorted(others.items()))
-        click.echo(f"warning: found, and not hidden: {named} (--hide KIND hides them)", err=True)
     for reason in dict.fromkeys(summary.withheld.values()):
         paths = [path for path, why in summary.withheld.items() if why == reason]
-        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        named = first_of(paths)
         click.echo(f"withheld, {len(paths)}, {reason}: {named}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)

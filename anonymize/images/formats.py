@@ -23,9 +23,9 @@ from .forms import Decoded, Form, Pixels
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 FIRST_PICTURE = "first-picture-only"
-# Code of a warning -> what it says of photos
+# Code of a warning -> what it says of a photo
 WARNINGS: Mapping[str, str] = {
-    FIRST_PICTURE: "hold further pictures (a burst, a second eye, a thumbnail); only the first of each is written",
+    FIRST_PICTURE: "a file holds further pictures (a burst, a second eye, a thumbnail); only the first is written",
 }
 _MODULES: Mapping[str, Any] = {"JPEG": jpeg, "PNG": png, "WEBP": webp, "TIFF": tiff, "BMP": bmp, "HEIF": heif}
 _HEAD = 4096

@@ -33,6 +33,9 @@ class Detected(BaseModel):
     width: int
     height: int
     regions: list[RegionOut] = Field(description="best score first")
+    warnings: list[str] = Field(
+        description="what to know before the photo goes out: pictures that were left out; kinds found and not hidden"
+    )
 
 
 class Anonymized(Detected):

@@ -13,7 +13,7 @@ from ..audit.findings import CHECKS
 from ..records import Record
 from .job_results import HEIF
 from .jobs import Job
-from .results import STATUSES, count_text
+from .results import STATUSES, count_text, warning_list
 
 MOST_COMING = 60  # of the photos that are shown as they are done
 
@@ -112,6 +112,7 @@ def summary(job: Job) -> str:
     parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(_downloads(job))
+    parts.append(warning_list(f"{text[:1].upper()}{text[1:]}." for text in s.told()))
     if s.withheld:
         parts.append(f"<p>{photos(len(s.withheld))} kept back, because somebody flagged it in Review.</p>")
     if s.failures:

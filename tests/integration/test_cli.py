@@ -65,7 +65,7 @@ def test_of_a_photo_with_further_pictures_only_the_first_is_written_and_that_is_
     out = tmp_path / "out"
     for _ in range(2):  # also where nothing is left to do
         told = run("run", tmp_path / "in", out, *MINE)
-        assert "1 photos hold further pictures" in told.stderr
+        assert "only the first is written (1): scan.tif" in told.stderr
         assert told.stderr.count("scan.tif") == 1
         assert "one.tif" not in told.stderr
         assert json.loads((out / "summary.json").read_text())["warnings"] == {"scan.tif": ["first-picture-only"]}

@@ -352,6 +352,25 @@ def test_a_killed_run_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> 
     assert not [p for p in out.rglob("*") if p.name.endswith(".tmp")]
 
 
+def test_an_export_of_what_an_earlier_version_found_says_so(folder: Path, tmp_path: Path) -> None:
+    """It may have found less, and an export does not look again."""
+    path, finds = tmp_path / "r.jsonl", predictor()[0]
+    detect(folder, path, finds)
+    assert export(path, tmp_path / "out").warnings == {}
+    header, known = records.read(path)
+    version = known["1.png"].detection.partition("-")[0]
+    old = known["1.png"].replace(detection=known["1.png"].detection.replace(version, str(int(version) - 1), 1))
+    older = known["1.jpg"].replace(detection="0123456789abcdef")  # before versions were noted
+    with records.lock(path):
+        records.write(path, header, {**known, "1.png": old, "1.jpg": older}.values())
+    for _ in range(2):  # also where nothing is left to do
+        summary = export(path, tmp_path / "out")
+        assert summary.warnings == {name: ["older-detection"] for name in ("1.jpg", "1.png")}
+        assert "detect again (2): 1.jpg, 1.png" in summary.told()[0]
+    assert detect(folder, path, finds).unchanged == 2
+    assert export(path, tmp_path / "out").warnings == {}
+
+
 def test_odd_names_survive(tmp_path: Path) -> None:
     root = tmp_path / "in"
     root.mkdir()
