@@ -96,11 +96,11 @@ class Summary:
             self.done += 1
             self.unchanged += not task.is_changed
             self.hidden.update(r.kind for r in record.hidden(settings))
-            if codes := warnings_of(record):
-                self.warnings[record.path] = list(codes)
+            if codes := warnings_of(record, settings):
+                self.warnings[record.path] = codes
             self.not_hidden += not_hidden(record, settings)
 
-    def _lose(self, paths: list[str]) -> None:
+    def lose(self, paths: list[str]) -> None:
         """Photos whose output somebody took away or changed after it was counted."""
         self.done -= len(paths)
         self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
@@ -250,19 +250,20 @@ def detect(
     records_path: AnyPath,
     predictor: Predictor | None = None,
     *,
+    exclude: AnyPath | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Photos -> records. Photos that the file already has, unchanged and by the same detectors, are left alone.
 
-    Args and errors: as `run`.
+    Args and errors: as `run`; `exclude`: a folder that is not searched.
     """
-    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop)
+    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop, exclude)
 
 
 def run(
-    source: AnyPath,
+    source: AnyPath | images.Found,
     output: AnyPath,
     predictor: Predictor | None = None,
     *,
@@ -276,7 +277,7 @@ def run(
     """Photos -> records and anonymized photos, in one pass. Called again, it goes on where it was killed.
 
     Args:
-        source: a file, a folder, a glob, or a list file.
+        source: a file, a folder, a glob, or a list file; or what `images.find` made of one.
         output: the folder of anonymized photos; the input's structure is kept.
         predictor: finds; its settings say what is hidden and how. Default: one of the default settings.
         records_path: default OUTPUT/records.jsonl.
@@ -296,19 +297,22 @@ def run(
 
 
 def _detect(
-    source: AnyPath,
+    source: AnyPath | images.Found,
     path: Path,
     predictor: Predictor,
     target: Output | None,
     dry_run: bool,
     progress: Progress | None,
     stop: threading.Event | None,
+    exclude: AnyPath | None = None,
 ) -> Summary:
     started = time.perf_counter()
     settings = predictor.settings
     if target:
         predictor.check_hides()
-    found = images.find(source, settings, exclude=target.folder if target else None)
+    found = source
+    if not isinstance(found, images.Found):
+        found = images.find(found, settings, exclude=target.folder if target else exclude)
     if target:
         target.check(found, path)
     summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
@@ -329,7 +333,7 @@ def _detect(
             with records.Writer(path, header) as writer:
                 job.work(summary, partial(_write_changed, writer, earlier))
             if target:
-                summary._lose(target.lost())
+                summary.lose(target.lost())
                 summary.left_over = target.left_over(found)
         summary.seconds = time.perf_counter() - started
         write_json(summary_path, _told(summary, settings, path))
@@ -398,7 +402,7 @@ def export(
     with target:
         (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none
         job.work(summary, lambda _: None)
-        summary._lose(target.lost())
+        summary.lose(target.lost())
         summary.left_over = target.left_over(found)
     summary.seconds = time.perf_counter() - started
     write_json(target.folder / SUMMARY_NAME, _told(summary, settings, path))

@@ -25,6 +25,7 @@
     │   └── StaleDecisionError     a review decision on a photo that changed meanwhile
     ├── ReviewError                FiftyOne or its database cannot start or fails; the message says why
     │   └── ReadOnlyError          a review that is only to be looked at
+    ├── ClusterError               no cluster, or one that failed
     ├── AnnotationError            ground truth that cannot be read
     └── AuditError                 an audit that cannot be done, a photo that one holds back, a bad certificate
 
@@ -158,6 +159,10 @@ class ReviewError(AnonymizeError):
 
 
 class ReadOnlyError(ReviewError):
+    pass
+
+
+class ClusterError(AnonymizeError):
     pass
 
 

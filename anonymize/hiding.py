@@ -19,12 +19,14 @@ from .errors import ChangedSourceError, DetectionError
 from .predictor import DETECTION_VERSION, Predictor
 from .records import Record
 from .regions import Region
+from .risk import moved_off
 from .settings import UNLIKELY, Kind, Settings
 
-OLDER = "older-detection"
+OLDER, MOVED = "older-detection", "moved-off"
 # Code of a warning -> what it says of a photo
 WARNINGS: Mapping[str, str] = {
     **images.WARNINGS,
+    MOVED: "a box was moved off a face or plate that was found there, which is in the open now",
     OLDER: "an earlier version of this program, which may find less, looked for what is hidden; detect again",
 }
 _HELPERS = ("vehicle", "person")  # kinds that help to find others, and that nobody expects to be hidden
@@ -124,10 +126,14 @@ def _could_hide(region: Region, settings: Settings) -> bool:
     return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
 
 
-def warnings_of(record: Record) -> tuple[str, ...]:
+def warnings_of(record: Record, settings: Settings) -> list[str]:
     """Codes of what is to be said of a photo, of WARNINGS."""
-    is_older = record.detectors and record.detection.partition("-")[0] != str(DETECTION_VERSION)
-    return (*record.warnings, OLDER) if is_older else record.warnings
+    out = list(record.warnings)
+    if moved_off(record, settings) and not record.is_approved(settings):
+        out.append(MOVED)
+    if record.detectors and record.detection.partition("-")[0] != str(DETECTION_VERSION):
+        out.append(OLDER)
+    return out
 
 
 def not_hidden(record: Record, settings: Settings) -> Counter[str]:
@@ -138,7 +144,7 @@ def not_hidden(record: Record, settings: Settings) -> Counter[str]:
 
 def told(record: Record, settings: Settings) -> list[str]:
     """What a person should know of a photo before it goes out, in sentences."""
-    out = [WARNINGS.get(code, code) for code in warnings_of(record)]
+    out = [WARNINGS.get(code, code) for code in warnings_of(record, settings)]
     if others := not_hidden(record, settings):
         out.append("found, and not hidden: " + ", ".join(f"{n} {kind}" for kind, n in sorted(others.items())))
     return [f"{text[:1].upper()}{text[1:]}." for text in out]

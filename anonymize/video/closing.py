@@ -20,9 +20,10 @@ DETECTED, FILLED, EXTENDED, DRAWN = range(4)
 BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
 LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
 RECENT = 0.35  # seconds, from which the speed at an end is taken
-GROWTH = 0.8  # of the size, on each side, a second
-MOST = 0.6  # of the size, on each side
+UNSTEADY = 0.8  # a speed that changed by more than this share of itself within that time is none
+GROWTH = 0.5  # of the size, on each side, a second
 DRIFT = 0.25  # of the way that a thing goes by itself, on each side
+MOST = 0.35  # of the size, on each side, of both together
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,11 @@ def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, N
     boxes: dict[int, Floats] = dict(zip(frames, path.boxes, strict=True))
     sources = dict.fromkeys(frames, DETECTED)
     for i in range(len(frames) - 1):
-        for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], frame_rate, motion):
+        speeds = (
+            _speed(frames[: i + 1], state[: i + 1], 1, frame_rate, motion),
+            _speed(frames[:i:-1], state[:i:-1], -1, frame_rate, motion),
+        )
+        for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], speeds, frame_rate, motion):
             boxes[frame], sources[frame] = box, FILLED
     for step in (1, -1):
         for frame, box in _beyond(frames[::step], state[::step], step, frame_rate, motion):
@@ -56,7 +61,7 @@ def _state(boxes: Floats) -> Floats:
 
 def _grown(state: Floats, seconds: float, way: Floats) -> Floats:
     """A box around a center and a size, grown by what is not known, rounded outward as records have it."""
-    size = state[2:] * (0.5 + min(GROWTH * seconds, MOST)) + DRIFT * way
+    size = state[2:] / 2 + np.minimum(GROWTH * seconds * state[2:] + DRIFT * way, MOST * state[2:])
     return np.concatenate([np.floor((state[:2] - size) * 100) / 100, np.ceil((state[:2] + size) * 100) / 100])
 
 
@@ -67,9 +72,16 @@ def _carried(center: Floats, frame: int, step: int, motion: Motion) -> Floats:
 
 
 def _between(
-    a: int, b: int, before: Floats, after: Floats, frame_rate: float, motion: Motion
+    a: int,
+    b: int,
+    before: Floats,
+    after: Floats,
+    speeds: tuple[Floats | None, Floats | None],
+    frame_rate: float,
+    motion: Motion,
 ) -> list[tuple[int, Floats]]:
-    """The frames between two in which the thing was found."""
+    """The frames between two in which the thing was found: straight, and as it went before and after, if that is known;
+    both are hidden."""
     center = before[:2]
     carried = []
     for frame in range(a, b):
@@ -79,15 +91,24 @@ def _between(
     out = []
     for n, center in enumerate(carried[:-1], 1):
         t = n / (b - a)
-        state = np.concatenate([center + t * own, (1 - t) * before[2:] + t * after[2:]])
-        nearest = min(n, b - a - n)
-        out.append((a + n, _grown(state, nearest / frame_rate, np.abs(own) * nearest / (b - a))))
+        size, nearest = (1 - t) * before[2:] + t * after[2:], min(n, b - a - n)
+        doubt = nearest / frame_rate, np.abs(own) * nearest / (b - a)
+        box = _grown(np.concatenate([center + t * own, size]), *doubt)
+        bent = _grown(np.concatenate([center + _bent(t, own, speeds, b - a), size]), *doubt)
+        out.append((a + n, np.concatenate([np.minimum(box[:2], bent[:2]), np.maximum(box[2:], bent[2:])])))
     return out
+
+
+def _bent(t: float, way: Floats, speeds: tuple[Floats | None, Floats | None], frames: int) -> Floats:
+    """How far a thing has come at `t`, 0–1, that begins and ends at these speeds (Hermite); straight where unknown."""
+    v0, v1 = (way if v is None else v * frames * sign for v, sign in zip(speeds, (1, -1), strict=True))
+    return (t - 2 * t**2 + t**3) * v0 + (3 * t**2 - 2 * t**3) * way + (t**3 - t**2) * v1
 
 
 def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> list[tuple[int, Floats]]:
     """Frames after the last (step 1) or before the first (-1; frames and state are then given in reverse)."""
     end, speed = frames[-1], _speed(frames, state, step, frame_rate, motion)
+    speed = np.zeros(2) if speed is None else speed
     begin, stop = motion.scene(end)
     center, size = state[-1, :2], state[-1, 2:]
     out: list[tuple[int, Floats]] = []
@@ -103,14 +124,25 @@ def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, moti
     return out[: most[False]]
 
 
-def _speed(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> Floats:
-    """px a frame, beside the picture's own motion, in the direction of `step`; 0 where too little was seen."""
+def _speed(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> Floats | None:
+    """px a frame, beside the picture's own motion, in the direction of `step`; None where too little was seen, or where
+    it was another one a moment ago: boxes tremble, and what trembles does not go anywhere."""
     end = frames[-1]
     recent = [i for i, f in enumerate(frames) if abs(end - f) <= RECENT * frame_rate]
     if len(recent) < 3:
-        return np.zeros(2)
-    first = recent[0]
-    center = state[first, :2]
-    for frame in range(frames[first], end, step):
+        return None
+    first, middle, last = recent[0], recent[len(recent) // 2], recent[-1]
+    before = _own(frames, state, first, middle, step, motion)
+    after = _own(frames, state, middle, last, step, motion)
+    fastest = max(float(np.hypot(*before)), float(np.hypot(*after)))
+    if float(np.hypot(*(after - before))) > UNSTEADY * fastest:
+        return None
+    return _own(frames, state, first, last, step, motion)
+
+
+def _own(frames: list[int], state: Floats, a: int, b: int, step: int, motion: Motion) -> Floats:
+    """px a frame from one detection to another, beside the picture's own motion."""
+    center = state[a, :2]
+    for frame in range(frames[a], frames[b], step):
         center = _carried(center, frame, step, motion)
-    return (state[-1, :2] - center) / abs(end - frames[first])
+    return (state[b, :2] - center) / abs(frames[b] - frames[a])

@@ -17,6 +17,7 @@ GRID = (5, 8)  # cells, rows and columns; a cell's motion is the median of its p
 # A frame begins another scene when it and the one before, brought to its place by the flow, are no more alike than this
 # (correlation), seen this small (px). A flash or a lens that is opened changes the light, not what lies where.
 ALIKE, TINY = 0.35, (32, 20)
+CHUNK = 4096  # frames that are worked on at a time
 FASTEST = 95  # percentile of the pixels' motion that counts as a frame's
 
 
@@ -60,8 +61,9 @@ class Motion:
 
     def pan(self) -> Floats:
         """How far the whole picture has moved until each frame, (frames, 2) px: the medians of `shifts`, added up."""
-        steps = np.median(self.shifts.reshape(len(self.shifts), -1, 2).astype(np.float64), axis=1)
-        pan: Floats = np.cumsum(steps, axis=0)
+        flat = self.shifts.reshape(len(self.shifts), GRID[0] * GRID[1], 2)
+        parts = [np.median(flat[n : n + CHUNK].astype(np.float64), axis=1) for n in range(0, len(flat), CHUNK)]
+        pan: Floats = np.cumsum(np.concatenate([*parts, np.zeros((0, 2))]), axis=0)
         return pan
 
     def scene(self, frame: int) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +30,7 @@ FORMATS = (
     "dv,gxf,rm,vob,yuv4mpegpipe,av1,swf,gif"
 )
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+_TOP_FIRST = 2  # AV_FIELD_TT
 _ANY_START = 1 << 9  # AVFMT_TS_DISCONT
 PQ, HLG = 16, 18  # transfer characteristics of HDR (ITU-T H.273)
 SHORT = 1.0  # s; what a file may end before the time that it says itself, without being cut off
@@ -50,7 +52,7 @@ class Clip:
         codec: FFmpeg's name ("h264"). pixel_format: FFmpeg's name ("yuv420p"). bit_depth: bits a sample.
         aspect: width of a pixel by its height.
         colors: color_range, color_primaries, color_trc, colorspace as in ITU-T H.273.
-        is_interlaced: the first frame is two half pictures of different moments.
+        field_order: of interlaced pictures, FFmpeg's number; 0 where each picture is of one moment.
         audio: codecs of the audio streams.
         dropped: what the file carries that no output will ("subtitles", "data (gpmd)", "chapters", "cover art").
     """
@@ -71,7 +73,7 @@ class Clip:
     bit_depth: int
     aspect: Fraction
     colors: tuple[int, int, int, int]
-    is_interlaced: bool
+    field_order: int
     audio: tuple[str, ...]
     dropped: tuple[str, ...]
 
@@ -124,6 +126,8 @@ class _Look:
             picture: NDArray[Any] = self._convert.reformat(native, format="rgb48le" if is_hdr else "rgb24").to_ndarray()
         if is_hdr:
             picture = tone_map(picture, trc)
+        if native.interlaced_frame:  # what moves would be a comb; a ghost of both moments is still a face
+            picture = cv2.sepFilter2D(picture, -1, np.ones(1), np.array([0.25, 0.5, 0.25]))
         return self._clip.orientation.upright(picture)
 
 
@@ -276,7 +280,7 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
             bit_depth=max(c.bits for c in first.format.components),
             aspect=stream.sample_aspect_ratio or Fraction(1),
             colors=(int(first.color_range), int(first.color_primaries), int(first.color_trc), int(first.colorspace)),
-            is_interlaced=bool(first.interlaced_frame),
+            field_order=int(context.field_order) or _TOP_FIRST if first.interlaced_frame else 0,
             audio=tuple(
                 s.codec_context.codec.canonical_name if s.codec_context else "?" for s in container.streams.audio
             ),
@@ -319,7 +323,7 @@ def _picture(container: Any) -> Any:
             if stream.codec_context is None:
                 raise UnsupportedClipError("there is no decoder for its picture")
             return stream
-    raise ClipError("it has no moving picture (sound only?)")
+    raise ClipError("there is no moving picture in it (sound only, or cut off?)")
 
 
 def _first(container: Any, stream: Any) -> Any:

@@ -31,7 +31,7 @@ _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("width", "height", "frames", "searched"), int),
     "frame_rate": (int, float),
     "detectors": dict,
-    "warnings": list,
+    **dict.fromkeys(("warnings", "cuts"), list),
     "error": (str, type(None)),
 }
 
@@ -44,7 +44,7 @@ class ClipRecord:
         width, height: px, as displayed.
         frames: how many it has. frame_rate: frames per second, the mean.
         tracks: in order of their first frames; fainter ones than any settings hide, too.
-        searched: frames that detectors saw; the others are filled.
+        searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         approved_hash: `approval_hash` at the approval; when it differs now, the clip is pending again.
     """
 
@@ -56,6 +56,7 @@ class ClipRecord:
     frame_rate: float = 0.0
     tracks: tuple[Track, ...] = ()
     searched: int = 0
+    cuts: tuple[int, ...] = ()
     detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     detection: str = ""
     review: Review = "pending"
@@ -109,7 +110,7 @@ class ClipRecord:
     def to_dict(self) -> dict[str, Any]:
         """All but tracks and decisions, which have lines of their own."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("tracks", "decisions")}
-        return {**out, "warnings": list(self.warnings)}
+        return {**out, "warnings": list(self.warnings), "cuts": list(self.cuts)}
 
     @classmethod
     def from_dict(
@@ -127,6 +128,7 @@ class ClipRecord:
             if not all(isinstance(decision.get(k), str) for k in DECIDED):
                 raise RecordsError(f"a decision has {', '.join(DECIDED)}; received {decision!r:.80}")
         values = {**data, "warnings": tuple(map(str, data.get("warnings", ())))}
+        values["cuts"] = tuple(map(int, data.get("cuts", ())))
         record = cls(**values, tracks=tuple(tracks), decisions=tuple(decisions))
         if outside := [t.id for t in tracks if t.last >= record.frames]:
             raise RecordsError(f"track {outside[0]} goes on after the clip's last frame")

@@ -1,11 +1,11 @@
-"""From clips to anonymized clips: the two passes put together, for one clip and for many.
+"""From a clip to an anonymized clip: the two passes put together (`batch` does it for many).
 
 `detect` searches a clip's frames and makes its record; `render` writes the clip with what the record hides, as often as
-settings change, without detecting; `run` does both for every clip of an input. All three go on where they were killed:
-what was found and what was encoded lies in a folder of parts beside the output, a file for each segment, until the clip
-is whole. Nothing in that folder shows a pixel that is to be hidden.
+settings change, without detecting. Both go on where they were killed: what was found and what was encoded lies in a
+folder of parts, a file for each segment. Nothing in it shows a pixel that is to be hidden. Whoever gave the folder
+removes it when the clip is done; a `render` that is finished leaves only what was found.
 
-A page or a service calls them so (threads may share a Predictor):
+A page or a service calls them so (threads may share a Predictor, not a folder of parts):
 
     clip = open_clip(path)
     record = detect(clip, "a.mp4", predictor, parts, progress=told, stop=event)
@@ -61,6 +61,11 @@ class Step:
 Progress = Callable[[Step], None]
 
 
+def detection_of(predictor: Predictor, every: Every) -> str:
+    """What a clip's record's `detection` is compared with: what searched, and in which frames."""
+    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT)
+
+
 def detect(
     clip: Clip,
     path: str,
@@ -87,8 +92,8 @@ def detect(
         ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
     """
     sha256 = sha256 or disk.sha256(clip.path)
-    key = _key(sha256, predictor.detection_hash, every, FRAMES_A_SEGMENT)
-    folder = _only(Path(parts), "found", key)
+    detection = detection_of(predictor, every)
+    folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
     found: list[Found] = []
     warnings: list[str] = []
@@ -122,8 +127,9 @@ def detect(
         frame_rate=rate,
         tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds),
         searched=int(whole.searched.sum()),
+        cuts=tuple(sorted(whole.motion.cuts)),
         detectors=predictor.detector_weights,
-        detection=predictor.detection_hash,
+        detection=detection,
         warnings=tuple(warnings),
     )
 
@@ -155,8 +161,7 @@ def render(
     if disk.sha256(clip.path) != record.sha256:
         raise ChangedSourceError("the clip changed after it was detected; detect it again")
     form = form_of(clip, encoding)
-    key = _key(record.approval_hash(settings), asdict(encoding), asdict(form), FRAMES_A_SEGMENT, RENDER_VERSION)
-    folder = _only(Path(parts), "frames", key)
+    folder = _only(Path(parts), "frames", shown_by(record, settings, encoding, form))
     frames = _Whole(clip.frames(), [])
     draw = _Draw(clip, record, settings, form)
     segments: list[Path] = []
@@ -175,6 +180,12 @@ def render(
     join(clip, form, encoding, segments, target, frames.last_duration)
     shutil.rmtree(folder, ignore_errors=True)
     return Path(target)
+
+
+def shown_by(record: ClipRecord, settings: Settings, encoding: Encoding, form: Form) -> str:
+    """A hash of what decides a written clip's frames."""
+    decided = record.approval_hash(settings), asdict(encoding), asdict(form)
+    return _key(*decided, FRAMES_A_SEGMENT, RENDER_VERSION)
 
 
 class _Whole:

@@ -7,6 +7,7 @@ tracks of lower scores are made, too, so that another threshold needs no new det
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import SettingsError
 from ..regions import STATUSES, Box, Region, Status
 from ..settings import Settings
-from .association import Chain, Found, chains
+from .association import Detections, chains
 from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
 from .motion import Motion
 
@@ -162,13 +163,21 @@ def make_tracks(
     Returns:
         Tracks in order of their first frames, without gaps; before and after what was found they go on for a while.
     """
-    rows: dict[str, dict[int, NDArray[np.float64]]] = {kind: {} for kind in kinds}
+    rows = {kind: (array("q"), array("d")) for kind in kinds}
+    searched = array("q")
     for frame, regions in enumerate(detections):
         if regions is not None:
-            for kind, found in rows.items():
-                of_kind = [(*_outward(r.box), r.score) for r in regions if r.kind == kind]
-                found[frame] = np.array(of_kind, dtype=np.float64).reshape(-1, 5)
-    tracks = [t for kind, found in rows.items() for t in _of_kind(kind, found, frame_rate, motion)]
+            searched.append(frame)
+            for region in regions:
+                if region.kind in rows:
+                    frames, values = rows[region.kind]
+                    frames.append(frame)
+                    values.extend((*_outward(region.box), region.score))
+    tracks: list[Track] = []
+    for kind, (frames, values) in rows.items():
+        places = np.array(searched, np.int64), np.array(frames, np.int64)
+        found = Detections(*places, np.array(values, np.float64).reshape(-1, 5))
+        tracks += _of_kind(kind, found, frame_rate, motion)
     return tuple(sorted(tracks, key=lambda t: (t.first, t.id)))
 
 
@@ -178,20 +187,14 @@ def _outward(box: Box) -> Box:
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _of_kind(kind: str, found: Found, frame_rate: float, motion: Motion) -> Iterator[Track]:
+def _of_kind(kind: str, found: Detections, frame_rate: float, motion: Motion) -> Iterator[Track]:
     for chain in chains(found, frame_rate, motion):
-        path = _path(chain, found)
+        path = Path(found.frames[chain], found.rows[chain, :4], found.rows[chain, 4])
         first, boxes, sources = close(path, frame_rate, motion)
         scores = np.zeros(len(boxes))
         scores[path.frames - first] = path.scores
-        frame, box = int(path.frames[0]), path.boxes[0].tolist()
-        name = Region(kind, box, id=f"{frame}-{Region(kind, box).id}").id  # of what was seen first
-        yield Track(kind, first, boxes, sources, scores, id=name)
-
-
-def _path(chain: Chain, found: Found) -> Path:
-    seen = np.array([found[frame][i] for frame, i in chain])
-    return Path(np.array([frame for frame, _ in chain]), seen[:, :4], seen[:, 4])
+        x1, y1, x2, y2 = path.boxes[0].tolist()  # the name is of what was seen first
+        yield Track(kind, first, boxes, sources, scores, id=f"{path.frames[0]}-{Region(kind, (x1, y1, x2, y2)).id}")
 
 
 def regions_at(tracks: Iterable[Track], frame: int, settings: Settings) -> tuple[Region, ...]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 AUDIO = ("keep", "drop")
 LOSSLESS = ("ffv1",)
+INTERLACED = ("h264", "ffv1")
 FRAMES_A_SEGMENT = 250  # as many frames as x264 itself puts between two key frames
 # Name -> FFmpeg's encoder, and its options at a quality q of 0 (best) to 51, as H.264's CRF
 _ENCODERS: dict[str, tuple[str, Any]] = {
@@ -126,6 +127,8 @@ def form_of(clip: Clip, encoding: Encoding) -> Form:
         raise UnsupportedClipError(
             f"there is no encoder here for its codec, {codec}; choose one of {', '.join(codecs())}"
         )
+    if clip.field_order and codec not in INTERLACED:
+        raise UnsupportedClipError(f"it is interlaced, which these codecs keep: {', '.join(INTERLACED)}")
     planar = planar_format(clip.pixel_format)
     if (chosen := _pixel_format(planar, codec)) is None:
         others = [c for c in codecs() if _pixel_format(planar, c)]
@@ -265,8 +268,9 @@ def _configure(context: Any, clip: Clip, form: Form, encoding: Encoding) -> None
     if form.codec == "mjpeg":
         context.flags |= Flags.qscale
         context.global_quality = 118 * (2 + encoding.quality * 29 // 51)
-    if clip.is_interlaced and form.codec == "h264":
-        context.flags |= Flags.interlaced_dct
+    if clip.field_order:
+        context.field_order = clip.field_order
+        context.flags |= Flags.interlaced_dct | Flags.interlaced_me
 
 
 def join(

@@ -12,7 +12,7 @@ from fastapi import Form, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import SettingsError, UnknownNameError
-from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help, unread
+from ..settings import EFFECTS, JPEG, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help, unread
 from .controls import check_detector
 from .policy import Policy
 
@@ -42,6 +42,10 @@ class Anonymized(Detected):
     media_type: str
     image: str = Field(description="the clean photo, base64")
     removed_metadata: list[str]
+
+
+class AnonymizedFrame(Anonymized):
+    frame: int = Field(description="its number in the stream, from 0; 0 again where the stream began anew")
 
 
 class ModelOut(BaseModel):
@@ -104,6 +108,7 @@ class Options(BaseModel):
     mosaic_blocks: int | None = _text("mosaic_blocks", Kind, ge=1, le=64)
     padding: float | None = _text("padding", Kind, ge=0.0, le=2.0)
     fill: str | None = _text("fill", Kind, examples=["ff00ff"])
+    jpeg: Literal[JPEG] | None = _text("jpeg")  # type: ignore[valid-type]
     keep_metadata: str | None = _text("keep_metadata", examples=["copyright,datetime"])
 
     @field_validator("keep_metadata", mode="before")
@@ -146,7 +151,14 @@ class Upload(Options):
     image: UploadFile = Field(description="the photo: JPEG, PNG, WebP, TIFF, BMP or HEIC")
 
 
+class FrameUpload(Upload):
+    """A request: a camera's next frame and the options."""
+
+    rate: float = Field(5.0, ge=0.1, le=240.0, description="frames that the camera sends per second")
+
+
 Given = Annotated[Upload, Form(media_type="multipart/form-data")]
+GivenFrame = Annotated[FrameUpload, Form(media_type="multipart/form-data")]
 
 
 def validation_text(errors: Iterable[Mapping[str, Any]]) -> str:
@@ -158,7 +170,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     where = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     name = ".".join(where)[:80]
     if error["type"] == "extra_forbidden":
-        return f"{UnknownNameError('field', name, sorted(Upload.model_fields))}."
+        return f"{UnknownNameError('field', name, sorted(FrameUpload.model_fields))}."
     if error["type"] == "missing":
         return f"{name or 'The form'} is missing."
     return f"{name}: {error['msg']}." if name else f"{error['msg']}."

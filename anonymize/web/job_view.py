@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..audit import Audit
+from ..audit import SYSTEM, Audit
 from ..audit.findings import CHECKS
 from ..records import Record
 from .job_results import HEIF
@@ -153,6 +153,7 @@ def audited(job: Job, found: Audit) -> str:
     if failed := found.failed:
         said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
     reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
+    reasons += [(path, f"a file of the operating system, not looked at; {SYSTEM}") for path in found.of_system[:20]]
     reasons += [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
     rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
     return (

@@ -190,7 +190,7 @@ def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
 def test_missing_input_and_records(tmp_path: Path) -> None:
     assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=2).stderr
     assert "does not exist" in run("export", tmp_path / "no", tmp_path / "out", code=2).stderr
-    assert "error: cannot read records" in run("export", tmp_path, tmp_path / "out", code=1).stderr
+    assert "no records of a cluster run" in run("export", tmp_path, tmp_path / "out", code=1).stderr
 
 
 def test_verbose_shows_where(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ def make(
     codec: str = "libx264",
     pixel_format: str = "yuv420p",
     rate: int = 25,
+    ticks: int = 16,
     times: Sequence[int] | None = None,
     audio: Sequence[str] = (),
     matrix: Sequence[int] | None = None,
@@ -39,14 +40,18 @@ def make(
     options: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
     pictures: Sequence[np.ndarray] | None = None,
-    interlaced: bool = False,
+    interlaced: str = "",
+    data: bytes = b"",
+    aspect: Fraction | None = None,
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """A clip of drawn frames.
 
     Args:
-        times: timestamps in 1/(16 * rate) s, one a frame. Default: evenly.
+        times: timestamps in 1/(ticks * rate) s, one a frame. Default: evenly.
         audio: codecs, one for each stream of a tone.
+        interlaced: "tff" or "bff", the field that comes first.
+        data: of each packet of a data stream (MP4 and MPEG-TS).
         colors: range, primaries, transfer, matrix, as numbers of H.273.
         pictures: RGB, instead of `picture`.
     """
@@ -54,25 +59,49 @@ def make(
         out.metadata.update(metadata or {})
         stream: Any = out.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = *size, pixel_format
-        stream.codec_context.time_base = stream.time_base = Fraction(1, 16 * rate)
+        stream.codec_context.time_base = stream.time_base = Fraction(1, ticks * rate)
         if colors:
             for name, value in zip(("color_range", "color_primaries", "color_trc", "colorspace"), colors, strict=True):
                 setattr(stream.codec_context, name, value)
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
         if matrix:
             stream.set_display_matrix(matrix)
-        if interlaced:
-            stream.codec_context.field_order = 2
+        fields = _field_filter(interlaced, size, pixel_format) if interlaced else None
+        telemetry = out.add_data_stream("bin_data") if data else None
         tones = [out.add_stream(name, rate=48000) for name in audio]
         for index in range(frames):
             shown = pictures[index] if pictures is not None else picture(index, size)
             frame = av.VideoFrame.from_ndarray(shown, "rgb24").reformat(format=pixel_format)
-            frame.pts = times[index] if times is not None else 16 * index
-            frame.time_base = Fraction(1, 16 * rate)
+            frame.pts = times[index] if times is not None else ticks * index
+            if fields:
+                frame = fields(frame)
+            frame.time_base = Fraction(1, ticks * rate)
             out.mux(stream.encode(frame))
+            if telemetry:
+                packet = av.Packet(data)
+                packet.stream, packet.time_base = telemetry, Fraction(1, rate)
+                packet.pts = packet.dts = index
+                out.mux(packet)
         out.mux(stream.encode(None))
         for tone in tones:
             _add_tone(out, tone, frames / rate)
     return path
+
+
+def _field_filter(order: str, size: tuple[int, int], pixel_format: str) -> Any:
+    graph = av.filter.Graph()
+    source = graph.add_buffer(width=size[0], height=size[1], format=pixel_format, time_base=Fraction(1, 400))
+    fields, sink = graph.add("setfield", order), graph.add("buffersink")
+    source.link_to(fields)
+    fields.link_to(sink)
+    graph.configure()
+
+    def marked(frame: Any) -> Any:
+        graph.vpush(frame)  # the graph has to live as long as its ends
+        return graph.vpull()
+
+    return marked
 
 
 def _add_tone(out: Any, stream: Any, seconds: float) -> None:

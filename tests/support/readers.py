@@ -24,8 +24,10 @@ from anonymize.audit import certificate, containers, folder
 from anonymize.detectors.spec import parse
 from anonymize.errors import AnonymizeError
 from anonymize.evaluate import ground_truth
+from anonymize.hiding import told
 from anonymize.records import Header, Record
 from anonymize.regions import Region
+from anonymize.risk import risk_of
 from anonymize.settings import Settings
 from anonymize.training.data_yaml import read_data
 from anonymize.web import policy, users
@@ -52,7 +54,16 @@ RECORD = Record(
     (FACE, Region("plate", (1, 1, 9, 4), 0.1)),
     {"a": {"w": "00"}},
     "d",
-    decisions=({"who": "ana", "when": "2026-01-01T00:00:00+00:00", "what": "accept", "region": FACE.id},),
+    decisions=(
+        {
+            "who": "ana",
+            "when": "2026-01-01T00:00:00+00:00",
+            "what": "move",
+            "region": FACE.id,
+            "before": FACE.replace(box=(40, 10, 60, 30), status="auto").to_dict(),
+            "after": FACE.to_dict(),
+        },
+    ),
     error=None,
 )
 HEADER = Header("/photos", Settings(), {"a": {"w": "00"}}, review=Settings())
@@ -127,6 +138,8 @@ def read_records(lines: bytes) -> None:
             answers(header.source, record)
             record.hidden(header.settings)
             record.is_approved(header.review or header.settings)
+            told(record, header.settings)
+            risk_of(record, header.settings)
         with records.lock(path):
             answers(records.write, path, header, known.values())
         assert records.read(path) == read or any(v != v for v in numbers(read))  # NaN is not itself

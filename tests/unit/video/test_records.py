@@ -24,7 +24,7 @@ def track(first: int = 3, frames: int = 10, x: float = 20.0, score: float = 0.9,
 
 def clip(*tracks: Track) -> ClipRecord:
     found = {"fake": {"weights": "0" * 64}}
-    return ClipRecord("ride/a.mp4", "a" * 64, 320, 180, 60, 29.97, tracks, 20, found, "hash", warnings=("odd",))
+    return ClipRecord("ride/a.mp4", "a" * 64, 320, 180, 60, 29.97, tracks, 20, (5,), found, "hash", warnings=("odd",))
 
 
 HEADER = Header("/clips", Settings(), {"fake": {}})

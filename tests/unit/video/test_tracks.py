@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from anonymize.errors import SettingsError
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.video import association
 from anonymize.video.association import JOIN, LEVELS
 from anonymize.video.motion import Motion
 from anonymize.video.tracks import Track, make_tracks, regions_at
@@ -173,6 +176,18 @@ def test_what_is_no_track_is_refused(changes: dict[str, object]) -> None:
         Track.from_dict(good | changes)
 
 
+@pytest.mark.parametrize("seconds", [1.0, 2.5])
+def test_long_clips_are_followed_window_by_window(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = walking(300, {n: 0.06 if n % 50 else 0.9 for n in range(300) if n % 7 < 5}, step=2.0)
+    left: Frames = [(Region("face", (600 - 2 * n, 200, 624 - 2 * n, 230), 0.8),) for n in range(300)]
+    both: Frames = [(*(a or ()), *(b or ())) for a, b in zip(right, left, strict=True)]
+    whole = make_tracks(both, RATE, still(300))
+    monkeypatch.setattr(association, "WINDOW", seconds)
+    monkeypatch.setattr(association, "OVERLAP", 0.5)
+    assert make_tracks(both, RATE, still(300)) == whole
+    assert [(t.first, t.last) for t in whole] == [(0, 299), (0, 299)]
+
+
 numbers = st.floats(0, 300, allow_nan=False)
 regions = st.builds(
     lambda kind, x, y, w, h, score: Region(kind, (x, y, x + 1 + w / 4, y + 1 + h / 4), score),
@@ -182,11 +197,12 @@ clips = st.lists(st.none() | st.lists(regions, max_size=4).map(tuple), min_size=
 
 
 @run(max_examples=40, deadline=None)
-@given(clips, st.sets(st.integers(1, 20), max_size=2))
+@given(clips, st.sets(st.integers(1, 20), max_size=2), st.sampled_from([60.0, 0.1]))
 def test_every_detection_lies_in_what_is_hidden_in_its_frame_and_no_track_has_a_gap(
-    clip: Frames, cuts: set[int]
+    clip: Frames, cuts: set[int], window: float
 ) -> None:
-    tracks = make_tracks(clip, RATE, still(len(clip), tuple(cuts)))
+    with mock.patch.multiple(association, WINDOW=window, OVERLAP=window / 4):
+        tracks = make_tracks(clip, RATE, still(len(clip), tuple(cuts)))
     low = Settings().with_kind("face", threshold=JOIN).with_kind("plate", threshold=JOIN)
     for frame, found in enumerate(clip):
         shown = regions_at(tracks, frame, low)
