@@ -22,10 +22,7 @@ COMMANDS = {
     "stream": ("stream:stream", "A camera's frames in, anonymized frames out, as they come."),
     "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
-    "evaluate-video": (
-        "measure_video:evaluate_video",
-        "Measure for how long faces and plates leak in clips.",
-    ),
+    "evaluate-video": ("measure_video:evaluate_video", "Measure for how long faces and plates leak in clips."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
     "train": ("train:train", "Train a detector on photos of your own."),

@@ -28,6 +28,7 @@ MOST_EVERY = 30
 # "auto": a frame may go unsearched while things have moved by less than this since the last one that was searched, as a
 # share of the picture's width; and for at most so many seconds.
 STILL, UNSEARCHED = 0.02, 0.17
+RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
 
@@ -115,9 +116,9 @@ class Search:
     def __init__(self, predictor: Predictor, width: int, height: int, frame_rate: float, every: Every = 1) -> None:
         if every != "auto" and not 1 <= every <= MOST_EVERY:
             raise SettingsError(f"every n-th frame is searched, n from 1 to {MOST_EVERY}, or auto; received {every}")
-        self._predictor, self._every, self._rate = predictor, every, frame_rate
+        self._predictor, self._every, self._rate = predictor, every, min(max(frame_rate, RATES[0]), RATES[1])
         self._kinds = tuple(predictor.settings.kinds)
-        self._longest = max(1, int(UNSEARCHED * frame_rate)) if every == "auto" else every
+        self._longest = max(1, int(UNSEARCHED * self._rate)) if every == "auto" else every
         self._watch = Watch(width, height)
         self._waiting: list[tuple[int, Image]] = []  # frames that nobody has searched yet
         self._found: dict[int, tuple[Region, ...]] = {}

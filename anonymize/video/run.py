@@ -117,7 +117,7 @@ def detect(
     whole = together(found)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
-    rate = float(clip.frame_rate)
+    rate = frames.rate or float(clip.frame_rate)
     return ClipRecord(
         path=escape(path),
         sha256=sha256,
@@ -194,14 +194,22 @@ class _Whole:
     def __init__(self, frames: Iterable[Frame], warnings: list[str]) -> None:
         self._frames, self._warnings = frames, warnings
         self.count, self.last_duration = 0, 1
+        self._first, self._last = 0.0, 0.0  # s
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             for frame in self._frames:
-                self.count, self.last_duration = frame.index + 1, frame.duration
+                self._first = self._first if self.count else frame.seconds
+                self.count, self.last_duration, self._last = frame.index + 1, frame.duration, frame.seconds
                 yield frame
         except DamagedClipError as e:
             self._warnings.append(INCOMPLETE + str(e))
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second, as they are shown; files may say otherwise (1,000 of a browser's recording)."""
+        seconds = self._last - self._first
+        return (self.count - 1) / seconds if seconds > 0 else None
 
 
 def _segments(frames: Iterable[Frame], stop: threading.Event | None) -> Iterator[Iterator[Frame]]:

@@ -24,6 +24,7 @@ from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
 from .motion import Motion
 
 SOURCES = {DETECTED: "detected", FILLED: "filled", EXTENDED: "extended", DRAWN: "drawn"}
+RATES = 1.0, 240.0  # frames per second that are believed: seconds before and after a track have to end somewhere
 SMOOTH = 2  # frames on each side whose boxes a box is averaged with, before both are hidden
 _LETTERS = "dfem"  # of SOURCES, as records have them
 
@@ -163,6 +164,7 @@ def make_tracks(
     Returns:
         Tracks in order of their first frames, without gaps; before and after what was found they go on for a while.
     """
+    frame_rate = min(max(frame_rate, RATES[0]), RATES[1])
     rows = {kind: (array("q"), array("d")) for kind in kinds}
     searched = array("q")
     for frame, regions in enumerate(detections):

@@ -87,6 +87,12 @@ def test_a_track_goes_on_before_and_after_what_was_found() -> None:
         assert inside(seen[frame][0].box, track.box(frame) or ())  # type: ignore[index]
 
 
+def test_a_frame_rate_that_cannot_be_is_not_believed() -> None:
+    found = walking(600, {300: 0.9}, step=0.0)
+    assert [(t.first, t.last) for t in make_tracks(found, 90_000.0, still(600))] == [(180, 420)]
+    assert [(t.first, t.last) for t in make_tracks(found, 0.0, still(600))] == [(298, 302)]
+
+
 def test_what_leaves_the_picture_is_followed_to_its_edge() -> None:
     seen = walking(200, dict.fromkeys(range(200), 0.9), step=5.0)
     early = [r if n < 90 else () for n, r in enumerate(seen)]
