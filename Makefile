@@ -50,10 +50,11 @@ $(BIN)/python:
 	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
 
 # The page, the review and what the presets need, each file with the hash that the lock names. The lock is complete but
-# for opencv-python, for which the headless one stands in: so pip adds nothing to it.
+# for opencv-python, for which the headless one stands in: so pip adds nothing to it. editable_mode=compat: else
+# `python -m anonymize` in a folder that holds a clone named anonymize would take the clone's folder for the package.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	touch $@
 
 # Everything. Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.

@@ -1,7 +1,7 @@
-"""Write screenshots of every tab, light and dark, wide and narrow: python bench/screenshots.py [FOLDER] [--readme]
+"""Write screenshots of every tab, light and dark, wide and narrow: python -m bench.screenshots [FOLDER] [--readme]
 
 `--readme` writes those of the README instead, into docs/. Starts the server itself, and needs Debian's chromium
-(`apt-get install chromium`). Photos: ultralytics' own.
+(`apt-get install chromium`). Photos: bus.jpg and zidane.jpg of the package ultralytics (AGPL-3.0).
 """
 
 from __future__ import annotations
@@ -153,6 +153,22 @@ def write(folder: Path) -> None:
         browser.close()
 
 
+def write_before_after(folder: Path) -> None:
+    """before-after.jpg: a part of bus.jpg with what is found, and as the default hides it."""
+    from anonymize import images
+    from anonymize.hiding import hide_record
+    from anonymize.predictor import Predictor
+    from anonymize.preview import save_preview
+
+    predictor = Predictor()
+    with Image.open(photos()[0]) as street, tempfile.TemporaryDirectory() as temporary:
+        street.crop((0, 290, 810, 890)).save(Path(temporary) / "bus.png")
+        photo = images.load(Path(temporary) / "bus.png", predictor.settings)
+    record = predictor.record(photo, "bus.png")
+    hidden = record.hidden(predictor.settings)
+    save_preview(photo, hide_record(photo, record, predictor.settings), hidden, folder / "before-after.jpg")
+
+
 def write_readme(folder: Path) -> None:
     """app-photo.jpg and app-batch.jpg: one photo, and six of which one is damaged and one shows nobody's face."""
     bus, zidane = photos()[:2]
@@ -189,6 +205,7 @@ if __name__ == "__main__":
     parser.add_argument("--readme", action="store_true")
     given = parser.parse_args()
     if given.readme:
+        write_before_after(ROOT / "docs")
         write_readme(ROOT / "docs")
     else:
         write(given.folder)

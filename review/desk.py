@@ -35,12 +35,14 @@ class Source:
 
     Attributes:
         id: how the page names it. owner: the visitor's key whose photos these are; None: everybody's.
+        is_temporary: its folder says nothing to a person, and goes with the page.
     """
 
     id: str
     label: str
     records: Path
     owner: str | None = None
+    is_temporary: bool = False
 
 
 class _Asked(BaseModel):
@@ -240,7 +242,9 @@ class Desk:
     def export(self, scope: Any, ask: _Export) -> Values:
         """Write what may go out."""
         review, _ = self._find(scope, ask.review, decide=True)
-        return export_approved(review, ask.unreviewed, self.own_machine, is_audited=ask.audit)
+        temporary = [s.records for s in self.sources(scope) if s.is_temporary]
+        says_where = self.own_machine and review.store.path not in temporary
+        return export_approved(review, ask.unreviewed, says_where, is_audited=ask.audit)
 
     def _page(self, review: Review, user: User, item: Item | None, error: str = "", text: str = "") -> Values:
         """What the tab shows."""

@@ -75,6 +75,17 @@ def test_axe_finds_nothing_in_any_tab_and_state(new_page: Any, quick: Any, stree
     assert not problems
 
 
+def test_a_phone_s_toolbars_leave_room_for_the_picture(quick: Any, new_page: Any, street: Path) -> None:
+    page = new_page(quick.address, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    show_photo(page, street)
+    page.get_by_role("button", name="Correct").click()
+    tools = page.locator("#az-photo .az-bar .az-button:visible, #az-photo .az-bar .az-check:visible")
+    middles = [box["y"] + box["height"] / 2 for tool in tools.all() if (box := tool.bounding_box())]
+    assert len(middles) >= 9
+    rows = [m for i, m in enumerate(sorted(middles)) if i == 0 or m - sorted(middles)[i - 1] > 12]
+    assert len(rows) <= 4  # three, or one more with a wider font; before, six
+
+
 def test_a_phone_shows_everything_without_scrolling_sideways(new_page: Any, zidane: Path) -> None:
     page = new_page(viewport=NARROW, has_touch=True, is_mobile=True)
     show_photo(page, zidane)

@@ -12,6 +12,8 @@ from PIL import ExifTags, Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 from screenshots import show_photo
 
+from tests.support.web_site import photo
+
 RESULT = "#az-result"
 
 
@@ -242,3 +244,30 @@ def test_effects_change_the_picture(page: Page, zidane: Path, kind: str) -> None
     before = version(page)
     faces.get_by_label(names[kind]).check()
     page.wait_for_function(f"Number(document.querySelector('.az-viewer').dataset.version) > {before}")
+
+
+def test_labels_in_a_crowd_do_not_lie_over_each_other(quick: Any, new_page: Any, tmp_path: Path) -> None:
+    page = new_page(quick.address)
+    show_photo(page, photo(tmp_path / "crowd.jpg", size=(1600, 600)))
+    page.get_by_role("button", name="Correct").click()
+    seen = """() => [...document.querySelectorAll(".az-label")].filter((t) => t.style.display !== "none")
+      .map((t) => { const b = t.getBoundingClientRect(); return [b.left, b.top + 2, b.right, b.bottom - 2]; })"""
+    expect(page.locator(".az-region")).to_have_count(200)
+    for zoomed in (False, True):
+        if zoomed:
+            few = len(page.evaluate(seen))
+            for _ in range(4):
+                page.get_by_role("button", name="Zoom in").click()
+        labels = page.evaluate(seen)
+        clashes = [
+            (a, b)
+            for i, a in enumerate(labels)
+            for b in labels[:i]
+            if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        ]
+        assert not clashes
+        assert len(labels) > 20
+    assert len(labels) > few, "with more room, more of them are seen"
+    page.locator(".az-region").nth(7).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".az-label.selected")).to_be_visible()
