@@ -44,7 +44,8 @@ def uploads(site: Site) -> str:
     minutes = max(1, round(policy.keep_seconds / 60))
     where = "on this computer" if policy.own_machine else "on the server that runs this page"
     one, all_ = policy.most_upload / MB, policy.most_session / MB
-    limits = f"<li>Limits: {one:.0f} MB per file, {all_ / 1000:g} GB in total.</li>"
+    clip = f"{policy.most_clip / MB:,.0f} MB and {policy.most_clip_seconds / 60:.0f} minutes per clip"
+    limits = f"<li>Limits: {one:.0f} MB per file, {clip}, {all_ / 1000:g} GB in total.</li>"
     public = (
         "<li><strong>This is a public demo.</strong> Whoever runs the server could look at its memory: use photos "
         "that you may share, or run the app yourself.</li>"

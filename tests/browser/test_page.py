@@ -19,7 +19,7 @@ from screenshots import NARROW, ROOT, open_tab, server, show_photo
 
 from tests.support.passwords import write_users
 
-TABS = ("One photo", "Many photos", "Models", "About")
+TABS = ("One photo", "Many photos", "Video", "Models", "About")
 
 
 # Colors in the middle of a transition are not those that a person reads.
@@ -102,7 +102,7 @@ def test_the_apis_page_shows_everything_and_asks_nobody_else(new_page: Any, quic
     page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
     page.goto(f"{quick.address}/docs")
     expect(page).to_have_url(f"{quick.address}/api/docs")
-    expect(page.locator(".opblock")).to_have_count(4)
+    expect(page.locator(".opblock")).to_have_count(10)
     for language in ("curl", "Python", "JavaScript"):
         expect(page.locator(".info strong", has_text=language).first).to_be_visible()
     expect(page.locator(".info")).to_contain_text(f"{quick.address}/api/v1/anonymize")  # of this very server

@@ -357,7 +357,7 @@
     };
     const show = (value) => {
       const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
-      const kinds = String(state?.kinds);
+      const kinds = String(state?.kinds), last = state;
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
@@ -375,7 +375,9 @@
         sweeping = 0;
         if (!review) { mode = "compare"; after.addEventListener("load", sweep, { once: true }); }
       } else {
-        const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
+        // Another frame of the same clip: its pictures are fetched already.
+        if (!review && value.before !== last.before) before.src = value.before;
+        const fresh = !review && mode === "correct" && value.frame === last.frame && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
         if (!find(selected)) selected = null;
         if (value.after && !review && after.getAttribute("src") !== value.after) {
