@@ -306,7 +306,8 @@ class ClipSession:
         with self.lock:
             if self._done is None or self._done[0] != shows:
                 raise GoneError("The clean clip was changed since; please reload the page.")
-            return self._done[2 if played else 1]
+            _, clean, copy = self._done
+            return copy if played else clean
 
     def still(self, frame: int, *, clean: bool) -> bytes:
         """A frame as the page shows it, JPEG bytes.

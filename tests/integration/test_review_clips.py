@@ -23,7 +23,7 @@ def clean(tmp_path: Path, as_they_came: None) -> Path:
     return tmp_path / "out"
 
 
-def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_home: Path):
+def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_home: Path) -> None:
     file = clean / "ride.mp4.tracks.jsonl"
     before = records.read(file)[1]
     dataset = lens.make(clean)
@@ -63,6 +63,6 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
         lens.take(dataset)
 
 
-def test_a_folder_without_records(tmp_path: Path):
+def test_a_folder_without_records(tmp_path: Path) -> None:
     with pytest.raises(ReviewError, match="no clip's record"):
         lens.make(tmp_path)

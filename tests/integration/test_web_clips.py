@@ -97,7 +97,7 @@ def decoded(path: Path) -> list[np.ndarray]:
         return [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
 
 
-def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, request_: Any, detector: Hold):
+def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, request_: Any, detector: Hold) -> None:
     do, clip = ClipHandlers(site), added(request_, audio=["aac"])
     value, card, timer, id = do.opened(request_, event(id=clip.id, index=0), "", *values())
     assert (value["id"], id, timer["active"]) == (clip.id, clip.id, True)
@@ -126,7 +126,7 @@ def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, requ
     assert detector.seen == seen
 
 
-def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site, request_: Any):
+def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site, request_: Any) -> None:
     do, clip = ClipHandlers(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: clip.state == "done")
@@ -147,7 +147,7 @@ def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site
     assert clip.encoding.codec == "ffv1"
 
 
-def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold):
+def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold) -> None:
     do, clip = ClipHandlers(site), added(request_)
     detector.held = True
     do.opened(request_, event(id=clip.id), "", *values())
@@ -157,13 +157,13 @@ def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold):
     detector.held = False
     wait_for(lambda: clip.state == "stopped")
     do.adjust(request_, clip.id, *values(plate=0.3))  # what was stopped does not begin by itself
-    assert clip.state == "stopped"
+    assert do.tick(request_, clip.id)[0]["state"] == "stopped"
     do.choose(request_, event(what="start", id=clip.id), clip.id)
     wait_for(lambda: clip.state == "done")
     assert do.tick(request_, clip.id)[0]["clean"]
 
 
-def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, detector: Hold):
+def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, detector: Hold) -> None:
     do, clip = ClipHandlers(site), added(request_)
     detector.held = True
     do.opened(request_, event(id=clip.id), "", *values())
@@ -176,7 +176,7 @@ def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, d
     assert do.restore(request_)[-3 - 15 :] == tuple(values())
 
 
-def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any):
+def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any) -> None:
     do, clip = ClipHandlers(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: clip.state == "done")
@@ -198,7 +198,7 @@ def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any)
         assert do.correct(request_, event(**wrong), clip.id)[0]["problem"]
 
 
-def test_where_to_look_first(site: Site, request_: Any):
+def test_where_to_look_first(site: Site, request_: Any) -> None:
     do, clip = ClipHandlers(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values(plate=0.95))
     wait_for(lambda: clip.state == "done")
@@ -211,15 +211,12 @@ def test_where_to_look_first(site: Site, request_: Any):
     assert "at best 90 % sure" in region["why"]
 
 
-def test_one_visitors_clip_is_nobody_elses(tmp_path: Path):
+def test_one_visitors_clip_is_nobody_elses(tmp_path: Path) -> None:
     with visitor(tmp_path / "data", detectors=[clips.BarDetector()]) as ana:
         data = clips.make(tmp_path / "a.mp4", 12).read_bytes()
         id = ana.post("/videos?name=a.mp4", content=data).json()["id"]
-        own: ClipSession = next(
-            s.things[id]
-            for s in ana.app.sessions._by_key.values()
-            if id in s.things  # type: ignore[attr-defined]
-        )
+        guard: Any = ana.app
+        own: ClipSession = next(s.things[id] for s in guard.sessions._by_key.values() if id in s.things)
         own.go_on(lambda: None)
         own.work(DetectorPool(detectors=[clips.BarDetector()]).predictor)
         assert own.state == "done"
@@ -244,7 +241,7 @@ def test_one_visitors_clip_is_nobody_elses(tmp_path: Path):
         assert ana.get(f"/videos/{id}/before.mp4").status_code == 404
 
 
-def test_what_is_no_clip_is_refused_in_a_sentence(tmp_path: Path):
+def test_what_is_no_clip_is_refused_in_a_sentence(tmp_path: Path) -> None:
     rules = Policy(most_clip=200_000, most_clip_seconds=1.0, most_clips=2)
     with visitor(tmp_path / "data", rules, detectors=[clips.BarDetector()]) as ana:
 
@@ -266,7 +263,7 @@ def test_what_is_no_clip_is_refused_in_a_sentence(tmp_path: Path):
         assert [told("a.mp4", good)[0] for _ in range(3)] == [200, 200, 413]
 
 
-def test_a_clip_by_rest(tmp_path: Path):
+def test_a_clip_by_rest(tmp_path: Path) -> None:
     path = clips.make(tmp_path / "ride.mp4", 12)
     with visitor(tmp_path / "data", detectors=[clips.BarDetector()]) as ana:
 
