@@ -14,7 +14,7 @@ from .wrapper import detect_all, merge_detections, relabel
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
 # only enlarge what was seen already.
-MIN_GAIN = 1.5
+MIN_GAIN = 1.65
 Sized = TypeVar("Sized")
 
 
