@@ -8,8 +8,8 @@ COPY packages.txt .
 # hadolint ignore=DL3008
 RUN apt-get update && xargs -a packages.txt apt-get install -y --no-install-recommends && rm -rf /var/lib/apt/lists/*
 COPY . .
-# Each file with the hash that the lock names.
-RUN pip install --require-hashes -r requirements.lock && pip install --no-deps --no-build-isolation -e . \
+# Each file with the hash that the lock names; the headless OpenCV stands in for the other one, so pip adds nothing.
+RUN pip install --no-deps --require-hashes -r requirements.lock && pip install --no-deps --no-build-isolation -e . \
     && useradd --uid 1000 --create-home app && mkdir /data /weights && chown app /data /weights
 USER 1000
 ENV ANONYMIZE_WEIGHTS=/weights HOME=/tmp/home

@@ -32,7 +32,7 @@ wheel: $(BIN)/python  ## what `pip install .` gives, tried in an environment of 
 
 lock: $(VENV)/.installed-dev  ## the locks anew, after a change of requirements*.txt or pyproject.toml
 	$(UV) requirements-dev.txt -o requirements-dev.lock
-	$(UV) pyproject.toml --extra web --extra review --extra openid -c requirements-dev.lock -o requirements.lock
+	$(UV) pyproject.toml --extra web --extra review --extra openid --extra video --no-emit-package opencv-python -c requirements-dev.lock -o requirements.lock
 
 sbom: $(VENV)/.installed-dev  ## sbom.json: what the app and the Docker image install (CycloneDX)
 	$(BIN)/uvx --from cyclonedx-bom==7.5.0 cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
@@ -49,9 +49,10 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
 	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
 
-# The page, the review and what the presets need, each file with the hash that the lock names.
+# The page, the review and what the presets need, each file with the hash that the lock names. The lock is complete but
+# for opencv-python, for which the headless one stands in: so pip adds nothing to it.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -22,6 +22,7 @@ os.environ.update(
 )
 
 from anonymize.errors import AnonymizeError, SettingsError
+from anonymize.time_limit import exit_code_noted
 from anonymize.web.data_folder import data_folder, stopped_by_signals
 from anonymize.web.openid import Provider, of_space
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
@@ -225,4 +226,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with exit_code_noted():
+        sys.exit(main())

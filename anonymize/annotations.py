@@ -27,18 +27,18 @@ Flag = Annotated[bool, Field(strict=False)]  # 0 and 1, too
 Side = Annotated[float, Field(ge=0)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False, frozen=True)
 
 
-class CocoImage(_Strict):
+class CocoImage(Strict):
     id: Id
     file_name: Annotated[str, Field(min_length=1)]
     width: Side | None = None
     height: Side | None = None
 
 
-class CocoBox(_Strict):
+class CocoBox(Strict):
     """`bbox`: x, y, width, height in px. Neither iscrowd nor ignore: it counts."""
 
     id: Id
@@ -49,12 +49,12 @@ class CocoBox(_Strict):
     ignore: Flag | None = None
 
 
-class CocoCategory(_Strict):
+class CocoCategory(Strict):
     id: Id
     name: str
 
 
-class Coco(_Strict):
+class Coco(Strict):
     images: Annotated[list[CocoImage], Field(min_length=1)]
     categories: Annotated[list[CocoCategory], Field(min_length=1)]
     annotations: list[CocoBox]
@@ -73,7 +73,7 @@ class Coco(_Strict):
         return self
 
 
-class VocObject(_Strict):
+class VocObject(Strict):
     """Pixel indices, 1-based and inclusive; two opposite corners, in any order. Text, as XML has it."""
 
     model_config = ConfigDict(strict=False, allow_inf_nan=False)
@@ -89,7 +89,7 @@ class VocObject(_Strict):
         return x1 - 1, y1 - 1, x2, y2
 
 
-class VocSize(_Strict):
+class VocSize(Strict):
     """Of the photo, px; 0: not known."""
 
     model_config = ConfigDict(strict=False, allow_inf_nan=False)
@@ -97,7 +97,7 @@ class VocSize(_Strict):
     height: Side = 0
 
 
-class DataYaml(_Strict):
+class DataYaml(Strict):
     """A YOLO data.yaml.
 
     Attributes:
@@ -150,7 +150,7 @@ class DataYaml(_Strict):
         return math.prod(self.kpt_shape) if self.kpt_shape else 0
 
 
-def _said(error: ValidationError, source: Path, what: str) -> AnnotationError:
+def said(error: ValidationError, source: Path, what: str) -> AnnotationError:
     """The first of a file's problems, and where in the file it is."""
     first = error.errors(include_url=False)[0]
     place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"] if p not in ("int", "str"))
@@ -167,7 +167,7 @@ def read_coco(source: Path) -> Coco:
     try:
         return Coco.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as e:
-        raise _said(e, source, "a COCO file") from e
+        raise said(e, source, "a COCO file") from e
 
 
 def read_data_yaml(source: Path) -> tuple[DataYaml, dict[str, Any]]:
@@ -178,7 +178,7 @@ def read_data_yaml(source: Path) -> tuple[DataYaml, dict[str, Any]]:
             raise AnnotationError(f"{source} has no `names` of classes")
         return DataYaml.model_validate(fields), fields
     except ValidationError as e:
-        raise _said(e, source, "a data.yaml") from e
+        raise said(e, source, "a data.yaml") from e
     except yaml.YAMLError as e:
         raise AnnotationError(f"{source} is not YAML: {e}") from e
     except (OSError, ValueError, RecursionError) as e:
@@ -211,7 +211,7 @@ def _voc(model: type[M], source: Path, where: str, fields: dict[str, str | None]
     try:
         return model.model_validate({k: v.strip() for k, v in fields.items() if v is not None})
     except ValidationError as e:
-        raise _said(e, source, f"a Pascal VOC file{where}") from e
+        raise said(e, source, f"a Pascal VOC file{where}") from e
 
 
 def read_labels(

@@ -13,12 +13,33 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from .errors import RecordsError, SettingsError, StaleDecisionError, UnknownNameError
 from .records import Record
 from .regions import Box, Point, Region
 from .settings import Settings
+
+
+class Reviewed(Protocol):
+    """What people review as a whole: a photo's record, or a clip's."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def error(self) -> str | None: ...
+    @property
+    def review(self) -> str: ...
+    @property
+    def approved_hash(self) -> str: ...
+    @property
+    def decisions(self) -> tuple[Mapping[str, Any], ...]: ...
+    def approval_hash(self, settings: Settings) -> str: ...
+    def is_approved(self, settings: Settings) -> bool: ...
+    def replace(self: R, **changes: Any) -> R: ...
+
+
+R = TypeVar("R", bound=Reviewed)
 
 
 def accept(record: Record, *, who: str, region: str, when: str = "", note: str = "") -> Record:
@@ -76,7 +97,7 @@ def move(
     """
     r = find(record, region)
     # Where a person put the box, landmarks and corners of the earlier one no longer lie.
-    moved = r.replace(box=_order(box), corners=corners, landmarks=None, status=_hidden_status(r))
+    moved = r.replace(box=in_order(box), corners=corners, landmarks=None, status=_hidden_status(r))
     return _decide_region(record, "move", who, r, _inside(record, moved), when, note)
 
 
@@ -102,7 +123,7 @@ def add(
     taken = {r.id: r for r in record.regions}
     if region in taken:
         raise SettingsError(f"{record.path} already has a region {region!r}")
-    drawn = Region(kind, _order(box), corners=corners, status="manual", id=region)  # type: ignore[arg-type]
+    drawn = Region(kind, in_order(box), corners=corners, status="manual", id=region)  # type: ignore[arg-type]
     drawn = _inside(record, drawn)
     name, number = drawn.id, 1
     while (there := taken.get(drawn.id)) is not None:
@@ -113,7 +134,7 @@ def add(
     return _decide_region(record, "add", who, None, drawn, when, note)
 
 
-def approve(record: Record, *, who: str, settings: Settings, when: str = "", note: str = "") -> Record:
+def approve(record: R, *, who: str, settings: Settings, when: str = "", note: str = "") -> R:
     """Let a photo go out as it is; bound to its regions and these settings.
 
     Raises:
@@ -126,12 +147,12 @@ def approve(record: Record, *, who: str, settings: Settings, when: str = "", not
     )
 
 
-def flag(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
+def flag(record: R, *, who: str, when: str = "", note: str = "") -> R:
     """Keep a photo back, for somebody to look at."""
     return _decide_review(record, "flag", who, when, note, review="flagged", approved_hash="")
 
 
-def unflag(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
+def unflag(record: R, *, who: str, when: str = "", note: str = "") -> R:
     """Put a flagged photo back into the queue."""
     return _decide_review(record, "unflag", who, when, note, review="pending", approved_hash="")
 
@@ -142,12 +163,8 @@ def undo(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
     Raises:
         RecordsError: there is none. StaleDecisionError: it is another person's, or the region changed since.
     """
-    left = standing(record)
-    if not left:
-        raise RecordsError(f"{record.path}: there is no decision to undo")
-    last = record.decisions[left[-1]]
-    if last["who"] != who:
-        raise StaleDecisionError(f"{record.path}: the last decision is {last['who']}'s ({last['what']}), not {who}'s")
+    place = to_undo(record, who)
+    last = record.decisions[place]
     if "state" in last:
         record = record.replace(**last["state"])
     else:
@@ -156,7 +173,18 @@ def undo(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
         if there.get((after or before).id) != after:
             raise StaleDecisionError(f"{record.path}: the region changed since, so {last['what']} cannot be undone")
         record = _put(record, after, before)
-    return _append_decision(record, "undo", who, when, note, undoes=left[-1])
+    return append_decision(record, "undo", who, when, note, undoes=place)
+
+
+def to_undo(record: Reviewed, who: str) -> int:
+    """The index of the decision that an undo takes back. Errors as `undo`."""
+    left = standing(record)
+    if not left:
+        raise RecordsError(f"{record.path}: there is no decision to undo")
+    last = record.decisions[left[-1]]
+    if last["who"] != who:
+        raise StaleDecisionError(f"{record.path}: the last decision is {last['who']}'s ({last['what']}), not {who}'s")
+    return left[-1]
 
 
 ON_REGIONS: Mapping[str, Callable[..., Record]] = {
@@ -218,13 +246,13 @@ def find(record: Record, region: str) -> Region:
     raise StaleDecisionError(f"{record.path} has no region {region!r} (any more)")
 
 
-def standing(record: Record) -> list[int]:
+def standing(record: Reviewed) -> list[int]:
     """Indices of the decisions that no later one undid, oldest first (undos themselves left out)."""
     undone = {d["undoes"] for d in record.decisions if d["what"] == "undo"}
     return [i for i, d in enumerate(record.decisions) if d["what"] != "undo" and i not in undone]
 
 
-def status(record: Record, settings: Settings) -> str:
+def status(record: Reviewed, settings: Settings) -> str:
     """ "approved" | "flagged" | "error" | "pending": an approval of other regions or settings is pending again."""
     if record.error:
         return "error"
@@ -233,10 +261,10 @@ def status(record: Record, settings: Settings) -> str:
     return "approved" if record.is_approved(settings) else "pending"
 
 
-def gate(settings: Settings, allow_unreviewed: bool = False) -> Callable[[Record], str | None]:
+def gate(settings: Settings, allow_unreviewed: bool = False) -> Callable[[Reviewed], str | None]:
     """For an export: why a photo may not go out, or None. A flagged photo never goes out."""
 
-    def reason(record: Record) -> str | None:
+    def reason(record: Reviewed) -> str | None:
         state = status(record, settings)
         if state == "approved" or state == "error" or (allow_unreviewed and state == "pending"):
             return None  # a photo with an error has no output anyway, and counts as failed
@@ -255,7 +283,7 @@ def person() -> str:
         return f"uid {os.getuid()}"
 
 
-def last_words(record: Record) -> str:
+def last_words(record: Reviewed) -> str:
     """Who decided last, to go with an error; empty where nobody did."""
     if not record.decisions:
         return ""
@@ -268,7 +296,7 @@ def _hidden_status(region: Region) -> Any:
     return "manual" if region.status == "manual" else "accepted"
 
 
-def _order(box: Box) -> Box:
+def in_order(box: Box) -> Box:
     if len(box) != 4:
         raise SettingsError(f"a box is four numbers (x1, y1, x2, y2); received {box}")
     x1, y1, x2, y2 = box
@@ -289,15 +317,16 @@ def _decide_region(
         return record
     change = {"before": before and before.to_dict(), "after": after and after.to_dict()}
     name = (after or before).id  # type: ignore[union-attr]
-    return _append_decision(_put(record, before, after), what, who, when, note, region=name, **change)
+    return append_decision(_put(record, before, after), what, who, when, note, region=name, **change)
 
 
-def _decide_review(record: Record, what: str, who: str, when: str, note: str, **state: str) -> Record:
+def _decide_review(record: R, what: str, who: str, when: str, note: str, **state: str) -> R:
     earlier = {"review": record.review, "approved_hash": record.approved_hash}
-    return _append_decision(record.replace(**state), what, who, when, note, state=earlier)
+    return append_decision(record.replace(**state), what, who, when, note, state=earlier)
 
 
-def _append_decision(record: Record, what: str, who: str, when: str, note: str, **more: Any) -> Record:
+def append_decision(record: R, what: str, who: str, when: str, note: str, **more: Any) -> R:
+    """One more decision, whatever it changed."""
     decision = {"who": who, "when": when or datetime.now(UTC).isoformat(timespec="milliseconds"), "what": what}
     words = {"note": str(note)} if note else {}
     return record.replace(decisions=(*record.decisions, {**decision, **words, **more}))

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,12 @@ from typing import Any
 from . import images, records
 from .disk import AnyPath, write_json
 from .errors import RecordsError
+from .hiding import WARNINGS, not_hidden, warnings_of
 from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
-from .settings import Kind, Settings
+from .settings import Settings
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
@@ -44,7 +45,7 @@ class Summary:
         photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
         failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
-        warnings: path -> codes of what is to be said of a photo that was done (`images.WARNINGS`).
+        warnings: path -> codes of what is to be said of a photo that was done (`hiding.WARNINGS`).
         left_over: output of earlier runs that was not looked at now -> what is to be said of it.
         hidden: kind -> regions hidden (or, without an output, that would be hidden).
         not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
@@ -72,6 +73,17 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
 
+    def told(self) -> list[str]:
+        """What a person should know before the photos go out, in sentences without their point."""
+        out = []
+        for code in dict.fromkeys(code for codes in self.warnings.values() for code in codes):
+            paths = [path for path, codes in self.warnings.items() if code in codes]
+            out.append(f"{WARNINGS.get(code, code)} ({len(paths)}): {first_of(paths)}")
+        if self.not_hidden:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.not_hidden.items()))
+            out.append(f"found, and not hidden: {kinds}")
+        return out
+
     def _count(self, task: _Task, settings: Settings) -> None:
         record = task.record
         if task.withheld is not None and task.is_gone:
@@ -84,15 +96,19 @@ class Summary:
             self.done += 1
             self.unchanged += not task.is_changed
             self.hidden.update(r.kind for r in record.hidden(settings))
-            if record.warnings:
-                self.warnings[record.path] = list(record.warnings)
-            others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
-            self.not_hidden.update(r.kind for r in others if r.score >= Kind().threshold)
+            if codes := warnings_of(record, settings):
+                self.warnings[record.path] = codes
+            self.not_hidden += not_hidden(record, settings)
 
-    def _lose(self, paths: list[str]) -> None:
+    def lose(self, paths: list[str]) -> None:
         """Photos whose output somebody took away or changed after it was counted."""
         self.done -= len(paths)
         self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
+
+
+def first_of(paths: Sequence[str]) -> str:
+    """Some paths, for people: the first five."""
+    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
 @dataclass(frozen=True)
@@ -234,19 +250,20 @@ def detect(
     records_path: AnyPath,
     predictor: Predictor | None = None,
     *,
+    exclude: AnyPath | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Photos -> records. Photos that the file already has, unchanged and by the same detectors, are left alone.
 
-    Args and errors: as `run`.
+    Args and errors: as `run`; `exclude`: a folder that is not searched.
     """
-    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop)
+    return _detect(source, Path(records_path), predictor or Predictor(), None, dry_run, progress, stop, exclude)
 
 
 def run(
-    source: AnyPath,
+    source: AnyPath | images.Found,
     output: AnyPath,
     predictor: Predictor | None = None,
     *,
@@ -260,7 +277,7 @@ def run(
     """Photos -> records and anonymized photos, in one pass. Called again, it goes on where it was killed.
 
     Args:
-        source: a file, a folder, a glob, or a list file.
+        source: a file, a folder, a glob, or a list file; or what `images.find` made of one.
         output: the folder of anonymized photos; the input's structure is kept.
         predictor: finds; its settings say what is hidden and how. Default: one of the default settings.
         records_path: default OUTPUT/records.jsonl.
@@ -280,19 +297,22 @@ def run(
 
 
 def _detect(
-    source: AnyPath,
+    source: AnyPath | images.Found,
     path: Path,
     predictor: Predictor,
     target: Output | None,
     dry_run: bool,
     progress: Progress | None,
     stop: threading.Event | None,
+    exclude: AnyPath | None = None,
 ) -> Summary:
     started = time.perf_counter()
     settings = predictor.settings
     if target:
         predictor.check_hides()
-    found = images.find(source, settings, exclude=target.folder if target else None)
+    found = source
+    if not isinstance(found, images.Found):
+        found = images.find(found, settings, exclude=target.folder if target else exclude)
     if target:
         target.check(found, path)
     summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
@@ -313,7 +333,7 @@ def _detect(
             with records.Writer(path, header) as writer:
                 job.work(summary, partial(_write_changed, writer, earlier))
             if target:
-                summary._lose(target.lost())
+                summary.lose(target.lost())
                 summary.left_over = target.left_over(found)
         summary.seconds = time.perf_counter() - started
         write_json(summary_path, _told(summary, settings, path))
@@ -382,7 +402,7 @@ def export(
     with target:
         (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none
         job.work(summary, lambda _: None)
-        summary._lose(target.lost())
+        summary.lose(target.lost())
         summary.left_over = target.left_over(found)
     summary.seconds = time.perf_counter() - started
     write_json(target.folder / SUMMARY_NAME, _told(summary, settings, path))

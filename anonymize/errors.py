@@ -11,6 +11,10 @@
     │   ├── UnsupportedImageError  an image whose form cannot be kept (several pages, an unknown mode)
     │   ├── ImageTooLargeError     more pixels than the limit; nothing was decoded
     │   └── WriteError             the output could not be written whole; nothing was left in its place
+    ├── ClipError                  one clip cannot be read or written; the others go on
+    │   ├── UnsupportedClipError   a clip whose form cannot be kept (transparency, a codec that is not here)
+    │   └── DamagedClipError       a part of it could not be read; the frames before and after it were given
+    ├── StoppedError               a stop was asked for; what is done is kept
     ├── DetectionError             a detector failed on a photo (never the same as "found nothing")
     ├── WeightsError               a model's weights
     │   ├── WeightsUnavailableError  no source could deliver them; the message names each and what to do by hand
@@ -21,6 +25,7 @@
     │   └── StaleDecisionError     a review decision on a photo that changed meanwhile
     ├── ReviewError                FiftyOne or its database cannot start or fails; the message says why
     │   └── ReadOnlyError          a review that is only to be looked at
+    ├── ClusterError               no cluster, or one that failed
     ├── AnnotationError            ground truth that cannot be read
     └── AuditError                 an audit that cannot be done, a photo that one holds back, a bad certificate
 
@@ -101,6 +106,22 @@ class WriteError(ImageError):
     pass
 
 
+class ClipError(AnonymizeError):
+    pass
+
+
+class UnsupportedClipError(ClipError):
+    pass
+
+
+class DamagedClipError(ClipError):
+    """Raised after the last frame of a clip of which a part is missing, so that nobody takes the rest for all."""
+
+
+class StoppedError(AnonymizeError):
+    pass
+
+
 class DetectionError(AnonymizeError):
     pass
 
@@ -138,6 +159,10 @@ class ReviewError(AnonymizeError):
 
 
 class ReadOnlyError(ReviewError):
+    pass
+
+
+class ClusterError(AnonymizeError):
     pass
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -16,10 +16,20 @@ from PIL import Image
 from . import effects, images
 from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
-from .predictor import Predictor
+from .predictor import DETECTION_VERSION, Predictor
 from .records import Record
 from .regions import Region
-from .settings import UNLIKELY, Settings
+from .risk import moved_off
+from .settings import UNLIKELY, Kind, Settings
+
+OLDER, MOVED = "older-detection", "moved-off"
+# Code of a warning -> what it says of a photo
+WARNINGS: Mapping[str, str] = {
+    **images.WARNINGS,
+    MOVED: "a box was moved off a face or plate that was found there, which is in the open now",
+    OLDER: "an earlier version of this program, which may find less, looked for what is hidden; detect again",
+}
+_HELPERS = ("vehicle", "person")  # kinds that help to find others, and that nobody expects to be hidden
 
 
 def hide(
@@ -114,3 +124,27 @@ def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | 
 def _could_hide(region: Region, settings: Settings) -> bool:
     kind = settings.kinds.get(region.kind)
     return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
+
+
+def warnings_of(record: Record, settings: Settings) -> list[str]:
+    """Codes of what is to be said of a photo, of WARNINGS."""
+    out = list(record.warnings)
+    if moved_off(record, settings) and not record.is_approved(settings):
+        out.append(MOVED)
+    if record.detectors and record.detection.partition("-")[0] != str(DETECTION_VERSION):
+        out.append(OLDER)
+    return out
+
+
+def not_hidden(record: Record, settings: Settings) -> Counter[str]:
+    """Kind -> likely regions of kinds that these settings do not hide at all. What a person rejected is decided."""
+    others = (r for r in record.regions if r.status == "auto" and r.kind not in (*settings.kinds, *_HELPERS))
+    return Counter(r.kind for r in others if r.score >= Kind().threshold)
+
+
+def told(record: Record, settings: Settings) -> list[str]:
+    """What a person should know of a photo before it goes out, in sentences."""
+    out = [WARNINGS.get(code, code) for code in warnings_of(record, settings)]
+    if others := not_hidden(record, settings):
+        out.append("found, and not hidden: " + ", ".join(f"{n} {kind}" for kind, n in sorted(others.items())))
+    return [f"{text[:1].upper()}{text[1:]}." for text in out]

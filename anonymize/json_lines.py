@@ -49,9 +49,14 @@ def read_lines(path: AnyPath) -> list[dict[str, Any]]:
     Raises:
         RecordsError: no such file, a broken line that is not the last.
     """
+    return list(each_line(path))
+
+
+def each_line(path: AnyPath) -> Iterator[dict[str, Any]]:
+    """`read_lines`, one after the other."""
     try:
         with open(path, "rb") as lines:
-            return list(_parse(lines, path))
+            yield from _parse(lines, path)
     except OSError as e:
         raise RecordsError(f"cannot read records {path}: {e}") from e
 

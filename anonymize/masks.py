@@ -66,6 +66,17 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
     return piece, alpha
 
 
+def changed(
+    regions: Iterable[Region], settings: Settings, width: int, height: int
+) -> list[tuple[PixelBox, NDArray[np.bool_]]]:
+    """Where an export with these settings may change a photo: boxes, and which of their pixels (hidden ones, feathers).
+
+    It is where, not whether: a pixel that already has the color it is given is among them.
+    """
+    pieces = (mask(r, settings.kind(r.kind), width, height) for r in regions if settings.hides(r))
+    return [(box, alpha > 0) for box, alpha in pieces if alpha.size]
+
+
 def coverage(regions: Iterable[Region], settings: Settings, width: int, height: int) -> NDArray[np.bool_]:
     """The pixels that an export with these settings hides whole, as bool (height, width); leaks are measured on it."""
     out = np.zeros((height, width), dtype=bool)

@@ -16,6 +16,7 @@ from .disk import AnyPath, remove_leftovers, write_json, write_whole
 from .errors import AnonymizeError, AuditError, DetectionError, PathError, RecordsError
 from .hiding import check_detected, hide_record
 from .json_lines import JsonLines, lock, read_lines, to_line
+from .masks import changed
 from .records import Record, escape, unescape
 from .settings import Settings
 
@@ -186,7 +187,7 @@ class Output:
         """Write one photo. Returns its record, with an error when there is no output, and whether it was written."""
         try:
             if record.error is None:
-                is_changed = self._write(record, photo)
+                record, is_changed = self._write(record, photo)
                 self._finished.add(record.path)
                 return record, is_changed
         except Exception as e:
@@ -199,10 +200,10 @@ class Output:
             record = record.replace(error=f"{record.error}; an earlier output may still be there: {why(e)}")
         return record, False
 
-    def _write(self, record: Record, photo: images.Photo | None) -> bool:
+    def _write(self, record: Record, photo: images.Photo | None) -> tuple[Record, bool]:
         check_detected(record)
         if self.is_current(record):
-            return False
+            return record, False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
         if self._known.get(record.path, ("", None))[0] == QUARANTINED + record.approval_hash(self.settings):
@@ -210,7 +211,9 @@ class Output:
         pixels = hide_record(photo, record, self.settings)
         self.remove(record)
         self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
-        images.save(photo, pixels, self.path(record), self.settings)
+        where = changed(record.regions, self.settings, photo.width, photo.height)
+        said = images.save(photo, pixels, self.path(record), self.settings, where)
+        record = record.replace(warnings=tuple(dict.fromkeys((*record.warnings, *said))))
         if self.write_detections:
             write_json(_beside(self.path(record)), detections(record, self.settings))
         if self.preview is not None:
@@ -218,7 +221,7 @@ class Output:
 
             save_preview(photo, pixels, record.hidden(self.settings), self._more(record)[-1])
         self.note_shown(record)
-        return True
+        return record, True
 
 
 def current_outputs(folder: AnyPath, known: Iterable[Record], settings: Settings) -> Iterator[Path]:

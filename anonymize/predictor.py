@@ -20,12 +20,12 @@ from .errors import AnonymizeError, DetectionError, SettingsError
 from .records import Record, escape
 from .regions import Region, suppress
 from .settings import Settings
-from .time_limit import call
+from .time_limit import Budget, call
 from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
-# calibrations count by themselves.)
-DETECTION_VERSION = 6
+# calibrations count by themselves.) A record's `detection` begins with it.
+DETECTION_VERSION = 7
 
 
 class Predictor:
@@ -114,15 +114,15 @@ class Predictor:
         known, used = registry(), self.detector_weights
         numbers = {m: (known[m].calibration, known[m].in_crops) for w in used.values() for m in w if m in known}
         turned = self.upright.weights if self.upright else {}
-        text = f"{self.settings.detection_hash()}-{DETECTION_VERSION}"
-        text = json.dumps([text, used, numbers, dict(turned)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        text = json.dumps([self.settings.detection_hash(), used, numbers, dict(turned)], sort_keys=True)
+        return f"{DETECTION_VERSION}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
-    def predict(self, batch: Sequence[Image]) -> list[tuple[Region, ...]]:
+    def predict(self, batch: Sequence[Image], *, turns: Sequence[int] | None = None) -> list[tuple[Region, ...]]:
         """Run every detector on images in memory (a camera's frames, say).
 
         Args:
             batch: uint8 RGB arrays (H, W, 3). One that seems to lie on its side is searched in other turns, too.
+            turns: the quarter turns in which all are searched (`turns_of`), where that is known.
 
         Returns:
             For each image its regions, all kinds, by descending score, down to the floor score.
@@ -130,19 +130,21 @@ class Predictor:
         Raises:
             DetectionError: a detector failed; there is no partial answer.
         """
-        turns = [self._turns(image) for image in batch]
-        if all(t == (0,) for t in turns):
-            return [self._suppress(found) for found in self._answers(batch)]
-        return [self._suppress(self._in_turns(image, t)) for image, t in zip(batch, turns, strict=True)]
+        every = [self.turns_of(image) if turns is None else tuple(turns) for image in batch]
+        if all(t == (0,) for t in every):
+            return [self._suppress(found) for found in self._answers(batch, self._budgets())]
+        each = zip(batch, every, strict=True)
+        return [self._suppress(self._in_turns(image, t, self._budgets())) for image, t in each]
 
     def predict_photo(self, photo: images.Photo) -> tuple[Region, ...]:
         """`predict` on everything that a viewer can show of one photo (`Photo.views`), merged."""
         # Cut to max_regions once, of all views: were each cut before, too few might be left for `hide` to notice it.
         found: list[Region] = []
         turns: tuple[int, ...] = ()
+        budgets = self._budgets()  # for all views, turns and windows together
         for view in photo.views():
-            turns = turns or self._turns(view)
-            found += self._in_turns(view, turns)
+            turns = turns or self.turns_of(view)
+            found += self._in_turns(view, turns, budgets)
         return self._suppress(found)
 
     def record(self, photo: images.Photo, path: str) -> Record:
@@ -158,8 +160,8 @@ class Predictor:
             warnings=photo.warnings,
         )
 
-    def _turns(self, image: Image) -> tuple[int, ...]:
-        """The turns in which an image is searched."""
+    def turns_of(self, image: Image) -> tuple[int, ...]:
+        """The quarter turns in which an image is searched: one, or all that may make it upright."""
         try:
             return self.upright.turns(image) if self.upright else (0,)
         except AnonymizeError:
@@ -167,30 +169,19 @@ class Predictor:
         except Exception as e:
             raise DetectionError(f"looking how the photo lies failed: {e!r}") from e
 
-    def _in_turns(self, image: Image, turns: Sequence[int]) -> list[Region]:
-        return [r for k in turns for r in turn_all_back(self._answers([turn(image, k)])[0], k, image)]
+    def _budgets(self) -> list[Budget]:
+        """Each detector's seconds for one photo."""
+        return [Budget(self.settings.max_seconds) for _ in self.detectors]
 
-    def _answers(self, batch: Sequence[Image]) -> list[list[Region]]:
-        answers = [self._ask(detector, batch) for detector in self.detectors]
-        refused = self._refused
-        return [
-            [region for n, answer in enumerate(answers) for region in answer[i] if region.kind not in refused[n]]
-            for i in range(len(batch))
-        ]
+    def _in_turns(self, image: Image, turns: Sequence[int], budgets: Sequence[Budget]) -> list[Region]:
+        return [r for k in turns for r in turn_all_back(self._answers([turn(image, k)], budgets)[0], k, image)]
 
-    @property
-    def _refused(self) -> list[set[str]]:
-        """For each detector the kinds that it may find and that were not asked for: a face detector that finds plates,
-        too, gives none where the plate detector is "none"."""
-        s = self.settings
-        if self._given is not None:
-            return [set() for _ in self._given]
-        chosen = {"face": s.face_detector, "plate": s.plate_detector}
-        none = {kind for kind, name in chosen.items() if not name or name == "none"}
-        return [set() if name in s.other_detectors else none for name in self._names]
+    def _answers(self, batch: Sequence[Image], budgets: Sequence[Budget]) -> list[list[Region]]:
+        answers = [self._ask(*asked, batch) for asked in zip(self.detectors, budgets, strict=True)]
+        return [[region for answer in answers for region in answer[i]] for i in range(len(batch))]
 
-    def _ask(self, detector: Detector, batch: Sequence[Image]) -> list[list[Region]]:
-        found = call(partial(search, detector, batch, self.settings), self.settings.max_seconds, detector)
+    def _ask(self, detector: Detector, budget: Budget, batch: Sequence[Image]) -> list[list[Region]]:
+        found = call(partial(search, detector, batch, self.settings), budget, detector)
         return [[self._named(region, detector) for region in regions] for regions in found]
 
     def _named(self, region: Region, detector: Detector) -> Region:

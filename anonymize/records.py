@@ -15,16 +15,18 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import numpy as np
+
 from .disk import AnyPath, replacing
 from .errors import RecordsError, SettingsError
 from .json_lines import JsonLines, read_lines, to_line
 from .json_lines import lock as lock
-from .regions import Region, boxes, iou
+from .regions import NEARLY_ALL, Region, areas, boxes, intersections, iou
 from .settings import Settings
 
 SCHEMA = 2
 Review = Literal["pending", "approved", "flagged"]
-_DECIDED = ("who", "when", "what")
+DECIDED = ("who", "when", "what")
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
@@ -71,7 +73,7 @@ def unescape(text: str) -> str:
     return os.fsdecode(bytes(raw))
 
 
-def _is_canonical(path: str) -> bool:
+def is_canonical(path: str) -> bool:
     """Whether a path is written in its one form, so that no two records are of one photo ("a.jpg", "./a.jpg")."""
     try:
         name = unescape(path)
@@ -133,17 +135,22 @@ class Record:
     def keep_decisions(self, earlier: Record | None) -> Record:
         """This new detection, with what people decided on `earlier`, the same photo's last record.
 
-        Manual, accepted and rejected regions stay; a new automatic region that covers the same thing as one of
-        them is dropped. An approval stays in the history, but its hash no longer fits, so the photo is pending.
+        Manual, accepted and rejected regions stay. A new automatic region goes where one that was rejected is the same
+        thing, or where one that is hidden covers nearly all of it: what such a box leaves open is hidden, too. An
+        approval stays in the history, but its hash no longer fits, so the photo is pending.
         """
         if earlier is None or earlier.sha256 != self.sha256:
             return self
         decided = [r for r in earlier.regions if r.status != "auto"]
         fresh = list(self.regions)
         if decided and fresh:
-            overlap = iou(boxes(fresh), boxes(decided))
-            same_kind = [[f.kind == d.kind for d in decided] for f in fresh]
-            fresh = [f for f, o, s in zip(fresh, overlap, same_kind, strict=True) if not ((o > 0.5) & s).any()]
+            found, kept = boxes(fresh), boxes(decided)
+            covered = intersections(found, kept) >= NEARLY_ALL * areas(found)[:, None]
+            is_rejected = np.array([d.status == "rejected" for d in decided])
+            is_same = np.where(is_rejected, iou(found, kept) > 0.5, covered)
+            is_same &= np.array([[f.kind == d.kind for d in decided] for f in fresh])
+            settled = set(np.nonzero(is_same)[0].tolist())
+            fresh = [f for i, f in enumerate(fresh) if i not in settled]
             # One that a person moved keeps its id, and what is found anew where it was would have the same.
             taken = {d.id for d in decided}
             while any(f.id in taken for f in fresh):
@@ -169,14 +176,17 @@ class Record:
         for name, of in _TYPES.items():
             if name in data and not isinstance(data[name], of):
                 raise RecordsError(f"a record's {name} cannot be {data[name]!r}")
-        if not _is_canonical(data["path"]):
+        if not is_canonical(data["path"]):
             raise RecordsError(f"{data['path']!r} is no path as records write it")
         values = dict(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
         values["decisions"] = tuple(data.get("decisions", ()))
         for decision in values["decisions"]:
-            if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in _DECIDED):
-                raise RecordsError(f"a decision has {', '.join(_DECIDED)}; received {decision!r:.80}")
+            if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in DECIDED):
+                raise RecordsError(f"a decision has {', '.join(DECIDED)}; received {decision!r:.80}")
+            for name in ("before", "after"):
+                if decision.get(name) is not None:
+                    Region.from_dict(decision[name])  # raises
         values["warnings"] = tuple(map(str, data.get("warnings", ())))
         return cls(**values)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .probability import expit, logit
 from .records import Record
-from .regions import Box, Region, areas, boxes, intersections
+from .regions import NEARLY_ALL, Box, Region, areas, boxes, intersections
 from .settings import MIN_THRESHOLD, Settings
 
 # What carries what. A vehicle or a person that the detectors saw makes a candidate in the right place likelier, and one
@@ -55,7 +55,8 @@ class Reason:
         text: in words.
         kind: what may be there. region: the candidate's or carrier's id, or "". box: where, px, or None: the whole
         photo.
-        sign: what speaks for it: a candidate, a person or vehicle in which nothing is hidden, a neighbor frame.
+        sign: what speaks for it: a candidate, a person or vehicle in which nothing is hidden, a neighbor frame, a box
+        that was moved off what was found.
     """
 
     p: float
@@ -63,7 +64,7 @@ class Reason:
     kind: str
     region: str = ""
     box: Box | None = None
-    sign: Literal["candidate", "carrier", "neighbor"] = "candidate"
+    sign: Literal["candidate", "carrier", "neighbor", "moved"] = "candidate"
 
 
 Floats = NDArray[np.float64]
@@ -169,9 +170,38 @@ def distinct(found: Sequence[Region], settled: Sequence[Region]) -> list[Region]
     return [r for r, a in zip(ordered, alive[start:].tolist(), strict=True) if a]
 
 
+def moved_off(record: Record, settings: Settings) -> list[tuple[Region, float]]:
+    """What detectors found and a person moved the box off: each as it was found, and the share that is still hidden.
+
+    Left out is what another box hides nearly all of, and what a person rejected since.
+    """
+    found: dict[str, Region] = {}
+    for decision in record.decisions:
+        if before := decision.get("before"):
+            region = Region.from_dict(before)
+            found.setdefault(region.id, region)
+    if not found:
+        return []
+    there = {r.id: r for r in record.regions}
+    hidden = boxes(r.pad(settings.kind(r.kind).padding) for r in record.hidden(settings))
+    out = []
+    for id, region in found.items():
+        now = there.get(id)
+        if now is None or now.box == region.box or now.status == "rejected" or not settings.hides(region):
+            continue
+        shared = intersections(boxes([region]), hidden).max(initial=0.0) / max(region.area, 1e-9)
+        if region.status != "manual" and shared < NEARLY_ALL:
+            out.append((region, float(shared)))
+    return out
+
+
 def misses(record: Record, settings: Settings) -> list[Reason]:
     """Where something may have been missed, likeliest first. A carrier and the candidates on it are one place."""
-    out: list[Reason] = []
+    out = [
+        Reason(max(r.score, SUSPICIOUS), f"a {r.kind} was found here and its box moved; {shared:.0%} of it are hidden",
+               r.kind, box=r.box, sign="moved")
+        for r, shared in moved_off(record, settings)
+    ]  # fmt: skip
     for kind in settings.kinds:
         found = places(record, settings, kind)
         weights = CANDIDATE.get(kind, CANDIDATE["plate"])

@@ -22,11 +22,12 @@ EFFECTS = ("inpaint", "blur", "pixelate", "solid")
 READ_BY = {"kernel": ("blur",), "mosaic_blocks": ("blur", "pixelate"), "fill": ("solid",)}
 MASKS = ("rectangle", "ellipse", "quad")
 DEVICES = ("auto", "cpu", "cuda")
+JPEG = ("lossless", "reencode")
 # Fields of EXIF that say nothing about a person or a place (EXIF 2.32, tables 4 and 7). Serial numbers, owner, GPS,
 # MakerNote, UserComment, ImageDescription and everything else are never offered.
 SAFE_METADATA = ("copyright", "datetime", "exposure", "focal-length", "iso", "f-number", "make", "model", "resolution")
 MAX_KERNEL = 10_000  # px; as wide as the largest photo
-RENDER_VERSION = 3  # counted up when effects or writing change: then every photo is exported and approved anew
+RENDER_VERSION = 4  # counted up when effects or writing change: then every photo is exported and approved anew
 # Of regions with a lower score nearly none is real (scores are calibrated): of more than `max_regions` these may be
 # left out. That a likelier one would have to be is an error.
 UNLIKELY = 0.05
@@ -225,9 +226,13 @@ class Settings:
     `kinds` names what is hidden; a kind that is not in it (vehicle, person) only helps to find and to rank.
     """
 
-    face_detector: str = _option(_BALANCED.face_detector, "detector for faces, NAME, NAME@LONG_SIDE, A+B, or none")
+    face_detector: str = _option(
+        _BALANCED.face_detector,
+        "detector for faces, NAME, NAME@LONG_SIDE, A+B, or none (what others find is hidden all the same)",
+    )
     plate_detector: str = _option(
-        _BALANCED.plate_detector, "detector for plates, NAME, NAME@LONG_SIDE, A+B, yolo:PATH, or none"
+        _BALANCED.plate_detector,
+        "detector for plates, NAME, NAME@LONG_SIDE, A+B, yolo:PATH, or none (what others find is hidden all the same)",
     )
     other_detectors: tuple[str, ...] = _option((), "further detectors, for kinds of your own")
     vehicle_threshold: float = _option(
@@ -240,6 +245,12 @@ class Settings:
     kinds: Mapping[str, Kind] = field(default_factory=_default_kinds, metadata={"help": "settings of each hidden kind"})
     allow_weak: bool = _option(False, "blur without the mosaic, and any number of blocks (not safe)")
     keep_metadata: tuple[str, ...] = _option((), "safe metadata fields to keep: " + ", ".join(SAFE_METADATA))
+    jpeg: str = _option(
+        "lossless",
+        "lossless (a JPEG is encoded anew only in the blocks that something hidden touches, and whole where its data "
+        "cannot be kept) or reencode (always whole)",
+        choices=JPEG,
+    )
     image_extensions: tuple[str, ...] = _option(
         ("jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "bmp", "heic", "heif", "hif"),
         "extensions of the files to process",
@@ -343,4 +354,4 @@ class Settings:
 
     def export_hash(self) -> str:
         """A hash of all settings that decide which pixels an export writes (not the device, not the number of jobs)."""
-        return self._hash("kinds", "allow_weak", "keep_metadata") + f"-{RENDER_VERSION}"
+        return self._hash("kinds", "allow_weak", "keep_metadata", "jpeg") + f"-{RENDER_VERSION}"

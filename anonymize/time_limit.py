@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import math
+import os
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,27 +23,44 @@ _idle: list[_Worker] = []  # threads that wait for a call; native libraries keep
 _busy: set[_Worker] = set()
 _hanging: list[tuple[object, _Worker]] = []
 _is_ending = False  # the process
+_exit_code: int | None = None
 _guard = threading.Lock()
 _here = threading.local()  # of a worker's thread: its worker
 
 
-def call(work: Callable[[], T], seconds: float, owner: Any) -> T:
-    """`work()`, in a thread of its own, for at most so many seconds.
+class Budget:
+    """Seconds for one photo, which several calls share.
+
+    Args:
+        seconds: the limit, without the time in `paused`. 0: none.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self.used = seconds, 0.0
+
+
+def call(work: Callable[[], T], budget: Budget, owner: Any) -> T:
+    """`work()`, in a thread of its own, for at most what is left of a budget, and of that of the call it is made in.
 
     A thread cannot be ended from outside: a call that is given up goes on, its answer is dropped, and the process does
-    not wait for it at its end. For others it waits: Python ends a thread that comes back from native code then, which
-    C++ answers with an abort of the process.
+    not wait for it at its end. For others it waits, END_SECONDS at most: Python ends a thread that comes back from
+    native code then, which C++ answers with an abort of the process. See `exit_code_noted` for what still runs then.
 
     Args:
         work: what to do; whatever it raises is raised here.
-        seconds: the limit, without the time in `paused`. 0: none, and no thread.
+        budget: how long. Without a limit, no thread is used.
         owner: whose call it is, with a `name`.
 
     Raises:
         DetectionError: it took longer, earlier calls of this owner were given up and still run, or the process ends.
     """
-    if not seconds:
+    if not budget.seconds:
         return work()
+    outer: _Worker | None = getattr(_here, "worker", None)
+    seconds = min(budget.seconds - budget.used, outer.left() if outer else math.inf)
+    too_long = DetectionError(f"{owner.name} took longer than {budget.seconds:g} s for this photo (max_seconds)")
+    if seconds <= 0:
+        raise too_long
     with _guard:
         if _is_ending:
             raise DetectionError(f"{owner.name} was not asked: the program ends")
@@ -53,6 +73,7 @@ def call(work: Callable[[], T], seconds: float, owner: Any) -> T:
         worker.start(work, seconds)
         _busy.add(worker)
     answer = worker.answer()
+    budget.used += seconds - worker.left()
     with _guard:
         _busy.discard(worker)
         if answer is None:
@@ -60,7 +81,7 @@ def call(work: Callable[[], T], seconds: float, owner: Any) -> T:
         else:
             _idle.append(worker)
     if answer is None:
-        raise DetectionError(f"{owner.name} took longer than {seconds:g} s for this photo (max_seconds)")
+        raise too_long
     value, error = answer
     if error is not None:
         raise error
@@ -82,15 +103,35 @@ def paused() -> Iterator[None]:
         worker.paused_at = None
 
 
+@contextlib.contextmanager
+def exit_code_noted() -> Iterator[None]:
+    """Around a whole program: should a call still run at its end, the process is left at once, with this exit code."""
+    global _exit_code
+    try:
+        yield
+        _exit_code = 0
+    except SystemExit as e:
+        _exit_code = e.code if isinstance(e.code, int) else int(e.code is not None)
+        raise
+    except BaseException:
+        _exit_code = 1
+        raise
+
+
 @atexit.register
 def _end() -> None:
     """Let calls come to their end, for some seconds; whoever would begin another one is refused."""
     global _is_ending
     with _guard:
         _is_ending, busy = True, tuple(_busy)
+        given_up = [worker for _, worker in _hanging]
     until = time.monotonic() + END_SECONDS
     for worker in busy:
         worker.done.wait(max(min(worker.left(), until - time.monotonic()), 0.0))
+    if _exit_code is not None and not all(worker.done.is_set() for worker in (*busy, *given_up)):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(_exit_code)  # what still runs could come back from native code before Python is gone
 
 
 class _Worker:

@@ -1,8 +1,8 @@
 """Kills at random moments, and disks that fill up: python -m bench.faults [--kills 20] [--only run,batch]
 
-`run`, `export`, the review's export, an upload and a batch on the server are each killed (SIGKILL) so many times;
-`disk` gives a run a random limit of bytes a file. Detectors are stubs, photos are small: what is tried is what lies on
-the disk. Counted are, and each has to be 0:
+`run`, `export`, the review's export, `video`, an upload and a batch on the server are each killed (SIGKILL) so many
+times; `disk` gives a run a random limit of bytes a file. Detectors are stubs, photos are small: what is tried is what
+lies on the disk. Counted are, and each has to be 0:
 
     leaked   files under an output's name that are not the anonymized photo, looked at all the time and after each kill;
              on the server also originals that are still there after its next start
@@ -40,6 +40,7 @@ from anonymize.detectors import FakeDetector
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from bench import video_kills
 from bench.kills import OWN, PHOTO, PHOTOS, Counter, Outcome, compare, draw, ended, fork, kill_somewhere, looker, tree
 from review.store import ReviewStore
 
@@ -260,6 +261,7 @@ KINDS: dict[str, Callable[[Outcome, Path, int, random.Random], None]] = {
     "run": try_run,
     "export": try_export,
     "review": partial(try_export, gated=True),
+    "video": video_kills.try_video,
     "upload": try_server,
     "batch": partial(try_server, in_batch=True),
     "disk": try_disk,

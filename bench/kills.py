@@ -20,8 +20,11 @@ from PIL import Image
 from anonymize import records
 
 PHOTOS = 24
-OWN = ("records.jsonl", "exports.jsonl", "summary.json", ".records.jsonl.lock", ".exports.jsonl.lock")
-PHOTO = (".png", ".jpg")
+OWN = (
+    *("records.jsonl", "exports.jsonl", "clips.jsonl", "summary.json"),
+    *(".records.jsonl.lock", ".exports.jsonl.lock", ".clips.jsonl.lock"),
+)
+PHOTO = (".png", ".jpg", ".mp4")
 
 
 @dataclass

@@ -1,10 +1,11 @@
-"""Memory of `run` over photos of many sizes: level, or growing with each new size.
+"""Memory of `run`, or of the server, over photos of many sizes: level, or growing with each new size.
 
-    python -m bench.memory [PHOTOS] [--count 1000] [--sizes 300] [--preset balanced] [--largest 1600]
+    python -m bench.memory [PHOTOS] [--count 1000] [--sizes 300] [--preset balanced] [--largest 1600] [--server]
 
 PHOTOS: a folder; without it, the photos that ultralytics carries. They are resized to many widths and heights, drawn
 between 300 px and LARGEST. Prints the resident memory (MB) on the way, its highest from the 200th photo on beside what
-it was there, and the peak. Linux only.
+it was there, and the peak. With --server the photos are posted to the REST API, two at a time, and the server's memory
+is printed from the 100th on. Linux only.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import importlib.util
 import os
 import resource
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 from PIL import Image
 
 from anonymize.engine import Summary, run
 from anonymize.predictor import Predictor
+from bench.load import server
 
 SMALLEST = 300  # px
 SETTLED = 200  # photos after which memory should be level
+SETTLED_SERVER = 100
 
 
 def photos(source: Path | None, folder: Path, count: int, sizes: int, largest: int) -> None:
@@ -49,6 +54,43 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def of_run(folder: Path, preset: str) -> dict[int, float]:
+    """Resident memory (MB) of this process after so many photos."""
+    levels: dict[int, float] = {}
+
+    def progress(summary: Summary) -> None:
+        levels[summary.done] = resident()
+        tell(summary.done, levels[summary.done])
+
+    summary = run(folder, folder.parent / "out", Predictor(preset), progress=progress)
+    assert summary.ok, summary.failures
+    print(f"peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB")
+    return levels
+
+
+def of_server(folder: Path, preset: str) -> dict[int, float]:
+    """Resident memory (MB) of the server after so many photos."""
+    levels: dict[int, float] = {}
+    with (
+        server(preset) as (process, address),
+        httpx.Client(base_url=address, timeout=600, headers={"Accept": "image/*"}) as client,
+        ThreadPoolExecutor(2) as posting,
+    ):
+
+        def post(photo: Path) -> None:
+            client.post("/api/v1/anonymize", files={"image": (photo.name, photo.read_bytes())}).raise_for_status()
+
+        for done, _ in enumerate(posting.map(post, sorted(folder.iterdir())), 1):
+            levels[done] = process.memory_info().rss / 1e6
+            tell(done, levels[done])
+    return levels
+
+
+def tell(done: int, level: float) -> None:
+    if done in (1, 10, 50) or done % 100 == 0:
+        print(f"{done:6} photos  {level:7.0f} MB", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photos", nargs="?", type=Path)
@@ -56,25 +98,20 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, default=300)
     parser.add_argument("--preset", default="balanced")
     parser.add_argument("--largest", type=int, default=1600)
+    parser.add_argument("--server", action="store_true")
     args = parser.parse_args()
-    levels: dict[int, float] = {}
-
-    def progress(summary: Summary) -> None:
-        done = summary.done
-        levels[done] = resident()
-        if done in (1, 10, 50) or done % 100 == 0:
-            print(f"{done:6} photos  {levels[done]:7.0f} MB", flush=True)
-
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "in"
         folder.mkdir()
         photos(args.photos, folder, args.count, args.sizes, args.largest)
-        summary = run(folder, Path(name) / "out", Predictor(args.preset), progress=progress)
-        assert summary.ok, summary.failures
-    if args.count > SETTLED:
-        start, highest = levels[SETTLED], max(v for k, v in levels.items() if k >= SETTLED)
-        print(f"from photo {SETTLED} on: at most {highest:.0f} MB, {highest / start:.3f} times what it was there")
-    print(f"peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB")
+        levels = (of_server if args.server else of_run)(folder, args.preset)
+    settled = SETTLED_SERVER if args.server else SETTLED
+    if args.count > settled:
+        start, highest = levels[settled], max(v for k, v in levels.items() if k >= settled)
+        print(
+            f"from photo {settled} on: at most {highest:.0f} MB, {highest / start:.3f} times what it was there; "
+            f"at the end {levels[args.count] / start:.3f} times"
+        )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from anonymize import engine
 from anonymize.cli import Group as Edge
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
+from anonymize.cli.options import RECORDS as RECORDS_FILE
 from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
@@ -21,7 +22,7 @@ from . import training
 from .queue import Queue
 from .store import ReviewStore
 
-RECORDS = click.argument("records", type=click.Path(exists=True, path_type=Path))
+RECORDS = click.argument("records", type=RECORDS_FILE)
 WHO = click.option("--who", default=person, help="Who decides [this account's name].")
 PHOTOS = click.argument("photos", nargs=-1)
 

@@ -70,6 +70,7 @@ def _in_words(reason: Reason) -> str:
         "candidate": f"possible {reason.kind}",
         "carrier": f"{CARRIER.get(reason.kind, 'object')} without a {reason.kind}",
         "neighbor": f"{reason.kind} in a neighbor frame",
+        "moved": f"{reason.kind} that its box was moved off",
     }[reason.sign]
     return f"{what}, {_percent(reason.p)}"
 

@@ -22,11 +22,11 @@ from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
 from . import attacks, containers, destroyed, folder, keys, names, quarantine, second_look
-from .findings import CHECKS, Audit, Finding, PhotoAudit
+from .findings import CHECKS, SYSTEM, Audit, Finding, PhotoAudit
 from .reader import Reader
 from .reader import load as load_reader
 
-__all__ = ["CHECKS", "Audit", "Finding", "Options", "PhotoAudit", "audit_folder", "report_folder"]
+__all__ = ["CHECKS", "SYSTEM", "Audit", "Finding", "Options", "PhotoAudit", "audit_folder", "report_folder"]
 
 Progress = Callable[[Audit, int], None]
 REPORT_NAME, DATA_NAME, QUARANTINE = "report.html", "audit.json", "quarantine"
@@ -248,6 +248,7 @@ class _Work:
             for path, finding in found:
                 by_path[path].findings.insert(0, finding)
         self.audit.strays += self.read.strays
+        self.audit.of_system += self.read.of_system
 
 
 def replace_limit(settings: Settings) -> Settings:

@@ -13,6 +13,7 @@ from .. import images
 from ..errors import AnonymizeError
 from ..hiding import hide_record
 from ..images import formats
+from ..masks import changed
 from ..records import Record
 from ..settings import Settings
 from . import destroyed
@@ -57,7 +58,8 @@ def check(
     if destroyed.is_exact(source.form):
         wanted, limit = destroyed.stored(expected, source.form), 0.0
     else:
-        again = formats.encode(expected, source.form, settings.keep_metadata)
+        where = changed(record.regions, settings, source.width, source.height)
+        again, _ = images.encode(source, expected, settings, where)
         if again == data:
             return  # byte for byte what these regions and settings give
         wanted = formats.decode(again, float("inf")).pixels

@@ -83,6 +83,7 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
                 "failed and taken out": sum(p.quarantined for p in audit.failed),
                 "failed and still there": sum(not p.quarantined for p in audit.failed),
                 "other files": len(audit.strays),
+                "files of the operating system, not looked at": len(audit.of_system),
                 "stopped": audit.stopped,
             },
             "people": _people(passed, read),

@@ -22,6 +22,9 @@ CHECKS: Mapping[str, str] = {
 }
 
 
+SYSTEM = "it may name files, or hold small copies of photos; do not publish it"  # a file of the operating system
+
+
 @dataclass(frozen=True)
 class Finding:
     """One thing that an audit has to say of a photo.
@@ -91,6 +94,7 @@ class Audit:
         detectors: those that looked again -> their weights' hashes.
         photos: every photo of the output, in its order. strays: files there that are none, and that no export wrote;
             with any of them it fails, since nothing looked at them.
+        of_system: files there that an operating system or a network drive made; it names them, and does not fail.
         seconds: wall time. stopped: not all were looked at.
     """
 
@@ -104,6 +108,7 @@ class Audit:
     detectors: dict[str, Mapping[str, str]] = field(default_factory=dict)
     photos: list[PhotoAudit] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
+    of_system: list[str] = field(default_factory=list)
     seconds: float = 0.0
     stopped: bool = False
 

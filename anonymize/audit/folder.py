@@ -13,12 +13,24 @@ from typing import Any
 from .. import disk, json_lines, records
 from ..engine import RECORDS_NAME
 from ..errors import AuditError, RecordsError, SettingsError
+from ..images import is_companion
 from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, unescape
 from ..settings import Settings
 from .findings import Finding
 
 _OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME)
+# What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
+# of such a name is a stranger's file. Folders of theirs count with all that is in them.
+_OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
+    ".ds_store": (b"\0\0\0\1Bud1",),
+    "thumbs.db": (b"\xd0\xcf\x11\xe0",),
+    "ehthumbs.db": (b"\xd0\xcf\x11\xe0",),
+    "desktop.ini": (b"[", b"\r\n[", b";", b"\xff\xfe", b"\xef\xbb\xbf"),
+    ".directory": (b"[",),
+    ".localized": (),
+}
+_FOLDERS_OF_SYSTEM = {"@eadir", ".spotlight-v100", ".trashes", ".fseventsd", "#recycle", "$recycle.bin"}
 _BESIDE = {"image", "width", "height", "regions"}  # what `outputs.detections` says
 
 
@@ -28,6 +40,7 @@ class Folder:
 
     Attributes:
         path: the folder. photos: relative paths, escaped, in order. strays: files that are neither photos nor ours.
+        of_system: files that an operating system or a network drive put there.
         records_path: None where there are no records. header, records: of it.
         memory: path -> its last line in exports.jsonl. settings: every one that photos may have been written with.
     """
@@ -35,6 +48,7 @@ class Folder:
     path: Path
     photos: tuple[str, ...]
     strays: tuple[str, ...]
+    of_system: tuple[str, ...]
     records_path: Path | None
     header: Header | None
     records: Mapping[str, Record]
@@ -76,15 +90,17 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
     if (output / EXPORTS_NAME).is_file():
         memory = {str(e.get("path")): e for e in json_lines.read_lines(output / EXPORTS_NAME)}
     extensions = known[0].image_extensions if known else Settings().image_extensions
-    photos, strays = [], []
+    photos, strays, of_system = [], [], []
     for name in _files(output):
         path_ = escape(name)
-        is_photo = path_ in memory or name.suffix.lower().strip(".") in extensions
-        if is_photo:
+        is_photo = name.suffix.lower().strip(".") in extensions
+        if path_ not in memory and _is_of_system(output, name):
+            of_system.append(path_)
+        elif is_photo or path_ in memory:
             photos.append(path_)
         elif not _is_ours(name, output, path):
             strays.append(path_)
-    return Folder(output, tuple(photos), tuple(strays), path, header, by_path, memory, tuple(known))
+    return Folder(output, tuple(photos), tuple(strays), tuple(of_system), path, header, by_path, memory, tuple(known))
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -110,6 +126,21 @@ def _files(output: Path) -> Iterator[Path]:
         folders.sort()
         for name in sorted(names):
             yield Path(folder, name).relative_to(output)
+
+
+def _is_of_system(output: Path, name: Path) -> bool:
+    """Whether an operating system or a network drive put a file there, by its place or name, and by what is in it."""
+    file = output / name
+    if file.is_symlink() or not file.is_file():
+        return False
+    if any(part.lower() in _FOLDERS_OF_SYSTEM for part in name.parts[:-1]) or is_companion(file):
+        return True
+    begins = _OF_SYSTEM.get(name.name.lower())
+    if begins is None:
+        return False
+    with open(file, "rb") as opened:
+        head = opened.read(16)
+    return not head or head.startswith(begins)
 
 
 def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:

@@ -135,7 +135,7 @@ def check(
         if region.kind not in settings.kinds or region.score < LISTED:
             continue
         hidden = _covered(region, touched)
-        if hidden >= COVERED or _overlaps(region, leaks):
+        if hidden >= COVERED or _is_one_of(region, leaks):
             continue
         level: Literal["leak", "look", "note"] = "look"
         votes = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items()))
@@ -146,8 +146,8 @@ def check(
             text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
         elif _is_sure(region) and _is_seconded(region, seen):
             level = "leak"
-        # Nothing that is only listed, in whatever number, keeps a leak from being told.
-        if level != "leak" and (len(others) >= MOST or _overlaps(region, others)):
+        # Nothing that is only listed, in whatever number, keeps a leak from being told; nor does a smaller leak in it.
+        if level != "leak" and (len(others) >= MOST or _overlaps(region, [*leaks, *others])):
             continue
         (leaks if level == "leak" else others).append(region)
         yield Finding("recognizable", level, text, region.box, region.kind, region.score)

@@ -11,13 +11,20 @@ import click
 
 from .. import __version__
 from ..errors import AnonymizeError, PathError, SettingsError
+from ..time_limit import exit_code_noted
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
     "run": ("run:run", "Find and hide: photos in, anonymized photos out."),
     "detect": ("run:detect", "Find faces and plates and write records."),
     "export": ("run:export", "Write anonymized photos from records."),
+    "video": ("video:video", "Clips in, anonymized clips out."),
+    "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
+    "evaluate-video": (
+        "measure_video:evaluate_video",
+        "Measure for how long faces and plates leak in clips.",
+    ),
     "compare": ("measure:compare", "Measure several detectors side by side."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
     "train": ("train:train", "Train a detector on photos of your own."),
@@ -65,6 +72,7 @@ def cli() -> None:
     python -m anonymize run PHOTOS OUTPUT            detect and hide in one go
     python -m anonymize detect PHOTOS --records F    find only; review, then
     python -m anonymize export F OUTPUT              write the anonymized photos
+    python -m anonymize video CLIPS OUTPUT           the same for clips
 
     Exit codes: 0 all done, 1 a failure (each photo is named), 2 wrong options or paths, 3 nothing to do, 4 an audit
     found a leak, 5 a certificate does not hold, 130 stopped.
@@ -72,4 +80,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    cli(prog_name="python -m anonymize")
+    with exit_code_noted():
+        cli(prog_name="python -m anonymize")

@@ -128,13 +128,15 @@ def run_audit(
 
 def say(audit: Audit, options: Options) -> None:
     """What was found: a line for each photo that failed, and where the report is."""
-    from ..audit import CHECKS, report_folder
+    from ..audit import CHECKS, SYSTEM, report_folder
 
     for photo in audit.failed:
         why = "; ".join(f.text for f in photo.of("leak")) or photo.error
         click.echo(f"failed: {photo.path}: {why}" + (" (now in quarantine)" if photo.quarantined else ""), err=True)
     for path in audit.strays:
         click.echo(f"not this program's: {path}: nobody looked at it; move it away", err=True)
+    for path in audit.of_system:
+        click.echo(f"of the operating system: {path}: not looked at; {SYSTEM}", err=True)
     looks = sum(bool(p.of("look")) for p in audit.photos)
     click.echo(f"{len(audit.photos)} photos, {len(audit.failed)} failed, {looks} to look at")
     for check, reason in audit.skipped.items():

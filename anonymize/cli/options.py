@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +85,7 @@ THRESHOLDS = _options(
     click.option("--min-size", multiple=True, metavar="[KIND=]PX", help=option_help("min_size", Kind)),
     click.option("--max-size", multiple=True, metavar="[KIND=]PX", help=option_help("max_size", Kind)),
 )
-HIDING = _options(
+EFFECT = _options(
     click.option(
         "--effect", multiple=True, metavar="[KIND=]EFFECT", help=f"{', '.join(EFFECTS)}: {option_help('effect', Kind)}"
     ),
@@ -92,15 +93,50 @@ HIDING = _options(
     click.option("--mosaic-blocks", multiple=True, metavar="[KIND=]N", help=option_help("mosaic_blocks", Kind)),
     click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
+)
+HIDING = _options(
+    EFFECT,
     click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
+    click.option("--jpeg", metavar="lossless|reencode", help=option_help("jpeg")),
 )
-FILES = _options(
-    click.option("--max-megapixels", type=float, help=option_help("max_megapixels")),
-    click.option("--jobs", type=int, help=option_help("jobs")),
-    click.option("--quiet", is_flag=True, help="No progress bar."),
-    VERBOSE,
-)
+MAX_MEGAPIXELS = click.option("--max-megapixels", type=float, help=option_help("max_megapixels"))
+QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
+FILES = _options(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
 SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
+SEQUENCE = click.option(
+    "--sequence",
+    "is_sequence",
+    is_flag=True,
+    help="The photos are a series, seconds apart: what is hidden in one is hidden in its neighbors.",
+)
+CLUSTER = _options(
+    click.option("--cluster", metavar="auto|ADDRESS", help="Run on this Ray cluster; auto: the one that runs here."),
+    click.option("--cluster-cpus", type=int, default=1, metavar="N", help="Cluster: cores of one worker. [1]"),
+    click.option("--cluster-workers", type=int, default=0, metavar="N", help="Cluster: most workers. [all there is]"),
+    click.option("--cluster-shard", type=int, default=64, metavar="N", help="Cluster: photos a worker takes. [64]"),
+)
+
+
+class Records(click.Path):
+    """A records file; or a cluster's records.parquet, of which the file records.jsonl beside it is made."""
+
+    name = "records"
+
+    def __init__(self) -> None:
+        super().__init__(exists=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        if not path.is_dir():
+            return path
+        from ..cluster import gather
+
+        target = path.absolute().with_suffix(".jsonl")
+        gather(path, target)
+        return target
+
+
+RECORDS = Records()
 WRITING = _options(
     click.option("--no-write-detections", is_flag=True, help="Write no JSON file beside each photo."),
     click.option(
@@ -135,6 +171,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         "max_megapixels",
         "jobs",
         "allow_weak",
+        "jpeg",
     ):
         if (value := take(name, None)) is not None:
             changes[name] = value

@@ -11,8 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import PathError, SettingsError
 from .audit import AUDIT, audit_after
-from .options import DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, WRITING, predictor_of, settings_of
+from .options import (
+    CLUSTER,
+    DETECTOR_OPTIONS,
+    FILES,
+    HIDING,
+    RECORDS,
+    SEARCHING,
+    SEQUENCE,
+    THRESHOLDS,
+    VERBOSE,
+    WRITING,
+    predictor_of,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,27 +47,32 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: wrong options or p
     help="Records file to write or continue.",
 )
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@SEQUENCE
 @DETECTOR_OPTIONS
 @THRESHOLDS
 @SEARCHING
 @FILES
-def detect(source: str, records_path: Path, dry_run: bool, **given: Any) -> None:
+def detect(source: str, records_path: Path, dry_run: bool, is_sequence: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
     from .. import engine
 
     predictor = predictor_of(settings_of(given), given)
-    report(given, partial(engine.detect, source, records_path, predictor, dry_run=dry_run))
+    work = partial(engine.detect, source, records_path, predictor, dry_run=dry_run)
+    report(given, work, then=(lambda: _follow(records_path)) if is_sequence and not dry_run else None)
 
 
 @click.command()
-@click.argument("records_path", metavar="RECORDS", type=click.Path(exists=True, path_type=Path))
+@click.argument("records_path", metavar="RECORDS", type=RECORDS)
 @click.argument("output", type=click.Path(path_type=Path))
+@SEQUENCE
 @THRESHOLDS
 @HIDING
 @WRITING
 @AUDIT
 @FILES
-def export(records_path: Path, output: Path, no_write_detections: bool, preview: bool, **given: Any) -> None:
+def export(
+    records_path: Path, output: Path, is_sequence: bool, no_write_detections: bool, preview: bool, **given: Any
+) -> None:
     """Write anonymized photos to OUTPUT from RECORDS, without detecting again.
 
     Settings start from those of the detection; options change them.
@@ -61,7 +80,9 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
     from .. import engine, records
 
     header, _ = records.read(records_path)
-    settings = _warn(settings_of(given, header.settings))
+    settings = warn(settings_of(given, header.settings))
+    if is_sequence:
+        _follow(records_path)
     report(
         given,
         partial(
@@ -78,9 +99,11 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 
 @click.command()
 @click.argument("source")
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("output")
 @click.option("--records", "records_path", type=click.Path(path_type=Path), help="Records file [OUTPUT/records.jsonl].")
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@SEQUENCE
+@CLUSTER
 @DETECTOR_OPTIONS
 @THRESHOLDS
 @HIDING
@@ -90,34 +113,101 @@ def export(records_path: Path, output: Path, no_write_detections: bool, preview:
 @FILES
 def run(
     source: str,
-    output: Path,
+    output: str,
     records_path: Path | None,
     dry_run: bool,
+    is_sequence: bool,
     no_write_detections: bool,
     preview: bool,
     **given: Any,
 ) -> None:
     """Find and hide: photos of SOURCE (a photo, a folder, a glob or a .txt list) in, anonymized photos in OUTPUT.
 
-    Run the same command again to continue a stopped run.
+    Run the same command again to continue a stopped run. With --cluster, SOURCE and OUTPUT may be URLs (s3://…).
     """
-    from .. import engine
+    from .. import engine, sequence
 
-    predictor = predictor_of(_warn(settings_of(given)), given)
+    if given["cluster"] is not None:
+        unread = {"--dry-run": dry_run, "--preview": preview, "--audit": given["is_audited"], "--trust": given["trust"]}
+        unread["--sequence"] = is_sequence
+        _run_on_cluster(
+            source, output, records_path, not no_write_detections, [n for n, v in unread.items() if v], given
+        )
+        return
+    for place in (source, output):
+        if "://" in place and not os.path.lexists(place):
+            raise PathError(f"{place} is a URL; only runs with --cluster read and write those")
+    folder = Path(output)
+    predictor = predictor_of(warn(settings_of(given)), given)
     report(
         given,
         partial(
-            engine.run,
+            sequence.run if is_sequence else engine.run,
             source,
-            output,
+            folder,
             predictor,
             records_path=records_path,
             write_detections=not no_write_detections,
-            preview=_preview(output, preview),
+            preview=_preview(folder, preview),
             dry_run=dry_run,
         ),
-        then=None if dry_run else lambda: audit_after(output, given, records_path),
+        then=None if dry_run else lambda: audit_after(folder, given, records_path),
     )
+
+
+def _follow(records_path: Path) -> int:
+    """Raise scores to those of neighbors in a series, and say how many; the exit code."""
+    from .. import sequence
+
+    done = sequence.follow_file(records_path)
+    click.echo(f"sequence: {done.regions} regions in {done.photos} photos got the score of a neighbor", err=True)
+    return 0
+
+
+def _run_on_cluster(
+    source: str,
+    output: str,
+    records_path: Path | None,
+    write_detections: bool,
+    unread: list[str],
+    given: dict[str, Any],
+) -> None:
+    from ..cluster import Cluster
+    from ..cluster import run as work
+
+    if unread:
+        raise SettingsError(f"{unread[0]} does nothing with --cluster; leave it out")
+    cluster = Cluster(given["cluster"], given["cluster_cpus"], given["cluster_workers"], given["cluster_shard"])
+    weights_dir = given["weights_dir"]
+    predictor = predictor_of(warn(settings_of(given)), given)
+    report(
+        given,
+        partial(
+            work,
+            source,
+            output,
+            predictor,
+            cluster,
+            records_path=records_path,
+            write_detections=write_detections,
+            weights_dir=weights_dir,
+        ),
+    )
+
+
+@click.command()
+@click.argument("output")
+@click.argument("records_path", metavar="RECORDS", type=click.Path(path_type=Path))
+@click.option("--root", type=click.Path(path_type=Path), help="Where this machine sees the photos (a mounted bucket).")
+@VERBOSE
+def gather(output: str, records_path: Path, root: Path | None, verbose: bool) -> None:
+    """Make one records file of the Parquet shards in OUTPUT, which a cluster run wrote, for review and export.
+
+    Run it again after the next cluster run. What people decided in RECORDS stays.
+    """
+    from ..cluster import gather as work
+
+    click.echo(f"{records_path}: {work(output, records_path, root)} photos")
 
 
 def _preview(output: Path, wanted: bool) -> Path | None:
@@ -125,7 +215,7 @@ def _preview(output: Path, wanted: bool) -> Path | None:
     return Path(f"{os.path.abspath(output)}-preview") if wanted else None
 
 
-def _warn(settings: Settings) -> Settings:
+def warn(settings: Settings) -> Settings:
     """Say once, also where records ask for it, what otherwise every photo would say."""
     if settings.allow_weak:
         click.echo("warning: allow_weak is set: what is hidden can be recovered from the output", err=True)
@@ -206,27 +296,24 @@ def _table(summary: Summary) -> Table:
 
 
 def _say_what_failed(summary: Summary) -> None:
+    from ..engine import first_of
+
     if summary.gone:
-        named = ", ".join(summary.gone[:5]) + (" …" if len(summary.gone) > 5 else "")
+        named = first_of(summary.gone)
         click.echo(
             f"no longer in the input, so not written: {named} (`python -m review forget` removes them)", err=True
         )
-    for code in dict.fromkeys(code for codes in summary.warnings.values() for code in codes):
-        from .. import images
-
-        paths = [path for path, codes in summary.warnings.items() if code in codes]
-        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
-        click.echo(f"warning: {len(paths)} photos {images.WARNINGS.get(code, code)}: {named}", err=True)
+    for text in summary.told():
+        click.echo(f"warning: {text}", err=True)
+    if summary.not_hidden:
+        click.echo("         (--hide KIND hides them)", err=True)
     for what in dict.fromkeys(summary.left_over.values()):
         paths = [path for path, reason in summary.left_over.items() if reason == what]
-        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        named = first_of(paths)
         click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
-    if others := {kind: n for kind, n in summary.not_hidden.items() if kind not in ("vehicle", "person")}:
-        named = ", ".join(f"{n} {kind}" for kind, n in sorted(others.items()))
-        click.echo(f"warning: found, and not hidden: {named} (--hide KIND hides them)", err=True)
     for reason in dict.fromkeys(summary.withheld.values()):
         paths = [path for path, why in summary.withheld.items() if why == reason]
-        named = ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+        named = first_of(paths)
         click.echo(f"withheld, {len(paths)}, {reason}: {named}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)

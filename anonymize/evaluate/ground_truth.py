@@ -138,13 +138,11 @@ def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable
     return reader.finish(source)
 
 
-class _Reader:
-    """Collects what a format's reader finds, and knows the photos."""
+class Names:
+    """The files of a folder, by the names that annotations have for them."""
 
-    def __init__(self, folder: Path, paths: list[PurePosixPath], kinds: tuple[str, ...]) -> None:
-        self.folder, self.paths, self.kinds = folder, paths, kinds
-        self.photos: dict[str, Photo] = {}
-        self.unknown: Counter[str] = Counter()
+    def __init__(self, folder: Path, paths: list[PurePosixPath]) -> None:
+        self.folder, self.paths = folder, paths
         self._known = set(paths)
         self._names: dict[str, list[PurePosixPath]] = {}
         self._stems: dict[PurePosixPath, list[PurePosixPath]] = {}
@@ -173,6 +171,16 @@ class _Reader:
         fits = self._stems.get(label.with_suffix(""), [])
         fits = fits or self._bare.get(label.stem, [])
         return _only(fits, str(label)) or label.with_suffix(".jpg")
+
+
+class _Reader(Names):
+    """Collects what a format's reader finds, and knows the photos."""
+
+    def __init__(self, folder: Path, paths: list[PurePosixPath], kinds: tuple[str, ...]) -> None:
+        super().__init__(folder, paths)
+        self.kinds = kinds
+        self.photos: dict[str, Photo] = {}
+        self.unknown: Counter[str] = Counter()
 
     def truth(self, name: str, box: Sequence[float], ignore: bool, id: str, where: str) -> Truth | None:
         """A checked truth; None, and counted, when its class is unknown."""
@@ -203,7 +211,7 @@ class _Reader:
 
 def _only(fits: list[PurePosixPath], name: str) -> PurePosixPath | None:
     if len(fits) > 1:
-        raise AnnotationError(f"{name!r} fits several photos: {', '.join(map(str, fits[:4]))}")
+        raise AnnotationError(f"{name!r} fits several files: {', '.join(map(str, fits[:4]))}")
     return fits[0] if fits else None
 
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,13 +26,14 @@ from ..disk import AnyPath
 from ..errors import ImageTooLargeError, UnreadableImageError, UnsupportedImageError, WriteError
 from ..settings import Settings
 from . import formats, forms, metadata, png, profiles
-from .formats import WARNINGS
+from .blocks import Piece
+from .formats import ENCODED_ANEW, WARNINGS
 from .forms import Form, Pixels
-from .paths import Found, check_output, find, output_path
+from .paths import Found, check_output, find, is_companion, output_path
 
 __all__ = [
-    "WARNINGS", "Form", "Found", "Photo", "Pixels", "check_output", "count_pixels", "find", "from_array", "from_pillow",
-    "load", "output_path", "save", "sha256", "to_pillow",
+    "ENCODED_ANEW", "WARNINGS", "Form", "Found", "Photo", "Piece", "Pixels", "check_output", "count_pixels", "encode",
+    "find", "from_array", "from_pillow", "is_companion", "load", "output_path", "save", "sha256", "to_pillow",
 ]  # fmt: skip
 
 # No photo form stores a pixel in more than 4 samples of 2 bytes; the rest is room for metadata.
@@ -149,7 +150,7 @@ def load(path: AnyPath, settings: Settings) -> Photo:
 
     Args:
         path: a regular file, or a link to one; its content decides its format, not its name.
-        settings: `max_megapixels` is the limit, checked before anything is decoded.
+        settings: `max_megapixels` is the limit, checked before anything is decoded; `jpeg` says how one is written.
 
     Raises:
         UnreadableImageError: not there, not permitted, empty, truncated, or not an image.
@@ -166,7 +167,9 @@ def load(path: AnyPath, settings: Settings) -> Photo:
     except MemoryError as e:
         raise UnreadableImageError("there is not enough memory to decode the image; close other programs") from e
     read.pixels.setflags(write=False)
-    return Photo(read.pixels, hashlib.sha256(data).hexdigest(), read.form, read.removed, read.warnings, Path(path))
+    anew = read.form.format == "JPEG" and settings.jpeg == "lossless" and read.form.options["source"] is None
+    said = (*read.warnings, *[ENCODED_ANEW] * anew)
+    return Photo(read.pixels, hashlib.sha256(data).hexdigest(), read.form, read.removed, said, Path(path))
 
 
 def from_array(pixels: NDArray[Any], mode: str = "") -> Photo:
@@ -257,6 +260,15 @@ def sha256(path: AnyPath) -> str:
         raise _unreadable(e) from e
 
 
+def taken(path: AnyPath) -> float | None:
+    """When a photo was taken, in seconds (EXIF, in the camera's own time zone); None where it does not say."""
+    try:
+        with Image.open(path) as image:
+            return metadata.taken(image.getexif())
+    except Exception:  # a photo that cannot be read says so where it is needed
+        return None
+
+
 def count_pixels(path: AnyPath) -> int:
     """Width times height from the header alone, to plan memory by; 0 for what cannot be opened (`load` says why)."""
     try:
@@ -289,7 +301,24 @@ class _Slices:
         return self.file.read(max(stop - start, 0))
 
 
-def save(photo: Photo, pixels: Pixels, target: AnyPath, settings: Settings | None = None) -> None:
+def encode(
+    photo: Photo, pixels: Pixels, settings: Settings | None, changed: Sequence[Piece] | None
+) -> tuple[bytes, bool]:
+    """The bytes that `save` writes, and whether a JPEG that was to be kept was encoded anew."""
+    keep, is_kept = settings.keep_metadata if settings else (), False
+    data = None
+    if changed is not None and photo.form.format == "JPEG" and (settings or Settings()).jpeg == "lossless":
+        data, is_kept = formats.encode_kept(pixels, photo.form, keep, changed), True
+    return data or formats.encode(pixels, photo.form, keep), is_kept and data is None
+
+
+def save(
+    photo: Photo,
+    pixels: Pixels,
+    target: AnyPath,
+    settings: Settings | None = None,
+    changed: Sequence[Piece] | None = None,
+) -> tuple[str, ...]:
     """Write a photo's changed pixels in the form that it came in, with no metadata but the fields asked for.
 
     The file appears at `target` whole or not at all: a temporary file in the same folder is written, checked, renamed.
@@ -299,7 +328,13 @@ def save(photo: Photo, pixels: Pixels, target: AnyPath, settings: Settings | Non
         photo: where the pixels come from; it gives the form.
         pixels: of the shape and dtype of `photo.pixels`.
         target: the file to write; its name says nothing about the format.
-        settings: `keep_metadata` names the fields to keep; None: none.
+        settings: `keep_metadata` names the fields to keep; None: none. With `jpeg` lossless, only what is `changed` of
+            a JPEG is encoded anew, where that can be.
+        changed: boxes and which of their pixels may differ from `photo.pixels` (`masks.changed`), whether or not they
+            do. None: any may.
+
+    Returns:
+        Codes of what is to be said of the file (`WARNINGS`).
 
     Raises:
         WriteError: pixels of another shape, an encoder's failure, a full disk, a folder that may not be written, or
@@ -313,13 +348,14 @@ def save(photo: Photo, pixels: Pixels, target: AnyPath, settings: Settings | Non
     if photo.source is not None and target.exists() and photo.source.exists() and target.samefile(photo.source):
         raise WriteError("the target is the photo's own source, which is never overwritten")
     try:
-        data = formats.encode(pixels, photo.form, settings.keep_metadata if settings else ())
+        data, is_anew = encode(photo, pixels, settings, changed)
     except Exception as e:  # encoders, as decoders in load
         raise WriteError("the photo could not be encoded in the form that it came in; save it as PNG or JPEG") from e
     try:
         disk.write_whole(target, data, lambda written: _verify(written, photo, len(data)))
     except OSError as e:
         raise WriteError(f"the photo could not be written ({e.strerror or e})") from e
+    return (ENCODED_ANEW,) if is_anew else ()
 
 
 def _verify(path: Path, photo: Photo, length: int) -> None:

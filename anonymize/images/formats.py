@@ -1,14 +1,15 @@
 """Formats: bytes to pixels and their form, and pixels in that form to bytes again.
 
-What is lossless (PNG, TIFF, BMP, lossless WebP) comes back exactly. A JPEG is written with its source's quantization
-tables and chroma subsampling; lossy WebP and HEIC finer than any usual source. Each format's module throws metadata
-away before the decoder of the pixels sees the file, so that nothing broken in it can refuse a photo or change it.
+What is lossless (PNG, TIFF, BMP, lossless WebP) comes back exactly. A JPEG keeps its coefficients where nothing is
+hidden, or is encoded anew with its quantization tables and chroma subsampling; lossy WebP and HEIC are written finer
+than any usual source. Each format's module throws metadata away before the decoder of the pixels sees the file, so that
+nothing broken in it can refuse a photo or change it.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,15 +18,17 @@ from PIL import ImageFile
 
 from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError
 from . import bmp, heif, jpeg, metadata, png, profiles, tiff, webp
+from .blocks import Piece
 from .forms import Decoded, Form, Pixels
 
 # What Pillow says of a file's metadata names no photo, and goes to stderr; what matters is raised.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
-FIRST_PICTURE = "first-picture-only"
-# Code of a warning -> what it says of photos
+FIRST_PICTURE, ENCODED_ANEW = "first-picture-only", "jpeg-encoded-anew"
+# Code of a warning -> what it says of a photo
 WARNINGS: Mapping[str, str] = {
-    FIRST_PICTURE: "hold further pictures (a burst, a second eye, a thumbnail); only the first of each is written",
+    FIRST_PICTURE: "a file holds further pictures (a burst, a second eye, a thumbnail); only the first is written",
+    ENCODED_ANEW: "a JPEG whose data could not be kept (turned, of an odd size) was encoded anew",
 }
 _MODULES: Mapping[str, Any] = {"JPEG": jpeg, "PNG": png, "WEBP": webp, "TIFF": tiff, "BMP": bmp, "HEIF": heif}
 _HEAD = 4096
@@ -171,3 +174,15 @@ def encode(pixels: Pixels, form: Form, keep: Iterable[str] = ()) -> bytes:
     """The bytes of a file with these pixels in that form, and of all metadata only the fields named in `keep`."""
     fields = metadata.choose(form.fields, keep)
     return bytes(_MODULES[form.format].write(pixels, form, fields, form.dpi if "resolution" in keep else None))
+
+
+def encode_kept(pixels: Pixels, form: Form, keep: Iterable[str], changed: Sequence[Piece]) -> bytes | None:
+    """As `encode`, but a JPEG keeps its coefficients wherever no pixel is in `changed`; None where that cannot be.
+
+    Args:
+        changed: boxes (x1, y1, x2, y2) and which of their pixels are not the source's.
+    """
+    if form.format != "JPEG":
+        return None
+    fields = metadata.choose(form.fields, keep)
+    return jpeg.write_kept(pixels, form, fields, form.dpi if "resolution" in keep else None, changed)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
 
@@ -48,6 +49,20 @@ def _text(value: Any) -> bytes | None:
 def _date(value: Any) -> str | None:
     date = str(value).rstrip("\0")
     return date if re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", date, re.ASCII) else None
+
+
+def taken(exif: Image.Exif) -> float | None:
+    """DateTimeOriginal with its fraction of a second, else DateTime: seconds; only differences mean something."""
+    fields = exif.get_ifd(_EXIF_IFD)
+    for value, part in ((fields.get(0x9003), fields.get(0x9291)), (exif.get(0x0132), fields.get(0x9290))):
+        if value and (date := _date(value)):
+            try:
+                seconds = datetime.strptime(date, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp()
+            except ValueError:
+                continue
+            digits = re.match(r"\d{1,9}", str(part or ""), re.ASCII)
+            return seconds + (float(f"0.{digits[0]}") if digits else 0.0)
+    return None
 
 
 def _rational(value: Any) -> TiffImagePlugin.IFDRational | None:

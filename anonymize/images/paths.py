@@ -104,14 +104,14 @@ def _search(
         extension = os.path.splitext(parts[-1])[1].lower().lstrip(".") if parts else ""
         if not is_failure and extension not in settings.image_extensions:
             skipped[extension] += 1
-        elif not is_failure and _is_companion(root.joinpath(*parts)):
+        elif not is_failure and is_companion(root.joinpath(*parts)):
             skipped["_*"] += 1
         else:
             photos.append("/".join(parts) or ".")
     return Found(root, photos, dict(sorted(skipped.items())))
 
 
-def _is_companion(path: Path) -> bool:
+def is_companion(path: Path) -> bool:
     """Whether a file is AppleDouble, which macOS puts beside x.jpg as ._x.jpg on foreign disks and in archives.
 
     Only what says so in its first bytes (RFC 1740, appendix B); a photo of such a name is a photo.

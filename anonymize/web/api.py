@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import json
 import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +30,10 @@ from ..errors import (
     UnsupportedImageError,
     WeightsError,
 )
-from ..hiding import hide_record
+from ..hiding import hide_record, told
+from ..masks import changed
+from ..records import Record
+from ..regions import Region
 from ..settings import Settings
 from ..weights.registry import registry
 from .api_forms import (
@@ -91,8 +95,8 @@ class PhotoService:
         settings = options.settings(self.policy)
         with self._temporary_file(file, name) as path, self.pool.decoded:
             photo = images.load(path, settings)
-            regions = self.pool.predictor(settings).predict_photo(photo)
-            return {"width": photo.width, "height": photo.height, "regions": _regions(regions, settings)}
+            record = self.pool.predictor(settings).record(photo, path.name)
+        return _found(record, record.regions, settings)
 
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
         """What `Anonymized` describes, without its image, and the bytes that the engine wrote."""
@@ -101,12 +105,11 @@ class PhotoService:
             photo = images.load(path, settings)
             record = self.pool.predictor(settings).record(photo, path.name)
             target = path.with_name(f"clean{path.suffix}")
-            images.save(photo, hide_record(photo, record, settings), target, settings)
+            where = changed(record.regions, settings, photo.width, photo.height)
+            images.save(photo, hide_record(photo, record, settings), target, settings, where)
             clean = target.read_bytes()
         answer = {
-            "width": photo.width,
-            "height": photo.height,
-            "regions": _regions([r.replace(landmarks=None) for r in record.regions], settings),
+            **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),
             "media_type": _media_type(clean),
             "removed_metadata": list(photo.removed_metadata),
         }
@@ -144,7 +147,7 @@ async def named_once(request: Request) -> None:
 
 _CLEAN: dict[str, Any] = {
     "content": {"image/*": {"schema": {"type": "string", "format": "binary"}}},
-    "description": "The clean photo",
+    "description": "The clean photo; the header X-Warnings has the warnings as a JSON list, where there are some",
 }
 
 
@@ -176,7 +179,9 @@ def router(service: PhotoService) -> APIRouter:
             return _error_response(e, service.policy)
         if "image/" in request.headers.get("accept", ""):
             hidden = sum(r["hidden"] for r in answer["regions"])
-            return Response(clean, media_type=answer["media_type"], headers={"X-Hidden-Regions": str(hidden)})
+            headers = {"X-Hidden-Regions": str(hidden)}
+            headers |= {"X-Warnings": json.dumps(answer["warnings"])} if answer["warnings"] else {}
+            return Response(clean, media_type=answer["media_type"], headers=headers)
         return {**answer, "image": base64.b64encode(clean).decode()}
 
     refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
@@ -233,8 +238,14 @@ def _error_response(error: AnonymizeError, policy: Policy) -> JSONResponse:
     return JSONResponse({"error": message_of(error, policy.own_machine)}, status, headers)
 
 
-def _regions(regions: Any, settings: Settings) -> list[dict[str, Any]]:
-    return [{**r.to_dict(), "hidden": settings.hides(r)} for r in regions]
+def _found(record: Record, regions: Iterable[Region], settings: Settings) -> dict[str, Any]:
+    """What `Detected` describes."""
+    return {
+        "width": record.width,
+        "height": record.height,
+        "regions": [{**r.to_dict(), "hidden": settings.hides(r)} for r in regions],
+        "warnings": told(record, settings),
+    }
 
 
 def _media_type(data: bytes) -> str:

@@ -12,7 +12,7 @@ from fastapi import Form, UploadFile
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..errors import SettingsError, UnknownNameError
-from ..settings import EFFECTS, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help, unread
+from ..settings import EFFECTS, JPEG, MASKS, MIN_THRESHOLD, PRESETS, Kind, Settings, option_help, unread
 from .controls import check_detector
 from .policy import Policy
 
@@ -33,6 +33,9 @@ class Detected(BaseModel):
     width: int
     height: int
     regions: list[RegionOut] = Field(description="best score first")
+    warnings: list[str] = Field(
+        description="what to know before the photo goes out: pictures that were left out; kinds found and not hidden"
+    )
 
 
 class Anonymized(Detected):
@@ -101,6 +104,7 @@ class Options(BaseModel):
     mosaic_blocks: int | None = _text("mosaic_blocks", Kind, ge=1, le=64)
     padding: float | None = _text("padding", Kind, ge=0.0, le=2.0)
     fill: str | None = _text("fill", Kind, examples=["ff00ff"])
+    jpeg: Literal[JPEG] | None = _text("jpeg")  # type: ignore[valid-type]
     keep_metadata: str | None = _text("keep_metadata", examples=["copyright,datetime"])
 
     @field_validator("keep_metadata", mode="before")

@@ -41,8 +41,9 @@ class Gated:
         self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        with time_limit.paused(), self._turn:  # waiting for a turn takes nothing from the time for a photo
-            return time_limit.call(partial(self._detector.detect, images), self._max_seconds, self._detector)
+        with self._turn:  # a detector that hangs loses it: the time for the photo is up for this call, too
+            budget = time_limit.Budget(self._max_seconds)
+            return time_limit.call(partial(self._detector.detect, images), budget, self._detector)
 
 
 class Turns:
@@ -57,7 +58,7 @@ class Turns:
         self._next, self._most = 0, at_once
 
     def __enter__(self) -> None:
-        with self._condition:
+        with time_limit.paused(), self._condition:  # waiting takes nothing from the time for a photo
             mine, self._next = self._next, self._next + 1
             self._condition.wait_for(lambda: mine < self._most)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..audit import Audit
+from ..audit import SYSTEM, Audit
 from ..audit.findings import CHECKS
 from ..records import Record
 from .job_results import HEIF
 from .jobs import Job
-from .results import STATUSES, count_text
+from .results import STATUSES, count_text, warning_list
 
 MOST_COMING = 60  # of the photos that are shown as they are done
 
@@ -112,6 +112,7 @@ def summary(job: Job) -> str:
     parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(_downloads(job))
+    parts.append(warning_list(f"{text[:1].upper()}{text[1:]}." for text in s.told()))
     if s.withheld:
         parts.append(f"<p>{photos(len(s.withheld))} kept back, because somebody flagged it in Review.</p>")
     if s.failures:
@@ -152,6 +153,7 @@ def audited(job: Job, found: Audit) -> str:
     if failed := found.failed:
         said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
     reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
+    reasons += [(path, f"a file of the operating system, not looked at; {SYSTEM}") for path in found.of_system[:20]]
     reasons += [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
     rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
     return (

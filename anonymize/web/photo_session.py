@@ -24,6 +24,7 @@ from ..corrections import decide, standing
 from ..detectors import Image
 from ..errors import ChangedSourceError
 from ..hiding import hide_record
+from ..masks import changed
 from ..outputs import detections
 from ..records import Record
 from ..regions import Region
@@ -204,7 +205,8 @@ class PhotoSession:
                 if photo.sha256 != record.sha256:
                     raise ChangedSourceError("The photo changed after it was looked at; please add it again.")
                 folder.mkdir(parents=True, exist_ok=True)
-                images.save(photo, hide_record(photo, record, settings), target, settings)
+                where = changed(record.regions, settings, photo.width, photo.height)
+                images.save(photo, hide_record(photo, record, settings), target, settings, where)
                 # Who tries many settings leaves no more files than may just be on their way out.
                 for old in sorted(folder.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
                     shutil.rmtree(old, ignore_errors=True)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..effects import MAX_MOSAIC_BLOCKS, Weakness, warn_reversible
+from ..hiding import told
 from ..regions import Region
 from ..risk import misses
 from ..settings import Settings
@@ -17,7 +18,7 @@ from .controls import KEEP
 from .elements import editor_region
 from .job_results import HEIF
 from .photo_session import OTHER, PhotoSession
-from .results import NAMES, count_text, counts
+from .results import NAMES, count_text, counts, warning_list
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
@@ -135,7 +136,7 @@ def summary(photo: PhotoSession) -> str:
             "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if it shows a face or a plate, "
             "move a slider to the left, or draw a box around it (Correct).</p>"
         )
-    parts += [_possible_text(photo), _downloads(photo)]
+    parts += [warning_list(told(photo.record, settings)), _possible_text(photo), _downloads(photo)]
     if photo.saved:
         parts.append(
             "<p class='az-note'>This photo belongs to a batch. Corrections count there, too. Sliders and effects count "

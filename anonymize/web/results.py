@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -28,6 +29,12 @@ def count_text(counts: dict[str, int]) -> str:
     if other:
         words.append(f"{other} more")
     return ", ".join(words[:-1]) + " and " + words[-1]
+
+
+def warning_list(sentences: Iterable[str]) -> str:
+    """What a person should know before photos go out, as HTML; empty where there is nothing."""
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in sentences)
+    return f'<div class="az-warn"><ul>{items}</ul></div>' if items else ""
 
 
 def judge(record: Record, settings: Settings) -> tuple[str, float]:

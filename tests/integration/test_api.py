@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import shutil
 import threading
 from pathlib import Path
@@ -20,7 +21,7 @@ from anonymize.web.api_forms import Options
 from anonymize.web.controls import check_detector
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import MB, Policy, for_public
-from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo, visitor, wait_for
+from tests.support.web_site import DOUBTFUL, FACE, PLATE, FindsSigns, photo, several_pictures, visitor, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,21 @@ def test_json_holds_the_same_picture(api, tmp_path):
     assert clean == post(api, source, accept="image/*").content
     assert not Image.open(io.BytesIO(clean)).getexif()
     assert b"Spy Camera" not in clean
+
+
+def test_what_a_run_warns_of_is_in_every_answer(api, tmp_path):
+    """Pictures that were left out; kinds that were found and are not hidden."""
+    source = several_pictures(tmp_path / "scan.tif")
+    said = ["A file holds further pictures (a burst, a second eye, a thumbnail); only the first is written."]
+    with visitor(tmp_path / "data", detectors=[FindsSigns()], warm_up=False) as client:
+        said.append("Found, and not hidden: 1 sign.")
+        for path in ("detect", "anonymize"):
+            assert post(client, source, path).json()["warnings"] == said
+        assert json.loads(post(client, source, accept="image/*").headers["x-warnings"]) == said
+    assert post(api, source, "detect").json()["warnings"] == said[:1]
+    plain = photo(tmp_path / "a.png")
+    assert post(api, plain).json()["warnings"] == []
+    assert "x-warnings" not in post(api, plain, accept="image/*").headers
 
 
 @pytest.mark.parametrize("extension", ["jpg", "png", "webp", "tif", "bmp"])

@@ -65,7 +65,7 @@ def test_of_a_photo_with_further_pictures_only_the_first_is_written_and_that_is_
     out = tmp_path / "out"
     for _ in range(2):  # also where nothing is left to do
         told = run("run", tmp_path / "in", out, *MINE)
-        assert "1 photos hold further pictures" in told.stderr
+        assert "only the first is written (1): scan.tif" in told.stderr
         assert told.stderr.count("scan.tif") == 1
         assert "one.tif" not in told.stderr
         assert json.loads((out / "summary.json").read_text())["warnings"] == {"scan.tif": ["first-picture-only"]}
@@ -190,7 +190,7 @@ def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
 def test_missing_input_and_records(tmp_path: Path) -> None:
     assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=2).stderr
     assert "does not exist" in run("export", tmp_path / "no", tmp_path / "out", code=2).stderr
-    assert "error: cannot read records" in run("export", tmp_path, tmp_path / "out", code=1).stderr
+    assert "no records of a cluster run" in run("export", tmp_path, tmp_path / "out", code=1).stderr
 
 
 def test_verbose_shows_where(tmp_path: Path) -> None:

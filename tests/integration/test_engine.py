@@ -20,10 +20,13 @@ from anonymize import images, records
 from anonymize.detectors import FakeDetector
 from anonymize.engine import Summary, detect, export, run
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError, SettingsError
+from anonymize.images import blocks
+from anonymize.masks import changed
 from anonymize.outputs import add_to_zip
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from tests.support import jpegs
 from tests.support.engine import FACE, MAGENTA, magenta, outputs, predictor
 
 
@@ -273,9 +276,10 @@ def test_photos_in_flight_are_bounded(folder: Path, tmp_path: Path, monkeypatch:
     def counted_save(*a, **k):  # type: ignore[no-untyped-def]
         nonlocal alive
         time.sleep(0.005)  # slow writing must hold reading back
-        save(*a, **k)
+        said = save(*a, **k)
         with lock:
             alive -= 1
+        return said
 
     monkeypatch.setattr(images, "load", counted_load)
     monkeypatch.setattr(images, "save", counted_save)
@@ -302,8 +306,9 @@ def test_memory_does_not_hold_several_large_photos(tmp_path: Path, monkeypatch: 
 
     def counted_save(*a, **k):  # type: ignore[no-untyped-def]
         nonlocal alive
-        save(*a, **k)
+        said = save(*a, **k)
         alive -= 1
+        return said
 
     monkeypatch.setattr(images, "load", counted_load)
     monkeypatch.setattr(images, "save", counted_save)
@@ -319,9 +324,10 @@ from anonymize.engine import run
 from tests.support.engine import predictor
 save = images.save
 def slow(*a, **k):
-    save(*a, **k)
+    said = save(*a, **k)
     print("saved", flush=True)
     time.sleep(0.02)
+    return said
 images.save = slow
 run({source!r}, __import__("pathlib").Path({out!r}), predictor()[0])
 """
@@ -350,6 +356,25 @@ def test_a_killed_run_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> 
     assert summary.unchanged >= len(written) - 5  # at most the photos in flight were done again
     assert detector.seen <= 34 - len(written) + 5
     assert not [p for p in out.rglob("*") if p.name.endswith(".tmp")]
+
+
+def test_an_export_of_what_an_earlier_version_found_says_so(folder: Path, tmp_path: Path) -> None:
+    """It may have found less, and an export does not look again."""
+    path, finds = tmp_path / "r.jsonl", predictor()[0]
+    detect(folder, path, finds)
+    assert export(path, tmp_path / "out").warnings == {}
+    header, known = records.read(path)
+    version = known["1.png"].detection.partition("-")[0]
+    old = known["1.png"].replace(detection=known["1.png"].detection.replace(version, str(int(version) - 1), 1))
+    older = known["1.jpg"].replace(detection="0123456789abcdef")  # before versions were noted
+    with records.lock(path):
+        records.write(path, header, {**known, "1.png": old, "1.jpg": older}.values())
+    for _ in range(2):  # also where nothing is left to do
+        summary = export(path, tmp_path / "out")
+        assert summary.warnings == {name: ["older-detection"] for name in ("1.jpg", "1.png")}
+        assert "detect again (2): 1.jpg, 1.png" in summary.told()[0]
+    assert detect(folder, path, finds).unchanged == 2
+    assert export(path, tmp_path / "out").warnings == {}
 
 
 def test_odd_names_survive(tmp_path: Path) -> None:
@@ -396,3 +421,25 @@ def test_a_zip_has_what_shows_its_record_and_takes_every_name(folder: Path, tmp_
     with zipfile.ZipFile(target, "w") as archive:
         add_to_zip(archive, tmp_path / "out", known.values(), MAGENTA.with_kind("face", threshold=0.95))
     assert zipfile.ZipFile(target).namelist() == []
+
+
+def test_a_jpeg_keeps_its_data_outside_of_what_is_hidden_and_its_record_says_where_it_cannot(tmp_path: Path) -> None:
+    root = tmp_path / "in"
+    root.mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (root / "a.jpg").write_bytes(jpegs.make("420", (96, 64)))
+    (root / "turned.jpg").write_bytes(jpegs.with_exif(jpegs.make("420", (96, 61)), exif))
+    summary = run(root, tmp_path / "out", predictor()[0])
+    assert summary.ok
+    assert summary.warnings == {"turned.jpg": ["jpeg-encoded-anew"]}
+    _, known = records.read(tmp_path / "out" / "records.jsonl")
+    assert {p: r.warnings for p, r in known.items()} == {"a.jpg": (), "turned.jpg": ("jpeg-encoded-anew",)}
+    old, new = (images.load(p / "a.jpg", MAGENTA) for p in (root, tmp_path / "out"))
+    where = changed(known["a.jpg"].regions, MAGENTA, 96, 64)
+    source = old.form.options["source"]
+    pairs = zip(blocks.read(new.form.options["source"]), blocks.read(source), source.steps, strict=True)
+    for a, b, step in pairs:
+        at = blocks._touched(where, a.shape[:2], step)
+        assert at.any()
+        assert np.array_equal(a[~at], b[~at])

@@ -24,7 +24,8 @@ print(json.dumps([o.lost, o.leaked, o.doubled]))
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 @pytest.mark.parametrize(
-    ("kind", "tries"), [("run", 3), ("export", 3), ("review", 3), ("upload", 1), ("batch", 1), ("disk", 3)]
+    ("kind", "tries"),
+    [("run", 3), ("export", 3), ("review", 3), ("video", 3), ("upload", 1), ("batch", 1), ("disk", 3)],
 )
 def test_a_kill_loses_leaks_and_doubles_nothing(kind: str, tries: int) -> None:
     command = [sys.executable, "-c", CODE, kind, str(tries)]

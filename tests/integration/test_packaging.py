@@ -88,8 +88,12 @@ def test_the_locks_have_the_pins_and_what_these_ask_for_with_hashes() -> None:
     }
     assert pins.items() <= everything.items()
     assert app.items() <= everything.items()
-    core = [Requirement(r) for r in PROJECT["project"]["dependencies"] + EXTRAS["web"] + EXTRAS["review"]]
+    core = [
+        Requirement(r) for r in PROJECT["project"]["dependencies"] + EXTRAS["web"] + EXTRAS["review"] + EXTRAS["video"]
+    ]
     for required in core:
-        assert required.name == "anonymize" or required.specifier.contains(app[required.name]), required
+        if required.name in ("anonymize", "opencv-python"):  # the headless one stands in for the latter
+            continue
+        assert required.specifier.contains(app[required.name]), required
     assert "torch" not in app
     assert [name for name in app if name.startswith("opencv")] == ["opencv-python-headless"]  # two would share a folder

@@ -1,7 +1,6 @@
 """Strangers' bytes: valid files of every format, and what becomes of them when they are changed.
 
     python -m tests.support.fuzzing --seconds 1200 [--format TIFF] [--seed 7] [--keep FOLDER]
-    python -m tests.support.fuzzing --atheris [libFuzzer's options] FOLDER      (pip install atheris)
 
 A campaign decodes mutations in child processes with limits of memory and time. A finding is an error from outside the
 project's tree, a process that dies, a picture that takes longer or more memory than it may; its file is kept.
@@ -249,22 +248,5 @@ def main():
     return died > 0
 
 
-def with_atheris(options):
-    """Guided by what the project's own parsers reach; the last of the options is a folder, which gets the seeds."""
-    import atheris
-
-    global formats
-    for name in [n for n in sys.modules if n.startswith("anonymize.images")]:
-        del sys.modules[name]
-    with atheris.instrument_imports(include=["anonymize.images"]):
-        from anonymize.images import formats
-    if options and not options[-1].startswith("-"):
-        for format_, files in seeds().items():
-            for number, data in enumerate(files):
-                (Path(options[-1]) / f"{format_}-{number}").write_bytes(data)
-    atheris.Setup([sys.argv[0], *options], decode)
-    atheris.Fuzz()
-
-
 if __name__ == "__main__":
-    sys.exit(with_atheris(sys.argv[2:]) if "--atheris" in sys.argv[1:2] else main())
+    sys.exit(main())

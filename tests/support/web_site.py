@@ -21,6 +21,22 @@ DOUBTFUL = Region("face", (120, 20, 138, 44), 0.19, {"fake": 0.19})
 PLATE = Region("plate", (60, 110, 120, 130), 0.6, {"fake": 0.6})
 
 
+class FindsSigns(FakeDetector):
+    """Finds a kind that nothing hides, too, and says so."""
+
+    kinds = frozenset({"face", "plate", "sign"})
+
+    def __init__(self) -> None:
+        super().__init__([FACE, PLATE, Region("sign", (150, 10, 170, 30), 0.8)])
+
+
+def several_pictures(path: Path) -> Path:
+    """A TIFF of two pages, of which only the first is written."""
+    scan = Image.new("RGB", (200, 150), "gray")
+    scan.save(path, save_all=True, append_images=[scan.resize((40, 30))])
+    return path
+
+
 def photo(path: Path, seed: int = 0, size: tuple[int, int] = (200, 150), gps: bool = False, **options: Any) -> Path:
     """Noise, so that a hidden region cannot look like its source by chance."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 5, size[0] // 5, 3), dtype=np.uint8)

@@ -130,6 +130,17 @@ def test_what_is_found_again_where_a_person_moved_it_away_is_a_region_of_its_own
     assert Record("a.jpg", "12", regions=(FACE,)).keep_decisions(again).regions == again.regions
 
 
+def test_what_a_kept_box_leaves_open_is_found_again() -> None:
+    """A box that a person moved covers 55 % of what is found now: the rest would be in the open."""
+    full = Region("face", (0, 0, 100, 100), 0.9)
+    moved = full.replace(box=(0, 0, 100, 55), status="accepted")
+    again = Record("a.jpg", "12", regions=(full,)).keep_decisions(Record("a.jpg", "12", regions=(moved,)))
+    assert {r.box for r in again.hidden(Settings())} == {full.box, moved.box}
+    nearly = full.replace(box=(0, 0, 100, 95), status="accepted")
+    again = Record("a.jpg", "12", regions=(full,)).keep_decisions(Record("a.jpg", "12", regions=(nearly,)))
+    assert again.regions == (nearly,)
+
+
 def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path) -> None:
     import resource
     import subprocess

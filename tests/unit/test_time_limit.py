@@ -12,24 +12,25 @@ import pytest
 
 from anonymize import time_limit
 from anonymize.errors import DetectionError
+from anonymize.time_limit import Budget
 
 OWNER = SimpleNamespace(name="slow")
 
 
 def test_what_a_call_gives_and_raises_comes_through() -> None:
-    assert time_limit.call(lambda: 7, 60, OWNER) == 7
-    assert time_limit.call(lambda: 7, 0, OWNER) == 7
+    assert time_limit.call(lambda: 7, Budget(60), OWNER) == 7
+    assert time_limit.call(lambda: 7, Budget(0), OWNER) == 7
     for error in (ValueError, SystemExit, KeyboardInterrupt):
 
         def fail(error: type[BaseException] = error) -> None:
             raise error("no")
 
         with pytest.raises(error, match="no"):
-            time_limit.call(fail, 60, OWNER)
+            time_limit.call(fail, Budget(60), OWNER)
 
 
 def test_one_thread_serves_all_calls_that_end() -> None:
-    threads = {time_limit.call(threading.get_ident, 60, OWNER) for _ in range(5)}
+    threads = {time_limit.call(threading.get_ident, Budget(60), OWNER) for _ in range(5)}
     assert len(threads) == 1
     assert threading.get_ident() not in threads
 
@@ -37,18 +38,18 @@ def test_one_thread_serves_all_calls_that_end() -> None:
 def test_a_call_that_hangs_is_given_up_and_the_next_one_works() -> None:
     owner, release = SimpleNamespace(name="hung"), threading.Event()
     with pytest.raises(DetectionError, match=r"hung took longer than 0.05 s for this photo"):
-        time_limit.call(release.wait, 0.05, owner)
-    assert time_limit.call(lambda: 1, 60, owner) == 1
+        time_limit.call(release.wait, Budget(0.05), owner)
+    assert time_limit.call(lambda: 1, Budget(60), owner) == 1
     with pytest.raises(DetectionError, match="took longer"):
-        time_limit.call(release.wait, 0.05, owner)
+        time_limit.call(release.wait, Budget(0.05), owner)
     with pytest.raises(DetectionError, match="hung hangs"):  # not one limit for each of 10,000 photos
-        time_limit.call(lambda: 1, 60, owner)
-    assert time_limit.call(lambda: 1, 60, OWNER) == 1, "another detector is none the worse"
+        time_limit.call(lambda: 1, Budget(60), owner)
+    assert time_limit.call(lambda: 1, Budget(60), OWNER) == 1, "another detector is none the worse"
     release.set()
     until = time.monotonic() + 20
     while time.monotonic() < until:  # what was given up came to its end: all is well again
         try:
-            assert time_limit.call(lambda: 2, 60, owner) == 2
+            assert time_limit.call(lambda: 2, Budget(60), owner) == 2
             return
         except DetectionError:
             time.sleep(0.01)
@@ -61,9 +62,37 @@ def test_waiting_for_a_turn_does_not_count() -> None:
             time.sleep(0.4)
         return 3
 
-    assert time_limit.call(wait, 0.2, OWNER) == 3
+    assert time_limit.call(wait, Budget(0.2), OWNER) == 3
     with time_limit.paused():  # outside of any call it does nothing
-        assert time_limit.call(lambda: 1, 60, OWNER) == 1
+        assert time_limit.call(lambda: 1, Budget(60), OWNER) == 1
+
+
+def test_calls_of_one_photo_share_its_seconds() -> None:
+    owner, budget = SimpleNamespace(name="tiles"), Budget(0.5)
+    for _ in range(2):
+        time_limit.call(lambda: time.sleep(0.2), budget, owner)
+    with pytest.raises(DetectionError, match=r"tiles took longer than 0.5 s for this photo"):
+        time_limit.call(lambda: time.sleep(0.4), budget, owner)
+    with pytest.raises(DetectionError, match="tiles took longer"):
+        time_limit.call(lambda: pytest.fail("asked with no time left"), budget, owner)
+
+
+def test_a_call_within_another_one_has_what_is_left_of_its_time() -> None:
+    owner, release = SimpleNamespace(name="inner"), threading.Event()
+
+    def outer() -> None:
+        time.sleep(0.1)
+        time_limit.call(release.wait, Budget(60), owner)
+
+    with pytest.raises(DetectionError, match="took longer"):
+        time_limit.call(outer, Budget(0.3), OWNER)  # pytest's own limit is longer than 60 s
+    until = time.monotonic() + 20
+    while time.monotonic() < until:  # given up, too, and not by the 60 s
+        if any(o is owner for o, _ in time_limit._hanging):
+            release.set()
+            return
+        time.sleep(0.01)
+    raise AssertionError("the inner call goes on")
 
 
 AT_THE_END = """
@@ -71,6 +100,7 @@ import threading, time
 from types import SimpleNamespace
 from anonymize import time_limit
 from anonymize.errors import DetectionError
+from anonymize.time_limit import Budget
 
 owner, begun = SimpleNamespace(name="slow"), threading.Event()
 
@@ -80,9 +110,9 @@ def work():
     print("ended", flush=True)
 
 def two():
-    time_limit.call(work, SECONDS, owner)
+    time_limit.call(work, Budget(SECONDS), owner)
     try:
-        time_limit.call(lambda: print("begun", flush=True), SECONDS, owner)
+        time_limit.call(lambda: print("begun", flush=True), Budget(SECONDS), owner)
     except DetectionError as e:
         print(e, flush=True)
 
@@ -98,3 +128,51 @@ def test_a_process_ends_after_calls_that_were_not_given_up(seconds: float, said:
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert [line for line in lines if line != "slow was not asked: the program ends"] == said
+
+
+LEFT_AT_ONCE = """
+import sys, threading, time
+from types import SimpleNamespace
+import cv2
+import numpy as np
+from anonymize import time_limit
+from anonymize.errors import DetectionError
+
+time_limit.END_SECONDS = 0.1
+image, begun = np.zeros((700, 700), np.uint8), threading.Event()
+
+class Teardown:  # gives the other thread the lock once Python ends
+    def __del__(self, sleep=time.sleep):
+        sleep(20)
+
+def work():
+    begun.set()
+    cv2.setNumThreads(1)
+    cv2.fastNlMeansDenoising(image)  # native code, and C++ around where it comes back
+
+def ask():
+    try:
+        time_limit.call(work, time_limit.Budget(LIMIT), SimpleNamespace(name="slow"))
+    except DetectionError:
+        pass
+
+def main():
+    sys.kept = Teardown()
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    begun.wait()
+    if LIMIT < 1:
+        asking.join()
+    sys.exit(7)
+
+with time_limit.exit_code_noted():
+    main()
+"""
+
+
+@pytest.mark.parametrize("seconds", [600, 0.1])
+def test_a_process_is_left_while_a_call_still_runs(seconds: float) -> None:
+    """Else it is aborted, should the call come back just then; also after one that was given up."""
+    code = LEFT_AT_ONCE.replace("LIMIT", str(seconds))
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 7, (result.returncode, result.stderr)

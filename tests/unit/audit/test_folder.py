@@ -39,6 +39,29 @@ def test_files_of_others_fail_the_audit(output: Path, name: str) -> None:
     assert not audit.ok
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        (".DS_Store", b"\0\0\0\1Bud1"), ("a/Thumbs.db", b"\xd0\xcf\x11\xe0"), ("desktop.ini", b"\r\n[.ShellClassInfo]"),
+        ("@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", b"\xff\xd8\xff"), ("._a.png", b"\0\5\x16\7"), (".localized", b""),
+    ],
+)  # fmt: skip
+def test_files_of_the_operating_system_are_told_and_do_not_fail_it(output: Path, name: str, begins: bytes) -> None:
+    (output / name).parent.mkdir(exist_ok=True, parents=True)
+    (output / name).write_bytes(begins)
+    audit = audit_folder(output, options=OPTIONS)
+    assert (audit.of_system, audit.strays, [p.path for p in audit.photos]) == ([name], [], ["a.png"])
+    assert audit.ok
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini"])
+def test_a_photo_under_a_name_of_the_operating_system_is_a_strangers_file(output: Path, name: str) -> None:
+    shutil.copy(output.parent / "in" / "a.png", output / name)
+    audit = audit_folder(output, options=OPTIONS)
+    assert (audit.of_system, audit.strays) == ([], [name])
+    assert not audit.ok
+
+
 def test_json_that_says_other_things_than_what_was_hidden_is_not_ours(output: Path) -> None:
     (output / "a.png.json").write_text('{"image": "a.png", "thumbnail": "…"}', "utf-8")
     assert audit_folder(output, options=OPTIONS).strays == ["a.png.json"]

@@ -50,6 +50,15 @@ def test_small_things_keep_no_leak_from_being_told() -> None:
     assert (levels.count("leak"), levels.count("look")) == (1, second_look.MOST)
 
 
+def test_a_small_leak_in_a_large_one_does_not_stand_for_it() -> None:
+    """The report's picture would show the speck, and a person would hide that alone."""
+    small, large = Region("face", (30, 30, 50, 50), 0.99), Region("face", (10, 10, 90, 90), 0.95)
+    found = list(second_look.check([large, small], None, NONE, SETTINGS))
+    assert [(f.level, f.box) for f in found] == [("leak", small.box), ("leak", large.box)]
+    near = Region("face", (12, 12, 88, 90), 0.93)
+    assert check(large, small, near) == [("leak", 0.99), ("leak", 0.95)]
+
+
 def test_small_ones_and_other_kinds_are_no_leak() -> None:
     assert check(Region("face", (10, 10, 20, 20), 0.99)) == [("look", 0.99)]
     assert check(Region("vehicle", (10, 10, 60, 60), 0.99)) == []

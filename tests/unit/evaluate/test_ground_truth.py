@@ -117,7 +117,7 @@ def test_broken_coco(tmp_path, folder, changes, says):
 
 
 def test_name_of_two_photos_is_refused(tmp_path, folder):
-    with pytest.raises(AnnotationError, match=r"'a\.jpg' fits several photos: x/a\.jpg, y/a\.jpg"):
+    with pytest.raises(AnnotationError, match=r"'a\.jpg' fits several files: x/a\.jpg, y/a\.jpg"):
         read(coco(tmp_path), folder, ["x/a.jpg", "y/a.jpg", "sub/b.png"])
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image, JpegImagePlugin
 
 from anonymize.errors import UnreadableImageError, UnsupportedImageError
-from anonymize.images import formats, jpeg
+from anonymize.images import formats, segments
+from tests.support import jpegs
 
 H, W = 240, 320
 EOI = b"\xff\xd9"
@@ -231,7 +232,7 @@ def test_scans_without_end_are_refused_at_once():
     bomb = data[:first] + data[first:end] * 5000 + EOI
     with pytest.raises(UnsupportedImageError, match="more than 100 scans"):
         decode(bomb)
-    assert len(list(jpeg._segments(data))) < 40
+    assert len(list(segments._segments(data))) < 40
 
 
 @pytest.mark.parametrize(
@@ -257,3 +258,9 @@ def test_tables_that_a_jpeg_defines_late_are_the_ones_that_are_kept():
     late = data[:first] + data[first + 69 : sof] + data[sof : sof + 19] + table + data[sof + 19 :]
     assert decode(late).form.options["qtables"] == decode(data).form.options["qtables"]
     assert JpegImagePlugin.get_sampling(Image.open(io.BytesIO(data))) == 2
+
+
+def test_a_subsampling_that_the_decoder_does_not_know_is_not_called_damage():
+    data = jpegs.encode(jpegs.picture((64, 64)), ("YCbCr", ((4, 2), (1, 1), (1, 1))))
+    with pytest.raises(UnsupportedImageError, match="subsampling"):
+        decode(data)

@@ -29,7 +29,7 @@ from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, judge, scores, table, threshold_effect
 from anonymize.web.sessions import DiskFullError, FullError, GoneError
 from review.store import ReviewStore
-from tests.support.web_site import DOUBTFUL, FACE, another, photo, visitor, wait_for
+from tests.support.web_site import DOUBTFUL, FACE, FindsSigns, another, photo, several_pictures, visitor, wait_for
 
 BUSY = ("waiting", "running")
 
@@ -59,6 +59,13 @@ def test_names_never_collide_and_never_climb_out(job, tmp_path):
     found = sorted(p.relative_to(job.inputs).as_posix() for p in job.inputs.rglob("*.png"))
     assert found == ["1-2.png", "1.png", "a/1.png", "abs/1.png", "b/1.png", "etc/1.png"]
     assert job.count == 6
+
+
+def test_what_a_run_warns_of_stands_above_the_gallery(job, tmp_path):
+    job.take(several_pictures(tmp_path / "scan.tif"), "scan.tif", 10**9)
+    text = summary(run(job, [FindsSigns()]))
+    assert "only the first is written (1): scan.tif." in text
+    assert "Found, and not hidden: 1 sign." in text
 
 
 def test_a_batch_with_a_broken_photo(job, tmp_path):

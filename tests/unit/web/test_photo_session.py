@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import possible, regions, rows, summary, view, weakness_text, why
 from anonymize.web.results import PLACES, count_text
 from anonymize.web.sessions import GoneError, Sessions, new_secret
-from tests.support.web_site import DOUBTFUL, FACE, PLATE, photo
+from tests.support.web_site import DOUBTFUL, FACE, PLATE, FindsSigns, photo, several_pictures
 
 SOLID = Settings().with_kind(
     "face", threshold=0.5, effect="solid", fill="ff00ff", mask="rectangle", padding=0.0, kernel="0,0,0"
@@ -49,6 +50,32 @@ def session(tmp_path):
 def opened(session, detector):
     path = photo(session.make_folder() / "photo.png", gps=True)
     return DetectorPool(detectors=[detector]).open(session, path, "street.png", SOLID, "ana")
+
+
+def test_what_a_run_warns_of_stands_beside_the_photo(session, opened):
+    path = several_pictures(session.make_folder() / "scan.tif")
+    scan = DetectorPool(detectors=[FindsSigns()]).open(session, path, "scan.tif", SOLID, "ana")
+    text = summary(scan)
+    assert "only the first is written" in text
+    assert "Found, and not hidden: 1 sign." in text
+    assert "not hidden: 1" not in summary(opened)
+
+
+def test_a_large_photo_has_one_time_limit_not_one_a_window(session):
+    class Slow(FakeDetector):
+        looks = 0
+
+        def detect(self, images):
+            self.looks += 1
+            time.sleep(0.4)
+            return super().detect(images)
+
+    path = photo(session.make_folder() / "wide.png", size=(24_000, 100))
+    slow = Slow([FACE])
+    pool = DetectorPool(Settings(max_seconds=1.0), detectors=[slow])
+    with pytest.raises(DetectionError, match=r"fake took longer than 1 s for this photo"):
+        pool.open(session, path, "wide.png", pool.defaults, "ana")
+    assert slow.looks < 6  # of more windows
 
 
 def test_sliders_never_detect_again(opened, detector):

@@ -1,0 +1,180 @@
+"""video: clips in, anonymized clips out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import SettingsError
+from .options import (
+    DETECTOR_OPTIONS,
+    EFFECT,
+    MAX_MEGAPIXELS,
+    QUIET,
+    THRESHOLDS,
+    VERBOSE,
+    predictor_of,
+    settings_of,
+)
+from .run import NOTHING_TO_DO, warn
+
+if TYPE_CHECKING:
+    from ..video.batch import Summary
+
+
+def _every(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str:
+    if value == "auto":
+        return value
+    try:
+        return int(value)
+    except ValueError as e:
+        raise SettingsError(f"--every is a number of frames, or auto; received {value!r}") from e
+
+
+EVERY = click.option(
+    "--every",
+    default="auto",
+    metavar="N",
+    callback=_every,
+    help="Search every N-th frame and follow what was found between them, or auto: as the picture moves [auto].",
+)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option(
+    "--records", "records_folder", type=click.Path(path_type=Path), help="Folder of the clips' records [OUTPUT]."
+)
+@EVERY
+@click.option(
+    "--codec",
+    default="h264",
+    metavar="NAME",
+    help="same (as the source's), h264, hevc, vp9, av1, ffv1 (lossless) or mjpeg, as far as this FFmpeg has the "
+    "encoder [h264].",
+)
+@click.option("--quality", default=20, type=int, help="0 (best) to 51, as H.264's CRF [20].")
+@click.option("--audio", default="keep", metavar="keep|drop", help="Copy the sound as it is, or leave it out [keep].")
+@click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@DETECTOR_OPTIONS
+@THRESHOLDS
+@EFFECT
+@MAX_MEGAPIXELS
+@QUIET
+@VERBOSE
+def video(
+    source: str,
+    output: Path,
+    records_folder: Path | None,
+    every: Any,
+    codec: str,
+    quality: int,
+    audio: str,
+    dry_run: bool,
+    **given: Any,
+) -> None:
+    """Find and hide: clips of SOURCE (a clip, a folder, a glob or a .txt list) in, anonymized clips in OUTPUT.
+
+    What is found in one frame is hidden in all in which it can be seen. Run the same command again to continue a
+    stopped run; with other thresholds or effects, or after a review, clips are written again without detecting.
+    """
+    from ..video import batch
+    from ..video.writer import Encoding
+
+    encoding = Encoding(codec, quality, audio)
+    predictor = predictor_of(warn(settings_of(given)), given)
+    with _Bar(given.get("quiet", False)) as told:
+        summary = batch.run(
+            source,
+            output,
+            predictor,
+            encoding=encoding,
+            every=every,
+            records_folder=records_folder,
+            dry_run=dry_run,
+            progress=told,
+        )
+    _say(summary)
+
+
+class _Bar:
+    """A progress bar of the clip that is being worked on; in a `with`, what is told of a summary.
+
+    Args:
+        is_quiet: show nothing.
+    """
+
+    def __init__(self, is_quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[frames]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=is_quiet,
+        )
+        self._task = self._bar.add_task("clips", total=None, frames="")
+        self._doing: tuple[str, str] | None = None
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, summary: Summary) -> None:
+        from rich.markup import escape
+
+        if summary.now is None:
+            return
+        path, step = summary.now
+        if (path, step.name) != self._doing:  # time left is of this step of this clip
+            self._doing = path, step.name
+            number = summary.done + len(summary.failures) + 1
+            self._bar.reset(self._task, total=step.frames)
+            self._bar.update(self._task, description=escape(f"{number}/{summary.clips} {path}: {step.name}"))
+        self._bar.update(
+            self._task, completed=step.frame, total=step.frames, frames=f"{step.frame}/{step.frames or '?'} frames"
+        )
+
+
+def _say(summary: Summary) -> None:
+    """The table and what failed; exit 1 where something did, 3 where nothing came out."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None)
+    rows: list[tuple[str, object]] = [("clips", summary.clips), ("done", summary.done)]
+    rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
+    rows += [("frames", summary.frames)]
+    rows += [(f"{kind}s (tracks)", n) for kind, n in sorted(summary.hidden.items())]
+    rows += [(f"left out: {what}", f"in {n} clips") for what, n in sorted(summary.dropped.items())]
+    rows += [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(summary.skipped.items())]
+    rows += [("incomplete", len(summary.incomplete))] if summary.incomplete else []
+    rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
+    for name, value in rows:
+        table.add_row(escape(name), str(value))
+    Console().print(table)
+    for path, told in summary.warnings.items():
+        for text in told:
+            click.echo(f"warning: {path} {text}", err=True)
+    for path, reason in summary.incomplete.items():
+        click.echo(f"incomplete: {path}: {reason}; the rest of it was written", err=True)
+    for path, reason in summary.failures.items():
+        click.echo(f"failed: {path}: {reason}", err=True)
+    context = click.get_current_context()
+    if summary.failures:
+        click.echo(f"{len(summary.failures)} of {summary.clips} clips failed and have no output", err=True)
+    if not summary.ok:
+        context.exit(1)
+    if not summary.done:
+        click.echo("there was no clip to do", err=True)
+        context.exit(NOTHING_TO_DO)

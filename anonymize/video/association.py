@@ -1,0 +1,209 @@
+"""Which detections of different frames are of one thing: ByteTrack, run over a clip in both directions of time.
+
+A tracker that runs forward gives a thing up or takes it for a new one where it is hidden for a while; run backward it
+does so elsewhere. What either of them links is one chain. Long clips are followed window by window, so that memory does
+not grow with what was found, and chains go on from one window to the next.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..extras import extra
+from .motion import Motion
+
+if TYPE_CHECKING:
+    from trackers import ByteTrackTracker
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+# Scores from which detections may begin a chain. The surer ones choose first; what they leave chooses then. A score
+# below the last one never begins a chain; it may continue one, down to JOIN.
+LEVELS = (0.1, 0.02)
+JOIN = 0.005
+LOST = 1.0  # seconds after which a thing that is not found is given up
+# Boxes are compared grown by this share of their size on each side: small things move farther than their width. The
+# second one is where frames are skipped: the first for each frame from one search to the next, but no more than this.
+BUFFER, MOST_BUFFER = 0.75, 3.0
+LEAST_OVERLAP = 0.1  # IoU of the grown boxes
+MOMENT = 1e-6  # seconds
+WINDOW, OVERLAP = 60.0, 6.0  # seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What was found of one kind in a clip.
+
+    Attributes:
+        searched: frames that were searched, ascending; also those in which nothing was found.
+        frames: (N,), of each detection, ascending. rows: (N, 5): x1, y1, x2, y2 px, score.
+    """
+
+    searched: Places
+    frames: Places
+    rows: Floats
+
+
+def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]:
+    """Chains of detections, as their places in `found`, ascending; never two of one frame.
+
+    Every detection of LEVELS[-1] and more is in exactly one.
+
+    Args:
+        frame_rate: frames per second.
+        motion: of the clip. Things are followed beside its pan, and never across a cut.
+    """
+    # Where the camera pans or is shaken, boxes are compared as if it stood still.
+    pan = motion.pan()[found.frames]
+    rows = np.concatenate([found.rows[:, :4] - np.concatenate([pan, pan], axis=1), found.rows[:, 4:]], axis=1)
+    still = Detections(found.searched, found.frames, rows)
+    apart = np.median(np.diff(found.searched)) if len(found.searched) > 1 else 1
+    follow = _Follow(frame_rate, min(BUFFER * float(apart), MOST_BUFFER), sorted(motion.cuts))
+    joined: list[list[Places]] = []
+    open_: dict[int, int] = {}  # detection in the overlap with the window before -> number of its chain
+    for first, own, stop in _windows(found.searched, frame_rate):
+        goes_on: dict[int, int] = {}
+        taken: set[int] = set()
+        for chain in sorted(follow(still, first, stop), key=len, reverse=True):
+            frames = found.frames[chain]
+            mine = chain[(frames >= own.start) & (frames < own.stop)]
+            votes = Counter(open_[i] for i in chain.tolist() if i in open_ and open_[i] not in taken)
+            number = votes.most_common(1)[0][0] if votes else len(joined)
+            if number == len(joined):
+                joined.append([])
+            taken.add(number)
+            joined[number].append(mine)
+            goes_on.update(dict.fromkeys(chain.tolist(), number))
+        open_ = goes_on
+    whole = [np.concatenate(pieces) for pieces in joined]
+    return [c for c in whole if len(c) and found.rows[c, 4].max() >= LEVELS[-1]]
+
+
+def _windows(searched: Places, frame_rate: float) -> Iterator[tuple[int, range, int]]:
+    """Windows of frames: the first, those whose detections it decides on, and the one after the last."""
+    if not len(searched):
+        return
+    begin, end = int(searched[0]), int(searched[-1]) + 1
+    length, overlap = max(round(WINDOW * frame_rate), 4), max(round(OVERLAP * frame_rate), 2)
+    start, own = begin, begin
+    while True:
+        stop = min(start + length, end)
+        if stop == end:
+            yield start, range(own, end), end
+            return
+        yield start, range(own, stop - overlap // 2), stop
+        start, own = stop - overlap, stop - overlap // 2
+
+
+@dataclass(frozen=True)
+class _Follow:
+    """Chains within one window.
+
+    Attributes:
+        buffer: by which boxes are grown. cuts: ascending.
+    """
+
+    frame_rate: float
+    buffer: float
+    cuts: Sequence[int]
+
+    def __call__(self, found: Detections, first: int, stop: int) -> list[Places]:
+        frames = found.searched[slice(*np.searchsorted(found.searched, (first, stop)))].tolist()
+        edges = np.searchsorted(found.frames, [*frames, stop]).tolist()
+        left = {f: np.arange(a, b) for f, (a, b) in zip(frames, pairwise(edges), strict=True)}
+        out: list[Places] = []
+        for level in LEVELS:
+            joined = _Chains(found.frames)
+            for order in (1, -1):
+                for scene in self._scenes(frames):
+                    self._link(found, left, scene[::order], level, joined)
+            for places in left.values():
+                for i in places[found.rows[places, 4] >= level].tolist():
+                    joined.add(i)
+            of_level = [c for c in joined.chains() if found.rows[c, 4].max() >= level]
+            taken = np.concatenate([*of_level, np.zeros(0, np.int64)])
+            left = {frame: np.setdiff1d(places, taken) for frame, places in left.items()}
+            out += of_level
+        return out
+
+    def _scenes(self, frames: Sequence[int]) -> list[Sequence[int]]:
+        places = np.searchsorted(np.array(frames, np.int64), np.array(self.cuts, np.int64)).tolist()
+        return [frames[a:b] for a, b in pairwise([0, *places, len(frames)]) if b > a]
+
+    def _tracker(self, level: float) -> ByteTrackTracker:
+        with extra("video", "following faces and plates through a clip"):
+            from trackers import BIoU, ByteTrackTracker
+
+        return ByteTrackTracker(
+            lost_track_buffer=round(LOST * 30),  # of 30 frames a second, whatever the clip's
+            frame_rate=self.frame_rate,
+            track_activation_threshold=level,
+            high_conf_det_threshold=level,
+            minimum_consecutive_frames=0,  # a face that is found once is a face
+            minimum_iou_threshold=LEAST_OVERLAP,
+            iou=BIoU(buffer_ratio=self.buffer),
+        )
+
+    def _link(
+        self, found: Detections, left: Mapping[int, Places], frames: Sequence[int], level: float, joined: _Chains
+    ) -> None:
+        """Follow what is left of the detections through frames, forward or backward; join what belongs together."""
+        with extra("video", "following faces and plates through a clip"):
+            import supervision as sv
+
+        tracker = self._tracker(level)
+        last: dict[int, int] = {}
+        for frame in frames:
+            places = left[frame][found.rows[left[frame], 4] >= JOIN]
+            seen = found.rows[places]
+            detections = sv.Detections(xyxy=seen[:, :4], confidence=seen[:, 4], data={"place": places})
+            at = abs(frame - frames[0]) / self.frame_rate
+            followed = tracker.update(detections, timestamp=at)
+            if not len(followed):
+                continue
+            if np.any((followed.tracker_id < 0) & (followed.confidence >= level)):
+                # A tracker names a thing when it sees it again; so it is shown what is new again, a moment later.
+                followed = tracker.update(detections, timestamp=at + MOMENT)
+            for place, name in zip(followed.data["place"].tolist(), followed.tracker_id.tolist(), strict=True):
+                if name >= 0:
+                    joined.add(place)
+                    if name in last:
+                        joined.join(last[name], place)
+                    last[name] = place
+
+
+class _Chains:
+    """Detections, joined one link after the other; never two of one frame.
+
+    Args:
+        frames: of each detection.
+    """
+
+    def __init__(self, frames: Places) -> None:
+        self._frames = frames
+        self._of: dict[int, dict[int, int]] = {}  # detection -> its chain: frame -> detection
+
+    def add(self, one: int) -> None:
+        if one not in self._of:
+            self._of[one] = {int(self._frames[one]): one}
+
+    def join(self, a: int, b: int) -> None:
+        one, other = self._of[a], self._of[b]
+        if one is other or not one.keys().isdisjoint(other):
+            return
+        small, large = sorted((one, other), key=len)
+        large.update(small)
+        for detection in small.values():
+            self._of[detection] = large
+
+    def chains(self) -> list[Places]:
+        distinct = {id(c): c for c in self._of.values()}
+        return [np.array(sorted(c.values()), np.int64) for c in distinct.values()]

@@ -1,0 +1,321 @@
+"""Many clips: `run` detects and writes each clip of an input, and leaves alone what an earlier run finished.
+
+Beside each clip lies its record (`NAME.tracks.jsonl`): what was found, and what people decided of it. Run again with
+other settings, or after a review, clips are written anew from their records, without detecting.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .. import disk, images
+from ..disk import AnyPath
+from ..errors import ClipError, PathError, RecordsError, StoppedError
+from ..json_lines import JsonLines, lock, read_lines
+from ..outputs import why
+from ..predictor import Predictor
+from ..records import Header, escape
+from . import records
+from .detect import Every
+from .reader import Clip, import_av, open_clip
+from .records import ClipRecord
+from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
+from .writer import Encoding, Form, form_of
+
+EXTENSIONS = (
+    "mp4", "m4v", "mov", "mkv", "webm", "avi", "mpg", "mpeg", "ts", "mts", "m2ts", "wmv", "flv", "3gp", "3g2", "mxf",
+    "ogv", "vob", "dv", "nut", "ivf", "mjpeg", "mjpg", "h264", "hevc", "insv", "lrv",
+)  # fmt: skip
+RECORD_SUFFIX = ".tracks.jsonl"
+MEMORY_NAME, SUMMARY_NAME = "clips.jsonl", "summary.json"
+SECOND_PICTURE = "a second picture"
+_WRITING = "?"  # what a file shows while it is written
+
+Progress = Callable[["Summary"], None]
+
+
+@dataclass
+class Summary:
+    """What a run did; grows while it runs, so that a progress bar can look at it.
+
+    Attributes:
+        clips: to be done. done: of those, written. unchanged: of those, left as an earlier run left them.
+        frames: in the clips that are done.
+        failures: path -> why it has no output. incomplete: path -> what of it could not be read; the rest was written.
+        dropped: what was left out ("data", "subtitles") -> clips. warnings: path -> what is to be said of it.
+        hidden: kind -> tracks that are hidden. skipped: extension -> files that are not clips by their extension.
+        now: path and step of the clip that is being worked on. seconds: wall time.
+    """
+
+    clips: int = 0
+    done: int = 0
+    unchanged: int = 0
+    frames: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    incomplete: dict[str, str] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+    hidden: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, int] = field(default_factory=dict)
+    now: tuple[str, Step] | None = None
+    seconds: float = 0.0
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not (self.failures or self.incomplete or self.stopped)
+
+    def to_dict(self) -> dict[str, Any]:
+        told = {k: v for k, v in self.__dict__.items() if k != "now"}
+        return {**told, "hidden": dict(self.hidden), "dropped": dict(self.dropped), "ok": self.ok}
+
+    def _count(self, clip: Clip, record: ClipRecord, settings: Any, is_changed: bool) -> None:
+        self.done += 1
+        self.unchanged += not is_changed
+        self.frames += record.frames
+        self.hidden.update(t.kind for t in record.hidden(settings))
+        self.dropped.update(what for what in clip.dropped if what != SECOND_PICTURE)
+        missing = [w.removeprefix(INCOMPLETE) for w in record.warnings if w.startswith(INCOMPLETE)]
+        if missing:
+            self.incomplete[record.path] = missing[0]
+
+
+def run(
+    source: AnyPath,
+    output: AnyPath,
+    predictor: Predictor | None = None,
+    *,
+    encoding: Encoding = Encoding(),
+    every: Every = "auto",
+    records_folder: AnyPath | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Summary:
+    """Clips -> records and anonymized clips. Called again, it goes on where it was killed.
+
+    Args:
+        source: a file, a folder, a glob, or a list file.
+        output: the folder of anonymized clips; the input's structure is kept.
+        predictor: finds; its settings say what is hidden and how. Default: one of the default settings.
+        encoding: how clips are written. every: search every n-th frame, or "auto".
+        records_folder: where records lie. Default: beside the clips.
+        dry_run: detect and count, write nothing.
+        progress: called after each frame. stop: set it to end before the next frame; nothing that is done is lost.
+
+    Raises:
+        PathError: no such input, or an output that would touch it. SettingsError: no detector looks for what is to be
+            hidden. MissingExtraError: PyAV is not installed. RecordsError: another program writes to the output.
+    """
+    started = time.perf_counter()
+    import_av()
+    predictor = predictor or Predictor()
+    predictor.check_hides()
+    output = Path(output)
+    if output.suffix.lower().lstrip(".") in EXTENSIONS and not output.is_dir():
+        raise PathError(f"the output {str(output)!r} is a folder, in which clips get their own names")
+    found = images.find(source, predictor.settings.replace(image_extensions=EXTENSIONS), exclude=output)
+    images.check_output(found, output)
+    summary = Summary(clips=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
+    job = _Job(found.root, output, predictor, encoding, every, Path(records_folder or output), summary, progress, stop)
+    with ExitStack() as stack:
+        if dry_run:
+            job.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            job.memory = stack.enter_context(_Memory(output))
+            (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
+        job.work(found.paths)
+    summary.now, summary.seconds = None, time.perf_counter() - started
+    if not dry_run:
+        told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
+        disk.write_json(output / SUMMARY_NAME, told)
+    return summary
+
+
+@dataclass
+class _Job:
+    """Some clips and what is done with each.
+
+    Attributes:
+        memory: None where nothing is written. scratch: where parts lie then.
+    """
+
+    root: Path
+    output: Path
+    predictor: Predictor
+    encoding: Encoding
+    every: Every
+    records_folder: Path
+    summary: Summary
+    progress: Progress | None
+    stop: threading.Event | None
+    memory: _Memory | None = None
+    scratch: Path | None = None
+
+    def work(self, paths: Iterable[str]) -> None:
+        taken: dict[Path, str] = {}
+        for path in paths:
+            if self.stop and self.stop.is_set():
+                self.summary.stopped = True
+                return
+            try:
+                self._clip(path, taken)
+            except StoppedError:
+                self.summary.stopped = True
+                return
+            except Exception as e:
+                self.summary.failures[escape(path)] = why(e) + self._take_away(path)
+
+    def _take_away(self, path: str) -> str:
+        """What cannot be shown to be hidden does not stay; what is to be said of it."""
+        try:
+            if self.memory:
+                self.memory.remove(escape(path))
+        except Exception as e:
+            return f"; an earlier output may still be there: {why(e)}"
+        return ""
+
+    def _clip(self, path: str, taken: dict[Path, str]) -> None:
+        predictor, summary = self.predictor, self.summary
+        clip = open_clip(self.root / path, max_megapixels=predictor.settings.max_megapixels)
+        form = form_of(clip, self.encoding)  # what cannot be written need not be searched
+        target = _beside(images.output_path(path, self.output), form.extension)
+        if (other := taken.setdefault(target, path)) != path:
+            raise ClipError(f"its output would be that of {escape(other)}, too; rename one of them")
+        parts = self.scratch or target.with_name(f".{target.name}.parts")
+        record = self._record(clip, path, parts)
+        is_changed = self._write(clip, form, record, target, parts)
+        if SECOND_PICTURE in clip.dropped:
+            summary.warnings[record.path] = ["holds a second picture (another camera?), which is left out"]
+        if (form.width, form.height) != (clip.stored_width, clip.stored_height):
+            told = f"was made even, {form.width} x {form.height} px, for the encoder"
+            summary.warnings.setdefault(record.path, []).append(told)
+        summary._count(clip, record, predictor.settings, is_changed)
+
+    def _record(self, clip: Clip, path: str, parts: Path) -> ClipRecord:
+        """The clip's record of an earlier run, where that searched the same file in the same way; or a new one."""
+        file = _beside(images.output_path(path, self.records_folder), RECORD_SUFFIX)
+        earlier = records.read(file)[1] if file.exists() else None
+        sha256 = disk.sha256(clip.path)
+        detection = detection_of(self.predictor, self.every)
+        if earlier and earlier.error is None and (earlier.sha256, earlier.detection) == (sha256, detection):
+            return earlier
+        record = detect(
+            clip, path, self.predictor, parts,
+            sha256=sha256, every=self.every, progress=self._told(path), stop=self.stop,
+        ).keep_decisions(earlier)  # fmt: skip
+        if self.memory:
+            header = Header(
+                escape(os.path.abspath(self.root)), self.predictor.settings, self.predictor.detector_weights
+            )
+            records.write(file, header, record)
+        return record
+
+    def _write(self, clip: Clip, form: Form, record: ClipRecord, target: Path, parts: Path) -> bool:
+        """Write the clip where it is not there yet; whether that was so."""
+        settings = self.predictor.settings
+        if self.memory is None:
+            return True
+        shows = shown_by(record, settings, self.encoding, form)
+        is_changed = not self.memory.is_current(record.path, target, shows)
+        if is_changed:
+            self.memory.begin(record.path, target)
+            render(
+                clip, record, target, settings, self.encoding, parts, progress=self._told(record.path), stop=self.stop
+            )
+            self.memory.note(record.path, target, shows)
+        shutil.rmtree(parts, ignore_errors=True)
+        return is_changed
+
+    def _told(self, path: str) -> Callable[[Step], None] | None:
+        if self.progress is None:
+            return None
+        progress, summary = self.progress, self.summary
+
+        def told(step: Step) -> None:
+            summary.now = escape(path), step
+            progress(summary)
+
+        return told
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)
+
+
+class _Memory:
+    """What the clips of an output folder show, so that a repeated run touches only what changed.
+
+    And so that this program removes only files that it wrote. A context manager: while it is open no other process may
+    write here.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._known: dict[str, dict[str, Any]] = {}
+        self._open = ExitStack()
+        self._log: JsonLines
+
+    def __enter__(self) -> _Memory:
+        file = self._folder / MEMORY_NAME
+        with ExitStack() as stack:
+            stack.enter_context(lock(file))
+            for entry in read_lines(file) if file.exists() else ():
+                if not all(isinstance(entry.get(k), str) for k in ("path", "output", "shows")):
+                    raise RecordsError(f"{file} is not what this program wrote; move it away")
+                self._known[entry["path"]] = entry
+            self._log = stack.enter_context(JsonLines(file))
+            disk.remove_leftovers(self._folder)  # of a killed run
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._open.__exit__(*error)
+
+    def is_current(self, path: str, target: Path, shows: str) -> bool:
+        known = self._known.get(path, {})
+        name = self._name(target)
+        return (known.get("output"), known.get("shows"), known.get("stamp")) == (name, shows, _stamp(target))
+
+    def begin(self, path: str, target: Path) -> None:
+        """The clip is about to be written: what an earlier run wrote in its place goes.
+
+        Raises:
+            ClipError: there is a file of another program in its place.
+        """
+        self.remove(path)
+        if os.path.lexists(target):
+            raise ClipError("the output has a file in its place that this program did not write; move it away")
+        self.note(path, target, _WRITING)
+
+    def note(self, path: str, target: Path, shows: str) -> None:
+        entry = {"path": path, "output": self._name(target), "shows": shows, "stamp": _stamp(target)}
+        self._log.append(entry)
+        self._known[path] = entry
+
+    def remove(self, path: str) -> None:
+        known = self._known.pop(path, None)
+        if known and known["shows"]:
+            images.output_path(known["output"], self._folder).unlink(missing_ok=True)
+            self._log.append({**known, "shows": "", "stamp": None})
+
+    def _name(self, target: Path) -> str:
+        return target.relative_to(self._folder).as_posix()
+
+
+def _stamp(path: Path) -> list[int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]

@@ -1,0 +1,136 @@
+"""Where a thing is in the frames in which it was not found: between two that show it, before the first, after the last.
+
+Between two frames it goes from one place to the other, carried by the picture's own motion. Before and after, it goes
+on as it went, until it has left the picture, another scene begins, or half a second is over. What is not known is
+hidden, too: boxes grow with the time to the nearest frame in which the thing was found.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .motion import Motion
+
+Floats = NDArray[np.float64]
+DETECTED, FILLED, EXTENDED, DRAWN = range(4)
+
+BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
+LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
+RECENT = 0.35  # seconds, from which the speed at an end is taken
+GROWTH = 0.8  # of the size, on each side, a second
+MOST = 0.6  # of the size, on each side
+DRIFT = 0.25  # of the way that a thing goes by itself, on each side
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Where a thing was found: frames (N,), ascending; boxes (N, 4) px; scores (N,)."""
+
+    frames: NDArray[np.int64]
+    boxes: Floats
+    scores: Floats
+
+
+def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, NDArray[np.uint8]]:
+    """The path without gaps, and beyond its ends: first frame, boxes, sources."""
+    frames, state = path.frames.tolist(), _state(path.boxes)
+    boxes: dict[int, Floats] = dict(zip(frames, path.boxes, strict=True))
+    sources = dict.fromkeys(frames, DETECTED)
+    for i in range(len(frames) - 1):
+        speeds = (
+            _speed(frames[: i + 1], state[: i + 1], 1, frame_rate, motion),
+            _speed(frames[:i:-1], state[:i:-1], -1, frame_rate, motion),
+        )
+        for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], speeds, frame_rate, motion):
+            boxes[frame], sources[frame] = box, FILLED
+    for step in (1, -1):
+        for frame, box in _beyond(frames[::step], state[::step], step, frame_rate, motion):
+            boxes[frame], sources[frame] = box, EXTENDED
+    every = range(min(boxes), max(boxes) + 1)
+    return every[0], np.array([boxes[f] for f in every]), np.array([sources[f] for f in every], np.uint8)
+
+
+def _state(boxes: Floats) -> Floats:
+    """Boxes (N, 4) as centers and sizes."""
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _grown(state: Floats, seconds: float, way: Floats) -> Floats:
+    """A box around a center and a size, grown by what is not known, rounded outward as records have it."""
+    size = state[2:] * (0.5 + min(GROWTH * seconds, MOST)) + DRIFT * way
+    return np.concatenate([np.floor((state[:2] - size) * 100) / 100, np.ceil((state[:2] + size) * 100) / 100])
+
+
+def _carried(center: Floats, frame: int, step: int, motion: Motion) -> Floats:
+    """A place one frame on, or back, as the picture moves there."""
+    shift = np.array(motion.shift(frame if step > 0 else frame - 1, *center))
+    return center + step * shift
+
+
+def _between(
+    a: int,
+    b: int,
+    before: Floats,
+    after: Floats,
+    speeds: tuple[Floats | None, Floats | None],
+    frame_rate: float,
+    motion: Motion,
+) -> list[tuple[int, Floats]]:
+    """The frames between two in which the thing was found: straight, and as it went before and after, if that is known;
+    both are hidden."""
+    center = before[:2]
+    carried = []
+    for frame in range(a, b):
+        center = _carried(center, frame, 1, motion)
+        carried.append(center)
+    own = after[:2] - center  # what the thing moved by itself
+    out = []
+    for n, center in enumerate(carried[:-1], 1):
+        t = n / (b - a)
+        size, nearest = (1 - t) * before[2:] + t * after[2:], min(n, b - a - n)
+        doubt = nearest / frame_rate, np.abs(own) * nearest / (b - a)
+        box = _grown(np.concatenate([center + t * own, size]), *doubt)
+        bent = _grown(np.concatenate([center + _bent(t, own, speeds, b - a), size]), *doubt)
+        out.append((a + n, np.concatenate([np.minimum(box[:2], bent[:2]), np.maximum(box[2:], bent[2:])])))
+    return out
+
+
+def _bent(t: float, way: Floats, speeds: tuple[Floats | None, Floats | None], frames: int) -> Floats:
+    """How far a thing has come at `t`, 0–1, that begins and ends at these speeds (Hermite); straight where unknown."""
+    v0, v1 = (way if v is None else v * frames * sign for v, sign in zip(speeds, (1, -1), strict=True))
+    return (t - 2 * t**2 + t**3) * v0 + (3 * t**2 - 2 * t**3) * way + (t**3 - t**2) * v1
+
+
+def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> list[tuple[int, Floats]]:
+    """Frames after the last (step 1) or before the first (-1; frames and state are then given in reverse)."""
+    end, speed = frames[-1], _speed(frames, state, step, frame_rate, motion)
+    speed = np.zeros(2) if speed is None else speed
+    begin, stop = motion.scene(end)
+    center, size = state[-1, :2], state[-1, 2:]
+    out: list[tuple[int, Floats]] = []
+    most = {True: round(LEAVING * frame_rate), False: max(round(BEYOND * frame_rate), 2)}
+    for n in range(1, most[True] + 1):
+        frame = end + step * n
+        if not begin <= frame < stop:
+            break
+        center = _carried(center, frame - step, step, motion) + speed
+        if (center + size / 2 <= 0).any() or (center - size / 2 >= (motion.width, motion.height)).any():
+            return out
+        out.append((frame, _grown(np.concatenate([center, size]), n / frame_rate, np.abs(speed) * n)))
+    return out[: most[False]]
+
+
+def _speed(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> Floats | None:
+    """px a frame, beside the picture's own motion, in the direction of `step`; None where too little was seen."""
+    end = frames[-1]
+    recent = [i for i, f in enumerate(frames) if abs(end - f) <= RECENT * frame_rate]
+    if len(recent) < 3:
+        return None
+    first = recent[0]
+    center = state[first, :2]
+    for frame in range(frames[first], end, step):
+        center = _carried(center, frame, step, motion)
+    return (state[-1, :2] - center) / abs(end - frames[first])

@@ -1,0 +1,268 @@
+"""From a clip to an anonymized clip: the two passes put together (`batch` does it for many).
+
+`detect` searches a clip's frames and makes its record; `render` writes the clip with what the record hides, as often as
+settings change, without detecting. Both go on where they were killed: what was found and what was encoded lies in a
+folder of parts, a file for each segment. Nothing in it shows a pixel that is to be hidden. Whoever gave the folder
+removes it when the clip is done; a `render` that is finished leaves only what was found.
+
+A page or a service calls them so (threads may share a Predictor, not a folder of parts):
+
+    clip = open_clip(path)
+    record = detect(clip, "a.mp4", predictor, parts, progress=told, stop=event)
+    render(clip, record, target, settings, Encoding(), parts, progress=told, stop=event)   # again with other settings
+
+`progress` is called with a `Step` after every frame; a `stop` that is set raises StoppedError before the next one, and
+the same call later goes on from there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .. import __version__, disk
+from ..disk import AnyPath
+from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, StoppedError
+from ..predictor import Predictor
+from ..records import escape
+from ..settings import Settings
+from .detect import Every, Found, Search, together
+from .planes import Hider
+from .reader import Clip, Frame
+from .records import ClipRecord
+from .tracks import make_tracks, regions_at
+from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
+
+# Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
+RENDER_VERSION = 1
+INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the work on one clip is.
+
+    Attributes:
+        name: "detect", "render" or "join".
+        frame: frames that are done. frames: of how many, or None where that is not known.
+    """
+
+    name: str
+    frame: int
+    frames: int | None
+
+
+Progress = Callable[[Step], None]
+
+
+def detection_of(predictor: Predictor, every: Every) -> str:
+    """What a clip's record's `detection` is compared with: what searched, and in which frames."""
+    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT)
+
+
+def detect(
+    clip: Clip,
+    path: str,
+    predictor: Predictor,
+    parts: AnyPath,
+    *,
+    sha256: str = "",
+    every: Every = "auto",
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> ClipRecord:
+    """Search a clip and follow what was found.
+
+    Args:
+        clip: of `open_clip`. path: its name in the record, as `os.fsdecode` writes it.
+        predictor: finds. parts: a folder for what was found so far, for this clip alone.
+        sha256: of the file, if it is known; else it is read for it.
+        every: search every n-th frame, or "auto".
+
+    Returns:
+        The record; its warnings say what is missing of a damaged clip.
+
+    Raises:
+        ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
+    """
+    sha256 = sha256 or disk.sha256(clip.path)
+    detection = detection_of(predictor, every)
+    folder = _only(Path(parts), "found", _key(sha256, detection))
+    search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
+    found: list[Found] = []
+    warnings: list[str] = []
+    frames = _Whole(clip.frames(), warnings)
+    for number, segment in enumerate(_segments(frames, stop)):
+        file = folder / f"{number:06}.npz"
+        known = Found.load(file) if file.exists() else None
+        for frame in segment:
+            if known is None:
+                search.add(frame.rgb)
+            elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
+                search.look(frame.rgb)
+            if progress:
+                progress(Step("detect", frame.index + 1, clip.frame_count))
+        if known is None:
+            known = search.take()
+            known.save(file)
+        found.append(known)
+    if not found:
+        raise ClipError("no frame of it could be decoded")
+    whole = together(found)
+    if whole.frames != frames.count:
+        raise DetectionError("not every frame was searched")  # a bug must not look like success
+    rate = float(clip.frame_rate)
+    return ClipRecord(
+        path=escape(path),
+        sha256=sha256,
+        width=clip.width,
+        height=clip.height,
+        frames=whole.frames,
+        frame_rate=rate,
+        tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds),
+        searched=int(whole.searched.sum()),
+        cuts=tuple(sorted(whole.motion.cuts)),
+        detectors=predictor.detector_weights,
+        detection=detection,
+        warnings=tuple(warnings),
+    )
+
+
+def render(
+    clip: Clip,
+    record: ClipRecord,
+    target: AnyPath,
+    settings: Settings,
+    encoding: Encoding,
+    parts: AnyPath,
+    *,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Path:
+    """Write a clip in which all that its record hides under these settings is hidden; nothing is detected.
+
+    Args:
+        clip: of `open_clip`. record: of the same file.
+        target: the file to write, whose extension is `form_of(clip, encoding)`'s; it appears when it is whole.
+        settings: what is hidden, and how. parts: a folder for what is encoded so far, for this clip alone.
+
+    Raises:
+        ClipError: it cannot be read or written in this form. ChangedSourceError: the file is no longer the one that was
+            detected. DetectionError: nobody looked at it. StoppedError: as asked.
+    """
+    if record.error is not None or not (record.detectors or record.decisions):
+        raise DetectionError(record.error or "no detector looked at this clip, and no person")
+    if disk.sha256(clip.path) != record.sha256:
+        raise ChangedSourceError("the clip changed after it was detected; detect it again")
+    form = form_of(clip, encoding)
+    folder = _only(Path(parts), "frames", shown_by(record, settings, encoding, form))
+    frames = _Whole(clip.frames(), [])
+    draw = _Draw(clip, record, settings, form)
+    segments: list[Path] = []
+    for number, segment in enumerate(_segments(frames, stop)):
+        file = folder / f"{number:06}"
+        if file.exists():
+            for _ in segment:
+                pass
+        else:
+            write_segment(file, draw.pictures(segment, progress), clip, form, encoding)
+        segments.append(file)
+    if frames.count != record.frames:
+        raise ChangedSourceError(f"{frames.count} frames were read, {record.frames} were detected; detect it again")
+    if progress:
+        progress(Step("join", frames.count, record.frames))
+    join(clip, form, encoding, segments, target, frames.last_duration)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Path(target)
+
+
+def shown_by(record: ClipRecord, settings: Settings, encoding: Encoding, form: Form) -> str:
+    """A hash of what decides a written clip's frames."""
+    decided = record.approval_hash(settings), asdict(encoding), asdict(form)
+    return _key(*decided, FRAMES_A_SEGMENT, RENDER_VERSION)
+
+
+class _Whole:
+    """A clip's frames, counted; what a damaged one lacks is noted, not raised."""
+
+    def __init__(self, frames: Iterable[Frame], warnings: list[str]) -> None:
+        self._frames, self._warnings = frames, warnings
+        self.count, self.last_duration = 0, 1
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            for frame in self._frames:
+                self.count, self.last_duration = frame.index + 1, frame.duration
+                yield frame
+        except DamagedClipError as e:
+            self._warnings.append(INCOMPLETE + str(e))
+
+
+def _segments(frames: Iterable[Frame], stop: threading.Event | None) -> Iterator[Iterator[Frame]]:
+    """Frames in runs of FRAMES_A_SEGMENT; each run has to be used up before the next."""
+    rest = iter(frames)
+
+    def run(first: Frame) -> Iterator[Frame]:
+        frame: Frame | None = first
+        for left in range(FRAMES_A_SEGMENT, 0, -1):
+            if frame is None:
+                return
+            if stop and stop.is_set():
+                raise StoppedError("stopped; the same call goes on from here")
+            yield frame
+            frame = next(rest, None) if left > 1 else None
+
+    while (first := next(rest, None)) is not None:
+        yield run(first)
+
+
+class _Draw:
+    """Frames with what a record hides in them."""
+
+    def __init__(self, clip: Clip, record: ClipRecord, settings: Settings, form: Form) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._clip, self._record, self._settings, self._form = clip, record, settings, form
+        self._tracks = record.hidden(settings)
+        self._hider, self._convert = Hider(settings), VideoReformatter()
+
+    def pictures(self, frames: Iterable[Frame], progress: Progress | None) -> Iterator[tuple[int, Any]]:
+        near: Sequence[Any] | None = None
+        clip = self._clip
+        for frame in frames:
+            if near is None:  # of hours of tracks, those that this segment may show
+                end = frame.index + FRAMES_A_SEGMENT
+                near = [t for t in self._tracks if t.first < end and t.last >= frame.index]
+            if frame.index >= self._record.frames:
+                raise ChangedSourceError(f"frame {frame.index} was not there when the clip was detected")
+            native = frame.native
+            if native.format.name != self._form.planar:
+                native = self._convert.reformat(native, format=self._form.planar)
+            regions = regions_at(near, frame.index, self._settings)
+            stored = [clip.orientation.stored(r, clip.stored_width, clip.stored_height) for r in regions]
+            yield frame.pts, self._hider.hide(native, stored)
+            if progress:
+                progress(Step("render", frame.index + 1, self._record.frames))
+
+
+def _only(parts: Path, name: str, key: str) -> Path:
+    """The folder of parts of one kind and key; those of other keys are of earlier settings, and go."""
+    folder = parts / f"{name}-{key}"
+    for other in parts.glob(f"{name}-*"):
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _key(*values: Any) -> str:
+    import av
+
+    text = json.dumps([*values, __version__, av.__version__], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,53 @@
+"""`python -m anonymize video` from end to end, and its exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from anonymize.cli import cli
+from anonymize.video.reader import open_clip
+from tests.support import clips
+
+MINE = ["--face-detector", "none", "--plate-detector", "tests.support.clips:BarDetector", "--every", "1", "--quiet"]
+
+
+def video(*arguments: object, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, ["video", *map(str, arguments), *MINE])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def test_a_clip_from_end_to_end(tmp_path: Path) -> None:
+    source = clips.make(tmp_path / "a.mp4", 5, audio=["aac"])
+    result = video(source, tmp_path / "out")
+    assert "frames" in result.output
+    out = open_clip(tmp_path / "out" / "a.mp4")
+    assert out.audio == ("aac",)
+    assert not any(clips.bar(f.rgb) for f in out.frames())
+    assert "of those unchanged" in video(source, tmp_path / "out").output
+
+
+def test_exit_codes(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    assert "no clip" in video(tmp_path / "in", tmp_path / "out", code=3).output
+    (tmp_path / "in" / "a.mp4").write_bytes(b"broken")
+    assert "failed: a.mp4: it cannot be read" in video(tmp_path / "in", tmp_path / "out", code=1).output
+    whole = clips.make(tmp_path / "whole.mkv", 50, size=(320, 240))
+    (tmp_path / "in" / "a.mp4").unlink()
+    (tmp_path / "in" / "a.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert "incomplete: a.mkv: it ends after" in video(tmp_path / "in", tmp_path / "out", code=1).output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [("--codec", "h265", "h264"), ("--quality", "99", "0–51"), ("--audio", "mute", "keep"), ("--every", "x", "auto")],
+)
+def test_wrong_options_say_which_are_right(tmp_path: Path, option: str, value: str, told: str) -> None:
+    source = clips.make(tmp_path / "a.mp4", 2)
+    result = CliRunner().invoke(cli, ["video", str(source), str(tmp_path / "out"), *MINE, option, value])
+    assert result.exit_code == 2
+    assert told in result.output
+    assert not (tmp_path / "out").exists()

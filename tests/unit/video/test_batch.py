@@ -1,0 +1,117 @@
+import json
+
+import pytest
+
+from anonymize.errors import PathError
+from anonymize.predictor import Predictor
+from anonymize.settings import Settings
+from anonymize.video import batch
+from anonymize.video.reader import open_clip
+from anonymize.video.writer import Encoding
+from tests.support import clips
+
+
+@pytest.fixture
+def folder(tmp_path):
+    source = tmp_path / "in"
+    (source / "deep").mkdir(parents=True)
+    clips.make(source / "a.mp4", 5)
+    clips.make(source / "deep" / "b.mkv", 4)
+    (source / "notes.txt").write_text("no clip")
+    return source
+
+
+def run(source, output, detector=None, settings=Settings(), **given):
+    predictor = Predictor(settings, detectors=[detector or clips.BarDetector()])
+    return batch.run(source, output, predictor, every=1, **given)
+
+
+def test_a_folder_comes_out_with_its_structure_and_records(folder, tmp_path):
+    summary = run(folder, tmp_path / "out")
+    assert summary.ok
+    assert (summary.clips, summary.done, summary.frames) == (2, 2, 9)
+    assert summary.skipped == {"txt": 1}
+    files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    assert files == {
+        "a.mp4", "a.mp4.tracks.jsonl", "deep/b.mkv", "deep/b.mkv.tracks.jsonl", "clips.jsonl", ".clips.jsonl.lock",
+        "summary.json",
+    }  # fmt: skip
+    for name in ("a.mp4", "deep/b.mkv"):
+        assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / name).frames())
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["ok"]
+
+
+def test_run_again_it_does_nothing(folder, tmp_path):
+    run(folder, tmp_path / "out")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*.m*")}
+    detector = clips.BarDetector()
+    summary = run(folder, tmp_path / "out", detector)
+    assert (summary.done, summary.unchanged, detector.seen) == (2, 2, 0)
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+
+
+def test_other_settings_write_anew_without_detecting(folder, tmp_path):
+    run(folder, tmp_path / "out")
+    detector = clips.BarDetector()
+    summary = run(folder, tmp_path / "out", detector, Settings().with_kind("plate", threshold=0.95))
+    assert (summary.done, summary.unchanged, detector.seen) == (2, 0, 0)
+    assert all(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / "a.mp4").frames())
+
+
+def test_a_clip_that_fails_has_no_output_and_the_others_go_on(folder, tmp_path):
+    run(folder, tmp_path / "out")
+    (folder / "a.mp4").write_bytes(b"broken")
+    summary = run(folder, tmp_path / "out")
+    assert list(summary.failures) == ["a.mp4"]
+    assert not summary.ok
+    assert not (tmp_path / "out" / "a.mp4").exists()
+    assert (tmp_path / "out" / "deep" / "b.mkv").exists()
+
+
+def test_another_programs_file_stays(folder, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.mp4").write_text("mine")
+    summary = run(folder, tmp_path / "out")
+    assert "did not write" in summary.failures["a.mp4"]
+    assert (tmp_path / "out" / "a.mp4").read_text() == "mine"
+
+
+def test_two_clips_are_never_one_output(tmp_path):
+    source = tmp_path / "in"
+    source.mkdir()
+    clips.make(source / "a.webm", 3, codec="libvpx-vp9")
+    clips.make(source / "a.webm.mp4", 3)
+    summary = run(source, tmp_path / "out")
+    assert "would be that of a.webm" in summary.failures["a.webm.mp4"]
+    assert (tmp_path / "out" / "a.webm.mp4").exists()
+
+
+def test_a_cut_off_clip_is_named(tmp_path):
+    whole = clips.make(tmp_path / "whole.mkv", 50, size=(320, 240))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    summary = run(tmp_path / "in", tmp_path / "out")
+    assert list(summary.incomplete) == ["a.mkv"]
+    assert not summary.ok
+    assert run(tmp_path / "in", tmp_path / "out").incomplete == summary.incomplete
+
+
+def test_a_dry_run_writes_nothing(folder, tmp_path):
+    summary = run(folder, tmp_path / "out", dry_run=True)
+    assert (summary.done, summary.hidden["plate"]) == (2, 2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_output_is_a_folder_and_never_the_input(folder, tmp_path):
+    with pytest.raises(PathError, match="is a folder"):
+        run(folder / "a.mp4", tmp_path / "out.mp4")
+    with pytest.raises(PathError, match="never overwritten"):
+        run(folder, folder)
+
+
+def test_what_was_found_stays_where_the_codec_changes(folder, tmp_path):
+    run(folder, tmp_path / "out")
+    detector = clips.BarDetector()
+    run(folder, tmp_path / "out", detector, encoding=Encoding("ffv1"))
+    assert open_clip(tmp_path / "out" / "deep" / "b.mkv").codec == "ffv1"
+    assert detector.seen == 0

@@ -1,0 +1,90 @@
+"""A clip's record, and its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anonymize import Settings
+from anonymize.errors import RecordsError
+from anonymize.records import Header
+from anonymize.records import read as read_photos
+from anonymize.video import corrections
+from anonymize.video.records import ClipRecord, read, write
+from anonymize.video.tracks import Track
+
+
+def track(first: int = 3, frames: int = 10, x: float = 20.0, score: float = 0.9, kind: str = "face") -> Track:
+    boxes = np.array([[x + n, 30, x + n + 20, 55.25] for n in range(frames)])
+    sources = [0 if n % 3 == 0 else 1 for n in range(frames)]
+    return Track(kind, first, boxes, sources, [score if s == 0 else 0 for s in sources])  # type: ignore[arg-type]
+
+
+def clip(*tracks: Track) -> ClipRecord:
+    found = {"fake": {"weights": "0" * 64}}
+    return ClipRecord("ride/a.mp4", "a" * 64, 320, 180, 60, 29.97, tracks, 20, (5,), found, "hash", warnings=("odd",))
+
+
+HEADER = Header("/clips", Settings(), {"fake": {}})
+
+
+def test_a_record_survives_its_file(tmp_path: Path) -> None:
+    record = corrections.accept(clip(track(), track(30, x=100, kind="plate")), who="ann", track=track().id)
+    record = corrections.approve(record, who="ann", settings=Settings())
+    write(tmp_path / "a.jsonl", HEADER, record)
+    header, again = read(tmp_path / "a.jsonl")
+    assert (header, again) == (HEADER, record)
+    assert again.is_approved(Settings())
+    assert not again.is_approved(Settings().with_kind("face", threshold=0.9))
+
+
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    write(path, HEADER, clip(track(), track(30)))
+    lines = path.read_bytes().splitlines(keepends=True)
+    for kept in (lines[:-1], lines[:2], lines[:1], lines[:1] + lines[2:], [b"".join(lines)[:-3]], lines + lines[1:2]):
+        path.write_bytes(b"".join(kept))
+        with pytest.raises(RecordsError):
+            read(path)
+
+
+def test_files_of_photos_and_of_clips_are_not_confused(tmp_path: Path) -> None:
+    write(tmp_path / "a.jsonl", HEADER, clip(track()))
+    with pytest.raises(RecordsError):
+        read_photos(tmp_path / "a.jsonl")
+    from anonymize.records import Record
+    from anonymize.records import write as write_photos
+
+    write_photos(tmp_path / "b.jsonl", HEADER, [Record("a.jpg")])
+    with pytest.raises(RecordsError):
+        read(tmp_path / "b.jsonl")
+
+
+@pytest.mark.parametrize(
+    "changes", [{"path": "./a"}, {"frames": "9"}, {"more": 1}, {"detectors": []}, {"warnings": "x"}, {"frames": 5}]
+)
+def test_what_is_no_record_is_refused(changes: dict[str, object]) -> None:
+    good = clip().to_dict()
+    assert ClipRecord.from_dict(good, [track()]).tracks
+    with pytest.raises(RecordsError):
+        ClipRecord.from_dict({**good, **changes}, [track()])
+
+
+def test_regions_of_a_frame_are_those_of_its_tracks() -> None:
+    record = clip(track(), track(5, x=100, score=0.05))
+    assert [len(record.regions_at(n, Settings())) for n in (2, 3, 12, 13)] == [0, 1, 1, 0]
+    assert [t.id for t in record.hidden(Settings())] == [track().id]
+
+
+def test_a_new_detection_keeps_what_people_decided() -> None:
+    old = corrections.reject(clip(track(), track(30, x=100)), who="ann", track=track().id)
+    old = corrections.draw(old, who="ann", kind="plate", boxes={40: (5, 5, 40, 15)})
+    again = track(2, 12, x=19.0)  # the same thing, a little otherwise
+    new = clip(again, track(30, x=100.5, kind="face"), track(20, x=200)).keep_decisions(old)
+    assert sorted((t.status, t.first) for t in new.tracks) == [
+        ("auto", 20), ("auto", 30), ("manual", 40), ("rejected", 3),
+    ]  # fmt: skip
+    assert new.decisions == old.decisions
+    assert clip(again).replace(sha256="b" * 64).keep_decisions(old) == clip(again).replace(sha256="b" * 64)
