@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip compile --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-annotate --no-header -q
 
-.PHONY: app test test-browser screenshots lint types docs wheel lock sbom vulnerabilities setup setup-dev chromium clean
+.PHONY: app bench test test-browser screenshots lint types docs wheel lock sbom vulnerabilities setup setup-dev chromium clean
 
 app: $(VENV)/.installed  ## set up, then serve the web app on http://127.0.0.1:7860
 	$(BIN)/python app.py
@@ -14,6 +14,9 @@ test: $(VENV)/.installed-dev  ## set up, then run the tests (those in a browser:
 
 test-browser: $(VENV)/.installed-dev chromium  ## the tests that drive a real Chromium
 	$(BIN)/python -m pytest -m browser tests/browser
+
+bench: $(VENV)/.installed-dev  ## this program beside what people would use instead: time, memory, leaks
+	$(BIN)/python -m bench.peers
 
 screenshots: $(VENV)/.installed-dev chromium  ## pictures of every tab, light, dark and as a phone shows it, in screenshots/
 	$(BIN)/python -m bench.screenshots
@@ -50,10 +53,11 @@ $(BIN)/python:
 	  $(PYTHON) -m pip install -q --target .tools virtualenv && PYTHONPATH=.tools $(PYTHON) -m virtualenv -q $(VENV); }
 
 # The page, the review and what the presets need, each file with the hash that the lock names. The lock is complete but
-# for opencv-python, for which the headless one stands in: so pip adds nothing to it.
+# for opencv-python, for which the headless one stands in: so pip adds nothing to it. editable_mode=compat: else
+# `python -m anonymize` in a folder that holds a clone named anonymize would take the clone's folder for the package.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	touch $@
 
 # Everything. Three packages write the same cv2 folder; the headless one goes last, so that no display libraries are needed.

@@ -136,7 +136,7 @@ def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Sour
     # While one is worked on it grows, and nobody else may write to its records.
     ready = [(n, b, len(b.records)) for n, b in jobs if b.state not in ("waiting", "running")]
     own = [
-        desk.Source(b.id, f"Batch {n}: {photos(count)}", b.output / RECORDS_NAME, owner)
+        desk.Source(b.id, f"Batch {n}: {photos(count)}", b.output / RECORDS_NAME, owner, is_temporary=True)
         for n, b, count in ready
         if count
     ]

@@ -11,9 +11,8 @@ import dataclasses
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,94 +20,21 @@ from typing import Any
 from . import images, records
 from .disk import AnyPath, write_json
 from .errors import RecordsError
-from .hiding import WARNINGS, not_hidden, warnings_of
 from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
+from .records_file import RecordsFile
 from .settings import Settings
+from .summary import Progress as Progress
+from .summary import Summary as Summary
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 100_000_000
 RECORDS_NAME = "records.jsonl"
 GONE = "no longer in the input"
 
-Progress = Callable[["Summary"], None]
 Gate = Callable[[Record], str | None]
-
-
-@dataclass
-class Summary:
-    """What a run did; grows while it runs, so that a progress bar can look at it.
-
-    Attributes:
-        photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
-        failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
-        gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
-        warnings: path -> codes of what is to be said of a photo that was done (`hiding.WARNINGS`).
-        left_over: output of earlier runs that was not looked at now -> what is to be said of it.
-        hidden: kind -> regions hidden (or, without an output, that would be hidden).
-        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
-        skipped: extension -> files that are not photos by their extension. seconds: wall time.
-    """
-
-    photos: int = 0
-    done: int = 0
-    unchanged: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    withheld: dict[str, str] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-    left_over: dict[str, str] = field(default_factory=dict)
-    hidden: Counter[str] = field(default_factory=Counter)
-    not_hidden: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    stopped: bool = False
-
-    @property
-    def ok(self) -> bool:
-        return not self.failures and not self.stopped
-
-    def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
-
-    def told(self) -> list[str]:
-        """What a person should know before the photos go out, in sentences without their point."""
-        out = []
-        for code in dict.fromkeys(code for codes in self.warnings.values() for code in codes):
-            paths = [path for path, codes in self.warnings.items() if code in codes]
-            out.append(f"{WARNINGS.get(code, code)} ({len(paths)}): {first_of(paths)}")
-        if self.not_hidden:
-            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.not_hidden.items()))
-            out.append(f"found, and not hidden: {kinds}")
-        return out
-
-    def _count(self, task: _Task, settings: Settings) -> None:
-        record = task.record
-        if task.withheld is not None and task.is_gone:
-            self.gone.append(record.path)
-        elif task.withheld is not None:
-            self.withheld[record.path] = task.withheld
-        elif record.error is not None:
-            self.failures[record.path] = record.error
-        else:
-            self.done += 1
-            self.unchanged += not task.is_changed
-            self.hidden.update(r.kind for r in record.hidden(settings))
-            if codes := warnings_of(record, settings):
-                self.warnings[record.path] = codes
-            self.not_hidden += not_hidden(record, settings)
-
-    def lose(self, paths: list[str]) -> None:
-        """Photos whose output somebody took away or changed after it was counted."""
-        self.done -= len(paths)
-        self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
-
-
-def first_of(paths: Sequence[str]) -> str:
-    """Some paths, for people: the first five."""
-    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
 @dataclass(frozen=True)
@@ -116,6 +42,7 @@ class _Task:
     """One photo on its way.
 
     Attributes:
+        last: its record of an earlier run, or None.
         photo: None where it need not be read or could not be.
         withheld: why it gets no output though nothing failed, or None. is_gone: that is because it is not there.
         is_changed: something was written.
@@ -124,6 +51,7 @@ class _Task:
     path: str
     record: Record
     photo: images.Photo | None = None
+    last: Record | None = None
     withheld: str | None = None
     is_gone: bool = False
     is_changed: bool = False
@@ -148,14 +76,14 @@ class _Detection:
             # What an earlier run finished is only hashed, not decoded.
             is_done = known and (self.target is None or self.target.is_current(known))
             if known and is_done and images.sha256(self.root / path) == known.sha256:
-                return _Task(path, known)
+                return _Task(path, known, last=last)
             photo = images.load(self.root / path, self.predictor.settings)
         except Exception as e:
             # What people decided stays, should the photo come back.
-            return _Task(path, (last or Record(name)).replace(error=why(e)))
+            return _Task(path, (last or Record(name)).replace(error=why(e)), last=last)
         if known and known.sha256 == photo.sha256:
-            return _Task(path, known, photo)
-        return _Task(path, Record(name, photo.sha256), photo)
+            return _Task(path, known, photo, last)
+        return _Task(path, Record(name, photo.sha256), photo, last)
 
     def infer(self, task: _Task) -> _Task:
         if task.photo is None or task.record.detection == self.detection:
@@ -164,13 +92,13 @@ class _Detection:
             record = self.predictor.record(task.photo, task.path)
         except Exception as e:
             record = task.record.replace(width=task.photo.width, height=task.photo.height, error=why(e))
-        return dataclasses.replace(task, record=record.keep_decisions(self.earlier.get(record.path)))
+        return dataclasses.replace(task, record=record.keep_decisions(task.last))
 
     def finish(self, task: _Task) -> _Task:
         if self.dry_run or self.target is None:
-            return _Task(task.path, task.record, is_changed=task.record is not self.earlier.get(task.record.path))
+            return _Task(task.path, task.record, last=task.last, is_changed=task.record is not task.last)
         record, is_changed = self.target.write(task.record, task.photo)
-        return _Task(task.path, record, is_changed=is_changed)
+        return _Task(task.path, record, last=task.last, is_changed=is_changed)
 
 
 @dataclass(frozen=True)
@@ -223,7 +151,7 @@ class _Job:
     progress: Progress | None
     stop: threading.Event | None
 
-    def work(self, summary: Summary, keep: Callable[[Record], None]) -> None:
+    def work(self, summary: Summary, keep: Callable[[_Task], None]) -> None:
         """All photos, each counted and its record kept when it is finished."""
         done = run_pipeline(
             self.found.paths,
@@ -237,8 +165,14 @@ class _Job:
         )
         with contextlib.closing(done):  # photos in flight end before the caller's files are closed
             for task in done:
-                keep(task.record)
-                summary._count(task, self.settings)
+                keep(task)
+                summary.count(
+                    task.record,
+                    self.settings,
+                    is_changed=task.is_changed,
+                    withheld=task.withheld,
+                    is_gone=task.is_gone,
+                )
                 if self.progress:
                     self.progress(summary)
         finished = summary.done + len(summary.withheld) + len(summary.gone)
@@ -310,9 +244,8 @@ def _detect(
     settings = predictor.settings
     if target:
         predictor.check_hides()
-    found = source
-    if not isinstance(found, images.Found):
-        found = images.find(found, settings, exclude=target.folder if target else exclude)
+    exclude = target.folder if target else exclude
+    found = source if isinstance(source, images.Found) else images.find(source, settings, exclude=exclude)
     if target:
         target.check(found, path)
     summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
@@ -329,9 +262,12 @@ def _detect(
         summary_path = target.folder / SUMMARY_NAME if target else path.with_suffix(f".{SUMMARY_NAME}")
         with target or contextlib.nullcontext():
             summary_path.unlink(missing_ok=True)  # a run that is killed has none
-            records.write(path, header, earlier.values())
+            if isinstance(earlier, RecordsFile):
+                earlier.rewrite(header)
+            else:
+                records.write(path, header, ())
             with records.Writer(path, header) as writer:
-                job.work(summary, partial(_write_changed, writer, earlier))
+                job.work(summary, partial(_write_changed, writer))
             if target:
                 summary.lose(target.lost())
                 summary.left_over = target.left_over(found)
@@ -345,11 +281,12 @@ def _told(summary: Summary, settings: Settings, records_path: Path) -> dict[str,
     return {**summary.to_dict(), "settings": settings.to_dict(), "records": escape(os.path.abspath(records_path))}
 
 
-def _earlier(path: Path, header: Header) -> tuple[Header, dict[str, Record]]:
+def _earlier(path: Path, header: Header) -> tuple[Header, Mapping[str, Record]]:
     """The header to write, and what an earlier run found; thresholds and effects that a review chose stand."""
     if not path.exists():
         return header, {}
-    old, earlier = records.read(path)
+    earlier = RecordsFile(path)
+    old = earlier.header
     if old.root != header.root:
         raise RecordsError(f"{path} belongs to another input, {old.root}")
     if old.review and old.settings.export_hash() == header.settings.export_hash():
@@ -358,9 +295,9 @@ def _earlier(path: Path, header: Header) -> tuple[Header, dict[str, Record]]:
     return header, earlier
 
 
-def _write_changed(writer: records.Writer, earlier: Mapping[str, Record], record: Record) -> None:
-    if record != earlier.get(record.path):
-        writer.write(record)
+def _write_changed(writer: records.Writer, task: _Task) -> None:
+    if task.record != task.last:
+        writer.write(task.record)
 
 
 def export(
@@ -389,7 +326,8 @@ def export(
     """
     started = time.perf_counter()
     path = Path(records_path)
-    header, known = records.read(path)
+    known = RecordsFile(path)
+    header = known.header
     settings = settings or header.settings
     # How many regions were kept is the detection's; a larger number here would hide that some were left out.
     settings = settings.replace(max_regions=min(settings.max_regions, header.settings.max_regions))

@@ -100,7 +100,9 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
         )
     if reason := max_regions_reached(record.regions, settings):
         raise DetectionError(reason)
-    return effects.apply(photo.pixels, record.hidden(settings), settings, mode=photo.mode)
+    if not (hidden := record.hidden(settings)):
+        return photo.pixels  # read-only, so no copy is needed
+    return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
 
 
 def check_detected(record: Record) -> None:

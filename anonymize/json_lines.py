@@ -63,13 +63,13 @@ def each_line(path: AnyPath) -> Iterator[dict[str, Any]]:
 
 def _parse(lines: Iterable[bytes], path: AnyPath) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
-        if (value := _value(line)) is not None:
+        if (value := value_of(line)) is not None:
             yield value
         elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
             raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
 
 
-def _value(line: bytes) -> dict[str, Any] | None:
+def value_of(line: bytes) -> dict[str, Any] | None:
     """What a line says; None for a broken one. The beginning of a JSON object is never one itself."""
     try:
         text = line.decode()  # a line may be torn within a character
@@ -101,7 +101,7 @@ class JsonLines:
         self._end = self._last_line_end()
         self._file.seek(self._end)
         last = self._file.read()
-        if _value(last) is None:
+        if value_of(last) is None:
             self._file.truncate(self._end)
         else:  # whole, but for the line's end: written by hand or by a script
             self._file.write(b"\n")

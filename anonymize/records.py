@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from .settings import Settings
 SCHEMA = 2
 Review = Literal["pending", "approved", "flagged"]
 DECIDED = ("who", "when", "what")
+_SHORT = ("path", "sha256", "width", "height", "detection", "review", "approved_hash", "error")
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height"), int),
@@ -57,6 +58,11 @@ def escape(path: AnyPath) -> str:
         else:
             out.append(char)
     return "".join(out)
+
+
+def first_of(paths: Sequence[str]) -> str:
+    """Some paths, for people: the first five."""
+    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
 
 
 def unescape(text: str) -> str:
@@ -163,13 +169,16 @@ class Record:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        # What decides whether it is detected again comes before what is long: a million lines are only glanced at.
+        out: dict[str, Any] = {name: getattr(self, name) for name in _SHORT}
+        out["warnings"], out["detectors"] = list(self.warnings), self.detectors
         out["regions"] = [r.to_dict() for r in self.regions]
-        out["decisions"], out["warnings"] = list(self.decisions), list(self.warnings)
-        return out
+        return {**out, "decisions": list(self.decisions)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        if not isinstance(data, Mapping) or "path" not in data:
+            raise RecordsError(f"not a record: {data!r:.80}")
         names = {f.name for f in dataclasses.fields(cls)}
         if unknown := set(data) - names:
             raise RecordsError(f"a record has no field {sorted(unknown)[0]!r}")
@@ -215,6 +224,8 @@ class Header:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Header:
+        if not isinstance(data, Mapping):
+            raise RecordsError(f"not the head of records: {data!r:.80}")
         if data.get("schema") != SCHEMA:
             raise RecordsError(
                 f"records have schema {SCHEMA}, this file has {data.get('schema')!r}: it was written by another "
@@ -260,11 +271,24 @@ def rewrite(path: AnyPath, header: Header, lines: Iterable[bytes]) -> None:
 
     Whole or not at all. The caller holds the file's lock.
     """
+    lines_beside(path).unlink(missing_ok=True)
     with replacing(path, is_locked=True) as temporary, open(temporary, "xb") as new:
         new.write(to_line(header.to_dict()))
         new.writelines(lines)
         new.flush()
         os.fsync(new.fileno())
+
+
+def lines_beside(path: AnyPath) -> Path:
+    """Where `records_file` keeps what it knows of a records file."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.lines")
+
+
+def queue_beside(path: AnyPath) -> Path:
+    """Where the review keeps its queue's numbers."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.queue")
 
 
 class Writer(JsonLines):

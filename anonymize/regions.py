@@ -156,6 +156,8 @@ class Region:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Region:
+        if not isinstance(data, Mapping):
+            raise SettingsError(f"not a region: {data!r:.80}")
         unknown = set(data) - {f.name for f in dataclasses.fields(cls)}
         if unknown:
             raise SettingsError(f"a region has no field {sorted(unknown)[0]!r}")

@@ -192,19 +192,20 @@ class Preset:
     help: str
 
 
-# `balanced` is one spec for both kinds: each of its networks sees a photo once.
-_STREETS = "in-context:street@640+plates@640-2560+retinaface-mobilenet@1536-3072+centerface@1280-2560+coco@320"
+# `balanced` and `thorough` are one spec for both kinds: each of their networks sees a photo once.
+_STREETS = (
+    "in-context:street@640-1280+retinaface-mobilenet@1536-3072+coco@320"
+    "+closer:plates@1280-2560+closer:centerface@1600-3200"
+)
+_THOROUGH = (
+    "in-context:street@608-2432+plates@640+plates@1280-2560+retinaface-mobilenet@1536-3072+centerface@1280-2560+coco@640"
+    "+closer:centerface@2560-5120+closer:retinaface-mobilenet@2304-4608"
+)
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "fast": Preset("retinaface-mobilenet@1536", "plates@320-640", 0.3, 0.15, "quickest; near faces and plates"),
         "balanced": Preset(_STREETS, _STREETS, 0.2, 0.15, "default; for street photos"),
-        "thorough": Preset(
-            "retinaface-mobilenet@1536-3072+retinaface-mobilenet@2048+centerface@1280-2560+centerface@2048",
-            "in-context:street@640-2560+plates@640+plates@1280-2560+coco@640",
-            0.2,
-            0.05,
-            "misses the fewest, hides some extra, slower",
-        ),
+        "thorough": Preset(_THOROUGH, _THOROUGH, 0.2, 0.05, "misses the fewest, hides some extra, slower"),
     }
 )
 _BALANCED = PRESETS["balanced"]

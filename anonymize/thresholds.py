@@ -18,7 +18,16 @@ def hiding_scores(record: Record, settings: Settings, kind: str) -> Scores:
 
     Rejected regions and those outside of the size limits are hidden at none, and left out.
     """
-    low = settings.with_kind(kind, threshold=MIN_THRESHOLD)
+    return scores_under(record, lowest(settings, kind), kind)
+
+
+def lowest(settings: Settings, kind: str) -> Settings:
+    """The settings that hide the most of a kind."""
+    return settings.with_kind(kind, threshold=MIN_THRESHOLD)
+
+
+def scores_under(record: Record, low: Settings, kind: str) -> Scores:
+    """`hiding_scores`, from `lowest` settings: for many records."""
     return np.array(
         [r.score if r.status == "auto" else np.inf for r in record.regions if r.kind == kind and low.hides(r)]
     )

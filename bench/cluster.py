@@ -223,7 +223,7 @@ def _compare_records(found: Found, path: Path, known: bytes) -> None:
 
 
 def scaling(source: Path | None, count: int, preset: str) -> None:
-    rates: dict[int, list[float]] = {1: [], 2: []}
+    rates: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as name, environment():
         folder = Path(name) / "in"
         folder.mkdir()
@@ -235,9 +235,12 @@ def scaling(source: Path | None, count: int, preset: str) -> None:
             for workers in rates:
                 with nodes(workers):
                     rates[workers].append(_rate(folder, Path(name) / f"{turn}-{workers}", settings, workers))
+                    print(f"{workers}: {rates[workers][-1]}", flush=True)
+    speed, used = {}, {}
     for workers, of in rates.items():
-        print(f"{workers} workers: {statistics.median(of):.2f} photos/s ({min(of):.2f}–{max(of):.2f})")
-    print(f"two are {statistics.median(rates[2]) / statistics.median(rates[1]):.2f} times one")
+        speed[workers], used[workers] = (statistics.median(v) for v in zip(*of, strict=True))
+        print(f"{workers} workers: {speed[workers]:.2f} photos/s, {used[workers]:.3f} CPU s per photo")
+    print(f"two are {speed[2] / speed[1]:.2f} times one; by CPU time, on idle cores, {2 * used[1] / used[2]:.2f} times")
 
 
 def _files(source: Path | None) -> list[Path]:
@@ -249,16 +252,27 @@ def _files(source: Path | None) -> list[Path]:
     return [p for p in sorted(source.rglob("*")) if p.suffix.lower() in (".jpg", ".jpeg", ".png")]
 
 
-def _rate(source: Path, out: Path, settings: Settings, workers: int) -> float:
-    """Photos a second, from the first finished shard on."""
-    ticks: list[tuple[float, int]] = []
+def _rate(source: Path, out: Path, settings: Settings, workers: int) -> tuple[float, float]:
+    """Photos a second, and CPU seconds per photo of all that Ray runs, from the first finished shards on."""
+    ticks: list[tuple[float, float, int]] = []
 
     def progress(summary: Summary) -> None:
-        ticks.append((time.monotonic(), summary.done))
+        ticks.append((time.monotonic(), _cpu_seconds(), summary.done))
 
     cluster.run(source, out, Predictor(settings), cluster.Cluster(workers=workers, shard=4), progress=progress)
-    (start, first), (end, last) = ticks[workers], ticks[-1]
-    return (last - first) / (end - start)
+    (start, before, first), (end, after, last) = ticks[workers], ticks[-1]
+    return (last - first) / (end - start), (after - before) / (last - first)
+
+
+def _cpu_seconds() -> float:
+    """What the processes that were started from here have used so far."""
+    import psutil
+
+    total = 0.0
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            total += sum(process.cpu_times()[:2])
+    return total
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from anonymize.settings import Settings
 from tests.support import jpegs
 
 CODINGS = {"baseline": (False, 0), "restart markers": (False, 5), "progressive": (True, 0), "both": (True, 3)}
-SETTINGS = Settings()
+SETTINGS, WHOLE = Settings(), 32  # px, the largest MCU
 
 
 def encode(rgb: np.ndarray, kind: str, progressive: bool, restart: int, turn: int) -> bytes:
@@ -73,7 +73,8 @@ def compare(data: bytes, folder: Path, seed: int) -> dict[str, int]:
         again = formats.decode(written, 1e12).form.options["source"]
         beyond = blocks._shows_beyond(source, old)
         for a, b, step in zip(blocks.read(again), old, source.steps, strict=True):
-            at = blocks._touched(where, a.shape[:2], step)
+            at = blocks._touched(where, a, step)
+            a, b = jpegs.cells(a), jpegs.cells(b)
             at[:, -1] |= beyond[0]
             at[-1] |= beyond[1]
             out["coefficients outside"] += a[~at].size
@@ -99,8 +100,9 @@ def variants(path: Path, n: int) -> Iterator[tuple[str, bytes]]:
     scale = 480 / max(rgb.shape)
     rgb = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else rgb
     for i, kind in enumerate(jpegs.KINDS):
-        coding = list(CODINGS)[(n + i) % len(CODINGS)]
-        yield kind, encode(rgb, kind, *CODINGS[coding], turn=1 + (n // len(CODINGS)) % 8)
+        coding, turn = list(CODINGS)[(n + i) % len(CODINGS)], 1 + (n // len(CODINGS)) % 8
+        whole = [v - v % WHOLE if turn > 1 else v for v in rgb.shape[:2]]  # else it could not be turned exactly
+        yield kind, encode(rgb[: whole[0], : whole[1]], kind, *CODINGS[coding], turn)
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ from anonymize.predictor import Predictor
 from anonymize.records import Header, Record
 from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
 from anonymize.settings import Settings
-from review import queue
+from review import items
 
 SURE, SEEN = 0.9, 0.35  # score from which one detector at a larger scale is enough, or two are
 TEACHERS = ("retinaface-mobilenet@2048", "centerface@2048")
@@ -115,7 +115,7 @@ def gains(header: Header, known: dict[str, Record], annotations: Path) -> dict[s
     known = {p: r for p, r in known.items() if p in leaks}
     bare = [r.replace(review="pending", decisions=(), approved_hash="") for r in known.values()]
     orders = {
-        "the review's queue": [i.path for i in queue.rank(bare, header.settings)],
+        "the review's queue": [i.path for i in items.rank(bare, header.settings)],
         "lowest score first": lowest_score(known.values(), header.settings),
     }
     return {
@@ -262,14 +262,14 @@ def places(
 
 def beside(known: dict[str, Record], truth: Annotations, settings: Settings) -> list[tuple[int, int]]:
     """Of the plates that one neighbor frame, or both, hide where a frame hides none: (real, all) of each."""
-    seen = {p: queue._see(r, settings) for p, r in known.items()}
+    seen = {p: items.see(r, settings) for p, r in known.items()}
     hits: list[list[bool]] = [[], []]
-    for path, others in queue.sequences(known).items():
+    for path, others in items.sequences(known).items():
         true = [t.box for t in truth.photos[path].truths]
-        for reason in queue.beside(seen[path], [seen[o] for o in others]):
+        for reason in items.beside(seen[path], [seen[o] for o in others]):
             assert reason.box is not None
             if reason.kind == "plate":  # faces are not annotated there
-                hits["both" in reason.text].append(any(queue._near(reason.box, box) for box in true))
+                hits["both" in reason.text].append(any(items.is_near(reason.box, box) for box in true))
     return [(sum(h), len(h)) for h in hits]
 
 
@@ -278,7 +278,7 @@ def fit(args: argparse.Namespace) -> None:
     root = args.images
     names = sorted(images.find(root, settings).paths)
     truth = read_annotations(args.annotations, root, names)
-    in_a_row = queue.sequences(names)
+    in_a_row = items.sequences(names)
     frames = [n for n in names if n in in_a_row and n in truth.photos]
     alone = [n for n in names if n not in in_a_row]
     random.Random(0).shuffle(alone)

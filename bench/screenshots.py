@@ -1,7 +1,7 @@
-"""Write screenshots of every tab, light and dark, wide and narrow: python bench/screenshots.py [FOLDER] [--readme]
+"""Write screenshots of every tab, light and dark, wide and narrow: python -m bench.screenshots [FOLDER] [--readme]
 
 `--readme` writes those of the README instead, into docs/. Starts the server itself, and needs Debian's chromium
-(`apt-get install chromium`). Photos: ultralytics' own.
+(`apt-get install chromium`). Photos: bus.jpg and zidane.jpg of the package ultralytics (AGPL-3.0).
 """
 
 from __future__ import annotations
@@ -112,6 +112,7 @@ def write(folder: Path) -> None:
         print(folder / f"{name}.png")
 
     bus, zidane = photos()[:2]
+    clip = make_clip(folder / ".walk.mp4", bus)
     with server() as address, sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for look, dark, narrow in (("light", False, False), ("dark", True, False), ("phone", False, True)):
@@ -146,11 +147,57 @@ def write(folder: Path) -> None:
             opened.get_by_role("button", name="Advanced settings").first.click()
             opened.get_by_role("slider", name="Feather").first.scroll_into_view_if_needed()
             shoot(opened, f"{look}-5-of-batch", full=False)
+            open_tab(opened, "Video")
+            opened.set_input_files("#az-video .az-drop input[type=file]", str(clip))
+            opened.locator("#az-video-result a.az-download[href]").wait_for(timeout=600_000)
+            opened.locator('.az-player .az-stage[data-plays="yes"]').wait_for()
+            opened.locator(".az-tracks .az-go").first.click()
+            opened.wait_for_timeout(1500)
+            shoot(opened, f"{look}-5-video")
+            opened.locator("#az-video .az-modes button").last.click()
+            opened.locator("#az-video rect.az-region").first.wait_for()
+            shoot(opened, f"{look}-5-video-correct")
             for name in ("Models", "About"):
                 open_tab(opened, name)
                 shoot(opened, f"{look}-{'6' if name == 'Models' else '7'}-{name.lower()}")
             opened.context.close()
         browser.close()
+    clip.unlink()
+
+
+def make_clip(path: Path, photo: Path, frames: int = 50) -> Path:
+    """Two seconds of a walk over a photo."""
+    import av
+    import numpy as np
+
+    with Image.open(photo) as picture:
+        street = np.asarray(picture.convert("RGB"))
+    height, width = (side * 9 // 10 // 2 * 2 for side in street.shape[:2])
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for i in range(frames):
+            y, x = (street.shape[0] - height) * i // frames, (street.shape[1] - width) * i // frames
+            part = np.ascontiguousarray(street[y : y + height, x : x + width])
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(part, "rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+def write_before_after(folder: Path) -> None:
+    """before-after.jpg: a part of bus.jpg with what is found, and as the default hides it."""
+    from anonymize import images
+    from anonymize.hiding import hide_record
+    from anonymize.predictor import Predictor
+    from anonymize.preview import save_preview
+
+    predictor = Predictor()
+    with Image.open(photos()[0]) as street, tempfile.TemporaryDirectory() as temporary:
+        street.crop((0, 290, 810, 890)).save(Path(temporary) / "bus.png")
+        photo = images.load(Path(temporary) / "bus.png", predictor.settings)
+    record = predictor.record(photo, "bus.png")
+    hidden = record.hidden(predictor.settings)
+    save_preview(photo, hide_record(photo, record, predictor.settings), hidden, folder / "before-after.jpg")
 
 
 def write_readme(folder: Path) -> None:
@@ -189,6 +236,7 @@ if __name__ == "__main__":
     parser.add_argument("--readme", action="store_true")
     given = parser.parse_args()
     if given.readme:
+        write_before_after(ROOT / "docs")
         write_readme(ROOT / "docs")
     else:
         write(given.folder)

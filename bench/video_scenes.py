@@ -139,6 +139,7 @@ def main() -> None:
     parser.add_argument("--gaps", type=int, default=1000)
     parser.add_argument("--scenes", type=int, default=6)
     parser.add_argument("--frames", type=int, default=90)
+    parser.add_argument("--first", type=int, default=0, help="number of the first scene")
     parser.add_argument("--preset", default="fast")
     args = parser.parse_args()
     rng, settings = np.random.default_rng(0), Settings().with_preset(args.preset)
@@ -147,7 +148,7 @@ def main() -> None:
     looked: dict[str, int] = {}
     gaps = seed = total = 0
     while gaps < args.gaps if predictor is None else seed < args.scenes:
-        drawn = scene(seed, args.frames)
+        drawn = scene(args.first + seed, args.frames)
         if predictor is None:
             found, more = simulated(drawn, rng)
             motion, auto, gaps = motion_of(drawn), None, gaps + more

@@ -61,6 +61,12 @@ def _store(records: Path, given: dict[str, Any]) -> ReviewStore:
     return ReviewStore(records, settings_of(given, ReviewStore(records).settings))
 
 
+def _tell(done: int, of: int) -> None:
+    """Of many photos the first look takes minutes."""
+    if done and done % 10_000 == 0:
+        click.echo(f"looked at {done:,} of {of:,} photos", err=True)
+
+
 @cli.command()
 @RECORDS
 @click.option("--json", "as_json", is_flag=True, help="Print path, risk, and reasons as JSON.")
@@ -70,8 +76,8 @@ def _store(records: Path, given: dict[str, Any]) -> ReviewStore:
 @HIDING
 def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **given: Any) -> None:
     """List the photos to review, riskiest first, with reasons."""
-    waiting = Queue(_store(records, given))
-    items = (waiting.items() if everything else waiting.pending())[:limit]
+    waiting = Queue(_store(records, given), _tell)
+    items = waiting.items(0, limit) if everything else waiting.pending(limit)
     if as_json:
         rows = [{"path": i.path, "risk": round(i.risk, 6), "status": i.status, "reasons": i.reasons} for i in items]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -92,7 +98,7 @@ def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **g
 def status(records: Path, **given: Any) -> None:
     """Show the progress of the review and the last decisions."""
     store = _store(records, given)
-    click.echo(str(Queue(store).progress()))
+    click.echo(str(Queue(store, _tell).progress()))
     if gone := store.missing_photos():
         were = "photo was" if len(gone) == 1 else "photos were"
         click.echo(f"{len(gone)} {were} deleted from the input ({gone[0]} …); `forget` removes them from the records")
@@ -190,8 +196,7 @@ def export(
         then=lambda: audit_after(output, given, records),
     )
     if allow_unreviewed:
-        store = ReviewStore(records, settings)
-        nobody = sum(i.status == "pending" for i in Queue(store).items())
+        nobody = Queue(ReviewStore(records, settings), _tell).count("pending")
         click.echo(f"--allow-unreviewed: {nobody} of the photos were not approved by anybody")
 
 

@@ -37,8 +37,8 @@ from .documents import (
     is_same_box,
     to_document,
 )
-from .queue import Item, Queue
-from .store import Span
+from .items import Item
+from .queue import Queue
 from .views import dress
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 
 PLUGIN = Path(__file__).parent / "plugin"
 _starting = threading.Lock()
+LOADED = 20_000  # photos, riskiest first: FiftyOne takes minutes and gigabytes for more
 EVALUATION = "eval"
 
 
@@ -102,7 +103,6 @@ class ReviewDataset:
         self.queue, self.store, self.truth = queue, queue.store, truth
         self.name = dataset_name(self.store.path)
         self._guard = threading.RLock()
-        self._spans: dict[str, Span] = {}
         fo = fiftyone()
         try:
             if fo.dataset_exists(self.name):
@@ -209,8 +209,7 @@ class ReviewDataset:
 
         with self._guard, answering():
             self.save_edits(person())  # left behind by a FiftyOne that was closed: the samples are written over here
-            items = self.queue.items()
-            spans = self.store.refresh()
+            items = self.queue.items(0, LOADED)
             known = {d["photo"]: d for d in self.samples.find({}, {"photo": 1, "state": 1, "created_at": 1})}
             work: list[Any] = []
             changed = 0
@@ -219,7 +218,7 @@ class ReviewDataset:
                 old = known.pop(item.path, None)
                 if old is not None and old.get("state") == state:
                     continue
-                document = self._document(self.store.read(item.path, spans[item.path]), item)
+                document = self._document(self.store.read(item.path), item)
                 document["state"] = state
                 work.append(
                     ReplaceOne({"_id": old["_id"]}, _with_keys(document, self.dataset, old))
@@ -301,9 +300,9 @@ class ReviewDataset:
             self._show(path, None)
 
     def _show(self, path: str, edited: Mapping[str, Any] | None) -> None:
-        item = next(i for i in self.queue.items() if i.path == path)
+        item = self.queue.item(path)
         old = edited or self.samples.find_one({"photo": path}, {"photo": 1, "created_at": 1, "last_modified_at": 1})
-        if old is None:
+        if old is None or item is None:
             return  # new since the last update, which will make it
         document = self._document(self.store[path], item)
         if edited is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from anonymize.settings import Settings
 from anonymize.web.telling import message_of
 
 from .dataset import dataset_name
-from .queue import Item
+from .items import Item
 from .reviews import Review, Reviews, User
 from .tab_view import FiftyOne, export_approved, in_list, other_thresholds, picture, view
 
@@ -35,12 +36,14 @@ class Source:
 
     Attributes:
         id: how the page names it. owner: the visitor's key whose photos these are; None: everybody's.
+        is_temporary: its folder says nothing to a person, and goes with the page.
     """
 
     id: str
     label: str
     records: Path
     owner: str | None = None
+    is_temporary: bool = False
 
 
 class _Asked(BaseModel):
@@ -208,13 +211,12 @@ class Desk:
         Raises:
             RecordsError: there is none.
         """
-        mine = {i.path: i for i in review.queue.items() if i.decided and i.decided[0] == user.name}
-        last = mine.get(photo) or max(mine.values(), key=_when, default=None)
+        mine = {p: when for p, (who, when) in review.queue.decided().items() if who == user.name}
+        last = photo if photo in mine else max(mine, key=lambda p: datetime.fromisoformat(mine[p]), default=None)
         if last is None:
             raise RecordsError("There is nothing of yours to undo.")
-        review.store.decide(last.path, "undo", who=user.name)
-        item = self._item(review, user, last.path)
-        return self._page(review, user, item, text=f"Undone: {last.path}")
+        review.store.decide(last, "undo", who=user.name)
+        return self._page(review, user, self._item(review, user, last), text=f"Undone: {last}")
 
     # --- all photos ---
 
@@ -240,18 +242,20 @@ class Desk:
     def export(self, scope: Any, ask: _Export) -> Values:
         """Write what may go out."""
         review, _ = self._find(scope, ask.review, decide=True)
-        return export_approved(review, ask.unreviewed, self.own_machine, is_audited=ask.audit)
+        temporary = [s.records for s in self.sources(scope) if s.is_temporary]
+        says_where = self.own_machine and review.store.path not in temporary
+        return export_approved(review, ask.unreviewed, says_where, is_audited=ask.audit)
 
     def _page(self, review: Review, user: User, item: Item | None, error: str = "", text: str = "") -> Values:
         """What the tab shows."""
-        items, progress = review.queue.items(), review.queue.progress()
-        elsewhere = review.queue.elsewhere(self._claimant(review, user))
-        place = next((n for n, i in enumerate(items) if item is not None and i.path == item.path), None)
+        queue, progress = review.queue, review.queue.progress()
+        elsewhere = queue.elsewhere(self._claimant(review, user))
+        place = None if item is None else queue.place(item.path)
         start = max(0, (place or 0) - LISTED[0])
-        behind = [i for i in review.queue.behind(item.path if item else None) if i.status == "pending"]
-        ahead = [i for i in behind if i.path not in elsewhere and i != item][:AHEAD]
+        behind = queue.behind(item.path if item else None)
+        ahead = list(islice((i for i in behind if i.path not in elsewhere and i != item), AHEAD))
         if place is not None:
-            ahead += items[max(0, place - 1) : place] + items[place + 1 : place + 2]
+            ahead += queue.items(max(0, place - 1), place) + queue.items(place + 1, place + 2)
         fiftyone: FiftyOne = "picture" if self.read_only else "link" if user.is_reviewer else "nothing"
         return {
             **({"error": error} if error else {}),
@@ -260,22 +264,18 @@ class Desk:
             "photo": None if item is None else view(review, item),
             "place": None if place is None else place + 1,
             "progress": {"text": progress.words, "done": progress.done, "photos": progress.photos - progress.errors},
-            "list": [in_list(i, elsewhere) for i in items[start : (place or 0) + LISTED[1]]],
+            "list": [in_list(i, elsewhere) for i in queue.items(start, (place or 0) + LISTED[1])],
             "start": start + 1,
             "ahead": [picture(review, i.path) for i in ahead],
             "thresholds": {k: review.store.settings.kind(k).threshold for k in ("face", "plate")},
-            "note": review.queue.note,
+            "note": queue.note,
             "fiftyone": fiftyone if review.owner is None or fiftyone == "picture" else "nothing",
             "is_sample": self._is_sample(review),
         }
 
 
 def item_of(review: Review, path: str) -> Item | None:
-    return next((i for i in review.queue.items() if i.path == path), None)
-
-
-def _when(item: Item) -> float:
-    return datetime.fromisoformat(item.decided[1]).timestamp() if item.decided else 0.0
+    return review.queue.item(path)
 
 
 def shared(records: Path, label: str) -> Source:

@@ -22,7 +22,7 @@ from anonymize.regions import Box, Point, Region
 from anonymize.risk import SHOWN_REASON
 from anonymize.settings import Settings
 
-from .queue import Item
+from .items import Item
 
 # Fields with labels. hidden: what an export hides (found, accepted, drawn). candidates: what it does not (below the
 # threshold, rejected). context: vehicles and persons.

@@ -7,24 +7,18 @@ of the photo's regions and settings: where these are others now, it is refused (
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from anonymize import records
 from anonymize.corrections import decide, last_words
 from anonymize.errors import RecordsError, StaleDecisionError
 from anonymize.records import Header, Record
+from anonymize.records_file import RecordsFile
 from anonymize.settings import Settings
-
-_PATH = re.compile(rb'\{"path":("(?:[^"\\]|\\.)*")')
-
-# Where a record's last line stands in the file: (offset, length). It changes with the record, and with a rewrite.
-Span = tuple[int, int]
 
 
 class ReviewStore:
@@ -48,17 +42,12 @@ class ReviewStore:
             raise RecordsError("Review needs Linux or macOS; on Windows it works in WSL")
         self.path = path
         self._given = settings
-        self._spans: dict[str, Span] = {}
-        self._header: Header | None = None
-        self._file: BinaryIO | None = None
-        self._end = 0
         self._guard = threading.RLock()
-        self.refresh()
+        self.records = RecordsFile(path, is_written=True)
 
     @property
     def header(self) -> Header:
-        assert self._header is not None  # set by the constructor's refresh
-        return self._header
+        return self.records.header
 
     @property
     def settings(self) -> Settings:
@@ -73,9 +62,9 @@ class ReviewStore:
             RecordsError: the file is busy.
         """
         with self._guard, records.lock(self.path):
-            spans = self.refresh()
+            known = self.refresh()
             chosen = None if settings == self.header.settings else settings
-            self._rewrite(dataclasses.replace(self.header, review=chosen), spans)
+            known.rewrite(dataclasses.replace(self.header, review=chosen))
             self._given = None
 
     def missing_photos(self) -> list[str]:
@@ -94,97 +83,43 @@ class ReviewStore:
             RecordsError: one of them is not in the records, or its photo is still there; nothing was forgotten.
         """
         with self._guard, records.lock(self.path):
-            spans, gone = self.refresh(), set(self.missing_photos())
+            known, gone = self.refresh(), set(self.missing_photos())
             for path in paths:
-                if path not in spans:
+                if path not in known:
                     raise RecordsError(f"{self.path} has no photo {path!r}")
                 if path not in gone:
                     raise RecordsError(f"{path} is still in {self.header.root}, or that folder is not there")
             wanted = gone.intersection(paths or gone)
             if wanted:
-                self._rewrite(self.header, {p: s for p, s in spans.items() if p not in wanted})
+                known.rewrite(self.header, wanted)
             return sorted(wanted)
 
-    def _rewrite(self, header: Header, spans: Mapping[str, Span]) -> None:
-        """The last line of each of these photos, as it is, under this header."""
-        assert self._file is not None
-        file = self._file.fileno()
-        records.rewrite(self.path, header, (os.pread(file, size, start) for start, size in spans.values()))
-        self.refresh()
-
-    def refresh(self) -> Mapping[str, Span]:
-        """Look at what others wrote since: path -> where its last line stands, in order of first appearance.
+    def refresh(self) -> RecordsFile:
+        """Look at what others wrote since: the records by path, in order of first appearance.
 
         Raises:
             RecordsError: the file is gone, or is no records file.
         """
-        with self._guard:
-            try:
-                now = os.stat(self.path)
-                is_ours = self._file is not None and os.path.samestat(os.fstat(self._file.fileno()), now)
-                if not is_ours or now.st_size < self._end:  # rewritten, or cut by another program
-                    self._reopen()
-                assert self._file is not None
-                self._file.seek(self._end)
-                fresh = self._file.read(now.st_size - self._end) if now.st_size > self._end else b""
-            except OSError as e:
-                raise RecordsError(f"cannot read records {self.path}: {e}") from e
-            start = 0
-            while end := fresh.find(b"\n", start) + 1:  # a line that is being written counts at the next look
-                self._take(fresh[start:end])
-                start = end
-            if self._header is None:
-                raise RecordsError(f"{self.path} is not a records file: it has no header")
-            return dict(self._spans)
+        self.records.refresh()
+        return self.records
 
-    def _reopen(self) -> None:
-        # The old file stays open until here, so that a new one cannot have its number.
-        old, self._file = self._file, open(self.path, "rb")  # noqa: SIM115 - held for the next reading
-        if old is not None:
-            old.close()
-        self._end, self._spans, self._header = 0, {}, None
-
-    def _take(self, line: bytes) -> None:
-        try:
-            if self._header is None:
-                self._header = Header.from_dict(json.loads(line))
-            else:
-                # Records begin with their path: the rest is parsed when it is asked for.
-                path = _PATH.match(line)
-                name = json.loads(path.group(1)) if path else json.loads(line)["path"]
-                self._spans[name] = (self._end, len(line))
-        except (KeyError, TypeError, ValueError, RecursionError) as e:
-            raise RecordsError(f"{self.path} has a broken line: {line[:80]!r} ({e!r})") from e
-        self._end += len(line)
-
-    def read(self, path: str, span: Span) -> Record:
-        """The record that `refresh` found at this place.
+    def read(self, path: str) -> Record:
+        """A photo's record as `refresh` found it.
 
         Raises:
             RecordsError: its line is broken, or the file was rewritten since.
         """
-        with self._guard:
-            assert self._file is not None
-            line = os.pread(self._file.fileno(), span[1], span[0])
-        try:
-            record = Record.from_dict(json.loads(line))
-        except (KeyError, TypeError, ValueError, RecursionError) as e:
-            raise RecordsError(f"{self.path} has a broken line for {path}: {e!r}") from e
-        if record.path != path:
-            raise RecordsError(f"{self.path} was rewritten meanwhile; look again")
-        return record
+        return self.records[path]
 
     def __getitem__(self, path: str) -> Record:
         with self._guard:
-            span = self.refresh().get(path)
-            if span is None:
+            if path not in self.refresh():
                 raise RecordsError(f"{self.path} has no photo {path!r}")
-            return self.read(path, span)
+            return self.read(path)
 
     def __iter__(self) -> Iterator[Record]:
         """Every photo's record as it is now, one after the other."""
-        for path, span in self.refresh().items():
-            yield self.read(path, span)
+        return map(self.read, self.refresh())
 
     def decide(self, path: str, what: str, *, who: str, expected: str | None = None, **given: Any) -> Record:
         """One decision on one photo, written through to the disk when this returns.
@@ -217,6 +152,4 @@ class ReviewStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self.records.close()

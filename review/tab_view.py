@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from anonymize.audit import audit_folder, report_folder
+from anonymize.audit import SYSTEM, audit_folder, report_folder
 from anonymize.corrections import gate
 from anonymize.engine import export
 from anonymize.records import Record, unescape
@@ -22,7 +22,7 @@ from anonymize.web.elements import editor_region
 from anonymize.web.job_view import photos
 
 from .documents import FAINT, media_path
-from .queue import Item
+from .items import Item
 from .reviews import Review
 
 # A link to its App; or, where there is none, a picture of it and how to open it at home; or nothing.
@@ -37,7 +37,11 @@ def view(review: Review, item: Item) -> dict[str, Any]:
     record, settings = review.store[item.path], review.store.settings
     suspected = {r.region: r for r in item.misses if r.region}
     doubted = {r.region: r for r in item.doubts if r.p >= DOUBTED}
-    shown = [editor_region(r, settings, _why(r, suspected.get(r.id), doubted.get(r.id))) for r in record.regions]
+    shown = [
+        editor_region(r, settings, _why(r, suspected.get(r.id), doubted.get(r.id)))
+        | _as_reasons_say(suspected.get(r.id), doubted.get(r.id))
+        for r in record.regions
+    ]
     hash = record.approval_hash(settings)
     is_gone = not os.path.lexists(review.store.header.source(record))
     gone = "It is no longer in the input. `python -m review forget` takes it out of the records."
@@ -84,6 +88,13 @@ def _why(region: Region, suspected: Reason | None, doubted: Reason | None) -> st
     return f"{words} {100 * doubted.p:.0f} % likely a false alarm: {doubted.text}." if doubted else words
 
 
+def _as_reasons_say(suspected: Reason | None, doubted: Reason | None) -> dict[str, float]:
+    """The probability beside a box that a reason is about: the reason's, so that both say one number."""
+    if suspected:
+        return {"sure": round(suspected.p, 4)}
+    return {"sure": round(1 - doubted.p, 4)} if doubted else {}
+
+
 def _about(item: Item) -> str:
     """`Not reviewed · risk 86 % · 16 faces hidden`."""
     hidden = ", ".join(f"{n} {kind}{'s' * (n > 1)}" for kind, n in item.hidden) or "nothing"
@@ -108,31 +119,36 @@ def other_thresholds(review: Review, thresholds: Mapping[str, float]) -> list[di
 
 
 def export_approved(
-    review: Review, allow_unreviewed: bool, own_machine: bool, *, is_audited: bool = False
+    review: Review, allow_unreviewed: bool, says_where: bool, *, is_audited: bool = False
 ) -> dict[str, Any]:
-    """Write what may go out, and say what stayed behind; is_audited: look for leaks in it, too."""
+    """Write what may go out, and say what stayed behind.
+
+    Args:
+        allow_unreviewed: also what nobody approved. says_where: name the folder. is_audited: look for leaks in it, too.
+    """
     settings = review.store.settings
     folder = review.output
     done = export(review.store.path, folder, settings, gate=gate(settings, allow_unreviewed), write_detections=False)
     text = f"{photos(done.done)} exported, {len(done.withheld)} kept back"
     text += f", {len(done.gone)} no longer in the input" if done.gone else ""
     text += f", {len(done.failures)} failed" if done.failures else ""
-    lines = [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
+    lines = [f"{text[:1].upper()}{text[1:]}." for text in done.told()]
+    lines += [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
     lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
     if is_audited and done.done:
-        lines += _audited(review, own_machine)
-    nobody = sum(i.status == "pending" for i in review.queue.items()) if allow_unreviewed else 0
+        lines += _audited(review, says_where)
+    nobody = review.queue.count("pending") if allow_unreviewed else 0
     link = f"/export?name={quote(review.name)}" + ("&unreviewed=yes" if allow_unreviewed else "")
     return {
         "text": f"{text}.",
         "warning": f"Nobody approved {nobody} of them." if nobody else "",
         "lines": lines,
-        "folder": str(folder) if own_machine else "",
+        "folder": str(folder) if says_where else "",
         "zip": link if done.done else "",
     }
 
 
-def _audited(review: Review, own_machine: bool) -> list[str]:
+def _audited(review: Review, says_where: bool) -> list[str]:
     """What an audit of the exported photos says; those that fail were taken away, and are flagged in the queue."""
     header = review.store.header
     root = Path(unescape(header.root))
@@ -145,5 +161,6 @@ def _audited(review: Review, own_machine: bool) -> list[str]:
     lines = [f"Audit: {photos(len(found.photos))} looked at, {len(found.failed)} failed and taken out."]
     for photo in found.failed[:20]:
         lines.append(f"{photo.path}: " + (photo.error or "; ".join(f.text for f in photo.of("leak"))))
+    lines += [f"{path}: a file of the operating system, not looked at; {SYSTEM}" for path in found.of_system[:20]]
     lines += [f"{path}: no export wrote this file, and nobody looked at it" for path in found.strays[:20]]
-    return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if own_machine else lines
+    return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if says_where else lines

@@ -22,7 +22,7 @@ from anonymize.corrections import status
 from anonymize.errors import ChangedSourceError, PathError, SettingsError
 from anonymize.records import Record, unescape
 
-from .queue import sequences
+from .items import sequences
 from .store import ReviewStore
 
 

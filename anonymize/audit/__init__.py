@@ -7,6 +7,7 @@ say what was found. The command line, the web page and the review call nothing e
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -83,10 +84,13 @@ def audit_folder(
         fetching: told of weights on their way. stop: set it to end after the photo in work.
 
     Raises:
-        AuditError: not a folder. RecordsError: records that cannot be read. PathError: a report in the output.
+        RecordsError: records that cannot be read. PathError: a folder that is not there; a report in the output.
         WeightsError: of a detector that was asked for by name.
     """
     started = time.perf_counter()
+    for place in (output, *((against,) if against is not None else ())):
+        if not Path(place).is_dir():
+            raise PathError(f"{os.fspath(place)} is not a folder")
     read = folder.read(Path(output), None if records_path is None else Path(records_path), settings)
     place = Path(options.report or report_folder(output)).absolute()
     if options.is_reporting or options.is_moving:
@@ -111,7 +115,7 @@ def audit_folder(
         if progress:
             progress(audit, len(read.photos))
     work.finish()
-    if options.is_moving:
+    if options.is_moving and read.memory:  # else it may hold originals, which are never moved
         quarantine.put(read, audit.failed, place / QUARANTINE)
     audit.seconds = round(time.perf_counter() - started, 1)
     if options.is_reporting:
@@ -145,6 +149,7 @@ class _Work:
         self.looker = self._looker(fetching)
         self.reader = self._reader(fetching)
         self.gallery = attacks.Gallery()
+        self.compared = self.not_compared = 0  # photos, with their originals
         audit.checks |= {"metadata": "every segment, chunk, tag and box against a list", "names": "by patterns"}
         self._say("memory", bool(read.memory), "hashes and records of the export", "the output has no exports.jsonl")
         has_records = read.records_path is not None
@@ -227,8 +232,9 @@ class _Work:
             source = against_.original(record, self.against, settings)
             if isinstance(source, str):
                 out.findings.append(Finding("unchanged", "look", source))
-                source = None
+                source, self.not_compared = None, self.not_compared + 1
             else:
+                self.compared += 1
                 out.findings += against_.check(photo, data, source, record, settings)
         original = source.rgb if isinstance(source, images.Photo) else None
         if self.reader is not None:
@@ -238,6 +244,10 @@ class _Work:
 
     def finish(self) -> None:
         """What can be said of all photos together, and of what lies beside them."""
+        if self.against is not None and (self.not_compared or not self.compared):
+            self.audit.checks.pop("unchanged", None)
+            of = self.compared + self.not_compared
+            self.audit.skipped["unchanged"] = f"only {self.compared} of {of} photos could be compared with an original"
         if not self.options.is_attacking or self.against is None:
             reason = "not asked for" if not self.options.is_attacking else "it needs --against INPUT"
             self.audit.skipped["faces"] = reason

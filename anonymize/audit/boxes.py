@@ -85,9 +85,12 @@ def _places(data: bytes, at: int) -> dict[int, list[tuple[int, int]]]:
     def number(size: int) -> int:
         nonlocal at
         at += size
+        if at > len(data):
+            raise ValueError("a list of items is longer than the file")
         return int.from_bytes(data[at - size : at], "big")
 
     out: dict[int, list[tuple[int, int]]] = {}
+    pieces = 0
     for _ in range(number(4 if version == 2 else 2)):
         item = number(4 if version == 2 else 2)
         method = number(2) & 15 if version else 0
@@ -96,7 +99,10 @@ def _places(data: bytes, at: int) -> dict[int, list[tuple[int, int]]]:
         if method:
             raise ValueError("an item lies elsewhere than in the file's own media data")
         out[item] = []
-        for _ in range(number(2)):
+        pieces += (count := number(2))
+        if pieces > len(data):  # each may take no byte at all
+            raise ValueError("more pieces of items than bytes")
+        for _ in range(count):
             number(sizes[3])
             start = base + number(sizes[0])
             out[item].append((start, start + number(sizes[1])))

@@ -227,7 +227,7 @@ def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
         return
     end = 8 + int.from_bytes(data[4:8], "little")
     at = 12
-    while at < end:
+    while at < min(end, len(data)):
         kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         body = data[at + 8 : at + 8 + length]
         if len(body) != length:
@@ -245,8 +245,8 @@ def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
         elif kind not in (b"VP8 ", b"VP8L", b"ALPH"):
             yield f"a chunk {text(kind)}" + (f": “{text(body)}”" if body else "")
         at += 8 + length + length % 2
-    if len(data) > at or at > end:
-        yield f"{abs(len(data) - at)} bytes after the end of the image"
+    if len(data) != at or at != end:
+        yield f"{abs(len(data) - min(at, end))} bytes after the end of the image"
 
 
 # BMP
@@ -278,7 +278,8 @@ def _bmp(data: bytes, allowed: Allowed) -> Iterator[str]:
     if len(data) != start + row * height:
         yield f"{abs(len(data) - start - row * height)} bytes after the end of the image"
     used = -(-width * bits // 8)
-    if any(any(data[at + used : at + row]) for at in range(start, start + row * height, row) if row > used):
+    end = min(start + row * height, len(data))  # what the header says may be far more than there is
+    if any(any(data[at + used : at + row]) for at in range(start, end, row) if row > used):
         yield "something in the padding of rows"
     if header == _V5 and (number(14 + 112) or number(14 + 116)):
         yield "a color profile in the header"

@@ -15,7 +15,8 @@ from ..engine import RECORDS_NAME
 from ..errors import AuditError, RecordsError, SettingsError
 from ..images import is_companion
 from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
-from ..records import Header, Record, escape, unescape
+from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
+from ..records_file import is_kept
 from ..settings import Settings
 from .findings import Finding
 
@@ -144,15 +145,18 @@ def _is_of_system(output: Path, name: Path) -> bool:
 
 
 def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
-    """Records, memory, summary, their locks, and the JSON file beside a photo: by name, and by what is in them."""
+    """Records, memory, summary, what is kept beside these, and a JSON file beside a photo: by name, and by content."""
     file = output / name
     if file.is_symlink():
         return False
-    own = [output / n for n in _OURS] + ([records_path] if records_path else [])
+    own = [output / n for n in _OURS]
+    own += [records_path, records_path.with_suffix(f".{SUMMARY_NAME}")] if records_path else []
     if any(os.path.abspath(file) == os.path.abspath(p) for p in own):
         return file == records_path or _is_readable(file)
     if any(os.path.abspath(file) == os.path.abspath(p.with_name(f".{p.name}.lock")) for p in own):
         return not file.stat().st_size
+    if any(os.path.abspath(file) in map(os.path.abspath, (lines_beside(p), queue_beside(p))) for p in own):
+        return is_kept(file)
     return file.suffix == ".json" and file.with_suffix("").is_file() and _json(file).keys() == _BESIDE
 
 

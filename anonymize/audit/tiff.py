@@ -38,12 +38,16 @@ class _File:
         count = self.number(at, 2)
         self.used.append((at, at + 2 + 12 * count + 4))
         tags: dict[int, list[int] | bytes] = {}
+        total = 0
         for entry in range(at + 2, at + 2 + 12 * count, 12):
             tag, kind, many = self.number(entry, 2), self.number(entry + 2, 2), self.number(entry + 4, 4)
             size = _SIZES[kind]
             start = entry + 8 if size * many <= 4 else self.number(entry + 8, 4)
             if start + size * many > len(self.data):
                 raise ValueError(f"tag {tag} lies outside the file")
+            total += size * many
+            if total > len(self.data):
+                raise ValueError("tags lie over each other")
             if size * many > 4:
                 self.used.append((start, start + size * many))
             raw = self.data[start : start + size * many]

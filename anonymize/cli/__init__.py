@@ -19,13 +19,12 @@ COMMANDS = {
     "detect": ("run:detect", "Find faces and plates and write records."),
     "export": ("run:export", "Write anonymized photos from records."),
     "video": ("video:video", "Clips in, anonymized clips out."),
+    "stream": ("stream:stream", "A camera's frames in, anonymized frames out, as they come."),
     "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
-    "evaluate-video": (
-        "measure_video:evaluate_video",
-        "Measure for how long faces and plates leak in clips.",
-    ),
+    "evaluate-video": ("measure_video:evaluate_video", "Measure for how long faces and plates leak in clips."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
+    "bench": ("bench:bench", "Time the presets, and other programs, on photos of your own."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
     "train": ("train:train", "Train a detector on photos of your own."),
     "models": ("models:models", "List, fetch, verify, and convert weights."),
@@ -73,6 +72,7 @@ def cli() -> None:
     python -m anonymize detect PHOTOS --records F    find only; review, then
     python -m anonymize export F OUTPUT              write the anonymized photos
     python -m anonymize video CLIPS OUTPUT           the same for clips
+    python -m anonymize stream SOURCE SINK           and for a camera
 
     Exit codes: 0 all done, 1 a failure (each photo is named), 2 wrong options or paths, 3 nothing to do, 4 an audit
     found a leak, 5 a certificate does not hold, 130 stopped.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..audit import Audit, Options
 
 LEAKS, NOT_VALID = 4, 5  # exit codes
+CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".tracks.jsonl", "clips.jsonl")
 PATH = click.Path(path_type=Path)
 KEY = click.option("--key", type=PATH, help="Private key to sign with, PEM [the user's own; made at the first use].")
 AGAINST = click.option("--against", type=PATH, help="Folder of the originals, to compare with.")
@@ -133,8 +134,11 @@ def say(audit: Audit, options: Options) -> None:
     for photo in audit.failed:
         why = "; ".join(f.text for f in photo.of("leak")) or photo.error
         click.echo(f"failed: {photo.path}: {why}" + (" (now in quarantine)" if photo.quarantined else ""), err=True)
+    if options.is_moving and any(not p.quarantined for p in audit.failed):
+        click.echo("nothing was moved: where no exports.jsonl is, photos may be originals", err=True)
     for path in audit.strays:
-        click.echo(f"not this program's: {path}: nobody looked at it; move it away", err=True)
+        what = "audit looks at photos only" if path.lower().endswith(CLIPS) else "not this program's"
+        click.echo(f"{what}: {path}: nobody looked at it; move it away", err=True)
     for path in audit.of_system:
         click.echo(f"of the operating system: {path}: not looked at; {SYSTEM}", err=True)
     looks = sum(bool(p.of("look")) for p in audit.photos)

@@ -130,7 +130,10 @@ class Records(click.Path):
         if not path.is_dir():
             return path
         from ..cluster import gather
+        from ..cluster.shards import FOLDER
 
+        if path.name != FOLDER:
+            return path
         target = path.absolute().with_suffix(".jsonl")
         gather(path, target)
         return target

@@ -77,10 +77,10 @@ def export(
 
     Settings start from those of the detection; options change them.
     """
-    from .. import engine, records
+    from .. import engine
+    from ..records_file import RecordsFile
 
-    header, _ = records.read(records_path)
-    settings = warn(settings_of(given, header.settings))
+    settings = warn(settings_of(given, RecordsFile(records_path).header.settings))
     if is_sequence:
         _follow(records_path)
     report(
@@ -296,7 +296,7 @@ def _table(summary: Summary) -> Table:
 
 
 def _say_what_failed(summary: Summary) -> None:
-    from ..engine import first_of
+    from ..records import first_of
 
     if summary.gone:
         named = first_of(summary.gone)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..video.batch import Summary
 
 
-def _every(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str:
+def parse_every(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str:
     if value == "auto":
         return value
     try:
@@ -37,7 +37,7 @@ EVERY = click.option(
     "--every",
     default="auto",
     metavar="N",
-    callback=_every,
+    callback=parse_every,
     help="Search every N-th frame and follow what was found between them, or auto: as the picture moves [auto].",
 )
 

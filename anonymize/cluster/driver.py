@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .. import images, records
+from .. import images
 from ..disk import AnyPath
 from ..engine import RECORDS_NAME, Progress, Summary
 from ..errors import AnonymizeError, ClusterError, PathError, RecordsError, SettingsError
@@ -22,6 +22,7 @@ from ..extras import extra
 from ..outputs import SUMMARY_NAME
 from ..predictor import Predictor
 from ..records import Header, Record, escape, unescape
+from ..records_file import RecordsFile
 from ..settings import Settings
 from . import shards
 from .shards import Known, Row
@@ -220,11 +221,15 @@ def _decided(path: AnyPath | None, header: Header) -> tuple[str | None, dict[str
     """
     if path is None or not Path(path).exists():
         return None, {}
-    old, earlier = records.read(path)
-    is_mounted = is_url(header.root) and not is_url(old.root)
-    if old.root != header.root and not is_mounted:
-        raise RecordsError(f"{path} belongs to another input, {old.root}")
-    return old.root if is_mounted else None, {p: r for p, r in earlier.items() if r.decisions}
+    known = RecordsFile(path)
+    root = known.header.root
+    is_mounted = is_url(header.root) and not is_url(root)
+    if root != header.root and not is_mounted:
+        raise RecordsError(f"{path} belongs to another input, {root}")
+    try:
+        return root if is_mounted else None, known.decided()
+    finally:
+        known.close()
 
 
 def count(summary: Summary, row: Row) -> None:

@@ -22,10 +22,12 @@ from .. import records
 from ..disk import AnyPath
 from ..errors import RecordsError
 from ..extras import extra
+from ..hiding import not_hidden, warnings_of
 from ..json_lines import to_line
 from ..records import Header, Record
+from ..records_file import RecordsFile
 from ..risk import risk_of
-from ..settings import Kind, Settings
+from ..settings import Settings
 from .stores import Store
 
 FOLDER, SUFFIX = "records.parquet", ".parquet"
@@ -33,7 +35,7 @@ READERS = 32  # shards that are read at the same time
 _HEADER = b"anonymize"  # key of the header among a Parquet file's own metadata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One photo of a shard.
 
@@ -59,11 +61,10 @@ class Row:
 
     @classmethod
     def of(cls, record: Record, settings: Settings, source: str, output: str = "", beside: str = "") -> Row:
-        others = (r for r in record.regions if r.kind not in settings.kinds and r.status == "auto")
         counts = {
             "hidden": Counter(r.kind for r in record.hidden(settings)),
-            "not_hidden": Counter(r.kind for r in others if r.score >= Kind().threshold),
-            "warnings": list(record.warnings),
+            "not_hidden": not_hidden(record, settings),
+            "warnings": warnings_of(record, settings),
         }
         return cls(
             record.path,
@@ -213,11 +214,11 @@ def gather(place: AnyPath, target: AnyPath, root: AnyPath | None = None) -> int:
     with records.lock(target):
         decided: Mapping[str, Record] = {}
         if target.exists():
-            old, earlier = records.read(target)
-            if old.root != header.root:
-                raise RecordsError(f"{target} belongs to another input, {old.root}")
-            header = dataclasses.replace(header, review=old.review)
-            decided = {p: r for p, r in earlier.items() if r.decisions}
+            old = RecordsFile(target)
+            if old.header.root != header.root:
+                raise RecordsError(f"{target} belongs to another input, {old.header.root}")
+            header, decided = dataclasses.replace(header, review=old.header.review), old.decided()
+            old.close()
         paths = sorted(found.rows, key=order)
         records.rewrite(target, header, _merged(lines(store, found, paths), decided))
     return len(paths)

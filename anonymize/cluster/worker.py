@@ -53,7 +53,7 @@ class Job:
     weights_dir: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One photo of a shard.
 

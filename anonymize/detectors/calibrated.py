@@ -110,7 +110,7 @@ class Calibrated:
                 min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)
             )
             detector = detector.with_floor(floor, likely)
-        self._detector, self._calibrations, self._long_side = detector, calibrations, long_side
+        self.detector, self._calibrations, self._long_side = detector, calibrations, long_side
 
     def input_side(self, long_side: int) -> int:
         """The long side, px, at which the network sees any photo."""
@@ -118,11 +118,16 @@ class Calibrated:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        return [self._calibrate(i, found) for i, found in zip(images, detect_all(self._detector, images), strict=True)]
+        return [self.calibrate(i, found) for i, found in zip(images, detect_all(self.detector, images), strict=True)]
 
-    def _calibrate(self, image: Image, found: Sequence[Region]) -> list[Region]:
+    def calibrate(self, image: Image, found: Sequence[Region], factor: float | None = None) -> list[Region]:
+        """What the detector said of an image, in its pixels, with probabilities as scores.
+
+        Args:
+            factor: px of the network's input for one of the image; None: that of the whole image.
+        """
         height, width = image.shape[:2]
-        factor = self._long_side / max(height, width)
+        factor = factor or self._long_side / max(height, width)
         out = []
         for r in found:
             if calibration := self._calibrations.get(r.kind):

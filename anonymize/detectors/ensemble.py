@@ -20,6 +20,7 @@ from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
 from ..regions import Region, boxes, corners_within, iou
 from ..settings import MIN_THRESHOLD, Settings
+from .closer import CARRIERS, Closer, Place
 from .detector import Detector, Image, kinds_of
 from .wrapper import detect_all, merge_detections
 
@@ -39,13 +40,20 @@ class Ensemble:
         settings: iou_threshold, max_regions.
 
     Raises:
-        SettingsError: no members, or two of one name (their scores could not be told apart).
+        SettingsError: no members, two of one name (their scores could not be told apart), or a closer look at what
+            nobody looks for first.
     """
 
     def __init__(self, members: Sequence[Detector], settings: Settings) -> None:
         names = [m.name for m in members]
         if not members or len(set(names)) != len(names):
             raise SettingsError(f"an ensemble needs detectors of different names; received {names}")
+        first = [m for m in members if not isinstance(m, Closer)]
+        seen = kinds_of(*first) if first else frozenset()
+        for m in members:
+            unseen = [k for k in sorted(kinds_of(m) or ()) if seen is not None and not seen & {k, CARRIERS.get(k)}]
+            if isinstance(m, Closer) and unseen:
+                raise SettingsError(f"{m.name} needs a detector beside it that says where a {unseen[0]} may be")
         self.name = "+".join(names)
         self.weights: Mapping[str, str] = {k: v for m in members for k, v in m.weights.items()}
         self.kinds = kinds_of(*members)
@@ -53,10 +61,23 @@ class Ensemble:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        answers = [detect_all(m, images) for m in self._members]
-        return [self._fuse([a[i] for a in answers], max(image.shape[:2])) for i, image in enumerate(images)]
+        answers = {m: detect_all(m, images) for m in self._members if not isinstance(m, Closer)}
+        first = [[r for answer in answers.values() for r in answer[i]] for i in range(len(images))]
+        places: dict[Detector, list[list[Place]]] = {}
+        for m in self._members:
+            if isinstance(m, Closer):
+                places[m] = [m.places(found, image) for image, found in zip(images, first, strict=True)]
+                answers[m] = detect_all(m.at(places[m]), images)
+        return [
+            self._fuse(
+                [answers[m][i] for m in self._members], max(image.shape[:2]), {m: p[i] for m, p in places.items()}
+            )
+            for i, image in enumerate(images)
+        ]
 
-    def _fuse(self, found: Sequence[Sequence[Region]], long_side: int) -> list[Region]:
+    def _fuse(
+        self, found: Sequence[Sequence[Region]], long_side: int, places: Mapping[Detector, Sequence[Place]]
+    ) -> list[Region]:
         s = self._settings
         out: list[Region] = []
         for kind in dict.fromkeys(r.kind for regions in found for r in regions):
@@ -66,7 +87,8 @@ class Ensemble:
                 if looks_for(member, kind) or any(r.kind == kind for r in regions)
             ]
             scales = [side / long_side if (side := input_side(m, long_side)) else math.inf for m, _ in looking]
-            out += fuse([regions for _, regions in looking], s.iou_threshold, scales)
+            looked = [places.get(m) for m, _ in looking]
+            out += fuse([regions for _, regions in looking], s.iou_threshold, scales, looked)
         return merge_detections(out, self.name, s)
 
 
@@ -87,7 +109,10 @@ def sight(height: float) -> float:
 
 
 def fuse(
-    found: Sequence[Sequence[Region]], iou_threshold: float, scales: Sequence[float] | None = None
+    found: Sequence[Sequence[Region]],
+    iou_threshold: float,
+    scales: Sequence[float] | None = None,
+    places: Sequence[Sequence[Place] | None] | None = None,
 ) -> list[Region]:
     """Regions of one kind in one image, a list for each detector that looked for it -> one region for each thing.
 
@@ -95,6 +120,7 @@ def fuse(
         found: scores are probabilities. A detector that found nothing has an empty list.
         iou_threshold: IoU above which two regions are of one thing.
         scales: of each detector's input, in px of it for one of the image; None: all see everything.
+        places: where each one looked; None: everywhere.
 
     Returns:
         By descending score, down to the floor.
@@ -111,12 +137,20 @@ def fuse(
             free[j] = False
             group.setdefault(every[j][1], every[j][0])
         tall = every[i][0].height
-        silent = [n for n in range(len(found)) if n not in group]
+        silent = [
+            n for n in range(len(found)) if n not in group and _looked(places[n] if places else None, every[i][0])
+        ]
         absent = sum(sight(tall * scales[n]) for n in silent) if scales else len(silent)
         score = combine([r.score for r in group.values()], absent)
         if score >= MIN_THRESHOLD:  # the floor of what is stored
             out.append(_merge_group(list(group.values()), score))
     return sorted(out, key=lambda r: -r.score)
+
+
+def _looked(places: Sequence[Place] | None, region: Region) -> bool:
+    """Whether a region's center lies where a detector looked."""
+    x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
+    return places is None or any(x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in (p.window for p in places))
 
 
 def combine(probabilities: Sequence[float], absent: float = 0) -> float:

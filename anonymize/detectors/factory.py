@@ -16,6 +16,7 @@ from ..weights.registry import Model, model
 from . import centerface, mtcnn, retinaface, retinaface_r50, spec, yolo, yunet
 from .calibrated import Calibrated, Calibration
 from .candidates import Letterbox
+from .closer import Closer
 from .context_rescoring import ContextRescoring
 from .detector import Detector, Image
 from .ensemble import Ensemble
@@ -125,14 +126,26 @@ class _Builder:
                 return Tiled(self.build(inner, in_crops), self.settings)
             case spec.TwoStage(inner):
                 return TwoStage(self.build(spec.Named(spec.VEHICLES)), self.build(inner, in_crops=True), self.settings)
+            case spec.Closer(spec.Named(name, low, high)):
+                sides = [low or model(name).size] if high is None else octaves(low or 0, high)
+                return Closer([(side, self.closely(name, side)) for side in sides], self.settings)
             case spec.Ensemble(parts):
                 return Ensemble([self.build(part) for part in parts], self.settings)
             case spec.InContext(inner):
                 return ContextRescoring(self.build(inner))
         raise TypeError(f"not a detector's spec: {node!r}")
 
-    def network(self, name: str, long_side: int, in_crops: bool) -> Detector:
-        """A model of the registry at one size."""
+    def closely(self, name: str, long_side: int) -> Calibrated:
+        """A model of the registry that sees pictures as they are; pieces of a photo, at the scale of one size."""
+        made = self.network(name, long_side, in_crops=False, as_is=True)
+        return made if isinstance(made, Calibrated) else Calibrated(made, {}, long_side)
+
+    def network(self, name: str, long_side: int, in_crops: bool, as_is: bool = False) -> Detector:
+        """A model of the registry at one size.
+
+        Args:
+            as_is: It sees pictures without resizing; their sides are multiples of 32.
+        """
         entry = model(name)
         path, hashes = self._fetch(entry), {name: entry.sha256}
         made: NetworkDetector
@@ -140,14 +153,16 @@ class _Builder:
             made = NetworkDetector(
                 f"{name}@{long_side}",
                 back_end.open(path, self.settings.device),
-                lambda image: back_end.prepare(image, long_side),
+                lambda image: back_end.prepare(image, max(image.shape[:2]) if as_is else long_side),
                 back_end.decode,
                 self.settings,
                 hashes,
             )
         else:
             any_size = name == spec.VEHICLES  # its file was exported for one size, which `yolo.cut_head` takes away
-            made = yolo.load(name, path, self.settings, long_side, hashes, classes=entry.classes, any_size=any_size)
+            made = yolo.load(
+                name, path, self.settings, long_side, hashes, classes=entry.classes, any_size=any_size, as_is=as_is
+            )
         made.kinds = frozenset(entry.classes.values())
         by_kind = (in_crops and entry.in_crops) or entry.calibration
         if not by_kind or not self.is_calibrated:

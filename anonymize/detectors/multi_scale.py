@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import TypeVar
 
 from ..errors import SettingsError
 from ..regions import Region
@@ -13,7 +14,8 @@ from .wrapper import detect_all, merge_detections, relabel
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
 # only enlarge what was seen already.
-MIN_GAIN = 1.5
+MIN_GAIN = 1.65
+Sized = TypeVar("Sized")
 
 
 class MultiScale:
@@ -57,8 +59,13 @@ class MultiScale:
 
     def select(self, long_side: int) -> list[Detector]:
         """The detectors that a photo of this long side, px, is worth."""
-        sides = [0, *(side for side, _ in self._detectors)]
-        return [d for (_, d), before in zip(self._detectors, sides, strict=False) if long_side >= MIN_GAIN * before]
+        return worth(self._detectors, long_side)
+
+
+def worth(sized: Sequence[tuple[int, Sized]], long_side: int) -> list[Sized]:
+    """Of (long side of the input, what has it), by rising side, those that a photo of this long side, px, is worth."""
+    before = [0, *(side for side, _ in sized)]
+    return [one for (_, one), least in zip(sized, before, strict=False) if long_side >= MIN_GAIN * least]
 
 
 def octaves(low: int, high: int) -> list[int]:

@@ -6,11 +6,12 @@
     package.module:Class       your own detector, called without arguments
     tiled:DETECTOR             the whole photo, and its overlapping tiles
     two-stage:DETECTOR         vehicles first, then DETECTOR inside each of them, enlarged (two-stage: safelicensing)
+    closer:NAME@LONG_SIDE      only where the others of A+B half see something, or see persons and vehicles
     A+B                        both, fused (`ensemble.Ensemble`)
     in-context:DETECTORS       all that follows; vehicles around a plate are evidence for it (with coco, say)
 
-`tiled:` and `two-stage:` belong to the next name only, `in-context:` to everything after it. A PATH with a + in it, or
-one that ends like @LONG_SIDE, stands in double quotes.
+`tiled:`, `two-stage:`, and `closer:` belong to the next name only, `in-context:` to everything after it. A PATH with a
++ in it, or one that ends like @LONG_SIDE, stands in double quotes.
 
 `parse` reads a spec, `str` writes it: `parse(str(spec)) == spec`.
 """
@@ -29,7 +30,17 @@ STRIDE = 32  # px; the largest stride of all networks here
 MAX_SIDE = 8192  # px; a network's buffers grow with the square
 VEHICLES = "coco"  # the registry's model of vehicles, the first of two stages
 IN_CONTEXT = "in-context:"
-FORMS = ("NAME@LONG_SIDE", "NAME@LOW-HIGH", "yolo:PATH", "package.module:Class", "tiled:NAME", "two-stage:NAME", "A+B")
+CLOSER = "closer:"
+FORMS = (
+    "NAME@LONG_SIDE",
+    "NAME@LOW-HIGH",
+    "yolo:PATH",
+    "package.module:Class",
+    "tiled:NAME",
+    "two-stage:NAME",
+    "A+B",
+    "A+closer:B",
+)
 _PART = re.compile(r'[^+"]*yolo:\s*"(?:[^"]|"")*"[^+]*|[^+]*')
 _QUOTED = re.compile(r'"((?:[^"]|"")+)"(?:@(.*))?', re.DOTALL)
 _SIZED = re.compile(r"(.+)@([^./\\@]*)", re.DOTALL)  # a file's name has a dot, a folder's may be quoted
@@ -105,6 +116,16 @@ class TwoStage:
 
 
 @dataclass(frozen=True, slots=True)
+class Closer:
+    """`inner` where the others of an ensemble say that something may be, at one size or at several."""
+
+    inner: Named
+
+    def __str__(self) -> str:
+        return f"{CLOSER}{self.inner}"
+
+
+@dataclass(frozen=True, slots=True)
 class Ensemble:
     """At least two detectors, fused."""
 
@@ -124,7 +145,7 @@ class InContext:
         return IN_CONTEXT + str(self.inner)
 
 
-Part = Named | OwnWeights | OwnClass | Tiled | TwoStage
+Part = Named | OwnWeights | OwnClass | Tiled | TwoStage | Closer
 Spec = Part | Ensemble | InContext
 PREFIXES: dict[str, type[Tiled | TwoStage]] = {"tiled:": Tiled, "two-stage:": TwoStage}
 
@@ -156,7 +177,7 @@ def models(spec: Spec) -> list[str]:
             case Ensemble():
                 for part in spec.parts:
                     yield from needs(part)
-            case Tiled() | InContext():
+            case Tiled() | InContext() | Closer():
                 yield from needs(spec.inner)
             case TwoStage():
                 yield VEHICLES
@@ -170,7 +191,7 @@ def with_side(spec: Spec, side: int) -> Spec:
     match spec:
         case Named(low=None) | OwnWeights(low=None):
             return dataclasses.replace(spec, low=side)
-        case Tiled() | TwoStage() | InContext():
+        case Tiled() | TwoStage() | InContext() | Closer():
             return dataclasses.replace(spec, inner=with_side(spec.inner, side))  # type: ignore[arg-type]
         case Ensemble():
             return Ensemble(tuple(with_side(part, side) for part in spec.parts))  # type: ignore[misc]
@@ -221,6 +242,11 @@ def _part(span: _Span, outer: tuple[str, ...] = ()) -> Part:
             if prefix in outer:
                 raise span.cut(0, len(prefix)).error(f"{prefix} inside {prefix} is no more than {prefix}")
             return wrapper(_part(span.cut(len(prefix)), (*outer, prefix)))
+    if text.startswith(CLOSER):
+        inner = _part(span.cut(len(CLOSER)))
+        if outer or not isinstance(inner, Named):
+            raise span.error(f"{CLOSER} stands before a detector's name, and inside nothing")
+        return Closer(inner)
     if text == "two-stage" and "two-stage:" not in outer:
         return TwoStage()
     if text.startswith("yolo:"):

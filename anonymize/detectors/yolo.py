@@ -56,6 +56,7 @@ def load(
     *,
     classes: Mapping[str, str] | None = None,
     any_size: bool = False,
+    as_is: bool = False,
 ) -> NetworkDetector:
     """A detector from an ONNX file or OpenVINO folder that ultralytics wrote.
 
@@ -63,6 +64,7 @@ def load(
         long_side: px; None: the network's own size.
         name: without a long side, which is added.
         classes: class name -> kind, of the classes that are wanted; None: all of them, by `kind_of`.
+        as_is: pictures are seen at their own size, of which long_side only tells what it stands for.
         any_size: take any size although the file names one; of the network that `cut_head` leaves, this holds.
 
     Raises:
@@ -96,7 +98,12 @@ def load(
         else partial(decode, kinds=kinds, classes=len(names), ignore_extra=task == "segment")
     )
     made = NetworkDetector(
-        f"{name}@{side}", network, lambda image: prepare(image, side, network.size), decoder, settings, weights
+        f"{name}@{side}",
+        network,
+        lambda image: prepare(image, max(image.shape[:2]) if as_is else side, network.size),
+        decoder,
+        settings,
+        weights,
     )
     made.kinds = frozenset(kinds)
     return made

@@ -1,8 +1,8 @@
 """A JPEG changed where something is hidden and nowhere else: all other blocks keep their coefficients, bit by bit.
 
 A block that anything hidden touches is made of the new pixels alone. Of the source nothing but quantization tables,
-sampling and the coefficients of the other blocks goes on: they are put into a blank file of that shape, and that is
-written with Huffman tables of its own. So no byte of the source is ever copied.
+sampling and the coefficients of the other blocks goes on; they are coded afresh, with Huffman tables of their own. So
+no byte of the source is ever copied.
 
 Reading and writing of coefficients is libjpeg-turbo's, through pyjpegio; it only ever sees a file that the strict
 decoder has accepted. A turned photo is turned by its coefficients where whole blocks allow it.
@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ from PIL.JpegImagePlugin import zigzag_index
 from .forms import Pixels
 
 Piece = tuple[tuple[int, int, int, int], NDArray[np.bool_]]  # a box (x1, y1, x2, y2) and its pixels that change
-Blocks = NDArray[np.int32]  # (rows, columns, 8, 8), as they are coded: quantized, frequencies in natural order
+# The coefficients of one component as they are coded, quantized: (8 * rows, 8 * columns), a block in each 8 x 8.
+Plane = NDArray[np.int32]
 
 _MOST_BLOCKS = 10  # of an MCU (T.81, B.2.3)
 _LARGEST = 1023  # of a coefficient, whose code has 10 bits (T.81, table F.2)
@@ -96,56 +98,63 @@ def write(
     Raises:
         RuntimeError: libjpeg cannot write these coefficients (a hostile file may hold some that no code is for).
     """
-    kept = read(source)
-    beyond = _shows_beyond(source, kept)
-    with _file(_blank(source)) as path:
-        import jpegio
-
-        out = jpegio.read(path)
-        for i, blocks in enumerate(kept):
-            touched = _touched(changed, blocks.shape[:2], source.steps[i])
-            touched[:, -1] |= beyond[0]
-            touched[-1] |= beyond[1]
-            _renew(blocks, touched, source, i, pixels)
-            out.coef_arrays[i][...] = blocks.swapaxes(1, 2).reshape(out.coef_arrays[i].shape)
-        del kept, blocks
-        out.progressive_mode, out.optimize_coding, out.markers = source.progressive, True, []
-        with _file() as target:
-            out.write(target)
-            picture = Path(target).read_bytes()
+    jpeg = _open(source.file)
+    if source.turn > 1:
+        stored, jpeg = jpeg, _open(_blank(source))
+        for plane, old in zip(jpeg.coef_arrays, stored.coef_arrays, strict=True):
+            plane[...] = _upright(old, source.turn)
+    beyond = _shows_beyond(source, jpeg.coef_arrays)
+    for i, plane in enumerate(jpeg.coef_arrays):
+        touched = _touched(changed, plane, source.steps[i])
+        touched[:, -1] |= beyond[0]
+        touched[-1] |= beyond[1]
+        _renew(plane, touched, source, i, pixels)
+        component = jpeg.comp_info[i]
+        component.component_id, component.dc_tbl_no, component.ac_tbl_no = i + 1, i > 0, i > 0
+    jpeg.progressive_mode, jpeg.arith_code, jpeg.restart_interval = source.progressive, False, 0
+    jpeg.optimize_coding, jpeg.markers = True, []
+    with _file() as target:
+        jpeg.write(target)
+        picture = Path(target).read_bytes()
     head = [_segment(marker, body) for marker, body in segments]
     if source.adobe is not None:
         head.append(_segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([source.adobe])))
     return b"".join([picture[:2], *head, picture[2:]])
 
 
-def read(source: Source) -> list[Blocks]:
+def read(source: Source) -> list[Plane]:
     """The coefficients of each component, upright.
 
     Raises:
         RuntimeError: libjpeg cannot read them.
     """
+    return [_upright(plane, source.turn) for plane in _open(source.file).coef_arrays]
+
+
+def _open(data: bytes) -> Any:
     import jpegio
 
-    with _file(source.file) as path:
-        planes = jpegio.read(path).coef_arrays
-    return [_upright(p.reshape(p.shape[0] // 8, 8, -1, 8).swapaxes(1, 2), source.turn) for p in planes]
+    with _file(data) as path:
+        return jpegio.read(path)
 
 
-def _upright(blocks: Blocks, turn: int) -> Blocks:
+def _upright(plane: Plane, turn: int) -> Plane:
     """Turned as `forms.upright` turns pixels."""
+    if turn == 1:
+        return plane
+    blocks = plane.reshape(plane.shape[0] // 8, 8, -1, 8).swapaxes(1, 2)
     if turn >= 5:
         blocks = blocks.transpose(1, 0, 3, 2)
     if turn in (2, 3, 6, 7):
         blocks = blocks[:, ::-1] * _ODD
     if turn in (3, 4, 7, 8):
         blocks = blocks[::-1] * _ODD[:, None]
-    return np.array(blocks, order="C")
+    return blocks.swapaxes(1, 2).reshape(8 * blocks.shape[0], 8 * blocks.shape[1])
 
 
-def _touched(changed: Iterable[Piece], shape: tuple[int, ...], step: tuple[int, int]) -> NDArray[np.bool_]:
+def _touched(changed: Iterable[Piece], plane: Plane, step: tuple[int, int]) -> NDArray[np.bool_]:
     """Which blocks of a component stand for a pixel that changes, (rows, columns)."""
-    out = np.zeros(shape, dtype=bool)
+    out = np.zeros((plane.shape[0] // 8, plane.shape[1] // 8), dtype=bool)
     across, down = 8 * step[0], 8 * step[1]
     for (x1, y1, x2, y2), mask in changed:
         whole = np.pad(mask, ((y1 % down, -y2 % down), (x1 % across, -x2 % across)))
@@ -154,25 +163,26 @@ def _touched(changed: Iterable[Piece], shape: tuple[int, ...], step: tuple[int, 
     return out
 
 
-def _shows_beyond(source: Source, kept: Sequence[Blocks]) -> tuple[bool, bool]:
+def _shows_beyond(source: Source, planes: Iterable[Plane]) -> tuple[bool, bool]:
     """Whether the blocks at the right and at the lower edge hold more of a picture than the photo shows.
 
     A photo that was cropped without loss does: up to 15 px that nobody sees and no detector looks at.
     """
     out = [False, False]
-    for blocks, table, (across, down) in zip(kept, source.tables, source.steps, strict=True):
+    for plane, table, (across, down) in zip(planes, source.tables, source.steps, strict=True):
         for axis, (size, step) in enumerate(((source.width, across), (source.height, down))):
             if not (used := -(-size // step) % 8):
                 continue
-            edge, steps = (blocks[-1].swapaxes(1, 2), table.T) if axis else (blocks[:, -1], table)
-            samples = _DCT.T @ (edge * steps) @ _DCT
+            # Turned where it is the lower edge, so that what is beyond lies to the right.
+            edge, steps = (plane[-8:].T, table.T) if axis else (plane[:, -8:], table)
+            samples = _DCT.T @ (edge.reshape(-1, 8, 8) * steps) @ _DCT
             filled = samples[:, :, used:] - samples[:, :, used - 1 : used]
             apart = np.sqrt((filled**2).mean(axis=(1, 2)).max())
             out[axis] |= bool(apart > _FILLED * np.sqrt((steps.astype(float) ** 2).mean() / 12))
     return out[0], out[1]
 
 
-def _renew(blocks: Blocks, touched: NDArray[np.bool_], source: Source, component: int, pixels: Pixels) -> None:
+def _renew(plane: Plane, touched: NDArray[np.bool_], source: Source, component: int, pixels: Pixels) -> None:
     """Make the touched blocks of a component anew, of the pixels alone; in place."""
     across, down = source.steps[component]
     for row in np.flatnonzero(touched.any(axis=1)).tolist():
@@ -181,10 +191,11 @@ def _renew(blocks: Blocks, touched: NDArray[np.bool_], source: Source, component
         piece = pixels[8 * down * row : 8 * down * (row + 1), 8 * across * left : 8 * across * right]
         room = (8 * down - piece.shape[0], 8 * across * (right - left) - piece.shape[1])
         piece = np.pad(piece, [(0, n) for n in room] + [(0, 0)] * (piece.ndim - 2), mode="edge")
-        plane = _component(piece, source.colors, component).reshape(8, down, 8 * (right - left), across)
-        samples = plane.mean(axis=(1, 3)).reshape(8, -1, 8).swapaxes(0, 1)[columns - left] - 128
+        colors = _component(piece, source.colors, component).reshape(8, down, 8 * (right - left), across)
+        samples = colors.mean(axis=(1, 3)).reshape(8, -1, 8).swapaxes(0, 1)[columns - left] - 128
         coefficients = np.rint(_DCT @ samples @ _DCT.T / source.tables[component])
-        blocks[row, columns] = np.clip(coefficients, -_LARGEST, _LARGEST).astype(np.int32)
+        new = np.clip(coefficients, -_LARGEST, _LARGEST).astype(np.int32)
+        plane[8 * row : 8 * row + 8].reshape(8, -1, 8)[:, columns] = new.swapaxes(0, 1)
 
 
 def _component(pixels: Pixels, colors: str, i: int) -> NDArray[np.float64]:

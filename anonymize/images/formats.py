@@ -50,7 +50,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\3\4", "this is a zip archive, not a photo; unpack it first"),
     (b"Rar!", "this is an archive, not a photo; unpack it first"),
     (b"7z\xbc\xaf", "this is an archive, not a photo; unpack it first"),
-    (b"\x1a\x45\xdf\xa3", "this is a video, not a photo; save its frames as JPEG"),
+    (b"\x1a\x45\xdf\xa3", "this is a video, not a photo; the command video and the Video tab take it"),
 )
 
 
@@ -87,7 +87,7 @@ def kind(data: Any) -> str:
         if head.startswith(start):
             raise UnsupportedImageError(sentence)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        raise UnsupportedImageError("this is a video, not a photo; save its frames as JPEG")
+        raise UnsupportedImageError("this is a video, not a photo; the command video and the Video tab take it")
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<svg", b"<?xml", b"<!doctype", b"<html")):
         name = "an SVG drawing" if b"<svg" in text else "a web page" if b"<html" in text else "an XML file"
@@ -108,7 +108,7 @@ def _box_kind(head: bytes) -> str:
         raise UnsupportedImageError("raw files of cameras are not read; export it as TIFF or JPEG with a raw converter")
     if brands & _STILL:
         return "HEIF"
-    raise UnsupportedImageError("this is a video, not a photo; save its frames as JPEG")
+    raise UnsupportedImageError("this is a video, not a photo; the command video and the Video tab take it")
 
 
 def size(data: Any) -> tuple[int, int]:

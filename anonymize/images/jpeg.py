@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
@@ -163,9 +164,9 @@ def _readable(jpeg: Jpeg) -> float | None:
     """
     for means_alone in (True, False):
         faint, most = _faint(jpeg, means_alone)
-        is_wrong: NDArray[np.bool_] = np.any((faint < 128 - most) | (faint > 128 + most), axis=(1, 2))
-        if is_wrong.any():
-            return int(is_wrong.argmax()) / len(is_wrong)
+        is_right = cv2.inRange(faint, tuple(128.0 - most), tuple(128.0 + most))
+        if cv2.countNonZero(is_right) < is_right.size:
+            return int(is_right.all(axis=1).argmin()) / len(is_right)
     return None
 
 
@@ -178,7 +179,7 @@ def _faint(jpeg: Jpeg, means_alone: bool) -> tuple[NDArray[np.uint8], NDArray[np
     divided its means are left out.
 
     Args:
-        means_alone: the means at 2/3 of their contrast, a pixel a block; else all at 1/4, at half the size.
+        means_alone: the means at 2/3 of their contrast, a pixel a block; else all at 1/4.
     """
     most, picture = np.full(len(jpeg.components), 127, np.uint8), []
     for part in jpeg.picture:
@@ -194,13 +195,14 @@ def _faint(jpeg: Jpeg, means_alone: bool) -> tuple[NDArray[np.uint8], NDArray[np
             width = 1 + (precision > 0)
             body += bytes([precision << 4 | number]) + b"".join(v.to_bytes(width, "big") for v in (mean, *details))
         picture.append(part[:2] + (len(body) + 2).to_bytes(2, "big") + body)
-    return _raw(picture, len(jpeg.components), 8 if means_alone else 2), most
+    return _raw(picture, len(jpeg.components), 8 if means_alone else 1), most
 
 
 def _raw(picture: list[bytes], components: int, part: int) -> NDArray[np.uint8]:
-    """The components as they are stored, at a part of the size, whatever is damaged."""
+    """The components as they are stored, at a part of the size (1, 8), whatever is damaged."""
     file = Jpeg(picture=picture).file(adobe=0)
-    return simplejpeg.decode_jpeg(file, _SPACES[components], min_factor=part, strict=False)
+    least = 1 if part > 1 else 0  # px; 0 is the photo's own size, 1 the smallest that there is
+    return simplejpeg.decode_jpeg(file, _SPACES[components], min_height=least, min_width=least, strict=False)
 
 
 def _info(jpeg: Jpeg) -> Mapping[str, Any]:

@@ -35,6 +35,9 @@ LOST = 1.0  # seconds after which a thing that is not found is given up
 BUFFER, MOST_BUFFER = 0.75, 3.0
 LEAST_OVERLAP = 0.1  # IoU of the grown boxes
 MOMENT = 1e-6  # seconds
+# Sides of a thing differ by no more than this factor from one detection to the next. After so many seconds without it,
+# only what is surer than LEVELS[0] before and after is taken for the same thing.
+LIKE, DOUBTFUL = 2.2, 0.5
 WINDOW, OVERLAP = 60.0, 6.0  # seconds
 
 
@@ -83,8 +86,45 @@ def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]
             joined[number].append(mine)
             goes_on.update(dict.fromkeys(chain.tolist(), number))
         open_ = goes_on
-    whole = [np.concatenate(pieces) for pieces in joined]
-    return [c for c in whole if len(c) and found.rows[c, 4].max() >= LEVELS[-1]]
+    whole = [piece for pieces in joined for piece in _alike(np.concatenate(pieces), still, frame_rate)]
+    return [c for c in whole if found.rows[c, 4].max() >= LEVELS[-1]]
+
+
+def _alike(chain: Places, found: Detections, frame_rate: float) -> list[Places]:
+    """A chain as one or more, in each of which a detection is like the one before: of nearly its size; and not long
+    after it, unless both are sure. One that lies beside the way of the others is none of them."""
+    is_off = _off(chain, found, frame_rate)
+    pieces: list[list[int]] = []
+    for place in chain[~is_off].tolist():
+        for piece in reversed(pieces):
+            if _is_next(piece[-1], place, found, frame_rate):
+                piece.append(place)
+                break
+        else:
+            pieces.append([place])
+    return [np.array(p, np.int64) for p in (*pieces, *chain[is_off].reshape(-1, 1).tolist())]
+
+
+def _off(chain: Places, found: Detections, frame_rate: float) -> NDArray[np.bool_]:
+    """Detections that are farther from the line between their neighbors in time than these are large: false ones, that
+    were taken for a thing where it was not found."""
+    out = np.zeros(len(chain), bool)
+    if len(chain) < 3:
+        return out
+    frames, boxes = found.frames[chain], found.rows[chain, :4]
+    centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    t = (frames[1:-1] - frames[:-2]) / (frames[2:] - frames[:-2])
+    middle = centers[:-2] + t[:, None] * (centers[2:] - centers[:-2])
+    far = np.abs(centers[1:-1] - middle) > np.maximum(sizes[:-2], sizes[2:])
+    out[1:-1] = far.any(axis=1) & (frames[2:] - frames[:-2] <= DOUBTFUL * frame_rate)
+    return out
+
+
+def _is_next(before: int, place: int, found: Detections, frame_rate: float) -> bool:
+    a, b = found.rows[before], found.rows[place]
+    sizes = np.maximum(np.array([a[2:4] - a[:2], b[2:4] - b[:2]]), 1.0)
+    is_long = found.frames[place] - found.frames[before] > DOUBTFUL * frame_rate
+    return bool((sizes.max(axis=0) <= LIKE * sizes.min(axis=0)).all() and not (is_long and min(a[4], b[4]) < LEVELS[0]))
 
 
 def _windows(searched: Places, frame_rate: float) -> Iterator[tuple[int, range, int]]:

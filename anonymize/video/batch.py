@@ -30,6 +30,7 @@ from .detect import Every
 from .reader import Clip, import_av, open_clip
 from .records import ClipRecord
 from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
+from .tracks import check_thresholds
 from .writer import Encoding, Form, form_of
 
 EXTENSIONS = (
@@ -88,6 +89,8 @@ class Summary:
         missing = [w.removeprefix(INCOMPLETE) for w in record.warnings if w.startswith(INCOMPLETE)]
         if missing:
             self.incomplete[record.path] = missing[0]
+        if told := [w for w in record.warnings if not w.startswith(INCOMPLETE)]:
+            self.warnings.setdefault(record.path, []).extend(told)
 
 
 def run(
@@ -115,12 +118,14 @@ def run(
 
     Raises:
         PathError: no such input, or an output that would touch it. SettingsError: no detector looks for what is to be
-            hidden. MissingExtraError: PyAV is not installed. RecordsError: another program writes to the output.
+            hidden, or a threshold is below those of tracks. MissingExtraError: PyAV is not installed.
+        RecordsError: another program writes to the output.
     """
     started = time.perf_counter()
     import_av()
     predictor = predictor or Predictor()
     predictor.check_hides()
+    check_thresholds(predictor.settings)
     output = Path(output)
     if output.suffix.lower().lstrip(".") in EXTENSIONS and not output.is_dir():
         raise PathError(f"the output {str(output)!r} is a folder, in which clips get their own names")

@@ -1,8 +1,8 @@
 """Where a thing is in the frames in which it was not found: between two that show it, before the first, after the last.
 
 Between two frames it goes from one place to the other, carried by the picture's own motion. Before and after, it goes
-on as it went, until it has left the picture, another scene begins, or half a second is over. What is not known is
-hidden, too: boxes grow with the time to the nearest frame in which the thing was found.
+on as it went, until it has left the picture, another scene begins, or half a second is over; a flash of light is no
+scene. What is not known is hidden, too: boxes grow with the time to the nearest frame in which the thing was found.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ DETECTED, FILLED, EXTENDED, DRAWN = range(4)
 
 BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
 LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
+BLINK = 0.2  # seconds; what a scene lasts at most that is none: a flash of light, which looks like two cuts
 RECENT = 0.35  # seconds, from which the speed at an end is taken
-GROWTH = 0.8  # of the size, on each side, a second
-MOST = 0.6  # of the size, on each side
-DRIFT = 0.25  # of the way that a thing goes by itself, on each side
+OTHERWISE = 2.0  # sizes, by which a thing may have gone otherwise than straight between two detections
+UNSTEADY = 0.8  # a speed that changed by more than this share of itself within that time is none
+GROWTH, MOST = 0.5, 0.35  # of the size, on each side: a second, and at most
+DRIFT, MOST_DRIFT = 0.25, 0.75  # the same: of the way that a thing goes by itself, and at most of the size
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,8 @@ def _state(boxes: Floats) -> Floats:
 
 def _grown(state: Floats, seconds: float, way: Floats) -> Floats:
     """A box around a center and a size, grown by what is not known, rounded outward as records have it."""
-    size = state[2:] * (0.5 + min(GROWTH * seconds, MOST)) + DRIFT * way
+    doubt = min(GROWTH * seconds, MOST) * state[2:] + np.minimum(DRIFT * way, MOST_DRIFT * state[2:])
+    size = state[2:] / 2 + doubt
     return np.concatenate([np.floor((state[:2] - size) * 100) / 100, np.ceil((state[:2] + size) * 100) / 100])
 
 
@@ -80,7 +83,7 @@ def _between(
     motion: Motion,
 ) -> list[tuple[int, Floats]]:
     """The frames between two in which the thing was found: straight, and as it went before and after, if that is known;
-    both are hidden."""
+    all of it is hidden."""
     center = before[:2]
     carried = []
     for frame in range(a, b):
@@ -89,12 +92,17 @@ def _between(
     own = after[:2] - center  # what the thing moved by itself
     out = []
     for n, center in enumerate(carried[:-1], 1):
-        t = n / (b - a)
-        size, nearest = (1 - t) * before[2:] + t * after[2:], min(n, b - a - n)
+        t, left = n / (b - a), b - a - n
+        size, nearest = (1 - t) * before[2:] + t * after[2:], min(n, left)
+        straight = t * own
+        ways = [straight, _bent(t, own, speeds, b - a)]
+        # As it would go on, and have come, for a while: the two detections may be of two things.
+        for speed, steps, origin in ((speeds[0], n, 0.0), (speeds[1], left, own)):
+            if speed is not None and steps <= BEYOND * frame_rate:
+                ways.append(straight + np.clip(origin + speed * steps - straight, -OTHERWISE * size, OTHERWISE * size))
         doubt = nearest / frame_rate, np.abs(own) * nearest / (b - a)
-        box = _grown(np.concatenate([center + t * own, size]), *doubt)
-        bent = _grown(np.concatenate([center + _bent(t, own, speeds, b - a), size]), *doubt)
-        out.append((a + n, np.concatenate([np.minimum(box[:2], bent[:2]), np.maximum(box[2:], bent[2:])])))
+        boxes = np.array([_grown(np.concatenate([center + way, size]), *doubt) for way in ways])
+        out.append((a + n, np.concatenate([boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)])))
     return out
 
 
@@ -115,7 +123,9 @@ def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, moti
     for n in range(1, most[True] + 1):
         frame = end + step * n
         if not begin <= frame < stop:
-            break
+            begin, stop = motion.scene(frame)
+            if not 0 <= frame < motion.frames or stop - begin > BLINK * frame_rate:
+                break
         center = _carried(center, frame - step, step, motion) + speed
         if (center + size / 2 <= 0).any() or (center - size / 2 >= (motion.width, motion.height)).any():
             return out
@@ -124,13 +134,24 @@ def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, moti
 
 
 def _speed(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> Floats | None:
-    """px a frame, beside the picture's own motion, in the direction of `step`; None where too little was seen."""
+    """px a frame, beside the picture's own motion, in the direction of `step`; None where too little was seen, or where
+    it was another one a moment ago: boxes tremble, and what trembles does not go anywhere."""
     end = frames[-1]
     recent = [i for i, f in enumerate(frames) if abs(end - f) <= RECENT * frame_rate]
     if len(recent) < 3:
         return None
-    first = recent[0]
-    center = state[first, :2]
-    for frame in range(frames[first], end, step):
+    first, middle, last = recent[0], recent[len(recent) // 2], recent[-1]
+    before = _own(frames, state, first, middle, step, motion)
+    after = _own(frames, state, middle, last, step, motion)
+    fastest = max(float(np.hypot(*before)), float(np.hypot(*after)))
+    if float(np.hypot(*(after - before))) > UNSTEADY * fastest:
+        return None
+    return _own(frames, state, first, last, step, motion)
+
+
+def _own(frames: list[int], state: Floats, a: int, b: int, step: int, motion: Motion) -> Floats:
+    """px a frame from one detection to another, beside the picture's own motion."""
+    center = state[a, :2]
+    for frame in range(frames[a], frames[b], step):
         center = _carried(center, frame, step, motion)
-    return (state[-1, :2] - center) / abs(end - frames[first])
+    return (state[b, :2] - center) / abs(frames[b] - frames[a])

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..disk import AnyPath, replacing
 from ..errors import DetectionError, RecordsError, SettingsError
-from ..hiding import max_regions_reached
+from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
+from ..records import Record
 from ..regions import Region, boxes, iou
 from .association import JOIN
 from .motion import Image, Motion, Watch, joined
@@ -28,6 +29,7 @@ MOST_EVERY = 30
 # "auto": a frame may go unsearched while things have moved by less than this since the last one that was searched, as a
 # share of the picture's width; and for at most so many seconds.
 STILL, UNSEARCHED = 0.02, 0.17
+RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
 
@@ -40,7 +42,7 @@ class Found:
         searched: bool (frames,), which frames detectors saw.
         rows: float64 (N, 7): frame (from 0 in this run), number of the kind, box in px, score; in order of frames.
         kinds: names of the kinds. motion: of these frames.
-        detection: `Predictor.detection_hash`.
+        detection: `Predictor.detection_hash`. others: likely kinds that nobody hides, and so nobody follows.
     """
 
     searched: NDArray[np.bool_]
@@ -48,10 +50,16 @@ class Found:
     kinds: tuple[str, ...]
     motion: Motion
     detection: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
         return len(self.searched)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is to be said of it."""
+        return (f"found, and not hidden: {', '.join(self.others)} (--hide KIND hides them)",) if self.others else ()
 
     def regions(self) -> Iterator[tuple[Region, ...] | None]:
         """For each frame what was found, or None where nobody looked; for `make_tracks`."""
@@ -73,6 +81,7 @@ class Found:
                 cuts=np.array(sorted(self.motion.cuts), np.int64),
                 size=np.array([self.motion.width, self.motion.height]),
                 detection=np.array(self.detection),
+                others=np.array(self.others, str),
             )
 
     @classmethod
@@ -83,7 +92,8 @@ class Found:
                 width, height = data["size"].tolist()
                 motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
                 kinds = tuple(map(str, data["kinds"].tolist()))
-                return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]))
+                others = tuple(map(str, data["others"].tolist()))
+                return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
         except (OSError, ValueError, KeyError) as e:
             raise RecordsError(f"{path} is not what was found in a clip: {e}") from e
 
@@ -99,7 +109,9 @@ def together(parts: Sequence[Found]) -> Found:
     starts = np.cumsum([0, *(p.frames for p in parts)]).tolist()
     rows = [p.rows + (start, 0, 0, 0, 0, 0, 0) for p, start in zip(parts, starts, strict=False)]
     searched = np.concatenate([p.searched for p in parts])
-    return Found(searched, np.concatenate(rows), parts[0].kinds, joined([p.motion for p in parts]), parts[0].detection)
+    others = tuple(sorted({kind for p in parts for kind in p.others}))
+    motion = joined([p.motion for p in parts])
+    return Found(searched, np.concatenate(rows), parts[0].kinds, motion, parts[0].detection, others)
 
 
 class Search:
@@ -107,7 +119,7 @@ class Search:
 
     Args:
         predictor: finds. Followed are the kinds that its settings hide.
-        width, height: the clip's, px. frame_rate: frames per second.
+        width, height: the clip's, px. frame_rate: frames per second, as the clip says.
         every: search every n-th frame; "auto": as the picture moves, and never skip where something comes or goes.
             The first and last frame of a segment, and that after a cut, are always searched.
     """
@@ -115,15 +127,16 @@ class Search:
     def __init__(self, predictor: Predictor, width: int, height: int, frame_rate: float, every: Every = 1) -> None:
         if every != "auto" and not 1 <= every <= MOST_EVERY:
             raise SettingsError(f"every n-th frame is searched, n from 1 to {MOST_EVERY}, or auto; received {every}")
-        self._predictor, self._every, self._rate = predictor, every, frame_rate
+        self._predictor, self._every, self._rate = predictor, every, min(max(frame_rate, RATES[0]), RATES[1])
         self._kinds = tuple(predictor.settings.kinds)
-        self._longest = max(1, int(UNSEARCHED * frame_rate)) if every == "auto" else every
+        self._longest = max(1, int(UNSEARCHED * self._rate)) if every == "auto" else every
         self._watch = Watch(width, height)
         self._waiting: list[tuple[int, Image]] = []  # frames that nobody has searched yet
         self._found: dict[int, tuple[Region, ...]] = {}
         self._last: tuple[Region, ...] | None = None  # of the last frame that was searched
         self._frames = 0  # of this segment
         self._moved = 0.0  # since the last frame that was searched
+        self._at = 0.0  # seconds; when that was shown
         self._looks: list[tuple[int, ...]] = []  # how the picture lay the last times
         self._since = 0  # frames since then
 
@@ -132,8 +145,11 @@ class Search:
         self._watch.see(rgb)
         self._watch.take()
 
-    def add(self, rgb: Image) -> None:
+    def add(self, rgb: Image, seconds: float | None = None) -> None:
         """The next frame, uint8 RGB (H, W, 3), upright.
+
+        Args:
+            seconds: when it is shown. What a clip says of its frame rate may be nonsense, as browsers' 1,000.
 
         Raises:
             DetectionError: a detector failed, or found as many regions as are kept.
@@ -146,8 +162,10 @@ class Search:
         self._waiting.append((self._frames, rgb))
         self._frames += 1
         is_moving = self._every == "auto" and self._moved > STILL
-        if self._last is None or is_moving or len(self._waiting) >= self._longest:
+        is_late = self._every == "auto" and seconds is not None and seconds - self._at >= UNSEARCHED
+        if self._last is None or is_moving or is_late or len(self._waiting) >= self._longest:
             self._search_waiting()
+            self._at = seconds or 0.0
 
     def take(self) -> Found:
         """What was found since the last `take`."""
@@ -161,7 +179,9 @@ class Search:
             if r.score >= JOIN and r.kind in self._kinds
         ]
         every = np.array(rows, np.float64).reshape(-1, 7)
-        out = Found(searched, every, self._kinds, self._watch.take(), self._predictor.detection_hash)
+        all_found = Record("", regions=tuple(r for regions in self._found.values() for r in regions))
+        others = tuple(sorted(not_hidden(all_found, self._predictor.settings)))
+        out = Found(searched, every, self._kinds, self._watch.take(), self._predictor.detection_hash, others)
         self._found, self._frames, self._last = {}, 0, None
         return out
 

@@ -20,12 +20,14 @@ from ..disk import AnyPath, replacing
 from ..errors import RecordsError, SettingsError
 from ..json_lines import each_line, to_line
 from ..records import DECIDED, Header, Review, is_canonical
-from ..regions import Region, areas, intersections
+from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
+from .closing import DETECTED
 from .tracks import Track, regions_at
 
 SCHEMA = 1  # of clips; the header's own is photos'
-SAME = 0.5  # IoU, mean over shared frames, from which two tracks are of one thing
+# IoU with a rejected track, above which a new one is the same thing: the mean over its detections, and their least
+SAME, APART = 0.5, 0.1
 _TYPES: Mapping[str, Any] = {
     **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height", "frames", "searched"), int),
@@ -42,7 +44,7 @@ class ClipRecord:
 
     Attributes:
         width, height: px, as displayed.
-        frames: how many it has. frame_rate: frames per second, the mean.
+        frames: how many it has. frame_rate: frames per second, as most of them follow each other.
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         approved_hash: `approval_hash` at the approval; when it differs now, the clip is pending again.
@@ -93,13 +95,17 @@ class ClipRecord:
     def keep_decisions(self, earlier: ClipRecord | None) -> ClipRecord:
         """This new detection, with what people decided on `earlier`, the same clip's last record.
 
-        Tracks that a person drew, accepted or rejected stay; a new automatic track of the same thing is dropped.
+        Tracks that a person drew, accepted or rejected stay. A new automatic track goes where one that was rejected is
+        the same thing in all frames in which it was found, or where one that is hidden covers nearly all of it in all
+        of its frames: what such a track leaves open, in time or place, is hidden, too.
         """
         if earlier is None or earlier.sha256 != self.sha256:
             return self
         decided = [t for t in earlier.tracks if t.status != "auto"]
-        taken = {t.id for t in decided}
-        fresh = [t for t in self.tracks if t.id not in taken and not any(_is_same(t, d) for d in decided)]
+        fresh = [t for t in self.tracks if not any(_is_settled(t, d) for d in decided)]
+        taken = {t.id for t in decided}  # one that a person made longer keeps its id
+        while any(t.id in taken for t in fresh):
+            fresh = [t.replace(id=f"{t.id}-again") if t.id in taken else t for t in fresh]
         return self.replace(
             tracks=tuple(sorted([*decided, *fresh], key=lambda t: (t.first, t.id))),
             review=earlier.review,
@@ -116,6 +122,8 @@ class ClipRecord:
     def from_dict(
         cls, data: Mapping[str, Any], tracks: Sequence[Track] = (), decisions: Sequence[Mapping[str, Any]] = ()
     ) -> ClipRecord:
+        if not isinstance(data, Mapping) or "path" not in data:
+            raise RecordsError(f"not a clip's record: {data!r:.80}")
         names = {f.name for f in dataclasses.fields(cls)} - {"tracks", "decisions"}
         if unknown := set(data) - names:
             raise RecordsError(f"a clip's record has no field {sorted(unknown)[0]!r}")
@@ -135,15 +143,18 @@ class ClipRecord:
         return record
 
 
-def _is_same(fresh: Track, decided: Track) -> bool:
-    """Whether two tracks are of one thing: they lie on each other in the frames that both have."""
-    first, last = max(fresh.first, decided.first), min(fresh.last, decided.last)
-    if fresh.kind != decided.kind or first > last:
+def _is_settled(fresh: Track, decided: Track) -> bool:
+    """Whether what a person decided on a track holds for all of a new one."""
+    rejects = decided.status == "rejected"
+    frames = fresh.first + np.flatnonzero(fresh.sources == DETECTED) if rejects else np.array(fresh.frames)
+    if fresh.kind != decided.kind or not len(frames) or frames[0] < decided.first or frames[-1] > decided.last:
         return False
-    a, b = (t.boxes[first - t.first : last - t.first + 1] for t in (fresh, decided))
+    a, b = (t.hidden_boxes[frames - t.first] for t in (fresh, decided))
     shared = np.array([intersections(x[None], y[None])[0, 0] for x, y in zip(a, b, strict=True)])
-    union = areas(a) + areas(b) - shared
-    return float(np.mean(shared / np.maximum(union, 1e-9))) > SAME
+    if not rejects:
+        return bool((shared >= NEARLY_ALL * areas(a)).all())
+    same = shared / np.maximum(areas(a) + areas(b) - shared, 1e-9)
+    return bool(same.mean() > SAME and same.min() > APART)
 
 
 def write(path: AnyPath, header: Header, record: ClipRecord) -> None:

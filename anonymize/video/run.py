@@ -21,10 +21,13 @@ import hashlib
 import json
 import shutil
 import threading
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import __version__, disk
 from ..disk import AnyPath
@@ -36,7 +39,7 @@ from .detect import Every, Found, Search, together
 from .planes import Hider
 from .reader import Clip, Frame
 from .records import ClipRecord
-from .tracks import make_tracks, regions_at
+from .tracks import check_thresholds, make_tracks, regions_at
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
@@ -62,8 +65,8 @@ Progress = Callable[[Step], None]
 
 
 def detection_of(predictor: Predictor, every: Every) -> str:
-    """What a clip's record's `detection` is compared with: what searched, and in which frames."""
-    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT)
+    """What a clip's record's `detection` is compared with: what searched, in which frames, and what was followed."""
+    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT, sorted(predictor.settings.kinds))
 
 
 def detect(
@@ -86,7 +89,7 @@ def detect(
         every: search every n-th frame, or "auto".
 
     Returns:
-        The record; its warnings say what is missing of a damaged clip.
+        The record; its warnings say what is missing of it, and what was found that nobody hides.
 
     Raises:
         ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
@@ -95,29 +98,23 @@ def detect(
     detection = detection_of(predictor, every)
     folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
-    found: list[Found] = []
     warnings: list[str] = []
     frames = _Whole(clip.frames(), warnings)
-    for number, segment in enumerate(_segments(frames, stop)):
-        file = folder / f"{number:06}.npz"
-        known = Found.load(file) if file.exists() else None
-        for frame in segment:
-            if known is None:
-                search.add(frame.rgb)
-            elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
-                search.look(frame.rgb)
-            if progress:
-                progress(Step("detect", frame.index + 1, clip.frame_count))
-        if known is None:
-            known = search.take()
-            known.save(file)
-        found.append(known)
+
+    def told(frame: Frame) -> None:
+        if progress:
+            progress(Step("detect", frame.index + 1, clip.frame_count))
+
+    found = [
+        _found(segment, folder / f"{number:06}.npz", search, told)
+        for number, segment in enumerate(_segments(frames, stop))
+    ]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
-    rate = float(clip.frame_rate)
+    rate = frames.rate or float(clip.frame_rate)
     return ClipRecord(
         path=escape(path),
         sha256=sha256,
@@ -130,8 +127,23 @@ def detect(
         cuts=tuple(sorted(whole.motion.cuts)),
         detectors=predictor.detector_weights,
         detection=detection,
-        warnings=tuple(warnings),
+        warnings=(*warnings, *whole.warnings),
     )
+
+
+def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> Found:
+    """What is in a segment: as an earlier run found it, or searched for now."""
+    known = Found.load(file) if file.exists() else None
+    for frame in segment:
+        if known is None:
+            search.add(frame.rgb, frame.seconds)
+        elif frame.index % FRAMES_A_SEGMENT == known.frames - 1:
+            search.look(frame.rgb)
+        told(frame)
+    if known is None:
+        known = search.take()
+        known.save(file)
+    return known
 
 
 def render(
@@ -154,8 +166,10 @@ def render(
 
     Raises:
         ClipError: it cannot be read or written in this form. ChangedSourceError: the file is no longer the one that was
-            detected. DetectionError: nobody looked at it. StoppedError: as asked.
+            detected. DetectionError: nobody looked at it. SettingsError: a threshold below those of tracks.
+            StoppedError: as asked.
     """
+    check_thresholds(settings)
     if record.error is not None or not (record.detectors or record.decisions):
         raise DetectionError(record.error or "no detector looked at this clip, and no person")
     if disk.sha256(clip.path) != record.sha256:
@@ -194,14 +208,22 @@ class _Whole:
     def __init__(self, frames: Iterable[Frame], warnings: list[str]) -> None:
         self._frames, self._warnings = frames, warnings
         self.count, self.last_duration = 0, 1
+        self._times = array("d")
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             for frame in self._frames:
                 self.count, self.last_duration = frame.index + 1, frame.duration
+                self._times.append(frame.seconds)
                 yield frame
         except DamagedClipError as e:
             self._warnings.append(INCOMPLETE + str(e))
+
+    @property
+    def rate(self) -> float | None:
+        """Frames a second, as most follow each other; files may say otherwise (1,000 of a browser's recording)."""
+        apart = float(np.median(np.diff(self._times))) if self.count > 1 else 0.0
+        return round(1 / apart, 6) if apart > 0 else None
 
 
 def _segments(frames: Iterable[Frame], stop: threading.Event | None) -> Iterator[Iterator[Frame]]:

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from ..errors import SettingsError
 from ..regions import STATUSES, Box, Region, Status
 from ..settings import Settings
-from .association import Detections, chains
+from .association import LEVELS, Detections, chains
 from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
 from .motion import Motion
 
 SOURCES = {DETECTED: "detected", FILLED: "filled", EXTENDED: "extended", DRAWN: "drawn"}
+RATES = 1.0, 240.0  # frames per second that are believed: seconds before and after a track have to end somewhere
 SMOOTH = 2  # frames on each side whose boxes a box is averaged with, before both are hidden
 _LETTERS = "dfem"  # of SOURCES, as records have them
 
@@ -145,6 +146,16 @@ class Track:
             raise SettingsError(f"not a track: {data!s:.80} ({e})") from e
 
 
+def check_thresholds(settings: Settings) -> None:
+    """Raise SettingsError for thresholds below which nothing begins a track: what they ask for would not be hidden."""
+    for name, kind in settings.kinds.items():
+        if kind.threshold < LEVELS[-1]:
+            raise SettingsError(
+                f"in clips nothing is followed below a score of {LEVELS[-1]}; the threshold of {name} is "
+                f"{kind.threshold}, which only photos can have"
+            )
+
+
 def make_tracks(
     detections: Iterable[Sequence[Region] | None],
     frame_rate: float,
@@ -163,6 +174,7 @@ def make_tracks(
     Returns:
         Tracks in order of their first frames, without gaps; before and after what was found they go on for a while.
     """
+    frame_rate = min(max(frame_rate, RATES[0]), RATES[1])
     rows = {kind: (array("q"), array("d")) for kind in kinds}
     searched = array("q")
     for frame, regions in enumerate(detections):

@@ -11,8 +11,11 @@
     photo_session  one photo being worked on: filter and show often, correct, write what is wanted
     jobs      many photos: an engine run in the background that can be watched and stopped (job_*: its photos, its
               results, its queue, what the page says of it)
+    clip_session  one clip being worked on: searched once, written as often as something changes (clip_*: its routes,
+              its handlers, what the page says of it)
     files     the routes that bring photos in and clean photos out, each bound to its visitor
     api       /api/v1 and /healthz; api_forms: its fields and errors; api_docs: its page
+    api_video  /api/v1/videos
     ui        the page, one file a tab (tab_*); controls, elements, results: what tabs are made of
     application  all of it as one ASGI app
 

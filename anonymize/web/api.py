@@ -39,14 +39,18 @@ from ..weights.registry import registry
 from .api_forms import (
     PROBLEMS,
     Anonymized,
+    AnonymizedFrame,
     Detected,
+    FrameUpload,
     Given,
+    GivenFrame,
     Health,
     Models,
     Options,
     once_only,
     validation_text,
 )
+from .api_streams import StreamName, Streams
 from .detector_pool import DetectorPool, Turns
 from .limits import is_full
 from .names import safe_name
@@ -58,7 +62,10 @@ _WAITING = 24
 _AT_ONCE = min(os.cpu_count() or 1, 7) + 1  # photos that are decoded in memory
 
 
-METHODS = {"/api/v1/detect": "POST", "/api/v1/anonymize": "POST", "/api/v1/models": "GET", "/healthz": "GET"}
+METHODS = {
+    **dict.fromkeys(("/api/v1/detect", "/api/v1/anonymize", "/api/v1/streams/{name}/frames"), "POST"),
+    **dict.fromkeys(("/api/v1/models", "/healthz"), "GET"),
+}
 
 
 class PhotoService:
@@ -70,6 +77,7 @@ class PhotoService:
 
     def __init__(self, policy: Policy, pool: DetectorPool, folder: Path) -> None:
         self.policy, self.pool, self.folder = policy, pool, folder
+        self._streams = Streams()
         self._places, self._turns = threading.BoundedSemaphore(_WAITING), Turns(_AT_ONCE)
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
@@ -104,16 +112,33 @@ class PhotoService:
         with self._temporary_file(file, name) as path, self.pool.decoded:
             photo = images.load(path, settings)
             record = self.pool.predictor(settings).record(photo, path.name)
-            target = path.with_name(f"clean{path.suffix}")
-            where = changed(record.regions, settings, photo.width, photo.height)
-            images.save(photo, hide_record(photo, record, settings), target, settings, where)
-            clean = target.read_bytes()
-        answer = {
-            **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),
-            "media_type": _media_type(clean),
-            "removed_metadata": list(photo.removed_metadata),
-        }
-        return answer, clean
+            return _clean(photo, record, settings, path)
+
+    def frame(
+        self, who: str, stream: str, file: IO[bytes], name: str, options: FrameUpload
+    ) -> tuple[dict[str, Any], bytes]:
+        """What `AnonymizedFrame` describes, without its image, and its bytes.
+
+        Args:
+            who: whose stream of this name it is.
+        """
+        settings = options.settings(self.policy)
+        with self._temporary_file(file, name) as path, self.pool.decoded:
+            photo = images.load(path, settings)
+            predictor = self.pool.predictor(settings)
+            number, regions = self._streams.add((who, stream), photo, predictor, options.rate)
+            record = Record(
+                path.name,
+                photo.sha256,
+                photo.width,
+                photo.height,
+                regions,
+                detectors=predictor.detector_weights,
+                detection=predictor.detection_hash,
+                warnings=photo.warnings,
+            )
+            answer, clean = _clean(photo, record, settings, path)
+        return {**answer, "frame": number}, clean
 
     def for_gradio_client(self, image: str, options: dict[str, Any]) -> dict[str, Any]:
         """The same for gradio_client: a photo in base64 and the form's fields in; the JSON of /api/v1/anonymize out.
@@ -131,6 +156,20 @@ class PhotoService:
         except (AnonymizeError, OSError, TypeError, ValueError) as e:
             raise gr.Error(message_of(e, self.policy.own_machine), print_exception=False) from None
         return {**answer, "image": base64.b64encode(clean).decode()}
+
+
+def _clean(photo: images.Photo, record: Record, settings: Settings, path: Path) -> tuple[dict[str, Any], bytes]:
+    """An answer without its image, and the bytes that the engine wrote."""
+    target = path.with_name(f"clean{path.suffix}")
+    where = changed(record.regions, settings, photo.width, photo.height)
+    images.save(photo, hide_record(photo, record, settings), target, settings, where)
+    clean = target.read_bytes()
+    answer = {
+        **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),
+        "media_type": _media_type(clean),
+        "removed_metadata": list(photo.removed_metadata),
+    }
+    return answer, clean
 
 
 async def named_once(request: Request) -> None:
@@ -152,7 +191,7 @@ _CLEAN: dict[str, Any] = {
 
 
 def router(service: PhotoService) -> APIRouter:
-    """/api/v1/detect, /api/v1/anonymize, /api/v1/models and /healthz."""
+    """/api/v1 and /healthz."""
     routes, pool = APIRouter(), service.pool
     strict = [Depends(named_once)]
 
@@ -177,13 +216,9 @@ def router(service: PhotoService) -> APIRouter:
             answer, clean = service.anonymize(form.image.file, form.image.filename or "", form)
         except AnonymizeError as e:
             return _error_response(e, service.policy)
-        if "image/" in request.headers.get("accept", ""):
-            hidden = sum(r["hidden"] for r in answer["regions"])
-            headers = {"X-Hidden-Regions": str(hidden)}
-            headers |= {"X-Warnings": json.dumps(answer["warnings"])} if answer["warnings"] else {}
-            return Response(clean, media_type=answer["media_type"], headers=headers)
-        return {**answer, "image": base64.b64encode(clean).decode()}
+        return _in_form(request, answer, clean)
 
+    _add_streams(routes, service)
     refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
 
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses=refused, dependencies=strict)
@@ -214,8 +249,40 @@ def router(service: PhotoService) -> APIRouter:
     return routes
 
 
+def _add_streams(routes: APIRouter, service: PhotoService) -> None:
+    @routes.post(
+        "/api/v1/streams/{name}/frames",
+        response_model=AnonymizedFrame,
+        tags=["streams"],
+        responses={200: _CLEAN, **PROBLEMS},
+        dependencies=[Depends(named_once)],
+    )
+    def frame(request: Request, name: StreamName, form: GivenFrame) -> Any:
+        """Hide faces and plates in a camera's next frame, also what was seen in the frames before it.
+
+        Send frames in order, each after the answer to the one before. A stream begins with its first frame, and anew
+        with another size or other options, or when nothing came for five minutes.
+        """
+        who = getattr(request.scope.get("state", {}).get("session"), "who", "")
+        try:
+            answer, clean = service.frame(who, name, form.image.file, form.image.filename or "", form)
+        except AnonymizeError as e:
+            return _error_response(e, service.policy)
+        return _in_form(request, answer, clean)
+
+
+def _in_form(request: Request, answer: dict[str, Any], clean: bytes) -> Any:
+    """The photo itself where that is asked for, else JSON around it."""
+    if "image/" in request.headers.get("accept", ""):
+        hidden = sum(r["hidden"] for r in answer["regions"])
+        headers = {"X-Hidden-Regions": str(hidden)}
+        headers |= {"X-Warnings": json.dumps(answer["warnings"])} if answer["warnings"] else {}
+        return Response(clean, media_type=answer["media_type"], headers=headers)
+    return {**answer, "image": base64.b64encode(clean).decode()}
+
+
 def _other_method(request: Request) -> Response:
-    allowed = METHODS[request.url.path]
+    allowed = METHODS[request.scope["route"].path]
     return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
 
 

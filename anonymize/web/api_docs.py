@@ -60,6 +60,15 @@ const answer = await fetch("http://127.0.0.1:7860/api/v1/anonymize", {
 if (!answer.ok) throw new Error((await answer.json()).error);
 await writeFile("clean.jpg", Buffer.from(await answer.arrayBuffer()));
 ```
+
+**Clips** are jobs: send one, ask for it until it is `done`, take the clean clip, delete it. Its id is a secret.
+
+```sh
+id=$(curl --fail -F video=@ride.mp4 http://127.0.0.1:7860/api/v1/videos | jq -r .id)
+curl http://127.0.0.1:7860/api/v1/videos/$id
+curl --fail http://127.0.0.1:7860/api/v1/videos/$id/clean -o clean.mp4
+curl -X DELETE http://127.0.0.1:7860/api/v1/videos/$id
+```
 """
 DESCRIPTION: dict[str, Any] = {"title": "anonymize", "version": VERSION, "description": _EXAMPLES.strip()}
 

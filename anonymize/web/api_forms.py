@@ -44,6 +44,10 @@ class Anonymized(Detected):
     removed_metadata: list[str]
 
 
+class AnonymizedFrame(Anonymized):
+    frame: int = Field(description="its number in the stream, from 0; 0 again where the stream began anew")
+
+
 class ModelOut(BaseModel):
     name: str
     task: str
@@ -147,7 +151,14 @@ class Upload(Options):
     image: UploadFile = Field(description="the photo: JPEG, PNG, WebP, TIFF, BMP or HEIC")
 
 
+class FrameUpload(Upload):
+    """A request: a camera's next frame and the options."""
+
+    rate: float = Field(5.0, ge=0.1, le=240.0, description="frames that the camera sends per second")
+
+
 Given = Annotated[Upload, Form(media_type="multipart/form-data")]
+GivenFrame = Annotated[FrameUpload, Form(media_type="multipart/form-data")]
 
 
 def validation_text(errors: Iterable[Mapping[str, Any]]) -> str:
@@ -159,7 +170,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
     where = [str(part) for part in error["loc"] if part not in ("body", "query", "path")]
     name = ".".join(where)[:80]
     if error["type"] == "extra_forbidden":
-        return f"{UnknownNameError('field', name, sorted(Upload.model_fields))}."
+        return f"{UnknownNameError('field', name, sorted(FrameUpload.model_fields))}."
     if error["type"] == "missing":
         return f"{name or 'The form'} is missing."
     return f"{name}: {error['msg']}." if name else f"{error['msg']}."

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from ..errors import AnonymizeError
-from . import api, api_docs, files, ui
+from . import api, api_docs, api_video, clip_files, files, ui
 from .api_forms import validation_text
 from .controls import offered_detectors
 from .detector_pool import DetectorPool
@@ -85,7 +85,10 @@ def assemble(
     )
 
     _handle_errors(app, policy)
-    _add_routes(app, service, files.router(policy, sessions))
+    of_visitors = [files.router(policy, sessions)]
+    if ui.has_video():
+        of_visitors += [clip_files.router(policy), api_video.router(api_video.ClipService(policy, jobs, sessions))]
+    _add_routes(app, service, *of_visitors)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
     page = ui.build(Site(policy, sessions, pool, jobs), tabs, service.for_gradio_client)
@@ -103,11 +106,12 @@ def static(name: str) -> Response:
     return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
 
 
-def _add_routes(app: FastAPI, service: api.PhotoService, of_visitors: APIRouter) -> None:
+def _add_routes(app: FastAPI, service: api.PhotoService, *of_visitors: APIRouter) -> None:
     app.add_api_route("/web/{name}", static, include_in_schema=False)
     app.include_router(api.router(service))
     app.include_router(api_docs.router())
-    app.include_router(of_visitors)
+    for routes in of_visitors:
+        app.include_router(routes)
     for path in ("/api", "/api/{rest:path}"):
         app.add_api_route(path, nothing_here, methods=ALL, include_in_schema=False)
 

@@ -40,7 +40,7 @@ class Controls:
     """The components of one tab. Made inside gr.Blocks, in the order in which they stand on the page.
 
     Args:
-        of: "photo" or "batch": what the thresholds' sliders tell of.
+        of: "photo", "batch" or "video": what the thresholds' sliders tell of.
 
     Attributes:
         live: changing one shows the same regions otherwise. detection: changing one needs the detectors again.
@@ -62,8 +62,9 @@ class Controls:
         with gr.Group(elem_classes="az-card"):
             self._effects(s)
         with gr.Accordion("Advanced settings", open=False, elem_classes="az-card"):
-            self._advanced(s)
-            gr.HTML("<h3>Detection</h3><p>Changing these searches the photo again.</p>", js_on_load=None)
+            self._advanced(s, of)
+            what = {"photo": "photo", "batch": "photos", "video": "clip"}[of]
+            gr.HTML(f"<h3>Detection</h3><p>Changing these searches the {what} again.</p>", js_on_load=None)
             self.face_detector = _detector("face", s.face_detector, policy)
             self.plate_detector = _detector("plate", s.plate_detector, policy)
             self.detector_note = _note()
@@ -96,7 +97,7 @@ class Controls:
         share = "As a share of the box, on each side"
         self.padding = gr.Slider(0, 0.5, face.padding, step=0.01, label="Padding", info=share)
 
-    def _advanced(self, s: Settings) -> None:
+    def _advanced(self, s: Settings, of: str) -> None:
         face = s.kind("face")
         label = "Color of the solid effect"
         about = "Or six hex digits, such as 0b6b60"
@@ -112,6 +113,7 @@ class Controls:
             value=list(s.keep_metadata),
             label="Keep in the file",
             info="All other metadata (place, camera, comments, thumbnails) is removed.",
+            visible=of != "video",  # of a clip, none is kept
         )
         weak = "Blur without the mosaic (not safe)"
         self.weak = gr.Checkbox(s.allow_weak, label=weak, info="This can be undone.")

@@ -14,7 +14,7 @@ from ..regions import Region
 from ..settings import Settings
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = ("tools.js", "editor.js", "app.js", "intake.js", "photo.js", "batch.js", "review.js")
+SCRIPTS = ("tools.js", "editor.js", "app.js", "intake.js", "photo.js", "batch.js", "player.js", "video.js", "review.js")
 
 
 def script() -> str:

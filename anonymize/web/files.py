@@ -70,7 +70,7 @@ async def save(chunks: AsyncIterator[bytes], target: Path, room: int) -> int:
                     await sink.write(bytes(waiting))
                     waiting.clear()
             if size > room:
-                raise FullError("Not enough space for this photo. “Delete my photos now” under About frees some.")
+                raise FullError("Not enough space for this file. “Delete my photos now” under About frees some.")
             await sink.write(bytes(waiting))
             if sink.is_full:
                 raise DiskFullError
@@ -90,6 +90,17 @@ async def _room(session: Session, size: int) -> AsyncIterator[int]:
         session.coming.remove(size)
 
 
+async def receive(request: Request, target: Path, most: int) -> int:
+    """Write an upload into its visitor's folder, as far as there is room; its size.
+
+    Args:
+        most: bytes that it may have, where it does not say.
+    """
+    session = session_of(request)
+    async with _room(session, int(request.headers.get("content-length") or most)) as room:
+        return await save(request.stream(), target, room)
+
+
 class Files:
     """What the routes of one server do.
 
@@ -100,13 +111,6 @@ class Files:
     def __init__(self, policy: Policy, sessions: Sessions) -> None:
         self.policy, self.sessions = policy, sessions
 
-    async def _receive(self, request: Request, target: Path) -> int:
-        """Write an upload into its visitor's folder, as far as there is room; its size."""
-        session = session_of(request)
-        announced = int(request.headers.get("content-length") or self.policy.most_upload)
-        async with _room(session, announced) as room:
-            return await save(request.stream(), target, room)
-
     async def add_photo(self, request: Request, name: str = "photo.jpg") -> Response:
         extension = Path(safe_name(name)).suffix.lower()
         known = self.policy.defaults.image_extensions
@@ -116,7 +120,7 @@ class Files:
         # The name on the disk says nothing; what the visitor calls the photo stays in memory.
         path = folder / f"photo{extension}"
         try:
-            size = await self._receive(request, path)
+            size = await receive(request, path, self.policy.most_upload)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -141,11 +145,11 @@ class Files:
     def clean_jpeg(self, request: Request, id: str, shows: str | None = None) -> Response:
         """For those who cannot open a HEIC."""
         target = _written(request, PhotoSession, id, lambda photo: photo.write(shows))
-        return _attachment(as_jpeg(target, self.policy.defaults), f"{target.stem}.jpg", "image/jpeg")
+        return attachment(as_jpeg(target, self.policy.defaults), f"{target.stem}.jpg", "image/jpeg")
 
     def report(self, request: Request, id: str, shows: str | None = None) -> Response:
         photo: PhotoSession = session_of(request).get(PhotoSession, id)
-        return _attachment(_json(photo.report(shows)), f"{Path(photo.name).stem}-hidden.json", "application/json")
+        return attachment(_json(photo.report(shows)), f"{Path(photo.name).stem}-hidden.json", "application/json")
 
     async def new_batch(self, request: Request) -> Response:
         session = session_of(request)
@@ -161,7 +165,7 @@ class Files:
         job: Job = session.get(Job, id)
         incoming = job.folder / f".{new_id()}.part"
         try:
-            await self._receive(request, incoming)
+            await receive(request, incoming, self.policy.most_upload)
             added = await run_in_threadpool(_take, session, job, incoming, name)
         finally:
             incoming.unlink(missing_ok=True)
@@ -248,6 +252,6 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode()
 
 
-def _attachment(body: bytes, name: str, media_type: str) -> Response:
+def attachment(body: bytes, name: str, media_type: str) -> Response:
     plain = safe_name(name).encode("ascii", "replace").decode().replace("?", "_")
     return Response(body, media_type=media_type, headers={"Content-Disposition": f'attachment; filename="{plain}"'})

@@ -37,7 +37,7 @@ _FILES = ("path", "url", "meta", "orig_name", "is_stream")  # keys of gradio.Fil
 # Keys of what an event carries: those of the page's own scripts, and of Gradio's for a chosen tab or value.
 _CARRIED = {
     "id", "file", "name", "action", "kind", "box", "value", "photos", "event", "label", "what", "photo", "hash",
-    "number", "region", "index", "selected", "component_id",
+    "number", "region", "index", "selected", "component_id", "track", "frame",
 }  # fmt: skip
 _URL = re.compile(r"\s*([a-z][a-z0-9+.-]*:\s*//|(data|file|javascript|blob):)", re.I)
 _MOST_TEXT, _MOST_LIST, _MOST_VALUES, _MOST_INT = 4096, 100, 10_000, 2**53

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import collections
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from ..errors import SettingsError
 from ..settings import Settings
 from .detector_pool import DetectorPool
 from .jobs import Job
+from .sessions import Closeable
 
 
 class JobQueue:
@@ -34,19 +36,23 @@ class JobQueue:
             job.is_other_choice = settings.export_hash() != job.settings.export_hash()
             job.settings, job.state, job.problem = settings, "waiting", ""
             job.stop.clear()
-        self._waiting.append(job.id)
-        self._pool.submit(self._work, job, settings, again)
+        self.submit(job, lambda: job.work(lambda: self.pool.predictor(settings), again))
 
-    def before(self, job: Job) -> int:
+    def submit(self, job: Closeable, work: Callable[[], None]) -> None:
+        """Do a job's work when it is its turn; `work` never raises."""
+        self._waiting.append(job.id)
+        self._pool.submit(self._work, job.id, work)
+
+    def before(self, job: Closeable) -> int:
         """How many jobs are in front of this one."""
         try:
             return self._waiting.index(job.id)
         except ValueError:
             return 0
 
-    def _work(self, job: Job, settings: Settings, again: bool) -> None:
-        self._waiting.remove(job.id)
-        job.work(lambda: self.pool.predictor(settings), again)
+    def _work(self, id: str, work: Callable[[], None]) -> None:
+        self._waiting.remove(id)
+        work()
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)

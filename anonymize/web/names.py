@@ -34,8 +34,8 @@ def clean_name(name: str, suffix: str) -> str:
 
 # What people bring that is no photo, and what they can do about it.
 _INSTEAD = {
-    "mp4 mov avi mkv webm m4v mpg mpeg 3gp wmv mts m2ts": "is a video. Only photos can be anonymized here; export the "
-    "frames that you need as JPEG.",
+    "mp4 mov avi mkv webm m4v mpg mpeg 3gp wmv mts m2ts": "is a video. Open it under “Video”; where there is no such "
+    "tab, export the frames that you need as JPEG.",
     "pdf": "is a PDF. Save its pages as JPEG or PNG first.",
     "dng cr2 cr3 nef arw orf rw2 raf pef srw x3f": "is a camera's raw file. Export it as JPEG or TIFF first.",
     "svg ai eps": "is a drawing, not a photo. Export it as PNG first.",

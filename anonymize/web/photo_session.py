@@ -138,7 +138,7 @@ class PhotoSession:
         with self.lock:
             self.settings = settings
             hidden = self.hidden
-            looks = records.Record("", regions=tuple(hidden)).approval_hash(settings.replace(kinds=_looks(settings)))
+            looks = records.Record("", regions=tuple(hidden)).approval_hash(settings.replace(kinds=looks_of(settings)))
             if looks != self._shown[0]:
                 self._shown = looks, self.display.after(hidden, settings)
                 self.version += 1
@@ -218,6 +218,6 @@ class PhotoSession:
             return {**detections(*self._state(shows)), "image": self.name}
 
 
-def _looks(settings: Settings) -> Mapping[str, Any]:
+def looks_of(settings: Settings) -> Mapping[str, Any]:
     """Kinds without what only chooses regions: two settings that hide the same regions alike look alike."""
     return {n: dataclasses.replace(k, threshold=1.0, min_size=0.0, max_size=0.0) for n, k in settings.kinds.items()}

@@ -28,6 +28,8 @@ class Policy:
         reviewers: users who may open FiftyOne at /review; on one's own machine everybody may, on a public demo nobody.
         space: run as a Hugging Face Space (inside another site's frame, behind a proxy that speaks https).
         most_upload: bytes of one photo or zip. most_session: bytes of one visitor. most_photos: photos of one batch.
+        most_clip: bytes of one clip. most_clip_seconds: how long it may be. most_clip_megapixels: of a frame.
+        most_clips: of one visitor.
         most_address: bytes of all visitors of one address (or one signed-in user). most_visits: of these, visitors who
             brought photos.
         requests_a_minute: photos that one address may send (and ten times as much from the page); 0: no limit.
@@ -51,6 +53,10 @@ class Policy:
     most_upload: int = 200 * MB
     most_session: int = 8_000 * MB
     most_photos: int = 2_000
+    most_clip: int = 4_000 * MB
+    most_clip_seconds: float = 7200.0
+    most_clip_megapixels: float = 40.0
+    most_clips: int = 50
     most_address: int = 32_000 * MB
     most_visits: int = 200
     requests_a_minute: int = 0
@@ -109,6 +115,10 @@ def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys:
         most_upload=40 * MB,
         most_session=600 * MB,
         most_photos=100,
+        most_clip=100 * MB,
+        most_clip_seconds=120.0,
+        most_clip_megapixels=9.0,
+        most_clips=3,
         most_address=1_800 * MB,
         most_visits=30,
         requests_a_minute=150,

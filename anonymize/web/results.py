@@ -15,7 +15,7 @@ from ..settings import MIN_THRESHOLD, Settings
 from ..thresholds import compare, hiding_scores
 
 NAMES = {"face": ("face", "faces"), "plate": ("license plate", "license plates")}
-STATUSES = ("failed", "nothing found", "worth a look", "nothing suspicious")  # worst first
+STATUSES = ("failed", "nothing found", "worth a look", "nothing suspicious", "approved")  # worst first
 HEIGHTS = ["<8", "8–16", "16–32", "32–64", "64–128", ">128"]
 _TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
 
@@ -42,6 +42,8 @@ def judge(record: Record, settings: Settings) -> tuple[str, float]:
     if record.error:
         return "failed", 1.0
     risk = risk_of(record, settings)
+    if record.is_approved(settings):  # somebody looked, and decided
+        return "approved", risk
     if not record.hidden(settings):
         return "nothing found", risk
     return "worth a look" if risk >= SUSPICIOUS else "nothing suspicious", risk

@@ -33,10 +33,14 @@ from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 STREAMS = ("/gradio_api/queue/data", "/gradio_api/heartbeat/")
 # Answers that Gradio works out anew each time.
 DRAWN = ("/", "/config", *(PREFIX + n for n in ("info", "info/", "config", "config/", "startup-events", "theme.css")))
-UPLOADS = ("/api/", "/photos", "/batches", f"{PREFIX}call/", f"{PREFIX}run/anonymize", f"{PREFIX}api/anonymize")
+UPLOADS = (
+    "/api/", "/photos", "/batches", "/videos", *(PREFIX + n for n in ("call/", "run/anonymize", "api/anonymize")),
+)  # fmt: skip
 # Gradio reads a body in the event loop, where a larger one keeps all else waiting; /api/v1 takes larger photos.
 MOST_GRADIO = 8 * MB
-OURS = ("/api", "/docs", "/photos", "/batches", "/visit", "/samples", "/healthz", "/login", "/logout", "/web")
+OURS = (
+    "/api", "/docs", "/photos", "/batches", "/videos", "/visit", "/samples", "/healthz", "/login", "/logout", "/web",
+)  # fmt: skip
 CSP = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self' data: blob:; "
@@ -96,6 +100,8 @@ class SecurityMiddleware:
             session = self.sessions.of(secret, f"user {user}" if user else self._address(request))
             scope.setdefault("state", {}).update(session=session, secret=secret, user=user)
             refusal = self._gradio(request, session)
+        address = self._address(request)
+        scope.setdefault("state", {})["address"] = address
         sender = self._with_headers(scope, send, secret if is_new else None)
         if refusal is not None:
             await refusal(scope, receive, sender)
@@ -103,7 +109,6 @@ class SecurityMiddleware:
         most = self._most_bytes(path)
         announced = request.headers.get("content-length")
         size = 0 if request.method in ("GET", "HEAD") else int(announced) if announced else most
-        address = self._address(request)
         if size > most:
             refusal = too_large(request, most)
         elif path != "/healthz" and self._inflow.is_busy(address):
@@ -224,7 +229,7 @@ class SecurityMiddleware:
         most, address = self.policy.requests_a_minute, self._address(request)
         if not most:
             return False
-        if request.url.path.startswith(("/api/", "/photos", "/batches")):
+        if request.url.path.startswith(("/api/", "/photos", "/batches", "/videos")):
             return is_over(self._requests, address, most, 60.0, count=True)
         return is_over(self._requests, f"page {address}", 10 * most, 60.0, count=True)
 
@@ -311,6 +316,10 @@ class SecurityMiddleware:
     def _most_bytes(self, path: str) -> int:
         if path.startswith(PREFIX) and path.startswith(UPLOADS):
             return min(self.policy.most_upload, MOST_GRADIO)
+        if path.startswith("/videos"):
+            return self.policy.most_clip
+        if path.startswith("/api/v1/videos"):
+            return self.policy.most_clip + MB // 10  # the form around the clip
         if path.startswith(UPLOADS):
             return self.policy.most_upload + MB // 10  # the form around the photo
         if path.startswith(self.mounted or ("\0",)):

@@ -72,6 +72,10 @@ def give_back_memory() -> None:
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+def _key(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()[:32]
+
+
 def new_secret() -> str:
     return secrets.token_urlsafe(32)
 
@@ -221,7 +225,7 @@ class Sessions:
 
     def of(self, secret: str, who: str = "") -> Session:
         """The session of a cookie; a new one, of this address or user, when there is none."""
-        key = hashlib.sha256(secret.encode()).hexdigest()[:32]
+        key = _key(secret)
         with self._lock:
             session = self._by_key.get(key)
             if session is None:
@@ -229,6 +233,11 @@ class Sessions:
                 session = self._by_key[key] = Session(key, self.folder / key, self, who)
         session.left = None
         return session
+
+    def find(self, secret: str) -> Session | None:
+        """The session of a cookie, where there is one."""
+        with self._lock:
+            return self._by_key.get(_key(secret))
 
     def _of_who(self, who: str) -> list[Session]:
         with self._lock:

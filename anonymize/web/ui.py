@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
 
-from . import tab_about, tab_batch, tab_models, tab_photo
+from ..video.batch import EXTENSIONS
+from . import tab_about, tab_batch, tab_models, tab_photo, tab_video
 from .elements import STATIC, element
 from .policy import Policy
 from .samples import samples
@@ -85,6 +87,9 @@ def build(
                 photo = tab_photo.build(site)
             with _tab("Many photos", "batch"):
                 tab_batch.build(site, photo, tabs, more or ())
+            if has_video():
+                with _tab("Video", "video"):
+                    tab_video.build(site)
             for title, draw in (more or {}).items():
                 with _tab(title, title.lower()):
                     draw()
@@ -93,7 +98,7 @@ def build(
             with _tab("About", "about"):
                 tab_about.build(site)
         address = element("address", "went", elem_id="az-address")
-        known = ("photo", "batch", *(title.lower() for title in more or ()), "models", "about")
+        known = ("photo", "batch", "video", *(title.lower() for title in more or ()), "models", "about")
 
         def go(event: gr.EventData) -> Any:
             """Back, or an address that names a tab."""
@@ -108,6 +113,11 @@ def build(
     return page
 
 
+def has_video() -> bool:
+    """Whether what reads and follows clips is installed."""
+    return all(find_spec(name) is not None for name in ("av", "cv2", "supervision", "trackers"))
+
+
 def _tab(title: str, id: str) -> gr.Tab:
     """A tab that has an address: `/#id`."""
     tab = gr.Tab(title, id=id)
@@ -120,6 +130,8 @@ def head(policy: Policy) -> str:
         "most": str(policy.most_upload),
         "types": ",".join(policy.defaults.image_extensions),
         "samples": "|".join(samples()),
+        "most-clip": str(policy.most_clip),
+        "clips": ",".join(EXTENSIONS) if has_video() else "",
     }
     metas = "".join(f'<meta name="anonymize-{name}" content="{html.escape(v)}">' for name, v in facts.items())
     return (

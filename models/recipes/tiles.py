@@ -28,13 +28,15 @@ SEEN = 0.4  # share of a box that must be in the tile, else it is neither a labe
 SMALLEST = 4.0  # px; a lower label in a tile is neither, too
 HEIGHTS = (5.0, 220.0)  # px; how high the thing that a tile is cut around becomes
 ENLARGED = 2.0  # a photo is enlarged at most so much
+HARD = 0.5  # of the tiles around something: around what a network errs on, where the photo has such a place
 
 
 @dataclass(frozen=True)
 class Photo:
     """A photo's bytes and its labels: boxes (N, 4), classes (N,) FACE or PLATE, and which of them teach nothing.
 
-    Persons (N, 4) are no labels: faces are pasted onto their heads.
+    Persons (N, 4) are no labels: faces are pasted onto their heads. Nor are places (N, 4) where a network errs
+    (`hard.py`): tiles are cut around them.
     """
 
     name: str
@@ -44,9 +46,12 @@ class Photo:
     ignored: NDArray[np.bool_]
     is_grey: bool = False
     persons: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
+    hard: Boxes = field(default_factory=lambda: np.zeros((0, 4)))
 
     @staticmethod
-    def read(path: Path, labels: Sequence[Label], *, is_grey: bool = False) -> Photo:
+    def read(
+        path: Path, labels: Sequence[Label], *, is_grey: bool = False, hard: Sequence[Sequence[float]] = ()
+    ) -> Photo:
         persons = [label for label in labels if label.category == PERSON]
         labels = [label for label in labels if label.category != PERSON]
         return Photo(
@@ -57,6 +62,7 @@ class Photo:
             np.array([label.ignore for label in labels], bool),
             is_grey,
             np.array([label.box for label in persons], np.float64).reshape(-1, 4),
+            np.array(hard, np.float64).reshape(-1, 4),
         )
 
 
@@ -110,8 +116,9 @@ def window(photo: Photo, shape: tuple[int, int], size: int, rng: Generator) -> N
     if kind < 0.22:
         middle, place = np.array([width, height]) / 2, rng.uniform(0.4, 0.6, 2)
         scale = fitting * float(rng.uniform(0.75, 1.2))
-    elif kind < 0.9 and len(known):
-        box = photo.boxes[rng.choice(known)]
+    elif kind < 0.9 and (len(known) or len(photo.hard)):
+        is_hard = len(photo.hard) and (not len(known) or rng.random() < HARD)
+        box = photo.hard[rng.integers(len(photo.hard))] if is_hard else photo.boxes[rng.choice(known)]
         tall = float(np.exp(rng.uniform(*np.log(HEIGHTS))))
         scale = float(np.clip(tall / (box[3] - box[1]), 0.85 * fitting, max(ENLARGED, fitting)))
         middle, place = (box[:2] + box[2:]) / 2, rng.uniform(0.0, 1.0, 2)  # at 0 and 1 the tile's edge cuts it

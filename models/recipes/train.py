@@ -36,6 +36,7 @@ NAMES = {0: "face", 1: "plate"}
 SHARES = {"photos": 0.59, "rides": 0.08, "masks": 0.24, "empty": 0.09}  # of the tiles, by source
 MOSAIC = 0.3
 FACES = 5.0  # how often a photo with a face comes, for one without, of its source
+ERRS = 2.0  # how often one comes on which a network errs, for another
 GAINS = SimpleNamespace(box=7.5, cls=0.5, dfl=1.5)
 PASTED = 0.6  # share of the persons without a known face on streets that get one
 PAUSE = 20.0  # s; a step that took longer was stopped meanwhile
@@ -56,13 +57,15 @@ class Options:
     average: float = 0.9985
 
 
-def read_photos(data: Path, labels: Path, left_out: int) -> list[tiles.Photo]:
-    """All labeled photos but those of one fold (-1: none is left out)."""
+def read_photos(data: Path, labels: Path, left_out: int, hard: Path | None = None) -> list[tiles.Photo]:
+    """All labeled photos but those of one fold (-1: none is left out); `hard`: what `hard.py` wrote."""
     out = []
+    places = json.loads(hard.read_text()) if hard else {}
     for kind in label.SETS:
         for name, some in label.read(labels / f"{kind}.json.gz", (label.FACE, label.PLATE, label.PERSON)).items():
             if fold(name) != left_out:
-                out.append(tiles.Photo.read(data / kind / "images" / name, some, is_grey=kind == "no-plates"))
+                path = data / kind / "images" / name
+                out.append(tiles.Photo.read(path, some, is_grey=kind == "no-plates", hard=places.get(name, ())))
     return out
 
 
@@ -118,7 +121,7 @@ class Tiles(IterableDataset):
     def _weight(photo: tiles.Photo) -> float:
         """Photos with real faces, or persons to paste one on, come more often: most photos of cars have none."""
         has_face = ((photo.classes == label.FACE) & ~photo.ignored).any() or len(photo.persons)
-        return FACES if has_face else 1.0
+        return (FACES if has_face else 1.0) * (ERRS if len(photo.hard) else 1.0)
 
 
 def collate(some: Sequence[tiles.Tile]) -> dict[str, torch.Tensor]:
@@ -215,7 +218,16 @@ def export(model: DetectionModel, path: Path) -> None:
 
 
 def train(
-    data: Path, labels: Path, run: Path, options: Options, *, minutes: float, device: str, workers: int, every: float
+    data: Path,
+    labels: Path,
+    run: Path,
+    options: Options,
+    *,
+    minutes: float,
+    device: str,
+    workers: int,
+    every: float,
+    hard: Path | None = None,
 ) -> None:
     """See the module.
 
@@ -223,6 +235,7 @@ def train(
         minutes: of training since the very first one.
         workers: processes that make tiles.
         every: minutes between checkpoints.
+        hard: what `hard.py` wrote.
     """
     run.mkdir(parents=True, exist_ok=True)
     last, where = run / "last.pt", torch.device(device)
@@ -251,7 +264,7 @@ def train(
         optimizer.load_state_dict(saved["optimizer"])
     averaged, followed = ([v for v in m.state_dict().values() if v.is_floating_point()] for m in (average, model))
     criterion = Loss(model)
-    photos = read_photos(data, labels, options.fold)
+    photos = read_photos(data, labels, options.fold, hard)
     print(f"{len(photos)} photos; from {spent:.1f} of {minutes} minutes, step {step}", flush=True)
     loader = iter(
         DataLoader(
@@ -322,6 +335,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="processes that make tiles; 0: the training itself")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--every", type=float, default=4.0, help="minutes between checkpoints")
+    parser.add_argument("--hard", type=Path, help="what hard.py wrote: tiles are cut around it more often")
     for name, value in asdict(Options()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = vars(parser.parse_args())

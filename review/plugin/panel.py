@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 from fiftyone.operators import types
 
 from anonymize.errors import AnonymizeError
+from review.dataset import LOADED
 from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, review_with_edits
 
 
@@ -55,15 +56,16 @@ def _summary(ctx: Any) -> str:
     """The running figures, the open photo's reasons, the next ones. What was drawn in another photo is saved first."""
     try:
         review = review_with_edits(ctx)
-        items = review.queue.items()
+        queue = review.queue
+        lines = [f"**{queue.progress()}**", ""]
+        if len(queue) > LOADED:
+            lines += [f"The {LOADED:,} riskiest of {len(queue):,} photos are here.", ""]
+        here = open_photo(ctx)
+        item, pending = queue.item(here) if here else None, queue.pending(10)
     except AnonymizeError as e:
         return str(e)
-    lines = [f"**{review.queue.progress()}**", ""]
-    here = open_photo(ctx)
-    for item in items:
-        if item.path == here:
-            lines += [f"`{item.path}`: {item.status}, risk {item.risk:.2f}", *(f"- {r}" for r in item.reasons), ""]
+    if item is not None:
+        lines += [f"`{item.path}`: {item.status}, risk {item.risk:.2f}", *(f"- {r}" for r in item.reasons), ""]
     lines += ["| next | risk | why |", "|---|---|---|"]
-    pending = [i for i in items if i.status == "pending"]
-    lines += [f"| `{i.path}` | {i.risk:.2f} | {(i.reasons or ['nothing suspected'])[0]} |" for i in pending[:10]]
+    lines += [f"| `{i.path}` | {i.risk:.2f} | {(i.reasons or ['nothing suspected'])[0]} |" for i in pending]
     return "\n".join(lines)

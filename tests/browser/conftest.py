@@ -76,18 +76,18 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def new_page(browser: Any, address: str) -> Iterator[Any]:
+def new_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     """Open pages, each in its own browser profile. What they ask of another host, and errors, fail the test."""
     contexts, asked, errors = [], [], []
 
-    def open_page(url: str = address, **options: Any) -> Any:
+    def open_page(url: str = "", **options: Any) -> Any:
         context = browser.new_context(**{"viewport": WIDE, "accept_downloads": True, **options})
         context.set_default_timeout(60_000)
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda r: asked.append(r.url))
         page.on("pageerror", lambda e: errors.append(str(e)))
-        page.goto(url)
+        page.goto(url or request.getfixturevalue("address"))
         return page
 
     yield open_page

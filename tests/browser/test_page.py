@@ -19,7 +19,7 @@ from screenshots import NARROW, ROOT, open_tab, server, show_photo
 
 from tests.support.passwords import write_users
 
-TABS = ("One photo", "Many photos", "Models", "About")
+TABS = ("One photo", "Many photos", "Video", "Models", "About")
 
 
 # Colors in the middle of a transition are not those that a person reads.
@@ -75,6 +75,17 @@ def test_axe_finds_nothing_in_any_tab_and_state(new_page: Any, quick: Any, stree
     assert not problems
 
 
+def test_a_phone_s_toolbars_leave_room_for_the_picture(quick: Any, new_page: Any, street: Path) -> None:
+    page = new_page(quick.address, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    show_photo(page, street)
+    page.get_by_role("button", name="Correct").click()
+    tools = page.locator("#az-photo .az-bar .az-button:visible, #az-photo .az-bar .az-check:visible")
+    middles = [box["y"] + box["height"] / 2 for tool in tools.all() if (box := tool.bounding_box())]
+    assert len(middles) >= 9
+    rows = [m for i, m in enumerate(sorted(middles)) if i == 0 or m - sorted(middles)[i - 1] > 12]
+    assert len(rows) <= 4  # three, or one more with a wider font; before, six
+
+
 def test_a_phone_shows_everything_without_scrolling_sideways(new_page: Any, zidane: Path) -> None:
     page = new_page(viewport=NARROW, has_touch=True, is_mobile=True)
     show_photo(page, zidane)
@@ -91,7 +102,7 @@ def test_the_apis_page_shows_everything_and_asks_nobody_else(new_page: Any, quic
     page.on("console", lambda m: said.append(m.text) if m.type == "error" else None)
     page.goto(f"{quick.address}/docs")
     expect(page).to_have_url(f"{quick.address}/api/docs")
-    expect(page.locator(".opblock")).to_have_count(4)
+    expect(page.locator(".opblock")).to_have_count(10)
     for language in ("curl", "Python", "JavaScript"):
         expect(page.locator(".info strong", has_text=language).first).to_be_visible()
     expect(page.locator(".info")).to_contain_text(f"{quick.address}/api/v1/anonymize")  # of this very server

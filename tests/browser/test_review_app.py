@@ -107,6 +107,13 @@ class App:
         until(self.page, lambda: not self.unanswered)
         self.look()
 
+    def settle(self) -> None:
+        """Wait until nothing has been asked and not answered for a second."""
+        quiet = 0
+        while quiet < 10:
+            self.page.wait_for_timeout(100)
+            quiet = 0 if self.unanswered else quiet + 1
+
     def look(self) -> None:
         """For a person's eyes, where PICTURES names a folder."""
         self.pictures += 1
@@ -193,6 +200,7 @@ def grid(app: App) -> None:
     app.sends('"savedViewSlug":"1-pending-riskiest-first"', page.get_by_text("1 pending, riskiest first").first.click)
     app("btn-clear-view-bar").first.click()
     expect(app("looker")).to_have_count(2)
+    app.settle()  # the photos of the view before are replaced, with their checkboxes
     app("looker").first.hover()
     box = page.locator('[data-cy="looker"] input[type=checkbox]').first  # drawn on a canvas, too small for a pointer
     app.sends("setSelectedSamples", lambda: box.evaluate("e => e.click()"))

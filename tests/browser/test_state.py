@@ -122,7 +122,7 @@ def test_an_old_result_cannot_be_taken_for_the_new_photos(new_page: Any, quick: 
     clip = street.with_name("clip.mp4")
     clip.write_bytes(b"x")
     page.set_input_files(CHOOSE, str(clip))
-    expect(page.locator("#az-photo .az-status.problem")).to_contain_text("clip.mp4 is a video")
+    expect(page.locator("#az-photo .az-offer-clips")).to_contain_text("clip.mp4 is a video.")
     expect(page.locator(".az-stage")).to_be_visible()
     expect(download).to_be_visible()
 
@@ -169,9 +169,7 @@ def test_files_are_taken_wherever_they_are_dropped(new_page: Any, quick: Any, st
     page.evaluate(DROP, [data, ".jpg", 2, "footer, body"])
     page.get_by_text("5 photos are ready.").wait_for()
     page.evaluate(DROP, [data, ".mov", 1, "body"])
-    expect(page.locator("#az-batch-upload .az-problems")).to_have_text(
-        "0.mov is a video. Only photos can be anonymized here; export the frames that you need as JPEG."
-    )
+    expect(page.locator("#az-batch-upload .az-offer-clips")).to_contain_text("0.mov is a video.")
 
 
 def test_sliders_say_what_they_would_change_and_possible_misses_are_shown(

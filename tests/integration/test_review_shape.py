@@ -20,7 +20,7 @@ from review.guarded import offered, patches, queries, shapes
 from review.guarded import requests as shape
 from review.guarded.offered import RefusedError
 from review.guarded.proxy import as_json
-from review.queue import rank
+from review.items import rank
 
 RECORDED = json.loads((Path(__file__).parents[1] / "recorded" / "fiftyone.json").read_text("utf-8"))
 SENT = [

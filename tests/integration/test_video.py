@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from anonymize.cli import cli
 from anonymize.video.reader import open_clip
@@ -51,3 +52,20 @@ def test_wrong_options_say_which_are_right(tmp_path: Path, option: str, value: s
     assert result.exit_code == 2
     assert told in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stream_from_a_folder_to_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        Image.fromarray(clips.picture(i)).save(tmp_path / "in" / f"{i}.png")
+    arguments = ["stream", str(tmp_path / "in"), str(tmp_path / "out"), "--seconds", "3", "--delay", "0.1", *MINE]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert "3 frames written, 0 dropped, 0 without a result; hidden: 3 plates" in result.output
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_stream_of_what_is_none_says_what_is(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["stream", "nowhere", str(tmp_path / "out"), *MINE])
+    assert result.exit_code == 2
+    assert "rtsp://" in result.output

@@ -79,14 +79,18 @@ def make(
             frame.time_base = Fraction(1, ticks * rate)
             out.mux(stream.encode(frame))
             if telemetry:
-                packet = av.Packet(data)
-                packet.stream, packet.time_base = telemetry, Fraction(1, rate)
-                packet.pts = packet.dts = index
-                out.mux(packet)
+                _add_data(out, telemetry, data, Fraction(index, rate))
         out.mux(stream.encode(None))
         for tone in tones:
             _add_tone(out, tone, frames / rate)
     return path
+
+
+def _add_data(out: Any, stream: Any, data: bytes, seconds: Fraction) -> None:
+    packet = av.Packet(data)
+    packet.stream, packet.time_base = stream, Fraction(1, 1000)
+    packet.pts = packet.dts = round(1000 * seconds)
+    out.mux(packet)
 
 
 def _field_filter(order: str, size: tuple[int, int], pixel_format: str) -> Any:
@@ -129,21 +133,21 @@ class BarDetector:
     """Finds the bright bar of drawn pictures, as a plate; counts the pictures that it saw.
 
     Args:
-        blind: numbers of pictures, as they are asked for, in which it finds nothing.
+        blind: numbers of pictures, as they are asked for, in which it finds nothing. score: of what it finds.
     """
 
     name = "bar"
     weights: Mapping[str, str] = {"bar": "0" * 64}
     kinds = frozenset({"plate", "face"})
 
-    def __init__(self, blind: Sequence[int] = ()) -> None:
-        self.seen, self._blind = 0, set(blind)
+    def __init__(self, blind: Sequence[int] = (), score: float = 0.9) -> None:
+        self.seen, self._blind, self._score = 0, set(blind), score
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
         out = []
         for image in images:
             found = bar(image)
-            out.append([Region("plate", found, 0.9)] if found and self.seen not in self._blind else [])
+            out.append([Region("plate", found, self._score)] if found and self.seen not in self._blind else [])
             self.seen += 1
         return out
 

@@ -58,6 +58,11 @@ def make(kind: str, size: tuple[int, int], *, progressive: bool = False) -> byte
     return encode(picture(size), KINDS[kind], progressive=progressive)
 
 
+def cells(plane: np.ndarray) -> np.ndarray:
+    """A component's coefficients, (rows, columns, 8, 8)."""
+    return plane.reshape(plane.shape[0] // 8, 8, -1, 8).swapaxes(1, 2)
+
+
 def with_exif(data: bytes, exif: Image.Exif) -> bytes:
     body = exif.tobytes()
     return data[:2] + b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body + data[2:]

@@ -1,7 +1,7 @@
 """The whole app with detectors that need no time: `python -m tests.support.quick_server PORT FOLDER`.
 
-They find the same regions in every photo, or wait as long as there is a file FOLDER/hold, or fail at a photo that is
-taller than wide. So the browser tests see each state of the page as long as they like.
+They find the same regions in every photo, a crowd in a very wide one; wait as long as there is a file FOLDER/hold;
+or fail at a photo that is taller than wide. So the browser tests see each state of the page as long as they like.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ REGIONS = [
     Region("face", (600, 100, 640, 150), 0.15, {"one": 0.15}),
     Region("plate", (60, 520, 120, 540), 0.1, {"three": 0.1}),
 ]
+# In a wider one: rows of faces, each a little over the next.
+CROWD = [
+    Region("face", (20.0 + 28 * x, 40.0 + 90 * y, 60.0 + 28 * x, 95.0 + 90 * y), 0.9 - 0.01 * x, {"one": 0.9})
+    for y in range(5)
+    for x in range(40)
+]
 
 
 class Quick:
@@ -43,7 +49,7 @@ class Quick:
             time.sleep(0.02)
         if any(i.shape[0] > i.shape[1] for i in images):
             raise RuntimeError("no upright photos, please")
-        return [list(REGIONS) for _ in images]
+        return [CROWD if i.shape[1] > 1500 else list(REGIONS) for i in images]
 
 
 def main(port: int, folder: Path) -> None:

@@ -1,16 +1,19 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymize import records
-from anonymize.errors import RecordsError
+from anonymize.errors import AnonymizeError, RecordsError
 from anonymize.records import Header, Record, escape, unescape
 from anonymize.regions import Region
-from anonymize.settings import Settings
+from anonymize.settings import Kind, Settings
+from anonymize.video.records import ClipRecord
+from anonymize.video.tracks import Track
 
 FACE = Region("face", (1, 2, 3, 4), 0.8)
 
@@ -198,3 +201,12 @@ def test_what_a_killed_rewrite_left_does_not_come_back(tmp_path: Path) -> None:
     header, known = records.read(path)
     assert (header.root, list(known)) == ("/new", ["a.jpg"])
     assert not (tmp_path / ".r.jsonl.tmp").exists()
+
+
+@pytest.mark.parametrize("data", ["", "ab", [], ["path"], None, 1, {}])
+@pytest.mark.parametrize("made", [Region, Record, Header, ClipRecord, Track, Settings, Kind])
+def test_what_is_no_object_with_fields_is_an_error_of_the_tree(made: Any, data: Any) -> None:
+    if made in (Settings, Kind) and not data and data is not None:
+        return  # every field has a default
+    with pytest.raises(AnonymizeError):
+        made.from_dict(data)

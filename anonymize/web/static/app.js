@@ -31,6 +31,35 @@
   };
   document.addEventListener("click", () => { scrolls[now] = scrollY; }, true);
 
+  // ---- downloads in a frame of another site (a Space) ----
+  // Chromium asks for a link's download there without the partitioned cookie, so that the server knows nobody; a script's
+  // request has it. What came is saved from the browser's own memory or disk.
+  const save = async (link) => {
+    link.setAttribute("aria-busy", "true");
+    link.nextElementSibling?.classList.contains("problem") && link.nextElementSibling.remove();
+    try {
+      const answer = await fetch(link.href);
+      if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error || `The server answered ${answer.status}.`);
+      const said = answer.headers.get("content-disposition") || "";
+      const name = /filename\*=utf-8''([^;]+)/i.exec(said)?.[1], plain = /filename="([^"]+)"/i.exec(said)?.[1];
+      const address = URL.createObjectURL(await answer.blob());
+      const saving = make("a", { href: address, download: name ? decodeURIComponent(name) : plain || link.download || "download" });
+      document.body.append(saving);
+      saving.click();
+      saving.remove();
+      setTimeout(() => URL.revokeObjectURL(address), 60_000);
+    } catch (problem) {
+      link.after(make("span", { class: "az-status problem", role: "alert" }, ` ${problem.message}`));
+    }
+    link.removeAttribute("aria-busy");
+  };
+  if (window.top !== window) document.addEventListener("click", (e) => {
+    const link = e.target.closest?.("a[download]");
+    if (!link || !link.href.startsWith(location.origin) || e.ctrlKey || e.metaKey) return;
+    e.preventDefault();
+    save(link);
+  });
+
   // ---- what thresholds' sliders tell: "photo" or "batch" -> {counts, now} ----
   const told = {}, tellers = [];
   const tell = (of, value) => { told[of] = value; tellers.forEach((f) => f()); };

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const { make } = window.anonymize.tools;
-  const { send, taker, dropzone, PHOTOS } = window.anonymize.intake;
+  const { send, taker, dropzone, clipsAside, PHOTOS } = window.anonymize.intake;
 
   const uploader = ({ element, props, trigger, watch }) => {
     const root = element.querySelector(".az-uploader");
@@ -29,7 +29,9 @@
     const problems = make("ul", { class: "az-problems" });
     const queue = [];  // of what is sent now; more may come in meanwhile
     let all = 0;
-    const onfiles = async (files, unread = []) => {
+    const onfiles = async (given, unread = []) => {
+      const { files, offer } = clipsAside(given);
+      if (offer) root.prepend(offer);
       if (!sending) problems.replaceChildren();
       problems.append(...unread.map((text) => make("li", {}, text)));
       queue.push(...files);
@@ -48,7 +50,7 @@
           for (let file; (file = queue.shift()); ) {
             const name = file.path_ || file.webkitRelativePath || file.name;
             try {
-              const answer = await send(`batches/${batch}/files?name=${encodeURIComponent(name)}`, file, null, true).done;
+              const answer = await send(`batches/${batch}/files?name=${encodeURIComponent(name)}`, file, null, "photos and zips").done;
               taken = Math.max(taken, answer.photos);
             } catch (problem) { problems.append(make("li", {}, String(problem).includes(file.name) ? String(problem) : `${file.name}: ${problem}`)); }
             bar.value = ++sent / all;

@@ -2,13 +2,13 @@
 // zoomed, drawn on and corrected, with a pointer, by touch or by keyboard. It sends what corrections.parse reads.
 "use strict";
 (() => {
-  const { make, svg, clamp, button, check } = window.anonymize.tools;
+  const { make, svg, clamp, button, check, apart } = window.anonymize.tools;
 
   const NAMES = { face: "Face", plate: "License plate", other: "Drawn region", vehicle: "Vehicle", person: "Person" };
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
   const KEYS = { h: "accept", x: "reject", Delete: "reject", Backspace: "reject" };
   const named = (r) => NAMES[r.kind] || r.kind;
-  const sure = (r) => `${Math.round(100 * r.score)} %`;
+  const sure = (r) => `${Math.round(100 * (r.sure ?? r.score))} %`;
   const sides = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
   const rect = ([x1, y1, x2, y2], cls) =>
     svg("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1), class: cls });
@@ -310,7 +310,7 @@
       node.append(title);
       boxes.append(node);
       if (r.state === "carrier") return;
-      const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label${chosen}`, "aria-hidden": "true" });
+      const text = svg("text", { x: r.box[0], y: r.box[1], class: `az-label${chosen}`, "aria-hidden": "true", "data-height": r.box[3] - r.box[1] });
       text.textContent = r.status === "manual" ? "added by you" : sure(r);
       boxes.append(text);
       for (const c of chosen ? ["nw", "ne", "sw", "se"] : []) {
@@ -323,7 +323,7 @@
     const label = () => {
       if (!state || !stage.clientWidth) return;
       const px = state.width / stage.clientWidth / zoom;
-      for (const t of boxes.querySelectorAll("text")) { t.style.fontSize = `${12 * px}px`; t.setAttribute("dy", (t.classList.contains("selected") ? -11 : -4) * px); t.style.strokeWidth = `${3 * px}px`; }
+      apart([...boxes.querySelectorAll("text")], px);
       for (const c of boxes.querySelectorAll("circle")) c.setAttribute("r", 7 * px);
     };
     const explain = () => {
@@ -357,7 +357,7 @@
     };
     const show = (value) => {
       const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
-      const kinds = String(state?.kinds);
+      const kinds = String(state?.kinds), last = state;
       state = value;
       root.hidden = false;
       stage.style.aspectRatio = `${value.width} / ${value.height}`;
@@ -375,7 +375,9 @@
         sweeping = 0;
         if (!review) { mode = "compare"; after.addEventListener("load", sweep, { once: true }); }
       } else {
-        const fresh = !review && mode === "correct" && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
+        // Another frame of the same clip: its pictures are fetched already.
+        if (!review && value.before !== last.before) before.src = value.before;
+        const fresh = !review && mode === "correct" && value.frame === last.frame && value.regions.find((r) => r.status === "manual" && !ids.has(r.id));
         if (fresh) { selected = fresh.id; setTimeout(() => boxes.querySelector(`rect[data-id="${fresh.id}"]`)?.focus()); }
         if (!find(selected)) selected = null;
         if (value.after && !review && after.getAttribute("src") !== value.after) {

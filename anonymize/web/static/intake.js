@@ -7,33 +7,37 @@
 
   const meta = (name) => document.querySelector(`meta[name="anonymize-${name}"]`)?.content || "";
   const most = Number(meta("most")) || Infinity, types = meta("types").split(",");
-  const PHOTOS = types.map((type) => `.${type}`).join(",");
+  const mostClip = Number(meta("most-clip")) || Infinity, clipTypes = meta("clips").split(",").filter(Boolean);
+  const PHOTOS = types.map((type) => `.${type}`).join(","), CLIPS = clipTypes.map((type) => `.${type}`).join(",");
   const ending = (file) => file.name.toLowerCase().split(".").pop();
+  const isClip = (file) => clipTypes.includes(ending(file));
 
   // Send a file. onprogress gets 0..1. Gives {done, abort}; done resolves to the answer's JSON, rejects with a sentence.
-  // What is no photo by its name is not sent: the server says by the name alone what can be done about it.
-  const send = (url, file, onprogress, zips = false) => {
+  // What is none of these by its name is not sent: the server says by the name alone what can be done about it.
+  // kinds: "photos", "photos and zips" or "clips".
+  const send = (url, file, onprogress, kinds = "photos") => {
+    const limit = kinds === "clips" ? mostClip : most;
     const request = new XMLHttpRequest();
     const done = new Promise((resolve, reject) => {
-      const isWanted = types.includes(ending(file)) || (zips && ending(file) === "zip");
-      if (isWanted && file.size > most) { reject(`${file.name} is too large: at most ${Math.round(most / 1e6)} MB.`); return; }
+      const isWanted = kinds === "clips" ? isClip(file) : types.includes(ending(file)) || (kinds !== "photos" && ending(file) === "zip");
+      if (isWanted && file.size > limit) { reject(`${file.name} is too large: at most ${Math.round(limit / 1e6)} MB.`); return; }
       request.open("POST", url);
       request.setRequestHeader("Content-Type", "application/octet-stream");
       request.upload.onprogress = (e) => e.lengthComputable && onprogress?.(e.loaded / e.total);
-      request.onerror = () => reject("The photo could not be sent. Is the server still running?");
+      request.onerror = () => reject("The file could not be sent. Is the server still running?");
       request.onabort = () => reject("Cancelled.");
       request.onload = () => {
         let answer = {};
         try { answer = JSON.parse(request.responseText); } catch { /* said below */ }
         if (request.status < 300) resolve(answer);
-        else reject(answer.error || `The server refused the photo (${request.status}).`);
+        else reject(answer.error || `The server refused the file (${request.status}).`);
       };
       request.send(isWanted ? file : new Blob([]));
     });
     return { done, abort: () => request.abort() };
   };
 
-  // ---- who takes files: "photo" and "batch", each (files, unread), where `unread` are sentences ----
+  // ---- who takes files: "photo", "batch" and "video", each (files, unread), where `unread` are sentences ----
   const takers = {}, waiting = {};
   const taker = (name, take) => {
     takers[name] = take;
@@ -46,11 +50,25 @@
   const isShown = (selector) => Boolean(document.querySelector(selector)?.offsetParent);
   const receive = (files, unread) => {
     if (!files.length && !unread.length) return;
+    if (isShown(".az-clips")) { hand("video", files, unread); return; }
     if (isShown(".az-uploader")) { hand("batch", files, unread); return; }
     if (isShown(".az-viewer")) { hand("photo", files, unread); return; }
-    const to = files.length > 1 ? "batch" : "photo";
+    const to = files.length && files.every(isClip) ? "video" : files.length > 1 ? "batch" : "photo";
     window.anonymize.go(to);
     hand(to, files, unread);
+  };
+
+  // Videos among files: the others, and an element that offers the Video tab for them, or null.
+  const clipsAside = (files) => {
+    const some = files.filter(isClip);
+    if (!some.length) return { files, offer: null };
+    const text = some.length === 1 ? `${some[0].name} is a video. ` : `${some.length} files are videos. `;
+    const open = make("button", { type: "button", class: "az-button az-primary", onclick: () => { offer.remove(); window.anonymize.go("video"); hand("video", some); } },
+      some.length === 1 ? "Open it in Video" : "Open them in Video");
+    const offer = make("div", { class: "az-offer az-offer-clips", role: "group", "aria-label": "Videos" }, make("span", {}, text), open,
+      make("button", { type: "button", class: "az-button", onclick: () => offer.remove() }, "No"));
+    document.querySelectorAll(".az-offer-clips").forEach((old) => old.remove());
+    return { files: files.filter((f) => !isClip(f)), offer };
   };
 
   // ---- a place to choose files, or to drop them: the whole page takes them ----
@@ -133,5 +151,5 @@
     dialog.showModal();
   };
 
-  Object.assign(window.anonymize, { intake: { meta, send, taker, hand, dropzone, takePicture, ending, PHOTOS } });
+  Object.assign(window.anonymize, { intake: { meta, send, taker, hand, dropzone, takePicture, ending, isClip, clipsAside, PHOTOS, CLIPS } });
 })();

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const { make, button } = window.anonymize.tools;
-  const { meta, send, taker, hand, dropzone, takePicture, ending, PHOTOS } = window.anonymize.intake;
+  const { meta, send, taker, hand, dropzone, takePicture, ending, clipsAside, PHOTOS } = window.anonymize.intake;
 
   const viewer = ({ element, props, trigger, watch }) => {
     const root = element.querySelector(".az-viewer");
@@ -71,7 +71,9 @@
 
     // Several files, or a zip: this tab takes one photo, the next one takes them all.
     const offer = make("div", { class: "az-offer", role: "group", "aria-label": "Several photos", hidden: true });
-    const take = (files, unread = []) => {
+    const take = (given, unread = []) => {
+      const { files, offer: videos } = clipsAside(given);
+      if (videos) offer.after(videos);
       if (unread.length) say(unread.join(" "), true);
       if (files.length === 1 && ending(files[0]) !== "zip") { open(files[0]); return; }
       if (!files.length) return;

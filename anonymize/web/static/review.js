@@ -178,9 +178,9 @@
       const done = await ask("export", { review: page.review, unreviewed: unreviewed.checked, audit: audited.checked });
       const problem = done.error || done.warning;
       exported.replaceChildren(...(done.text ? [make("p", {}, done.text)] : []), ...(problem ? [make("p", { class: "az-status problem" }, problem)] : []),
-        make("ul", {}, ...(done.lines || []).map((text) => make("li", {}, text))),
+        ...(done.zip ? [make("p", {}, make("a", { href: MOUNT + done.zip, class: "az-button az-primary", download: "" }, "Download as ZIP"))] : []),
         ...(done.folder ? [make("p", {}, "They are in ", make("code", {}, done.folder))] : []),
-        ...(done.zip ? [make("p", {}, make("a", { href: MOUNT + done.zip, class: "az-link", download: "" }, "Download as ZIP"))] : []));
+        make("ul", {}, ...(done.lines || []).map((text) => make("li", {}, text))));
     }, { id: "rv-export" });
     const exporting = make("details", {}, make("summary", {}, "Export"), make("p", {}, write),
       make("span", { class: "az-check" }, unreviewed, make("label", { for: "rv-unreviewed" }, "Export unreviewed photos, too (not safe)")),

@@ -26,5 +26,21 @@
     return make("span", { class: "az-check" }, input, make("label", { for: id }, text));
   };
 
-  window.anonymize = { tools: { make, svg, clamp, button, check } };
+  // Labels of boxes, so that they keep their size on the screen (px: of the photo, for each of the screen) and do not lie
+  // over each other: the selected one first, then those of large boxes; above its box, else below it, else not at all.
+  const apart = (texts, px) => {
+    const taken = [], chosen = (t) => t.classList.contains("selected");
+    for (const t of texts) Object.assign(t.style, { display: "", fontSize: `${12 * px}px`, strokeWidth: `${3 * px}px` });
+    const widths = new Map(texts.map((t) => [t, t.getComputedTextLength() + 5 * px]));
+    for (const t of texts.sort((a, b) => chosen(b) - chosen(a))) {
+      const x = t.x.baseVal[0].value, top = t.y.baseVal[0].value, width = widths.get(t);
+      const dy = [chosen(t) ? -11 * px : -4 * px, Number(t.dataset.height) + (chosen(t) ? 20 : 13) * px].find((by) =>
+        !taken.some((o) => x < o.x + o.width && o.x < x + width && Math.abs(top + by - o.y) < 15 * px));
+      if (dy === undefined) { t.style.display = "none"; continue; }
+      t.setAttribute("dy", dy);
+      taken.push({ x, y: top + dy, width });
+    }
+  };
+
+  window.anonymize = { tools: { make, svg, clamp, button, check, apart } };
 })();

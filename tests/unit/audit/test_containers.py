@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,41 @@ def test_no_image_and_other_formats_are_named() -> None:
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(out, "GIF")
     for data in (b"", b"text", out.getvalue()):
         assert containers.check(data) == ["it is in no format that an export writes"]
+
+
+def _bmp_of_many_rows() -> bytes:
+    data = bytearray(_saved("BMP"))
+    data[18:26] = (1).to_bytes(4, "little") + (2**31 - 1).to_bytes(4, "little")
+    return bytes(data)
+
+
+def _webp_of_many_bytes() -> bytes:
+    data = bytearray(_saved("WEBP"))
+    data[4:8] = b"\xff" * 4
+    return bytes(data)
+
+
+def _heic_of_many_items() -> bytes:
+    box = lambda kind, body: (8 + len(body)).to_bytes(4, "big") + kind + body  # noqa: E731
+    items = b"\2\0\0\0" + b"\0\0" + b"\xff" * 4 + b"\0" * 4000
+    meta = b"\0" * 4 + box(b"iloc", items)
+    return box(b"ftyp", b"heic\0\0\0\0mif1heic") + box(b"meta", meta)
+
+
+def _tiff_of_many_tags() -> bytes:
+    many = 10_000
+    entry = b"\0\1" + b"\0\3" + (59_000).to_bytes(4, "big") + (8).to_bytes(4, "big")
+    return b"MM\0*" + (8).to_bytes(4, "big") + many.to_bytes(2, "big") + entry * many + b"\0" * 4
+
+
+def _saved(form: str) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(out, form)
+    return out.getvalue()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("made", [_bmp_of_many_rows, _webp_of_many_bytes, _heic_of_many_items, _tiff_of_many_tags])
+def test_a_header_that_says_more_than_there_is_is_read_at_once(made: Callable[[], bytes]) -> None:
+    """A fuzzer's find: 84 million rows of nothing."""
+    assert containers.check(made())

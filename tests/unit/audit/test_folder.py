@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from anonymize import engine
+from anonymize import engine, records_file
 from anonymize.audit import Finding, Options, PhotoAudit, audit_folder, folder, quarantine
 from anonymize.detectors import FakeDetector
 from anonymize.errors import AuditError
@@ -28,7 +29,10 @@ def output(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.mark.parametrize("name", ["b.gif", "more/notes", "a.png.json", "summary.json", ".records.jsonl.lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["b.gif", "more/notes", "a.png.json", "summary.json", *(f".records.jsonl.{n}" for n in ("lock", "lines", "queue"))],
+)
 def test_files_of_others_fail_the_audit(output: Path, name: str) -> None:
     assert audit_folder(output, options=OPTIONS).ok
     (output / name).parent.mkdir(exist_ok=True)
@@ -74,6 +78,22 @@ def test_records_of_another_name_are_ours(output: Path) -> None:
     assert audit_folder(output, records_path=records, options=OPTIONS).ok
     shutil.copy(output.parent / "in" / "a.png", output / "records.jsonl")
     assert audit_folder(output, records_path=records, options=OPTIONS).strays == ["records.jsonl"]
+
+
+def test_what_is_kept_beside_large_records_is_ours(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from review import queue_index
+    from review.queue import Queue
+    from review.store import ReviewStore
+
+    monkeypatch.setattr(records_file, "KEPT", 0)
+    monkeypatch.setattr(queue_index, "MANY", 0)
+    assert len(Queue(ReviewStore(output / "records.jsonl"))) == 1
+    kept = {p.name for p in output.iterdir() if p.suffix in (".lines", ".queue")}
+    assert kept == {".records.jsonl.lines", ".records.jsonl.queue"}
+    assert audit_folder(output, options=OPTIONS).ok
+    with zipfile.ZipFile(output / ".records.jsonl.queue", "a") as archive:
+        archive.write(output.parent / "in" / "a.png", "a.png")
+    assert audit_folder(output, options=OPTIONS).strays == [".records.jsonl.queue"]
 
 
 def test_only_the_file_that_was_exported_comes_back(output: Path, tmp_path: Path) -> None:

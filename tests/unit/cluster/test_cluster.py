@@ -13,14 +13,17 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from anonymize import cluster, engine, records
+from anonymize import cluster, corrections, engine, records
 from anonymize.cli import cli
 from anonymize.cluster import driver, shards
 from anonymize.cluster.stores import Store
 from anonymize.cluster.worker import POISON, Item, Ledger, Worker
 from anonymize.engine import Summary
 from anonymize.errors import PathError, RecordsError, SettingsError
+from anonymize.hiding import not_hidden, warnings_of
 from anonymize.predictor import Predictor
+from anonymize.records import Record
+from anonymize.regions import Region
 from anonymize.settings import Settings
 from bench.kills import draw, tree
 from review.store import ReviewStore
@@ -307,3 +310,16 @@ def test_order_is_one_machines(tmp_path: Path) -> None:
     from anonymize import images
 
     assert sorted(names, key=shards.order) == list(images.find(tmp_path, Settings()).paths)
+
+
+def test_a_run_says_of_its_photos_what_one_machine_says() -> None:
+    face, dog = Region("face", (9, 9, 40, 40), 0.9), Region("dog", (9, 60, 40, 90), 0.9)
+    others = [Region(kind, (50, 50, 90, 90), 0.9) for kind in ("vehicle", "person")]
+    detectors = {"fake": {"weights": "0" * 64}}
+    record = Record("a.jpg", "a" * 64, 100, 100, (face, dog, *others), detectors, warnings=("first-picture-only",))
+    moved = corrections.move(record, who="ann", region=face.id, box=(60, 60, 90, 90))
+    summary = Summary()
+    driver.count(summary, shards.Row.of(moved, SETTINGS, "1", "1"))
+    assert summary.warnings["a.jpg"] == warnings_of(moved, SETTINGS)
+    assert {"moved-off", "first-picture-only"} < set(summary.warnings["a.jpg"])
+    assert summary.not_hidden == not_hidden(moved, SETTINGS) == {"dog": 1}

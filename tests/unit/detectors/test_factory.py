@@ -22,13 +22,14 @@ S = Settings()
         ("two-stage:plates@96", "two-stage:plates@96!"),
         ("tiled:plates + coco", "tiled:plates@640+coco@640"),
         ("two-stage:tiled:plates@64", "two-stage:tiled:plates@64!"),
+        ("street+closer:plates@64-128", "street@640+closer:plates@64-128"),
         ("in-context:plates@64+two-stage:fastanpr", "in-context:plates@64+two-stage:fastanpr@320!"),
     ],
 )
 def test_what_a_spec_is_built_of(spec: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With fakes that bear the networks' names; `!` marks those that see crops."""
 
-    def network(self: _Builder, name: str, long_side: int, in_crops: bool) -> FakeDetector:
+    def network(self: _Builder, name: str, long_side: int, in_crops: bool, as_is: bool = False) -> FakeDetector:
         return FakeDetector(name=f"{name}@{long_side}" + "!" * in_crops)
 
     monkeypatch.setattr(_Builder, "network", network)

@@ -22,7 +22,7 @@ def scales() -> MultiScale:
 
 def test_a_small_photo_is_looked_at_once_and_a_large_one_at_every_size() -> None:
     detector = scales()
-    (small,), (large,) = (detector.detect([np.zeros((100, side, 3), np.uint8)]) for side in (959, 960))
+    (small,), (large,) = (detector.detect([np.zeros((100, side, 3), np.uint8)]) for side in (1055, 1056))
     assert [r.box for r in small] == [(0, 0, 50, 50)]
     assert [r.box for r in large] == [(1, 0, 51, 50), (80, 80, 90, 90)]  # the same face once
     assert dict(small[0].detector_scores) == {"net@640-1280": 0.5}

@@ -10,6 +10,7 @@ from anonymize.detectors.spec import (
     MAX_SIDE,
     PREFIXES,
     STRIDE,
+    Closer,
     Ensemble,
     InContext,
     Named,
@@ -43,6 +44,7 @@ A, B = Named("plates"), Named("coco")
         ("tiled:two-stage", Tiled(TwoStage())),
         ("two-stage:plates@640+coco", Ensemble((TwoStage(Named("plates", 640)), B))),
         ("in-context:plates+coco", InContext(Ensemble((A, B)))),
+        ("coco+closer:plates@640-1280", Ensemble((B, Closer(Named("plates", 640, 1280))))),
         ("in-context: two-stage:plates", InContext(TwoStage(A))),
         ("yolo:best.onnx", OwnWeights("best.onnx")),
         ("yolo:me/team@64/best.onnx@96", OwnWeights("me/team@64/best.onnx", 96)),
@@ -66,11 +68,15 @@ NAMED = st.builds(Named, st.sampled_from(names()), st.none() | SIDES) | st.build
 PATHS = st.text(min_size=1) | st.text('ab.@+"/ 640\\:', min_size=1)
 IDENTIFIERS = st.from_regex(r"[a-zA-Z_]\w*", fullmatch=True)
 CLASSES = st.builds(OwnClass, IDENTIFIERS, IDENTIFIERS).filter(
-    lambda c: c.module != "yolo" and f"{c.module}:" not in PREFIXES
+    lambda c: c.module not in ("yolo", "closer") and f"{c.module}:" not in PREFIXES
 )
 LEAVES: st.SearchStrategy[Part] = NAMED | st.builds(OwnWeights, PATHS, st.none() | SIDES) | CLASSES
 PARTS = (
-    LEAVES | st.builds(Tiled, LEAVES) | st.builds(TwoStage, LEAVES) | st.builds(lambda x: Tiled(TwoStage(x)), LEAVES)
+    LEAVES
+    | st.builds(Closer, NAMED)
+    | st.builds(Tiled, LEAVES)
+    | st.builds(TwoStage, LEAVES)
+    | st.builds(lambda x: Tiled(TwoStage(x)), LEAVES)
 )
 ENSEMBLES = st.lists(PARTS, min_size=2, max_size=4).map(lambda parts: Ensemble(tuple(parts)))
 SPECS = PARTS | ENSEMBLES | st.builds(InContext, PARTS | ENSEMBLES)
@@ -105,6 +111,8 @@ def test_any_text_is_a_spec_or_an_error_that_points_into_it(text: str) -> None:
         ("plates + two-stage:plate@640", "unknown detector 'plate'", "                   ^^^^^"),
         ("plates+in-context:coco", "unknown detector 'in-context:coco'", "       ^^^^^^^^^^^^^^^"),
         ("none", "unknown detector 'none'", "^^^^"),
+        ("coco+closer:tiled:plates", "stands before a detector's name", "     ^^^^^^^^^^^^^^^^^^^"),
+        ("coco+tiled:closer:plates", "stands before a detector's name", "           ^^^^^^^^^^^^^"),
         ("plates-corners", "unknown detector 'plates-corners'", "^^^^^^^^^^^^^^"),
         ("plates@100", "a multiple of 32 from 32 to 8192; received '100'", "       ^^^"),
         ("plates@", "a multiple of 32 from 32 to 8192; received ''", "       ^"),

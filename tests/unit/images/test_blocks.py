@@ -13,7 +13,7 @@ from PIL import Image
 
 from anonymize import effects, images, masks
 from anonymize.audit import containers
-from anonymize.images import blocks, formats, forms
+from anonymize.images import blocks, formats, forms, segments
 from anonymize.images.formats import ENCODED_ANEW
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -47,8 +47,7 @@ def coefficients(data):
 
 def touched(photo, where):
     source = photo.form.options["source"]
-    shapes = [b.shape[:2] for b in blocks.read(source)]
-    return [blocks._touched(where, shape, step) for shape, step in zip(shapes, source.steps, strict=True)]
+    return [blocks._touched(where, p, step) for p, step in zip(blocks.read(source), source.steps, strict=True)]
 
 
 @pytest.mark.parametrize("progressive", [False, True], ids=["baseline", "progressive"])
@@ -75,6 +74,7 @@ def test_only_blocks_that_something_hidden_touches_change(tmp_path, kind):
     assert not is_anew
     new, old = coefficients(data), blocks.read(photo.form.options["source"])
     for a, b, at in zip(new, old, touched(photo, where), strict=True):
+        a, b = jpegs.cells(a), jpegs.cells(b)
         assert np.array_equal(a[~at], b[~at])
         assert at.any()
         assert not at.all()
@@ -95,8 +95,7 @@ def test_touched_blocks_come_from_the_new_pixels_alone(tmp_path, kind):
         with blocks._file(photo.form.options["source"].file) as path:
             other = jpegio.read(path)
         for plane, at in zip(other.coef_arrays, touched(photo, where), strict=True):
-            cells = plane.reshape(at.shape[0], 8, at.shape[1], 8).swapaxes(1, 2)
-            cells[at] = rng.integers(-9, 10, (at.sum(), 8, 8)) * seed
+            jpegs.cells(plane)[at] = rng.integers(-9, 10, (at.sum(), 8, 8)) * seed
         other.optimize_coding = True
         with blocks._file() as path:
             other.write(path)
@@ -229,22 +228,27 @@ def test_metadata_that_is_kept_is_what_an_encoder_writes(tmp_path):
 def test_nothing_of_the_source_but_its_picture_is_written(tmp_path):
     """Names of components, unused tables, restart markers, bytes between the segments: all gone."""
     data = jpegs.make("420", (64, 64))
+    frame, scan = data.index(b"\xff\xc0") + 10, data.index(b"\xff\xda") + 5
+    names = bytearray(data)
+    names[frame : frame + 9 : 3] = names[scan : scan + 6 : 2] = b"abc"
+    data = bytes(names)
     at = data.index(b"\xff\xda")
     unused = b"\xff\xdb\0\x43\3" + b"UNUSED TABLE" + bytes([7]) * 52
     photo = load(tmp_path, data[:at] + unused + b"\xff\xfe\0\x0bcomment!!" + data[at:] + b"\xff\xd8\xff BEHIND")
     out, *_ = hide(photo, [])
     assert np.array_equal(formats.decode(out, 1e9).pixels, photo.pixels)
-    for word in (b"UNUSED", b"comment", b"BEHIND"):
+    for word in (b"UNUSED", b"comment", b"BEHIND", b"abc"):
         assert word not in out
+    assert [c[0] for c in segments.take_apart(out).components] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_blocks_turn_as_pixels_turn(turn):
     """A block of one coefficient each is a pixel of its own: the mean."""
     means = np.arange(12).reshape(3, 4)
-    cells = np.zeros((3, 4, 8, 8), np.int32)
-    cells[:, :, 0, 0] = means
-    assert np.array_equal(blocks._upright(cells, turn)[:, :, 0, 0], forms.upright(means, turn))
+    plane = np.zeros((24, 32), np.int32)
+    plane[::8, ::8] = means
+    assert np.array_equal(blocks._upright(plane, turn)[::8, ::8], forms.upright(means, turn))
 
 
 def test_a_progressive_photo_of_which_scans_are_missing_is_encoded_anew(tmp_path):

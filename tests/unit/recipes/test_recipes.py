@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from models.recipes import folds, held_out, label, tiles
+from anonymize.regions import Region
+from models.recipes import far, folds, hard, held_out, label, tiles
 from models.recipes.boards import hang
 from models.recipes.heads import Heads
 from models.recipes.label import FACE, PLATE, Label
@@ -279,6 +280,53 @@ def test_halved_weights_compute_nearly_the_same():
     assert half.ByteSize() < 0.6 * whole
     found = ort.InferenceSession(half.SerializeToString()).run(None, {"x": x})[0]
     assert found == pytest.approx(x @ weight, abs=0.02)
+
+
+def test_a_network_errs_where_it_misses_a_label_or_sees_what_no_teacher_half_saw():
+    labels = [
+        Label(PLATE, (0, 0, 40, 10), False, "mark"),
+        Label(PLATE, (100, 0, 140, 10), False, "mark"),
+        Label(FACE, (0, 50, 20, 70), True, "teacher"),  # missed, and doubtful
+        Label(PLATE, (200, 0, 210, 4), False, "mark"),  # too small to learn from
+    ]
+    found = [
+        Region("plate", (0, 0, 41, 10), 0.9, {}),
+        Region("plate", (300, 300, 340, 310), 0.9, {}),
+        Region("face", (400, 300, 440, 350), 0.9, {}),
+        Region("face", (500, 300, 540, 350), 0.1, {}),
+    ]
+    missed, false_plate, false_face = (100, 0, 140, 10), (300, 300, 340, 310), (400, 300, 440, 350)
+    assert hard.errors(found, labels, "oid-1.jpg") == [false_face, missed]  # a plate there may be one without a mark
+    assert hard.errors(found, labels, "neg-1.jpg") == [false_face, missed, false_plate]
+
+
+def test_tiles_are_cut_around_what_a_network_errs_on():
+    ok, image = cv2.imencode(".png", np.zeros((400, 400, 3), np.uint8))
+    assert ok
+    photo = tiles.Photo("neg-1.png", image.tobytes(), NONE, np.zeros(0, int), np.zeros(0, bool))
+    place = np.array([[300.0, 300.0, 320.0, 310.0]])
+    counts = []
+    for one in (photo, tiles.Photo(photo.name, photo.data, NONE, photo.classes, photo.ignored, hard=place)):
+        rng = np.random.default_rng(1)
+        centers = [tiles.window(one, (400, 400), 96, rng) @ (310, 305, 1) for _ in range(300)]
+        counts.append(sum(bool(((c >= 0) & (c < 96)).all()) for c in centers))
+    assert counts[1] > 1.3 * counts[0]
+
+
+def test_photos_seen_from_farther_away_lie_beside_each_other():
+    assert far.LEAST <= far.farther("oid-1.jpg", 0) <= far.MOST
+    assert far.farther("oid-1.jpg", 0) != far.farther("oid-1.jpg", 1)
+    places = list(far.placed([(600, 400), (400, 300), (300, 300), (900, 700)]))
+    assert places == [(0, 0, 0), (0, 600, 0), (0, 0, 400), (1, 0, 0)]
+    mark = {"category_id": 2, "bbox": [20, 30, 40, 16]}
+    assert far.label(mark, (800, 600), 2.0, 100, 50) == {
+        "category_id": 2,
+        "bbox": [110, 65, 20, 8],
+        "area": 160,
+        "iscrowd": 0,
+    }
+    assert far.label(mark, (800, 600), 3.0, 0, 0)["iscrowd"] == 1  # too small
+    assert far.label(mark | {"bbox": [0, 30, 40, 40]}, (800, 600), 2.0, 0, 0)["iscrowd"] == 1  # cut
 
 
 def test_boards_hang_beside_what_is_to_be_avoided():

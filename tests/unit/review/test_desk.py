@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import photos
-from review.desk import Desk, shared
+from review.desk import Desk, Source, shared
 from review.reviews import Reviews, User
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
@@ -40,11 +42,16 @@ def path(tmp_path: Path) -> Path:
 class Tab:
     """A visitor's tab: each request names what the last answer showed."""
 
-    def __init__(self, path: Path, reviews: Reviews | None = None, user: str = "ana", **options: Any) -> None:
-        own = {"own_machine": True, **options}
-        self.desk = Desk(
-            reviews or Reviews(), lambda _: User(f"key {user}", user), lambda _: [shared(path, "r")], **own
-        )
+    def __init__(
+        self,
+        path: Path,
+        reviews: Reviews | None = None,
+        user: str = "ana",
+        sources: Sequence[Source] | None = None,
+        **options: Any,
+    ) -> None:
+        own, there = {"own_machine": True, **options}, sources or [shared(path, "r")]
+        self.desk = Desk(reviews or Reviews(), lambda _: User(f"key {user}", user), lambda _: there, **own)
         self.status, self.page = 0, dict[str, Any]()
         self.open()
 
@@ -53,6 +60,10 @@ class Tab:
         if "review" in answer:
             self.page = answer
         return answer
+
+    def export(self) -> dict[str, Any]:
+        """Of all photos, with an audit."""
+        return self.ask("export", review=self.page["review"], unreviewed=True, audit=True)
 
     def open(self, **data: str) -> dict[str, Any]:
         (batch,) = self.ask("batches")["batches"]
@@ -273,6 +284,14 @@ def test_other_thresholds_make_approvals_pending(path: Path):
     assert tab.page["thresholds"] == {"face": 0.5, "plate": 0.1}
 
 
+def test_a_box_and_its_reason_say_one_number(path: Path):
+    tab = Tab(path)
+    (reason, *_), regions = tab.page["photo"]["reasons"], {r["id"]: r for r in tab.page["photo"]["regions"]}
+    assert f"{100 * regions[reason['region']]['sure']:.0f} %" in reason["text"]
+    seen = tab.ask("show", review=tab.page["review"], photo="a.png")["photo"]["regions"][0]
+    assert "sure" not in seen, "its score"
+
+
 def test_a_sample_is_only_looked_at(path: Path):
     tab = Tab(path, own_machine=False, read_only=True)
     before = path.read_bytes()
@@ -310,3 +329,9 @@ def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: 
     told = tab.ask("export", review=tab.page["review"], unreviewed=True, audit=True)
     assert any("1 photo looked at, 0 failed" in line for line in told["lines"]), told
     assert any(line.endswith("report.html") for line in told["lines"])
+    assert told["folder"].startswith(str(tmp_path))
+    # A batch lies in a temporary folder, which says nothing to a person and goes with the page.
+    batch = Source("batch", "Your batch", tmp_path / "real.jsonl", is_temporary=True)
+    told = Tab(tmp_path / "real.jsonl", sources=[batch]).export()
+    assert told["zip"]
+    assert str(tmp_path) not in json.dumps(told)

@@ -20,7 +20,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from review.dataset import ReviewDataset, keep_label_order
 from review.documents import CANDIDATES, CORNERS, HIDDEN, TRUTH, Change, changes, media_path, to_document
-from review.queue import rank
+from review.items import rank
 from tests.support.samples import to_record
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)

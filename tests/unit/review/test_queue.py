@@ -15,7 +15,9 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.results import judge
 from bench import review_queue
-from review.queue import Queue, rank, sequences
+from review import queue_index
+from review.items import rank, sequences
+from review.queue import Queue
 from review.store import ReviewStore
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
@@ -206,8 +208,8 @@ def test_only_what_changed_is_computed_again(store: ReviewStore, monkeypatch: py
     queue = Queue(store)
     queue.items()
     read: list[str] = []
-    plain = store.read
-    monkeypatch.setattr(store, "read", lambda path, span: (read.append(path), plain(path, span))[1])
+    plain = queue_index.see
+    monkeypatch.setattr(queue_index, "see", lambda record, of: (read.append(record.path), plain(record, of))[1])
     queue.items()
     assert read == []
     ReviewStore(store.path).decide("p2.jpg", "flag", who="bob")

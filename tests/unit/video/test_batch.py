@@ -2,11 +2,13 @@ import json
 
 import pytest
 
-from anonymize.errors import PathError
+from anonymize.errors import PathError, SettingsError
 from anonymize.predictor import Predictor
-from anonymize.settings import Settings
+from anonymize.settings import Kind, Settings
 from anonymize.video import batch
+from anonymize.video.association import LEVELS
 from anonymize.video.reader import open_clip
+from anonymize.video.run import detect, render
 from anonymize.video.writer import Encoding
 from tests.support import clips
 
@@ -115,3 +117,35 @@ def test_what_was_found_stays_where_the_codec_changes(folder, tmp_path):
     run(folder, tmp_path / "out", detector, encoding=Encoding("ffv1"))
     assert open_clip(tmp_path / "out" / "deep" / "b.mkv").codec == "ffv1"
     assert detector.seen == 0
+
+
+def test_a_threshold_that_no_track_has_is_refused(folder, tmp_path):
+    low = Settings().with_kind("plate", threshold=0.01)
+    with pytest.raises(SettingsError, match="plate"):
+        run(folder, tmp_path / "out", clips.BarDetector(score=0.012), low)
+    clip = open_clip(folder / "a.mp4")
+    record = detect(clip, "a.mp4", Predictor(Settings(), detectors=[clips.BarDetector()]), tmp_path / "parts")
+    with pytest.raises(SettingsError, match="plate"):
+        render(clip, record, tmp_path / "b.mp4", low, Encoding(), tmp_path / "parts")
+    assert not list(tmp_path.rglob("out/*.mp4"))
+    least = Settings().with_kind("plate", threshold=LEVELS[-1])
+    assert run(folder, tmp_path / "out", clips.BarDetector(score=LEVELS[-1]), least).ok
+    assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / "a.mp4").frames())
+
+
+class Dogs(clips.BarDetector):
+    kinds = frozenset({"plate", "face", "dog"})
+
+    def detect(self, images):
+        return [[r.replace(kind="dog", id="") for r in found] for found in super().detect(images)]
+
+
+def test_a_kind_that_is_hidden_from_now_on_is_looked_for_again(folder, tmp_path):
+    summary = run(folder, tmp_path / "out", Dogs())
+    assert "not hidden: dog" in summary.warnings["a.mp4"][0]
+    assert run(folder, tmp_path / "out", Dogs()).warnings == summary.warnings
+    settings = Settings()
+    summary = run(folder, tmp_path / "out", Dogs(), settings.replace(kinds={**settings.kinds, "dog": Kind()}))
+    assert summary.ok
+    assert not summary.warnings
+    assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / "a.mp4").frames())

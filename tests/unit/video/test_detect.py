@@ -78,6 +78,15 @@ def test_a_still_picture_is_searched_from_time_to_time_and_a_moving_one_always()
     assert search(frames(16, step=8), script, "auto")[1].seen == list(range(16))
 
 
+def test_a_frame_rate_that_cannot_be_skips_no_more_frames() -> None:
+    detector = Scripted({})
+    predictor = Predictor(Settings(face_detector="none", plate_detector="none"), detectors=[detector])
+    searching = Search(predictor, WIDTH, HEIGHT, 2250.0, "auto")
+    for rgb in frames(31):
+        searching.add(rgb)
+    assert detector.seen == [0, 10, 20, 30]
+
+
 def test_where_something_comes_or_goes_no_frame_is_skipped() -> None:
     script = {n: [face(40), *([face(150)] if 7 <= n <= 12 else [])] for n in range(26)}
     seen = search(frames(26), script, "auto")[1].seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,10 +82,39 @@ def test_regions_of_a_frame_are_those_of_its_tracks() -> None:
 def test_a_new_detection_keeps_what_people_decided() -> None:
     old = corrections.reject(clip(track(), track(30, x=100)), who="ann", track=track().id)
     old = corrections.draw(old, who="ann", kind="plate", boxes={40: (5, 5, 40, 15)})
-    again = track(2, 12, x=19.0)  # the same thing, a little otherwise
+    again = track(3, 12, x=19.0)  # the same thing, a little otherwise
     new = clip(again, track(30, x=100.5, kind="face"), track(20, x=200)).keep_decisions(old)
     assert sorted((t.status, t.first) for t in new.tracks) == [
         ("auto", 20), ("auto", 30), ("manual", 40), ("rejected", 3),
     ]  # fmt: skip
     assert new.decisions == old.decisions
     assert clip(again).replace(sha256="b" * 64).keep_decisions(old) == clip(again).replace(sha256="b" * 64)
+
+
+@pytest.mark.parametrize("decide", [corrections.accept, corrections.reject])
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        pytest.param(track(3, 40), id="longer"),
+        pytest.param(track(0, 13), id="earlier"),
+        pytest.param(track(3, 40).replace(id=track(3, 10).id), id="longer, of the same name"),
+        pytest.param(track(3, 10, x=33), id="beside it"),
+    ],
+)
+def test_what_a_decision_did_not_see_is_hidden(decide: Any, fresh: Track) -> None:
+    old = decide(clip(track(3, 10)), who="ann", track=track(3, 10).id)
+    new = clip(fresh).keep_decisions(old)
+    assert len({t.id for t in new.tracks}) == 2
+    for frame in fresh.frames:
+        assert any(
+            r.box[0] <= fresh.box(frame)[0] and r.box[2] >= fresh.box(frame)[2]  # type: ignore[index]
+            for r in new.regions_at(frame, Settings())
+        )
+
+
+def test_what_goes_over_to_something_else_is_not_what_was_rejected() -> None:
+    old = corrections.reject(clip(track(3, 30)), who="ann", track=track(3, 30).id)
+    boxes = track(3, 30).boxes.copy()
+    boxes[25:] += 80  # from here on it is somebody else
+    swapped = track(3, 30).replace(boxes=boxes, id="other")
+    assert clip(swapped).keep_decisions(old).regions_at(30, Settings())

@@ -15,6 +15,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.video import association
 from anonymize.video.association import JOIN, LEVELS
+from anonymize.video.closing import BLINK, DETECTED, EXTENDED
 from anonymize.video.motion import Motion
 from anonymize.video.tracks import Track, make_tracks, regions_at
 
@@ -87,6 +88,22 @@ def test_a_track_goes_on_before_and_after_what_was_found() -> None:
         assert inside(seen[frame][0].box, track.box(frame) or ())  # type: ignore[index]
 
 
+def test_where_it_may_have_gone_on_otherwise_that_is_hidden_too() -> None:
+    """It moves on by 6 px a frame; what is found after the gap is another thing, which stands."""
+    seen = walking(60, dict.fromkeys(range(60), 0.9), step=6.0)
+    found = [r if n <= 20 else () for n, r in enumerate(seen)]
+    found[26:] = [(Region("face", (148, 100, 172, 130), 0.9),)] * 34
+    tracks = make_tracks(found, RATE, still(60))
+    for frame in range(21, 26):
+        assert any(inside(seen[frame][0].box, r.box) for r in regions_at(tracks, frame, Settings()))  # type: ignore[index]
+
+
+def test_a_frame_rate_that_cannot_be_is_not_believed() -> None:
+    found = walking(600, {300: 0.9}, step=0.0)
+    assert [(t.first, t.last) for t in make_tracks(found, 90_000.0, still(600))] == [(180, 420)]
+    assert [(t.first, t.last) for t in make_tracks(found, 0.0, still(600))] == [(298, 302)]
+
+
 def test_what_leaves_the_picture_is_followed_to_its_edge() -> None:
     seen = walking(200, dict.fromkeys(range(200), 0.9), step=5.0)
     early = [r if n < 90 else () for n, r in enumerate(seen)]
@@ -112,6 +129,14 @@ def test_nothing_goes_across_a_cut() -> None:
     found = walking(40, dict.fromkeys(range(40), 0.9), step=0.0)
     tracks = make_tracks(found, RATE, still(40, (20,)))
     assert sorted((t.first, t.last) for t in tracks) == [(0, 19), (20, 39)]
+
+
+def test_what_a_flash_blinds_the_detector_for_stays_hidden() -> None:
+    found = walking(60, dict.fromkeys([*range(20), *range(22, 60)], 0.9))
+    tracks = make_tracks(found, RATE, still(60, cuts=(20, 22)))
+    for frame in range(60):
+        x = 20 + 4.0 * frame
+        assert any(inside((x, 100, x + 24, 130), r.box) for r in regions_at(tracks, frame, Settings())), frame
 
 
 def test_two_that_cross_stay_hidden() -> None:
@@ -201,8 +226,9 @@ clips = st.lists(st.none() | st.lists(regions, max_size=4).map(tuple), min_size=
 def test_every_detection_lies_in_what_is_hidden_in_its_frame_and_no_track_has_a_gap(
     clip: Frames, cuts: set[int], window: float
 ) -> None:
+    motion = still(len(clip), tuple(cuts))
     with mock.patch.multiple(association, WINDOW=window, OVERLAP=window / 4):
-        tracks = make_tracks(clip, RATE, still(len(clip), tuple(cuts)))
+        tracks = make_tracks(clip, RATE, motion)
     low = Settings().with_kind("face", threshold=JOIN).with_kind("plate", threshold=JOIN)
     for frame, found in enumerate(clip):
         shown = regions_at(tracks, frame, low)
@@ -211,7 +237,10 @@ def test_every_detection_lies_in_what_is_hidden_in_its_frame_and_no_track_has_a_
                 assert any(r.kind == region.kind and inside(region.box, r.box) for r in shown)
     for track in tracks:
         assert 0 <= track.first <= track.last < len(clip)
-        assert not any(track.first < c <= track.last for c in cuts)
+        begin, end = motion.scene(track.first + int(np.flatnonzero(track.sources == DETECTED)[0]))
+        for frame, source in zip(track.frames, track.sources.tolist(), strict=True):
+            start, stop = motion.scene(frame)
+            assert begin <= frame < end or (source == EXTENDED and stop - start <= BLINK * RATE)
         assert all(inside(b, h) for b, h in zip(track.boxes.tolist(), track.hidden_boxes.tolist(), strict=True))
 
 

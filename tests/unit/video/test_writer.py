@@ -1,8 +1,11 @@
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 
-from anonymize.errors import SettingsError, UnknownNameError, UnsupportedClipError
+from anonymize.errors import ClipError, SettingsError, UnknownNameError, UnsupportedClipError
+from anonymize.video import writer
 from anonymize.video.reader import open_clip
 from anonymize.video.writer import Encoding, codecs, form_of, join, write_segment
 from tests.support import clips
@@ -149,3 +152,13 @@ def test_wrong_encodings_are_refused():
     with pytest.raises(UnknownNameError, match="drop"):
         Encoding(audio="mute")
     assert "h264" in codecs()
+
+
+def test_a_written_clip_that_lacks_a_frame_is_no_clip(tmp_path):
+    source = clips.make(tmp_path / "a.mp4", 6, options={"bf": "0"})
+    clip = open_clip(source)
+    form = form_of(clip, Encoding())
+    for wrong in ([0, 16, 32, 48, 64], [0, 16, 32, 48, 64, 80, 96], [0, 16, 32, 48, 64, 81]):
+        with pytest.raises(ClipError, match="other frames"):
+            writer._verify(source, form, wrong, Fraction(1, 400))
+    writer._verify(source, form, [0, 16, 32, 48, 64, 80], Fraction(1, 400))

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from anonymize import images, records
+from anonymize.corrections import approve
 from anonymize.detectors import FakeDetector
 from anonymize.errors import AnonymizeError, SettingsError, StaleDecisionError
 from anonymize.records import Record
@@ -525,6 +526,15 @@ KNOWN = [
 
 
 HALF = Settings().with_kind("face", threshold=0.5)
+
+
+def test_an_approved_photo_is_not_worth_a_look():
+    """Somebody looked; with other settings it is to be looked at again."""
+    close = record("close.jpg", Region("face", (0, 0, 20, 10), 0.9), Region("face", (60, 0, 72, 16), 0.49))
+    approved = approve(close, who="ana", settings=HALF)
+    empty = approve(record("empty.jpg"), who="ana", settings=HALF)
+    assert [judge(r, HALF)[0] for r in (close, approved, empty)] == ["worth a look", "approved", "approved"]
+    assert judge(approved, HALF.with_kind("face", threshold=0.6))[0] == "worth a look"
 
 
 def test_the_table_says_what_to_look_at():

@@ -1,0 +1,101 @@
+"""stream: a camera's frames in, anonymized frames out, as they come."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import DETECTOR_OPTIONS, EFFECT, MAX_MEGAPIXELS, QUIET, THRESHOLDS, VERBOSE, predictor_of, settings_of
+from .run import warn
+from .video import parse_every
+
+if TYPE_CHECKING:
+    from ..video.stream import Told
+
+
+@click.command()
+@click.argument("source")
+@click.argument("sink")
+@click.option(
+    "--delay",
+    default=1.0,
+    type=click.FloatRange(0, 60),
+    help="Seconds that a frame waits for further ones: what is found in those is hidden in it, too [1].",
+)
+@click.option(
+    "--every",
+    default="auto",
+    metavar="N",
+    callback=parse_every,
+    help="Search every N-th frame, or auto: as the picture moves [auto].",
+)
+@click.option("--quality", default=23, type=click.IntRange(0, 51), help="0 (best) to 51, as H.264's CRF [23].")
+@click.option("--seconds", type=float, help="End after so many seconds; else Ctrl-C does.")
+@DETECTOR_OPTIONS
+@THRESHOLDS
+@EFFECT
+@MAX_MEGAPIXELS
+@QUIET
+@VERBOSE
+def stream(source: str, sink: str, delay: float, every: Any, quality: int, seconds: float | None, **given: Any) -> None:
+    """Find and hide in a stream: frames of SOURCE in, anonymized frames to SINK, after a bounded delay.
+
+    SOURCE: rtsp://…, http://… (MJPEG, HLS), rtmp://…, srt://…, udp://…, webcam:0, or a folder that fills.
+    SINK: http://127.0.0.1:8090/ (serves MJPEG), FILE.m3u8 (HLS), rtmp://…, rtsp://…, srt://…, udp://…, FILE.mkv,
+    FILE.ts, or a folder of JPEGs.
+
+    A frame without a result never goes out. Frames that come faster than they can be searched are dropped whole. A
+    source that breaks is opened again.
+    """
+    from ..video.stream import run
+
+    predictor = predictor_of(warn(settings_of(given)), given)
+    stop = threading.Event()
+    kept = {s: signal.signal(s, _stopper(stop)) for s in (signal.SIGINT, signal.SIGTERM)}
+    clock = threading.Timer(seconds, stop.set) if seconds else None
+    if clock:
+        clock.daemon = True
+        clock.start()
+    try:
+        progress = None if given.get("quiet") else _Line()
+        told = run(source, sink, predictor, delay=delay, every=every, quality=quality, progress=progress, stop=stop)
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+        if clock:
+            clock.cancel()
+    click.echo(("" if given.get("quiet") else "\n") + _line(told))
+
+
+def _stopper(stop: threading.Event) -> Any:
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():  # asked twice
+            raise KeyboardInterrupt
+        stop.set()
+
+    return handler
+
+
+class _Line:
+    """One line that is written again a few times a second."""
+
+    def __init__(self) -> None:
+        import time
+
+        self._clock, self._last = time.monotonic, 0.0
+
+    def __call__(self, told: Told) -> None:
+        if self._clock() - self._last > 0.5:
+            self._last = self._clock()
+            click.echo(f"\r{_line(told)}  ", nl=False, err=True)
+
+
+def _line(told: Told) -> str:
+    hidden = ", ".join(f"{n} {kind}s" for kind, n in sorted(told.hidden.items())) or "nothing"
+    parts = [f"{told.written} frames written", f"{told.dropped} dropped", f"{told.failed} without a result"]
+    parts += [f"{told.reconnects} reconnects"] if told.reconnects else []
+    return f"{', '.join(parts)}; hidden: {hidden}; delay {told.delay:.1f} s"

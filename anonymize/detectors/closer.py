@@ -1,0 +1,274 @@
+"""A closer look, only at the places where something may be, and at each in the size that suits it.
+
+Time grows with the square of the resolution, and most of a photo is sky, walls, and road. So an ensemble looks at the
+whole photo coarsely first. What it half sees, the heads of persons, and vehicles are then cut out with a margin, put
+beside each other into one picture, and shown to the network in one go: what is small at the resolution that a closer
+look has for the whole photo, what is larger at half of it, a quarter, and so on. So a thing of any size is seen again,
+for the price of a small one. A detector's silence counts where it looked and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..regions import Box, Region, suppress
+from ..settings import Settings
+from .calibrated import Calibrated
+from .candidates import check
+from .detector import Detector, Image, kinds_of
+from .multi_scale import worth
+from .tiled import Window
+from .wrapper import detect_all, relabel
+
+# Probability from which a candidate is looked at again, and scores from which a person's head or a vehicle is.
+CANDIDATE = {"face": 0.005, "plate": 0.03}
+PERSON, VEHICLE = 0.15, 0.3
+HEAD, FACE_OF_PERSON, PLATE_OF_VEHICLE = 0.3, 0.15, 0.15  # of a person's height, of it, of a vehicle's width
+# px of the picture of pieces: what would be higher is shown at half the scale.
+TALL = {"face": 48.0, "plate": 96.0}
+# Around a candidate: of its longer side, and px of the picture, at least and at most.
+MARGIN, LEAST_MARGIN, MOST_MARGIN = 1.5, 32.0, 160.0
+CARRIERS = {"face": "person", "plate": "vehicle"}  # what shows where one may be
+AROUND = 0.1  # of the longer side of a head or vehicle
+GAP, STEP = 8, 128  # px between two pieces in the picture; its sides are multiples of STEP, or twice that
+ALL = 0.8  # of the photo's area: pieces that need more are the whole photo
+FILL = 114
+WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.2)  # of the photo's, of which a picture of pieces has the one that wastes least
+LIKELY = 0.003  # probability below which what a closer look sees is nothing
+Point = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to look, px of the photo, and how large: px of the picture for one of the photo."""
+
+    window: Window
+    scale: float
+
+    @property
+    def size(self) -> Point:
+        """Width and height, px of the picture."""
+        x1, y1, x2, y2 = self.window
+        return max(round((x2 - x1) * self.scale), 1), max(round((y2 - y1) * self.scale), 1)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Pieces of a photo in one picture.
+
+    Attributes:
+        pixels: uint8 (H, W, 3), H and W multiples of STEP.
+        places: the pieces.
+        corners: x and y of each one's top left in the picture, px.
+    """
+
+    pixels: Image
+    places: Sequence[Place]
+    corners: Sequence[Point]
+
+    def owner(self, box: Box) -> int | None:
+        """The number of the piece that a box of the picture has its center in."""
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        for i, ((left, top), place) in enumerate(zip(self.corners, self.places, strict=True)):
+            width, height = place.size
+            if 0 <= x - left < width and 0 <= y - top < height:
+                return i
+        return None
+
+    def back(self, region: Region, number: int) -> Region:
+        """A region of the picture in the photo's px, clipped at its piece's edges."""
+        (left, top), place = self.corners[number], self.places[number]
+        (x1, y1, x2, y2), s = place.window, place.scale
+
+        def point(p: tuple[float, float]) -> tuple[float, float]:
+            return ((p[0] - left) / s + x1, (p[1] - top) / s + y1)
+
+        (ax, ay), (bx, by) = point(region.box[:2]), point(region.box[2:])
+        return region.replace(
+            box=(max(ax, x1), max(ay, y1), min(bx, x2), min(by, y2)),
+            corners=region.corners and tuple(map(point, region.corners)),
+            landmarks=region.landmarks and tuple(map(point, region.landmarks)),
+            id="",
+        )
+
+
+def places(found: Sequence[Region], kinds: Collection[str], size: Point, long_side: int) -> list[Place]:
+    """Where to look closer for such kinds.
+
+    Args:
+        found: by a first look: faces and plates with probabilities as scores, persons, and vehicles.
+        size: (width, height) of the photo, px.
+        long_side: px, which the whole photo would have in the picture.
+    """
+    by_scale: dict[float, list[Window]] = {}
+    for kind in sorted({"face", "plate"}.intersection(kinds)):
+        for (x1, y1, x2, y2), tall, margin in _wanted(found, kind):
+            scale = long_side / max(size)
+            while tall * scale > TALL[kind]:
+                scale /= 2
+            by = min(max(margin * max(x2 - x1, y2 - y1), LEAST_MARGIN / scale), MOST_MARGIN / scale)
+            box = (max(x1 - by, 0), max(y1 - by, 0), min(x2 + by, size[0]), min(y2 + by, size[1]))
+            window = (int(box[0]), int(box[1]), -int(-box[2] // 1), -int(-box[3] // 1))
+            if window[2] > window[0] and window[3] > window[1]:
+                by_scale.setdefault(scale, []).append(window)
+    return [Place(window, scale) for scale, some in by_scale.items() for window in together(some)]
+
+
+def _wanted(found: Sequence[Region], kind: str) -> Iterator[tuple[Box, float, float]]:
+    """Box, how high a thing of a kind would be there, and margin as a share of the box's longer side."""
+    for r in found:
+        x1, y1, x2, _ = r.box
+        if r.kind == kind and r.score >= CANDIDATE[kind]:
+            yield r.box, r.height, MARGIN
+        elif kind == "face" and r.kind == CARRIERS[kind] and r.score >= PERSON:
+            high = min(max(HEAD * r.height, 0.5 * (x2 - x1)), r.height)
+            yield (x1, y1, x2, y1 + high), FACE_OF_PERSON * r.height, AROUND
+        elif kind == "plate" and r.kind == CARRIERS[kind] and r.score >= VEHICLE:
+            yield r.box, PLATE_OF_VEHICLE * (x2 - x1), AROUND
+
+
+def together(some: Sequence[Window]) -> list[Window]:
+    """Windows that show no less: two become one where that one is no larger than both together."""
+    out: list[Window] = []
+    for window in sorted(set(some), key=_area, reverse=True):
+        joined = window
+        i = 0
+        while i < len(out):
+            a, b = joined, out[i]
+            both = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
+            if _area(both) <= _area(a) + _area(b):
+                joined = both
+                del out[i]
+                i = 0  # the larger one may hold others, too
+            else:
+                i += 1
+        out.append(joined)
+    return out
+
+
+def _area(window: Window) -> int:
+    return (window[2] - window[0]) * (window[3] - window[1])
+
+
+def pack(image: Image, some: Sequence[Place], long_side: int) -> Packed:
+    """Pieces of a photo beside each other, in rows, in one picture.
+
+    Args:
+        some: at least one.
+        long_side: px, which the whole photo would have.
+    """
+    height, width = image.shape[:2]
+    scale = long_side / max(height, width)
+    corners, (wide, tall) = _laid_out(some, round(width * scale))
+    if wide * tall > ALL * width * height * scale**2:
+        some = [Place((0, 0, width, height), scale)]
+        corners, (wide, tall) = _laid_out(some, round(width * scale))
+    pixels = np.full((tall, wide, 3), FILL, np.uint8)
+    for place, (x, y) in zip(some, corners, strict=True):
+        (x1, y1, x2, y2), (w, h) = place.window, place.size
+        way = cv2.INTER_AREA if place.scale < 0.5 else cv2.INTER_LINEAR
+        pixels[y : y + h, x : x + w] = cv2.resize(image[y1:y2, x1:x2], (w, h), interpolation=way)
+    return Packed(pixels, some, corners)
+
+
+def _laid_out(some: Sequence[Place], width: int) -> tuple[list[Point], Point]:
+    """Each piece's top left corner, and the picture's size, px; of several widths, the one that wastes least."""
+    sizes = [place.size for place in some]
+    widest = max(w for w, _ in sizes)
+    every = [_rows(sizes, max(widest, round(share * width))) for share in WIDTHS]
+    return min(every, key=lambda laid: laid[1][0] * laid[1][1])
+
+
+def _rows(sizes: Sequence[Point], most: int) -> tuple[list[Point], Point]:
+    """Pieces from left to right in rows, the highest first, lower ones below each other; no row wider than `most`."""
+    corners = [(0, 0)] * len(sizes)
+    top, row, right = 0, 0, 0  # of the row: its top, its height, where its last column ends
+    column, below, wide = 0, 0, 0  # of the last column: its left, where it ends below
+    for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i][1], -sizes[i][0])):
+        w, h = sizes[i]
+        if right and column + w <= right and below + GAP + h <= top + row:
+            corners[i] = (column, below + GAP)
+            below += GAP + h
+            continue
+        if right and right + GAP + w > most:
+            top, row, right = top + row + GAP, 0, 0
+        column = right + GAP if right else 0
+        corners[i] = (column, top)
+        row, right, below = max(row, h), column + w, top + h
+        wide = max(wide, right)
+    return corners, (_rounded(wide), _rounded(top + row))
+
+
+def _rounded(side: int) -> int:
+    """Up to one of few sides: a network takes 12 ms to prepare for a size that it has not seen before."""
+    step = STEP if side <= 4 * STEP else 2 * STEP
+    return -(-side // step) * step
+
+
+class Closer:
+    """A network that looks at pieces of a photo. By itself it looks at all of it; an `Ensemble` tells it where (`at`).
+
+    Args:
+        detectors: (long side in px, detector), by rising long side: of the whole photo, at the largest scale at which
+            its pieces are seen. Each sees pictures of any size as they are. The largest that a photo is worth looks,
+            as in `MultiScale`.
+        settings: iou_threshold, max_regions.
+    """
+
+    def __init__(self, detectors: Sequence[tuple[int, Calibrated]], settings: Settings) -> None:
+        sides, first = [side for side, _ in detectors], detectors[0][1]
+        self.name = f"closer:{first.name.rpartition('@')[0]}@{'-'.join(map(str, sides[:1] + sides[1:][-1:]))}"
+        self.weights: Mapping[str, str] = dict(first.weights)
+        self.kinds = kinds_of(first)
+        self._detectors, self._settings = tuple((side, (side, d)) for side, d in detectors), settings
+
+    def input_side(self, long_side: int) -> int:
+        """The long side, px, that a whole photo of this long side would have."""
+        return worth(self._detectors, long_side)[-1][0]
+
+    def places(self, found: Sequence[Region], image: Image) -> list[Place]:
+        """Where to look in an image in which others found this."""
+        height, width = image.shape[:2]
+        return places(found, self.kinds or (), (width, height), self.input_side(max(height, width)))
+
+    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+        """See `Detector.detect`."""
+        out = []
+        for image in map(check, images):
+            height, width = image.shape[:2]
+            scale = self.input_side(max(height, width)) / max(height, width)
+            out.append(self.look(image, [Place((0, 0, width, height), scale)]))
+        return out
+
+    def at(self, some: Sequence[Sequence[Place]]) -> Detector:
+        """The same detector, which looks at these places of the images that it is given next."""
+        return _At(self, some)
+
+    def look(self, image: Image, some: Sequence[Place]) -> list[Region]:
+        """What these places of an image show."""
+        if not some:
+            return []
+        side, detector = worth(self._detectors, max(image.shape[:2]))[-1]
+        packed = pack(image, some, side)
+        by_scale: dict[float, list[Region]] = {}
+        for region in detect_all(detector.detector, [packed.pixels])[0]:
+            if (number := packed.owner(region.box)) is not None:
+                by_scale.setdefault(packed.places[number].scale, []).append(packed.back(region, number))
+        found = [r for scale, regions in by_scale.items() for r in detector.calibrate(image, regions, scale)]
+        likely = [relabel(r, self.name) for r in found if r.score >= LIKELY]
+        return suppress(likely, self._settings.iou_threshold)  # how many may be kept, whoever brings them together says
+
+
+class _At:
+    """See `Closer.at`."""
+
+    def __init__(self, closer: Closer, some: Sequence[Sequence[Place]]) -> None:
+        self.name, self.weights, self.kinds = closer.name, closer.weights, closer.kinds
+        self._closer, self._places = closer, some
+
+    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+        return [self._closer.look(check(i), some) for i, some in zip(images, self._places, strict=True)]

@@ -1,0 +1,92 @@
+"""What a run did, counted while it runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .hiding import WARNINGS, not_hidden, warnings_of
+from .records import Record, first_of
+from .settings import Settings
+
+
+@dataclass
+class Summary:
+    """What a run did; grows while it runs, so that a progress bar can look at it.
+
+    Attributes:
+        photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
+        failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
+        gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
+        warnings: path -> codes of what is to be said of a photo that was done (`hiding.WARNINGS`).
+        left_over: output of earlier runs that was not looked at now -> what is to be said of it.
+        hidden: kind -> regions hidden (or, without an output, that would be hidden).
+        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
+        skipped: extension -> files that are not photos by their extension. seconds: wall time.
+    """
+
+    photos: int = 0
+    done: int = 0
+    unchanged: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    withheld: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    warnings: dict[str, list[str]] = field(default_factory=dict)
+    left_over: dict[str, str] = field(default_factory=dict)
+    hidden: Counter[str] = field(default_factory=Counter)
+    not_hidden: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures and not self.stopped
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
+
+    def told(self) -> list[str]:
+        """What a person should know before the photos go out, in sentences without their point."""
+        out = []
+        for code in dict.fromkeys(code for codes in self.warnings.values() for code in codes):
+            paths = [path for path, codes in self.warnings.items() if code in codes]
+            out.append(f"{WARNINGS.get(code, code)} ({len(paths)}): {first_of(paths)}")
+        if self.not_hidden:
+            kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.not_hidden.items()))
+            out.append(f"found, and not hidden: {kinds}")
+        return out
+
+    def count(
+        self,
+        record: Record,
+        settings: Settings,
+        *,
+        is_changed: bool,
+        withheld: str | None = None,
+        is_gone: bool = False,
+    ) -> None:
+        """One photo: its record as it is now; why it was withheld, or that it is gone."""
+        if withheld is not None and is_gone:
+            self.gone.append(record.path)
+        elif withheld is not None:
+            self.withheld[record.path] = withheld
+        elif record.error is not None:
+            self.failures[record.path] = record.error
+        else:
+            self.done += 1
+            self.unchanged += not is_changed
+            self.hidden.update(r.kind for r in record.hidden(settings))
+            if codes := warnings_of(record, settings):
+                self.warnings[record.path] = codes
+            self.not_hidden += not_hidden(record, settings)
+
+    def lose(self, paths: list[str]) -> None:
+        """Photos whose output somebody took away or changed after it was counted."""
+        self.done -= len(paths)
+        self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
+
+
+Progress = Callable[[Summary], None]

@@ -1,0 +1,171 @@
+"""Where a stream's frames come from: a camera's address, a webcam, or a folder that fills."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .. import images
+from ..errors import AnonymizeError, ClipError, SettingsError
+from ..settings import Settings
+from .reader import import_av
+
+if TYPE_CHECKING:
+    import av
+
+# Never "file": what an address on a network sends may name other addresses, but no file of this machine.
+_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,rtp,srtp,udp,rtsp,rtmp,rtmps,rtmpt,srt,hls"
+_OPEN_SECONDS = 10.0
+_ADDRESS = re.compile(r"(rtsps?|https?|rtmps?|srt|udp|rtp)://", re.IGNORECASE)
+_WEBCAM = re.compile(r"webcam:(\d+)|/dev/video(\d+)")
+_POLL = 0.05  # s between two looks into a folder
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """One frame that came in.
+
+    Attributes:
+        native: the picture. name: the file that it came in, or "".
+    """
+
+    native: av.VideoFrame
+    name: str = ""
+
+
+class Source(Protocol):
+    """Gives frames.
+
+    Attributes:
+        rate: frames per second, as far as it is known.
+        is_live: frames that nobody takes are lost; else they wait.
+    """
+
+    rate: float
+    is_live: bool
+
+    def frames(self, stop: threading.Event) -> Iterator[Arrived]:
+        """Frames until the source ends or breaks (ClipError), or `stop` is set."""
+        ...
+
+
+def source_of(text: str, settings: Settings) -> Source:
+    """The source that a command names.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    if match := _WEBCAM.fullmatch(text):
+        return Camera(f"/dev/video{match[1] or match[2]}", form="v4l2")
+    if _ADDRESS.match(text):
+        return Camera(text)
+    if Path(text).is_dir():
+        return Folder(Path(text), settings)
+    raise SettingsError(
+        f"a stream's source is rtsp://…, http://… (MJPEG, HLS), rtmp://…, srt://…, udp://…, webcam:0, or a folder; "
+        f"received {text!r}"
+    )
+
+
+class Camera:
+    """What FFmpeg can open: an address, or a device of this machine.
+
+    Args:
+        address: of it. form: FFmpeg's input format, where the address does not say it.
+    """
+
+    is_live = True
+
+    def __init__(self, address: str, *, form: str = "") -> None:
+        self._address, self._form, self.rate = address, form, 25.0
+
+    def frames(self, stop: threading.Event) -> Iterator[Arrived]:
+        av = import_av()
+        options = {} if self._form else {"protocol_whitelist": _PROTOCOLS}
+        if self._address.lower().startswith("rtsp"):
+            options["rtsp_transport"] = "tcp"  # a lost packet would be a torn picture
+        try:
+            with av.open(
+                self._address,
+                format=self._form or None,
+                options=options,
+                timeout=_OPEN_SECONDS,
+                metadata_errors="ignore",
+            ) as container:
+                if not container.streams.video:
+                    raise ClipError("there is no picture in it")
+                stream = container.streams.video[0]
+                stream.thread_type = "SLICE"  # threads of frames would hold back as many
+                self.rate = float(stream.average_rate or stream.guessed_rate or self.rate)
+                for native in self._decoded(container, stream):
+                    if stop.is_set():
+                        return
+                    yield Arrived(native)
+        except (av.error.FFmpegError, OSError) as e:
+            raise ClipError(f"it cannot be read: {e}") from e
+
+    @staticmethod
+    def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+        av = import_av()
+        for packet in container.demux(stream):
+            try:
+                natives = packet.decode()
+            except av.error.InvalidDataError:  # a torn packet; the next key frame is whole
+                continue
+            yield from (n for n in natives if not n.is_corrupt)
+
+
+class Folder:
+    """A folder into which photos are put; each counts once, when its size has stayed the same for a moment.
+
+    Photos are taken in the order of their names among those that are there.
+    """
+
+    is_live = False
+    rate = 1.0
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self._path, self._settings = path, settings
+        self._done: set[str] = set()
+        self.failed = 0
+
+    def frames(self, stop: threading.Event) -> Iterator[Arrived]:
+        av = import_av()
+        sizes: dict[str, tuple[int, int]] = {}
+        while not stop.is_set():
+            before, sizes = sizes, self._there()
+            ready = [name for name in sorted(sizes) if before.get(name) == sizes[name]]
+            for name in ready:
+                self._done.add(name)
+                try:
+                    rgb = images.load(self._path / name, self._settings).rgb
+                except (AnonymizeError, OSError):
+                    self.failed += 1  # no picture, so no output
+                    continue
+                yield Arrived(av.VideoFrame.from_ndarray(rgb, "rgb24"), name)
+                if stop.is_set():
+                    return
+            if not ready:
+                stop.wait(_POLL)
+
+    def _there(self) -> dict[str, tuple[int, int]]:
+        out = {}
+        for path in self._path.iterdir():
+            is_photo = path.suffix.lower().lstrip(".") in self._settings.image_extensions
+            if is_photo and not path.name.startswith(".") and path.name not in self._done:
+                try:
+                    found = path.stat()
+                except OSError:  # renamed meanwhile
+                    continue
+                if found.st_size:
+                    out[path.name] = found.st_size, found.st_mtime_ns
+        return out
+
+
+def wait(stop: threading.Event, tries: int) -> None:
+    """A pause before a source or sink is opened again: 1, 2, 4 … 30 s, or until `stop`."""
+    stop.wait(min(30.0, 2.0 ** min(tries, 5)))

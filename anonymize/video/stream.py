@@ -1,0 +1,253 @@
+"""A stream: frames in, the same frames out with every region hidden, after a bounded delay. No result, no frame.
+
+One thread reads; what cannot be worked on in time is dropped there, whole frames, counted. The calling thread searches,
+hides and writes. A frame whose search failed is dropped, too, with all that wait beside it. A source or a sink that
+breaks is opened again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import AnonymizeError, ClipError, DetectionError, WriteError
+from ..predictor import Predictor
+from ..regions import Region
+from .detect import Every
+from .live import Live
+from .planes import Hider, planar_format
+from .sinks import Sink, sink_of
+from .sources import Arrived, Source, source_of, wait
+
+_QUEUE = 2  # frames that wait to be searched
+_GIVE_UP = 20  # searches that fail one after the other: then something is wrong with the detector, not with a frame
+
+
+@dataclass
+class Told:
+    """What a stream did so far; every frame that came in is in one of these.
+
+    Attributes:
+        written: frames with a result that went out. waiting: frames that wait for their result now.
+        dropped: frames that came faster than they could be searched, or that the sink could not take.
+        failed: frames without a result.
+        reconnects: how often the source was opened again. hidden: kind -> regions in the frames that went out.
+        delay: seconds between a frame's coming and its going, the last one's.
+    """
+
+    written: int = 0
+    waiting: int = 0
+    dropped: int = 0
+    failed: int = 0
+    reconnects: int = 0
+    hidden: Counter[str] = field(default_factory=Counter)
+    delay: float = 0.0
+
+
+Progress = Callable[[Told], None]
+
+
+def run(
+    source: str | Source,
+    sink: str | Sink,
+    predictor: Predictor,
+    *,
+    delay: float = 1.0,
+    every: Every = "auto",
+    quality: int = 23,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Told:
+    """Anonymize a stream until `stop` is set, or a source that is a folder is no longer there.
+
+    Args:
+        source, sink: as `source_of` and `sink_of` take them, or such objects.
+        predictor: finds; its settings say what is hidden and how.
+        delay: seconds that a frame waits for further ones, so that what is found in those is hidden in it, too. 0: it
+            goes out at once, and what is found later is not hidden in it.
+        every: search every n-th frame, or "auto". quality: 0 (best) to 51.
+        progress: called after each frame.
+
+    Raises:
+        SettingsError: no such source or sink, or no detector looks for what is to be hidden. DetectionError: the
+            detector fails again and again.
+    """
+    predictor.check_hides()
+    opened = source_of(source, predictor.settings) if isinstance(source, str) else source
+    target = sink_of(sink, rate=opened.rate, quality=quality) if isinstance(sink, str) else sink
+    work = _Work(opened, target, predictor, delay, every, progress or (lambda _: None), stop or threading.Event())
+    try:
+        return work.run()
+    finally:
+        target.close()
+
+
+@dataclass
+class _Waiting:
+    native: Any
+    came: float
+    name: str
+
+
+class _Work:
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        predictor: Predictor,
+        delay: float,
+        every: Every,
+        progress: Progress,
+        stop: threading.Event,
+    ) -> None:
+        self._source, self._sink, self._predictor = source, sink, predictor
+        self._delay, self._every, self._progress, self._stop = delay, every, progress, stop
+        self._told = Told()
+        self._came: queue.Queue[tuple[Arrived, float] | None] = queue.Queue(_QUEUE)
+        self._waiting: deque[_Waiting] = deque()
+        self._live: Live | None = None
+        self._size = (0, 0)
+        self._hider = Hider(predictor.settings)
+        self._started = time.monotonic()
+        self._failed = 0  # searches, one after the other
+
+    def run(self) -> Told:
+        reader = threading.Thread(target=self._read, daemon=True)
+        reader.start()
+        try:
+            while True:
+                try:
+                    came = self._came.get(timeout=max(0.05, min(0.5, self._delay)))
+                except queue.Empty:
+                    if self._stop.is_set() and not reader.is_alive():
+                        break
+                    self._hurry()
+                    continue
+                if came is None:
+                    break
+                self._add(*came)
+                self._hurry()
+                self._tell()
+            self._finish()
+        finally:
+            self._stop.set()
+            with suppress(queue.Empty):  # a reader that waits for a place has to see the end
+                while True:
+                    self._came.get_nowait()
+            reader.join(timeout=15)
+        self._told.waiting = 0
+        return self._told
+
+    # --- the reader's thread ---
+
+    def _read(self) -> None:
+        tries = 0
+        while not self._stop.is_set():
+            try:
+                for arrived in self._source.frames(self._stop):
+                    tries = 0
+                    self._put(arrived)
+            except ClipError:
+                pass
+            if self._stop.is_set() or not self._source.is_live:
+                break
+            wait(self._stop, tries)
+            tries += 1
+            self._told.reconnects += 1
+        with suppress(queue.Full):
+            self._came.put(None, timeout=5)
+
+    def _put(self, arrived: Arrived) -> None:
+        item = arrived, time.monotonic()
+        if self._source.is_live:
+            try:
+                self._came.put_nowait(item)
+            except queue.Full:
+                self._told.dropped += 1
+            return
+        while not self._stop.is_set():
+            with suppress(queue.Full):
+                self._came.put(item, timeout=0.2)
+                return
+
+    # --- the caller's thread ---
+
+    def _add(self, arrived: Arrived, came: float) -> None:
+        native = arrived.native
+        try:
+            planar = planar_format(native.format.name)
+            rgb: Any = native.to_ndarray(format="rgb24")
+            if native.format.name != planar:
+                native = native.reformat(format=planar)
+            if self._live is None or self._size != (native.width, native.height):
+                self._finish()
+                self._live, self._size = self._begin(native.width, native.height), (native.width, native.height)
+            self._waiting.append(_Waiting(native, came, arrived.name))
+            answers = self._live.add(rgb)
+            self._failed = 0
+        except AnonymizeError as e:
+            self._fail(e)
+            return
+        self._write(answers)
+
+    def _begin(self, width: int, height: int) -> Live:
+        rate = max(1.0, self._source.rate)
+        ahead = round(self._delay * rate)
+        # A third of the delay between two looks for tracks, so that a frame waits for no longer than it in all.
+        step = max(1, ahead // 3)
+        return Live(
+            self._predictor, width, height, rate, ahead=max(0, ahead - step + 1) if ahead else 0, step=step,
+            every=self._every if ahead else 1,
+        )  # fmt: skip
+
+    def _hurry(self) -> None:
+        """Frames that waited for the whole delay go out with what is known now."""
+        if self._waiting and self._live and time.monotonic() - self._waiting[0].came > self._delay:
+            self._ask()
+
+    def _ask(self) -> None:
+        assert self._live is not None
+        try:
+            answers = self._live.finish()
+        except AnonymizeError as e:
+            self._fail(e)
+            return
+        self._write(answers)
+
+    def _finish(self) -> None:
+        """Nothing follows on this picture."""
+        if self._live is not None and self._waiting:
+            self._ask()
+        self._live = None
+
+    def _fail(self, error: AnonymizeError) -> None:
+        """No result, no frame: none of those that wait goes out."""
+        self._told.failed += max(1, len(self._waiting))
+        self._waiting.clear()
+        self._live = None
+        self._failed += 1
+        if self._failed >= _GIVE_UP:
+            raise DetectionError(f"{self._failed} searches failed one after the other: {error}") from error
+
+    def _write(self, answers: list[tuple[Region, ...]]) -> None:
+        for regions in answers:
+            frame = self._waiting.popleft()
+            native = self._hider.hide(frame.native, regions)
+            try:
+                self._sink.write(native, round(1000 * (frame.came - self._started)), frame.name)
+            except WriteError:
+                self._told.dropped += 1
+                continue
+            self._told.written += 1
+            self._told.delay = time.monotonic() - frame.came
+            self._told.hidden.update(r.kind for r in regions)
+
+    def _tell(self) -> None:
+        self._told.waiting = len(self._waiting)
+        self._progress(self._told)

@@ -1,0 +1,202 @@
+"""Clips by REST: /api/v1/videos. A clip in, a job that is asked for its progress, the clean clip out.
+
+A job's id is a secret that only its answer tells: who knows it has the clip. It is deleted when it is told to be, or
+after as long without use as a visitor's clips on the page.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Form, Request, Response, UploadFile
+from fastapi.responses import FileResponse, JSONResponse
+from pydantic import BaseModel, Field
+
+from ..errors import ClipError, SettingsError
+from ..video.batch import EXTENSIONS, RECORD_SUFFIX
+from ..video.writer import AUDIO, Encoding
+from .api import named_once
+from .api_forms import PROBLEMS, Options, Problem
+from .clip_session import ClipSession, open_upload
+from .clip_view import advice
+from .job_queue import JobQueue
+from .names import safe_name
+from .policy import Policy
+from .sessions import FullError, GoneError, Session, Sessions, new_secret
+
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_PATHS = {"/api/v1/videos": ("POST",), "/api/v1/videos/{id}": ("GET", "DELETE")}
+_PATHS |= dict.fromkeys(("/api/v1/videos/{id}/clean", "/api/v1/videos/{id}/record"), ("GET",))
+
+
+class ClipUpload(Options):
+    """A request: the clip, and the options of a photo, but for those of its file."""
+
+    video: UploadFile = Field(description="the clip: MP4, MOV, MKV, WebM, AVI, MPEG-TS and others")
+    codec: str = Field("h264", description="same (as the clip's), h264, hevc, vp9, av1, ffv1 or mjpeg")
+    quality: int = Field(20, ge=0, le=51, description="0 (best) to 51, as H.264's CRF")
+    audio: Literal[AUDIO] = Field("keep", description="copy the sound, or leave it out")  # type: ignore[valid-type]
+
+
+class ClipJob(BaseModel):
+    id: str = Field(description="a secret: whoever knows it has the clip")
+    state: Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
+    frame: int = Field(description="frames of this step that are done")
+    frames: int = Field(description="how many there are, as far as that is known; else 0")
+    seconds_left: float | None = Field(description="of this step, a guess")
+    hidden: dict[str, int] = Field(description="kind and how many of it are hidden, each counted once")
+    left_out: list[str] = Field(description="what the file carries and the clean clip does not")
+    warnings: list[str] = Field(description="what of a damaged clip is missing")
+    problem: str = Field(description="why it failed; empty otherwise")
+
+
+def _told(what: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    known: dict[int | str, dict[str, Any]] = {n: PROBLEMS[n] for n in (400, 401)}
+    return {**known, **{status: {"model": Problem, "description": text} for status, text in what.items()}}
+
+
+_GONE = {404: "There is no such clip (any more)"}
+_FILE: dict[str, Any] = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}, "description": ""}
+_LINES: dict[str, Any] = {
+    "content": {"application/jsonl": {"schema": {"type": "string", "format": "binary"}}}, "description": "",
+}  # fmt: skip
+
+
+class ClipService:
+    """Takes clips, works on them one after the other, gives them out clean.
+
+    Args:
+        policy: limits. jobs: threads that work. sessions: keeps each clip as a visit of its own.
+    """
+
+    def __init__(self, policy: Policy, jobs: JobQueue, sessions: Sessions) -> None:
+        self.policy, self.jobs, self.sessions = policy, jobs, sessions
+
+    def add(self, form: ClipUpload, who: str) -> ClipJob:
+        """Raises AnonymizeError: a setting, a clip, or room for it."""
+        if form.keep_metadata is not None or form.jpeg is not None:
+            raise SettingsError("A clip has no fields keep_metadata and jpeg: they are for photos.")
+        settings, encoding = form.settings(self.policy), Encoding(form.codec, form.quality, form.audio)
+        name = safe_name(form.video.filename or "clip.mp4")
+        extension = PurePosixPath(name).suffix.lower()
+        if extension.lstrip(".") not in EXTENSIONS:
+            raise ClipError(f"not a clip that is supported: {', '.join(EXTENSIONS)}")
+        secret = new_secret()
+        session = self.sessions.of(secret, who)
+        try:
+            clip = open_upload(self._save(session, form.video, extension), name, self.policy)
+        except BaseException:
+            self.sessions.delete(session)
+            raise
+        clip.settings, clip.encoding, clip.check_room = settings, encoding, session.check_room
+        session.add(clip)
+        clip.go_on(lambda: self.jobs.submit(clip, lambda: clip.work(self.jobs.pool.predictor)))
+        return told(secret, clip)
+
+    def _save(self, session: Session, file: UploadFile, extension: str) -> Path:
+        folder, size = session.make_folder(), file.size or 0
+        room = session.reserve(size)
+        try:
+            if size > room:
+                raise FullError("Not enough space for this clip; delete others first.")
+            path = folder / f"clip{extension}"
+            with open(path, "xb") as target:
+                shutil.copyfileobj(file.file, target)
+            return path
+        finally:
+            session.coming.remove(size)
+
+    def find(self, id: str) -> ClipSession:
+        """Raises GoneError: there is no such clip."""
+        session = self.sessions.find(id)
+        clips = session.of_kind(ClipSession) if session else []
+        if not clips:
+            raise GoneError("There is no such clip (any more).")
+        clip: ClipSession = session.get(ClipSession, clips[0].id) if session else clips[0]
+        return clip
+
+    def delete(self, id: str) -> None:
+        self.find(id)
+        if session := self.sessions.find(id):
+            self.sessions.delete(session)
+
+
+def told(id: str, clip: ClipSession) -> ClipJob:
+    with clip.lock:
+        record = clip.record
+        return ClipJob(
+            id=id,
+            state=clip.state,
+            frame=clip.step.frame if clip.step else 0,
+            frames=clip.frames,
+            seconds_left=clip.seconds_left,
+            hidden=dict(Counter(t.kind for t in record.hidden(clip.settings))) if record else {},
+            left_out=list(clip.clip.dropped),
+            warnings=list(record.warnings) if record else [],
+            problem=clip.problem,
+        )
+
+
+def router(service: ClipService) -> APIRouter:
+    """Routes /api/v1/videos."""
+    routes, strict = APIRouter(tags=["clips"]), [Depends(named_once)]
+
+    @routes.post("/api/v1/videos", response_model=ClipJob, status_code=202, responses=PROBLEMS, dependencies=strict)
+    def add(request: Request, form: Annotated[ClipUpload, Form(media_type="multipart/form-data")]) -> Any:
+        """Send a clip. It is searched and written when it is its turn; ask for `/api/v1/videos/{id}` meanwhile."""
+        try:
+            return service.add(form, f"api {request.scope['state']['address']}")
+        except ClipError as e:
+            return JSONResponse({"error": advice(e)}, 415)
+
+    @routes.get("/api/v1/videos/{id}", response_model=ClipJob, responses=_told(_GONE), dependencies=strict)
+    def look(id: str) -> Any:
+        """What is being done with a clip."""
+        return told(id, service.find(id))
+
+    @routes.get(
+        "/api/v1/videos/{id}/clean",
+        response_class=FileResponse,
+        responses={200: {**_FILE, "description": "The clean clip"}, **_told({**_GONE, 409: "It is not written yet"})},
+        dependencies=strict,
+    )
+    def clean(id: str) -> Response:
+        """The clean clip, when it is `done`."""
+        clip = service.find(id)
+        if (path := clip.clean) is None:
+            return JSONResponse({"error": clip.problem or "The clean clip is not written yet."}, 409)
+        return FileResponse(path, filename=path.name, media_type="video/*")
+
+    @routes.get(
+        "/api/v1/videos/{id}/record",
+        response_class=FileResponse,
+        responses={200: {**_LINES, "description": "Tracks, as the command `video` keeps them"}, **_told(_GONE)},
+        dependencies=strict,
+    )
+    def record(id: str) -> Response:
+        """What was found in a clip. It says more than the clean clip does."""
+        clip = service.find(id)
+        name = f"{PurePosixPath(clip.name).stem}{RECORD_SUFFIX}"
+        return FileResponse(clip.write_record(), filename=name, media_type="application/jsonl")
+
+    @routes.delete("/api/v1/videos/{id}", status_code=204, responses=_told(_GONE), dependencies=strict)
+    def delete(id: str) -> Response:
+        """Stop, and delete the clip and all that was made of it."""
+        service.delete(id)
+        return Response(status_code=204)
+
+    for path, allowed in _PATHS.items():  # else Gradio, which is mounted below them all, would say 404
+        others = [m for m in _METHODS if m not in allowed]
+        routes.add_api_route(path, _refusing(", ".join(allowed)), methods=others, include_in_schema=False)
+    return routes
+
+
+def _refusing(allowed: str) -> Callable[[], Response]:
+    def refuse() -> Response:
+        return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
+
+    return refuse

@@ -1,0 +1,373 @@
+"""One clip that a visitor works on: searched once, then written as often as settings, corrections or codec change.
+
+What is asked for last is what is written; until the clean clip is whole there is none to see and none to download.
+Single frames show at once what a change does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .. import disk, effects
+from ..corrections import standing
+from ..errors import AnonymizeError, StoppedError, UnsupportedClipError
+from ..predictor import Predictor
+from ..records import Header
+from ..settings import Settings
+from ..video import records
+from ..video.corrections import decide
+from ..video.preview import Preview, PreviewWriter, Watched, plays, write_preview
+from ..video.reader import Clip, Frame, open_clip
+from ..video.records import ClipRecord
+from ..video.run import Step, detect, render
+from ..video.writer import Encoding, form_of
+from .limits import NO_DISK, is_full
+from .names import clean_name
+from .photo_session import looks_of, small_settings, to_jpeg
+from .policy import Policy
+from .sessions import GoneError
+from .telling import WRONG, message_of, place_of
+
+log = logging.getLogger("anonymize.web")
+
+State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
+BUSY = ("waiting", "searching", "writing")
+KEPT = 2  # clean clips, each of other settings
+_SETTLE = 0.4  # s; a slider that is moved has moved on by then
+USUAL_RATE = 60  # frames a second; a longest clip of more has too many
+MOST_RATE = 250  # what is searched of a second of more would fill the memory
+_LOOK = 100  # frames after which it is looked whether there is room
+
+
+@dataclass
+class ClipSession:
+    """One clip of a visitor. Thread-safe.
+
+    Attributes:
+        id: unguessable; also the name of its folder. name: what its owner calls the file.
+        clip: what is known of the file. settings, encoding: the last that were asked for. who: as decisions name them.
+        record: what was found and decided; None until it was searched. preview: what a browser plays of the original.
+        state: what is being done. step: where that is. problem: why it failed, or stopped.
+        made: when it came in.
+        check_room: raises FullError where results have no more room.
+    """
+
+    id: str
+    name: str
+    folder: Path
+    clip: Clip
+    policy: Policy
+    settings: Settings
+    who: str = ""
+    encoding: Encoding = field(default_factory=Encoding)
+    record: ClipRecord | None = None
+    preview: Preview | None = None
+    state: State = "ready"
+    step: Step | None = None
+    problem: str = ""
+    made: float = field(default_factory=time.monotonic)
+    check_room: Callable[[], None] = lambda: None
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _is_halted: bool = False  # by its owner: then nothing starts by itself
+    _is_closed: bool = False
+    _asked: int = 0  # counts changes
+    _found_with: tuple[str, str] = ("", "")  # hashes: of the predictor, and of the settings that chose it
+    _sha256: str = ""
+    _began: float = 0.0
+    _done: tuple[str, Path, Path] | None = None  # what is whole: what it shows, the file, what a browser plays of it
+    _shown: tuple[Any, str] = (None, "")
+
+    def close(self) -> None:
+        """Stop and delete; what is in flight is deleted when it ends."""
+        with self.lock:
+            self._is_closed = True
+            self._stop.set()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def is_busy(self) -> bool:
+        return self.state in BUSY
+
+    # --- what is asked for ---
+
+    def ask(
+        self, start: Callable[[], None], settings: Settings | None = None, encoding: Encoding | None = None
+    ) -> None:
+        """Other settings or another form, or the same again; the work begins, or begins anew.
+
+        Args:
+            start: puts `work` into the queue.
+        """
+        with self.lock:
+            self.settings, self.encoding = settings or self.settings, encoding or self.encoding
+            self._asked += 1
+            if self.is_busy:
+                self._stop.set()
+            elif not (self._is_halted or self._is_closed or self.clean):
+                self.state, self.problem, self.step = "waiting", "", None
+                start()
+
+    def go_on(self, start: Callable[[], None]) -> None:
+        """Begin, or go on where it was stopped."""
+        self._is_halted = False
+        self.ask(start)
+
+    def halt(self) -> None:
+        """Stop at the next frame, and begin nothing until `go_on`; what is done so far is kept."""
+        with self.lock:
+            self._is_halted = True
+            self._stop.set()
+
+    def correct(self, what: str, start: Callable[[], None], **given: Any) -> None:
+        """One decision on a track, or `undo` of the last one.
+
+        Raises:
+            SettingsError, StaleDecisionError: it makes no sense (any more). GoneError: it was not searched yet.
+        """
+        with self.lock:
+            if self.record is None:
+                raise GoneError("Wait until the clip has been searched.")
+            if what == "undo" and not self.can_undo:
+                return
+            self.record = decide(self.record, what, who=self.who, settings=self.settings, **given)
+        self.ask(start)
+
+    @property
+    def can_undo(self) -> bool:
+        return self.record is not None and bool(standing(self.record))
+
+    # --- work ---
+
+    def work(self, predictor: Callable[[Settings], Predictor]) -> None:
+        """Search where that is needed, and write; again while other settings are asked for. Never raises."""
+        while True:
+            with self.lock:
+                if self._is_halted or self._is_closed:
+                    self.state = "stopped"
+                    break
+                asked = self._asked
+                self._stop.clear()
+            end = self._once(predictor)
+            with self.lock:
+                if asked == self._asked or self._is_halted or self._is_closed:
+                    self.state = end
+                    break
+        if self._is_closed:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _once(self, predictor: Callable[[Settings], Predictor]) -> State:
+        self.problem = ""
+        try:
+            ready = predictor(self.settings)
+            if self.record is None or self._found_with[0] != ready.detection_hash:
+                self._search(ready)
+            self._write()
+            return "done"
+        except StoppedError:
+            return "stopped"
+        except AnonymizeError as e:
+            self.problem = NO_DISK if is_full(e) else message_of(e, self.policy.own_machine)
+        except Exception as e:
+            if not self._is_closed:
+                log.error("a clip failed: %s", place_of(e))
+            self.problem = NO_DISK if is_full(e) else WRONG
+        return "failed"
+
+    def _begin(self, state: State) -> None:
+        self.state, self.step, self._began = state, None, time.monotonic()
+
+    def _told(self, step: Step) -> None:
+        self.step = step
+        if step.frame % _LOOK == 0:
+            self.check_room()
+
+    def _search(self, predictor: Predictor) -> None:
+        self._begin("searching")
+        self._sha256 = self._sha256 or disk.sha256(self.clip.path)
+        most = self.policy.most_clip_seconds
+        with ExitStack() as stack:
+            writer = None
+            if self.preview is None:
+                writer = stack.enter_context(PreviewWriter(self.folder / "preview.mp4", self.clip))
+
+            def seen(frame: Frame) -> None:
+                if frame.seconds > most or frame.index > most * USUAL_RATE:
+                    raise too_long(most)
+                if writer:
+                    writer.add(frame)
+
+            found = detect(
+                Watched.of(self.clip, seen),
+                self.name,
+                predictor,
+                self._parts,
+                sha256=self._sha256,
+                progress=self._told,
+                stop=self._stop,
+            )
+        with self.lock:
+            self.preview = writer.preview if writer else self.preview
+            self.record = found.keep_decisions(self.record)
+            self._found_with = predictor.detection_hash, predictor.settings.detection_hash()
+
+    def _write(self) -> None:
+        """Write the clean clip as it is asked for now, unless it is there."""
+        if self._done and self._stop.wait(_SETTLE):
+            raise StoppedError("asked for something else meanwhile")
+        with self.lock:
+            record, settings, encoding, shows = self.record, self.settings, self.encoding, self.shows
+        assert record is not None
+        form = form_of(self.clip, encoding)
+        target = self.folder / "out" / shows / clean_name(self.name, form.extension or self.clip.path.suffix)
+        played = target
+        self._begin("writing")
+        if not target.is_file():
+            self.check_room()
+            render(self.clip, record, target, settings, encoding, self._parts, progress=self._told, stop=self._stop)
+        if not plays(target):  # what a browser shows instead is made of the file itself
+            played = target.with_name("preview.mp4")
+            if not played.is_file():
+                write_preview(played, open_clip(target), self._stop)
+        with self.lock:
+            self._done = shows, target, played
+        for old in sorted(target.parent.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
+            if old != target.parent:
+                shutil.rmtree(old, ignore_errors=True)
+
+    @property
+    def _parts(self) -> Path:
+        return self.folder / "parts"
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of this step; a guess from the rate so far, None where there is none."""
+        step, all_ = self.step, self.frames
+        if not self.is_busy or step is None or not step.frame or not all_:
+            return None
+        return max(0.0, (time.monotonic() - self._began) / step.frame * (all_ - step.frame))
+
+    @property
+    def frames(self) -> int:
+        """How many there are, or are likely to be; 0 where nobody knows."""
+        if self.record:
+            return self.record.frames
+        return self.clip.frame_count or round((self.clip.duration or 0) * self.clip.frame_rate)
+
+    # --- what is shown and taken away ---
+
+    @property
+    def shows(self) -> str:
+        """Names what a clean clip that is asked for now shows; "" before the search."""
+        with self.lock:
+            if self.record is None:
+                return ""
+            key = self.record, self.settings, self.encoding
+            if self._shown[0] is None or any(a is not b for a, b in zip(self._shown[0], key, strict=True)):
+                self._shown = key, _shows(*key)
+            return self._shown[1]
+
+    def _is_stale(self) -> bool:
+        is_found = self._found_with[1] == self.settings.detection_hash()
+        return not is_found or self._done is None or self._done[0] != self.shows
+
+    @property
+    def clean(self) -> Path | None:
+        """The clean clip, where it is whole and shows what is asked for now."""
+        return None if self._done is None or self.is_busy or self._is_stale() else self._done[1]
+
+    def original(self) -> Preview:
+        """What a browser plays of the original.
+
+        Raises:
+            GoneError: it was not searched yet.
+        """
+        if self.preview is None:
+            raise GoneError("Wait until the clip has been searched.")
+        return self.preview
+
+    def taken(self, shows: str, *, played: bool = False) -> Path:
+        """The clean clip that shows this, or what a browser plays of it.
+
+        Raises:
+            GoneError: it is not there (any more).
+        """
+        with self.lock:
+            if self._done is None or self._done[0] != shows:
+                raise GoneError("The clean clip was changed since; please reload the page.")
+            _, clean, copy = self._done
+            return copy if played else clean
+
+    def still(self, frame: int, *, clean: bool) -> bytes:
+        """A frame as the page shows it, JPEG bytes.
+
+        Args:
+            clean: with what these settings hide; else of the original.
+
+        Raises:
+            GoneError: it was not searched yet. ClipError: there is no such frame.
+        """
+        with self.lock:
+            record, settings, preview = self.record, self.settings, self.original()
+        rgb = preview.still(frame)
+        if clean and record is not None:
+            fx, fy = rgb.shape[1] / record.width, rgb.shape[0] / record.height
+            hidden = [r.scale(fx, fy) for r in record.regions_at(frame, settings)]
+            rgb = effects.apply(rgb, hidden, small_settings(settings, fx), mode="RGB")
+        return to_jpeg(rgb)
+
+    def write_record(self) -> Path:
+        """The clip's record as a file.
+
+        Raises:
+            GoneError: it was not searched yet.
+        """
+        with self.lock:
+            record, settings = self.record, self.settings
+        if record is None:
+            raise GoneError("Wait until the clip has been searched.")
+        target = self.folder / "record.jsonl"
+        # Where this server keeps a visitor's files is nobody's business.
+        records.write(target, Header("clips", settings, record.detectors), record)
+        return target
+
+
+def too_long(most: float) -> UnsupportedClipError:
+    limit = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} seconds"
+    return UnsupportedClipError(f"it is longer than the {limit} that this server takes; cut it into parts")
+
+
+def open_upload(path: Path, name: str, policy: Policy) -> ClipSession:
+    """A clip that came in, alone in its folder.
+
+    Raises:
+        ClipError: it cannot be read, or is larger or longer than this server takes. MissingExtraError: PyAV.
+    """
+    clip = open_clip(path, max_megapixels=min(policy.defaults.max_megapixels, policy.most_clip_megapixels))
+    if clip.frame_rate > MOST_RATE:
+        raise UnsupportedClipError(f"it has {float(clip.frame_rate):.0f} frames a second; at most {MOST_RATE} are read")
+    if (clip.duration or 0) > policy.most_clip_seconds:
+        raise too_long(policy.most_clip_seconds)
+    return ClipSession(path.parent.name, name, path.parent, clip, policy, policy.defaults)
+
+
+def _shows(record: ClipRecord, settings: Settings, encoding: Encoding) -> str:
+    """A hash of what is hidden and how, and of the form: settings that hide the same alike write the same clip."""
+    out = hashlib.sha256(record.sha256.encode())
+    for track in record.hidden(settings):
+        out.update(json.dumps([track.kind, track.first, len(track.boxes)]).encode())
+        out.update(track.boxes.tobytes())
+    out.update(settings.replace(kinds=looks_of(settings)).export_hash().encode())
+    out.update(json.dumps(dataclasses.asdict(encoding), sort_keys=True).encode())
+    return out.hexdigest()[:16]

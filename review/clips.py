@@ -1,0 +1,180 @@
+"""Clips in a person's own FiftyOne: a video dataset with tracks as frame labels, and what was decided there taken back.
+
+    import fiftyone as fo
+    from review import clips
+
+    dataset = clips.make("clean")          # the output of `python -m anonymize video CLIPS clean`
+    fo.launch_app(dataset).wait()
+    clips.take(dataset)                    # then `video` writes the clips again, without detecting
+
+The dataset is a lens: decisions live in the clips' records. It shows originals. Our guarded server does not show it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from anonymize.corrections import person
+from anonymize.disk import AnyPath
+from anonymize.errors import ReviewError, SettingsError, StaleDecisionError
+from anonymize.json_lines import lock
+from anonymize.records import unescape
+from anonymize.regions import Box
+from anonymize.settings import Settings
+from anonymize.video import records
+from anonymize.video.batch import RECORD_SUFFIX
+from anonymize.video.corrections import decide, find
+from anonymize.video.records import ClipRecord
+from anonymize.video.risk import moments, risk_of
+from anonymize.video.tracks import Track
+
+from .dataset import fiftyone
+
+FIELD = "regions"
+DECIDES = ("accept", "reject", "reset")  # tags of a label in any frame, which decide on its whole track
+_MOVED = 0.002  # share of the picture's sides; less is rounding
+_LOOK = 30  # moments of a clip that are named
+
+
+def make(folder: AnyPath) -> Any:
+    """The dataset of all clips' records below a folder; made anew, from the records as they are.
+
+    Returns:
+        A `fiftyone.Dataset`: a sample for each clip, riskiest first, with `risk`, `review`, `look` (the moments to look
+        at, in words); its frames' labels in `regions` have the track's number as
+        `index`, and its id, status and source.
+
+    Raises:
+        RecordsError: a file that is no clip's record. ReviewError: no clip, or FiftyOne cannot start.
+    """
+    found = sorted(Path(folder).rglob(f"*{RECORD_SUFFIX}"))
+    if not found:
+        raise ReviewError(f"there is no clip's record ({RECORD_SUFFIX}) below {folder}")
+    fo = fiftyone()
+    path = os.path.realpath(folder)
+    name = f"clips-{Path(path).name}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
+    if fo.dataset_exists(name):
+        fo.delete_dataset(name)
+    dataset = fo.Dataset(name, persistent=True)
+    samples = [_sample(fo, file) for file in found]
+    dataset.add_samples(sorted(samples, key=lambda s: -s["risk"]), progress=False)
+    return dataset
+
+
+def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
+    """Write what a person did in the dataset to the clips' records, and show what they became.
+
+    A tag of `DECIDES` on one label decides on its track in all its frames. A label that was moved reaches there, too
+    (`extend`). Labels that were drawn are new tracks: those of one class and `index` are one.
+
+    Args:
+        dataset: of `make`. who: who decided; this account when not given.
+
+    Returns:
+        Clip -> what was decided.
+
+    Raises:
+        StaleDecisionError: a clip's record changed since it was shown. SettingsError: tags that contradict each other.
+            Clips before it are written, it and those after it are not.
+    """
+    fo = fiftyone()
+    made = {}
+    for sample in dataset:
+        file = Path(sample["record"])
+        with lock(file):
+            header, record = records.read(file)
+            if record.tracks_hash() != sample["tracks_hash"]:
+                raise StaleDecisionError(f"{record.path} changed meanwhile; make the dataset again")
+            settings, said = header.review or header.settings, []
+            for what, given in _said(sample, record):
+                changed = decide(record, what, who=who or person(), settings=settings, **given)
+                said += [what] if changed is not record else []
+                record = changed
+            if said:
+                records.write(file, header, record)
+        if said:
+            made[record.path] = said
+            _show(fo, sample, record, settings)
+            sample.save()
+            shown = dataset[sample.id]  # a sample whose frames were saved keeps its other fields as they were
+            _tell(shown, record, settings)
+            shown.save()
+    return made
+
+
+def _sample(fo: Any, file: Path) -> Any:
+    header, record = records.read(file)
+    clip = Path(unescape(header.root)) / unescape(record.path)
+    size = {"frame_width": record.width, "frame_height": record.height, "frame_rate": record.frame_rate}
+    sample = fo.Sample(
+        str(clip), metadata=fo.VideoMetadata(**size, total_frame_count=record.frames), record=str(file.resolve())
+    )
+    settings = header.review or header.settings
+    _tell(sample, record, settings)
+    _show(fo, sample, record, settings)
+    return sample
+
+
+def _show(fo: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
+    labels: dict[int, list[Any]] = defaultdict(list)
+    for index, track in enumerate(record.tracks, 1):
+        is_hidden = track.is_hidden(settings)
+        for frame in track.frames:
+            labels[frame].append(
+                fo.Detection(
+                    label=track.kind, bounding_box=_relative(track, frame, record), index=index,
+                    confidence=track.score, track=track.id, status=track.status, hidden=is_hidden,
+                    source=track.source(frame),
+                )
+            )  # fmt: skip
+    sample.frames.clear()
+    for frame, found in labels.items():
+        sample.frames[frame + 1] = fo.Frame(**{FIELD: fo.Detections(detections=found)})  # FiftyOne counts from 1
+
+
+def _tell(sample: Any, record: ClipRecord, settings: Settings) -> None:
+    sample["clip"], sample["review"], sample["tracks_hash"] = record.path, record.review, record.tracks_hash()
+    sample["risk"] = risk_of(record, settings)
+    sample["look"] = [f"frame {m.frame + 1}: {m.text}" for m in moments(record, settings)[:_LOOK]]
+
+
+def _relative(track: Track, frame: int, record: ClipRecord) -> list[float]:
+    """What is hidden of a track in a frame, as FiftyOne has boxes: left, top, width, height, shares of the picture."""
+    box = track.box(frame)
+    assert box is not None
+    x1, y1, x2, y2 = box
+    w, h = record.width, record.height
+    return [x1 / w, y1 / h, (x2 - x1) / w, (y2 - y1) / h]
+
+
+def _absolute(given: Any, record: ClipRecord) -> Box:
+    x, y, w, h = (float(v) for v in given)
+    return x * record.width, y * record.height, (x + w) * record.width, (y + h) * record.height
+
+
+def _said(sample: Any, record: ClipRecord) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What a person did in a sample, as decisions."""
+    tags: dict[str, set[str]] = defaultdict(set)
+    drawn: dict[tuple[str, Any], dict[int, Box]] = defaultdict(dict)
+    moved: list[tuple[str, int, Box]] = []
+    for number, frame in sample.frames.items():
+        for label in (frame.get_field(FIELD) and frame[FIELD].detections) or ():
+            id, at = label.get_attribute_value("track", None), number - 1
+            if not id:
+                drawn[label.label, label.index][at] = _absolute(label.bounding_box, record)
+                continue
+            tags[id] |= set(label.tags) & set(DECIDES)
+            was = _relative(find(record, id), at, record)
+            if max(abs(a - b) for a, b in zip(label.bounding_box, was, strict=True)) > _MOVED:
+                moved.append((id, at, _absolute(label.bounding_box, record)))
+    for id, found in tags.items():
+        if len(found) > 1:
+            raise SettingsError(f"{record.path}: the track {id} is tagged {' and '.join(sorted(found))}")
+    yield from (("extend", {"track": id, "frame": frame, "box": box}) for id, frame, box in moved)
+    yield from (("draw", {"kind": kind, "boxes": boxes}) for (kind, _), boxes in drawn.items())
+    yield from ((what, {"track": id}) for id, found in tags.items() for what in found)

@@ -1,0 +1,295 @@
+"""Clips on the page, without a browser: routes and handlers, who may see what, and what is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from anonymize.settings import Settings
+from anonymize.video.records import read
+from anonymize.web.clip_handlers import ClipHandlers
+from anonymize.web.clip_session import ClipSession, open_upload
+from anonymize.web.clip_view import frame_view, track_list
+from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.job_queue import JobQueue
+from anonymize.web.policy import Policy
+from anonymize.web.sessions import GoneError, Sessions, new_secret
+from anonymize.web.site import Site
+from tests.support import clips
+from tests.support.web_site import another, visitor, wait_for
+
+FORM = ["h264", "20", "keep"]
+
+
+class Hold(clips.BarDetector):
+    """Waits while `held`."""
+
+    held = False
+
+    def detect(self, images: Any) -> Any:
+        wait_for(lambda: not self.held, 30)
+        return super().detect(images)
+
+
+def values(plate: float = 0.25, effect: str = "solid", **other: str) -> list[Any]:
+    """Of `Controls.all` and `VideoTab.form`."""
+    s = Settings()
+    live = [0.5, plate, effect, effect, 6, 0.1, "ff00ff", 0, 0, 0, [], False]
+    return [
+        *live,
+        s.face_detector,
+        s.plate_detector,
+        s.iou_threshold,
+        *({**dict(zip("cqa", FORM, strict=True)), **other}).values(),
+    ]
+
+
+@pytest.fixture
+def detector() -> Hold:
+    return Hold()
+
+
+@pytest.fixture
+def site(tmp_path: Path, detector: Hold) -> Any:
+    pool, jobs = DetectorPool(detectors=[detector]), None
+    jobs = JobQueue(pool)
+    sessions = Sessions(tmp_path / "sessions")
+    yield Site(Policy(), sessions, pool, jobs)
+    detector.held = False
+    sessions.close()
+    jobs.close()
+
+
+@pytest.fixture
+def request_(site: Site) -> Any:
+    return SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "secret": "", "user": "ana"}})
+
+
+def event(**data: Any) -> Any:
+    return SimpleNamespace(_data=data)
+
+
+def session(request: Any) -> Any:
+    return request.scope["state"]["session"]
+
+
+def added(request: Any, **options: Any) -> ClipSession:
+    folder = session(request).make_folder()
+    clip = open_upload(clips.make(folder / "clip.mp4", 30, **options), "drive.mp4", Policy())
+    session(request).add(clip)
+    return clip
+
+
+def shown(frame: np.ndarray, index: int) -> str:
+    """What a frame shows where `clips.picture` draws its bar."""
+    height = len(frame)
+    bar = frame[height // 4 : height // 2, 8 + 2 * index : 24 + 2 * index].reshape(-1, 3).mean(axis=0)
+    return "bar" if (bar > 190).all() else "magenta" if bar[0] > 180 and bar[1] < 90 else "else"
+
+
+def decoded(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [f.to_ndarray(format="rgb24") for f in container.decode(video=0)]
+
+
+def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, request_: Any, detector: Hold) -> None:
+    do, clip = ClipHandlers(site), added(request_, audio=["aac"])
+    value, card, timer, id = do.opened(request_, event(id=clip.id, index=0), "", *values())
+    assert (value["id"], id, timer["active"]) == (clip.id, clip.id, True)
+    wait_for(lambda: clip.state == "done")
+    value, card, timer, id = do.tick(request_, clip.id)
+    assert not timer["active"]
+    assert "No faces and 1 license plate hidden" in card
+    assert f"videos/{clip.id}/clean?shows={clip.shows}" in card
+    assert value["clean"] == f"videos/{clip.id}/watch?shows={clip.shows}"
+    frames = decoded(clip.taken(clip.shows))
+    assert [shown(f, i) for i, f in enumerate(frames)] == ["magenta"] * 30
+    seen, first = detector.seen, clip.shows
+    # What a person rejects is in the open, in every frame; nothing is searched again.
+    assert clip.record is not None
+    track = clip.record.tracks[0].id
+    value, card, _, _ = do.correct(request_, event(what="reject", track=track), clip.id)
+    assert value["clean"] == ""
+    assert 'aria-disabled="true"' in card
+    with pytest.raises(GoneError):
+        clip.taken(clip.shows)
+    wait_for(lambda: clip.state == "done")
+    assert [shown(f, i) for i, f in enumerate(decoded(clip.taken(clip.shows)))] == ["bar"] * 30
+    do.correct(request_, event(what="undo"), clip.id)
+    wait_for(lambda: clip.state == "done")
+    assert clip.shows == first
+    assert detector.seen == seen
+
+
+def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site, request_: Any) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: clip.state == "done")
+    shows = clip.shows
+    do.adjust(request_, clip.id, *values(plate=0.3))
+    assert (clip.shows, clip.state) == (shows, "done")
+    for other in (values(plate=0.95), values(effect="pixelate"), values(c="ffv1"), values(a="drop")):
+        value = do.adjust(request_, clip.id, *other)[0]
+        assert value["clean"] == ""
+        wait_for(lambda: clip.state == "done")
+        assert clip.clean is not None
+    do.adjust(request_, clip.id, *values(c="ffv1"))
+    wait_for(lambda: clip.state == "done")
+    assert clip.taken(clip.shows).name == "drive-anonymized.mp4"
+    assert clip.taken(clip.shows, played=True).name == "preview.mp4"  # no browser plays FFV1
+    kept = do.adjust(request_, clip.id, *values(c="none"))
+    assert "none" in kept[0]["problem"]
+    assert clip.encoding.codec == "ffv1"
+
+
+def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    detector.held = True
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: clip.state == "searching")
+    assert do.tick(request_, clip.id)[0]["before"] == ""
+    do.choose(request_, event(what="stop", id=clip.id), clip.id)
+    detector.held = False
+    wait_for(lambda: clip.state == "stopped")
+    do.adjust(request_, clip.id, *values(plate=0.3))  # what was stopped does not begin by itself
+    assert do.tick(request_, clip.id)[0]["state"] == "stopped"
+    do.choose(request_, event(what="start", id=clip.id), clip.id)
+    wait_for(lambda: clip.state == "done")
+    assert do.tick(request_, clip.id)[0]["clean"]
+
+
+def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, detector: Hold) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    detector.held = True
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: clip.state == "searching")
+    for effect in ("pixelate", "inpaint", "solid"):
+        do.adjust(request_, clip.id, *values(effect=effect))
+    detector.held = False
+    wait_for(lambda: clip.state == "done")
+    assert shown(decoded(clip.taken(clip.shows))[3], 3) == "magenta"
+    assert do.restore(request_)[-3 - 15 :] == tuple(values())
+
+
+def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: clip.state == "done")
+    do.correct(request_, event(what="draw", kind="other", frame=10, box=[80, 50, 92, 60]), clip.id)
+    assert clip.record is not None
+    drawn = next(t for t in clip.record.tracks if t.status == "manual")
+    do.correct(request_, event(what="extend", track=drawn.id, frame=0), clip.id)
+    do.correct(request_, event(what="extend", track=drawn.id, frame=29, box=[60, 50, 72, 60]), clip.id)
+    wait_for(lambda: clip.state == "done")
+    frames = decoded(clip.taken(clip.shows))
+    magenta = [f[55, x] for f, x in ((frames[0], 86), (frames[10], 86), (frames[29], 66))]
+    assert all(p[0] > 180 and p[1] < 90 for p in magenta)
+    assert frames[29][55, 90][1] > 90
+    for wrong in (
+        {"what": "draw", "frame": 99, "box": [1, 1, 9, 9]},
+        {"what": "fly"},
+        {"what": "extend", "track": "x"},
+    ):
+        assert do.correct(request_, event(**wrong), clip.id)[0]["problem"]
+
+
+def test_where_to_look_first(site: Site, request_: Any) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    do.opened(request_, event(id=clip.id), "", *values(plate=0.95))
+    wait_for(lambda: clip.state == "done")
+    told = track_list(clip)
+    assert told["look"][0]["text"] == "Possible license plate not hidden, 90 %"
+    assert [(t["hidden"], t["first"], t["last"]) for t in told["tracks"]] == [(False, 0, 29)]
+    assert told["times"] == {"first": 0.0, "step": pytest.approx(0.04)}
+    (region,) = frame_view(clip, 4)["regions"]
+    assert region["state"] == "suspect"
+    assert "at best 90 % sure" in region["why"]
+
+
+def test_one_visitors_clip_is_nobody_elses(tmp_path: Path) -> None:
+    with visitor(tmp_path / "data", detectors=[clips.BarDetector()]) as ana:
+        data = clips.make(tmp_path / "a.mp4", 12).read_bytes()
+        id = ana.post("/videos?name=a.mp4", content=data).json()["id"]
+        guard: Any = ana.app
+        own: ClipSession = next(s.things[id] for s in guard.sessions._by_key.values() if id in s.things)
+        own.go_on(lambda: None)
+        own.work(DetectorPool(detectors=[clips.BarDetector()]).predictor)
+        assert own.state == "done"
+        assert own.record is not None
+        track = own.record.tracks[0].id
+        paths = [
+            "before.mp4", f"watch?shows={own.shows}", f"clean?shows={own.shows}", "record", "tracks.json",
+            "frames/3.json", "frames/3-original.jpg", "frames/3-clean.jpg", f"thumbs/{track}.jpg",
+        ]  # fmt: skip
+        for path in paths:
+            assert ana.get(f"/videos/{id}/{path}").status_code == 200, path
+            assert another(ana).get(f"/videos/{id}/{path}").status_code == 404, path
+        part = ana.get(f"/videos/{id}/watch?shows={own.shows}", headers={"Range": "bytes=10-19"})
+        assert (part.status_code, len(part.content)) == (206, 10)
+        assert ana.get(f"/videos/{id}/clean?shows=0000").status_code == 404
+        assert ana.get(f"/videos/{id}/frames/12-clean.jpg").status_code == 400
+        (tmp_path / "kept.jsonl").write_bytes(ana.get(f"/videos/{id}/record").content)
+        assert read(tmp_path / "kept.jsonl")[1] == own.record
+        folder = own.folder
+        ana.post("/visit/forget")
+        assert not folder.exists()
+        assert ana.get(f"/videos/{id}/before.mp4").status_code == 404
+
+
+def test_what_is_no_clip_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    rules = Policy(most_clip=200_000, most_clip_seconds=1.0, most_clips=2)
+    with visitor(tmp_path / "data", rules, detectors=[clips.BarDetector()]) as ana:
+
+        def told(name: str, data: bytes) -> tuple[int, str]:
+            answer = ana.post(f"/videos?name={name}", content=data)
+            return answer.status_code, answer.json().get("error", "")
+
+        good = clips.make(tmp_path / "a.mp4", 8).read_bytes()
+        assert told("a.txt", good)[0] == 415
+        assert told("a.mp4", b"") == (415, "a.mp4: the file is empty.")
+        assert told("a.mp4", b"no clip at all" * 20)[0] == 415
+        assert told("a.mp4", b"ffconcat version 1.0\nfile /etc/passwd\n")[0] == 415
+        long = clips.make(tmp_path / "long.mp4", 40).read_bytes()
+        assert told("long.mp4", long) == (
+            415, "long.mp4: it is longer than the 1 seconds that this server takes; cut it into parts."
+        )  # fmt: skip
+        assert told("large.mp4", bytes(300_000))[0] == 413
+        assert not list((tmp_path / "data").rglob("clip.*"))
+        assert [told("a.mp4", good)[0] for _ in range(3)] == [200, 200, 413]
+
+
+def test_a_clip_by_rest(tmp_path: Path) -> None:
+    path = clips.make(tmp_path / "ride.mp4", 12)
+    with visitor(tmp_path / "data", detectors=[clips.BarDetector()]) as ana:
+
+        def send(data: dict[str, str], name: str = "ride.mp4") -> Any:
+            return ana.post("/api/v1/videos", files={"video": (name, path.read_bytes())}, data=data)
+
+        answer = send({"effect": "solid", "fill": "ff00ff", "quality": "10"})
+        assert answer.status_code == 202
+        at = f"/api/v1/videos/{answer.json()['id']}"
+        wait_for(lambda: ana.get(at).json()["state"] in ("done", "failed"))
+        told = ana.get(at).json()
+        assert (told["state"], told["hidden"], told["frames"], told["problem"]) == ("done", {"plate": 1}, 12, "")
+        (tmp_path / "clean.mp4").write_bytes(another(ana).get(f"{at}/clean").content)
+        assert [shown(f, i) for i, f in enumerate(decoded(tmp_path / "clean.mp4"))] == ["magenta"] * 12
+        (tmp_path / "kept.jsonl").write_bytes(ana.get(f"{at}/record").content)
+        assert len(read(tmp_path / "kept.jsonl")[1].tracks) == 1
+        assert ana.delete(at).status_code == 204
+        assert [ana.get(f"{at}{rest}").status_code for rest in ("", "/clean", "/record")] == [404] * 3
+        assert not list((tmp_path / "data").rglob("clip.*"))
+        for data, name, status in (
+            ({}, "a.txt", 415), ({"keep_metadata": "datetime"}, "a.mp4", 400), ({"codec": "none"}, "a.mp4", 400),
+            ({"qualty": "3"}, "a.mp4", 422), ({"audio": "silence"}, "a.mp4", 422),
+        ):  # fmt: skip
+            wrong = send(data, name)
+            assert (wrong.status_code, bool(wrong.json()["error"])) == (status, True)
+        assert ana.get("/api/v1/videos").status_code == 405
+    keys = Policy(api_keys=("k" * 20,))
+    with visitor(tmp_path / "other", keys, detectors=[clips.BarDetector()]) as ana:
+        assert ana.post("/api/v1/videos", files={"video": ("a.mp4", path.read_bytes())}).status_code == 401

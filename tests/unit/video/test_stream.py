@@ -1,0 +1,209 @@
+import threading
+import time
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from anonymize.errors import ClipError, DetectionError, SettingsError
+from anonymize.predictor import Predictor
+from anonymize.settings import Settings
+from anonymize.video import sources, stream
+from anonymize.video.sinks import Files, MjpegServer, sink_of
+from anonymize.video.sources import Arrived, Camera, Folder, source_of
+from tests.support import clips
+
+
+class Drawn:
+    """Drawn frames as a camera sends them; breaks after each number of `breaks`."""
+
+    rate = 25.0
+
+    def __init__(self, count, *, is_live=False, breaks=()):
+        self.is_live, self._count, self._breaks, self._next = is_live, count, set(breaks), 0
+
+    def frames(self, stop):
+        while self._next < self._count:
+            index, self._next = self._next, self._next + 1
+            yield Arrived(av.VideoFrame.from_ndarray(clips.picture(index % 30), "rgb24").reformat(format="yuv420p"))
+            if index in self._breaks:
+                raise ClipError("the cable was pulled")
+        stop.set()
+
+
+class Kept:
+    def __init__(self):
+        self.frames, self.times, self.closed = [], [], False
+
+    def write(self, native, milliseconds, name):
+        self.frames.append(native.to_ndarray(format="rgb24"))
+        self.times.append(milliseconds)
+
+    def close(self):
+        self.closed = True
+
+
+def run(source, detector=None, **given):
+    sink = Kept()
+    told = stream.run(source, sink, Predictor(Settings(), detectors=[detector or clips.BarDetector()]), **given)
+    assert sink.closed
+    assert told.written == len(sink.frames)
+    assert not any(clips.bar(f) for f in sink.frames)
+    return told, sink
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.4, 100.0])
+def test_every_frame_comes_out_hidden_and_in_order(delay):
+    told, sink = run(Drawn(20), delay=delay)
+    assert (told.written, told.dropped, told.failed, told.waiting) == (20, 0, 0, 0)
+    assert sink.times == sorted(sink.times)
+    assert told.hidden["plate"] == 20
+
+
+def test_no_frame_waits_longer_than_the_delay():
+    class Slow(Drawn):
+        def frames(self, stop):
+            yield from super().frames(threading.Event())
+            sink_had.wait(20)
+            stop.set()
+
+    sink_had = threading.Event()
+
+    class Waiting(Kept):
+        def write(self, *given):
+            super().write(*given)
+            if len(self.frames) == 3:
+                sink_had.set()
+
+    sink = Waiting()
+    stream.run(Slow(3), sink, Predictor(Settings(), detectors=[clips.BarDetector()]), delay=0.3)
+    assert sink_had.is_set()  # three frames, of 25 a second; the source is silent after them
+
+
+def test_frames_that_cannot_be_searched_in_time_are_dropped_whole_and_counted():
+    class Slow(clips.BarDetector):
+        def detect(self, images):
+            time.sleep(0.02)
+            return super().detect(images)
+
+    told, _ = run(Drawn(60, is_live=True), Slow(), delay=0.0)
+    assert told.dropped > 0
+    assert told.written + told.dropped + told.failed == 60
+
+
+def test_no_result_no_frame():
+    class Failing(clips.BarDetector):
+        def detect(self, images):
+            if 6 <= self.seen < 9:
+                self.seen += 1
+                raise RuntimeError("out of order")
+            return super().detect(images)
+
+    told, _ = run(Drawn(20), Failing(), delay=0.0)
+    assert (told.written, told.failed) == (17, 3)
+    told, _ = run(Drawn(20), Failing(), delay=0.4)
+    assert told.failed >= 3
+    assert told.written + told.failed == 20
+
+
+def test_a_detector_that_always_fails_ends_the_stream():
+    class Failing(clips.BarDetector):
+        def detect(self, images):
+            raise RuntimeError("out of order")
+
+    with pytest.raises(DetectionError, match="one after the other"):
+        run(Drawn(100), Failing(), delay=0.0)
+
+
+def test_a_source_that_breaks_is_opened_again(monkeypatch):
+    monkeypatch.setattr(stream, "wait", lambda stop, tries: None)
+    source = Drawn(12, is_live=True, breaks=[3, 7])
+    told, _ = run(source, delay=0.0)
+    assert told.reconnects == 2
+    assert told.written + told.dropped == 12
+
+
+def test_photos_that_fill_a_folder_come_out_under_their_names(tmp_path):
+    (tmp_path / "in").mkdir()
+    stop = threading.Event()
+
+    def fill():
+        for i in range(4):
+            Image.fromarray(clips.picture(i)).save(tmp_path / "in" / f"{i}.png")
+        (tmp_path / "in" / "5.png").write_bytes(b"broken")
+        while len(list((tmp_path / "out").glob("*.jpg"))) < 4:
+            time.sleep(0.02)
+        stop.set()
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    predictor = Predictor(Settings(), detectors=[clips.BarDetector()])
+    told = stream.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.1, stop=stop)
+    thread.join()
+    assert told.written == 4
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{i}.png.jpg" for i in range(4)]
+    for path in (tmp_path / "out").iterdir():
+        with Image.open(path) as photo:
+            assert not clips.bar(np.asarray(photo))
+
+
+def test_mjpeg_over_http_goes_out_and_comes_in():
+    server = MjpegServer("http://127.0.0.1:0/", 10)
+    stop, seen = threading.Event(), []
+
+    def watch():
+        for arrived in Camera(f"http://127.0.0.1:{server.port}/").frames(stop):
+            seen.append(arrived.native.to_ndarray(format="rgb24"))
+            if len(seen) == 3:
+                stop.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    frame = av.VideoFrame.from_ndarray(clips.picture(2), "rgb24").reformat(format="yuv420p")
+    while not stop.is_set():
+        server.write(frame, 0, "")
+        time.sleep(0.01)
+    server.write(frame, 0, "")
+    watcher.join()
+    server.close()
+    assert clips.bar(seen[0])[0] == pytest.approx(12, abs=2)
+
+
+@pytest.mark.parametrize("name", ["live.m3u8", "live.ts", "live.mkv"])
+def test_encoded_sinks_can_be_played(tmp_path, name):
+    sink = sink_of(str(tmp_path / name), rate=25, quality=20)
+    for i in range(8):
+        sink.write(av.VideoFrame.from_ndarray(clips.picture(i), "rgb24").reformat(format="yuv420p"), 40 * i, "")
+    sink.close()
+    with av.open(str(tmp_path / name)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 8
+
+
+@pytest.mark.parametrize("text", ["nowhere", "file:///etc/passwd", "concat:a|b"])
+def test_a_source_is_an_address_a_webcam_or_a_folder(text):
+    with pytest.raises(SettingsError, match="rtsp"):
+        source_of(text, Settings())
+
+
+def test_what_is_a_source_and_what_a_sink(tmp_path):
+    assert isinstance(source_of("webcam:0", Settings()), Camera)
+    assert isinstance(source_of("RTSP://camera/1", Settings()), Camera)
+    assert isinstance(source_of(str(tmp_path), Settings()), Folder)
+    assert isinstance(sink_of(str(tmp_path / "out"), rate=1, quality=20), Files)
+    for text in ("out.avi", "ftp://host/", "http://127.0.0.1:0/a/b"):
+        with pytest.raises(SettingsError):
+            sink_of(text, rate=1, quality=20)
+
+
+def test_pauses_grow_and_end_when_stopped():
+    waited = []
+
+    class Stop(threading.Event):
+        def wait(self, timeout=None):
+            waited.append(timeout)
+            return True
+
+    for tries in (0, 1, 2, 9):
+        sources.wait(Stop(), tries)
+    assert waited == [1, 2, 4, 30]
