@@ -10,7 +10,7 @@ from ..predictor import Predictor
 from ..regions import Region, boxes, iou
 from ..settings import Settings
 from .detect import Every, Found, Search, together
-from .tracks import Track, make_tracks, regions_at
+from .tracks import Track, check_thresholds, make_tracks, regions_at
 
 HISTORY = 2.0  # s of frames before those that are given out, of which tracks are made
 SAME = 0.3  # IoU with something that was hidden a frame ago, from which a doubtful thing is that thing
@@ -28,6 +28,9 @@ class Live:
         ahead: frames that a frame waits for. step: frames after which tracks are made anew; a frame waits for at most
             ahead + step - 1 further ones.
         every: search every n-th frame, or "auto".
+
+    Raises:
+        SettingsError: a threshold that no track reaches.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Live:
         step: int = 1,
         every: Every = 1,
     ) -> None:
+        check_thresholds(predictor.settings)
         self._settings: Settings = predictor.settings
         self._search = Search(predictor, width, height, rate, every)
         self._rate, self._ahead, self._step = rate, ahead, step

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from anonymize.errors import DetectionError
+from anonymize.errors import DetectionError, SettingsError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from anonymize.video.live import Live
@@ -74,3 +74,9 @@ def test_a_detector_that_fails_gives_no_answer():
     live = Live(Predictor(Settings(), detectors=[Failing()]), 96, 64, 25)
     with pytest.raises(DetectionError):
         live.add(clips.picture(0))
+
+
+def test_a_threshold_that_no_track_reaches_is_refused():
+    low = Settings().with_kind("plate", threshold=0.005)
+    with pytest.raises(SettingsError, match="nothing is followed below"):
+        Live(Predictor(low, detectors=[clips.BarDetector()]), 96, 64, 25)
