@@ -47,6 +47,7 @@ class ClipRecord:
         frames: how many it has. frame_rate: frames per second, as most of them follow each other.
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
+        kinds: those that were followed; no others can be hidden.
         approved_hash: `approval_hash` at the approval; when it differs now, the clip is pending again.
     """
 
@@ -66,6 +67,7 @@ class ClipRecord:
     approved_hash: str = ""
     error: str | None = None
     warnings: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     def replace(self, **changes: Any) -> ClipRecord:
         return dataclasses.replace(self, **changes)
@@ -116,7 +118,7 @@ class ClipRecord:
     def to_dict(self) -> dict[str, Any]:
         """All but tracks and decisions, which have lines of their own."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("tracks", "decisions")}
-        return {**out, "warnings": list(self.warnings), "cuts": list(self.cuts)}
+        return {**out, "warnings": list(self.warnings), "cuts": list(self.cuts), "kinds": list(self.kinds)}
 
     @classmethod
     def from_dict(
@@ -137,6 +139,7 @@ class ClipRecord:
                 raise RecordsError(f"a decision has {', '.join(DECIDED)}; received {decision!r:.80}")
         values = {**data, "warnings": tuple(map(str, data.get("warnings", ())))}
         values["cuts"] = tuple(map(int, data.get("cuts", ())))
+        values["kinds"] = tuple(map(str, data.get("kinds", ())))
         record = cls(**values, tracks=tuple(tracks), decisions=tuple(decisions))
         if outside := [t.id for t in tracks if t.last >= record.frames]:
             raise RecordsError(f"track {outside[0]} goes on after the clip's last frame")

@@ -125,6 +125,7 @@ def detect(
         tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds),
         searched=int(whole.searched.sum()),
         cuts=tuple(sorted(whole.motion.cuts)),
+        kinds=whole.kinds,
         detectors=predictor.detector_weights,
         detection=detection,
         warnings=(*warnings, *whole.warnings),
@@ -172,6 +173,8 @@ def render(
     check_thresholds(settings)
     if record.error is not None or not (record.detectors or record.decisions):
         raise DetectionError(record.error or "no detector looked at this clip, and no person")
+    if record.kinds and (others := settings.kinds.keys() - set(record.kinds)):
+        raise DetectionError(f"nothing of {', '.join(sorted(others))} was followed in this clip; detect it again")
     if disk.sha256(clip.path) != record.sha256:
         raise ChangedSourceError("the clip changed after it was detected; detect it again")
     form = form_of(clip, encoding)

@@ -160,3 +160,12 @@ def test_a_frame_rate_that_is_nonsense_lets_no_frame_go(tmp_path, monkeypatch):
     assert not any(clips.bar(f.rgb) for f in open_clip(out).frames())
     assert 29 < record.frame_rate < 31
     assert record.searched < 60
+
+
+def test_a_kind_that_was_not_followed_is_no_clip(tmp_path):
+    source = clips.make(tmp_path / "a.mp4", 6)
+    record, out = both(source, tmp_path)
+    out.unlink()
+    with pytest.raises(DetectionError, match="screen"):
+        render(open_clip(source), record, out, Settings().with_kind("screen"), Encoding(), tmp_path / "parts")
+    assert not out.exists()
