@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pil
 
-from ..corrections import in_order
+from ..corrections import find, in_order
 from ..effects import warn_reversible
 from ..errors import DamagedClipError, MissingExtraError, UnsupportedClipError
 from ..regions import Box, Region
 from ..settings import Settings
-from ..video.corrections import find
 from ..video.records import ClipRecord
 from ..video.risk import Moment, moments
 from ..video.run import INCOMPLETE

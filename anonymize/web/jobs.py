@@ -209,7 +209,7 @@ class Job(Intake):
                 last = known.get(record.path)
                 if last is None:
                     raise GoneError("That photo is no longer in the batch.")
-                if (last.regions_hash(), len(last.decisions)) != (seen.regions_hash(), len(seen.decisions)):
+                if (last.content_hash(), len(last.decisions)) != (seen.content_hash(), len(seen.decisions)):
                     raise StaleDecisionError("This photo was changed elsewhere meanwhile; open it again.")
                 with records.Writer(self._file, header) as writer:
                     writer.write(record)

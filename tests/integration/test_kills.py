@@ -46,7 +46,7 @@ from review.store import ReviewStore
 
 path = Path(sys.argv[1])
 face = Region("face", (10, 10, 30, 34), 0.9)
-records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), {"one": {}})])
+records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), detectors={"one": {}})])
 review = Reviews().open(path)
 assert review.dataset.samples.count_documents({}) == 1
 children = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout.splitlines()

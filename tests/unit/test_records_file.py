@@ -19,7 +19,7 @@ NAMES = ["a.jpg", "b/ü 1.jpg", 'c"d.jpg', "e\\\\f.jpg", "\\xff.jpg", "b/.x/…j
 
 
 def record(name: str, **more: object) -> Record:
-    return Record(name, "12", 10, 20, (FACE,), {"fake": {}}, "d", **more)
+    return Record(name, "12", 10, 20, (FACE,), detectors={"fake": {}}, detection="d", **more)
 
 
 @pytest.fixture

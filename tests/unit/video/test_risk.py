@@ -19,7 +19,7 @@ def track(sources: str, first: int = 10, x: float = 100.0, score: float = 0.9, h
 
 
 def clip(*tracks: Track, cuts: tuple[int, ...] = ()) -> ClipRecord:
-    return ClipRecord("a.mp4", "a" * 64, 320, 180, 90, 30.0, tracks, 90, cuts, {"fake": {}}, "hash")
+    return ClipRecord("a.mp4", "a" * 64, 320, 180, 90, 30.0, tracks, 90, cuts, detectors={"fake": {}}, detection="hash")
 
 
 def signs(record: ClipRecord) -> list[tuple[str, int]]:
@@ -58,7 +58,7 @@ def test_faint_candidates_count_more_beside_a_hidden_track() -> None:
 def test_what_people_decided_is_no_news() -> None:
     record = clip(track("eedddee"), track("ddd", x=200, score=0.1))
     for t in record.tracks:
-        record = corrections.reject(record, who="ann", track=t.id)
+        record = corrections.reject(record, who="ann", id=t.id)
     assert moments(record, Settings()) == []
     assert risk_of(record, Settings()) == 0
 
