@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from .. import masks
 from ..regions import Box, Region
 from ..settings import Settings
 from . import LEAK_COVERAGE, RESAMPLES, SEED
-from .clip_truth import ClipAnnotations, ClipTruth, TrueTrack
 from .figures import Estimate
+
+if TYPE_CHECKING:
+    from .clip_annotations import ClipTruth, TrueTrack
+    from .clip_truth import ClipAnnotations
 
 FLICKER = 0.5  # s
 Regions = Callable[[int], Sequence[Region]]  # frame -> what is hidden in it
