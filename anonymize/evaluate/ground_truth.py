@@ -205,7 +205,9 @@ class _Reader(Names):
         return Annotations(self.photos, *in_folder(self.photos, self, source, "photos"), dict(self.unknown))
 
 
-def in_folder(annotated: Iterable[str], names: Names, source: Path, what: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def in_folder(
+    annotated: Iterable[str], names: Names, source: Path, what: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The annotated files that are not in the folder, and the files in it that are not annotated.
 
     Raises:
