@@ -244,7 +244,7 @@ class Record(Reviewed):
         return [bool(row.any()) for row in is_same]
 
     def to_dict(self) -> dict[str, Any]:
-        # What decides whether it is detected again comes before what is long: a million lines are only glanced at.
+        # Its path comes first, its decisions last: a million lines are only glanced at.
         out: dict[str, Any] = {name: getattr(self, name) for name in _SHORT}
         out["warnings"], out["detectors"] = list(self.warnings), self.detectors
         out["regions"] = [r.to_dict() for r in self.regions]

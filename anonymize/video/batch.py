@@ -290,7 +290,7 @@ class _Memory:
     def is_current(self, path: str, target: Path, shows: str) -> bool:
         known = self._known.get(path, {})
         name = self._name(target)
-        return (known.get("output"), known.get("shows"), known.get("stamp")) == (name, shows, _stamp(target))
+        return (known.get("output"), known.get("shows"), known.get("stamp")) == (name, shows, disk.stamp(target))
 
     def begin(self, path: str, target: Path) -> None:
         """The clip is about to be written: what an earlier run wrote in its place goes.
@@ -304,7 +304,7 @@ class _Memory:
         self.note(path, target, _WRITING)
 
     def note(self, path: str, target: Path, shows: str) -> None:
-        entry = {"path": path, "output": self._name(target), "shows": shows, "stamp": _stamp(target)}
+        entry = {"path": path, "output": self._name(target), "shows": shows, "stamp": disk.stamp(target)}
         self._log.append(entry)
         self._known[path] = entry
 
@@ -316,11 +316,3 @@ class _Memory:
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._folder).as_posix()
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]

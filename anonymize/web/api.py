@@ -22,8 +22,7 @@ from pydantic import ValidationError
 from .. import images, weights
 from ..detectors.spec import names
 from ..errors import AnonymizeError, SettingsError
-from ..hiding import hide_record, told
-from ..masks import changed
+from ..hiding import save_hidden, told
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
@@ -153,8 +152,7 @@ class PhotoService:
 def _clean(photo: images.Photo, record: Record, settings: Settings, path: Path) -> tuple[dict[str, Any], bytes]:
     """An answer without its image, and the bytes that the engine wrote."""
     target = path.with_name(f"clean{path.suffix}")
-    where = changed(record.regions, settings, photo.width, photo.height)
-    images.save(photo, hide_record(photo, record, settings), target, settings, where)
+    save_hidden(photo, record, target, settings)
     clean = target.read_bytes()
     answer = {
         **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),

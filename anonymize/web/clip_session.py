@@ -23,6 +23,7 @@ from .. import disk, effects
 from ..corrections import standing
 from ..errors import AnonymizeError, StoppedError, UnsupportedClipError
 from ..predictor import Predictor
+from ..preview import to_jpeg
 from ..records import Header
 from ..settings import Settings
 from ..video import records
@@ -34,7 +35,7 @@ from ..video.run import Step, detect, render
 from ..video.writer import Encoding, form_of
 from .limits import NO_DISK, is_full
 from .names import clean_name
-from .photo_session import looks_of, small_settings, to_jpeg
+from .photo_session import QUALITY, looks_of, small_settings
 from .policy import Policy
 from .sessions import GoneError
 from .telling import WRONG, message_of, place_of
@@ -325,7 +326,7 @@ class ClipSession:
             fx, fy = rgb.shape[1] / record.width, rgb.shape[0] / record.height
             hidden = [r.scale(fx, fy) for r in record.regions_at(frame, settings)]
             rgb = effects.apply(rgb, hidden, small_settings(settings, fx), mode="RGB")
-        return to_jpeg(rgb)
+        return to_jpeg(rgb, QUALITY)
 
     def write_record(self) -> Path:
         """The clip's record as a file.

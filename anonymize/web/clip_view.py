@@ -12,6 +12,7 @@ from PIL import Image as Pil
 from ..corrections import find, in_order
 from ..effects import warn_reversible
 from ..errors import DamagedClipError, MissingExtraError, UnsupportedClipError
+from ..preview import to_jpeg
 from ..regions import Box, Region
 from ..settings import Settings
 from ..video.records import ClipRecord
@@ -21,7 +22,7 @@ from ..video.tracks import Track
 from .clip_session import ClipSession
 from .elements import editor_region
 from .job_view import duration
-from .photo_session import OTHER, to_jpeg
+from .photo_session import OTHER, QUALITY
 from .photo_view import percent, weakness_text
 from .results import NAMES, PLACES, count_text, warning_list
 
@@ -300,7 +301,7 @@ def thumbnail(clip: ClipSession, id: str) -> bytes:
     x, y = (x1 + x2) / 2 * factor, (y1 + y2) / 2 * factor
     cut = Pil.fromarray(rgb).crop(tuple(round(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2)))
     cut.thumbnail((_THUMB, _THUMB))
-    return to_jpeg(np.asarray(cut))
+    return to_jpeg(cut, QUALITY)
 
 
 # --- the card ---

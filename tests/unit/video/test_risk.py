@@ -8,7 +8,7 @@ import pytest
 from anonymize import Settings
 from anonymize.video import corrections
 from anonymize.video.records import ClipRecord
-from anonymize.video.risk import keyframes, moments, risk_of
+from anonymize.video.risk import moments, risk_of
 from anonymize.video.tracks import Track
 
 
@@ -63,8 +63,6 @@ def test_what_people_decided_is_no_news() -> None:
     assert risk_of(record, Settings()) == 0
 
 
-def test_keyframes_are_the_best_of_their_seconds() -> None:
+def test_a_clips_risk_is_that_of_at_least_one_moment() -> None:
     record = clip(track("eedddee"), track("ddd", first=50, x=200, score=0.1))
-    assert keyframes(record, Settings(), 9) == [11, 50]
-    assert keyframes(record, Settings(), 1) == [11]
     assert risk_of(record, Settings()) == pytest.approx(1 - 0.5 * 0.5 * 0.9)
