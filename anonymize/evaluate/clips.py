@@ -8,7 +8,7 @@ hidden. Intervals are a bootstrap over clips.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +45,7 @@ class KindTime:
     leaking: int = 0
 
     def __add__(self, other: KindTime) -> KindTime:
-        return KindTime(
-            self.seconds + other.seconds,
-            self.visible + other.visible,
-            self.flickers + other.flickers,
-            self.things + other.things,
-            self.leaking + other.leaking,
-        )
+        return KindTime(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import shutil
 import threading
 import time
@@ -21,7 +20,7 @@ from typing import Any, Literal
 
 from .. import disk, effects
 from ..corrections import standing
-from ..errors import AnonymizeError, StoppedError, UnsupportedClipError
+from ..errors import StoppedError, UnsupportedClipError
 from ..predictor import Predictor
 from ..preview import to_jpeg
 from ..records import Header
@@ -33,14 +32,11 @@ from ..video.reader import Clip, Frame, open_clip
 from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding, form_of
-from .limits import NO_DISK, is_full
 from .names import clean_name
 from .photo_session import QUALITY, looks_of, small_settings
 from .policy import Policy
 from .sessions import GoneError
-from .telling import WRONG, message_of, place_of
-
-log = logging.getLogger("anonymize.web")
+from .telling import failure_of
 
 State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
 BUSY = ("waiting", "searching", "writing")
@@ -178,12 +174,8 @@ class ClipSession:
             return "done"
         except StoppedError:
             return "stopped"
-        except AnonymizeError as e:
-            self.problem = NO_DISK if is_full(e) else message_of(e, self.policy.own_machine)
         except Exception as e:
-            if not self._is_closed:
-                log.error("a clip failed: %s", place_of(e))
-            self.problem = NO_DISK if is_full(e) else WRONG
+            self.problem = failure_of(e, self.policy.own_machine, "a clip", is_logged=not self._is_closed)
         return "failed"
 
     def _begin(self, state: State) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image as Pil
 
 from ..corrections import find, in_order
-from ..effects import warn_reversible
 from ..errors import DamagedClipError, MissingExtraError, UnsupportedClipError
 from ..preview import to_jpeg
 from ..regions import Box, Region
@@ -23,7 +22,7 @@ from .clip_session import ClipSession
 from .elements import editor_region
 from .job_view import duration
 from .photo_session import OTHER, QUALITY
-from .photo_view import percent, weakness_text
+from .photo_view import percent, reversible
 from .results import NAMES, PLACES, count_text, warning_list
 
 _MOST_SHOWN = 400  # tracks
@@ -337,12 +336,7 @@ def summary(clip: ClipSession | None) -> str:
     parts.append(
         warning_list(f"Part of the clip could not be read, and is not in the clean one: {w}." for w in missing)
     )
-    parts.append(_downloads(clip))
-    if warnings := warn_reversible(settings):
-        items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warnings)
-        note = "What is hidden may be recovered"
-        parts.append(f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>')
-    parts.append(_left_out(clip))
+    parts += [_downloads(clip), reversible(settings), _left_out(clip)]
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
