@@ -20,8 +20,8 @@ from typing import Any
 
 from .. import disk, images
 from ..disk import AnyPath
-from ..errors import ClipError, PathError, RecordsError, StoppedError
-from ..json_lines import JsonLines, lock, read_lines
+from ..errors import ClipError, PathError, StoppedError
+from ..output_memory import WRITING, OutputMemory
 from ..outputs import why
 from ..predictor import Predictor
 from ..records import Header, escape
@@ -40,7 +40,6 @@ EXTENSIONS = (
 RECORD_SUFFIX = ".tracks.jsonl"
 MEMORY_NAME, SUMMARY_NAME = "clips.jsonl", "summary.json"
 SECOND_PICTURE = "a second picture"
-_WRITING = "?"  # what a file shows while it is written
 
 Progress = Callable[["Summary"], None]
 
@@ -238,7 +237,7 @@ class _Job:
             render(
                 clip, record, target, settings, self.encoding, parts, progress=self._told(record.path), stop=self.stop
             )
-            self.memory.note(record.path, target, shows)
+            self.memory.write(record.path, target, shows)
         shutil.rmtree(parts, ignore_errors=True)
         return is_changed
 
@@ -258,39 +257,16 @@ def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
 
-class _Memory:
-    """What the clips of an output folder show, so that a repeated run touches only what changed.
-
-    And so that this program removes only files that it wrote. A context manager: while it is open no other process may
-    write here.
-    """
+class _Memory(OutputMemory):
+    """The memory of a folder of clips, whose files may have another ending than their sources."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._known: dict[str, dict[str, Any]] = {}
-        self._open = ExitStack()
-        self._log: JsonLines
-
-    def __enter__(self) -> _Memory:
-        file = self._folder / MEMORY_NAME
-        with ExitStack() as stack:
-            stack.enter_context(lock(file))
-            for entry in read_lines(file) if file.exists() else ():
-                if not all(isinstance(entry.get(k), str) for k in ("path", "output", "shows")):
-                    raise RecordsError(f"{file} is not what this program wrote; move it away")
-                self._known[entry["path"]] = entry
-            self._log = stack.enter_context(JsonLines(file))
-            disk.remove_leftovers(self._folder)  # of a killed run
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
+        super().__init__(folder / MEMORY_NAME, lambda entry: images.output_path(entry["output"], folder))
 
     def is_current(self, path: str, target: Path, shows: str) -> bool:
-        known = self._known.get(path, {})
-        name = self._name(target)
-        return (known.get("output"), known.get("shows"), known.get("stamp")) == (name, shows, disk.stamp(target))
+        is_shown = self.shows(path) == shows and self.known[path].output == self._name(target)
+        return is_shown and self.is_whole(path, target)
 
     def begin(self, path: str, target: Path) -> None:
         """The clip is about to be written: what an earlier run wrote in its place goes.
@@ -301,18 +277,16 @@ class _Memory:
         self.remove(path)
         if os.path.lexists(target):
             raise ClipError("the output has a file in its place that this program did not write; move it away")
-        self.note(path, target, _WRITING)
+        self.write(path, target, WRITING)
 
-    def note(self, path: str, target: Path, shows: str) -> None:
-        entry = {"path": path, "output": self._name(target), "shows": shows, "stamp": disk.stamp(target)}
-        self._log.append(entry)
-        self._known[path] = entry
+    def write(self, path: str, target: Path, shows: str) -> None:
+        self.note(path, target, shows, output=self._name(target))
 
     def remove(self, path: str) -> None:
-        known = self._known.pop(path, None)
-        if known and known["shows"]:
-            images.output_path(known["output"], self._folder).unlink(missing_ok=True)
-            self._log.append({**known, "shows": "", "stamp": None})
+        if self.shows(path):
+            target = images.output_path(self.known[path].output, self._folder)
+            target.unlink(missing_ok=True)
+            self.write(path, target, "")
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._folder).as_posix()
