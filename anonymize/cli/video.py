@@ -9,6 +9,7 @@ import click
 
 from ..errors import SettingsError
 from .options import (
+    DEFAULTS,
     DETECTOR_OPTIONS,
     EFFECT,
     MAX_MEGAPIXELS,
@@ -18,7 +19,7 @@ from .options import (
     predictor_of,
     settings_of,
 )
-from .run import NOTHING_TO_DO, warn
+from .run import NOTHING_TO_DO, say_other_command, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
@@ -163,6 +164,7 @@ def _say(summary: Summary) -> None:
     for name, value in rows:
         table.add_row(escape(name), str(value))
     Console().print(table)
+    say_other_command(summary.skipped, DEFAULTS.image_extensions, "photo", "run")
     for path, told in summary.warnings.items():
         for text in told:
             click.echo(f"warning: {path} {text}", err=True)
