@@ -55,7 +55,8 @@ def test_classes_are_grouped_by_kind_or_by_the_registrys_table() -> None:
 
 
 def test_input_is_rgb_from_0_to_1_in_gray_padding() -> None:
-    frame, batch = yolo.prepare(np.full((30, 64, 3), (255, 51, 0), np.uint8), 64)
+    frame = yolo.fit(np.full((30, 64, 3), (255, 51, 0), np.uint8), 64)
+    batch = yolo.SCALING.apply(frame.pixels[None])
     assert batch.shape == (1, 3, 32, 64)
     assert frame.offset == (0, 1)
     np.testing.assert_allclose(batch[0, :, 5, 5], [1, 0.2, 0], atol=1e-6)
@@ -216,7 +217,7 @@ def test_doubtful_corners_are_none() -> None:
     found = yolo.decode(
         raw((50, 40, 20, 10, 0.9, *sure), (90, 80, 20, 10, 0.8, *doubtful)), (96, 128), kinds=PLATE, classes=1
     )
-    frame, _ = yolo.prepare(np.zeros((96, 128, 3), np.uint8), 128)
+    frame = yolo.fit(np.zeros((96, 128, 3), np.uint8), 128)
     first, second = regions("plate", found["plate"], frame, "d", Settings())
     assert first.corners == ((40, 36), (59, 35), (60, 44), (41, 45))
     assert second.corners is None
