@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,19 @@ def _each(values: Iterable[str], settings: Settings, name: str, parse: Callable[
         if kind and kind not in settings.kinds:  # a slip would leave the kind that was meant as it is
             raise UnknownNameError("kind", kind, settings.kinds)
         for k in [kind] if kind else list(settings.kinds):
-            try:
+            with _option(name):
                 settings = settings.with_kind(k, **{name: parse(text)})
-            except ValueError as e:
-                raise (
-                    e if isinstance(e, SettingsError) else SettingsError(f"--{name}: {value!r} is not a number")
-                ) from e
     return settings
+
+
+@contextmanager
+def _option(name: str) -> Iterator[None]:
+    """Name the option whose value was refused."""
+    try:
+        yield
+    except ValueError as e:
+        reason = str(e) if isinstance(e, SettingsError) else "that is not a number"
+        raise SettingsError(f"--{name.replace('_', '-')}: {reason}") from e
 
 
 def grouped(*options: Callable) -> Callable[[Callable], Callable]:
@@ -199,10 +206,13 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     settings = base.replace(**changes)
     for value in take("hide", ()):
         kind, _, threshold = value.partition("=")
-        settings = _each([f"{kind}={threshold or Kind().threshold}"], settings.with_kind(kind), "threshold", float)
+        with _option("hide"):
+            found = float(threshold or Kind().threshold)
+            settings = settings.with_kind(kind, threshold=found)
     for kind in ("face", "plate"):
         if (value := take(f"{kind}_threshold", None)) is not None:
-            settings = settings.with_kind(kind, threshold=value)
+            with _option(f"{kind}_threshold"):
+                settings = settings.with_kind(kind, threshold=value)
     chosen: dict[str, set[str]] = {}
     for option, parse in PER_KIND.items():
         name, values = "fill" if option == "fill_color" else option, take(option, ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,7 +251,10 @@ def report(
         summary = work(progress=progress)
 
     if not is_part:
+        from ..video.batch import EXTENSIONS
+
         print_table(_rows(summary))
+        say_other_command(summary.skipped, EXTENSIONS, "clip", "video")
     _say_what_failed(summary)
     code = then() if then and summary.photos else 0
     if not summary.ok and not is_part:
@@ -263,6 +266,12 @@ def report(
         click.get_current_context().exit(NOTHING_TO_DO)
     if code:
         click.get_current_context().exit(code)
+
+
+def say_other_command(skipped: Mapping[str, int], extensions: Iterable[str], what: str, command: str) -> None:
+    """Name the command for files that this one skips: clips among the photos of `run`, photos among clips."""
+    if number := sum(skipped.get(e, 0) for e in extensions):
+        click.echo(f"skipped {what}s: {number}; the command {command} takes them", err=True)
 
 
 def _rows(summary: Summary) -> list[tuple[str, object]]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import CLIPS, EVERY, predictor_of, settings_of
+from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
 from .progress import bar, print_table, skipped_rows
-from .run import NOTHING_TO_DO, warn
+from .run import NOTHING_TO_DO, say_other_command, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
@@ -114,6 +114,7 @@ def _say(summary: Summary) -> None:
     rows += [("incomplete", len(summary.incomplete))] if summary.incomplete else []
     rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
     print_table(rows)
+    say_other_command(summary.skipped, DEFAULTS.image_extensions, "photo", "run")
     for path, told in summary.warnings.items():
         for text in told:
             click.echo(f"warning: {path} {text}", err=True)

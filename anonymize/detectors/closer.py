@@ -237,29 +237,41 @@ class Closer:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        out = []
+        whole = []
         for image in map(check, images):
             height, width = image.shape[:2]
             scale = self.input_side(max(height, width)) / max(height, width)
-            out.append(self.look(image, [Place((0, 0, width, height), scale)]))
-        return out
+            whole.append([Place((0, 0, width, height), scale)])
+        return self.look(images, whole)
 
     def at(self, some: Sequence[Sequence[Place]]) -> Detector:
         """The same detector, which looks at these places of the images that it is given next."""
         return _At(self, some)
 
-    def look(self, image: Image, some: Sequence[Place]) -> list[Region]:
-        """What these places of an image show."""
-        if not some:
-            return []
-        side, detector = worth(self._detectors, max(image.shape[:2]))[-1]
-        packed = pack(image, some, side)
+    def look(self, images: Sequence[Image], where: Sequence[Sequence[Place]]) -> list[list[Region]]:
+        """What these places of each image show."""
+        out: list[list[Region]] = [[] for _ in images]
+        for one in self._detectors:
+            side, detector = one[1]
+            numbers = [
+                i
+                for i, image in enumerate(images)
+                if where[i] and worth(self._detectors, max(image.shape[:2]))[-1] == one[1]
+            ]
+            packed = [pack(images[i], where[i], side) for i in numbers]
+            answers = detect_all(detector.detector, [p.pixels for p in packed])
+            for i, pieces, found in zip(numbers, packed, answers, strict=True):
+                out[i] = self._back(images[i], pieces, detector, found)
+        return out
+
+    def _back(self, image: Image, packed: Packed, detector: Calibrated, found: Sequence[Region]) -> list[Region]:
+        """What the picture of pieces showed, in the image's pixels, with probabilities as scores."""
         by_scale: dict[float, list[Region]] = {}
-        for region in detect_all(detector.detector, [packed.pixels])[0]:
+        for region in found:
             if (number := packed.owner(region.box)) is not None:
                 by_scale.setdefault(packed.places[number].scale, []).append(packed.back(region, number))
-        found = [r for scale, regions in by_scale.items() for r in detector.calibrate(image, regions, scale)]
-        likely = [relabel(r, self.name) for r in found if r.score >= LIKELY]
+        seen = [r for scale, regions in by_scale.items() for r in detector.calibrate(image, regions, scale)]
+        likely = [relabel(r, self.name) for r in seen if r.score >= LIKELY]
         return suppress(likely, self._settings.iou_threshold)  # how many may be kept, whoever brings them together says
 
 
@@ -271,4 +283,4 @@ class _At:
         self._closer, self._places = closer, some
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        return [self._closer.look(check(i), some) for i, some in zip(images, self._places, strict=True)]
+        return self._closer.look([check(image) for image in images], self._places)
