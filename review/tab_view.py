@@ -158,7 +158,7 @@ def _audited(review: Review, says_where: bool) -> list[str]:
         against=root if root.is_dir() else None,
         settings=review.store.settings,
     )
-    lines = [f"Audit: {photos(len(found.photos))} looked at, {len(found.failed)} failed and taken out."]
+    lines = [f"Audit: {found.counted} looked at, {len(found.failed)} failed and taken out."]
     for photo in found.failed[:20]:
         lines.append(f"{photo.path}: " + (photo.error or "; ".join(f.text for f in photo.of("leak"))))
     lines += [f"{path}: a file of the operating system, not looked at; {SYSTEM}" for path in found.of_system[:20]]

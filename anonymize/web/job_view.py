@@ -157,7 +157,7 @@ def audited(job: Job, found: Audit) -> str:
     reasons += [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
     rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
     return (
-        f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
+        f'<div class="az-card"><h3>Audit of {found.counted}: {said}</h3>'
         f"{f'<ul>{rows}</ul>' if rows else ''}{_not_done(found)}"
         f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"
