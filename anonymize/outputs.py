@@ -151,7 +151,8 @@ class Output:
 
     def is_current(self, record: Record) -> bool:
         """Whether the file that is there shows this record under these settings, untouched since, and lacks nothing."""
-        known = self._known.get(record.path)
+        if (known := self._known.get(record.path)) is None:  # so nothing need be hashed
+            return False
         wanted = record.approval_hash(self.settings), stamp(self.path(record))
         return known == wanted and all(p.is_file() for p in self._more(record))
 
@@ -206,7 +207,8 @@ class Output:
             return record, False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
-        if self._known.get(record.path, ("", None))[0] == QUARANTINED + record.approval_hash(self.settings):
+        shown = self._known.get(record.path, ("", None))[0]
+        if shown.startswith(QUARANTINED) and shown == QUARANTINED + record.approval_hash(self.settings):
             raise AuditError("an audit put it in quarantine; correct it in the review, or release it")
         pixels = hide_record(photo, record, self.settings)
         self.remove(record)
