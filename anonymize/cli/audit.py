@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .download_bar import fetching
-from .options import VERBOSE, WEIGHTS, _options
+from .options import VERBOSE, WEIGHTS, grouped
+from .progress import bar, fetching
 
 if TYPE_CHECKING:
     from ..audit import Audit, Options
@@ -109,26 +109,14 @@ def run_audit(
     quiet: bool = False,
 ) -> Audit:
     """`audit_folder` with a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from ..audit import audit_folder
 
-    bar = Progress(
-        TextColumn("audit"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
-        console=Console(stderr=True),
-        disable=quiet,
-    )
-    with bar, fetching() as progress:
-        task = bar.add_task("audit", total=None, failed="")
+    with bar("n/m", "left", "{task.fields[failed]}", quiet=quiet) as shown, fetching() as progress:
+        task = shown.add_task("audit", total=None, failed="")
 
         def tell(audit: Audit, total: int) -> None:
             failed = f"[red]{len(audit.failed)} failed[/red]" if audit.failed else ""
-            bar.update(task, total=total, completed=len(audit.photos), failed=failed)
+            shown.update(task, total=total, completed=len(audit.photos), failed=failed)
 
         return audit_folder(
             output, records_path=records_path, against=against, options=options, progress=tell, fetching=progress
@@ -221,7 +209,7 @@ def key_(key: Path | None, verbose: bool) -> None:
     click.echo(f"{keys.fingerprint(keys.raw(public))} ({key or keys.key_path()})", err=True)
 
 
-AUDIT = _options(
+AUDIT = grouped(
     click.option("--audit", "is_audited", is_flag=True, help="Audit the output afterward (see `audit`)."),
     KEY,
 )

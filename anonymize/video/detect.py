@@ -31,6 +31,7 @@ MOST_EVERY = 30
 STILL, UNSEARCHED = 0.02, 0.17
 RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
+MISSING = 0.5  # seconds for which every frame is searched after a thing was not found again
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
 
 
@@ -139,6 +140,7 @@ class Search:
         self._frames = 0  # of this segment
         self._moved = 0.0  # since the last frame that was searched
         self._at = 0.0  # seconds; when that was shown
+        self._misses = 0  # frames for which something is looked for that was not found again
         self._looks: list[tuple[int, ...]] = []  # how the picture lay the last times
         self._since = 0  # frames since then
 
@@ -159,13 +161,15 @@ class Search:
         moved, is_cut = self._watch.see(rgb)
         if is_cut:
             self._search_waiting()
-            self._last, self._looks = None, []
+            self._last, self._looks, self._misses = None, [], 0
         self._moved += moved
         self._waiting.append((self._frames, rgb))
         self._frames += 1
         is_moving = self._every == "auto" and self._moved > STILL
         is_late = self._every == "auto" and seconds is not None and seconds - self._at >= UNSEARCHED
-        if self._last is None or is_moving or is_late or len(self._waiting) >= self._longest:
+        longest = 1 if self._misses > 0 else self._longest
+        self._misses -= 1
+        if self._last is None or is_moving or is_late or len(self._waiting) >= longest:
             self._search_waiting()
             self._at = seconds or 0.0
 
@@ -193,8 +197,12 @@ class Search:
             return
         last, others = self._last, self._waiting[:-1]
         (found,) = self._search(self._waiting[-1:])
-        if others and self._every == "auto" and last is not None and (_misses(last, found) or _misses(found, last)):
-            self._search(others)
+        if self._every == "auto" and last is not None:
+            is_gone = _misses(last, found)
+            if is_gone:
+                self._misses = round(MISSING * self._rate)
+            if is_gone or _misses(found, last):
+                self._search(others)
         self._waiting, self._last, self._moved = [], found, 0.0
 
     def _search(self, frames: Sequence[tuple[int, Image]]) -> list[tuple[Region, ...]]:

@@ -44,7 +44,7 @@ from .tracks import check_thresholds, make_tracks, regions_at
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 

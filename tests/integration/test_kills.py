@@ -48,7 +48,7 @@ from review.store import ReviewStore
 
 path = Path(sys.argv[1])
 face = Region("face", (10, 10, 30, 34), 0.9)
-records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), {"one": {}})])
+records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), detectors={"one": {}})])
 review = Reviews().open(path)
 assert review.dataset.samples.count_documents({}) == 1
 running = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()

@@ -88,10 +88,11 @@ def test_a_frame_rate_that_cannot_be_skips_no_more_frames() -> None:
 
 
 def test_where_something_comes_or_goes_no_frame_is_skipped() -> None:
-    script = {n: [face(40), *([face(150)] if 7 <= n <= 12 else [])] for n in range(26)}
-    seen = search(frames(26), script, "auto")[1].seen
+    script = {n: [face(40), *([face(150)] if 7 <= n <= 12 else [])] for n in range(50)}
+    seen = search(frames(50), script, "auto")[1].seen
     assert {6, 7, 8, 9, 10, 11, 12, 13, 14, 15} <= set(seen)
-    assert not {1, 2, 3, 4, 17, 18, 19} & set(seen)
+    assert set(range(16, 28)) <= set(seen)  # for half a second it may come back in any
+    assert not {1, 2, 3, 4, 36, 37, 38} & set(seen)
 
 
 def test_the_frames_on_both_sides_of_a_cut_are_searched() -> None:
