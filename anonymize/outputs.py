@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import zipfile
@@ -27,6 +28,8 @@ QUARANTINED = "quarantine:"  # before what a file showed that an audit took away
 
 def why(error: Exception) -> str:
     """Why one photo failed, on one line, never empty; an error that is not ours is a bug and named whole."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "its name is too long for the files that are to lie beside it; shorten it"
     if not isinstance(error, (AnonymizeError, OSError)):
         return f"unexpected {error!r}"
     return " ".join(str(error).split()) or repr(error)

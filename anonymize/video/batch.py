@@ -139,6 +139,7 @@ def run(
             job.memory = stack.enter_context(Memory(output))
             (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
         job.work(found.paths)
+        job.lose()
     summary.now, summary.seconds = None, time.perf_counter() - started
     if not dry_run:
         told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
@@ -153,6 +154,7 @@ class _Job:
 
     Attributes:
         memory: None where nothing is written. scratch: where parts lie then.
+        finished: paths of the clips that this run found or made good.
     """
 
     root: Path
@@ -166,6 +168,7 @@ class _Job:
     stop: threading.Event | None
     memory: Memory | None = None
     scratch: Path | None = None
+    finished: list[str] = field(default_factory=list)
 
     def work(self, paths: Iterable[str]) -> None:
         taken: dict[Path, str] = {}
@@ -180,6 +183,12 @@ class _Job:
                 return
             except Exception as e:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
+
+    def lose(self) -> None:
+        """Clips whose file is no longer as it was written are failures."""
+        for path in self.memory.lost(self.finished) if self.memory else ():
+            self.summary.done -= 1
+            self.summary.failures[path] = "another program removed or changed its output meanwhile; run again"
 
     def _take_away(self, path: str) -> str:
         """What cannot be shown to be hidden does not stay; what is to be said of it."""
@@ -200,6 +209,7 @@ class _Job:
         parts = self.scratch or target.with_name(f".{target.name}.parts")
         record = self._record(clip, path, parts)
         is_changed = self._write(clip, form, record, target, parts)
+        self.finished.append(record.path)
         if SECOND_PICTURE in clip.dropped:
             summary.warnings[record.path] = ["holds a second picture (another camera?), which is left out"]
         if (form.width, form.height) != (clip.stored_width, clip.stored_height):
@@ -239,7 +249,11 @@ class _Job:
                 clip, record, target, settings, self.encoding, parts, progress=self._told(record.path), stop=self.stop
             )
             approval = record.approval_hash(settings)
-            self.memory.note(record.path, target, shows, approval, self.encoding.quality)
+            try:
+                self.memory.note(record.path, target, shows, approval, self.encoding.quality)
+            except Exception:  # the folder is another one by now, which remembers nothing of this clip
+                target.unlink(missing_ok=True)
+                raise
         shutil.rmtree(parts, ignore_errors=True)
         return is_changed
 

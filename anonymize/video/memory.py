@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,10 @@ class Memory:
         name = self._name(target)
         return (known.get("output"), known.get("shows"), known.get("stamp")) == (name, shows, _stamp(target))
 
+    def lost(self, paths: Iterable[str]) -> list[str]:
+        """Those of these clips whose file is no longer as it was noted."""
+        return [p for p in paths if _stamp(place(self._known[p], self._folder)) != self._known[p]["stamp"]]
+
     def begin(self, path: str, target: Path, shows: str) -> None:
         """The clip is about to be written: what an earlier run wrote in its place goes.
 
@@ -83,6 +87,7 @@ class Memory:
         )
 
     def _append(self, entry: dict[str, Any]) -> None:
+        self._log.check_in_place()
         self._log.append(entry)
         self._known[str(entry["path"])] = entry
 
