@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from .disk import remove_leftovers, stamp, write_whole
@@ -15,12 +16,15 @@ from .json_lines import JsonLines, lock, read_lines, to_line
 WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
 
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Entry(NamedTuple):
-    """`shows`: of what, a hash; "": the file was taken away. `output`: its name, where that is not its source's."""
+    """What is known of a file. `shows`: of what, a hash; "": it was taken away. `more`: as `OutputMemory` keeps it."""
 
     shows: str
     stamp: Any
-    output: str = ""
+    more: Mapping[str, Any] = NOTHING
 
 
 class OutputMemory:
@@ -31,13 +35,14 @@ class OutputMemory:
 
     Args:
         file: where it is kept. place: the file that an entry is of; it raises for one that leads elsewhere.
+        keeps: what of an entry is held in memory besides; of a million photos nothing is.
 
     Attributes:
         known: path of a photo or clip -> its last entry.
     """
 
-    def __init__(self, file: Path, place: Callable[[Mapping[str, Any]], Path]) -> None:
-        self._file, self._place = file, place
+    def __init__(self, file: Path, place: Callable[[Mapping[str, Any]], Path], keeps: tuple[str, ...] = ()) -> None:
+        self._file, self._place, self._keeps = file, place, keeps
         self.known: dict[str, Entry] = {}
         self._guard = threading.Lock()
         self._open = contextlib.ExitStack()
@@ -74,7 +79,7 @@ class OutputMemory:
         """
         lines = read_lines(self._file) if self._file.exists() else []
         try:
-            self.known = {e["path"]: Entry(e["shows"], e.get("stamp"), e.get("output", "")) for e in lines}
+            self.known = {e["path"]: self._entry(e) for e in lines}
             for entry in {e["path"]: e for e in lines}.values():
                 self._place(entry)
                 entry["shows"].endswith("")  # raises for what is no text
@@ -90,9 +95,13 @@ class OutputMemory:
         """Whether the file is as it was noted last, untouched since."""
         return bool(self.shows(path)) and self.known[path].stamp == stamp(file)
 
-    def note(self, path: str, file: Path, shows: str, **more: str) -> None:
-        """From now on the file shows this; "": it is gone."""
-        entry = Entry(shows, stamp(file), more.get("output", ""))
+    def put(self, path: str, file: Path | None, shows: str, **more: Any) -> None:
+        """From now on the file shows this; "", or no file: it is gone."""
+        entry = {"path": path, "shows": shows, "stamp": None if file is None else stamp(file), **more}
         with self._guard:
-            self._log.append({"path": path, "shows": shows, "stamp": entry.stamp, **more})
-            self.known[path] = entry
+            self._log.append(entry)
+            self.known[path] = self._entry(entry)
+
+    def _entry(self, entry: Mapping[str, Any]) -> Entry:
+        more = {name: entry[name] for name in self._keeps if name in entry}
+        return Entry(entry["shows"], entry.get("stamp"), more or NOTHING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import zipfile
 from collections import Counter
@@ -25,6 +26,8 @@ QUARANTINED = "quarantine:"  # before what a file showed that an audit took away
 
 def why(error: Exception) -> str:
     """Why one photo failed, on one line, never empty; an error that is not ours is a bug and named whole."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "its name is too long for the files that are to lie beside it; shorten it"
     if not isinstance(error, (AnonymizeError, OSError)):
         return f"unexpected {error!r}"
     return " ".join(str(error).split()) or repr(error)
@@ -86,7 +89,7 @@ class Output:
 
     def _note(self, record: Record, shows: str, digest: str = "") -> None:
         """digest: the file's SHA-256, by which an audit sees that it is still the one that was written."""
-        self._memory.note(record.path, self.path(record), shows, sha256=digest)
+        self._memory.put(record.path, self.path(record), shows, sha256=digest)
 
     def note_quarantine(self, record: Record, digest: str) -> None:
         """An audit takes this photo away: it is not written again until its regions or the settings are others.
@@ -117,7 +120,9 @@ class Output:
 
     def is_current(self, record: Record) -> bool:
         """Whether the file that is there shows this record under these settings, untouched since, and lacks nothing."""
-        is_shown = self._memory.shows(record.path) == record.approval_hash(self.settings)
+        if not (shown := self._memory.shows(record.path)):  # so nothing need be hashed
+            return False
+        is_shown = shown == record.approval_hash(self.settings)
         is_whole = is_shown and self._memory.is_whole(record.path, self.path(record))
         return is_whole and all(p.is_file() for p in self._more(record))
 
@@ -172,7 +177,8 @@ class Output:
             return record, False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
-        if self._memory.shows(record.path) == QUARANTINED + record.approval_hash(self.settings):
+        shown = self._memory.shows(record.path)
+        if shown.startswith(QUARANTINED) and shown == QUARANTINED + record.approval_hash(self.settings):
             raise AuditError("an audit put it in quarantine; correct it in the review, or release it")
         pixels = hide_record(photo, record, self.settings)
         self.remove(record)

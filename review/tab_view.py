@@ -158,6 +158,6 @@ def _audited(review: Review, says_where: bool) -> list[str]:
         against=root if root.is_dir() else None,
         settings=review.store.settings,
     )
-    lines = [f"Audit: {photos(len(found.photos))} looked at, {len(found.failed)} failed and taken out."]
+    lines = [f"Audit: {found.counted} looked at, {len(found.failed)} failed and taken out."]
     lines += [f"{path}: {why}" for path, why in audit_reasons(found)]
     return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if says_where else lines

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,9 +23,12 @@ from ..extras import extra
 from .candidates import Scaling
 
 CUDA, TENSORRT, CPU = "CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"  # their names for it
-# Photos have hundreds of sizes. Trying all of cuDNN's algorithms for each costs seconds; its own choice costs nothing.
-# Float32 is meant where it is asked for: TF32 keeps 10 bits of 23.
-CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "use_tf32": "0"}
+# Trying all of cuDNN's algorithms costs seconds for each shape, and photos have hundreds; HEURISTIC asks cuDNN which.
+CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC", "arena_extend_strategy": "kSameAsRequested"}
+# Half precision is for tensor cores, whose layout has the channels last. Float32 is meant where it is asked for: TF32
+# keeps 10 bits of 23.
+BY_PRECISION = {"f16": {"prefer_nhwc": "1"}, "f32": {"use_tf32": "0"}}
+SESSIONS = 16  # of a network on a GPU, each for one shape of its input
 PIXELS = "pixels"  # name of an input that takes them as they are
 
 
@@ -34,7 +39,8 @@ class OnnxRuntime:
         source: an ONNX file, or its content.
         threads: on the CPU; 0: all cores.
         batch: how many pictures of one size are worth one call.
-        providers: names, or names and their options, best first.
+        providers: names, or names and their options, best first. Those of a GPU plan each shape of the input anew, in
+            a fifth of a second: so each shape gets a session of its own, of which SESSIONS stay.
 
     Attributes:
         providers: those that it uses, which may be fewer than were asked for.
@@ -56,21 +62,38 @@ class OnnxRuntime:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        self._open = lambda: ort.InferenceSession(source, options, providers=list(providers))
         try:
-            self._session = ort.InferenceSession(source, options, providers=list(providers))
+            session = self._open()
         except Exception as e:  # onnxruntime's own exceptions share no base class but this
             raise WeightsError(f"{path} is not a network that ONNX Runtime can run: {first_line(e)}") from e
-        self.providers: list[str] = self._session.get_providers()
-        entry = self._session.get_inputs()[0]
+        self.providers: list[str] = session.get_providers()
+        self._free, self._sessions = [session], OrderedDict[tuple[int, ...], Any]()
+        self._most = 1 if self.providers[0] == CPU else SESSIONS
+        self._lock = threading.Lock()
+        entry = session.get_inputs()[0]
         self._input = entry.name
         self.batch = 1 if isinstance(entry.shape[0], int) else batch  # many exports take one picture only
         height, width = entry.shape[1:3] if entry.name == PIXELS else entry.shape[2:4]
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self._names = [o.name for o in self._session.get_outputs()]
+        self.metadata: Mapping[str, str] = dict(session.get_modelmeta().custom_metadata_map)
+        self._names = [o.name for o in session.get_outputs()]
 
     def __call__(self, batch: NDArray[Any]) -> dict[str, NDArray[np.float32]]:
-        return dict(zip(self._names, self._session.run(None, {self._input: batch}), strict=True))
+        session = self._for(batch.shape)
+        return dict(zip(self._names, session.run(None, {self._input: batch}), strict=True))
+
+    def _for(self, shape: tuple[int, ...]) -> Any:
+        """The session for inputs of this shape."""
+        if self._most == 1:
+            return self._free[0]
+        with self._lock:
+            if shape not in self._sessions:
+                while len(self._sessions) >= self._most:
+                    self._sessions.popitem(last=False)
+                self._sessions[shape] = self._free.pop() if self._free else self._open()
+            self._sessions.move_to_end(shape)
+            return self._sessions[shape]
 
 
 def has_gpu() -> bool:
@@ -113,7 +136,7 @@ def open_on_gpu(
         ort.preload_dlls()  # CUDA's libraries, where pip installed them; it prints which it does not find
     if precision == "f16":
         model = halved(model)
-    providers: list[str | tuple[str, Mapping[str, str]]] = [(CUDA, CUDA_OPTIONS), CPU]
+    providers: list[str | tuple[str, Mapping[str, str]]] = [(CUDA, CUDA_OPTIONS | BY_PRECISION[precision]), CPU]
     wanted = CUDA if tensorrt is None else TENSORRT
     if tensorrt is not None:
         if TENSORRT not in ort.get_available_providers():

@@ -85,8 +85,12 @@ def batch_size(device: str) -> int:
     Raises:
         SettingsError: ANONYMIZE_BATCH is not a whole number >= 1.
     """
-    is_gpu = device == "cuda" or (device == "auto" and has_gpu())
-    return _number("ANONYMIZE_BATCH", ON_GPU if is_gpu else 1, "a number of photos", least=1)
+    return _number("ANONYMIZE_BATCH", ON_GPU if is_gpu(device) else 1, "a number of photos", least=1)
+
+
+def is_gpu(device: str) -> bool:
+    """Whether networks run on a GPU there (settings.DEVICES), if they can."""
+    return device == "cuda" or (device == "auto" and has_gpu())
 
 
 def _number(variable: str, default: int, meaning: str, least: int = 0) -> int:
@@ -135,7 +139,7 @@ def _open(path: Path, device: str, model: Any, exact: bool, scaling: Scaling | N
     runtime = os.environ.get("ANONYMIZE_RUNTIME", RUNTIMES[0])
     if runtime not in RUNTIMES:
         raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, RUNTIMES)
-    if device == "cuda" or (device == "auto" and has_gpu()):
+    if is_gpu(device):
         try:
             content = _scaled(path, model, scaling)
             return open_on_gpu(
@@ -339,14 +343,18 @@ class NetworkDetector:
         return made
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`. Images of one size go to the network together, as many as are worth it."""
+        """See `Detector.detect`. As many images of one size as are worth it go to the network together."""
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(images):
             by_size.setdefault(check(image).shape, []).append(i)
         out: list[list[Region]] = [[] for _ in images]
         for same in by_size.values():
-            for start in range(0, len(same), self._batch):
-                some = same[start : start + self._batch]
+            whole = len(same) - len(same) % self._batch
+            # What is left goes one by one: a GPU plans each shape, number of pictures included, by itself.
+            for some in [
+                *(same[i : i + self._batch] for i in range(0, whole, self._batch)),
+                *([i] for i in same[whole:]),
+            ]:
                 for i, found in zip(some, self._look([images[i] for i in some]), strict=True):
                     out[i] = found
         return out

@@ -21,12 +21,12 @@ from typing import Any
 from .. import disk, images
 from ..disk import AnyPath
 from ..errors import ClipError, PathError, StoppedError
-from ..output_memory import WRITING, OutputMemory
 from ..outputs import why
 from ..predictor import Predictor
 from ..records import Header, escape
 from . import records
 from .detect import Every
+from .memory import Memory
 from .reader import Clip, import_av, open_clip
 from .records import ClipRecord
 from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
@@ -38,7 +38,7 @@ EXTENSIONS = (
     "ogv", "vob", "dv", "nut", "ivf", "mjpeg", "mjpg", "h264", "hevc", "insv", "lrv",
 )  # fmt: skip
 RECORD_SUFFIX = ".tracks.jsonl"
-MEMORY_NAME, SUMMARY_NAME = "clips.jsonl", "summary.json"
+SUMMARY_NAME = "summary.json"
 SECOND_PICTURE = "a second picture"
 
 Progress = Callable[["Summary"], None]
@@ -136,12 +136,14 @@ def run(
         if dry_run:
             job.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
-            job.memory = stack.enter_context(_Memory(output))
+            job.memory = stack.enter_context(Memory(output))
             (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
         job.work(found.paths)
+        job.lose()
     summary.now, summary.seconds = None, time.perf_counter() - started
     if not dry_run:
         told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
+        told["clip_records"] = escape(os.path.abspath(records_folder or output))
         disk.write_json(output / SUMMARY_NAME, told)
     return summary
 
@@ -152,6 +154,7 @@ class _Job:
 
     Attributes:
         memory: None where nothing is written. scratch: where parts lie then.
+        finished: paths of the clips that this run found or made good.
     """
 
     root: Path
@@ -163,8 +166,9 @@ class _Job:
     summary: Summary
     progress: Progress | None
     stop: threading.Event | None
-    memory: _Memory | None = None
+    memory: Memory | None = None
     scratch: Path | None = None
+    finished: list[str] = field(default_factory=list)
 
     def work(self, paths: Iterable[str]) -> None:
         taken: dict[Path, str] = {}
@@ -179,6 +183,12 @@ class _Job:
                 return
             except Exception as e:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
+
+    def lose(self) -> None:
+        """Clips whose file is no longer as it was written are failures."""
+        for path in self.memory.lost(self.finished) if self.memory else ():
+            self.summary.done -= 1
+            self.summary.failures[path] = "another program removed or changed its output meanwhile; run again"
 
     def _take_away(self, path: str) -> str:
         """What cannot be shown to be hidden does not stay; what is to be said of it."""
@@ -199,6 +209,7 @@ class _Job:
         parts = self.scratch or target.with_name(f".{target.name}.parts")
         record = self._record(clip, path, parts)
         is_changed = self._write(clip, form, record, target, parts)
+        self.finished.append(record.path)
         if SECOND_PICTURE in clip.dropped:
             summary.warnings[record.path] = ["holds a second picture (another camera?), which is left out"]
         if (form.width, form.height) != (clip.stored_width, clip.stored_height):
@@ -233,11 +244,16 @@ class _Job:
         shows = shown_by(record, settings, self.encoding, form)
         is_changed = not self.memory.is_current(record.path, target, shows)
         if is_changed:
-            self.memory.begin(record.path, target)
+            self.memory.begin(record.path, target, shows)
             render(
                 clip, record, target, settings, self.encoding, parts, progress=self._told(record.path), stop=self.stop
             )
-            self.memory.write(record.path, target, shows)
+            approval = record.approval_hash(settings)
+            try:
+                self.memory.note(record.path, target, shows, approval, self.encoding.quality)
+            except Exception:  # the folder is another one by now, which remembers nothing of this clip
+                target.unlink(missing_ok=True)
+                raise
         shutil.rmtree(parts, ignore_errors=True)
         return is_changed
 
@@ -255,38 +271,3 @@ class _Job:
 
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-class _Memory(OutputMemory):
-    """The memory of a folder of clips, whose files may have another ending than their sources."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        super().__init__(folder / MEMORY_NAME, lambda entry: images.output_path(entry["output"], folder))
-
-    def is_current(self, path: str, target: Path, shows: str) -> bool:
-        is_shown = self.shows(path) == shows and self.known[path].output == self._name(target)
-        return is_shown and self.is_whole(path, target)
-
-    def begin(self, path: str, target: Path) -> None:
-        """The clip is about to be written: what an earlier run wrote in its place goes.
-
-        Raises:
-            ClipError: there is a file of another program in its place.
-        """
-        self.remove(path)
-        if os.path.lexists(target):
-            raise ClipError("the output has a file in its place that this program did not write; move it away")
-        self.write(path, target, WRITING)
-
-    def write(self, path: str, target: Path, shows: str) -> None:
-        self.note(path, target, shows, output=self._name(target))
-
-    def remove(self, path: str) -> None:
-        if self.shows(path):
-            target = images.output_path(self.known[path].output, self._folder)
-            target.unlink(missing_ok=True)
-            self.write(path, target, "")
-
-    def _name(self, target: Path) -> str:
-        return target.relative_to(self._folder).as_posix()

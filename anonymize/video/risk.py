@@ -63,6 +63,14 @@ def risk_of(record: ClipRecord, settings: Settings) -> float:
     return at_least_one(m.p for m in moments(record, settings))
 
 
+def keyframes(record: ClipRecord, settings: Settings, limit: int) -> list[int]:
+    """The frames to look at first, at most so many, riskiest first: each the best of its second."""
+    best: dict[int, int] = {}
+    for moment in moments(record, settings):
+        best.setdefault(int(moment.frame / max(record.frame_rate, 1e-6)), moment.frame)
+    return list(best.values())[:limit]
+
+
 def _ends(track: Track, record: ClipRecord) -> Iterator[Moment]:
     """Where it comes out of nowhere, or is gone, in the middle of the picture and of a scene."""
     found = np.flatnonzero(track.sources == DETECTED)

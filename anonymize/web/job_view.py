@@ -154,7 +154,7 @@ def audit_card(job: Job, found: Audit) -> str:
         said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
     rows = "".join(f"<li><strong>{html.escape(p)}</strong>: {html.escape(why)}</li>" for p, why in audit_reasons(found))
     return (
-        f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
+        f'<div class="az-card"><h3>Audit of {found.counted}: {said}</h3>'
         f"{f'<ul>{rows}</ul>' if rows else ''}{_not_done(found)}"
         f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"

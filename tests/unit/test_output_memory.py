@@ -26,7 +26,7 @@ def test_a_file_is_whole_until_somebody_touches_it(tmp_path: Path) -> None:
     file = tmp_path / "a.jpg"
     with memory(tmp_path) as open_:
         file.write_bytes(b"clean")
-        open_.note("a.jpg", file, "hash")
+        open_.put("a.jpg", file, "hash")
     with memory(tmp_path) as later:
         assert (later.shows("a.jpg"), later.shows("b.jpg")) == ("hash", "")
         assert later.is_whole("a.jpg", file)
@@ -38,9 +38,9 @@ def test_a_file_is_whole_until_somebody_touches_it(tmp_path: Path) -> None:
 def test_lines_that_later_ones_replace_go_when_it_is_opened(tmp_path: Path) -> None:
     with memory(tmp_path) as open_:
         for shows in ("?", "one", "?", "two"):
-            open_.note("a.jpg", tmp_path / "a.jpg", shows, sha256="s")
-        open_.note("b.jpg", tmp_path / "b.jpg", "one")
-        open_.note("b.jpg", tmp_path / "b.jpg", "")
+            open_.put("a.jpg", tmp_path / "a.jpg", shows, sha256="s")
+        open_.put("b.jpg", tmp_path / "b.jpg", "one")
+        open_.put("b.jpg", tmp_path / "b.jpg", "")
     with memory(tmp_path) as later:
         assert later.shows("a.jpg") == "two"
     (line,) = (tmp_path / "memory.jsonl").read_text().splitlines()
@@ -50,12 +50,12 @@ def test_lines_that_later_ones_replace_go_when_it_is_opened(tmp_path: Path) -> N
 def test_a_copy_by_hard_links_leaves_the_original_alone(tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     with memory(first) as open_:
-        open_.note("a.jpg", first / "a.jpg", "one")
+        open_.put("a.jpg", first / "a.jpg", "one")
     second.mkdir()
     os.link(first / "memory.jsonl", second / "memory.jsonl")
     before = (first / "memory.jsonl").read_bytes()
     with memory(second) as open_:
-        open_.note("a.jpg", second / "a.jpg", "two")
+        open_.put("a.jpg", second / "a.jpg", "two")
     assert (first / "memory.jsonl").read_bytes() == before
 
 
