@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .audit import AUDIT, audit_now
 from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
 from .progress import bar, print_table, skipped_rows
 from .run import NOTHING_TO_DO, say_other_command, warn
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--quality", default=20, type=int, help="0 (best) to 51, as H.264's CRF [20].")
 @click.option("--audio", default="keep", metavar="keep|drop", help="Copy the sound as it is, or leave it out [keep].")
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@AUDIT
 @CLIPS
 def video(
     source: str,
@@ -42,6 +44,7 @@ def video(
     quality: int,
     audio: str,
     dry_run: bool,
+    is_audited: bool,
     **given: Any,
 ) -> None:
     """Find and hide: clips of SOURCE (a clip, a folder, a glob or a .txt list) in, anonymized clips in OUTPUT.
@@ -49,9 +52,11 @@ def video(
     What is found in one frame is hidden in all in which it can be seen. Run the same command again to continue a
     stopped run; with other thresholds or effects, or after a review, clips are written again without detecting.
     """
+    from .. import images
     from ..video import batch
     from ..video.writer import Encoding
 
+    key = given.pop("key", None)
     encoding = Encoding(codec, quality, audio)
     predictor = predictor_of(warn(settings_of(given)), given)
     with _Bar(given.get("quiet", False)) as told:
@@ -65,7 +70,13 @@ def video(
             dry_run=dry_run,
             progress=told,
         )
+    code = 0
+    if is_audited and summary.done and not dry_run:
+        settings = predictor.settings.replace(image_extensions=batch.EXTENSIONS)
+        root = images.find(source, settings, exclude=output).root
+        code = audit_now(output, {**given, "key": key}, records_folder, root)
     _say(summary)
+    click.get_current_context().exit(code)
 
 
 class _Bar:

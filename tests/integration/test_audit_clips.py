@@ -152,3 +152,24 @@ def test_a_folder_of_original_clips_is_not_moved(tmp_path: Path) -> None:
     assert not audit.ok  # what its container carries
     assert not audit.photos[0].quarantined
     assert (tmp_path / "in" / "a.mp4").exists()
+
+
+def test_clips_are_audited_after_they_were_written_when_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "test"}))
+    monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AuditError("no weights here")))
+    (tmp_path / "in").mkdir()
+    clips.make(tmp_path / "in" / "a.mp4", 8)
+    arguments = [
+        "video",
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        "--face-detector",
+        "tests.support.clips:BarDetector",
+    ]
+    arguments += ["--plate-detector", "none", "--every", "1", "--quiet", "--codec", "ffv1", "--audit"]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    assert "1 clip, 0 failed" in result.output
+    assert (tmp_path / "out-audit" / "certificate.json").is_file()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    assert CliRunner().invoke(cli, arguments).exit_code == 4
