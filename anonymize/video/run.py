@@ -106,10 +106,8 @@ def detect(
         if progress:
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
-    found = [
-        _found(segment, folder / f"{number:06}.npz", search, told)
-        for number, segment in enumerate(_segments(frames, stop))
-    ]
+    numbered = enumerate(_segments(frames, stop))
+    found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in numbered]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
