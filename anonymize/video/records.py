@@ -29,7 +29,7 @@ SCHEMA = 1  # of clips; the header's own is photos'
 # IoU with a rejected track, above which a new one is the same thing: the mean over its detections, and their least
 SAME, APART = 0.5, 0.1
 _TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
+    **dict.fromkeys(("path", "sha256", "detection", "pictures", "review", "approved_hash"), str),
     **dict.fromkeys(("width", "height", "frames", "searched"), int),
     "frame_rate": (int, float),
     "detectors": dict,
@@ -48,6 +48,7 @@ class ClipRecord:
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         kinds: those that were followed; no others can be hidden.
+        pictures: a hash of when the frames are shown and of a part of their pixels, as they were searched.
         approved_hash: `approval_hash` at the approval; when it differs now, the clip is pending again.
     """
 
@@ -68,6 +69,7 @@ class ClipRecord:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    pictures: str = ""
 
     def replace(self, **changes: Any) -> ClipRecord:
         return dataclasses.replace(self, **changes)
