@@ -206,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     with stopped_by_signals(), data_folder(given.data) as data:
         os.environ["GRADIO_TEMP_DIR"] = str(data / "gradio")
 
-        from anonymize.cli.download_bar import fetching
+        from anonymize.cli.progress import fetching
         from anonymize.web.application import assemble
         from anonymize.web.detector_pool import DetectorPool
         from anonymize.web.serving import serve

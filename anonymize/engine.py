@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images, records
+from .detectors.runtime import batch_size
 from .disk import AnyPath, write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
@@ -85,14 +86,24 @@ class _Detection:
             return _Task(path, known, photo, last)
         return _Task(path, Record(name, photo.sha256), photo, last)
 
-    def infer(self, task: _Task) -> _Task:
-        if task.photo is None or task.record.detection == self.detection:
-            return task
+    def infer(self, tasks: list[_Task]) -> list[_Task]:
+        new = [t for t in tasks if t.photo is not None and t.record.detection != self.detection]
+        done = dict(zip(map(id, new), self._records(new), strict=True))
+        return [
+            dataclasses.replace(t, record=done[id(t)].keep_decisions(t.last)) if id(t) in done else t for t in tasks
+        ]
+
+    def _records(self, tasks: list[_Task]) -> list[Record]:
+        """What detectors say of photos that were read; of one that fails, why."""
+        photos = [t.photo for t in tasks if t.photo is not None]
+        if not photos:
+            return []
         try:
-            record = self.predictor.record(task.photo, task.path)
+            return self.predictor.records(photos, [t.path for t in tasks])
         except Exception as e:
-            record = task.record.replace(width=task.photo.width, height=task.photo.height, error=why(e))
-        return dataclasses.replace(task, record=record.keep_decisions(task.last))
+            if len(tasks) > 1:  # one of them, or all together are too much
+                return [record for t in tasks for record in self._records([t])]
+            return [tasks[0].record.replace(width=photos[0].width, height=photos[0].height, error=why(e))]
 
     def finish(self, task: _Task) -> _Task:
         if self.dry_run or self.target is None:
@@ -128,8 +139,8 @@ class _Export:
         except Exception as e:
             return _Task(path, record.replace(error=why(e)))
 
-    def infer(self, task: _Task) -> _Task:
-        return task
+    def infer(self, tasks: list[_Task]) -> list[_Task]:
+        return tasks
 
     def finish(self, task: _Task) -> _Task:
         if task.withheld is None:
@@ -161,6 +172,7 @@ class _Job:
             threads=self.settings.jobs or os.cpu_count() or 1,
             size=lambda path: images.count_pixels(self.found.root / path),
             room=PIXELS_IN_FLIGHT,
+            batch=batch_size(self.settings.device),
             stop=self.stop,
         )
         with contextlib.closing(done):  # photos in flight end before the caller's files are closed

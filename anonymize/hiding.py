@@ -16,6 +16,7 @@ from PIL import Image
 from . import effects, images
 from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
+from .masks import changed
 from .predictor import DETECTION_VERSION, Predictor
 from .records import Record
 from .regions import Region
@@ -103,6 +104,12 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
     if not (hidden := record.hidden(settings)):
         return photo.pixels  # read-only, so no copy is needed
     return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
+
+
+def save_hidden(photo: images.Photo, record: Record, target: AnyPath, settings: Settings) -> tuple[str, ...]:
+    """Write a photo with its record's regions hidden. Errors as `hide_record`; errors and warnings as `images.save`."""
+    where = changed(record.regions, settings, photo.width, photo.height)
+    return images.save(photo, hide_record(photo, record, settings), target, settings, where)
 
 
 def check_detected(record: Record) -> None:

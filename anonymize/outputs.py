@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import zipfile
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images
-from .disk import AnyPath, remove_leftovers, write_json, write_whole
+from .disk import AnyPath, remove_leftovers, stamp, write_json, write_whole
 from .errors import AnonymizeError, AuditError, DetectionError, PathError, RecordsError
 from .hiding import check_detected, hide_record
 from .json_lines import JsonLines, lock, read_lines, to_line
@@ -27,6 +28,8 @@ QUARANTINED = "quarantine:"  # before what a file showed that an audit took away
 
 def why(error: Exception) -> str:
     """Why one photo failed, on one line, never empty; an error that is not ours is a bug and named whole."""
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "its name is too long for the files that are to lie beside it; shorten it"
     if not isinstance(error, (AnonymizeError, OSError)):
         return f"unexpected {error!r}"
     return " ".join(str(error).split()) or repr(error)
@@ -117,10 +120,10 @@ class Output:
 
     def _note(self, record: Record, shows: str, digest: str = "") -> None:
         """digest: the file's SHA-256, by which an audit sees that it is still the one that was written."""
-        stamp = _stamp(self.path(record))
+        now = stamp(self.path(record))
         with self._lock:
-            self._log.append({"path": record.path, "shows": shows, "stamp": stamp, "sha256": digest})
-            self._known[record.path] = shows, stamp
+            self._log.append({"path": record.path, "shows": shows, "stamp": now, "sha256": digest})
+            self._known[record.path] = shows, now
 
     def note_quarantine(self, record: Record, digest: str) -> None:
         """An audit takes this photo away: it is not written again until its regions or the settings are others.
@@ -151,8 +154,9 @@ class Output:
 
     def is_current(self, record: Record) -> bool:
         """Whether the file that is there shows this record under these settings, untouched since, and lacks nothing."""
-        known = self._known.get(record.path)
-        wanted = record.approval_hash(self.settings), _stamp(self.path(record))
+        if (known := self._known.get(record.path)) is None:  # so nothing need be hashed
+            return False
+        wanted = record.approval_hash(self.settings), stamp(self.path(record))
         return known == wanted and all(p.is_file() for p in self._more(record))
 
     def left_over(self, found: images.Found) -> dict[str, str]:
@@ -172,7 +176,7 @@ class Output:
     def lost(self) -> list[str]:
         """Photos whose file is no longer as `write` left it: another program removed or changed it meanwhile."""
         places = {path: images.output_path(unescape(path), self.folder) for path in sorted(self._finished)}
-        return [path for path, place in places.items() if _stamp(place) != self._known[path][1]]
+        return [path for path, place in places.items() if stamp(place) != self._known[path][1]]
 
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
@@ -206,7 +210,8 @@ class Output:
             return record, False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
-        if self._known.get(record.path, ("", None))[0] == QUARANTINED + record.approval_hash(self.settings):
+        shown = self._known.get(record.path, ("", None))[0]
+        if shown.startswith(QUARANTINED) and shown == QUARANTINED + record.approval_hash(self.settings):
             raise AuditError("an audit put it in quarantine; correct it in the review, or release it")
         pixels = hide_record(photo, record, self.settings)
         self.remove(record)
@@ -251,15 +256,6 @@ def add_to_zip(
         file = _beside(photo) if detections else photo
         if file.is_file():
             archive.write(file, os.fsencode(file.relative_to(folder)).decode("utf-8", "replace"))
-
-
-def _stamp(path: Path) -> list[int] | None:
-    """Size and time of a file, not of what a link leads to: another file in its place has others. None: not there."""
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
 
 
 def _beside(target: Path) -> Path:

@@ -17,19 +17,20 @@ D = TypeVar("D")
 def run_pipeline(
     items: Iterable[A],
     read: Callable[[A], B],
-    work: Callable[[B], C],
+    work: Callable[[list[B]], list[C]],
     finish: Callable[[C], D],
     *,
     threads: int,
     size: Callable[[A], int],
     room: int,
+    batch: int = 1,
     stop: threading.Event | None = None,
 ) -> Generator[D]:
-    """`finish(work(read(item)))` for each item, in order; an exception of any step ends it.
+    """`read`, `work` and `finish` for each item, in order; an exception of any step ends it.
 
     Args:
         items: what to do.
-        read, finish: run in threads. work: runs in the calling thread.
+        read, finish: run in threads. work: runs in the calling thread, on as many items as are read, `batch` at most.
         threads: how many. At most 2 * threads + 1 items are in flight.
         size: of an item; the sizes of all in flight stay within `room`, except that one item may always be.
         stop: when set, items in flight are finished and no further one begins.
@@ -50,8 +51,12 @@ def run_pipeline(
                     used += needed
                     reading.append((pool.submit(read, waiting.popleft()), needed))
                 if reading:
-                    ahead, needed = reading.popleft()
-                    finishing.append((pool.submit(finish, work(ahead.result())), needed))
+                    some = [reading.popleft()]
+                    while reading and len(some) < batch and reading[0][0].done():
+                        some.append(reading.popleft())
+                    done = work([ahead.result() for ahead, _ in some])
+                    for one, (_, needed) in zip(done, some, strict=True):
+                        finishing.append((pool.submit(finish, one), needed))
                 # Take what is done; wait for one only when there is nothing else to do.
                 while finishing and (finishing[0][0].done() or not reading):
                     behind, needed = finishing.popleft()

@@ -147,18 +147,35 @@ class Predictor:
             found += self._in_turns(view, turns, budgets)
         return self._suppress(found)
 
+    def predict_photos(self, photos: Sequence[images.Photo]) -> list[tuple[Region, ...]]:
+        """`predict_photo` of each; detectors see together what has one view and lies upright."""
+        if len(photos) == 1:  # its views in memory one after the other
+            return [self.predict_photo(photos[0])]
+        views = [list(photo.views()) for photo in photos]
+        together = [i for i, some in enumerate(views) if len(some) == 1 and self.turns_of(some[0]) == (0,)]
+        answers = self._answers([views[i][0] for i in together], self._budgets(len(together)))
+        found = {i: self._suppress(answer) for i, answer in zip(together, answers, strict=True)}
+        return [found[i] if i in found else self.predict_photo(photo) for i, photo in enumerate(photos)]
+
     def record(self, photo: images.Photo, path: str) -> Record:
         """Detect in one loaded photo; `path` is stored escaped."""
-        return Record(
-            path=escape(path),
-            sha256=photo.sha256,
-            width=photo.width,
-            height=photo.height,
-            regions=self.predict_photo(photo),
-            detectors=self.detector_weights,
-            detection=self.detection_hash,
-            warnings=photo.warnings,
-        )
+        return self.records([photo], [path])[0]
+
+    def records(self, photos: Sequence[images.Photo], paths: Sequence[str]) -> list[Record]:
+        """Detect in several loaded photos; as `record`."""
+        return [
+            Record(
+                path=escape(path),
+                sha256=photo.sha256,
+                width=photo.width,
+                height=photo.height,
+                regions=regions,
+                detectors=self.detector_weights,
+                detection=self.detection_hash,
+                warnings=photo.warnings,
+            )
+            for photo, path, regions in zip(photos, paths, self.predict_photos(photos), strict=True)
+        ]
 
     def turns_of(self, image: Image) -> tuple[int, ...]:
         """The quarter turns in which an image is searched: one, or all that may make it upright."""
@@ -169,9 +186,9 @@ class Predictor:
         except Exception as e:
             raise DetectionError(f"looking how the photo lies failed: {e!r}") from e
 
-    def _budgets(self) -> list[Budget]:
-        """Each detector's seconds for one photo."""
-        return [Budget(self.settings.max_seconds) for _ in self.detectors]
+    def _budgets(self, photos: int = 1) -> list[Budget]:
+        """Each detector's seconds for one photo, or for several together."""
+        return [Budget(self.settings.max_seconds * photos) for _ in self.detectors]
 
     def _in_turns(self, image: Image, turns: Sequence[int], budgets: Sequence[Budget]) -> list[Region]:
         return [r for k in turns for r in turn_all_back(self._answers([turn(image, k)], budgets)[0], k, image)]

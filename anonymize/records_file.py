@@ -33,9 +33,7 @@ Span = tuple[int, int]
 VERSION = 1  # counted up when what is kept beside a file means something else
 KEPT = 50_000  # lines that are read anew before they are kept beside the file
 _PATH = re.compile(rb'\{"path":"((?:[^"\\]|\\.)*)"')
-_GLANCE = re.compile(rb'"detection":"([^"\\]*)","review":"\w*","approved_hash":"[\w-]*","error":(null|")')
 _PLAIN = re.compile(r"(?:\w[\w-]*(?:\.[\w-]+)*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)  # a path that needs no closer look
-_EARLY = 4096  # bytes of a line in which that stands, unless its path is very long
 _KEPT_NAME = re.compile(
     r"(?:end|starts|sizes|crcs|names|sample|key|risk|state|carriers|decided|kinds|(?:scores|counts)\d+)\.npy"
 )
@@ -263,14 +261,6 @@ class RecordsFile(Mapping[str, Record]):
         if record.path != path:
             raise RecordsError(f"{self.path} was rewritten meanwhile; look again")
         return record
-
-    def is_detected(self, path: str, detection: str) -> bool:
-        """Whether a photo's record is whole and of this detection; without parsing its regions."""
-        line = self.line(path)
-        if found := _GLANCE.search(line, 0, _EARLY):
-            return found[1].decode() == detection and found[2] == b"null"
-        record = self[path]
-        return record.detection == detection and record.error is None
 
     def decided(self) -> dict[str, Record]:
         """The records that people decided on; the others are only glanced at."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTOR_OPTIONS, MAX_MEGAPIXELS, QUIET, THRESHOLDS, VERBOSE, predictor_of, settings_of
-from .video import EVERY
+from .options import DETECTOR_OPTIONS, EVERY, MAX_MEGAPIXELS, QUIET, THRESHOLDS, VERBOSE, predictor_of, settings_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,6 +47,7 @@ def evaluate_video(
     from rich.console import Console
 
     from .. import images
+    from ..disk import write_json
     from ..evaluate import clip_truth
     from ..evaluate.clips import ClipResult, summary
     from ..outputs import why
@@ -74,7 +73,7 @@ def evaluate_video(
     result = summary(results, truth)
     Console().print(_table(result))
     if json_path:
-        json_path.write_text(json.dumps({"settings": settings.to_dict(), **result.to_dict()}, indent=1) + "\n")
+        write_json(json_path, {"settings": settings.to_dict(), **result.to_dict()})
     for path, reason in result.withheld.items():
         click.echo(f"not measured: {path}: {reason}", err=True)
     if result.unknown:

@@ -109,12 +109,38 @@ def letterbox(
 
 def tensor(pixels: Image, *, mean: Sequence[float] = (0.0, 0.0, 0.0), divisor: float = 1.0) -> NDArray[np.float32]:
     """uint8 (H, W, 3) -> contiguous float32 (1, 3, H, W), (value - mean) / divisor."""
-    out = np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32)
-    if any(mean):
-        out -= np.array(mean, np.float32)[:, None, None]
-    if divisor != 1.0:
-        out *= np.float32(1.0 / divisor)
-    return out[None]
+    return Scaling(tuple(mean), divisor).apply(pixels[None])
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """What a network takes instead of pixels: (value - mean) / divisor of each channel.
+
+    Attributes:
+        mean: Of each channel, in the order in which the network takes them.
+        divisor: After the mean is gone.
+        is_bgr: Blue comes first.
+        channels_last: float32 (N, H, W, 3) instead of (N, 3, H, W).
+    """
+
+    mean: tuple[float, ...] = (0.0, 0.0, 0.0)
+    divisor: float = 1.0
+    is_bgr: bool = False
+    channels_last: bool = False
+
+    def apply(self, pixels: Image) -> NDArray[np.float32]:
+        """uint8 (N, H, W, 3) RGB -> contiguous float32 of the network's form."""
+        if self.is_bgr:
+            pixels = pixels[..., ::-1]
+        if not self.channels_last:
+            pixels = pixels.transpose(0, 3, 1, 2)
+        out = np.ascontiguousarray(pixels, dtype=np.float32)
+        if any(self.mean):
+            mean = np.array(self.mean, np.float32)
+            out -= mean if self.channels_last else mean[:, None, None]
+        if self.divisor != 1.0:
+            out *= np.float32(1.0 / self.divisor)
+        return out
 
 
 def above_threshold(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:

@@ -7,24 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from ..settings import MIN_THRESHOLD
-from .candidates import Candidates, Letterbox, above_threshold, letterbox, tensor
-from .detector import Image
-from .runtime import Network, Outputs, Tensor, lift_size, open_network, parse
+from .candidates import Candidates, Scaling, above_threshold
+from .runtime import Network, Outputs, lift_size, open_network, parse
 
 CELL = 4  # px of the input for one cell of the outputs
+SCALING = Scaling()  # RGB, 0–255
 
 
-def open_any_size(path: Path, device: str) -> Network:
+def open_any_size(path: Path, device: str, *, scaling: Scaling = SCALING) -> Network:
     """The network of centerface.onnx, whose file says 32 × 32 px; it is convolutional and takes any size."""
     model = parse(path)
     lift_size(model)
-    return open_network(path, device, model=model)
-
-
-def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame and RGB 0–255, float32 (1, 3, h, w)."""
-    frame = letterbox(image, long_side)
-    return frame, tensor(frame.pixels)
+    return open_network(path, device, model=model, scaling=scaling)
 
 
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:

@@ -21,6 +21,7 @@ from .calibrated import Calibrated
 from .candidates import check
 from .detector import Detector, Image, kinds_of
 from .multi_scale import worth
+from .runtime import is_gpu
 from .tiled import Window
 from .wrapper import detect_all, relabel
 
@@ -35,6 +36,7 @@ MARGIN, LEAST_MARGIN, MOST_MARGIN = 1.5, 32.0, 160.0
 CARRIERS = {"face": "person", "plate": "vehicle"}  # what shows where one may be
 AROUND = 0.1  # of the longer side of a head or vehicle
 GAP, STEP = 8, 128  # px between two pieces in the picture; its sides are multiples of STEP, or twice that
+WIDE_STEP = 512  # the same on a GPU, which plans each shape, and looks at several of one shape together
 ALL = 0.8  # of the photo's area: pieces that need more are the whole photo
 FILL = 114
 WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.2)  # of the photo's, of which a picture of pieces has the one that wastes least
@@ -61,7 +63,7 @@ class Packed:
     """Pieces of a photo in one picture.
 
     Attributes:
-        pixels: uint8 (H, W, 3), H and W multiples of STEP.
+        pixels: uint8 (H, W, 3), H and W multiples of a step.
         places: the pieces.
         corners: x and y of each one's top left in the picture, px.
     """
@@ -154,19 +156,20 @@ def _area(window: Window) -> int:
     return (window[2] - window[0]) * (window[3] - window[1])
 
 
-def pack(image: Image, some: Sequence[Place], long_side: int) -> Packed:
+def pack(image: Image, some: Sequence[Place], long_side: int, step: int = STEP) -> Packed:
     """Pieces of a photo beside each other, in rows, in one picture.
 
     Args:
         some: at least one.
         long_side: px, which the whole photo would have.
+        step: px, of which the picture's sides are multiples.
     """
     height, width = image.shape[:2]
     scale = long_side / max(height, width)
-    corners, (wide, tall) = _laid_out(some, round(width * scale))
+    corners, (wide, tall) = _laid_out(some, round(width * scale), step)
     if wide * tall > ALL * width * height * scale**2:
         some = [Place((0, 0, width, height), scale)]
-        corners, (wide, tall) = _laid_out(some, round(width * scale))
+        corners, (wide, tall) = _laid_out(some, round(width * scale), step)
     pixels = np.full((tall, wide, 3), FILL, np.uint8)
     for place, (x, y) in zip(some, corners, strict=True):
         (x1, y1, x2, y2), (w, h) = place.window, place.size
@@ -175,15 +178,15 @@ def pack(image: Image, some: Sequence[Place], long_side: int) -> Packed:
     return Packed(pixels, some, corners)
 
 
-def _laid_out(some: Sequence[Place], width: int) -> tuple[list[Point], Point]:
+def _laid_out(some: Sequence[Place], width: int, step: int) -> tuple[list[Point], Point]:
     """Each piece's top left corner, and the picture's size, px; of several widths, the one that wastes least."""
     sizes = [place.size for place in some]
     widest = max(w for w, _ in sizes)
-    every = [_rows(sizes, max(widest, round(share * width))) for share in WIDTHS]
+    every = [_rows(sizes, max(widest, round(share * width)), step) for share in WIDTHS]
     return min(every, key=lambda laid: laid[1][0] * laid[1][1])
 
 
-def _rows(sizes: Sequence[Point], most: int) -> tuple[list[Point], Point]:
+def _rows(sizes: Sequence[Point], most: int, step: int) -> tuple[list[Point], Point]:
     """Pieces from left to right in rows, the highest first, lower ones below each other; no row wider than `most`."""
     corners = [(0, 0)] * len(sizes)
     top, row, right = 0, 0, 0  # of the row: its top, its height, where its last column ends
@@ -200,12 +203,12 @@ def _rows(sizes: Sequence[Point], most: int) -> tuple[list[Point], Point]:
         corners[i] = (column, top)
         row, right, below = max(row, h), column + w, top + h
         wide = max(wide, right)
-    return corners, (_rounded(wide), _rounded(top + row))
+    return corners, (_rounded(wide, step), _rounded(top + row, step))
 
 
-def _rounded(side: int) -> int:
+def _rounded(side: int, step: int) -> int:
     """Up to one of few sides: a network takes 12 ms to prepare for a size that it has not seen before."""
-    step = STEP if side <= 4 * STEP else 2 * STEP
+    step = step if side <= 4 * STEP else max(step, 2 * STEP)
     return -(-side // step) * step
 
 
@@ -225,6 +228,7 @@ class Closer:
         self.weights: Mapping[str, str] = dict(first.weights)
         self.kinds = kinds_of(first)
         self._detectors, self._settings = tuple((side, (side, d)) for side, d in detectors), settings
+        self._step = WIDE_STEP if is_gpu(settings.device) else STEP
 
     def input_side(self, long_side: int) -> int:
         """The long side, px, that a whole photo of this long side would have."""
@@ -237,29 +241,41 @@ class Closer:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        out = []
+        whole = []
         for image in map(check, images):
             height, width = image.shape[:2]
             scale = self.input_side(max(height, width)) / max(height, width)
-            out.append(self.look(image, [Place((0, 0, width, height), scale)]))
-        return out
+            whole.append([Place((0, 0, width, height), scale)])
+        return self.look(images, whole)
 
     def at(self, some: Sequence[Sequence[Place]]) -> Detector:
         """The same detector, which looks at these places of the images that it is given next."""
         return _At(self, some)
 
-    def look(self, image: Image, some: Sequence[Place]) -> list[Region]:
-        """What these places of an image show."""
-        if not some:
-            return []
-        side, detector = worth(self._detectors, max(image.shape[:2]))[-1]
-        packed = pack(image, some, side)
+    def look(self, images: Sequence[Image], where: Sequence[Sequence[Place]]) -> list[list[Region]]:
+        """What these places of each image show."""
+        out: list[list[Region]] = [[] for _ in images]
+        for one in self._detectors:
+            side, detector = one[1]
+            numbers = [
+                i
+                for i, image in enumerate(images)
+                if where[i] and worth(self._detectors, max(image.shape[:2]))[-1] == one[1]
+            ]
+            packed = [pack(images[i], where[i], side, self._step) for i in numbers]
+            answers = detect_all(detector.detector, [p.pixels for p in packed])
+            for i, pieces, found in zip(numbers, packed, answers, strict=True):
+                out[i] = self._back(images[i], pieces, detector, found)
+        return out
+
+    def _back(self, image: Image, packed: Packed, detector: Calibrated, found: Sequence[Region]) -> list[Region]:
+        """What the picture of pieces showed, in the image's pixels, with probabilities as scores."""
         by_scale: dict[float, list[Region]] = {}
-        for region in detect_all(detector.detector, [packed.pixels])[0]:
+        for region in found:
             if (number := packed.owner(region.box)) is not None:
                 by_scale.setdefault(packed.places[number].scale, []).append(packed.back(region, number))
-        found = [r for scale, regions in by_scale.items() for r in detector.calibrate(image, regions, scale)]
-        likely = [relabel(r, self.name) for r in found if r.score >= LIKELY]
+        seen = [r for scale, regions in by_scale.items() for r in detector.calibrate(image, regions, scale)]
+        likely = [relabel(r, self.name) for r in seen if r.score >= LIKELY]
         return suppress(likely, self._settings.iou_threshold)  # how many may be kept, whoever brings them together says
 
 
@@ -271,4 +287,4 @@ class _At:
         self._closer, self._places = closer, some
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        return [self._closer.look(check(i), some) for i, some in zip(images, self._places, strict=True)]
+        return self._closer.look([check(image) for image in images], self._places)

@@ -15,13 +15,13 @@ from ..settings import Settings
 from ..weights.registry import Model, model
 from . import centerface, mtcnn, retinaface, retinaface_r50, spec, yolo, yunet
 from .calibrated import Calibrated, Calibration
-from .candidates import Letterbox
+from .candidates import Scaling, letterbox
 from .closer import Closer
 from .context_rescoring import ContextRescoring
 from .detector import Detector, Image
 from .ensemble import Ensemble
 from .multi_scale import MultiScale, octaves
-from .runtime import Decode, NetworkDetector, Outputs, Tensor, open_network
+from .runtime import Decode, NetworkDetector, Outputs, open_network
 from .tiled import Tiled
 from .two_stage import TwoStage
 
@@ -35,24 +35,24 @@ class BackEnd:
     """How networks of one kind are run.
 
     Attributes:
-        prepare: (image, long side in px) -> where the image lies in the input, and the input.
+        scaling: What the network makes of pixels.
         decode: The network's outputs -> candidates.
-        open: (path of the weights, device) -> the network.
+        open: (path of the weights, device, scaling=…) -> the network.
     """
 
-    prepare: Callable[[Image, int], tuple[Letterbox, Tensor]]
+    scaling: Scaling
     decode: Decode
-    open: Callable[[Path, str], Callable[[Tensor], Outputs]] = open_network
+    open: Callable[..., Callable[[Image], Outputs]] = open_network
 
 
 # Name in models/registry.toml -> its back end. All others are YOLO networks.
 BACK_ENDS: Mapping[str, BackEnd] = MappingProxyType(
     {
-        "retinaface-mobilenet": BackEnd(retinaface.prepare, retinaface.decode),
-        "retinaface-r50": BackEnd(retinaface_r50.prepare, retinaface_r50.decode),
-        "centerface": BackEnd(centerface.prepare, centerface.decode, centerface.open_any_size),
-        "mtcnn": BackEnd(mtcnn.prepare, mtcnn.decode, mtcnn.open_cascade),
-        "yunet": BackEnd(yunet.prepare, yunet.decode),
+        "retinaface-mobilenet": BackEnd(retinaface.SCALING, retinaface.decode),
+        "retinaface-r50": BackEnd(retinaface_r50.SCALING, retinaface_r50.decode),
+        "centerface": BackEnd(centerface.SCALING, centerface.decode, centerface.open_any_size),
+        "mtcnn": BackEnd(mtcnn.SCALING, mtcnn.decode, mtcnn.open_cascade),
+        "yunet": BackEnd(yunet.SCALING, yunet.decode),
     }
 )
 # Weights that only their publisher's pages have -> detectors that need none of these.
@@ -152,8 +152,8 @@ class _Builder:
         if back_end := BACK_ENDS.get(name):
             made = NetworkDetector(
                 f"{name}@{long_side}",
-                back_end.open(path, self.settings.device),
-                lambda image: back_end.prepare(image, max(image.shape[:2]) if as_is else long_side),
+                back_end.open(path, self.settings.device, scaling=back_end.scaling),
+                lambda image: letterbox(image, max(image.shape[:2]) if as_is else long_side),
                 back_end.decode,
                 self.settings,
                 hashes,

@@ -10,23 +10,24 @@ import numpy as np
 from ..errors import SettingsError
 from ..extras import extra
 from ..settings import MIN_THRESHOLD
-from .candidates import Candidates, Letterbox, letterbox, tensor
+from .candidates import Candidates, Scaling
 from .detector import Image
-from .runtime import Outputs, Tensor, threads
+from .runtime import Outputs, threads
 
 SMALLEST = 20  # px of the input; the pyramid of scales ends there
 # Of the three networks in a row; the last one's score is the region's. The first two decide what the third looks at.
 THRESHOLDS = (0.6, 0.7, MIN_THRESHOLD)
 FACTOR = 0.709  # from one scale of the pyramid to the next
+SCALING = Scaling()  # RGB, 0–255
 
 
-def open_cascade(path: Path, device: str) -> Cascade:
+def open_cascade(path: Path, device: str, *, scaling: Scaling = SCALING) -> Cascade:
     """The three networks; `path` was verified and is where the package reads them from."""
     return Cascade(device)
 
 
 class Cascade:
-    """float32 (1, 3, H, W), RGB 0–255, sides of at least 32 px -> boxes (N, 5) with scores, points (N, 5, 2)."""
+    """uint8 (1, H, W, 3) RGB, sides of at least 32 px -> boxes (N, 5) with scores, points (N, 5, 2)."""
 
     def __init__(self, device: str) -> None:
         with extra("torch", "the detector mtcnn"):
@@ -42,25 +43,19 @@ class Cascade:
         self._networks = MTCNN(device=torch.device(device))
         self._lock = threading.Lock()  # its buffers exist once
 
-    def __call__(self, batch: Tensor) -> Outputs:
+    def __call__(self, batch: Image) -> Outputs:
         import torch
         from facenet_pytorch.models.utils.detect_face import detect_face
 
         n = self._networks
         with self._lock, torch.inference_mode():
             # Not MTCNN.detect(): that wraps boxes into object arrays, and None for no face.
-            image = torch.as_tensor(batch[0].transpose(1, 2, 0), device=n.device)
+            image = torch.as_tensor(batch[0], dtype=torch.float32, device=n.device)
             boxes, points = detect_face(image, SMALLEST, n.pnet, n.rnet, n.onet, THRESHOLDS, FACTOR, n.device)
         return {
             "boxes": np.asarray(boxes[0], np.float32).reshape(-1, 5),
             "points": np.asarray(points[0], np.float32).reshape(-1, 5, 2),
         }
-
-
-def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame and RGB 0–255, float32 (1, 3, h, w)."""
-    frame = letterbox(image, long_side)
-    return frame, tensor(frame.pixels)
 
 
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:

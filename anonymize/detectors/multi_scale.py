@@ -48,14 +48,18 @@ class MultiScale:
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         """See `Detector.detect`."""
-        return [self._look(image) for image in images]
-
-    def _look(self, image: Image) -> list[Region]:
-        chosen = self.select(max(image.shape[:2]))
-        found = [relabel(region, self.name) for detector in chosen for region in detect_all(detector, [image])[0]]
-        if len(chosen) == 1:  # it suppressed its own already
-            return found
-        return merge_detections(found, self.name, self._settings)
+        chosen = [self.select(max(image.shape[:2])) for image in images]
+        found: list[list[Region]] = [[] for _ in images]
+        for _, detector in self._detectors:
+            numbers = [i for i, some in enumerate(chosen) if detector in some]
+            for i, regions in zip(numbers, detect_all(detector, [images[i] for i in numbers]), strict=True):
+                found[i] += [relabel(region, self.name) for region in regions]
+        return [
+            one
+            if len(some) == 1
+            else merge_detections(one, self.name, self._settings)  # one suppressed its own already
+            for one, some in zip(found, chosen, strict=True)
+        ]
 
     def select(self, long_side: int) -> list[Detector]:
         """The detectors that a photo of this long side, px, is worth."""

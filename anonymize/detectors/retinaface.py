@@ -10,19 +10,12 @@ from functools import lru_cache
 import numpy as np
 
 from ..settings import MIN_THRESHOLD
-from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, tensor
-from .detector import Image
-from .runtime import Outputs, Tensor
+from .candidates import Candidates, Floats, Scaling, above_threshold
+from .runtime import Outputs
 
 ANCHORS = {8: (16, 32), 16: (64, 128), 32: (256, 512)}  # stride -> sides of the square anchors, px
 VARIANCES = (0.1, 0.2)  # of centers and landmarks, of sizes
-MEAN_BGR = (104.0, 117.0, 123.0)
-
-
-def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame and BGR minus the mean, float32 (1, 3, h, w)."""
-    frame = letterbox(image, long_side)
-    return frame, tensor(frame.pixels[:, :, ::-1], mean=MEAN_BGR)
+SCALING = Scaling(mean=(104.0, 117.0, 123.0), is_bgr=True)
 
 
 @lru_cache(maxsize=16)

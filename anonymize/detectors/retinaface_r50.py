@@ -11,20 +11,14 @@ import numpy as np
 
 from ..errors import DetectionError
 from ..settings import MIN_THRESHOLD
-from .candidates import Candidates, Letterbox, above_threshold, letterbox
-from .detector import Image
-from .runtime import Outputs, Tensor
+from .candidates import Candidates, Scaling, above_threshold
+from .runtime import Outputs
 
 SIDES = {32: (512, 256), 16: (128, 64), 8: (32, 16)}  # stride -> sides of the square anchors, px, in the file's order
 # px; where every first cell's anchors lie, whatever the stride. The package says 7.5 and subtracts 1 from each width
 # and height, since its boxes end on a pixel; these end after one.
 CENTER = 8.0
-
-
-def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame and RGB 0–255, float32 (1, h, w, 3)."""
-    frame = letterbox(image, long_side)
-    return frame, np.ascontiguousarray(frame.pixels[None], dtype=np.float32)
+SCALING = Scaling(channels_last=True)  # 0–255
 
 
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:

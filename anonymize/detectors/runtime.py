@@ -4,8 +4,10 @@ On the CPU OpenVINO runs them (or ONNX Runtime); on a GPU ONNX Runtime, if its b
 Environment variables, for machines that need them:
 
     ANONYMIZE_THREADS    threads of one network on the CPU (default: all cores)
-    ANONYMIZE_RUNTIME    openvino | onnxruntime, on the CPU (default: openvino)
-    ANONYMIZE_PRECISION  f32 | bf16, OpenVINO on the CPU (default: bf16 where the processor has it)
+    ANONYMIZE_RUNTIME    openvino | onnxruntime, on the CPU (default: openvino); tensorrt: on a GPU, with its library
+    ANONYMIZE_PRECISION  f32 | bf16, OpenVINO on the CPU (default: bf16 where the processor has it); f16 | f32, on a GPU
+                         (default: f16)
+    ANONYMIZE_BATCH      photos that are looked at together (default: 8 on a GPU, 1 on the CPU)
 """
 
 from __future__ import annotations
@@ -27,17 +29,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
-from ..extras import extra
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
-from .candidates import Candidates, Letterbox, check, regions
+from ..weights import cache_dir
+from .candidates import Candidates, Letterbox, Scaling, check, regions
 from .detector import Image
+from .onnx_runtime import OnnxRuntime, first_line, has_gpu, open_on_gpu, scale_inside
 
 log = logging.getLogger(__name__)
 
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8  # of glibc's malloc.h
+ON_GPU = 8  # photos at a time
 LARGE = 3 * 2_000_000  # numbers in an input after which its buffers go; for each photo, that would cost 3 % of the time
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"  # ONNX Runtime's names
+RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
 
 Tensor = NDArray[np.float32]
 Outputs = Mapping[str, Tensor]
@@ -50,13 +54,19 @@ class Network(Protocol):
     Attributes:
         metadata: what the file says about itself (ultralytics writes names, task, stride).
         size: (height, width) px of its input where that is fixed, else None.
+        batch: how many pictures of one size are worth one call.
     """
 
     metadata: Mapping[str, str]
     size: tuple[int, int] | None
+    batch: int
 
-    def __call__(self, batch: Tensor) -> Outputs:
-        """float32 (1, 3, H, W) -> output name -> array, in the file's order. Several threads may call it."""
+    def __call__(self, batch: NDArray[Any]) -> Outputs:
+        """A batch of inputs -> output name -> array, in the file's order. Several threads may call it.
+
+        Args:
+            batch: uint8 (N, H, W, 3) RGB where it was opened with a scaling; else what the file says, float32.
+        """
         ...
 
 
@@ -66,13 +76,33 @@ def threads() -> int:
     Raises:
         SettingsError: not a whole number >= 0.
     """
-    text = os.environ.get("ANONYMIZE_THREADS", "0")
-    if not (text.isascii() and text.isdecimal()):
-        raise SettingsError(f"ANONYMIZE_THREADS is a number of threads, or 0; received {text!r}")
+    return _number("ANONYMIZE_THREADS", 0, "a number of threads, or 0")
+
+
+def batch_size(device: str) -> int:
+    """How many photos should be looked at together on a device (settings.DEVICES).
+
+    Raises:
+        SettingsError: ANONYMIZE_BATCH is not a whole number >= 1.
+    """
+    return _number("ANONYMIZE_BATCH", ON_GPU if is_gpu(device) else 1, "a number of photos", least=1)
+
+
+def is_gpu(device: str) -> bool:
+    """Whether networks run on a GPU there (settings.DEVICES), if they can."""
+    return device == "cuda" or (device == "auto" and has_gpu())
+
+
+def _number(variable: str, default: int, meaning: str, least: int = 0) -> int:
+    text = os.environ.get(variable, str(default))
+    if not (text.isascii() and text.isdecimal()) or int(text) < least:
+        raise SettingsError(f"{variable} is {meaning}; received {text!r}")
     return int(text)
 
 
-def open_network(path: Path, device: str = "auto", *, model: Any = None, exact: bool = False) -> Network:
+def open_network(
+    path: Path, device: str = "auto", *, model: Any = None, exact: bool = False, scaling: Scaling | None = None
+) -> Network:
     """Load a network.
 
     Args:
@@ -80,23 +110,24 @@ def open_network(path: Path, device: str = "auto", *, model: Any = None, exact: 
         device: auto, cpu or cuda (settings.DEVICES).
         model: the onnx.ModelProto to run instead of what is in the .onnx file (`parse`, then changed).
         exact: the network itself computes coordinates in px, which bfloat16 rounds (to 4 px beyond 512, 8 beyond 1024).
+        scaling: what it makes of pixels, which it then takes as they are.
 
     Raises:
         SettingsError: cuda is asked for and cannot be had.
         WeightsError: the file is not a network that the runtime can run.
     """
     # Several detectors may share a network (scales of one, stages of another); it is loaded once for all of them.
-    variables = [os.environ.get(f"ANONYMIZE_{v}") for v in ("RUNTIME", "PRECISION", "THREADS")]
+    variables = [os.environ.get(f"ANONYMIZE_{v}") for v in ("RUNTIME", "PRECISION", "THREADS", "BATCH")]
     try:
         stamp = max(p.stat().st_mtime_ns for p in (path, *(path.iterdir() if path.is_dir() else ())))
     except OSError as e:
         raise WeightsError(f"{path} cannot be read: {e}") from e
     content = model and hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
-    key = (path, stamp, content, device, exact, *variables)
+    key = (path, stamp, content, device, exact, scaling, *variables)
     with _opening:
         network: Network | None = _networks.get(key)
         if network is None:
-            network = _networks[key] = _open(path, device, model, exact)
+            network = _networks[key] = _open(path, device, model, exact, scaling)
     return network
 
 
@@ -104,55 +135,37 @@ _networks: WeakValueDictionary[tuple[Any, ...], Network] = WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def _open(path: Path, device: str, model: Any, exact: bool) -> Network:
-    runtime = os.environ.get("ANONYMIZE_RUNTIME", "openvino")
-    if runtime not in ("openvino", "onnxruntime"):
-        raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, ("openvino", "onnxruntime"))
-    source = path if model is None else model.SerializeToString()
-    if device == "cuda" or (device == "auto" and has_gpu()):
+def _open(path: Path, device: str, model: Any, exact: bool, scaling: Scaling | None) -> Network:
+    runtime = os.environ.get("ANONYMIZE_RUNTIME", RUNTIMES[0])
+    if runtime not in RUNTIMES:
+        raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, RUNTIMES)
+    if is_gpu(device):
         try:
-            return _open_on_gpu(path, source)
+            content = _scaled(path, model, scaling)
+            return open_on_gpu(
+                path,
+                content,
+                precision="f32" if exact else os.environ.get("ANONYMIZE_PRECISION") or "f16",
+                tensorrt=cache_dir() / "tensorrt" if runtime == "tensorrt" else None,
+                threads=threads(),
+                batch=batch_size("cuda"),
+            )
         except (SettingsError, WeightsError) as e:
             if device == "cuda":
                 raise
             log.warning("%s; it runs on the CPU", e)
+    batch = batch_size("cpu")
     if runtime == "onnxruntime" and path.suffix == ".onnx":
-        return OnnxRuntime(path, source)
-    return OpenVino(path, source, exact=exact)
+        source = path if model is None and scaling is None else _scaled(path, model, scaling).SerializeToString()
+        return OnnxRuntime(path, source, threads=threads(), batch=batch)
+    source = path if model is None else model.SerializeToString()
+    return OpenVino(path, source, exact=exact, scaling=scaling, batch=batch)
 
 
-def has_gpu() -> bool:
-    """Whether the system shows a GPU and the installed ONNX Runtime was built with CUDA."""
-    if os.name == "posix" and not any(Path(p).exists() for p in ("/dev/nvidia0", "/dev/dxg")):
-        return False  # without importing ONNX Runtime to ask it
-    try:
-        import onnxruntime as ort
-    except ModuleNotFoundError:  # the extra `gpu` is not installed
-        return False
-    return CUDA in ort.get_available_providers()
-
-
-def _open_on_gpu(path: Path, source: Path | bytes) -> Network:
-    """A network on CUDA.
-
-    Raises:
-        SettingsError: ONNX Runtime has no CUDA, or cannot use the GPU.
-        WeightsError: not an ONNX file.
-    """
-    with extra("gpu", "device cuda"):
-        import onnxruntime as ort
-
-    if path.suffix != ".onnx":
-        raise WeightsError(f"{path} is not an ONNX file, which the GPU needs")
-    if CUDA not in ort.get_available_providers():
-        raise SettingsError(
-            "device cuda needs ONNX Runtime's build for it: pip uninstall onnxruntime; pip install onnxruntime-gpu. "
-            "Or use cpu, or auto, which takes a GPU if it can"
-        )
-    network = OnnxRuntime(path, source, providers=(CUDA, CPU))
-    if CUDA not in network.providers:  # ONNX Runtime falls back to the CPU without an error
-        raise SettingsError("device cuda: ONNX Runtime cannot use a GPU here; use cpu, or auto")
-    return network
+def _scaled(path: Path, model: Any, scaling: Scaling | None) -> Any:
+    """The onnx.ModelProto to run, which does the scaling itself."""
+    made = parse(path) if model is None else copy.deepcopy(model)
+    return made if scaling is None else scale_inside(made, scaling)
 
 
 def parse(path: Path) -> Any:
@@ -168,7 +181,7 @@ def parse(path: Path) -> Any:
     try:
         model = onnx.load(path)
     except Exception as e:  # protobuf's DecodeError, OSError
-        raise WeightsError(f"{path} is not a network: {_first_line(e)}") from e
+        raise WeightsError(f"{path} is not a network: {first_line(e)}") from e
     if not model.graph.output:  # protobuf takes an empty file for an empty message
         raise WeightsError(f"{path} is not a network: it has no outputs")
     return model
@@ -181,7 +194,15 @@ class OpenVino:
     of a large photo go after it: kept, those of all networks of a preset would add up.
     """
 
-    def __init__(self, path: Path, source: Path | bytes, *, exact: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        source: Path | bytes,
+        *,
+        exact: bool = False,
+        scaling: Scaling | None = None,
+        batch: int = 1,
+    ) -> None:
         import openvino as ov
 
         if path.is_dir():
@@ -210,15 +231,19 @@ class OpenVino:
             shape = model.inputs[0].partial_shape
             is_fixed = shape[2].is_static and shape[3].is_static
             self.size = (shape[2].get_length(), shape[3].get_length()) if is_fixed else None
+            self.batch = 1 if shape[0].is_static else batch  # many exports take one picture only
             self.metadata: Mapping[str, str] = _openvino_metadata(path, model)
             self._names = [o.get_any_name() if o.get_names() else str(i) for i, o in enumerate(model.outputs)]
             self._compiled = core.compile_model(model, "CPU", config)
             self._request = self._compiled.create_infer_request()
         except RuntimeError as e:
-            raise WeightsError(f"{path} is not a network that OpenVINO can run: {_first_line(e)}") from e
+            raise WeightsError(f"{path} is not a network that OpenVINO can run: {first_line(e)}") from e
+        self._scaling = scaling
         self._lock = threading.Lock()
 
-    def __call__(self, batch: Tensor) -> Outputs:
+    def __call__(self, batch: NDArray[Any]) -> Outputs:
+        if self._scaling is not None:
+            batch = self._scaling.apply(batch)
         with self._lock:
             results = self._request.infer([batch], share_inputs=True)
             outputs = {name: results[i].copy() for i, name in enumerate(self._names)}
@@ -237,37 +262,6 @@ def _return_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(M_ARENA_MAX, 2)
         libc.mallopt(M_MMAP_THRESHOLD, 1 << 20)
-
-
-class OnnxRuntime:
-    """ONNX Runtime on the CPU or, with CUDA among its providers, on a GPU. Several threads may call a session.
-
-    Attributes:
-        providers: those that the session uses, which may be fewer than were asked for.
-    """
-
-    def __init__(self, path: Path, source: Path | bytes, *, providers: Sequence[str] = (CPU,)) -> None:
-        with extra("gpu", "ONNX Runtime"):
-            import onnxruntime as ort
-
-        ort.disable_telemetry_events()  # Windows builds send some; there is no switch in the environment
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads()
-        options.log_severity_level = 3
-        try:
-            self._session = ort.InferenceSession(source, options, providers=list(providers))
-        except Exception as e:  # onnxruntime's own exceptions share no base class but this
-            raise WeightsError(f"{path} is not a network that ONNX Runtime can run: {_first_line(e)}") from e
-        self.providers: list[str] = self._session.get_providers()
-        entry = self._session.get_inputs()[0]
-        self._input = entry.name
-        height, width = entry.shape[2:4]
-        self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
-        self.metadata: Mapping[str, str] = dict(self._session.get_modelmeta().custom_metadata_map)
-        self._names = [o.name for o in self._session.get_outputs()]
-
-    def __call__(self, batch: Tensor) -> Outputs:
-        return dict(zip(self._names, self._session.run(None, {self._input: batch}), strict=True))
 
 
 def lift_size(model: Any) -> None:
@@ -295,10 +289,6 @@ def _openvino_metadata(path: Path, model: Any) -> dict[str, str]:
     return {k: str(v.value if hasattr(v, "value") else v) for k, v in info.items()}
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line for line in str(error).splitlines() if line.strip()), repr(error))
-
-
 def class_names(metadata: Mapping[str, str]) -> dict[int, str]:
     """Class number -> name, from ultralytics' metadata; empty when there is none.
 
@@ -320,9 +310,9 @@ class NetworkDetector:
 
     Args:
         name: the detector's, long side included.
-        network: what `open_network` gave.
-        prepare: image -> (frame, float32 (1, 3, H, W)).
-        decode: (outputs, (H, W) of the input, least score) -> kind -> candidates, in the input's pixels.
+        network: what `open_network` gave, with a scaling.
+        fit: image -> where it lies in the network's input.
+        decode: (outputs for one image, (H, W) of the input, least score) -> kind -> candidates, in the input's pixels.
         settings: iou_threshold and max_regions.
         weights: name -> sha256.
     """
@@ -330,15 +320,16 @@ class NetworkDetector:
     def __init__(
         self,
         name: str,
-        network: Callable[[Tensor], Outputs],
-        prepare: Callable[[Image], tuple[Letterbox, Tensor]],
+        network: Callable[[Image], Outputs],
+        fit: Callable[[Image], Letterbox],
         decode: Decode,
         settings: Settings,
         weights: Mapping[str, str],
     ) -> None:
         self.name = name
         self.weights: Mapping[str, str] = dict(weights)
-        self._network, self._prepare, self._decode, self._settings = network, prepare, decode, settings
+        self._network, self._fit, self._decode, self._settings = network, fit, decode, settings
+        self._batch: int = getattr(network, "batch", 1)  # a plain function takes one
         self._floor, self._likely = MIN_THRESHOLD, UNLIKELY
         self.kinds: frozenset[str] | None = None  # what it looks for, where that is known
 
@@ -352,20 +343,41 @@ class NetworkDetector:
         return made
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`. One image after the other: a batch gains nothing on a CPU, and sizes differ."""
-        return [self._look(check(image)) for image in images]
+        """See `Detector.detect`. As many images of one size as are worth it go to the network together."""
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for i, image in enumerate(images):
+            by_size.setdefault(check(image).shape, []).append(i)
+        out: list[list[Region]] = [[] for _ in images]
+        for same in by_size.values():
+            whole = len(same) - len(same) % self._batch
+            # What is left goes one by one: a GPU plans each shape, number of pictures included, by itself.
+            for some in [
+                *(same[i : i + self._batch] for i in range(0, whole, self._batch)),
+                *([i] for i in same[whole:]),
+            ]:
+                for i, found in zip(some, self._look([images[i] for i in some]), strict=True):
+                    out[i] = found
+        return out
 
-    def _look(self, image: Image) -> list[Region]:
+    def _look(self, images: Sequence[Image]) -> list[list[Region]]:
+        """What images of one size show."""
         try:
-            frame, batch = self._prepare(image)
-            outputs = self._network(batch)
-            found = self._decode(outputs, (batch.shape[2], batch.shape[3]), self._floor)
-            every = [
-                regions(kind, c, frame, self.name, self._settings, self._floor, self._likely)
-                for kind, c in found.items()
-            ]
+            frames = [self._fit(image) for image in images]
+            if len(frames) == 1:
+                every = [self._network(frames[0].pixels[None])]
+            else:
+                outputs = self._network(np.stack([frame.pixels for frame in frames]))
+                every = [{k: v[i : i + 1] for k, v in outputs.items()} for i in range(len(frames))]
+            return [self._regions(frame, one) for frame, one in zip(frames, every, strict=True)]
         except AnonymizeError:
             raise
         except Exception as e:  # whatever a runtime throws, out of memory included: the photo was not looked at
-            raise DetectionError(f"{self.name} failed: {_first_line(e)}") from e
+            raise DetectionError(f"{self.name} failed: {first_line(e)}") from e
+
+    def _regions(self, frame: Letterbox, outputs: Outputs) -> list[Region]:
+        height, width = frame.pixels.shape[:2]
+        every = [
+            regions(kind, c, frame, self.name, self._settings, self._floor, self._likely)
+            for kind, c in self._decode(outputs, (height, width), self._floor).items()
+        ]
         return sorted((r for one in every for r in one), key=lambda r: -r.score)

@@ -22,6 +22,7 @@ from ..regions import NEARLY_ALL, Region, areas, boxes, merge, suppress
 from ..settings import Settings
 from .candidates import check
 from .detector import Detector, Image, kinds_of
+from .runtime import batch_size
 from .wrapper import detect_all, merge_detections, relabel
 
 # px; the long side of an ordinary photo (12 megapixels at 16:9 have 4,608). A larger one is searched in windows.
@@ -98,11 +99,15 @@ def search(
 def _search(detector: Detector, image: Image, settings: Settings, tile: int) -> list[Region]:
     height, width = image.shape[:2]
     found = []
-    for window in windows(width, height, tile):  # one after the other: a large photo has many
-        x1, y1, x2, y2 = window
-        for region in detect_all(detector, [image[y1:y2, x1:x2]])[0]:
-            moved = region.shift(x1, y1)
-            found.append(Piece(moved, window, is_cut(moved, window, (width, height))))
+    every = list(windows(width, height, tile))
+    at_once = batch_size(settings.device)  # a large photo has many
+    for start in range(0, len(every), at_once):
+        some = every[start : start + at_once]
+        answers = detect_all(detector, [image[y1:y2, x1:x2] for x1, y1, x2, y2 in some])
+        for window, regions in zip(some, answers, strict=True):
+            for region in regions:
+                moved = region.shift(*window[:2])
+                found.append(Piece(moved, window, is_cut(moved, window, (width, height))))
     return merge_detections(merge_pieces(found, settings.iou_threshold), detector.name, settings)
 
 

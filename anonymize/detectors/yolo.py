@@ -17,11 +17,12 @@ from .. import labels
 from ..errors import DetectionError, SettingsError, WeightsError
 from ..probability import expit
 from ..settings import MIN_THRESHOLD, Settings
-from .candidates import Candidates, Floats, Letterbox, above_threshold, letterbox, tensor
+from .candidates import Candidates, Floats, Letterbox, Scaling, above_threshold, letterbox
 from .detector import Image
-from .runtime import Decode, Network, NetworkDetector, Outputs, Tensor, class_names, lift_size, open_network, parse
+from .runtime import Decode, Network, NetworkDetector, Outputs, class_names, lift_size, open_network, parse
 
 FILL = 114  # gray, as in ultralytics' training
+SCALING = Scaling(divisor=255.0)  # RGB, 0–1
 MIN_CONFIDENCE = (
     0.65  # doubtful corners (on average less sure than this, 0–1) are none: an export then hides the whole box
 )
@@ -77,7 +78,7 @@ def load(
         if not is_cut:
             raise WeightsError(f"{path} is not a plain YOLOv8 or 11 detector, so its size is fixed")
         lift_size(model)
-    network = open_network(path, settings.device, model=model, exact=not is_cut)
+    network = open_network(path, settings.device, model=model, exact=not is_cut, scaling=SCALING)
     names, task = class_names(network.metadata), network.metadata.get("task", "detect")
     if not names:
         raise WeightsError(f"{path} names no classes; export it with ultralytics, which writes them into the file")
@@ -100,7 +101,7 @@ def load(
     made = NetworkDetector(
         f"{name}@{side}",
         network,
-        lambda image: prepare(image, max(image.shape[:2]) if as_is else side, network.size),
+        lambda image: fit(image, max(image.shape[:2]) if as_is else side, network.size),
         decoder,
         settings,
         weights,
@@ -114,10 +115,9 @@ def _training_size(network: Network) -> int:
     return max(sizes, default=640)
 
 
-def prepare(image: Image, long_side: int, target: tuple[int, int] | None = None) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame, padded with gray around, and RGB 0–1, float32 (1, 3, h, w)."""
-    frame = letterbox(image, long_side, fill=FILL, center=True, target=target)
-    return frame, tensor(frame.pixels, divisor=255.0)
+def fit(image: Image, long_side: int, target: tuple[int, int] | None = None) -> Letterbox:
+    """An image in the network's input, with gray around it, as ultralytics does it."""
+    return letterbox(image, long_side, fill=FILL, center=True, target=target)
 
 
 def decode(
@@ -212,7 +212,9 @@ def cut_head(model: Any) -> bool:
     boxes = [m for m, channels in maps.items() if channels == 4 * BINS]
     scores = [m for m, channels in maps.items() if channels == count]
     points = [m for m, channels in maps.items() if channels in (8, 12) and task == "pose"]  # four of x, y (, how sure)
-    if (len(boxes), len(scores), len(points)) != (3, 3, 3 * (task == "pose")) or len(model.graph.output) != 1:
+    levels = len(boxes)  # 3, and 4 in a network with a finest one of stride 4
+    counts = (len(scores), len(points))
+    if levels not in (3, 4) or counts != (levels, levels * (task == "pose")) or len(model.graph.output) != 1:
         return False
     del model.graph.output[:]
     for name in (*boxes, *scores, *points):
@@ -244,7 +246,8 @@ def decode_heads(
     the cell's top left in cells, and a logit of how sure it is.
     """
     maps = [m[0] for m in outputs.values()]
-    groups = [sorted(maps[i : i + 3], key=lambda m: -m.shape[1]) for i in range(0, len(maps), 3)]
+    levels = len({m.shape[1:] for m in maps})
+    groups = [sorted(maps[i : i + levels], key=lambda m: -m.shape[1]) for i in range(0, len(maps), levels)]
     parts: dict[str, list[Candidates]] = {kind: [] for kind in kinds}
     for distances, logits, *marks in zip(*groups, strict=True):
         stride = size[0] // distances.shape[1]

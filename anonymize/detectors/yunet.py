@@ -5,17 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..settings import MIN_THRESHOLD
-from .candidates import Candidates, Letterbox, letterbox, tensor
-from .detector import Image
-from .runtime import Outputs, Tensor
+from .candidates import Candidates, Scaling
+from .runtime import Outputs
 
 STRIDES = (8, 16, 32)
-
-
-def prepare(image: Image, long_side: int) -> tuple[Letterbox, Tensor]:
-    """RGB uint8 (H, W, 3) -> its frame and BGR 0–255, float32 (1, 3, h, w)."""
-    frame = letterbox(image, long_side)
-    return frame, tensor(frame.pixels[:, :, ::-1])
+SCALING = Scaling(is_bgr=True)  # 0–255
 
 
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:

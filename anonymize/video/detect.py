@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -21,6 +20,7 @@ from ..errors import DetectionError, RecordsError, SettingsError
 from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
 from ..records import Record
+from ..records_file import unpacked
 from ..regions import Region, boxes, iou
 from .association import JOIN
 from .motion import Image, Motion, Watch, joined
@@ -91,14 +91,16 @@ class Found:
     @classmethod
     def load(cls, path: AnyPath) -> Found:
         """Raises RecordsError: not such a file."""
+        data = unpacked(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
         try:
-            with np.load(Path(path), allow_pickle=False) as data:
-                width, height = data["size"].tolist()
-                motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
-                kinds = tuple(map(str, data["kinds"].tolist()))
-                others = tuple(map(str, data["others"].tolist()))
-                return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
-        except (OSError, ValueError, KeyError) as e:
+            if data is None:
+                raise ValueError("it is damaged")
+            width, height = data["size"].tolist()
+            motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
+            kinds = tuple(map(str, data["kinds"].tolist()))
+            others = tuple(map(str, data["others"].tolist()))
+            return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
+        except (ValueError, TypeError) as e:
             raise RecordsError(f"{path} is not what was found in a clip: {e}") from e
 
 

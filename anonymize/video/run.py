@@ -23,6 +23,7 @@ import shutil
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ import numpy as np
 
 from .. import __version__, disk
 from ..disk import AnyPath
-from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, StoppedError
+from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, RecordsError, StoppedError
 from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
@@ -136,7 +137,9 @@ def detect(
 
 def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> Found:
     """What is in a segment: as an earlier run found it, or searched for now."""
-    known = Found.load(file) if file.exists() else None
+    known = None
+    with suppress(RecordsError):  # a disk may damage it
+        known = Found.load(file)
     for frame in segment:
         if known is None:
             search.add(frame.rgb, frame.seconds)
@@ -201,7 +204,11 @@ def render(
         )
     if progress:
         progress(Step("join", frames.count, record.frames))
-    join(clip, form, encoding, segments, target, frames.last_duration)
+    try:
+        join(clip, form, encoding, segments, target, frames.last_duration)
+    except Exception:  # a damaged segment would fail it again and again
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     return Path(target)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -19,6 +18,7 @@ from pydantic import BaseModel, Field
 from ..errors import ClipError, SettingsError
 from ..video.batch import EXTENSIONS, RECORD_SUFFIX
 from ..video.writer import AUDIO, Encoding
+from .answers import refuse_other_methods
 from .api import named_once
 from .api_forms import PROBLEMS, Options, Problem
 from .clip_session import ClipSession, open_upload
@@ -28,7 +28,6 @@ from .names import safe_name
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_secret
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _PATHS = {"/api/v1/videos": ("POST",), "/api/v1/videos/{id}": ("GET", "DELETE")}
 _PATHS |= dict.fromkeys(("/api/v1/videos/{id}/clean", "/api/v1/videos/{id}/record"), ("GET",))
 
@@ -189,14 +188,5 @@ def router(service: ClipService) -> APIRouter:
         service.delete(id)
         return Response(status_code=204)
 
-    for path, allowed in _PATHS.items():  # else Gradio, which is mounted below them all, would say 404
-        others = [m for m in _METHODS if m not in allowed]
-        routes.add_api_route(path, _refusing(", ".join(allowed)), methods=others, include_in_schema=False)
+    refuse_other_methods(routes, _PATHS)
     return routes
-
-
-def _refusing(allowed: str) -> Callable[[], Response]:
-    def refuse() -> Response:
-        return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
-
-    return refuse

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import shutil
 import threading
 import time
@@ -21,8 +20,9 @@ from typing import Any, Literal
 
 from .. import disk, effects
 from ..corrections import standing
-from ..errors import AnonymizeError, StoppedError, UnsupportedClipError
+from ..errors import StoppedError, UnsupportedClipError
 from ..predictor import Predictor
+from ..preview import to_jpeg
 from ..records import Header
 from ..settings import Settings
 from ..video import records
@@ -32,14 +32,11 @@ from ..video.reader import Clip, Frame, open_clip
 from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding, form_of
-from .limits import NO_DISK, is_full
 from .names import clean_name
-from .photo_session import looks_of, small_settings, to_jpeg
+from .photo_session import QUALITY, looks_of, small_settings
 from .policy import Policy
 from .sessions import GoneError
-from .telling import WRONG, message_of, place_of
-
-log = logging.getLogger("anonymize.web")
+from .telling import failure_of
 
 State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
 BUSY = ("waiting", "searching", "writing")
@@ -177,12 +174,8 @@ class ClipSession:
             return "done"
         except StoppedError:
             return "stopped"
-        except AnonymizeError as e:
-            self.problem = NO_DISK if is_full(e) else message_of(e, self.policy.own_machine)
         except Exception as e:
-            if not self._is_closed:
-                log.error("a clip failed: %s", place_of(e))
-            self.problem = NO_DISK if is_full(e) else WRONG
+            self.problem = failure_of(e, self.policy.own_machine, "a clip", is_logged=not self._is_closed)
         return "failed"
 
     def _begin(self, state: State) -> None:
@@ -325,7 +318,7 @@ class ClipSession:
             fx, fy = rgb.shape[1] / record.width, rgb.shape[0] / record.height
             hidden = [r.scale(fx, fy) for r in record.regions_at(frame, settings)]
             rgb = effects.apply(rgb, hidden, small_settings(settings, fx), mode="RGB")
-        return to_jpeg(rgb)
+        return to_jpeg(rgb, QUALITY)
 
     def write_record(self) -> Path:
         """The clip's record as a file.

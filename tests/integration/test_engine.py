@@ -18,7 +18,7 @@ from PIL import Image
 
 from anonymize import images, records
 from anonymize.detectors import FakeDetector
-from anonymize.engine import Summary, detect, export, run
+from anonymize.engine import Summary, _Detection, detect, export, run
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError, SettingsError
 from anonymize.images import blocks
 from anonymize.masks import changed
@@ -68,6 +68,29 @@ def test_detect_then_export_equals_run(folder: Path, tmp_path: Path) -> None:
     assert export(tmp_path / "r.jsonl", tmp_path / "export", MAGENTA).ok
     for name in outputs(tmp_path / "run"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "export" / name).read_bytes()
+
+
+def test_of_photos_that_are_looked_at_together_only_the_one_that_fails_has_no_output(
+    folder: Path,
+) -> None:
+    asked: list[int] = []
+
+    class TooDark(FakeDetector):
+        def detect(self, images):  # type: ignore[no-untyped-def]
+            asked.append(len(images))
+            if any(image.mean() < 1 for image in images):
+                raise RuntimeError("too dark")
+            return super().detect(images)
+
+    Image.new("RGB", (60, 50)).save(folder / "dark.png")
+    steps = _Detection(Predictor(MAGENTA, detectors=[TooDark([FACE])]), "hash", folder, {}, None, dry_run=True)
+    paths = ["1.jpg", "dark.png", "1.png", "notes.txt", "a/1.jpg"]
+    tasks = steps.infer([steps.read(path) for path in paths])
+    assert asked == [4, 1, 1, 1, 1]
+    assert [t.path for t in tasks] == paths
+    assert [len(t.record.regions) for t in tasks] == [1, 0, 1, 0, 1]
+    assert [t.path for t in tasks if t.record.error is not None] == ["dark.png", "notes.txt"]
+    assert "too dark" in (tasks[1].record.error or "")
 
 
 def test_a_second_run_changes_nothing_and_detects_nothing(folder: Path, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ def by_torch(photo: np.ndarray) -> dict[int, list[Region]]:
     network = (checkpoint.get("ema") or checkpoint["model"]).float().eval()
     out = {}
     for side in (640, 1280):
-        frame, batch = yolo.prepare(photo, side)
+        frame = yolo.fit(photo, side)
+        batch = yolo.SCALING.apply(frame.pixels[None])
         with torch.inference_mode():
             raw = network(torch.from_numpy(batch))[0].numpy()
         found = yolo.decode({"output0": raw}, frame.pixels.shape[:2], kinds={"plate": [0]}, classes=1)

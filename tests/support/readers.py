@@ -33,7 +33,7 @@ from anonymize.training.data_yaml import read_data
 from anonymize.web import policy, users
 from anonymize.web.job_intake import Intake
 from anonymize.web.policy import Policy
-from tests.support import fuzzing
+from tests.support import clip_readers, fuzzing
 from tests.support.hostile import text_of
 from tests.support.web_site import photo, visitor
 
@@ -95,6 +95,7 @@ BODY = (
     b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG'
     b'\r\n\r\n--x\r\nContent-Disposition: form-data; name="effect"\r\n\r\nblur\r\n--x--\r\n'
 )
+PATHS = ("detect", "anonymize", "streams/a/frames", "videos")
 TYPES = (
     "multipart/form-data; boundary=x",
     "multipart/form-data",
@@ -245,7 +246,7 @@ def request(path: str, body: bytes, kind: str, opened: Any = None) -> None:
 def read_request(data: bytes) -> None:
     """A body of the API; its first byte chooses where it goes, and as what."""
     first, body = data[:1] or b"\0", data[1:]
-    request(("detect", "anonymize")[first[0] % 2], body, TYPES[first[0] // 2 % len(TYPES)])
+    request(PATHS[first[0] % 2 if first[0] < 128 else 2 + first[0] % 2], body, TYPES[first[0] // 2 % len(TYPES)])
 
 
 def _zip(how: int) -> bytes:
@@ -270,6 +271,7 @@ def targets() -> Mapping[str, tuple[Callable[[bytes], Any], list[bytes]]]:
     files = [f for kinds in fuzzing.seeds().values() for f in kinds[:2]]
     return {
         **_images(),
+        **clip_readers.targets(),
         "records": (read_records, [lines]),
         "settings": (read_settings, [text_of(Settings().with_kind("screen").to_dict()), text_of(FACE.to_dict())]),
         "coco": (read_coco, [text_of(COCO)]),
@@ -280,5 +282,8 @@ def targets() -> Mapping[str, tuple[Callable[[bytes], Any], list[bytes]]]:
         "users": (read_users, [USERS]),
         "spec": (read_spec, [b"plates@640+safelicensing", b"tiled(plates@1280)", b"yolo:a.onnx@640", b"a.b:C"]),
         "output": (read_output, [memory, text_of({"settings": Settings().to_dict(), "records": "r"}), *files]),
-        "api": (read_request, [bytes([n]) + body for n in (0, 1, 4, 5) for body in (BODY, whole, text_of(COCO))]),
+        "api": (
+            read_request,
+            [bytes([n]) + body for n in (0, 1, 4, 5, 128, 129) for body in (BODY, whole, text_of(COCO))],
+        ),
     }

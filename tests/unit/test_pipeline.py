@@ -13,7 +13,10 @@ from anonymize.pipeline import run_pipeline
 def run(items: list[int], size: Callable[[int], int] = lambda _: 1, room: int = 100, threads: int = 2, **steps):  # type: ignore[no-untyped-def]
     same = lambda x: x  # noqa: E731
     read, work, finish = (steps.get(name, same) for name in ("read", "work", "finish"))
-    return run_pipeline(items, read, work, finish, threads=threads, size=size, room=room, stop=steps.get("stop"))
+    more = {name: steps[name] for name in ("stop", "batch") if name in steps}
+    return run_pipeline(
+        items, read, lambda some: [work(i) for i in some], finish, threads=threads, size=size, room=room, **more
+    )
 
 
 @settings(deadline=None)
@@ -85,3 +88,23 @@ def test_a_consumer_that_leaves_cancels_what_was_not_begun() -> None:
     for _ in run(list(range(1000)), read=lambda i: began.append(i) or i):
         break
     assert len(began) < 10
+
+
+def test_what_is_read_is_worked_on_together_and_comes_out_in_order() -> None:
+    """All wait in the room while the first is worked on; then as many as may are taken at once."""
+    seen: list[int] = []
+    read = threading.Semaphore(0)
+
+    def work(some: list[int]) -> list[int]:
+        if not seen:
+            for _ in range(6):
+                assert read.acquire(timeout=60)
+        seen.append(len(some))
+        return some
+
+    done = run_pipeline(
+        list(range(6)), lambda i: read.release() or i, work, lambda i: i, threads=3, size=lambda _: 1, room=9, batch=4
+    )
+    assert list(done) == list(range(6))
+    assert max(seen) > 1
+    assert max(seen) <= 4

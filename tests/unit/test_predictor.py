@@ -193,3 +193,31 @@ def test_what_a_network_finds_of_a_kind_is_kept_whatever_it_was_named_for(settin
     (found,) = finder.predict([np.zeros((40, 80, 3), np.uint8)])
     assert [r.kind for r in found] == ["face", "plate", "person"]
     assert asked == ["both"]  # once, whatever it stands for
+
+
+def test_photos_that_are_looked_at_together_get_what_each_gets_alone() -> None:
+    """Two plain ones go to the detectors at once; one that lies on its side and a transparent one, each by itself."""
+
+    calls: list[int] = []
+
+    class Watched(Contrast):
+        def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+            calls.append(len(images))
+            return super().detect(images)
+
+    class OnItsSide:
+        weights: Mapping[str, str] = {}
+
+        def turns(self, image: np.ndarray) -> tuple[int, ...]:
+            return (1, 0) if image.shape[0] > image.shape[1] else (0,)
+
+    plain, flat = np.dstack([ramp()] * 3), np.full((48, 64, 3), 90, np.uint8)
+    transparent = np.dstack([flat, ramp()])
+    photos = [images.from_array(p) for p in (plain, np.rot90(plain).copy(), transparent, flat)]
+    asked = Predictor(detectors=[Watched()], upright=OnItsSide())  # type: ignore[arg-type]
+    together = asked.predict_photos(photos)
+    assert calls == [2, 1, 1, 1, 1, 1]
+    assert together == [asked.predict_photo(photo) for photo in photos]
+    assert [len(one) for one in together] == [1, 2, 1, 0]
+    assert [r.path for r in asked.records(photos, list("abcd"))] == list("abcd")
+    assert asked.predict_photos([]) == []

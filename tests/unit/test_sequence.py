@@ -15,7 +15,7 @@ from anonymize.sequence import Followed, follow_file, raised, series
 
 
 def photo(path: str, *regions: Region) -> Record:
-    return Record(path, "a" * 64, 640, 480, regions, {"fake": {}}, "hash")
+    return Record(path, "a" * 64, 640, 480, regions, detectors={"fake": {}}, detection="hash")
 
 
 def plate(x: float, score: float, y: float = 100, width: float = 40) -> Region:

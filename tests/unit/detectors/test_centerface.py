@@ -8,7 +8,7 @@ from anonymize.detectors import centerface
 
 
 def test_input_is_rgb_as_it_is() -> None:
-    _, batch = centerface.prepare(np.full((32, 32, 3), (200, 150, 100), np.uint8), 32)
+    batch = centerface.SCALING.apply(np.full((1, 32, 32, 3), (200, 150, 100), np.uint8))
     np.testing.assert_allclose(batch[0, :, 0, 0], [200, 150, 100])
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from anonymize.detectors import FakeDetector, Image
 from anonymize.detectors.calibrated import Calibrated, Calibration
-from anonymize.detectors.closer import ALL, GAP, STEP, TALL, Closer, Place, pack, places, together
+from anonymize.detectors.closer import ALL, GAP, STEP, TALL, WIDE_STEP, Closer, Place, pack, places, together
 from anonymize.detectors.ensemble import Ensemble, combine
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
@@ -92,11 +92,11 @@ boxes = st.tuples(st.integers(0, 900), st.integers(0, 600), st.integers(1, 300),
 whole = st.builds(Place, boxes, st.sampled_from([0.25, 1.0, 2.0]))
 
 
-@given(st.lists(whole, min_size=1, max_size=12), st.sampled_from([640, 960, 1920]))
-def test_pieces_lie_apart_and_whole_in_the_picture(some: list[Place], side: int):
-    packed = pack(IMAGE, some, side)
+@given(st.lists(whole, min_size=1, max_size=12), st.sampled_from([640, 960, 1920]), st.sampled_from([STEP, WIDE_STEP]))
+def test_pieces_lie_apart_and_whole_in_the_picture(some: list[Place], side: int, step: int):
+    packed = pack(IMAGE, some, side, step)
     height, width = packed.pixels.shape[:2]
-    assert height % STEP == width % STEP == 0
+    assert height % step == width % step == 0
     spots = [(x, y, x + p.size[0], y + p.size[1]) for (x, y), p in zip(packed.corners, packed.places, strict=True)]
     for i, a in enumerate(spots):
         assert a[2] <= width

@@ -10,8 +10,7 @@ from anonymize.detectors import retinaface
 
 
 def test_input_is_bgr_less_the_mean() -> None:
-    frame, batch = retinaface.prepare(np.full((32, 32, 3), (200, 150, 100), np.uint8), 32)
-    assert frame.scale == (1, 1)
+    batch = retinaface.SCALING.apply(np.full((1, 32, 32, 3), (200, 150, 100), np.uint8))
     np.testing.assert_allclose(batch[0, :, 0, 0], [100 - 104, 150 - 117, 200 - 123])
 
 

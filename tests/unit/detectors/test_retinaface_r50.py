@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from anonymize.detectors import create, retinaface_r50
+from anonymize.detectors.candidates import letterbox
 from anonymize.detectors.runtime import NetworkDetector, open_network
 from anonymize.errors import DetectionError, UntrustedWeightsError, WeightsError
 from anonymize.regions import boxes, iou
@@ -72,8 +73,8 @@ def test_the_same_faces_as_the_packages_own_arithmetic(
     monkeypatch.setattr(theirs, "_predict", lambda model, tensor: model(tensor))
     expected = theirs.detect_faces(image[:, :, ::-1], threshold=0.8, model=model)  # it takes BGR
     # Before suppression, of which both have their own. The rest is as for every network.
-    _, batch = retinaface_r50.prepare(image, SIDE)
-    found = retinaface_r50.decode(open_network(path, "cpu")(batch), (SIDE, SIDE))["face"]
+    network = open_network(path, "cpu", scaling=retinaface_r50.SCALING)
+    found = retinaface_r50.decode(network(image[None]), (SIDE, SIDE))["face"]
     assert found.landmarks is not None
     inside = [f for f in expected.values() if min(f["facial_area"]) > 1 and max(f["facial_area"]) < SIDE - 2]
     assert len(inside) > 3
@@ -87,10 +88,8 @@ def test_the_same_faces_as_the_packages_own_arithmetic(
 
 
 def test_boxes_come_back_in_the_photos_pixels(tmp_path: Path) -> None:
-    network = open_network(stand_in(tmp_path / "r50.onnx"), "cpu")
-    detector = NetworkDetector(
-        "r50@256", network, lambda image: retinaface_r50.prepare(image, SIDE), retinaface_r50.decode, S, {}
-    )
+    network = open_network(stand_in(tmp_path / "r50.onnx"), "cpu", scaling=retinaface_r50.SCALING)
+    detector = NetworkDetector("r50@256", network, lambda image: letterbox(image, SIDE), retinaface_r50.decode, S, {})
     image = photo(SIDE, SIDE)
     (small,), (large,) = detector.detect([image]), detector.detect([np.kron(image, np.ones((2, 2, 1), np.uint8))])
     best = [r for r in small if r.score > 0.8]

@@ -7,65 +7,13 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from anonymize.detectors import runtime
-from anonymize.detectors.candidates import Candidates, Letterbox, letterbox, tensor
+from anonymize.detectors.candidates import Candidates, Letterbox, letterbox
 from anonymize.errors import DetectionError, SettingsError, UnknownNameError, WeightsError
 from anonymize.settings import Settings
-
-WEIGHTS = np.random.default_rng(0).integers(-8, 8, (4, 3, 3, 3)).astype(np.float32)
-
-
-def network(path: Path, size: tuple[int | str, int | str] = ("h", "w"), *, weights_as_input: bool = False) -> Path:
-    """Convolution, pooling, enlarging, ReLU; two outputs."""
-    nodes = [
-        helper.make_node("Conv", ["images", "weights"], ["a"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
-        helper.make_node("MaxPool", ["a"], ["b"], kernel_shape=[2, 2], strides=[2, 2]),
-        helper.make_node(
-            "Resize",
-            ["b", "", "scales"],
-            ["c"],
-            mode="nearest",
-            coordinate_transformation_mode="asymmetric",
-            nearest_mode="floor",
-        ),
-        helper.make_node("Add", ["a", "c"], ["sum"]),
-        helper.make_node("Relu", ["sum"], ["positive"]),
-    ]
-    constants = [
-        numpy_helper.from_array(WEIGHTS, "weights"),
-        numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales"),
-    ]
-    inputs = [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, *size])]
-    if weights_as_input:
-        inputs.append(helper.make_tensor_value_info("weights", TensorProto.FLOAT, WEIGHTS.shape))
-    outputs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4, None, None]) for n in ("sum", "positive")]
-    graph = helper.make_graph(nodes, "tiny", inputs, outputs, constants)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"names": "{0: 'plate'}", "task": "detect"})
-    onnx.save(model, path)
-    return path
-
-
-def expected(batch: np.ndarray) -> np.ndarray:
-    """The sum output in plain numpy."""
-    x = np.pad(batch[0], ((0, 0), (1, 1), (1, 1)))
-    h, w = batch.shape[2] // 2, batch.shape[3] // 2
-    a = np.zeros((4, h, w), np.float32)
-    for r in range(h):
-        for c in range(w):
-            a[:, r, c] = np.tensordot(WEIGHTS, x[:, 2 * r : 2 * r + 3, 2 * c : 2 * c + 3], 3)
-    pooled = a.reshape(4, h // 2, 2, w // 2, 2).max(axis=(2, 4))
-    return a + pooled.repeat(2, axis=1).repeat(2, axis=2)
-
-
-def batch(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Small whole numbers, which bfloat16 holds exactly."""
-    return np.random.default_rng(seed).integers(0, 4, (1, 3, height, width)).astype(np.float32)
+from tests.support.tiny_network import batch, expected, network
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
@@ -131,7 +79,12 @@ def test_a_broken_file_is_an_error_when_it_is_opened(
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("ANONYMIZE_RUNTIME", "tensorrt"), ("ANONYMIZE_THREADS", "-1"), ("ANONYMIZE_PRECISION", "f8")],
+    [
+        ("ANONYMIZE_RUNTIME", "torch"),
+        ("ANONYMIZE_THREADS", "-1"),
+        ("ANONYMIZE_PRECISION", "f8"),
+        ("ANONYMIZE_BATCH", "0"),
+    ],
 )
 def test_environment_variables_are_exact(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
@@ -139,72 +92,6 @@ def test_environment_variables_are_exact(
     monkeypatch.setenv(variable, value)
     with pytest.raises((UnknownNameError, SettingsError), match=variable):
         runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
-
-
-class Session:
-    """ONNX Runtime's session as a GPU's build of it would be; the network runs on the CPU."""
-
-    usable: tuple[str, ...] = (runtime.CUDA, runtime.CPU)
-
-    def __init__(self, source: object, options: object, providers: list[str]) -> None:
-        assert providers[0] == runtime.CUDA
-        self._inner = REAL(source, options, providers=[runtime.CPU])
-
-    def get_providers(self) -> list[str]:
-        return list(self.usable)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-
-REAL = ort.InferenceSession
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime says that it has CUDA. No GPU is used: what runs on one is not tested here."""
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [runtime.CUDA, runtime.CPU])
-    monkeypatch.setattr(ort, "InferenceSession", Session)
-    monkeypatch.setattr(runtime, "has_gpu", lambda: True)
-
-
-@pytest.mark.usefixtures("gpu")
-@pytest.mark.parametrize("device", ["cuda", "auto"])
-def test_on_a_gpu_onnx_runtime_gets_the_network(tmp_path: Path, device: str) -> None:
-    net = runtime.open_network(network(tmp_path / "n.onnx"), device)
-    assert isinstance(net, runtime.OnnxRuntime)
-    np.testing.assert_allclose(net(batch(32, 64))["sum"][0], expected(batch(32, 64)), atol=1e-3)
-
-
-@pytest.mark.usefixtures("gpu")
-def test_a_gpu_that_cannot_be_used_is_an_error_for_cuda_and_the_cpu_for_auto(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Session, "usable", (runtime.CPU,))
-    path = network(tmp_path / "n.onnx")
-    with pytest.raises(SettingsError, match="cannot use a GPU"):
-        runtime.open_network(path, "cuda")
-    assert isinstance(runtime.open_network(path, "auto"), runtime.OpenVino)
-
-
-@pytest.mark.usefixtures("gpu")
-def test_an_openvino_folder_is_no_network_for_a_gpu(tmp_path: Path) -> None:
-    import openvino as ov
-
-    ov.save_model(ov.Core().read_model(network(tmp_path / "n.onnx")), tmp_path / "own.xml")
-    with pytest.raises(WeightsError, match="not an ONNX file"):
-        runtime.open_network(tmp_path / "own.xml", "cuda")
-    assert isinstance(runtime.open_network(tmp_path / "own.xml", "auto"), runtime.OpenVino)
-
-
-def test_cuda_without_its_build_of_onnx_runtime_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [runtime.CPU])
-    path = network(tmp_path / "n.onnx")
-    with pytest.raises(SettingsError, match="onnxruntime-gpu"):
-        runtime.open_network(path, "cuda")
-    assert isinstance(runtime.open_network(path, "auto"), runtime.OpenVino)
 
 
 def test_openvino_keeps_nothing_of_the_sizes_that_it_has_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,11 +156,10 @@ def test_class_names_are_data_and_never_code(text: str) -> None:
 
 
 def detector(network: object, decode: object) -> runtime.NetworkDetector:
-    def prepare(image: np.ndarray) -> tuple[Letterbox, np.ndarray]:
-        frame = letterbox(image, 32)
-        return frame, tensor(frame.pixels)
+    def fit(image: np.ndarray) -> Letterbox:
+        return letterbox(image, 32)
 
-    return runtime.NetworkDetector("d@32", network, prepare, decode, Settings(), {"d": "00"})  # type: ignore[arg-type]
+    return runtime.NetworkDetector("d@32", network, fit, decode, Settings(), {"d": "00"})  # type: ignore[arg-type]
 
 
 def one_face(outputs: object, size: tuple[int, int], floor: float) -> dict[str, Candidates]:
@@ -312,6 +198,7 @@ import os, sys, threading
 import numpy as np
 from anonymize.detectors import create
 from anonymize.settings import Settings
+from tests.support.tiny_network import batch, expected, network
 sys.setswitchinterval(1e-6)
 detectors = [create(name, Settings()) for name in ("plates@64", "plates@96")]
 barrier, image, done = threading.Barrier(2), np.zeros((48, 64, 3), np.uint8), []

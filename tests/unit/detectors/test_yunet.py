@@ -8,7 +8,7 @@ from anonymize.detectors import yunet
 
 
 def test_input_is_bgr_as_it_is() -> None:
-    _, batch = yunet.prepare(np.full((32, 32, 3), (200, 150, 100), np.uint8), 32)
+    batch = yunet.SCALING.apply(np.full((1, 32, 32, 3), (200, 150, 100), np.uint8))
     np.testing.assert_allclose(batch[0, :, 0, 0], [100, 150, 200])
 
 

@@ -127,6 +127,23 @@ def test_a_color_that_is_already_there_is_written_all_the_same(tmp_path):
     assert np.array_equal(formats.decode(data, 1e9).pixels, photo.pixels)
 
 
+@pytest.mark.parametrize("turn", [1, 6])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_file_with_the_standards_tables_keeps_these_and_another_gets_its_own(tmp_path, mode, turn):
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    picture, files = Image.fromarray(jpegs.picture((96, 64))).convert(mode), {}
+    for optimized in (False, True):
+        picture.save(tmp_path / "came.jpg", optimize=optimized, exif=exif)
+        files[optimized], *_, is_anew = hide(load(tmp_path, (tmp_path / "came.jpg").read_bytes()), [])
+        assert not is_anew
+        with blocks._file(files[optimized]) as path:
+            assert blocks._is_standard(jpegio.read(path)) == (not optimized)
+    for a, b in zip(coefficients(files[False]), coefficients(files[True]), strict=True):
+        assert np.array_equal(a, b)
+    assert len(files[True]) < len(files[False])
+
+
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize("kind", ["444", "420", "422", "gray"])
 def test_a_turned_photo_is_turned_by_its_coefficients(tmp_path, kind, turn):

@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     """Four photos, the riskiest first: b, c, d have a plate that may have been missed; a has nothing suspicious."""
     (tmp_path / "in").mkdir()
     found = {"a.png": (FACE,), "b.png": (faint(0.24),), "c.png": (faint(0.2),), "d.png": (faint(0.15),)}
-    known = [Record(name, "00", 160, 100, regions, {"one": {}}) for name, regions in found.items()]
+    known = [Record(name, "00", 160, 100, regions, detectors={"one": {}}) for name, regions in found.items()]
     for record in known:
         (tmp_path / "in" / record.path).touch()
     records.write(tmp_path / "r.jsonl", Header(str(tmp_path / "in"), SETTINGS), known)
@@ -229,7 +229,7 @@ def test_a_large_photo_comes_at_a_screen_s_size_and_whole_for_who_zooms_in(tmp_p
     picture = Image.new("RGB", (3000, 1500), "teal")
     picture.paste("white", (0, 0, 1500, 1500))
     picture.save(tmp_path / "a.jpg", exif=exif)
-    known = Record("a.jpg", "00", 3000, 1500, (), {"one": {}})
+    known = Record("a.jpg", "00", 3000, 1500, (), detectors={"one": {}})
     records.write(tmp_path / "r.jsonl", Header(str(tmp_path), SETTINGS), [known])
     review = Reviews().open(tmp_path / "r.jsonl")
     with Image.open(io.BytesIO(photos.answer(tmp_path / "a.jpg", review, is_small=True).body)) as small:
@@ -321,7 +321,7 @@ def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: 
     (tmp_path / "real").mkdir()
     Image.new("RGB", (100, 80), "teal").save(tmp_path / "real" / "a.png")
     found = (Region("face", (10, 10, 30, 34), 0.9),)
-    known = [Record("a.png", images.sha256(tmp_path / "real" / "a.png"), 100, 80, found, {"one": {}})]
+    known = [Record("a.png", images.sha256(tmp_path / "real" / "a.png"), 100, 80, found, detectors={"one": {}})]
     records.write(tmp_path / "real.jsonl", Header(str(tmp_path / "real"), SETTINGS), known)
     tab = Tab(tmp_path / "real.jsonl")
     plain = tab.ask("export", review=tab.page["review"], unreviewed=True)
