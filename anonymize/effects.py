@@ -176,20 +176,18 @@ def _fill(
         return
     size = pixels.shape[1::-1]
     known = np.ones(pixels.shape[:2], dtype=bool)
-    inpainted, boxes = [], []
+    inpainted: list[tuple[PixelBox, NDArray[np.float32]]] = []
     for region in hidden:
         kind = settings.kind(region.kind)
         box, alpha = mask(region, kind, *size)
         _view(known, box)[alpha > 0] = False
         if alpha.size and kind.effect == "inpaint":
-            inpainted.append(region)
-            boxes.append(box)
-    for box, members, values in inpainting.inpaint(pixels, boxes, known):
+            inpainted.append((box, alpha))
+    for box, members, values in inpainting.inpaint(pixels, [b for b, _ in inpainted], known):
         if mode in ("LA", "RGBA") and not _view(known, box).any():
             values[..., -1] = np.iinfo(pixels.dtype).max
         share = np.zeros(values.shape[:2], np.float32)
-        for region in (inpainted[i] for i in members):
-            (x1, y1, x2, y2), alpha = mask(region, settings.kind(region.kind), *size)
+        for (x1, y1, x2, y2), alpha in (inpainted[i] for i in members):
             part = share[y1 - box[1] : y2 - box[1], x1 - box[0] : x2 - box[0]]
             np.maximum(part, alpha, out=part)
         yield box, values, share

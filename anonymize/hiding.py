@@ -151,7 +151,7 @@ def not_hidden(record: Record, settings: Settings) -> Counter[str]:
     return Counter(r.kind for r in others if r.score >= Kind().threshold)
 
 
-def told(record: Record, settings: Settings) -> list[str]:
+def warning_texts(record: Record, settings: Settings) -> list[str]:
     """What a person should know of a photo before it goes out, in sentences."""
     out = [WARNINGS.get(code, code) for code in warnings_of(record, settings)]
     if others := not_hidden(record, settings):

@@ -68,9 +68,11 @@ def membrane(pixels: NDArray[Any], known: NDArray[np.bool_], shrink: int = 1) ->
     out = np.broadcast_to(sums.sum(axis=(0, 1)) / weights.sum(), sums.shape).astype(np.float32)
     for sums, weights in reversed(levels):
         out = _resize(out, weights.shape, cv2.INTER_LINEAR)
-        free = (1 - weights)[..., None]
+        free = np.repeat((1 - weights)[..., None], sums.shape[2], axis=2)  # numpy takes far longer to spread it itself
         for _ in range(STEPS):
-            out = sums + free * cv2.blur(out, (3, 3)).reshape(out.shape)
+            out = cv2.blur(out, (3, 3)).reshape(out.shape)
+            out *= free
+            out += sums
     np.clip(np.rint(out, out=out), 0, np.iinfo(pixels.dtype).max, out=out)
     return _resize(out.astype(pixels.dtype), known.shape, cv2.INTER_LINEAR).reshape(pixels.shape)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 # In the form of `plain`.
 KINDS: Mapping[str, str] = {
@@ -20,6 +21,7 @@ KINDS: Mapping[str, str] = {
 HIDDEN = ("face", "plate")  # kinds that are hidden by default, and measured whatever the settings hide
 
 
+@lru_cache(maxsize=1024)
 def plain(name: str) -> str:
     """A name in lower case, its separators as single spaces: "License_Plate" -> "license plate"."""
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())

@@ -53,7 +53,7 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
         return (0, 0, 0, 0), np.zeros((0, 0), np.float32)
     feather = min(kind.kernel.feather, SOLID_FEATHER) if kind.effect == "solid" else kind.kernel.feather
     left, top, right, bottom = min(feather, x1), min(feather, y1), min(feather, width - x2), min(feather, height - y2)
-    hidden = np.pad(hidden, ((top, bottom), (left, right)))
+    hidden = _padded(hidden, top, bottom, left, right)
     piece = (x1 - left, y1 - top, x2 + right, y2 + bottom)
     alpha = hidden.astype(np.float32)
     if feather and not hidden.all():
@@ -64,6 +64,11 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
         soft = t * t * (3 - 2 * t)  # smoothstep; and never quite 1, however wide
         alpha.reshape(-1)[edge] = np.minimum(soft, np.nextafter(np.float32(1), np.float32(0)))
     return piece, alpha
+
+
+def _padded(mask: NDArray[np.bool_], top: int, bottom: int, left: int, right: int) -> NDArray[np.bool_]:
+    """A mask with False around it; as np.pad, which takes twenty times as long for a small one."""
+    return cv2.copyMakeBorder(mask.view(np.uint8), top, bottom, left, right, cv2.BORDER_CONSTANT).view(np.bool_)
 
 
 def changed(

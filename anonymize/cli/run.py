@@ -290,7 +290,7 @@ def _say_what_failed(summary: Summary) -> None:
     if summary.gone:
         gone = f"{first_of(summary.gone)} (`python -m review forget` removes them)"
         click.echo(f"no longer in the input, so not written: {gone}", err=True)
-    for text in summary.told():
+    for text in summary.warning_texts():
         click.echo(f"warning: {text}", err=True)
     if summary.not_hidden:
         click.echo("         (--hide KIND hides them)", err=True)

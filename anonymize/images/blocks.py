@@ -164,7 +164,8 @@ def _touched(changed: Iterable[Piece], plane: Plane, step: tuple[int, int]) -> N
     out = np.zeros((plane.shape[0] // 8, plane.shape[1] // 8), dtype=bool)
     across, down = 8 * step[0], 8 * step[1]
     for (x1, y1, x2, y2), mask in changed:
-        whole = np.pad(mask, ((y1 % down, -y2 % down), (x1 % across, -x2 % across)))
+        room = y1 % down, -y2 % down, x1 % across, -x2 % across
+        whole = cv2.copyMakeBorder(mask.view(np.uint8), *room, cv2.BORDER_CONSTANT)
         cells = whole.reshape(whole.shape[0] // down, down, -1, across)
         out[y1 // down : -(-y2 // down), x1 // across : -(-x2 // across)] |= cells.any(axis=(1, 3))
     return out

@@ -6,7 +6,9 @@ takes no more memory than a minute.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +20,7 @@ from ..errors import DetectionError, RecordsError, SettingsError
 from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
 from ..records import Record
-from ..records_file import unpacked
+from ..records_file import unpack
 from ..regions import Region, boxes, iou
 from .association import JOIN
 from .motion import Image, Motion, Watch, joined
@@ -32,6 +34,7 @@ STILL, UNSEARCHED = 0.02, 0.17
 RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
 MISSING = 0.5  # seconds for which every frame is searched after a thing was not found again
+AHEAD = 2  # frames that may be read before the search of one has ended; searched is one at a time, in order
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
 
 
@@ -88,7 +91,7 @@ class Found:
     @classmethod
     def load(cls, path: AnyPath) -> Found:
         """Raises RecordsError: not such a file."""
-        data = unpacked(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
+        data = unpack(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
         try:
             if data is None:
                 raise ValueError("it is damaged")
@@ -134,6 +137,8 @@ class Search:
         self._kinds = tuple(predictor.settings.kinds)
         self._longest = max(1, int(UNSEARCHED * self._rate)) if every == "auto" else every
         self._watch = Watch(width, height)
+        self._pool = ThreadPoolExecutor(1, "search")
+        self._searching: deque[tuple[int, Future[list[tuple[Region, ...]]]]] = deque()
         self._waiting: list[tuple[int, Image]] = []  # frames that nobody has searched yet
         self._found: dict[int, tuple[Region, ...]] = {}
         self._last: tuple[Region, ...] | None = None  # of the last frame that was searched
@@ -156,7 +161,7 @@ class Search:
             seconds: when it is shown. What a clip says of its frame rate may be nonsense, as browsers' 1,000.
 
         Raises:
-            DetectionError: a detector failed, or found as many regions as are kept.
+            DetectionError: a detector failed, or found as many regions as are kept; in this frame or one of the last.
         """
         moved, is_cut = self._watch.see(rgb)
         if is_cut:
@@ -176,6 +181,7 @@ class Search:
     def take(self) -> Found:
         """What was found since the last `take`."""
         self._search_waiting()
+        self._finish(0)
         searched = np.zeros(self._frames, bool)
         searched[list(self._found)] = True
         rows = [
@@ -196,8 +202,12 @@ class Search:
         if not self._waiting:
             return
         last, others = self._last, self._waiting[:-1]
+        if self._every != "auto":
+            self._begin(self._waiting[-1])
+            self._waiting, self._last, self._moved = [], (), 0.0
+            return
         (found,) = self._search(self._waiting[-1:])
-        if self._every == "auto" and last is not None:
+        if last is not None:
             is_gone = _misses(last, found)
             if is_gone:
                 self._misses = round(MISSING * self._rate)
@@ -206,14 +216,25 @@ class Search:
         self._waiting, self._last, self._moved = [], found, 0.0
 
     def _search(self, frames: Sequence[tuple[int, Image]]) -> list[tuple[Region, ...]]:
-        out = []
-        for frame, rgb in frames:
-            (regions,) = self._predictor.predict([rgb], turns=self._turns(rgb))
+        for one in frames:
+            self._begin(one)
+        self._finish(0)
+        return [self._found[frame] for frame, _ in frames]
+
+    def _begin(self, one: tuple[int, Image]) -> None:
+        """Search a frame while the next ones are read."""
+        self._finish(AHEAD - 1)
+        frame, rgb = one
+        self._searching.append((frame, self._pool.submit(self._predictor.predict, [rgb], turns=self._turns(rgb))))
+
+    def _finish(self, most: int) -> None:
+        """Wait until at most so many frames still have no result."""
+        while len(self._searching) > most:
+            frame, searching = self._searching.popleft()
+            (regions,) = searching.result()
             if reason := max_regions_reached(regions, self._predictor.settings):
                 raise DetectionError(reason)
             self._found[frame] = regions
-            out.append(regions)
-        return out
 
     def _turns(self, rgb: Image) -> tuple[int, ...]:
         """How the picture lies, from time to time; all turns of the last two looks are searched."""
