@@ -1,4 +1,4 @@
-"""What people say about a photo: its regions corrected, the photo approved or flagged. Pure: a record in, a record out.
+"""What people say about a photo or a clip: regions corrected, the whole approved or flagged. A record in, a record out.
 
 Every change is one more decision, with who, when, and what it changed, so that undo is a decision too. A region that a
 detector found keeps its box's score and its detectors' scores whatever a person decides, so a reset gives it back to
@@ -13,75 +13,57 @@ import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from .errors import RecordsError, SettingsError, StaleDecisionError, UnknownNameError
-from .records import Record
-from .regions import Box, Point, Region
+from .records import Record, Reviewed
+from .regions import Box, Point, Region, Status
 from .settings import Settings
-
-
-class Reviewed(Protocol):
-    """What people review as a whole: a photo's record, or a clip's."""
-
-    @property
-    def path(self) -> str: ...
-    @property
-    def error(self) -> str | None: ...
-    @property
-    def review(self) -> str: ...
-    @property
-    def approved_hash(self) -> str: ...
-    @property
-    def decisions(self) -> tuple[Mapping[str, Any], ...]: ...
-    def approval_hash(self, settings: Settings) -> str: ...
-    def is_approved(self, settings: Settings) -> bool: ...
-    def replace(self: R, **changes: Any) -> R: ...
-
 
 R = TypeVar("R", bound=Reviewed)
 
 
-def accept(record: Record, *, who: str, region: str, when: str = "", note: str = "") -> Record:
-    """Hide a region whatever its score.
+def accept(record: R, *, who: str, id: str, when: str = "", note: str = "") -> R:
+    """Hide a region, or a clip's track in all its frames, whatever its score.
 
     Args:
-        region: its id. who: the person's name.
+        id: the region's or track's. who: the person's name.
         when: ISO 8601; now when not given. note: the person's own words. All functions here take these three.
 
     Raises:
-        StaleDecisionError: the region is not there (any more).
+        StaleDecisionError: it is not there (any more).
     """
-    r = find(record, region)
-    return _decide_region(record, "accept", who, r, r.replace(status=_hidden_status(r)), when, note)
+    found = find(record, id)
+    return record_change(record, "accept", who, found, found.replace(status=hidden_status(found)), when, note)
 
 
-def reject(record: Record, *, who: str, region: str, when: str = "", note: str = "") -> Record:
-    """Never hide a region; one that a person drew goes away."""
-    r = find(record, region)
-    after = None if r.status == "manual" else r.replace(status="rejected")
-    return _decide_region(record, "reject", who, r, after, when, note)
+def reject(record: R, *, who: str, id: str, when: str = "", note: str = "") -> R:
+    """Never hide it; what a person drew goes away."""
+    found = find(record, id)
+    after = None if found.status == "manual" else found.replace(status="rejected")
+    return record_change(record, "reject", who, found, after, when, note)
 
 
-def reset(record: Record, *, who: str, region: str, when: str = "", note: str = "") -> Record:
-    """Let the threshold decide on a region again; one that a person drew stays."""
-    r = find(record, region)
-    return _decide_region(
-        record, "reset", who, r, r.replace(status="manual" if r.status == "manual" else "auto"), when, note
+def reset(record: R, *, who: str, id: str, when: str = "", note: str = "") -> R:
+    """Let the threshold decide on it again; what a person drew stays."""
+    found = find(record, id)
+    after = found if found.status == "manual" else found.replace(status="auto")
+    return record_change(record, "reset", who, found, after, when, note)
+
+
+def set_kind(record: R, *, who: str, id: str, kind: str, when: str = "", note: str = "") -> R:
+    """Say what it is; so it is one, and hidden whatever its score."""
+    found = find(record, id)
+    return record_change(
+        record, "set-kind", who, found, found.replace(kind=kind, status=hidden_status(found)), when, note
     )
-
-
-def set_kind(record: Record, *, who: str, region: str, kind: str, when: str = "", note: str = "") -> Record:
-    """Say what a region is; so it is one, and hidden whatever its score."""
-    r = find(record, region)
-    return _decide_region(record, "set-kind", who, r, r.replace(kind=kind, status=_hidden_status(r)), when, note)
 
 
 def move(
     record: Record,
     *,
     who: str,
-    region: str,
+    id: str,
     box: Box,
     corners: Sequence[Point] | None = None,
     when: str = "",
@@ -95,10 +77,10 @@ def move(
     Raises:
         SettingsError: less than one pixel of it lies in the photo.
     """
-    r = find(record, region)
+    r = find(record, id)
     # Where a person put the box, landmarks and corners of the earlier one no longer lie.
-    moved = r.replace(box=in_order(box), corners=corners, landmarks=None, status=_hidden_status(r))
-    return _decide_region(record, "move", who, r, _inside(record, moved), when, note)
+    moved = r.replace(box=in_order(box), corners=corners, landmarks=None, status=hidden_status(r))
+    return record_change(record, "move", who, r, _inside(record, moved), when, note)
 
 
 def add(
@@ -108,30 +90,22 @@ def add(
     box: Box,
     kind: str,
     corners: Sequence[Point] | None = None,
-    region: str = "",
+    id: str = "",
     when: str = "",
     note: str = "",
 ) -> Record:
     """Draw a region that was missed. The same box drawn twice is one.
 
     Args:
-        box: as for `move`. region: its id; made when not given.
+        box: as for `move`. id: the region's; made when not given.
 
     Raises:
         SettingsError: less than one pixel of it lies in the photo; the id is taken.
     """
-    taken = {r.id: r for r in record.regions}
-    if region in taken:
-        raise SettingsError(f"{record.path} already has a region {region!r}")
-    drawn = Region(kind, in_order(box), corners=corners, status="manual", id=region)  # type: ignore[arg-type]
-    drawn = _inside(record, drawn)
-    name, number = drawn.id, 1
-    while (there := taken.get(drawn.id)) is not None:
-        if there == drawn:
-            return record
-        number += 1  # found here and not hidden, or moved away from here
-        drawn = drawn.replace(id=f"{name}-{number}")
-    return _decide_region(record, "add", who, None, drawn, when, note)
+    if id in {r.id for r in record.regions}:
+        raise SettingsError(f"{record.path} already has a region {id!r}")
+    drawn = Region(kind, in_order(box), corners=corners, status="manual", id=id)  # type: ignore[arg-type]
+    return record_addition(record, "add", who, _inside(record, drawn), when, note)
 
 
 def approve(record: R, *, who: str, settings: Settings, when: str = "", note: str = "") -> R:
@@ -157,7 +131,7 @@ def unflag(record: R, *, who: str, when: str = "", note: str = "") -> R:
     return _decide_review(record, "unflag", who, when, note, review="pending", approved_hash="")
 
 
-def undo(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
+def undo(record: R, *, who: str, when: str = "", note: str = "") -> R:
     """Take the last decision that stands back.
 
     Raises:
@@ -168,11 +142,13 @@ def undo(record: Record, *, who: str, when: str = "", note: str = "") -> Record:
     if "state" in last:
         record = record.replace(**last["state"])
     else:
-        before, after = (r and Region.from_dict(r) for r in (last["before"], last["after"]))
-        there = {r.id: r for r in record.regions}
-        if there.get((after or before).id) != after:
-            raise StaleDecisionError(f"{record.path}: the region changed since, so {last['what']} cannot be undone")
-        record = _put(record, after, before)
+        there = next((p for p in record.parts if p.id == last[record.PART]), None)
+        before, after = (record.restore_part(said, there) for said in (last["before"], last["after"]))
+        if there != after:
+            raise StaleDecisionError(
+                f"{record.path}: the {record.PART} changed since, so {last['what']} cannot be undone"
+            )
+        record = record.put(after, before)
     return append_decision(record, "undo", who, when, note, undoes=place)
 
 
@@ -194,24 +170,33 @@ ON_PHOTOS: Mapping[str, Callable[..., Record]] = {"approve": approve, "flag": fl
 ACTIONS: Mapping[str, Callable[..., Record]] = {**ON_REGIONS, **ON_PHOTOS}
 
 
-def decide(record: Record, what: str, *, who: str, settings: Settings, **given: Any) -> Record:
+def decide(
+    record: R,
+    what: str,
+    *,
+    who: str,
+    settings: Settings,
+    actions: Mapping[str, Callable[..., Any]] = ACTIONS,
+    **given: Any,
+) -> R:
     """One of ACTIONS by its name, as forms, keys and commands have it.
 
     Args:
         settings: those that an approval binds to. given: the action's other arguments.
+        actions: those of a clip are others.
 
     Raises:
         UnknownNameError: no such action. SettingsError: arguments that it does not take. Else as the action.
     """
-    if what not in ACTIONS:
-        raise UnknownNameError("decision", what, ACTIONS)
+    if what not in actions:
+        raise UnknownNameError("decision", what, actions)
     if what == "approve":
         given["settings"] = settings
     try:
-        inspect.signature(ACTIONS[what]).bind(record, who=who, **given)
+        inspect.signature(actions[what]).bind(record, who=who, **given)
     except TypeError as e:
         raise SettingsError(f"{what}: {e}") from e
-    return ACTIONS[what](record, who=who, **given)
+    return actions[what](record, who=who, **given)
 
 
 def parse(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -225,7 +210,7 @@ def parse(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise UnknownNameError("decision", what, ACTIONS)
     given: dict[str, Any] = {}
     if what in ON_REGIONS:
-        given = {name: str(data[name]) for name in ("region", "kind") if name in data}
+        given = {into: str(data[name]) for name, into in (("region", "id"), ("kind", "kind")) if name in data}
     if "box" in data:
         try:
             given["box"] = tuple(round(float(v), 2) for v in data["box"])
@@ -234,16 +219,16 @@ def parse(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return what, given
 
 
-def find(record: Record, region: str) -> Region:
-    """The region with this id.
+def find(record: Reviewed, id: str) -> Any:
+    """The region, or the clip's track, with this id.
 
     Raises:
         StaleDecisionError: it is not there (any more).
     """
-    for r in record.regions:
-        if r.id == region:
-            return r
-    raise StaleDecisionError(f"{record.path} has no region {region!r} (any more)")
+    for part in record.parts:
+        if part.id == id:
+            return part
+    raise StaleDecisionError(f"{record.path} has no {record.PART} {id!r} (any more)")
 
 
 def standing(record: Reviewed) -> list[int]:
@@ -291,9 +276,9 @@ def last_words(record: Reviewed) -> str:
     return f" (last: {last['what']} by {last['who']}, {last['when']})"
 
 
-def _hidden_status(region: Region) -> Any:
-    """The status of a region that a person wants hidden: what was drawn stays drawn."""
-    return "manual" if region.status == "manual" else "accepted"
+def hidden_status(part: Any) -> Status:
+    """The status of what a person wants hidden: what was drawn stays drawn."""
+    return "manual" if part.status == "manual" else "accepted"
 
 
 def in_order(box: Box) -> Box:
@@ -310,14 +295,25 @@ def _inside(record: Record, region: Region) -> Region:
     return inside
 
 
-def _decide_region(
-    record: Record, what: str, who: str, before: Region | None, after: Region | None, when: str, note: str
-) -> Record:
+def record_change(record: R, what: str, who: str, before: Any, after: Any, when: str, note: str) -> R:
+    """A part changed, added (no `before`) or taken away (no `after`); what changes nothing is no decision."""
     if before == after:
         return record
-    change = {"before": before and before.to_dict(), "after": after and after.to_dict()}
-    name = (after or before).id  # type: ignore[union-attr]
-    return append_decision(_put(record, before, after), what, who, when, note, region=name, **change)
+    change = {"before": record.describe_part(before, after), "after": record.describe_part(after, before)}
+    return append_decision(
+        record.put(before, after), what, who, when, note, **{record.PART: (after or before).id}, **change
+    )
+
+
+def record_addition(record: R, what: str, who: str, drawn: Any, when: str, note: str) -> R:
+    """A region or track drawn, under an id of its own; the same one drawn twice is one."""
+    taken, name, number = {p.id: p for p in record.parts}, drawn.id, 1
+    while (there := taken.get(drawn.id)) is not None:
+        if there == drawn:
+            return record
+        number += 1  # found here and not hidden, or moved away from here
+        drawn = drawn.replace(id=f"{name}-{number}")
+    return record_change(record, what, who, None, drawn, when, note)
 
 
 def _decide_review(record: R, what: str, who: str, when: str, note: str, **state: str) -> R:
@@ -330,11 +326,3 @@ def append_decision(record: R, what: str, who: str, when: str, note: str, **more
     decision = {"who": who, "when": when or datetime.now(UTC).isoformat(timespec="milliseconds"), "what": what}
     words = {"note": str(note)} if note else {}
     return record.replace(decisions=(*record.decisions, {**decision, **words, **more}))
-
-
-def _put(record: Record, before: Region | None, after: Region | None) -> Record:
-    """One region replaced in its place, put first (drawn: score 1), or taken away."""
-    if before is None:
-        return record.replace(regions=(after, *record.regions))
-    kept = [after if r.id == before.id else r for r in record.regions]
-    return record.replace(regions=tuple(r for r in kept if r is not None))

@@ -67,6 +67,15 @@ def remove_leftovers(folder: AnyPath) -> int:
     return len(leftovers)
 
 
+def stamp(path: AnyPath) -> list[int] | None:
+    """Size and time of a file, not of what a link leads to: another file in its place has others. None: not there."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns]
+
+
 def sha256(path: AnyPath) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with open(path, "rb") as file:

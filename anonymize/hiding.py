@@ -16,6 +16,7 @@ from PIL import Image
 from . import effects, images
 from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
+from .masks import changed
 from .predictor import DETECTION_VERSION, Predictor
 from .records import Record
 from .regions import Region
@@ -105,6 +106,12 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
     return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
 
 
+def save_hidden(photo: images.Photo, record: Record, target: AnyPath, settings: Settings) -> tuple[str, ...]:
+    """Write a photo with its record's regions hidden. Errors as `hide_record`; errors and warnings as `images.save`."""
+    where = changed(record.regions, settings, photo.width, photo.height)
+    return images.save(photo, hide_record(photo, record, settings), target, settings, where)
+
+
 def check_detected(record: Record) -> None:
     """Raise DetectionError for a record that says nothing of its photo: no regions are not the same as none found."""
     if record.error is not None:
@@ -144,7 +151,7 @@ def not_hidden(record: Record, settings: Settings) -> Counter[str]:
     return Counter(r.kind for r in others if r.score >= Kind().threshold)
 
 
-def told(record: Record, settings: Settings) -> list[str]:
+def warning_texts(record: Record, settings: Settings) -> list[str]:
     """What a person should know of a photo before it goes out, in sentences."""
     out = [WARNINGS.get(code, code) for code in warnings_of(record, settings)]
     if others := not_hidden(record, settings):

@@ -145,11 +145,19 @@ class JsonLines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, error: object, *_: object) -> None:
+    def _is_in_place(self) -> bool:
         try:
-            is_there = os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path, follow_symlinks=False))
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self._path, follow_symlinks=False))
         except OSError:
-            is_there = False
+            return False
+
+    def check_in_place(self) -> None:
+        """Raise RecordsError where the file is no longer in its place."""
+        if not self._is_in_place():
+            raise self._gone()
+
+    def __exit__(self, error: object, *_: object) -> None:
+        is_there = self._is_in_place()
         self.close()
         if not is_there and error is None:
             raise self._gone()

@@ -1,4 +1,4 @@
-"""A side-by-side picture for people: the photo with boxes and scores, and what was written."""
+"""Pictures for people: as JPEG, and side by side: the photo with boxes and scores, and what was written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,6 +20,14 @@ from .regions import Region
 LONG_SIDE = 1280  # px of each half: enough to judge by, quick to look through
 COLORS = {"face": (31, 119, 255), "plate": (255, 127, 14)}  # RGB
 OTHER = (140, 140, 140)
+
+
+def to_jpeg(picture: Image.Image | NDArray[Any], quality: int, **options: Any) -> bytes:
+    """A picture (or RGB pixels) as a JPEG file's bytes. `options`: as Pillow's."""
+    out = io.BytesIO()
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    image.save(out, "JPEG", quality=quality, **options)
+    return out.getvalue()
 
 
 def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint8]:
@@ -56,6 +65,4 @@ def side_by_side(photo: Photo, pixels: NDArray, regions: Sequence[Region]) -> Im
 
 def save_preview(photo: Photo, pixels: NDArray, regions: Sequence[Region], target: Path) -> None:
     """`side_by_side` as a JPEG at `target`; a photo whose preview fails has one failure, not a half picture."""
-    buffer = io.BytesIO()
-    side_by_side(photo, pixels, regions).save(buffer, "JPEG", quality=90)
-    write_whole(target, buffer.getvalue())
+    write_whole(target, to_jpeg(side_by_side(photo, pixels, regions), 90))

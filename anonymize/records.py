@@ -11,9 +11,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
@@ -26,15 +26,8 @@ from .settings import Settings
 
 SCHEMA = 2
 Review = Literal["pending", "approved", "flagged"]
-DECIDED = ("who", "when", "what")
+_DECIDED = ("who", "when", "what")
 _SHORT = ("path", "sha256", "width", "height", "detection", "review", "approved_hash", "error")
-_TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
-    **dict.fromkeys(("width", "height"), int),
-    "detectors": dict,
-    "warnings": list,
-    "error": (str, type(None)),
-}
 
 
 def escape(path: AnyPath) -> str:
@@ -89,28 +82,30 @@ def is_canonical(path: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Record:
-    """One photo: where it is, what was found, what people decided.
+class Reviewed:
+    """What people review as a whole, and what is known of it: a photo's `Record`, or a clip's (`anonymize.video`).
 
     Attributes:
         path: POSIX, relative to the input root, escaped (`escape`); never only a basename.
-        sha256: of the source's bytes; an export refuses a photo whose bytes are others.
-        width, height: px, after the orientation was applied.
-        regions: candidates down to the floor score, by descending score; regions that a person drew too.
+        sha256: of the source's bytes; an export refuses a file whose bytes are others.
+        width, height: px, as displayed.
         detectors: the detectors that ran -> their weights (name -> sha256). Empty: none ran.
         detection: hash of the settings and weights that detected it; where that differs, it is detected again.
         review: "pending" | "approved" | "flagged".
         decisions: who, when (ISO 8601, UTC), what; undo is one more decision. Oldest first.
-        approved_hash: `approval_hash` at the approval; when it differs now, the photo is pending again.
-        error: why the photo could not be processed, or None.
-        warnings: codes of what is to be said of the photo (`images.WARNINGS`).
+        approved_hash: `approval_hash` at the approval; when it differs now, it is pending again.
+        error: why it could not be processed, or None.
+        warnings: what is to be said of it; of a photo, codes (`hiding.WARNINGS`).
     """
+
+    PART: ClassVar[str]  # what people decide on one by one: "region" or "track"
+    NAME: ClassVar[str]  # of such a record, in errors
 
     path: str
     sha256: str = ""
     width: int = 0
     height: int = 0
-    regions: tuple[Region, ...] = ()
+    _: KW_ONLY
     detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     detection: str = ""
     review: Review = "pending"
@@ -119,57 +114,137 @@ class Record:
     error: str | None = None
     warnings: tuple[str, ...] = ()
 
-    def replace(self, **changes: Any) -> Record:
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The regions or tracks."""
+        return getattr(self, f"{self.PART}s")
+
+    def replace(self, **changes: Any) -> Self:
         return dataclasses.replace(self, **changes)
+
+    def with_parts(self, parts: Iterable[Any]) -> Self:
+        """With these regions or tracks, in their order."""
+        raise NotImplementedError
+
+    def put(self, before: Any, after: Any) -> Self:
+        """One part replaced (`before` by `after`), added (no `before`) or taken away (no `after`)."""
+        raise NotImplementedError
+
+    def describe_part(self, part: Any, other: Any) -> dict[str, Any] | None:
+        """A part as a decision has it. `other`: what it became, or what it was."""
+        return None if part is None else part.to_dict()
+
+    def restore_part(self, said: Mapping[str, Any] | None, there: Any) -> Any:
+        """The inverse of `describe_part`. `there`: the part of this id that is there now."""
+        raise NotImplementedError
+
+    def content_hash(self) -> str:
+        """A hash of the file and all its parts; a decision names it, so that a stale one is refused."""
+        raise NotImplementedError
+
+    def approval_hash(self, settings: Settings) -> str:
+        """What an approval binds to: the file, its parts, and the settings that decide its pixels."""
+        return f"{self.content_hash()}-{settings.export_hash()}"
+
+    def is_approved(self, settings: Settings) -> bool:
+        return self.review == "approved" and self.approved_hash == self.approval_hash(settings) and self.error is None
+
+    def is_settled(self, fresh: Sequence[Any], decided: Sequence[Any]) -> Sequence[bool]:
+        """Which of the new parts need not stay: what people decided holds for them."""
+        raise NotImplementedError
+
+    def keep_decisions(self, earlier: Self | None) -> Self:
+        """This new detection, with what people decided on `earlier`, the same file's last record.
+
+        What a person drew, accepted or rejected stays. A new automatic region goes where one that was rejected is the
+        same thing, or where one that is hidden covers nearly all of it: what such a box leaves open, in place or time,
+        is hidden, too. An approval stays in the history, but its hash no longer fits, so the photo is pending.
+        """
+        if earlier is None or earlier.sha256 != self.sha256:
+            return self
+        decided, fresh = [p for p in earlier.parts if p.status != "auto"], list(self.parts)
+        if decided and fresh:
+            fresh = [f for f, gone in zip(fresh, self.is_settled(fresh, decided), strict=True) if not gone]
+        # One that a person moved keeps its id, and what is found anew where it was would have the same.
+        taken = {d.id for d in decided}
+        while any(f.id in taken for f in fresh):
+            fresh = [f.replace(id=f"{f.id}-again") if f.id in taken else f for f in fresh]
+        kept = self.with_parts([*decided, *fresh])
+        return kept.replace(review=earlier.review, decisions=earlier.decisions, approved_hash=earlier.approved_hash)
+
+    @classmethod
+    def check_values(cls, data: Any, **types: Any) -> dict[str, Any]:
+        """The values of a record as JSON has them, with the types that all have, and these.
+
+        Raises:
+            RecordsError: it is none.
+        """
+        if not isinstance(data, Mapping) or "path" not in data:
+            raise RecordsError(f"not a {cls.NAME}: {data!r:.80}")
+        if unknown := set(data) - {f.name for f in dataclasses.fields(cls)}:
+            raise RecordsError(f"a {cls.NAME} has no field {sorted(unknown)[0]!r}")
+        types |= dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str)
+        types |= {"width": int, "height": int, "detectors": dict, "warnings": list, "error": (str, type(None))}
+        for name, of in types.items():
+            if name in data and not isinstance(data[name], of):
+                raise RecordsError(f"the {name} of a {cls.NAME} cannot be {data[name]!r}")
+        if not is_canonical(data["path"]):
+            raise RecordsError(f"{data['path']!r} is no path as records write it")
+        warnings = tuple(map(str, data.get("warnings", ())))
+        return {**data, "warnings": warnings, "decisions": check_decisions(data.get("decisions", ()))}
+
+
+def check_decisions(decisions: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
+    """Decisions as JSON has them. Raises RecordsError: one lacks who, when or what."""
+    found = tuple(decisions)
+    for decision in found:
+        if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in _DECIDED):
+            raise RecordsError(f"a decision has {', '.join(_DECIDED)}; received {decision!r:.80}")
+    return found
+
+
+@dataclass(frozen=True)
+class Record(Reviewed):
+    """One photo: where it is, what was found, what people decided.
+
+    Attributes:
+        regions: candidates down to the floor score, by descending score; regions that a person drew too.
+    """
+
+    PART, NAME = "region", "record"
+
+    regions: tuple[Region, ...] = ()
+
+    def with_parts(self, parts: Iterable[Region]) -> Self:
+        return self.replace(regions=tuple(sorted(parts, key=lambda r: -r.score)))
+
+    def put(self, before: Region | None, after: Region | None) -> Self:
+        if before is None:  # drawn: score 1
+            return self.replace(regions=(after, *self.regions))
+        kept = [after if r.id == before.id else r for r in self.regions]
+        return self.replace(regions=tuple(r for r in kept if r is not None))
+
+    def restore_part(self, said: Mapping[str, Any] | None, there: Any) -> Region | None:
+        return Region.from_dict(said) if said else None
 
     def hidden(self, settings: Settings) -> list[Region]:
         """The regions that an export with these settings hides."""
         return [r for r in self.regions if settings.hides(r)]
 
-    def regions_hash(self) -> str:
-        """A hash of the photo and all its regions; a decision names it, so that a stale one is refused."""
+    def content_hash(self) -> str:
         text = json.dumps([self.sha256, [r.to_dict() for r in self.regions]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def approval_hash(self, settings: Settings) -> str:
-        """What an approval binds to: the photo, its regions, and the settings that decide its pixels."""
-        return f"{self.regions_hash()}-{settings.export_hash()}"
-
-    def is_approved(self, settings: Settings) -> bool:
-        return self.review == "approved" and self.approved_hash == self.approval_hash(settings) and self.error is None
-
-    def keep_decisions(self, earlier: Record | None) -> Record:
-        """This new detection, with what people decided on `earlier`, the same photo's last record.
-
-        Manual, accepted and rejected regions stay. A new automatic region goes where one that was rejected is the same
-        thing, or where one that is hidden covers nearly all of it: what such a box leaves open is hidden, too. An
-        approval stays in the history, but its hash no longer fits, so the photo is pending.
-        """
-        if earlier is None or earlier.sha256 != self.sha256:
-            return self
-        decided = [r for r in earlier.regions if r.status != "auto"]
-        fresh = list(self.regions)
-        if decided and fresh:
-            found, kept = boxes(fresh), boxes(decided)
-            covered = intersections(found, kept) >= NEARLY_ALL * areas(found)[:, None]
-            is_rejected = np.array([d.status == "rejected" for d in decided])
-            is_same = np.where(is_rejected, iou(found, kept) > 0.5, covered)
-            is_same &= np.array([[f.kind == d.kind for d in decided] for f in fresh])
-            settled = set(np.nonzero(is_same)[0].tolist())
-            fresh = [f for i, f in enumerate(fresh) if i not in settled]
-            # One that a person moved keeps its id, and what is found anew where it was would have the same.
-            taken = {d.id for d in decided}
-            while any(f.id in taken for f in fresh):
-                fresh = [f.replace(id=f"{f.id}-again") if f.id in taken else f for f in fresh]
-        return self.replace(
-            regions=tuple(sorted([*decided, *fresh], key=lambda r: -r.score)),
-            review=earlier.review,
-            decisions=earlier.decisions,
-            approved_hash=earlier.approved_hash,
-        )
+    def is_settled(self, fresh: Sequence[Region], decided: Sequence[Region]) -> list[bool]:
+        found, kept = boxes(fresh), boxes(decided)
+        covered = intersections(found, kept) >= NEARLY_ALL * areas(found)[:, None]
+        is_rejected = np.array([d.status == "rejected" for d in decided])
+        is_same = np.where(is_rejected, iou(found, kept) > 0.5, covered)
+        is_same &= np.array([[f.kind == d.kind for d in decided] for f in fresh])
+        return [bool(row.any()) for row in is_same]
 
     def to_dict(self) -> dict[str, Any]:
-        # What decides whether it is detected again comes before what is long: a million lines are only glanced at.
+        # Its path comes first, its decisions last: a million lines are only glanced at.
         out: dict[str, Any] = {name: getattr(self, name) for name in _SHORT}
         out["warnings"], out["detectors"] = list(self.warnings), self.detectors
         out["regions"] = [r.to_dict() for r in self.regions]
@@ -177,26 +252,12 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
-        if not isinstance(data, Mapping) or "path" not in data:
-            raise RecordsError(f"not a record: {data!r:.80}")
-        names = {f.name for f in dataclasses.fields(cls)}
-        if unknown := set(data) - names:
-            raise RecordsError(f"a record has no field {sorted(unknown)[0]!r}")
-        for name, of in _TYPES.items():
-            if name in data and not isinstance(data[name], of):
-                raise RecordsError(f"a record's {name} cannot be {data[name]!r}")
-        if not is_canonical(data["path"]):
-            raise RecordsError(f"{data['path']!r} is no path as records write it")
-        values = dict(data)
+        values = cls.check_values(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
-        values["decisions"] = tuple(data.get("decisions", ()))
         for decision in values["decisions"]:
-            if not isinstance(decision, Mapping) or not all(isinstance(decision.get(k), str) for k in DECIDED):
-                raise RecordsError(f"a decision has {', '.join(DECIDED)}; received {decision!r:.80}")
             for name in ("before", "after"):
                 if decision.get(name) is not None:
                     Region.from_dict(decision[name])  # raises
-        values["warnings"] = tuple(map(str, data.get("warnings", ())))
         return cls(**values)
 
 

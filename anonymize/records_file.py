@@ -33,9 +33,7 @@ Span = tuple[int, int]
 VERSION = 1  # counted up when what is kept beside a file means something else
 KEPT = 50_000  # lines that are read anew before they are kept beside the file
 _PATH = re.compile(rb'\{"path":"((?:[^"\\]|\\.)*)"')
-_GLANCE = re.compile(rb'"detection":"([^"\\]*)","review":"\w*","approved_hash":"[\w-]*","error":(null|")')
 _PLAIN = re.compile(r"(?:\w[\w-]*(?:\.[\w-]+)*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)  # a path that needs no closer look
-_EARLY = 4096  # bytes of a line in which that stands, unless its path is very long
 _KEPT_NAME = re.compile(
     r"(?:end|starts|sizes|crcs|names|sample|key|risk|state|carriers|decided|kinds|(?:scores|counts)\d+)\.npy"
 )
@@ -162,13 +160,13 @@ class RecordsFile(Mapping[str, Record]):
             "sample": np.frombuffer(self._sample(self._end, self._starts, self._sizes), np.uint8),
         }
         with suppress(OSError):  # a folder that may not be written: it is read again next time
-            write_whole(lines_beside(self.path), packed(arrays))
+            write_whole(lines_beside(self.path), pack(arrays))
         self._kept = len(self.taken)
 
     def _recall(self) -> None:
         """Take what is kept, where it fits the file."""
         assert self._file is not None
-        kept = unpacked(lines_beside(self.path), ("end", "starts", "sizes", "crcs", "names", "sample"))
+        kept = unpack(lines_beside(self.path), ("end", "starts", "sizes", "crcs", "names", "sample"))
         if kept is None or kept["end"].shape != (2,) or os.fstat(self._file.fileno()).st_size < kept["end"][0]:
             return
         starts, sizes, crcs = (array(a.typecode, b"") for a in (self._starts, self._sizes, self.crcs))
@@ -264,14 +262,6 @@ class RecordsFile(Mapping[str, Record]):
             raise RecordsError(f"{self.path} was rewritten meanwhile; look again")
         return record
 
-    def is_detected(self, path: str, detection: str) -> bool:
-        """Whether a photo's record is whole and of this detection; without parsing its regions."""
-        line = self.line(path)
-        if found := _GLANCE.search(line, 0, _EARLY):
-            return found[1].decode() == detection and found[2] == b"null"
-        record = self[path]
-        return record.detection == detection and record.error is None
-
     def decided(self) -> dict[str, Record]:
         """The records that people decided on; the others are only glanced at."""
         some = (name for name in self.names if not self.line(name).endswith(b'"decisions":[]}\n'))
@@ -303,15 +293,15 @@ def is_kept(file: Path) -> bool:
     return bool(members) and all(_KEPT_NAME.fullmatch(name) for name in members)
 
 
-def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays as one file's bytes."""
     out = io.BytesIO()
     np.savez(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()
 
 
-def unpacked(path: AnyPath, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:
-    """`packed` arrays of a file; None: it is not there, or it is something else."""
+def unpack(path: AnyPath, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:
+    """`pack`ed arrays of a file; None: it is not there, or it is something else."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}

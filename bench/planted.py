@@ -2,8 +2,10 @@
 
     python -m bench.planted leaks PHOTOS --count 200          plants leaks, says which were not found
     python -m bench.planted clean PHOTOS --annotations A      exports with all that is marked hidden; says what alarms
+    python -m bench.planted clean DATA --only bench/audit_photos.txt --preset fast --preset balanced --preset thorough
 
-Without photos, `leaks` takes those of installed packages. Records (--records) save the detection.
+Without photos, `leaks` takes those of installed packages. Records (--records) save the detection. DATA has a folder for
+each set of photos, with images/ and annotations.json; FILE of --only names photos in them, which chose nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -22,6 +25,7 @@ from pathlib import Path
 
 from anonymize import engine, records, telemetry
 from anonymize.audit import Options, audit_folder
+from anonymize.audit.rest_risk import wilson
 from anonymize.evaluate import ground_truth
 from anonymize.predictor import Predictor
 from anonymize.records import Record, unescape
@@ -40,11 +44,13 @@ def installed_photos() -> Path:
     return Path(spec.origin).parent / "assets"
 
 
-def detected(folder: Path, given: Path | None, home: Path) -> tuple[Path, dict[str, Record], Settings]:
+def detected(
+    folder: Path, given: Path | None, home: Path, preset: str = "balanced"
+) -> tuple[Path, dict[str, Record], Settings]:
     """Where the photos are, their records, and the settings."""
     path = given or home / "records.jsonl"
     if given is None:
-        engine.detect(folder, path, Predictor())
+        engine.detect(folder, path, Predictor(preset))
     header, known = records.read(path)
     settings = header.settings.replace(kinds=Settings().kinds)  # records may be older than the effects
     return Path(unescape(header.root)), {p: r for p, r in known.items() if not r.error}, settings
@@ -95,7 +101,7 @@ def plant(args: argparse.Namespace, home: Path) -> int:
     known = with_truths(root, known, args.annotations)
     photos = cases(root, known, settings, 1.0 if args.annotations else SURE)
     kinds = [leak for leak in planted.LEAKS if args.check in ("", leak.check)]
-    lost, planted_ = [], Counter()
+    lost, planted_ = [], Counter[str]()
     for number in range(args.count):
         leak = kinds[number % len(kinds)]
         extension = leak.formats[number // len(kinds) % len(leak.formats)]
@@ -119,10 +125,29 @@ def plant(args: argparse.Namespace, home: Path) -> int:
     return bool(lost)
 
 
+def named(data: Path, names: Path, home: Path) -> tuple[Path, list[Path]]:
+    """The photos of a list, in a folder of their own, and their annotations."""
+    paths = [line.strip() for line in names.read_text("utf-8").splitlines() if line.strip()]
+    for path in paths:
+        target = home / "photos" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(data / target.parent.name / "images" / target.name, target)
+    return home / "photos", [data / d / "annotations.json" for d in sorted({p.split("/")[0] for p in paths})]
+
+
 def clean(args: argparse.Namespace, home: Path) -> int:
-    root, known, settings = detected(args.photos, args.records, home)
-    known = with_truths(root, known, args.annotations)
-    chosen = dict(list(known.items())[args.skip : args.skip + args.count])
+    photos, annotations = named(args.photos, args.only, home) if args.only else (args.photos, args.annotations)
+    failed = 0
+    for preset in args.preset or ["balanced"]:
+        (place := home / preset).mkdir()
+        failed += _clean(args, photos, annotations, place, preset)
+    return bool(failed)
+
+
+def _clean(args: argparse.Namespace, photos: Path, annotations: Sequence[Path], home: Path, preset: str) -> int:
+    root, known, settings = detected(photos, args.records, home, preset)
+    known = with_truths(root, known, annotations)
+    chosen = dict(list(known.items())[args.skip : args.skip + args.count if not args.only else None])
     header, _ = records.read(args.records or home / "records.jsonl")
     records.write(home / "clean.jsonl", replace(header, settings=settings), chosen.values())
     engine.export(home / "clean.jsonl", home / "out", settings)
@@ -132,12 +157,15 @@ def clean(args: argparse.Namespace, home: Path) -> int:
         progress=lambda a, n: print(f"{len(a.photos)}/{n}", file=sys.stderr, flush=True),
     )  # fmt: skip
     for photo in audit.photos:
+        if photo.error:
+            print(json.dumps({"preset": preset, "photo": photo.path, "error": photo.error}, ensure_ascii=False))
         for finding in (f for f in photo.findings if f.level != "note"):
-            print(json.dumps({"photo": photo.path, **finding.to_dict()}, ensure_ascii=False))
-    looks = sum(bool(p.of("look")) for p in audit.photos)
-    print(f"{len(audit.photos)} clean exports, {len(audit.failed)} alarms, {looks} to look at")
-    print(json.dumps({"checks": audit.checks, "skipped": audit.skipped}, ensure_ascii=False))
-    return bool(audit.failed)
+            print(json.dumps({"preset": preset, "photo": photo.path, **finding.to_dict()}, ensure_ascii=False))
+    looks, alarms = sum(bool(p.of("look")) for p in audit.photos), len(audit.failed)
+    low, high = wilson(alarms, len(audit.photos))
+    print(f"{preset}: {len(audit.photos)} clean exports, {alarms} alarms ({low:.3f}–{high:.3f}), {looks} to look at")
+    print(json.dumps({"checks": audit.checks, "skipped": audit.skipped}, ensure_ascii=False), flush=True)
+    return alarms
 
 
 def main() -> None:
@@ -147,7 +175,9 @@ def main() -> None:
     parser.add_argument("photos", nargs="?", type=Path)
     parser.add_argument("--records", type=Path, help="detections of these photos")
     parser.add_argument("--annotations", type=Path, action="append", default=[], help="COCO file beside images/")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--only", type=Path, metavar="FILE", help="clean: SET/NAME of the photos, a line each")
+    parser.add_argument("--preset", action="append", help="clean: what exports them; may be given more than once")
+    parser.add_argument("--count", type=int, default=210)
     parser.add_argument("--skip", type=int, default=0)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--report", type=Path)

@@ -37,7 +37,9 @@ def made_up(count: int, regions: int, sha256: str = "00") -> Iterator[Record]:
             x, y, size = rng.uniform(0, 900), rng.uniform(0, 600), rng.uniform(8, 100)
             box = (x, y, x + size, y + size)
             found.append(Region(str(kind), box, max(float(score), 0.001), {f"{kind}-detector@640": float(score)}))
-        yield Record(f"day{n % 9}/photo-{n}x.jpg", sha256, 1024, 768, tuple(found), {"made-up": {}}, "d")
+        yield Record(
+            f"day{n % 9}/photo-{n}x.jpg", sha256, 1024, 768, tuple(found), detectors={"made-up": {}}, detection="d"
+        )
 
 
 def main() -> None:
@@ -99,7 +101,9 @@ def export_again(home: Path, count: int = 200, corrected: int = 10) -> dict[str,
     for n in range(count):
         Image.fromarray(np.random.default_rng(n).integers(0, 255, (96, 128, 3), dtype=np.uint8)).save(root / f"{n}.png")
         sha256 = images.sha256(root / f"{n}.png")
-        known.append(Record(f"{n}.png", sha256, 128, 96, (Region("face", (9, 9, 40, 40), 0.9),), {"made-up": {}}))
+        known.append(
+            Record(f"{n}.png", sha256, 128, 96, (Region("face", (9, 9, 40, 40), 0.9),), detectors={"made-up": {}})
+        )
     path = home / "few.jsonl"
     records.write(path, Header(str(root)), known)
     store = ReviewStore(path)

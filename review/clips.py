@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from anonymize.corrections import person
+from anonymize.corrections import find, person
 from anonymize.disk import AnyPath
 from anonymize.errors import ReviewError, SettingsError, StaleDecisionError
 from anonymize.json_lines import lock
@@ -28,7 +28,7 @@ from anonymize.regions import Box
 from anonymize.settings import Settings
 from anonymize.video import records
 from anonymize.video.batch import RECORD_SUFFIX
-from anonymize.video.corrections import decide, find
+from anonymize.video.corrections import decide
 from anonymize.video.records import ClipRecord
 from anonymize.video.risk import moments, risk_of
 from anonymize.video.tracks import Track
@@ -88,7 +88,7 @@ def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
         file = Path(sample["record"])
         with lock(file):
             header, record = records.read(file)
-            if record.tracks_hash() != sample["tracks_hash"]:
+            if record.content_hash() != sample["tracks_hash"]:
                 raise StaleDecisionError(f"{record.path} changed meanwhile; make the dataset again")
             settings, said = header.review or header.settings, []
             for what, given in _said(sample, record):
@@ -138,7 +138,7 @@ def _show(fo: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
 
 
 def _tell(sample: Any, record: ClipRecord, settings: Settings) -> None:
-    sample["clip"], sample["review"], sample["tracks_hash"] = record.path, record.review, record.tracks_hash()
+    sample["clip"], sample["review"], sample["tracks_hash"] = record.path, record.review, record.content_hash()
     sample["risk"] = risk_of(record, settings)
     sample["look"] = [f"frame {m.frame + 1}: {m.text}" for m in moments(record, settings)[:_LOOK]]
 
@@ -175,6 +175,6 @@ def _said(sample: Any, record: ClipRecord) -> Iterator[tuple[str, Mapping[str, A
     for id, found in tags.items():
         if len(found) > 1:
             raise SettingsError(f"{record.path}: the track {id} is tagged {' and '.join(sorted(found))}")
-    yield from (("extend", {"track": id, "frame": frame, "box": box}) for id, frame, box in moved)
+    yield from (("extend", {"id": id, "frame": frame, "box": box}) for id, frame, box in moved)
     yield from (("draw", {"kind": kind, "boxes": boxes}) for (kind, _), boxes in drawn.items())
-    yield from ((what, {"track": id}) for id, found in tags.items() for what in found)
+    yield from ((what, {"id": id}) for id, found in tags.items() for what in found)

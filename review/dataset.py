@@ -283,13 +283,13 @@ class ReviewDataset:
             path, expected = document["photo"], document["regions_hash"]
             record = self.store[path]
             try:
-                if record.regions_hash() != expected:
+                if record.content_hash() != expected:
                     raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
                 made = changes(document, record)
                 for change in made:
                     expected = self.store.decide(
                         path, change.what, who=who, expected=expected, **change.given
-                    ).regions_hash()
+                    ).content_hash()
             finally:
                 self._show(path, document)
             return made

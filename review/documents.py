@@ -214,23 +214,23 @@ def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
                 raise SettingsError("a drawn box needs a class: face, plate or a kind of your own")
             name = str(label["_id"])
             if name not in known and label.get("status") != "rejected":  # that one is not to be hidden
-                out.append(Change("add", {"box": _whole(box, record), "kind": label["label"], "region": name}))
+                out.append(Change("add", {"box": _whole(box, record), "kind": label["label"], "id": name}))
             shown.add(name)
             continue
         shown.add(region.id)
         was = relative(region.box, record.width, record.height)
         if not is_same_box(label["bounding_box"], was, record.width, record.height):
-            out.append(Change("move", {"region": region.id, "box": _whole(box, record)}))
+            out.append(Change("move", {"id": region.id, "box": _whole(box, record)}))
         if label.get("label") and label["label"] != region.kind:
-            out.append(Change("set-kind", {"region": region.id, "kind": label["label"]}))
+            out.append(Change("set-kind", {"id": region.id, "kind": label["label"]}))
         given = label.get("status", region.status)
         # The App may send a label as it was shown before an earlier edit: its status says nothing new then.
         if given not in (region.status, _shown_status(label)):
             verb = {"accepted": "accept", "manual": "accept", "rejected": "reject", "auto": "reset"}.get(given)
             if verb is None:
                 raise SettingsError(f"a status is accepted, rejected or auto; received {given!r}")
-            out.append(Change(verb, {"region": region.id}))
-    out += [Change("reject", {"region": r.id}) for r in record.regions if r.id not in shown and r.status != "rejected"]
+            out.append(Change(verb, {"id": region.id}))
+    out += [Change("reject", {"id": r.id}) for r in record.regions if r.id not in shown and r.status != "rejected"]
     return out
 
 

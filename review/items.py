@@ -180,7 +180,7 @@ def to_item(record: Record, settings: Settings, seen: Seen, frames: Sequence[See
         doubts=tuple(false_positives(record, settings)),
         status=seen.status,
         error=record.error or "",
-        regions_hash=record.regions_hash(),
+        regions_hash=record.content_hash(),
         hidden=tuple(sorted(Counter(kind for kind, _ in seen.hidden).items())),
         decided=seen.decided,
     )

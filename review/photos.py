@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import stat
@@ -21,6 +20,7 @@ from anonymize.corrections import gate
 from anonymize.errors import AnonymizeError, ImageError, RecordsError
 from anonymize.hiding import hide_record
 from anonymize.outputs import add_to_zip
+from anonymize.preview import to_jpeg
 from anonymize.records import escape, unescape
 
 from .reviews import NOTHING, Review
@@ -93,9 +93,7 @@ def _small(source: Path) -> bytes | None:
             picture.draft(None, (PREVIEW, PREVIEW))
             small = ImageOps.exif_transpose(picture)
             small.thumbnail((PREVIEW, PREVIEW), reducing_gap=2.0)
-            out = io.BytesIO()
-            small.save(out, "JPEG", quality=85, icc_profile=profile)
-            return out.getvalue()
+            return to_jpeg(small, 85, icc_profile=profile)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None  # whatever it is, the browser gets it as it is
 
@@ -116,9 +114,7 @@ def answer(source: Path, review: Review, is_small: bool = False) -> Response:
     except AnonymizeError as e:
         log.info("%s", e)
         return PlainTextResponse(NOTHING, 404)
-    out = io.BytesIO()
-    Image.fromarray(photo.rgb).save(out, "JPEG", quality=92)
-    return Response(out.getvalue(), media_type="image/jpeg", headers=KEPT)
+    return Response(to_jpeg(photo.rgb, 92), media_type="image/jpeg", headers=KEPT)
 
 
 def preview(review: Review, path: str, size: int = PREVIEW) -> bytes:
@@ -139,9 +135,7 @@ def preview(review: Review, path: str, size: int = PREVIEW) -> bytes:
         hidden = replace(photo, pixels=hide_record(photo, record, settings))
         picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
     picture.thumbnail((size, size))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=88)
-    return out.getvalue()
+    return to_jpeg(picture, 88)
 
 
 def clean(review: Review, path: str) -> Response:

@@ -6,7 +6,6 @@ of ultralytics, searched by the server's own detectors. Some are approved, so th
 
 from __future__ import annotations
 
-import io
 import threading
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +16,7 @@ from anonymize.disk import write_whole
 from anonymize.engine import detect
 from anonymize.errors import PathError
 from anonymize.predictor import Predictor
+from anonymize.preview import to_jpeg
 
 from .queue import Queue
 from .store import ReviewStore
@@ -47,14 +47,8 @@ def cut(folder: Path) -> list[Path]:
             for letter, box in zip("abcd", boxes, strict=False):
                 out.append(folder / f"{name}-{letter}.jpg")
                 if not out[-1].exists():
-                    write_whole(out[-1], _jpeg(photo.crop(box)))
+                    write_whole(out[-1], to_jpeg(photo.crop(box), 95))
     return out
-
-
-def _jpeg(photo: Image.Image) -> bytes:
-    data = io.BytesIO()
-    photo.save(data, "JPEG", quality=95)
-    return data.getvalue()
 
 
 def make(folder: Path, predictor: Predictor, stop: threading.Event | None = None) -> Path:

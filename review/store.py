@@ -126,7 +126,7 @@ class ReviewStore:
 
         Args:
             path: the record's path. what, given: as for `decide`.
-            expected: the `approval_hash` of what the person saw, its regions and settings; the `regions_hash` where
+            expected: the `approval_hash` of what the person saw, its regions and settings; the `content_hash` where
                 settings were not shown; None only where nobody looked (a script's bulk call).
 
         Raises:
@@ -135,9 +135,9 @@ class ReviewStore:
         """
         with self._guard, records.lock(self.path):
             record = self[path]
-            is_seen = expected in (None, record.regions_hash(), record.approval_hash(self.settings))
+            is_seen = expected in (None, record.content_hash(), record.approval_hash(self.settings))
             if expected is not None and not is_seen:
-                if expected.startswith(record.regions_hash()):
+                if expected.startswith(record.content_hash()):
                     raise StaleDecisionError(f"{path}: thresholds or effects changed meanwhile; look at it again")
                 raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
             changed = decide(record, what, who=who, settings=self.settings, **given)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from anonymize.audit import SYSTEM, audit_folder, report_folder
+from anonymize.audit import audit_folder, report_folder
 from anonymize.corrections import gate
 from anonymize.engine import export
 from anonymize.records import Record, unescape
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
 from anonymize.web.elements import editor_region
-from anonymize.web.job_view import photos
+from anonymize.web.job_view import audit_reasons, photos
 
 from .documents import FAINT, media_path
 from .items import Item
@@ -132,7 +132,7 @@ def export_approved(
     text = f"{photos(done.done)} exported, {len(done.withheld)} kept back"
     text += f", {len(done.gone)} no longer in the input" if done.gone else ""
     text += f", {len(done.failures)} failed" if done.failures else ""
-    lines = [f"{text[:1].upper()}{text[1:]}." for text in done.told()]
+    lines = [f"{text[:1].upper()}{text[1:]}." for text in done.warning_texts()]
     lines += [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
     lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
     if is_audited and done.done:
@@ -158,9 +158,6 @@ def _audited(review: Review, says_where: bool) -> list[str]:
         against=root if root.is_dir() else None,
         settings=review.store.settings,
     )
-    lines = [f"Audit: {photos(len(found.photos))} looked at, {len(found.failed)} failed and taken out."]
-    for photo in found.failed[:20]:
-        lines.append(f"{photo.path}: " + (photo.error or "; ".join(f.text for f in photo.of("leak"))))
-    lines += [f"{path}: a file of the operating system, not looked at; {SYSTEM}" for path in found.of_system[:20]]
-    lines += [f"{path}: no export wrote this file, and nobody looked at it" for path in found.strays[:20]]
+    lines = [f"Audit: {found.counted} looked at, {len(found.failed)} failed and taken out."]
+    lines += [f"{path}: {why}" for path, why in audit_reasons(found)]
     return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if says_where else lines

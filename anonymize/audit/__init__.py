@@ -1,8 +1,9 @@
 """Audit: an export is opened again and attacked, by other means than those that made it.
 
 `audit_folder` is the whole of it: each photo of an output folder is checked (`folder`, `containers`, `names`,
-`destroyed`, `against`, `second_look`, `attacks`), what failed goes to quarantine, and a report and a signed certificate
-say what was found. The command line, the web page and the review call nothing else.
+`destroyed`, `against`, `second_look`, `attacks`), each clip is (`clips`, `mp4`, `matroska`), what failed goes to
+quarantine, and a report and a signed certificate say what was found. The command line, the web page and the review
+call nothing else.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from ..outputs import why
 from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
-from . import attacks, containers, destroyed, folder, keys, names, quarantine, second_look
-from .findings import CHECKS, SYSTEM, Audit, Finding, PhotoAudit
+from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, second_look
+from .findings import CHECKS, SYSTEM, Audit, Finding, PhotoAudit, counted
 from .reader import Reader
 from .reader import load as load_reader
 
@@ -40,9 +41,10 @@ class Options:
 
     Attributes:
         detectors: those that look again; empty: networks that did not choose what was hidden.
-        is_looking: look again at all. is_attacking: try to read plates and to recognize faces.
+        is_looking: look again at all. is_attacking: try to read hidden plates, to recognize hidden faces.
         is_moving: photos that fail move to quarantine. is_reporting: write report and certificate.
         report: the folder for report, certificate and quarantine; None: OUTPUT-audit.
+        frames: of a clip that are looked at, at most.
         key: the private key's file; None: the user's own.
         weights_dir: where weights are kept instead of the user's cache.
     """
@@ -53,6 +55,7 @@ class Options:
     is_moving: bool = True
     is_reporting: bool = True
     report: Path | None = None
+    frames: int = clips.FRAMES
     key: Path | None = None
     weights_dir: Path | None = None
 
@@ -107,15 +110,16 @@ def audit_folder(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     work = _Work(read, options, Path(against) if against else None, audit, fetching)
-    for path in read.photos:
-        if stop and stop.is_set():
-            audit.stopped = True
-            break
-        audit.photos.append(work.photo(path))
-        if progress:
-            progress(audit, len(read.photos))
+    for check, paths in ((work.photo, read.photos), (work.clip, read.clips)):
+        for path in paths:
+            if stop and stop.is_set():
+                audit.stopped = True
+                break
+            audit.photos.append(check(path))
+            if progress:
+                progress(audit, len(read.photos) + len(read.clips))
     work.finish()
-    if options.is_moving and read.memory:  # else it may hold originals, which are never moved
+    if options.is_moving and read.is_export:  # else it may hold originals, which are never moved
         quarantine.put(read, audit.failed, place / QUARANTINE)
     audit.seconds = round(time.perf_counter() - started, 1)
     if options.is_reporting:
@@ -146,13 +150,14 @@ class _Work:
     ) -> None:
         self.read, self.options, self.against, self.audit = read, options, against, audit
         self.settings = read.settings[0] if read.settings else Settings()
-        self.looker = self._looker(fetching)
         self.reader = self._reader(fetching)
+        self.looker = replace(self._looker(fetching), reader=self.reader if options.is_looking else None)
         self.gallery = attacks.Gallery()
         self.compared = self.not_compared = 0  # photos, with their originals
         audit.checks |= {"metadata": "every segment, chunk, tag and box against a list", "names": "by patterns"}
-        self._say("memory", bool(read.memory), "hashes and records of the export", "the output has no exports.jsonl")
-        has_records = read.records_path is not None
+        said = "the output has no exports.jsonl and no clips.jsonl"
+        self._say("memory", read.is_export, "hashes and records of the export", said)
+        has_records = read.records_path is not None or bool(read.clip_memory)
         self._say("destroyed", has_records, "from the written pixels", "there are no records")
         how = "against the originals" + (", byte for byte where nothing is lost" if against else "")
         self._say("unchanged", has_records and against is not None, how, "it needs --against INPUT")
@@ -178,13 +183,20 @@ class _Work:
         return looker
 
     def _reader(self, fetching: weights.Progress | None) -> Reader | None:
-        reader, reason = None, "not asked for"
-        if self.options.is_attacking and "plate" in self.settings.kinds:
-            try:
-                reader = load_reader(self.settings.device, self.options.weights_dir, fetching)
-            except AnonymizeError as e:
-                reason = str(e).split(". ")[0]
-        self._say("plates", reader is not None and self.read.records_path is not None, "PP-OCR", reason)
+        if "plate" not in self.settings.kinds:
+            self.audit.skipped["plates"] = "plates were not to be hidden"
+            return None
+        if not (self.options.is_attacking or self.options.is_looking):
+            self.audit.skipped["plates"] = "not asked for"
+            return None
+        try:
+            reader = load_reader(self.settings.device, self.options.weights_dir, fetching)
+        except AnonymizeError as e:
+            self.audit.skipped["plates"] = str(e).split(". ")[0]
+            return None
+        reason = "not asked for" if not self.options.is_attacking else "there are no records that say where plates are"
+        has_places = self.options.is_attacking and self.read.records_path is not None
+        self._say("plates", has_places, "PP-OCR, on photos", reason)
         return reader
 
     def photo(self, path: str) -> PhotoAudit:
@@ -224,7 +236,16 @@ class _Work:
                 out.findings += destroyed.check(photo, record, settings)
                 self._attack(out, photo, data, record, settings)
         seen = second_look.look(photo, self.looker, settings)
-        out.findings += second_look.check(seen, record, touched, settings)
+        out.findings += second_look.check(seen, record, touched, settings, second_look.reading(photo.rgb, self.looker))
+
+    def clip(self, path: str) -> PhotoAudit:
+        """One clip."""
+        found = clips.check(self.read, path, self.looker, self.settings, self.against, self.options.frames)
+        self.compared, self.not_compared = (
+            self.compared + found.is_compared,
+            self.not_compared + (not found.is_compared),
+        )
+        return found
 
     def _attack(self, out: PhotoAudit, photo: images.Photo, data: bytes, record: Record, settings: Settings) -> None:
         source: images.Photo | str | None = None
@@ -237,7 +258,7 @@ class _Work:
                 self.compared += 1
                 out.findings += against_.check(photo, data, source, record, settings)
         original = source.rgb if isinstance(source, images.Photo) else None
-        if self.reader is not None:
+        if self.reader is not None and self.options.is_attacking:
             out.findings += attacks.read_plates(photo.rgb, original, record, settings, self.reader)
         if self.options.is_attacking and original is not None:
             self.gallery.add(out.path, photo.rgb, original, record, settings)
@@ -247,7 +268,9 @@ class _Work:
         if self.against is not None and (self.not_compared or not self.compared):
             self.audit.checks.pop("unchanged", None)
             of = self.compared + self.not_compared
-            self.audit.skipped["unchanged"] = f"only {self.compared} of {of} photos could be compared with an original"
+            reason = f"only {self.compared} of {of} files could be compared with an original"
+            reason += "; of clips, only those in a lossless codec can be" if self.read.clips else ""
+            self.audit.skipped["unchanged"] = reason
         if not self.options.is_attacking or self.against is None:
             reason = "not asked for" if not self.options.is_attacking else "it needs --against INPUT"
             self.audit.skipped["faces"] = reason
@@ -257,6 +280,12 @@ class _Work:
             by_path = {p.path: p for p in self.audit.photos}
             for path, finding in found:
                 by_path[path].findings.insert(0, finding)
+        if of_clips := [p for p in self.audit.photos if p.is_clip]:
+            frames, looked_at = sum(p.frames for p in of_clips), sum(p.looked_at for p in of_clips)
+            self.audit.checks["clips"] = (
+                f"{counted(of_clips)}: all {frames} frames were read, {looked_at} of them looked at; "
+                "nobody tried to read plates or to recognize faces that are hidden in them, or listened to their sound"
+            )
         self.audit.strays += self.read.strays
         self.audit.of_system += self.read.of_system
 

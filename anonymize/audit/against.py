@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import images
+from ..effects import MOSAICS
 from ..errors import AnonymizeError
 from ..hiding import hide_record
 from ..images import formats
@@ -49,11 +51,7 @@ def check(
     """
     pieces, touched = destroyed.pieces(record, settings, source.width, source.height)
     for piece in pieces:
-        if (found := resemblance(written.pixels, source.pixels, piece, settings)) is not None:
-            slope, correlation = found
-            if slope > SLOPE and correlation > CORRELATION:
-                text = f"the hidden {piece.region.kind} still shows detail of the original ({slope:.0%} of it)"
-                yield Finding("destroyed", "leak", text, piece.region.box, piece.region.kind, min(correlation, 1.0))
+        yield from resembling(written.pixels, source.pixels, piece, settings)
     expected = hide_record(source, record, settings)
     if destroyed.is_exact(source.form):
         wanted, limit = destroyed.stored(expected, source.form), 0.0
@@ -68,6 +66,17 @@ def check(
         yield Finding("unchanged", "leak", "it has another size or depth than its original")
         return
     yield from _differences(written.pixels, wanted, touched, limit)
+
+
+def resembling(
+    written: images.Pixels, source: images.Pixels, piece: destroyed.Piece, settings: Settings
+) -> Iterator[Finding]:
+    """A finding where a hidden region resembles the original."""
+    if (found := resemblance(written, source, piece, settings)) is not None:
+        slope, correlation = found
+        if slope > SLOPE and correlation > CORRELATION:
+            text = f"the hidden {piece.region.kind} still shows detail of the original ({slope:.0%} of it)"
+            yield Finding("destroyed", "leak", text, piece.region.box, piece.region.kind, min(correlation, 1.0))
 
 
 def _differences(
@@ -98,15 +107,22 @@ def resemblance(
     None where a region is too small, or the original has no detail there.
     """
     x1, y1, x2, y2 = piece.box
-    longer, shorter = max(piece.region.width, piece.region.height), min(piece.region.width, piece.region.height)
-    # Finer than a mosaic's blocks; and than what continues from around a region into it.
-    mosaic = longer / piece.kind.mosaic_blocks / 3 if piece.kind.effect in ("blur", "pixelate") else shorter
-    sigma = max(1.0, min(mosaic, shorter / FINE))
+    shorter = min(piece.region.width, piece.region.height)
+    # Finer than what continues from around a region into it.
+    sigma = max(1.0, shorter / FINE)
     own = destroyed.inner(piece.own, destroyed.RIM + round(2 * sigma))
     if shorter < SMALLEST or own.sum() < SMALLEST**2:
         return None
-    a, b = (_detail(p[y1:y2, x1:x2], sigma)[own] for p in (written, source))
-    a, b = a - a.mean(), b - b.mean()
+    both = [pixels[y1:y2, x1:x2] for pixels in (written, source)]
+    if piece.kind.effect in MOSAICS:  # what its blocks leave is no leak
+        blocks = [b for p in both if (b := destroyed.spanned(p, piece.own, piece, settings)) is not None]
+        if len(blocks) < len(both):
+            return None
+        own = destroyed.flat(blocks[0], own)  # coding smears the edges of blocks
+        details = [_gray(p) - _gray(b, p.dtype) for p, b in zip(both, blocks, strict=True)]
+    else:
+        details = [_detail(p, sigma) for p in both]
+    a, b = (d[own] - d[own].mean() for d in details)
     power = float(b @ b)
     if power / len(b) < 9.0:  # a standard deviation of 3 of 255
         return None
@@ -114,8 +130,13 @@ def resemblance(
     return shared / power, shared / max(float(np.sqrt(power * float(a @ a))), 1e-9)
 
 
+def _gray(pixels: NDArray[Any], dtype: Any = None) -> NDArray[np.float64]:
+    """(H, W), of 255; dtype: that of the photo, where these are its values as others."""
+    gray = pixels.astype(np.float64) * (255 / np.iinfo(dtype or pixels.dtype).max)
+    out: NDArray[np.float64] = gray[:, :, : min(3, gray.shape[2])].mean(axis=2) if gray.ndim == 3 else gray
+    return out
+
+
 def _detail(pixels: images.Pixels, sigma: float) -> NDArray[np.float64]:
-    gray = pixels.astype(np.float64) * (255 / np.iinfo(pixels.dtype).max)
-    if gray.ndim == 3:
-        gray = gray[:, :, : min(3, gray.shape[2])].mean(axis=2)
+    gray = _gray(pixels)
     return gray - cv2.GaussianBlur(gray, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)

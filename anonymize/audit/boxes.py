@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from mmap import mmap
 
+Bytes = bytes | mmap
 _TOP = (b"ftyp", b"meta", b"mdat")
 _META = (b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref")
 _PROPERTIES = (b"hvcC", b"ispe", b"colr", b"pixi", b"auxC", b"clap", b"irot", b"imir")
@@ -11,7 +13,7 @@ _ALPHA = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary
 _GAIN = b"gainmap"
 
 
-def _children(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def children(data: Bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, begin and end of each box's content."""
     at = start
     while at < end:
@@ -24,25 +26,26 @@ def _children(data: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, i
         at += size
 
 
-def _text(raw: bytes) -> str:
+def text(raw: bytes) -> str:
+    """A name from a file, for people."""
     return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in raw[:32])
 
 
 def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str]:
     """What a HEIC carries that an export does not write, in words."""
     meta, media = None, []
-    for name, start, end in _children(data, 0, len(data)):
+    for name, start, end in children(data, 0, len(data)):
         if name == b"meta":
             meta = (start, end)
         elif name == b"mdat":
             media.append((start, end))
         if name not in _TOP:
-            yield f"a box {_text(name)}" + (f": “{_text(data[start:end])}”" if end > start else "")
+            yield f"a box {text(name)}" + (f": “{text(data[start:end])}”" if end > start else "")
     if meta is None:
         raise ValueError("no meta box")
     kinds: dict[int, bytes] = {}
     places: dict[int, list[tuple[int, int]]] = {}
-    for name, start, end in _children(data, meta[0] + 4, meta[1]):
+    for name, start, end in children(data, meta[0] + 4, meta[1]):
         if name == b"iinf":
             kinds = dict(_items(data, start, end))
         elif name == b"iloc":
@@ -52,7 +55,7 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
         elif name == b"iref":
             yield from _references(data, start, end)
         elif name not in _META:
-            yield f"a box {_text(name)} among the metadata"
+            yield f"a box {text(name)} among the metadata"
     for item, kind in kinds.items():
         raw = b"".join(data[a:b] for a, b in places.get(item, ()))
         if kind == b"Exif":
@@ -62,14 +65,14 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
         elif kind == b"mime":
             yield "XMP, or another text"
         elif kind not in (b"hvc1", b"grid"):
-            yield f"an item of type {_text(kind)}"
+            yield f"an item of type {text(kind)}"
     yield from _unused(data, media, [place for each in places.values() for place in each])
 
 
 def _items(data: bytes, start: int, end: int) -> Iterator[tuple[int, bytes]]:
     """Item -> its type."""
     first = start + (6 if data[start] == 0 else 8)
-    for name, at, _ in _children(data, first, end):
+    for name, at, _ in children(data, first, end):
         if name != b"infe":
             raise ValueError("a list of items with something else in it")
         wide = 4 if data[at] == 3 else 2
@@ -110,21 +113,21 @@ def _places(data: bytes, at: int) -> dict[int, list[tuple[int, int]]]:
 
 
 def _properties(data: bytes, start: int, end: int) -> Iterator[str]:
-    for name, a, b in _children(data, start, end):
+    for name, a, b in children(data, start, end):
         if name != b"ipco":
             continue
-        for kind, at, stop in _children(data, a, b):
+        for kind, at, stop in children(data, a, b):
             if kind not in _PROPERTIES:
-                yield f"a property {_text(kind)}"
+                yield f"a property {text(kind)}"
             elif kind == b"auxC" and data[at + 4 : stop].split(b"\0")[0] not in _ALPHA:
-                yield f"an auxiliary picture: {_text(data[at + 4 : stop])}"
+                yield f"an auxiliary picture: {text(data[at + 4 : stop])}"
 
 
 def _references(data: bytes, start: int, end: int) -> Iterator[str]:
     names = {b"thmb": "a thumbnail", b"cdsc": "a description", b"tmap": "a gain map"}
-    for kind, _, _ in _children(data, start + 4, end):
+    for kind, _, _ in children(data, start + 4, end):
         if kind not in (b"auxl", b"dimg", b"prem", b"cdsc"):
-            yield names.get(kind, f"a reference {_text(kind)}")
+            yield names.get(kind, f"a reference {text(kind)}")
 
 
 def _unused(data: bytes, media: list[tuple[int, int]], used: list[tuple[int, int]]) -> Iterator[str]:

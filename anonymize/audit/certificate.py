@@ -17,7 +17,8 @@ from .. import disk
 from ..errors import AuditError
 from ..extras import extra
 from ..records import Record, escape, unescape
-from . import keys, rest_risk
+from ..video import records as clip_records
+from . import clips, keys, rest_risk
 from .findings import CHECKS, Audit, PhotoAudit
 from .folder import Folder
 
@@ -62,7 +63,7 @@ def encoding(kind: str, payload: bytes) -> bytes:
 def statement(audit: Audit, read: Folder) -> dict[str, Any]:
     """The in-toto statement: the photos that passed are its subjects; the predicate has all the rest."""
     passed = [p for p in audit.photos if p.ok]
-    photos = [_photo(p, read) for p in passed]
+    photos = [_clip(p, read) if p.is_clip else _photo(p, read) for p in passed]
     rests = [r for p in passed if (r := _rest(p, read))]
     return {
         "_type": STATEMENT,
@@ -78,7 +79,8 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
                 "checks": {about: audit.checks[c] for c, about in CHECKS.items() if c in audit.checks},
                 "not done": {about: audit.skipped[c] for c, about in CHECKS.items() if c in audit.skipped},
                 "detectors": audit.detectors,
-                "photos": len(audit.photos),
+                "photos": sum(not p.is_clip for p in audit.photos),
+                "clips": sum(p.is_clip for p in audit.photos),
                 "passed": len(passed),
                 "failed and taken out": sum(p.quarantined for p in audit.failed),
                 "failed and still there": sum(not p.quarantined for p in audit.failed),
@@ -86,8 +88,12 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
                 "files of the operating system, not looked at": len(audit.of_system),
                 "stopped": audit.stopped,
             },
-            "people": _people(passed, read),
-            "rest risk": {"of a photo": rest_risk.of_batch(rests).to_dict(), "rests on": rest_risk.RESTS_ON},
+            "people": _people(photos),
+            "rest risk": {
+                "of a photo": rest_risk.of_batch(rests).to_dict(),
+                "photos": len(rests),
+                "rests on": rest_risk.RESTS_ON,
+            },
             "photos": photos,
         },
     }
@@ -109,6 +115,18 @@ def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:
     }
 
 
+def _clip(clip: PhotoAudit, read: Folder) -> dict[str, Any]:
+    """As a photo, with its frames; nobody estimated a clip's risk."""
+    record, review = None, "unknown"
+    if clip.path in read.clip_memory:
+        _, record = clip_records.read(clips.record_file(read, clip.path))
+        is_approved = any(record.is_approved(s) for s in clips.settings_of(read, clip.path))
+        review = "approved" if is_approved else "not approved"
+    decisions = [_decision(d) for d in record.decisions] if record else []
+    frames = {"in it": clip.frames, "looked at": clip.looked_at}
+    return {**_photo(clip, read), "frames": frames, "review": review, "decisions": decisions}
+
+
 def _review(record: Record | None, read: Folder) -> str:
     if record is None:
         return "unknown"
@@ -118,17 +136,16 @@ def _review(record: Record | None, read: Folder) -> str:
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, str]:
     """Who, when, what, on which region; a note's words may name people, so they stay in the records."""
-    return {k: str(decision[k]) for k in ("who", "when", "what", "region") if decision.get(k)}
+    return {k: str(decision[k]) for k in ("who", "when", "what", "region", "track") if decision.get(k)}
 
 
-def _people(passed: list[PhotoAudit], read: Folder) -> dict[str, dict[str, int]]:
+def _people(photos: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Person -> what they decided -> how many times."""
     out: dict[str, dict[str, int]] = {}
-    for photo in passed:
-        record = read.records.get(photo.path)
-        for decision in record.decisions if record else ():
-            own = out.setdefault(str(decision.get("who", "")), {})
-            own[str(decision.get("what", ""))] = own.get(str(decision.get("what", "")), 0) + 1
+    for photo in photos:
+        for decision in photo["decisions"]:
+            own = out.setdefault(decision.get("who", ""), {})
+            own[decision.get("what", "")] = own.get(decision.get("what", ""), 0) + 1
     return out
 
 
@@ -206,9 +223,9 @@ def _compare(out: Verified, wanted: Mapping[str, str], output: Path) -> None:
     from .folder import read
 
     there = read(output)
-    for name in there.photos:
+    for name in (*there.photos, *there.clips):
         if name not in wanted:
             out.added.append(name)
         elif disk.sha256(there.file(name)) != wanted[name]:
             out.changed.append(name)
-    out.missing += [escape(unescape(n)) for n in wanted if n not in there.photos]
+    out.missing += [escape(unescape(n)) for n in wanted if n not in {*there.photos, *there.clips}]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..images import metadata, profiles
 from . import boxes, tiff
+from .boxes import text
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,6 @@ def check(data: bytes, keep: tuple[str, ...] = ()) -> list[str]:
 
 def _said(found: Iterable[str]) -> list[str]:
     return [what if what.startswith("it ") else f"it carries {what}" for what in dict.fromkeys(found)]
-
-
-def text(raw: bytes) -> str:
-    """A name from a file, for people."""
-    return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in raw[:32])
 
 
 def profile_fault(icc: bytes) -> Iterator[str]:

@@ -115,8 +115,12 @@ def stored(pixels: images.Pixels, form: images.Form) -> images.Pixels:
     return formats.decode(formats.encode(pixels, form), float("inf")).pixels if is_coarse(form) else pixels
 
 
-def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[Finding]:
-    """Hidden regions of a written photo in which more is left than their effect leaves."""
+def check(photo: images.Photo, record: Record, settings: Settings, limit: float | None = None) -> Iterator[Finding]:
+    """Hidden regions of a written photo in which more is left than their effect leaves.
+
+    Args:
+        limit: of 255, how far a coded pixel may lie from what was coded; None: as the photo's form says.
+    """
     found, _ = pieces(record, settings, photo.width, photo.height)
     if settings.allow_weak and found:
         yield Finding("destroyed", "leak", "its settings allow effects that can be undone (allow_weak)")
@@ -125,7 +129,7 @@ def check(photo: images.Photo, record: Record, settings: Settings) -> Iterator[F
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of allow_weak, which was just said
         again = stored(effects.apply(photo.pixels, record.hidden(settings), settings, mode=photo.mode), photo.form)
-    limit, rim = tolerance(photo.form), 0 if is_exact(photo.form) else RIM
+    limit, rim = tolerance(photo.form) if limit is None else limit, 0 if is_exact(photo.form) else RIM
     for piece in found:
         x1, y1, x2, y2 = piece.box
         written = photo.pixels[y1:y2, x1:x2]
@@ -204,7 +208,12 @@ def spanned(written: images.Pixels, own: NDArray[np.bool_], piece: Piece, settin
         return None
     columns = _basis(piece.kind.effect, strength, height, width, across, axis=1)
     rows = _basis(piece.kind.effect, strength, height, width, down, axis=0)
-    some = np.random.default_rng(0).permutation(len(ys))[: max(FITTED, 8 * across * down)]
+    # As many of each block: one of which none were taken would be free to be anything.
+    block = rows.argmax(axis=1)[ys] * across + columns.argmax(axis=1)[xs]
+    order = np.random.default_rng(0).permutation(len(ys))
+    order = order[np.argsort(block[order], kind="stable")]
+    first = np.searchsorted(block[order], block[order])
+    some = order[np.arange(len(order)) - first < max(8, FITTED // (across * down))]
     at_y, at_x = ys[some], xs[some]
     design = (rows[at_y][:, :, None] * columns[at_x][:, None, :]).reshape(len(some), -1)
     values = written.reshape(height, width, -1)[at_y, at_x].astype(np.float64)

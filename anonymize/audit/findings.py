@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ Level = Literal["leak", "look", "note"]
 # Check -> what it is about, for people. The order is the report's.
 CHECKS: Mapping[str, str] = {
     "memory": "The file is the one that was exported",
+    "clips": "Clips: how much of them was looked at",
     "recognizable": "Nothing is recognizable to other networks",
     "destroyed": "Hidden pixels are destroyed",
     "unchanged": "Nothing else was changed",
@@ -35,6 +36,7 @@ class Finding:
         text: in words, one sentence without its point.
         box: where, px of the photo, or None: the whole file.
         kind: "face", "plate" or "". score: how sure, 0–1, or None where it is a fact.
+        frame: of a clip, where the box is; None: of the whole file.
     """
 
     check: str
@@ -43,6 +45,7 @@ class Finding:
     box: Box | None = None
     kind: str = ""
     score: float | None = None
+    frame: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         out = {k: v for k, v in self.__dict__.items() if v not in (None, "")}
@@ -55,12 +58,15 @@ class Finding:
 
 @dataclass
 class PhotoAudit:
-    """One exported photo and what was found.
+    """One exported photo or clip and what was found.
 
     Attributes:
-        path: as in the records. sha256: of the exported bytes, "" where there is none. source_sha256: of the original.
+        path: as in the records; of a clip, its file.
+        sha256: of the exported bytes, "" where there is none. source_sha256: of the original.
         findings: the worst first. hidden: kind -> regions that are hidden in it.
         quarantined: it was moved out of the output. error: why it could not be looked at, or None; then it fails, too.
+        is_clip: it is a clip. frames: that it has. looked_at: how many of them.
+        is_compared: a clip was compared with its original, sample by sample.
     """
 
     path: str
@@ -70,6 +76,10 @@ class PhotoAudit:
     hidden: dict[str, int] = field(default_factory=dict)
     quarantined: bool = False
     error: str | None = None
+    is_clip: bool = False
+    frames: int = 0
+    looked_at: int = 0
+    is_compared: bool = False
 
     @property
     def ok(self) -> bool:
@@ -92,8 +102,9 @@ class Audit:
         version: of this program. when: ISO 8601, UTC.
         checks: check -> how it was done, for people. skipped: check -> why it was not done.
         detectors: those that looked again -> their weights' hashes.
-        photos: every photo of the output, in its order. strays: files there that are none, and that no export wrote;
-            with any of them it fails, since nothing looked at them.
+        photos: every photo of the output, in its order, then every clip.
+        strays: files there that are none, and that no export wrote; with any of them it fails, since nothing looked at
+            them.
         of_system: files there that an operating system or a network drive made; it names them, and does not fail.
         seconds: wall time. stopped: not all were looked at.
     """
@@ -120,5 +131,19 @@ class Audit:
     def ok(self) -> bool:
         return not (self.failed or self.strays or self.stopped)
 
+    @property
+    def counted(self) -> str:
+        """How many photos and clips were looked at, in words."""
+        return counted(self.photos)
+
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "ok": self.ok, "photos": [p.to_dict() for p in self.photos]}
+
+
+def counted(found: Iterable[PhotoAudit]) -> str:
+    """So many photos and clips, in words."""
+    each = [p.is_clip for p in found]
+    clips, photos = sum(each), len(each) - sum(each)
+    said = [f"{photos} photo{'' if photos == 1 else 's'}"] if photos or not clips else []
+    said += [f"{clips} clip{'' if clips == 1 else 's'}"] if clips else []
+    return " and ".join(said)

@@ -1,4 +1,4 @@
-"""An output folder as an audit reads it: its photos, its records, its memory, and what does not belong."""
+"""An output folder as an audit reads it: its photos and clips, their records, its memory, and what does not belong."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
 from ..records_file import is_kept
 from ..settings import Settings
+from ..video import batch, memory
+from ..video.records import read as read_clip
 from .findings import Finding
 
-_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME)
+_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME)
 # What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
 # of such a name is a stranger's file. Folders of theirs count with all that is in them.
 _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
@@ -40,10 +42,12 @@ class Folder:
     """What lies in an output.
 
     Attributes:
-        path: the folder. photos: relative paths, escaped, in order. strays: files that are neither photos nor ours.
+        path: the folder. photos: relative paths, escaped, in order. strays: files that are no photo, no clip, not ours.
         of_system: files that an operating system or a network drive put there.
         records_path: None where there are no records. header, records: of it.
         memory: path -> its last line in exports.jsonl. settings: every one that photos may have been written with.
+        clips: relative paths, escaped, in order. clip_memory: clip -> its last line in clips.jsonl.
+        clip_records: the folder of the clips' records.
     """
 
     path: Path
@@ -55,6 +59,14 @@ class Folder:
     records: Mapping[str, Record]
     memory: Mapping[str, Mapping[str, Any]]
     settings: tuple[Settings, ...] = field(default=())
+    clips: tuple[str, ...] = ()
+    clip_memory: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    clip_records: Path = Path()
+
+    @property
+    def is_export(self) -> bool:
+        """Whether this program remembers what it wrote here; else it may be a folder of originals."""
+        return bool(self.memory or self.clip_memory)
 
     def file(self, path: str) -> Path:
         return self.path / unescape(path)
@@ -70,7 +82,7 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
 
     Args:
         output: a folder that `run` or `export` wrote.
-        records_path: its records; None: those that lie in it, or that its summary names.
+        records_path: its records, of clips a folder of them; None: those that lie in it, or that its summary names.
         settings: those of its export; None: by its summary and its records.
 
     Raises:
@@ -84,24 +96,31 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
         known += [Settings.from_dict(summary["settings"])] if "settings" in summary else []
     header: Header | None = None
     by_path: dict[str, Record] = {}
+    clip_records = _clip_records(output, records_path, summary)
     if path := _find_records(output, records_path, summary):
         header, by_path = records.read(path)
         known += [s for s in (header.review, header.settings) if s]
-    memory = {}
+    exported = {}
     if (output / EXPORTS_NAME).is_file():
-        memory = {str(e.get("path")): e for e in json_lines.read_lines(output / EXPORTS_NAME)}
+        exported = {str(e.get("path")): e for e in json_lines.read_lines(output / EXPORTS_NAME)}
+    clip_memory = {str(e["output"]): e for e in memory.read(output).values()}
     extensions = known[0].image_extensions if known else Settings().image_extensions
-    photos, strays, of_system = [], [], []
+    photos, clips, strays, of_system = [], [], [], []
     for name in _files(output):
         path_ = escape(name)
-        is_photo = name.suffix.lower().strip(".") in extensions
-        if path_ not in memory and _is_of_system(output, name):
+        extension = name.suffix.lower().strip(".")
+        if path_ not in exported and path_ not in clip_memory and _is_of_system(output, name):
             of_system.append(path_)
-        elif is_photo or path_ in memory:
+        elif path_ in clip_memory or (extension in batch.EXTENSIONS and path_ not in exported):
+            clips.append(path_)
+        elif extension in extensions or path_ in exported:
             photos.append(path_)
         elif not _is_ours(name, output, path):
             strays.append(path_)
-    return Folder(output, tuple(photos), tuple(strays), tuple(of_system), path, header, by_path, memory, tuple(known))
+    return Folder(
+        output, tuple(photos), tuple(strays), tuple(of_system), path, header, by_path, exported, tuple(known),
+        tuple(clips), clip_memory, clip_records,
+    )  # fmt: skip
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -113,13 +132,20 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _find_records(output: Path, given: Path | None, summary: Mapping[str, Any]) -> Path | None:
-    if given is not None:
+    if given is not None and not given.is_dir():
         return given
     named = summary.get("records")
     for path in (output / RECORDS_NAME, Path(unescape(named)) if isinstance(named, str) else None):
         if path is not None and path.is_file():
             return path
     return None
+
+
+def _clip_records(output: Path, given: Path | None, summary: Mapping[str, Any]) -> Path:
+    if given is not None and given.is_dir():
+        return given
+    named = summary.get("clip_records")
+    return Path(unescape(named)) if isinstance(named, str) else output
 
 
 def _files(output: Path) -> Iterator[Path]:
@@ -145,7 +171,7 @@ def _is_of_system(output: Path, name: Path) -> bool:
 
 
 def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
-    """Records, memory, summary, what is kept beside these, and a JSON file beside a photo: by name, and by content."""
+    """Records, memory, summary, what is kept beside these and beside a photo or clip: by name, and by content."""
     file = output / name
     if file.is_symlink():
         return False
@@ -157,6 +183,9 @@ def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
         return not file.stat().st_size
     if any(os.path.abspath(file) in map(os.path.abspath, (lines_beside(p), queue_beside(p))) for p in own):
         return is_kept(file)
+    if file.name.endswith(batch.RECORD_SUFFIX):
+        with contextlib.suppress(RecordsError):
+            return bool(read_clip(file))
     return file.suffix == ".json" and file.with_suffix("").is_file() and _json(file).keys() == _BESIDE
 
 

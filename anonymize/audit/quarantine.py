@@ -1,4 +1,4 @@
-"""Photos that failed an audit leave the output, and come back when a person says so. Nothing is ever deleted.
+"""Photos and clips that failed an audit leave the output, and come back when a person says so. Nothing is deleted.
 
 The memory of the output is written first: from then on no `run` or `export` takes such a photo for done, or writes the
 same one again. Then its record is flagged, so that the review shows why; then the file moves.
@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .. import disk, records
 from ..corrections import flag
 from ..disk import replacing
-from ..errors import AuditError
+from ..errors import AuditError, RecordsError
 from ..images import output_path
 from ..outputs import QUARANTINED, Output
 from ..records import Record, unescape
+from ..video import records as clip_records
+from ..video.memory import Memory
+from . import clips
 from .findings import PhotoAudit
 from .folder import Folder, read
 
@@ -38,6 +42,10 @@ def put(folder: Folder, failed: Sequence[PhotoAudit], place: Path) -> list[str]:
     settings = folder.settings[0] if folder.settings else None
     moved = []
     for photo in failed:
+        if photo.is_clip:
+            _put_clip(folder, photo, place)
+            moved.append(photo.path)
+            continue
         record = folder.records.get(photo.path)
         own = (record and folder.settings_of(record)) or settings
         is_noted = str(folder.memory.get(photo.path, {}).get("shows", "")).startswith(QUARANTINED)  # by a killed audit
@@ -66,14 +74,36 @@ def _flag(folder: Folder, failed: Sequence[PhotoAudit]) -> None:
         header, known = records.read(folder.records_path)
         with records.Writer(folder.records_path, header) as writer:
             for photo in failed:
-                why = "; ".join(f.text for f in photo.of("leak")) or photo.error or ""
                 if photo.path in known:
-                    writer.write(flag(known[photo.path], who=WHO, note=f"in quarantine: {why}"[:1000]))
+                    writer.write(flag(known[photo.path], who=WHO, note=_why(photo)))
             writer.sync()
 
 
+def _put_clip(folder: Folder, clip: PhotoAudit, place: Path) -> None:
+    known = folder.clip_memory.get(clip.path, {})
+    if shows := str(known.get("shows", "")):
+        with Memory(folder.path) as memory:
+            if shows.startswith(QUARANTINED):  # by a killed audit
+                pass
+            elif any(f.check == "memory" for f in clip.findings):
+                memory.note_gone(str(known["path"]))
+            else:
+                memory.note_quarantine(str(known["path"]))
+        file = clips.record_file(folder, clip.path)
+        with suppress(RecordsError):  # what cannot be read is no record that a review shows
+            header, record = clip_records.read(file)
+            clip_records.write(file, header, flag(record, who=WHO, note=_why(clip)))
+    _move(folder.file(clip.path), output_path(unescape(clip.path), place))
+    clip.quarantined = True
+
+
+def _why(photo: PhotoAudit) -> str:
+    why = "; ".join(f.text for f in photo.of("leak")) or photo.error or ""
+    return f"in quarantine: {why}"[:1000]
+
+
 def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_path: Path | None = None) -> list[str]:
-    """Move photos back from quarantine: those named, or all.
+    """Move photos and clips back from quarantine: those named, or all.
 
     Raises:
         AuditError: one is not there, or is no longer the file that was exported; another file is in its place; its
@@ -81,22 +111,22 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
     """
     folder = read(output, records_path)
     waiting = {p: e for p, e in folder.memory.items() if str(e.get("shows", "")).startswith(QUARANTINED)}
-    if unknown := [p for p in paths if p not in waiting]:
+    clips_ = {p: e for p, e in folder.clip_memory.items() if str(e["shows"]).startswith(QUARANTINED)}
+    if unknown := [p for p in paths if p not in waiting and p not in clips_]:
         raise AuditError(f"{unknown[0]} is not in quarantine")
     back = []
-    for path in paths or waiting:
+    for path in paths or (*waiting, *clips_):
+        if path in clips_:
+            _release_clip(folder, path, place)
+            back.append(path)
+            continue
         source, target = output_path(unescape(path), place), folder.file(path)
         shown = str(waiting[path]["shows"]).removeprefix(QUARANTINED)
         record = folder.records.get(path)
         own = next((s for s in folder.settings if record and record.approval_hash(s) == shown), None)
         if record is None or own is None:
             raise AuditError(f"{path} was corrected since; export it again instead")
-        if os.path.lexists(target):
-            raise AuditError(f"another file is in the place of {path}")
-        if not source.is_file():
-            raise AuditError(f"{source} is not there")
-        if source.is_symlink() or disk.sha256(source) != waiting[path].get("sha256"):
-            raise AuditError(f"{source} is not the file that was exported: it was changed, or replaced, in quarantine")
+        _check_waiting(path, source, target, waiting[path].get("sha256"))
         beside = source.with_name(source.name + ".json")
         _move(source, target)
         if beside.is_file():
@@ -104,6 +134,27 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
         _note(output, own, record)
         back.append(path)
     return back
+
+
+def _check_waiting(path: str, source: Path, target: Path, digest: object) -> None:
+    if os.path.lexists(target):
+        raise AuditError(f"another file is in the place of {path}")
+    if not source.is_file():
+        raise AuditError(f"{source} is not there")
+    if source.is_symlink() or disk.sha256(source) != digest:
+        raise AuditError(f"{source} is not the file that was exported: it was changed, or replaced, in quarantine")
+
+
+def _release_clip(folder: Folder, path: str, place: Path) -> None:
+    known = folder.clip_memory[path]
+    source, target = output_path(unescape(path), place), folder.file(path)
+    _, record = clip_records.read(clips.record_file(folder, path))
+    if not any(record.approval_hash(s) == known.get("approval") for s in clips.settings_of(folder, path)):
+        raise AuditError(f"{path} was corrected since; write it again instead")
+    _check_waiting(path, source, target, known.get("sha256"))
+    _move(source, target)
+    with Memory(folder.path) as memory:
+        memory.note_back(str(known["path"]))
 
 
 def _note(output: Path, settings: object, record: Record) -> None:

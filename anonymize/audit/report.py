@@ -17,6 +17,7 @@ from ..errors import AnonymizeError
 from ..extras import extra
 from ..records import unescape
 from ..settings import Settings
+from . import clips
 from .findings import CHECKS, Audit, Finding, PhotoAudit
 from .folder import Folder
 
@@ -50,7 +51,7 @@ def render(audit: Audit, read: Folder, quarantine: Path) -> str:
     photos = sorted((p for p in audit.photos if p.findings or p.error), key=lambda p: (p.ok, not p.of("look")))
     shown = [(p, _picture(p, read, quarantine) if i < PICTURES else {}) for i, p in enumerate(photos)]
     return _environment().get_template("report.html").render(
-        audit=audit, checks=_checks(audit), photos=shown, total=len(audit.photos), pictures=PICTURES,
+        audit=audit, checks=_checks(audit), photos=shown, pictures=PICTURES,
         output=Path(unescape(audit.output)).name,
     )  # fmt: skip
 
@@ -68,13 +69,18 @@ def _checks(audit: Audit) -> list[dict[str, Any]]:
 
 
 def _picture(photo: PhotoAudit, read: Folder, quarantine: Path) -> dict[str, Any]:
-    """The photo with its findings drawn, and a crop of each; {} where it cannot be shown."""
+    """The photo with its findings drawn, and a crop of each; of a clip, one frame. {} where it cannot be shown."""
     place = quarantine / unescape(photo.path) if photo.quarantined else read.file(photo.path)
+    boxed = [f for f in photo.findings if f.box and f.level != "note"]
+    frame = boxed[0].frame if boxed else 0
+    boxed = [f for f in boxed if f.frame == frame]
     try:
-        rgb = images.load(place, Settings(max_megapixels=1000.0)).rgb
+        if photo.is_clip:
+            rgb = clips.picture(place, frame or 0)
+        else:
+            rgb = images.load(place, Settings(max_megapixels=1000.0)).rgb
     except (AnonymizeError, OSError):
         return {}
-    boxed = [f for f in photo.findings if f.box and f.level != "note"]
     crops = [{"src": _crop(rgb, f), "text": f.text} for f in boxed[:SHOWN]]
     height, width = rgb.shape[:2]
     share = min(1.0, SIDE / max(height, width))
@@ -82,7 +88,7 @@ def _picture(photo: PhotoAudit, read: Folder, quarantine: Path) -> dict[str, Any
     for finding in reversed(boxed):
         x1, y1, x2, y2 = (round(v * share) for v in finding.box or ())
         cv2.rectangle(small, (x1, y1), (x2, y2), _RED if finding.level == "leak" else _AMBER, 2)
-    return {"src": _data(small), "width": small.shape[1], "height": small.shape[0], "crops": crops}
+    return {"src": _data(small), "width": small.shape[1], "height": small.shape[0], "crops": crops, "frame": frame}
 
 
 def _crop(rgb: NDArray[np.uint8], finding: Finding) -> str:

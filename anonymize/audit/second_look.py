@@ -2,12 +2,14 @@
 
 A network does not find its own misses. The others vote (`detectors.Ensemble`): one alone errs now and then, and in a
 clean export, where all real faces and plates are hidden, errors are all that it can find; two that see the same thing
-are believed. What is surer than `SURE` is a leak, what is surer than `LISTED` a reason to look.
+are believed. For plates a witness of another kind is asked, a reader: networks that were trained on like photos take
+the same signs, lamps and logos for plates, but nobody reads a plate's text on them. What is believed is a leak, the
+rest that is surer than `LISTED` a reason to look.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -24,13 +26,22 @@ from ..records import Record
 from ..regions import Region, areas, boxes, intersections, iou
 from ..settings import Settings
 from ..weights.registry import registry
+from .attacks import crop
 from .findings import Finding
+from .reader import Reader, Reading
 
 # Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
 SURE: Mapping[str, float] = {"face": 0.9, "plate": 0.95}
 LISTED = 0.4
+# The same of a plate, where a reader was asked: one in which nothing can be read, one with a short reading (a car's
+# model has one, too), with a long one, and with a long one that is sure.
+UNREAD, READ_SHORT, READ, READ_WELL = 0.997, 0.98, 0.8, 0.45
+CHARACTERS, LONG = range(3, 10), 5  # that a plate's reading has; that a long one has at least
+LEGIBLE, SURE_READING = 0.5, 0.9  # mean probability of a reading's characters, and of a sure one's
+CROPS = (0.0, 0.08, -0.06)  # of a plate's size, how far around it is read
 SECOND = 0.3  # what the second network has to say of a sure one, where several vote
 NARROWEST = 1.2  # width of a sure plate by its height: what is as tall as wide is a sign or a logo
+NARROWEST_READ = 0.8  # of one that can be read: plates of two lines
 FEWEST = 2  # networks that vote on a kind
 # Long sides at which networks look: those that did not choose, and those that did, which have seen other sizes.
 SIZES: Mapping[str, tuple[str, str]] = {"face": ("@1280", "@896"), "plate": ("@640-1280", "@896")}
@@ -49,12 +60,14 @@ class Looker:
         detectors: one for each kind, or those that were asked for. skipped: network -> why it does not look.
         kinds: of each detector, what it is asked about; empty: whatever it sees.
         unchecked: hidden kind -> why no other network looked for it, so that silence about it says nothing.
+        reader: reads what may be a plate; None: there is none.
     """
 
     detectors: tuple[Detector, ...]
     skipped: Mapping[str, str]
     kinds: tuple[str, ...] = ()
     unchecked: Mapping[str, str] = field(default_factory=dict)
+    reader: Reader | None = None
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
@@ -119,14 +132,41 @@ def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region
     return sorted(out, key=lambda r: -r.score)
 
 
+Read = Callable[[Region], list[Reading]]
+
+
+def reading(rgb: NDArray[np.uint8], looker: Looker) -> Read | None:
+    """What can be read in a region of a written photo, cut out in some ways; None: there is no reader."""
+    reader = looker.reader
+    if reader is None:
+        return None
+
+    def read(region: Region) -> list[Reading]:
+        pieces = (crop(rgb, _grown(region, share)) for share in CROPS)
+        return [reader(piece) for piece in pieces if min(piece.shape[:2]) >= 4]
+
+    return read
+
+
+def _grown(region: Region, share: float) -> Region:
+    """A region with its sides moved outward by a share of its size, or inward."""
+    x1, y1, x2, y2 = region.box
+    dx, dy = share * region.width, share * region.height
+    return region.replace(box=(x1 - dx, y1 - dy, x2 + dx, y2 + dy))
+
+
 def check(
-    seen: Sequence[Region], record: Record | None, touched: NDArray[np.float32], settings: Settings
+    seen: Sequence[Region],
+    record: Record | None,
+    touched: NDArray[np.float32],
+    settings: Settings,
+    read: Read | None = None,
 ) -> Iterator[Finding]:
     """What is still recognizable, the surest first.
 
     Args:
         seen: by `look`. record: None where there is none; its rejected regions are no alarm.
-        touched: (H, W), how much of each pixel was replaced, 0–1.
+        touched: (H, W), how much of each pixel was replaced, 0–1. read: of `reading`.
     """
     rejected = [r for r in record.regions if r.status == "rejected"] if record else []
     leaks: list[Region] = []
@@ -144,8 +184,8 @@ def check(
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
             text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
-        elif _is_sure(region) and _is_seconded(region, seen):
-            level = "leak"
+        elif (found := _believed(region, seen, read)) is not None:
+            level, text = "leak", text + found
         # Nothing that is only listed, in whatever number, keeps a leak from being told; nor does a smaller leak in it.
         if level != "leak" and (len(others) >= MOST or _overlaps(region, [*leaks, *others])):
             continue
@@ -160,12 +200,30 @@ def _is_seconded(region: Region, seen: Sequence[Region]) -> bool:
     return len(voters) < FEWEST or (len(votes) >= FEWEST and votes[-FEWEST] >= SECOND)
 
 
-def _is_sure(region: Region) -> bool:
-    """Whether a candidate alone is sure, large, and in shape."""
-    if region.kind == "plate" and region.width < NARROWEST * region.height:
-        return False
-    is_large = min(region.width, region.height) >= SMALLEST.get(region.kind, 0)
-    return is_large and region.score >= SURE.get(region.kind, SURE["face"])
+def _believed(region: Region, seen: Sequence[Region], read: Read | None) -> str | None:
+    """None: not sure enough for a leak. Else what is to be said besides."""
+    if min(region.width, region.height) < SMALLEST.get(region.kind, 0):
+        return None
+    is_plate = region.kind == "plate"
+    sure = UNREAD if is_plate and read is not None else SURE.get(region.kind, SURE["face"])
+    is_in_shape = not is_plate or region.width >= NARROWEST * region.height
+    if region.score >= sure and is_in_shape and _is_seconded(region, seen):
+        return ""
+    if is_plate and read is not None and region.width >= NARROWEST_READ * region.height:
+        texts = [t for t in read(region) if _is_like_plate(t)] if region.score >= READ_WELL else []
+        if any(map(_is_sure_plate, texts)):
+            return ", and can be read"
+        if any(region.score >= (READ if len(t.text) >= LONG else READ_SHORT) for t in texts):
+            return ", and can be read in part"
+    return None
+
+
+def _is_like_plate(text: Reading) -> bool:
+    return len(text.text) in CHARACTERS and any(map(str.isdigit, text.text)) and text.score >= LEGIBLE
+
+
+def _is_sure_plate(text: Reading) -> bool:
+    return len(text.text) >= LONG and any(map(str.isalpha, text.text)) and text.score >= SURE_READING
 
 
 def _covered(region: Region, touched: NDArray[np.float32]) -> float:

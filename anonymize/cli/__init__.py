@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import AnonymizeError, PathError, SettingsError
-from ..time_limit import exit_code_noted
+from ..time_limit import note_exit_code
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
@@ -80,5 +80,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    with exit_code_noted():
+    with note_exit_code():
         cli(prog_name="python -m anonymize")

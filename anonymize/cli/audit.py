@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .download_bar import fetching
-from .options import VERBOSE, WEIGHTS, _options
+from .options import VERBOSE, WEIGHTS, grouped
+from .progress import bar, fetching
 
 if TYPE_CHECKING:
     from ..audit import Audit, Options
 
 LEAKS, NOT_VALID = 4, 5  # exit codes
-CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".tracks.jsonl", "clips.jsonl")
 PATH = click.Path(path_type=Path)
 KEY = click.option("--key", type=PATH, help="Private key to sign with, PEM [the user's own; made at the first use].")
 AGAINST = click.option("--against", type=PATH, help="Folder of the originals, to compare with.")
@@ -39,18 +38,19 @@ def audit() -> None:
     python -m anonymize audit OUTPUT --against PHOTOS   compare with the originals, too
     python -m anonymize audit verify CERTIFICATE        check a certificate and its photos
 
-    Exit codes: 0 nothing found, 4 a photo failed or another file lies there, 5 a certificate does not hold.
+    Exit codes: 0 nothing found, 4 a photo or clip failed or another file lies there, 5 a certificate does not hold.
     """
 
 
 @audit.command()
 @click.argument("output", type=PATH)
-@click.option("--records", "records_path", type=PATH, help="Records file [that of OUTPUT].")
+@click.option("--records", "records_path", type=PATH, help="Records file, or folder of clips' records [of OUTPUT].")
 @AGAINST
 @click.option("--detector", "detectors", multiple=True, metavar="NAME", help="Detector that looks again [unused ones].")
 @click.option("--no-detect", is_flag=True, help="Do not look again with other networks.")
 @click.option("--no-attack", is_flag=True, help="Do not try to read plates or to recognize faces.")
-@click.option("--quarantine/--no-quarantine", default=True, help="Move photos that fail out of OUTPUT [yes].")
+@click.option("--quarantine/--no-quarantine", default=True, help="Move what fails out of OUTPUT [yes].")
+@click.option("--frames", type=click.IntRange(1), default=60, help="Frames of a clip that are looked at, at most [60].")
 @REPORT
 @KEY
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
@@ -65,6 +65,7 @@ def folder(
     no_detect: bool,
     no_attack: bool,
     quarantine: bool,
+    frames: int,
     report: Path | None,
     key: Path | None,
     as_json: bool,
@@ -72,13 +73,20 @@ def folder(
     weights_dir: Path | None,
     verbose: bool,
 ) -> None:
-    """Audit OUTPUT, a folder that `run` or `export` wrote (the word `folder` may be left out)."""
+    """Audit OUTPUT, a folder that `run`, `export` or `video` wrote (the word `folder` may be left out)."""
     import json
 
     from ..audit import Options
 
     options = Options(
-        detectors, not no_detect, not no_attack, quarantine, report=report, key=key, weights_dir=weights_dir
+        detectors,
+        not no_detect,
+        not no_attack,
+        quarantine,
+        report=report,
+        frames=frames,
+        key=key,
+        weights_dir=weights_dir,
     )
     done = run_audit(output, options, records_path=records_path, against=against, quiet=quiet or as_json)
     if as_json:
@@ -88,7 +96,7 @@ def folder(
     if not done.ok:
         click.get_current_context().exit(LEAKS)
     if not done.photos:
-        click.echo("there was no photo in the output", err=True)
+        click.echo("there was no photo and no clip in the output", err=True)
         click.get_current_context().exit(3)
 
 
@@ -101,26 +109,14 @@ def run_audit(
     quiet: bool = False,
 ) -> Audit:
     """`audit_folder` with a progress bar."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from ..audit import audit_folder
 
-    bar = Progress(
-        TextColumn("audit"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[failed]}"),
-        console=Console(stderr=True),
-        disable=quiet,
-    )
-    with bar, fetching() as progress:
-        task = bar.add_task("audit", total=None, failed="")
+    with bar("n/m", "left", "{task.fields[failed]}", quiet=quiet) as shown, fetching() as progress:
+        task = shown.add_task("audit", total=None, failed="")
 
         def tell(audit: Audit, total: int) -> None:
             failed = f"[red]{len(audit.failed)} failed[/red]" if audit.failed else ""
-            bar.update(task, total=total, completed=len(audit.photos), failed=failed)
+            shown.update(task, total=total, completed=len(audit.photos), failed=failed)
 
         return audit_folder(
             output, records_path=records_path, against=against, options=options, progress=tell, fetching=progress
@@ -135,14 +131,15 @@ def say(audit: Audit, options: Options) -> None:
         why = "; ".join(f.text for f in photo.of("leak")) or photo.error
         click.echo(f"failed: {photo.path}: {why}" + (" (now in quarantine)" if photo.quarantined else ""), err=True)
     if options.is_moving and any(not p.quarantined for p in audit.failed):
-        click.echo("nothing was moved: where no exports.jsonl is, photos may be originals", err=True)
+        click.echo("nothing was moved: without exports.jsonl or clips.jsonl these may be originals", err=True)
     for path in audit.strays:
-        what = "audit looks at photos only" if path.lower().endswith(CLIPS) else "not this program's"
-        click.echo(f"{what}: {path}: nobody looked at it; move it away", err=True)
+        click.echo(f"not this program's: {path}: nobody looked at it; move it away", err=True)
     for path in audit.of_system:
         click.echo(f"of the operating system: {path}: not looked at; {SYSTEM}", err=True)
     looks = sum(bool(p.of("look")) for p in audit.photos)
-    click.echo(f"{len(audit.photos)} photos, {len(audit.failed)} failed, {looks} to look at")
+    click.echo(f"{audit.counted}, {len(audit.failed)} failed, {looks} to look at")
+    if said := audit.checks.get("clips"):
+        click.echo(said)
     for check, reason in audit.skipped.items():
         click.echo(f"not done: {CHECKS[check]}: {reason}")
     if options.is_reporting:
@@ -155,7 +152,7 @@ def say(audit: Audit, options: Options) -> None:
 @click.option("--public-key", type=PATH, help="PEM file of the key that should have signed.")
 @VERBOSE
 def verify(certificate: Path, output: Path | None, public_key: Path | None, verbose: bool) -> None:
-    """Check CERTIFICATE: its signature, and whether the photos are still those."""
+    """Check CERTIFICATE: its signature, and whether the photos and clips are still those."""
     from ..audit.certificate import verify as check
     from ..errors import AuditError
 
@@ -167,7 +164,8 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
     known = "the key that was given" if found.is_known_key else "a key that only its fingerprint names; compare it"
     click.echo(f"signed by {found.fingerprint}: {known}")
     audit_ = found.statement["predicate"]["audit"]
-    click.echo(f"{found.statement['predicate']['when']}: {audit_['passed']} of {audit_['photos']} photos passed")
+    files = audit_["photos"] + audit_.get("clips", 0)
+    click.echo(f"{found.statement['predicate']['when']}: {audit_['passed']} of {files} passed")
     for what, paths in (
         ("changed", found.changed),
         ("missing", found.missing),
@@ -182,13 +180,13 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
 @audit.command()
 @click.argument("output", type=PATH)
 @click.argument("photos", nargs=-1)
-@click.option("--records", "records_path", type=PATH, help="Records file [that of OUTPUT].")
+@click.option("--records", "records_path", type=PATH, help="Records file, or folder of clips' records [of OUTPUT].")
 @REPORT
 @VERBOSE
 def release(
     output: Path, photos: tuple[str, ...], records_path: Path | None, report: Path | None, verbose: bool
 ) -> None:
-    """Move PHOTOS back from quarantine into OUTPUT (without PHOTOS: all)."""
+    """Move PHOTOS, or clips, back from quarantine into OUTPUT (without PHOTOS: all)."""
     from ..audit import QUARANTINE, report_folder
     from ..audit.quarantine import release as back
 
@@ -211,7 +209,7 @@ def key_(key: Path | None, verbose: bool) -> None:
     click.echo(f"{keys.fingerprint(keys.raw(public))} ({key or keys.key_path()})", err=True)
 
 
-AUDIT = _options(
+AUDIT = grouped(
     click.option("--audit", "is_audited", is_flag=True, help="Audit the output afterward (see `audit`)."),
     KEY,
 )
@@ -220,15 +218,21 @@ AUDIT = _options(
 def audit_after(output: Path, given: dict[str, Any], records_path: Path | None = None) -> int:
     """The audit after a run or an export, with the originals, where it was asked for: an exit code."""
     from .. import records
-    from ..audit import Options
     from ..engine import RECORDS_NAME
 
-    key, quiet = given.pop("key", None), given.get("quiet", False)
     if not given.pop("is_audited", False):
         return 0
-    options = Options(key=key)
     records_path = records_path or output / RECORDS_NAME
     against = Path(records.unescape(records.read(records_path)[0].root))
+    return audit_now(output, given, records_path, against)
+
+
+def audit_now(output: Path, given: dict[str, Any], records_path: Path | None, against: Path) -> int:
+    """An audit of what was just written, with the originals: an exit code."""
+    from ..audit import Options
+
+    options = Options(key=given.pop("key", None))
+    quiet = given.get("quiet", False)
     done = run_audit(output, options, records_path=records_path, against=against, quiet=quiet)
     say(done, options)
     return 0 if done.ok else LEAKS

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 
 import click
 
+from ..disk import write_json
 from ..settings import PRESETS
 
 
@@ -28,7 +28,7 @@ def bench(folder: Path, source: Path | None, presets: str, count: int, repeats: 
     from ..evaluate import benchmark, ground_truth, peers
     from ..predictor import Predictor
     from ..settings import Settings
-    from .download_bar import fetching
+    from .progress import fetching
 
     names = [name for name in presets.split(",") if name]
     if unknown := [name for name in names if name not in PRESETS]:
@@ -50,6 +50,6 @@ def bench(folder: Path, source: Path | None, presets: str, count: int, repeats: 
         rows = benchmark.measure(contenders, photos, Path(scratch), repeats, annotations, say)
     click.echo(benchmark.table(rows))
     if json_path:
-        json_path.write_text(json.dumps([row.to_dict() for row in rows], indent=1) + "\n")
+        write_json(json_path, [row.to_dict() for row in rows])
     if any(row.error for row in rows[: len(names)]):
         click.get_current_context().exit(1)

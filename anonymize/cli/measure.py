@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..disk import write_json
 from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, predictor_of, settings_of
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def evaluate(
     result = measuring.evaluate(known.values(), annotations, settings)
     Console().print(reports.table(result))
     if json_path:
-        json_path.write_text(json.dumps({"settings": settings.to_dict(), **result.to_dict()}, indent=1) + "\n")
+        write_json(json_path, {"settings": settings.to_dict(), **result.to_dict()})
     if plots:
         plots.mkdir(parents=True, exist_ok=True)
         drawing.precision_recall(result, plots / "precision-recall.png")
@@ -221,7 +221,7 @@ def compare(
     else:
         Console().print(reports.comparison(rows))
     if json_path:
-        json_path.write_text(json.dumps([row.to_dict() for row in rows], indent=1) + "\n")
+        write_json(json_path, [row.to_dict() for row in rows])
     withheld = max((row.evaluation for row in rows), key=lambda e: len(e.withheld))
     if _say_withheld(withheld):
         click.get_current_context().exit(1)

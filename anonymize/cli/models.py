@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from .download_bar import fetching
 from .options import DEFAULTS, VERBOSE, WEIGHTS
+from .progress import fetching
 
 
 def _names_or_defaults(names: tuple[str, ...]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import click
 
 from ..errors import SettingsError, UnknownNameError
 from ..settings import EFFECTS, MASKS, PRESETS, Kind, Settings, option_help, unread
-from .download_bar import fetching
+from .progress import fetching
 
 if TYPE_CHECKING:
     from ..predictor import Predictor
@@ -26,16 +27,24 @@ def _each(values: Iterable[str], settings: Settings, name: str, parse: Callable[
         if kind and kind not in settings.kinds:  # a slip would leave the kind that was meant as it is
             raise UnknownNameError("kind", kind, settings.kinds)
         for k in [kind] if kind else list(settings.kinds):
-            try:
+            with _option(name):
                 settings = settings.with_kind(k, **{name: parse(text)})
-            except ValueError as e:
-                raise (
-                    e if isinstance(e, SettingsError) else SettingsError(f"--{name}: {value!r} is not a number")
-                ) from e
     return settings
 
 
-def _options(*options: Callable) -> Callable[[Callable], Callable]:
+@contextmanager
+def _option(name: str) -> Iterator[None]:
+    """Name the option whose value was refused."""
+    try:
+        yield
+    except ValueError as e:
+        reason = str(e) if isinstance(e, SettingsError) else "that is not a number"
+        raise SettingsError(f"--{name.replace('_', '-')}: {reason}") from e
+
+
+def grouped(*options: Callable) -> Callable[[Callable], Callable]:
+    """Options that stand together."""
+
     def wrap(function: Callable) -> Callable:
         for option in reversed(options):
             function = option(function)
@@ -48,7 +57,7 @@ WEIGHTS = click.option(
     "--weights", "weights_dir", type=click.Path(path_type=Path), help="Folder of weights (default: the user's cache)."
 )
 VERBOSE = click.option("--verbose", is_flag=True, help="Show where an error came from.")
-DETECTING = _options(  # with whichever detectors
+DETECTING = grouped(  # with whichever detectors
     click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
     click.option("--iou-threshold", type=float, help=option_help("iou_threshold")),
     click.option("--max-regions", type=int, help=option_help("max_regions")),
@@ -57,7 +66,7 @@ DETECTING = _options(  # with whichever detectors
     WEIGHTS,
     click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
 )
-DETECTOR_OPTIONS = _options(
+DETECTOR_OPTIONS = grouped(
     click.option(
         "--preset",
         metavar="NAME",
@@ -70,7 +79,7 @@ DETECTOR_OPTIONS = _options(
     click.option("--detector", "other", multiple=True, metavar="NAME", help=option_help("other_detectors")),
     DETECTING,
 )
-THRESHOLDS = _options(
+THRESHOLDS = grouped(
     click.option(
         "--face-threshold", type=float, help=f"lowest score to hide, 0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"
     ),
@@ -85,7 +94,7 @@ THRESHOLDS = _options(
     click.option("--min-size", multiple=True, metavar="[KIND=]PX", help=option_help("min_size", Kind)),
     click.option("--max-size", multiple=True, metavar="[KIND=]PX", help=option_help("max_size", Kind)),
 )
-EFFECT = _options(
+EFFECT = grouped(
     click.option(
         "--effect", multiple=True, metavar="[KIND=]EFFECT", help=f"{', '.join(EFFECTS)}: {option_help('effect', Kind)}"
     ),
@@ -94,14 +103,15 @@ EFFECT = _options(
     click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
 )
-HIDING = _options(
+HIDING = grouped(
     EFFECT,
     click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
     click.option("--jpeg", metavar="lossless|reencode", help=option_help("jpeg")),
 )
 MAX_MEGAPIXELS = click.option("--max-megapixels", type=float, help=option_help("max_megapixels"))
 QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
-FILES = _options(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
+FILES = grouped(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
+CLIPS = grouped(DETECTOR_OPTIONS, THRESHOLDS, EFFECT, MAX_MEGAPIXELS, QUIET, VERBOSE)
 SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
 SEQUENCE = click.option(
     "--sequence",
@@ -109,11 +119,30 @@ SEQUENCE = click.option(
     is_flag=True,
     help="The photos are a series, seconds apart: what is hidden in one is hidden in its neighbors.",
 )
-CLUSTER = _options(
+CLUSTER = grouped(
     click.option("--cluster", metavar="auto|ADDRESS", help="Run on this Ray cluster; auto: the one that runs here."),
     click.option("--cluster-cpus", type=int, default=1, metavar="N", help="Cluster: cores of one worker. [1]"),
     click.option("--cluster-workers", type=int, default=0, metavar="N", help="Cluster: most workers. [all there is]"),
     click.option("--cluster-shard", type=int, default=64, metavar="N", help="Cluster: photos a worker takes. [64]"),
+)
+
+
+class _Every(click.ParamType):
+    name = "every"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return value if value == "auto" else int(value)
+        except ValueError as e:
+            raise SettingsError(f"--every is a number of frames, or auto; received {value!r}") from e
+
+
+EVERY = click.option(
+    "--every",
+    default="auto",
+    metavar="N",
+    type=_Every(),
+    help="Search every N-th frame and follow what was found between them, or auto: as the picture moves [auto].",
 )
 
 
@@ -140,7 +169,7 @@ class Records(click.Path):
 
 
 RECORDS = Records()
-WRITING = _options(
+WRITING = grouped(
     click.option("--no-write-detections", is_flag=True, help="Write no JSON file beside each photo."),
     click.option(
         "--preview",
@@ -164,18 +193,9 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
         base = base.with_preset(preset)
     changes: dict[str, Any] = {}
     for name in (
-        "face_detector",
-        "plate_detector",
-        "vehicle_threshold",
-        "iou_threshold",
-        "max_regions",
-        "device",
-        "max_seconds",
-        "max_megapixels",
-        "jobs",
-        "allow_weak",
-        "jpeg",
-    ):
+        "face_detector", "plate_detector", "vehicle_threshold", "iou_threshold", "max_regions", "device", "max_seconds",
+        "max_megapixels", "jobs", "allow_weak", "jpeg",
+    ):  # fmt: skip
         if (value := take(name, None)) is not None:
             changes[name] = value
     if other := take("other", ()):
@@ -186,10 +206,13 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     settings = base.replace(**changes)
     for value in take("hide", ()):
         kind, _, threshold = value.partition("=")
-        settings = _each([f"{kind}={threshold or Kind().threshold}"], settings.with_kind(kind), "threshold", float)
+        with _option("hide"):
+            found = float(threshold or Kind().threshold)
+            settings = settings.with_kind(kind, threshold=found)
     for kind in ("face", "plate"):
         if (value := take(f"{kind}_threshold", None)) is not None:
-            settings = settings.with_kind(kind, threshold=value)
+            with _option(f"{kind}_threshold"):
+                settings = settings.with_kind(kind, threshold=value)
     chosen: dict[str, set[str]] = {}
     for option, parse in PER_KIND.items():
         name, values = "fill" if option == "fill_color" else option, take(option, ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +27,9 @@ from .options import (
     predictor_of,
     settings_of,
 )
+from .progress import bar, print_table, skipped_rows
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..engine import Summary
     from ..settings import Settings
 
@@ -236,35 +235,26 @@ def report(
 
     Part of a larger command, it prints failures only, and that command goes on.
     """
-    from rich.console import Console
     from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:.1f}/s"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[found]}"),
-        console=console,
-        disable=given.get("quiet", False),
-    )
-    with bar:
-        task = bar.add_task("photos", total=None, rate=0.0, found="")
+    columns = "n/m", "{task.fields[rate]:.1f}/s", "left", "{task.fields[found]}"
+    with bar(*columns, quiet=given.get("quiet", False)) as shown:
+        task = shown.add_task("photos", total=None, rate=0.0, found="")
 
         def progress(s: Summary) -> None:
             done = s.done + len(s.failures) + len(s.withheld) + len(s.gone)
-            seconds = bar.tasks[0].elapsed or 0.0
+            seconds = shown.tasks[0].elapsed or 0.0
             found = ", ".join(f"{n} {escape(kind)}s" for kind, n in sorted(s.hidden.items()))
             failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
-            bar.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
+            shown.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
 
         summary = work(progress=progress)
 
     if not is_part:
-        Console().print(_table(summary))
+        from ..video.batch import EXTENSIONS
+
+        print_table(_rows(summary))
+        say_other_command(summary.skipped, EXTENSIONS, "clip", "video")
     _say_what_failed(summary)
     code = then() if then and summary.photos else 0
     if not summary.ok and not is_part:
@@ -278,42 +268,35 @@ def report(
         click.get_current_context().exit(code)
 
 
-def _table(summary: Summary) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
+def say_other_command(skipped: Mapping[str, int], extensions: Iterable[str], what: str, command: str) -> None:
+    """Name the command for files that this one skips: clips among the photos of `run`, photos among clips."""
+    if number := sum(skipped.get(e, 0) for e in extensions):
+        click.echo(f"skipped {what}s: {number}; the command {command} takes them", err=True)
 
-    table = Table(show_header=False, box=None)
+
+def _rows(summary: Summary) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
     rows += [(f"{kind}s", n) for kind, n in sorted(summary.hidden.items())]
     rows += [("withheld", len(summary.withheld))] if summary.withheld else []
     rows += [("no longer in the input", len(summary.gone))] if summary.gone else []
-    rows += [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(summary.skipped.items())]
-    rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
-    for name, value in rows:
-        table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
-    return table
+    rows += skipped_rows(summary.skipped)
+    return [*rows, ("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
 
 
 def _say_what_failed(summary: Summary) -> None:
     from ..records import first_of
 
     if summary.gone:
-        named = first_of(summary.gone)
-        click.echo(
-            f"no longer in the input, so not written: {named} (`python -m review forget` removes them)", err=True
-        )
-    for text in summary.told():
+        gone = f"{first_of(summary.gone)} (`python -m review forget` removes them)"
+        click.echo(f"no longer in the input, so not written: {gone}", err=True)
+    for text in summary.warning_texts():
         click.echo(f"warning: {text}", err=True)
     if summary.not_hidden:
         click.echo("         (--hide KIND hides them)", err=True)
-    for what in dict.fromkeys(summary.left_over.values()):
-        paths = [path for path, reason in summary.left_over.items() if reason == what]
-        named = first_of(paths)
-        click.echo(f"left in the output by an earlier run, {len(paths)}, {what}: {named}", err=True)
-    for reason in dict.fromkeys(summary.withheld.values()):
-        paths = [path for path, why in summary.withheld.items() if why == reason]
-        named = first_of(paths)
-        click.echo(f"withheld, {len(paths)}, {reason}: {named}", err=True)
+    for said, of in (("left in the output by an earlier run", summary.left_over), ("withheld", summary.withheld)):
+        for reason in dict.fromkeys(of.values()):
+            paths = [path for path, why in of.items() if why == reason]
+            click.echo(f"{said}, {len(paths)}, {reason}: {first_of(paths)}", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)

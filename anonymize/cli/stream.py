@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTOR_OPTIONS, EFFECT, MAX_MEGAPIXELS, QUIET, THRESHOLDS, VERBOSE, predictor_of, settings_of
+from .options import CLIPS, EVERY, predictor_of, settings_of
 from .run import warn
-from .video import parse_every
 
 if TYPE_CHECKING:
     from ..video.stream import Told
@@ -26,21 +25,10 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 60),
     help="Seconds that a frame waits for further ones: what is found in those is hidden in it, too [1].",
 )
-@click.option(
-    "--every",
-    default="auto",
-    metavar="N",
-    callback=parse_every,
-    help="Search every N-th frame, or auto: as the picture moves [auto].",
-)
+@EVERY
 @click.option("--quality", default=23, type=click.IntRange(0, 51), help="0 (best) to 51, as H.264's CRF [23].")
 @click.option("--seconds", type=float, help="End after so many seconds; else Ctrl-C does.")
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@EFFECT
-@MAX_MEGAPIXELS
-@QUIET
-@VERBOSE
+@CLIPS
 def stream(source: str, sink: str, delay: float, every: Any, quality: int, seconds: float | None, **given: Any) -> None:
     """Find and hide in a stream: frames of SOURCE in, anonymized frames to SINK, after a bounded delay.
 
@@ -98,4 +86,5 @@ def _line(told: Told) -> str:
     hidden = ", ".join(f"{n} {kind}s" for kind, n in sorted(told.hidden.items())) or "nothing"
     parts = [f"{told.written} frames written", f"{told.dropped} dropped", f"{told.failed} without a result"]
     parts += [f"{told.reconnects} reconnects"] if told.reconnects else []
-    return f"{', '.join(parts)}; hidden: {hidden}; delay {told.delay:.1f} s"
+    trouble = f"; {told.trouble}" if told.trouble else ""
+    return f"{', '.join(parts)}; hidden: {hidden}; delay {told.delay:.1f} s{trouble}"

@@ -7,39 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import SettingsError
-from .options import (
-    DETECTOR_OPTIONS,
-    EFFECT,
-    MAX_MEGAPIXELS,
-    QUIET,
-    THRESHOLDS,
-    VERBOSE,
-    predictor_of,
-    settings_of,
-)
-from .run import NOTHING_TO_DO, warn
+from .audit import AUDIT, audit_now
+from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
+from .progress import bar, print_table, skipped_rows
+from .run import NOTHING_TO_DO, say_other_command, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
-
-
-def parse_every(_context: click.Context, _parameter: click.Parameter, value: str) -> int | str:
-    if value == "auto":
-        return value
-    try:
-        return int(value)
-    except ValueError as e:
-        raise SettingsError(f"--every is a number of frames, or auto; received {value!r}") from e
-
-
-EVERY = click.option(
-    "--every",
-    default="auto",
-    metavar="N",
-    callback=parse_every,
-    help="Search every N-th frame and follow what was found between them, or auto: as the picture moves [auto].",
-)
 
 
 @click.command()
@@ -59,12 +33,8 @@ EVERY = click.option(
 @click.option("--quality", default=20, type=int, help="0 (best) to 51, as H.264's CRF [20].")
 @click.option("--audio", default="keep", metavar="keep|drop", help="Copy the sound as it is, or leave it out [keep].")
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@EFFECT
-@MAX_MEGAPIXELS
-@QUIET
-@VERBOSE
+@AUDIT
+@CLIPS
 def video(
     source: str,
     output: Path,
@@ -74,6 +44,7 @@ def video(
     quality: int,
     audio: str,
     dry_run: bool,
+    is_audited: bool,
     **given: Any,
 ) -> None:
     """Find and hide: clips of SOURCE (a clip, a folder, a glob or a .txt list) in, anonymized clips in OUTPUT.
@@ -81,9 +52,11 @@ def video(
     What is found in one frame is hidden in all in which it can be seen. Run the same command again to continue a
     stopped run; with other thresholds or effects, or after a review, clips are written again without detecting.
     """
+    from .. import images
     from ..video import batch
     from ..video.writer import Encoding
 
+    key = given.pop("key", None)
     encoding = Encoding(codec, quality, audio)
     predictor = predictor_of(warn(settings_of(given)), given)
     with _Bar(given.get("quiet", False)) as told:
@@ -97,7 +70,13 @@ def video(
             dry_run=dry_run,
             progress=told,
         )
+    code = 0
+    if is_audited and summary.done and not dry_run:
+        settings = predictor.settings.replace(image_extensions=batch.EXTENSIONS)
+        root = images.find(source, settings, exclude=output).root
+        code = audit_now(output, {**given, "key": key}, records_folder, root)
     _say(summary)
+    click.get_current_context().exit(code)
 
 
 class _Bar:
@@ -108,17 +87,7 @@ class _Bar:
     """
 
     def __init__(self, is_quiet: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[frames]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-            disable=is_quiet,
-        )
+        self._bar = bar("{task.fields[frames]}", "left", quiet=is_quiet)
         self._task = self._bar.add_task("clips", total=None, frames="")
         self._doing: tuple[str, str] | None = None
 
@@ -147,22 +116,16 @@ class _Bar:
 
 def _say(summary: Summary) -> None:
     """The table and what failed; exit 1 where something did, 3 where nothing came out."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(show_header=False, box=None)
     rows: list[tuple[str, object]] = [("clips", summary.clips), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
     rows += [("frames", summary.frames)]
     rows += [(f"{kind}s (tracks)", n) for kind, n in sorted(summary.hidden.items())]
     rows += [(f"left out: {what}", f"in {n} clips") for what, n in sorted(summary.dropped.items())]
-    rows += [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(summary.skipped.items())]
+    rows += skipped_rows(summary.skipped)
     rows += [("incomplete", len(summary.incomplete))] if summary.incomplete else []
     rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
-    for name, value in rows:
-        table.add_row(escape(name), str(value))
-    Console().print(table)
+    print_table(rows)
+    say_other_command(summary.skipped, DEFAULTS.image_extensions, "photo", "run")
     for path, told in summary.warnings.items():
         for text in told:
             click.echo(f"warning: {path} {text}", err=True)

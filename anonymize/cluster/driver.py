@@ -25,6 +25,7 @@ from ..records import Header, Record, escape, unescape
 from ..records_file import RecordsFile
 from ..settings import Settings
 from . import shards
+from .hold import hold
 from .shards import Known, Row
 from .stores import Store, is_url, overlap
 from .worker import Item, Job, Ledger, Worker
@@ -70,6 +71,8 @@ def run(
 ) -> Summary:
     """Photos -> anonymized photos and records, on a Ray cluster. Called again, it goes on where it was killed.
 
+    One run at a time on an output (`hold`).
+
     Args:
         source: what `engine.run` takes, or a URL: a folder or one file. Workers must see it under this name.
         output: a folder that all workers share, or a URL.
@@ -80,7 +83,8 @@ def run(
 
     Raises:
         PathError: no such input, or an output that would touch it. RecordsError: a file that is not records.
-        SettingsError: no detector looks for what is to be hidden. ClusterError: no cluster, or it failed.
+        SettingsError: no detector looks for what is to be hidden. ClusterError: no cluster, it failed, or another run
+            writes to the output.
     """
     started = time.perf_counter()
     predictor.check_hides()
@@ -89,8 +93,6 @@ def run(
     if records_path is None and target.is_local:
         records_path = Path(target.url) / RECORDS_NAME
     header = Header(escape(here.url), predictor.settings, predictor.detector_weights)
-    root, decided = _decided(records_path, header)
-    plan = Plan.make(found, versions, target, decided, predictor, write_detections)
     job = Job(
         here.url,
         target.url,
@@ -101,20 +103,21 @@ def run(
         cluster.cpus,
         None if weights_dir is None else os.path.abspath(weights_dir),
     )
-    summary = plan.summary
-    target.remove(SUMMARY_NAME)  # a run that is killed has none
-    if progress:
-        progress(summary)
-    for rows in _work(job, cluster, plan.cut(cluster.shard), stop):
-        for row in rows:
-            plan.rows[row.path] = row
-            count(summary, row)
-        if progress:
-            progress(summary)
-    _finish(plan, target, records_path, root)
-    summary.seconds = time.perf_counter() - started
-    told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "records": f"{target.url}/{shards.FOLDER}"}
-    target.publish(SUMMARY_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+    with hold(target) as check:
+        root, decided = _decided(records_path, header)
+        plan = Plan.make(found, versions, target, decided, predictor, write_detections)
+        target.remove(SUMMARY_NAME)  # a run that is killed has none
+        summary = plan.summary
+        for rows in _work(job, cluster, plan.cut(cluster.shard), stop):
+            check()
+            plan.take(rows)
+            if progress:
+                progress(summary)
+        _finish(plan, target, records_path, root)
+        summary.seconds = time.perf_counter() - started
+        told = {**summary.to_dict(), "settings": predictor.settings.to_dict()}
+        told["records"] = f"{target.url}/{shards.FOLDER}"
+        target.publish(SUMMARY_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
     return summary
 
 
@@ -201,6 +204,12 @@ class Plan:
             line = json.dumps(record.to_dict()) if record else ""
             todo.append(Item(path, versions.get(name, ""), lies, line))
         return cls(todo, rows, known, found.paths, summary)
+
+    def take(self, rows: Sequence[Row]) -> None:
+        """Photos of a shard are done."""
+        for row in rows:
+            self.rows[row.path] = row
+            count(self.summary, row)
 
     def cut(self, size: int) -> list[Shard]:
         """Shards. Their names are in the order of their photos, and new in each run."""

@@ -212,7 +212,9 @@ def cut_head(model: Any) -> bool:
     boxes = [m for m, channels in maps.items() if channels == 4 * BINS]
     scores = [m for m, channels in maps.items() if channels == count]
     points = [m for m, channels in maps.items() if channels in (8, 12) and task == "pose"]  # four of x, y (, how sure)
-    if (len(boxes), len(scores), len(points)) != (3, 3, 3 * (task == "pose")) or len(model.graph.output) != 1:
+    levels = len(boxes)  # 3, and 4 in a network with a finest one of stride 4
+    counts = (len(scores), len(points))
+    if levels not in (3, 4) or counts != (levels, levels * (task == "pose")) or len(model.graph.output) != 1:
         return False
     del model.graph.output[:]
     for name in (*boxes, *scores, *points):
@@ -244,7 +246,8 @@ def decode_heads(
     the cell's top left in cells, and a logit of how sure it is.
     """
     maps = [m[0] for m in outputs.values()]
-    groups = [sorted(maps[i : i + 3], key=lambda m: -m.shape[1]) for i in range(0, len(maps), 3)]
+    levels = len({m.shape[1:] for m in maps})
+    groups = [sorted(maps[i : i + levels], key=lambda m: -m.shape[1]) for i in range(0, len(maps), levels)]
     parts: dict[str, list[Candidates]] = {kind: [] for kind in kinds}
     for distances, logits, *marks in zip(*groups, strict=True):
         stride = size[0] // distances.shape[1]

@@ -4,58 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from .. import labels
 from ..disk import AnyPath
 from ..errors import AnnotationError
 from ..extras import extra
 from ..records import escape
-from ..regions import Box
-from .ground_truth import Names, Photo, Truth
+from .ground_truth import Names, in_folder
+
+if TYPE_CHECKING:
+    from .clip_annotations import ClipTruth
 
 LABELS = "labels.txt"  # of MOT: the names of the classes, one a line
-
-
-@dataclass(frozen=True)
-class TrueTrack:
-    """One thing in the frames in which it can be seen: frame -> box, px. `ignored`: neither a leak nor hidden there."""
-
-    id: str
-    kind: str
-    boxes: Mapping[int, Box]
-    ignored: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class ClipTruth:
-    """One annotated clip.
-
-    Attributes:
-        size: (width, height) px for which the boxes were written; None: the clip's own.
-        frames: how many are annotated; None: all.
-    """
-
-    tracks: tuple[TrueTrack, ...] = ()
-    size: tuple[float, float] | None = None
-    frames: int | None = None
-
-    def at(self, width: int, height: int, frames: int) -> tuple[TrueTrack, ...]:
-        """The tracks in pixels of the clip as displayed.
-
-        Raises:
-            AnnotationError: boxes for a clip of another shape, or for frames that it has not.
-        """
-        last = max((max(t.boxes, default=0) for t in self.tracks), default=0)
-        if last >= frames or (self.frames is not None and self.frames != frames):
-            raise AnnotationError(f"the annotations are of {max(self.frames or 0, last + 1)} frames, it has {frames}")
-        out = []
-        for t in self.tracks:
-            photo = Photo(tuple(Truth(t.kind, box) for box in t.boxes.values()), self.size)
-            boxes = (truth.box for truth in photo.at(width, height))
-            out.append(TrueTrack(t.id, t.kind, dict(zip(t.boxes, boxes, strict=True)), t.ignored))
-        return tuple(out)
 
 
 @dataclass(frozen=True)
@@ -82,7 +45,7 @@ def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable
             the folder.
     """
     with extra("evaluate", "reading annotations of clips"):
-        from ..video import annotations
+        from . import clip_annotations as annotations
 
     source, names = Path(source), Names(Path(folder), [PurePosixPath(p) for p in paths])
     if source.is_dir():
@@ -108,17 +71,13 @@ def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable
         if key in clips:
             raise AnnotationError(f"the clip {key} is annotated twice")
         tracks = []
-        for thing in clip.things:
-            if kind := labels.meant(thing.label, tuple(kinds)):
-                tracks.append(TrueTrack(thing.id, kind, thing.boxes, thing.ignored))
+        for track in clip.tracks:
+            if kind := labels.meant(track.kind, tuple(kinds)):
+                tracks.append(replace(track, kind=kind))
             else:
-                unknown[thing.label] += len(thing.boxes)
-        clips[key] = ClipTruth(tuple(tracks), clip.size, clip.frames)
-    present = {escape(p) for p in paths}
-    missing = tuple(p for p in clips if p not in present)
-    if len(missing) == len(clips):
-        raise AnnotationError(f"none of the {len(missing)} clips that {source} annotates is in {folder}")
-    return ClipAnnotations(clips, missing, tuple(sorted(present - set(clips))), dict(unknown))
+                unknown[track.kind] += len(track.boxes)
+        clips[key] = replace(clip, tracks=tuple(tracks))
+    return ClipAnnotations(clips, *in_folder(clips, names, source, "clips"), dict(unknown))
 
 
 def _clip(names: Names, name: str, beside: str) -> PurePosixPath:

@@ -200,13 +200,24 @@ class _Reader(Names):
         self.photos[key] = Photo(tuple(t for t in truths if t is not None), size)
 
     def finish(self, source: Path) -> Annotations:
-        present = {escape(str(p)) for p in self.paths}
         if not self.photos:
             raise AnnotationError(f"{source} annotates no photo")
-        missing = tuple(p for p in self.photos if p not in present)
-        if len(missing) == len(self.photos):
-            raise AnnotationError(f"none of the {len(missing)} photos that {source} annotates is in {self.folder}")
-        return Annotations(self.photos, missing, tuple(sorted(present - set(self.photos))), dict(self.unknown))
+        return Annotations(self.photos, *in_folder(self.photos, self, source, "photos"), dict(self.unknown))
+
+
+def in_folder(
+    annotated: Iterable[str], names: Names, source: Path, what: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The annotated files that are not in the folder, and the files in it that are not annotated.
+
+    Raises:
+        AnnotationError: none of them is in the folder.
+    """
+    present, known = {escape(str(p)) for p in names.paths}, list(annotated)
+    missing = tuple(p for p in known if p not in present)
+    if len(missing) == len(known):
+        raise AnnotationError(f"none of the {len(missing)} {what} that {source} annotates is in {names.folder}")
+    return missing, tuple(sorted(present.difference(known)))
 
 
 def _only(fits: list[PurePosixPath], name: str) -> PurePosixPath | None:

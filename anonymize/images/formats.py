@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from PIL import ImageFile
 
-from ..errors import ImageError, ImageTooLargeError, UnreadableImageError, UnsupportedImageError
+from ..errors import ImageError, ImageTooLargeError, MissingExtraError, UnreadableImageError, UnsupportedImageError
 from . import bmp, heif, jpeg, metadata, png, profiles, tiff, webp
 from .blocks import Piece
 from .forms import Decoded, Form, Pixels
@@ -150,7 +150,7 @@ def _broken(name: str) -> Iterator[None]:
     """Whatever a decoder raises means the same."""
     try:
         yield
-    except (ImageError, MemoryError):
+    except (ImageError, MissingExtraError, MemoryError):
         raise
     except Exception as e:
         called = "HEIC" if name == "HEIF" else name

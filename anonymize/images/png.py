@@ -1,6 +1,6 @@
 """PNG: exact in all its depths, and read from the chunks that hold the picture alone.
 
-Pillow has no 16-bit color: imagecodecs (libpng) reads it, OpenCV writes it. Only what belongs to the pixels is written.
+Pillow has no 16-bit color: OpenCV reads and writes it. Only what belongs to the pixels is written.
 """
 
 from __future__ import annotations
@@ -108,10 +108,11 @@ def read(data: bytes, guard: Guard) -> Decoded:
 
 def _decode(file: bytes, bits: int, colors: int, options: dict[str, Any]) -> tuple[Pixels, Form]:
     if bits == 16 and colors != 0:
-        import imagecodecs
-
-        mode = {2: "RGB", 4: "LA", 6: "RGBA"}[colors]
-        return np.ascontiguousarray(imagecodecs.png_decode(file)), Form("PNG", mode, 16, options=options)
+        mode, order = {2: ("RGB", [2, 1, 0]), 4: ("LA", [0, 3]), 6: ("RGBA", [2, 1, 0, 3])}[colors]
+        pixels = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
+        if pixels is None:
+            raise UnreadableImageError("the PNG is damaged: it cannot be decoded; copy it again from its source")
+        return np.ascontiguousarray(pixels[:, :, order]), Form("PNG", mode, 16, options=options)
     image = PngImagePlugin.PngImageFile(io.BytesIO(file))
     if colors == 3:
         return read_palette(image, "PNG", bits, **options)

@@ -1,7 +1,7 @@
 """TIFF: exact in all its depths, and read from the tags that say how its pixels are stored alone.
 
-One decoder for all of them (tifffile with imagecodecs): two have two ideas of orientation, planes and alpha. It gets a
-directory of one page that has those tags only.
+One decoder for all of them (tifffile): two have two ideas of orientation, planes and alpha. It gets a directory of one
+page that has those tags only. What is not plain or deflated it decodes with imagecodecs, which is an extra.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from ..errors import UnreadableImageError, UnsupportedImageError
+from ..extras import extra
 from . import jpeg, metadata
 from .forms import Decoded, Form, Guard, Pixels, encode_image, read_indices, to_stored_image
 
 _LOSSLESS = {1: "raw", 2: "tiff_ccitt", 3: "group3", 4: "group4", 5: "tiff_lzw", 8: "tiff_adobe_deflate",
              32773: "packbits", 32946: "tiff_adobe_deflate"}  # fmt: skip
 _JPEG, _LZMA, _ZSTD = 7, 34925, 50000
+_PLAIN_CODES = (1, 8, 32946)  # uncompressed and Deflate
 # TIFF 6.0 and its supplements: field type -> struct's code
 _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i", 10: "ii", 11: "f", 12: "d", 13: "I",
           16: "Q", 17: "q", 18: "Q"}  # fmt: skip
@@ -265,7 +267,6 @@ def _palette(page: _Directory) -> Pixels:
 
 def _pixels(page: _Directory, samples: int, depth: int) -> Pixels:
     """(H, W) or (H, W, C), as stored but for YCbCr, which comes as RGB; writable."""
-    import imagecodecs
     import tifffile
 
     compression = page.value(_COMPRESSION, 1)
@@ -276,7 +277,11 @@ def _pixels(page: _Directory, samples: int, depth: int) -> Pixels:
     if not {page.value(_PLANES, 1), page.value(_FILL_ORDER, 1), page.value(_PREDICTOR, 1)} <= {1, 2}:
         raise UnreadableImageError(_BROKEN)
     _check_segments(page, compression)
-    if page.value(_PHOTOMETRIC) == 6 and compression != _JPEG:
+    is_ycbcr = page.value(_PHOTOMETRIC) == 6 and compression != _JPEG
+    if is_ycbcr or compression not in _PLAIN_CODES or depth not in (8, 16) or page.value(_FILL_ORDER, 1) != 1:
+        with extra("tiff", f"a TIFF of this kind (compression {compression})"):
+            import imagecodecs
+    if is_ycbcr:
         # Only libtiff knows what its chroma is subsampled by.
         pixels = imagecodecs.tiff_decode(page.alone(), asrgb=True)[:, :, :3]
     else:
@@ -325,7 +330,17 @@ def write(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, 
         info[_PREDICTOR] = 2
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
     image = to_stored_image(pixels, form)
-    return encode_image(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+    data = encode_image(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+    return _without_memory(data)
+
+
+def _without_memory(data: bytes) -> bytes:
+    """The file with a zero where libtiff, for its directory to begin at an even place, leaves what the memory held."""
+    first = next(_directories(data))
+    ends = map(sum, zip(first.values(_OFFSETS), first.values(_COUNTS), strict=True))
+    at = _number(data, 4, first.order + "I")
+    start = max((end for end in ends if end <= at), default=at)
+    return data[:start] + bytes(at - start) + data[at:] if at - start == 1 else data
 
 
 def _write_deep(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:

@@ -38,6 +38,11 @@ MOMENT = 1e-6  # seconds
 # Sides of a thing differ by no more than this factor from one detection to the next. After so many seconds without it,
 # only what is surer than LEVELS[0] before and after is taken for the same thing.
 LIKE, DOUBTFUL = 2.2, 0.5
+# Nor do they move by more than so many sizes, surer and fainter than LEVELS[0], and picture widths a second.
+FAR, FAR_DOUBTFUL, FASTEST = 1.5, 0.5, 1.5
+# What is larger than this share of the picture's width is found surely, or it is a texture: to continue a chain it has
+# to be surer than JOIN, ten times at twice that size, and comes back sooner.
+LARGE, SEEN_BETTER = 0.05, float(np.log2(10))
 WINDOW, OVERLAP = 60.0, 6.0  # seconds
 
 
@@ -48,11 +53,13 @@ class Detections:
     Attributes:
         searched: frames that were searched, ascending; also those in which nothing was found.
         frames: (N,), of each detection, ascending. rows: (N, 5): x1, y1, x2, y2 px, score.
+        width: of the picture, px.
     """
 
     searched: Places
     frames: Places
     rows: Floats
+    width: int
 
 
 def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]:
@@ -67,7 +74,7 @@ def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]
     # Where the camera pans or is shaken, boxes are compared as if it stood still.
     pan = motion.pan()[found.frames]
     rows = np.concatenate([found.rows[:, :4] - np.concatenate([pan, pan], axis=1), found.rows[:, 4:]], axis=1)
-    still = Detections(found.searched, found.frames, rows)
+    still = Detections(found.searched, found.frames, rows, motion.width)
     apart = np.median(np.diff(found.searched)) if len(found.searched) > 1 else 1
     follow = _Follow(frame_rate, min(BUFFER * float(apart), MOST_BUFFER), sorted(motion.cuts))
     joined: list[list[Places]] = []
@@ -121,10 +128,29 @@ def _off(chain: Places, found: Detections, frame_rate: float) -> NDArray[np.bool
 
 
 def _is_next(before: int, place: int, found: Detections, frame_rate: float) -> bool:
+    """Whether a detection may be of the same thing as an earlier one: of nearly its size and place, and soon after."""
     a, b = found.rows[before], found.rows[place]
+    seconds = float(found.frames[place] - found.frames[before]) / frame_rate
     sizes = np.maximum(np.array([a[2:4] - a[:2], b[2:4] - b[:2]]), 1.0)
-    is_long = found.frames[place] - found.frames[before] > DOUBTFUL * frame_rate
-    return bool((sizes.max(axis=0) <= LIKE * sizes.min(axis=0)).all() and not (is_long and min(a[4], b[4]) < LEVELS[0]))
+    if (sizes.max(axis=0) > LIKE * sizes.min(axis=0)).any():
+        return False
+    score, longest, far = float(min(a[4], b[4])), LOST, FAR
+    if score < LEVELS[0]:
+        large = size_in(float(sizes.min(axis=1).max()), found.width)
+        if score < JOIN * min(large, 2.0) ** SEEN_BETTER:
+            return False
+        longest, far = DOUBTFUL / min(large, 10.0), FAR_DOUBTFUL
+    way = np.abs(a[:2] + a[2:4] - b[:2] - b[2:4]) / 2
+    return seconds <= longest and bool((way <= far * sizes.max(axis=0) + FASTEST * found.width * seconds).all())
+
+
+def size_in(side: float, width: int) -> float:
+    """How many times as large a thing is as those that detectors miss for want of pixels; at least 1.
+
+    Args:
+        side: px, of its shorter side. width: of the picture, px.
+    """
+    return max(side / (LARGE * max(width, 1)), 1.0)
 
 
 def _windows(searched: Places, frame_rate: float) -> Iterator[tuple[int, range, int]]:

@@ -20,13 +20,13 @@ from typing import Any
 
 from .. import disk, images
 from ..disk import AnyPath
-from ..errors import ClipError, PathError, RecordsError, StoppedError
-from ..json_lines import JsonLines, lock, read_lines
+from ..errors import ClipError, PathError, StoppedError
 from ..outputs import why
 from ..predictor import Predictor
 from ..records import Header, escape
 from . import records
 from .detect import Every
+from .memory import Memory
 from .reader import Clip, import_av, open_clip
 from .records import ClipRecord
 from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
@@ -38,9 +38,8 @@ EXTENSIONS = (
     "ogv", "vob", "dv", "nut", "ivf", "mjpeg", "mjpg", "h264", "hevc", "insv", "lrv",
 )  # fmt: skip
 RECORD_SUFFIX = ".tracks.jsonl"
-MEMORY_NAME, SUMMARY_NAME = "clips.jsonl", "summary.json"
+SUMMARY_NAME = "summary.json"
 SECOND_PICTURE = "a second picture"
-_WRITING = "?"  # what a file shows while it is written
 
 Progress = Callable[["Summary"], None]
 
@@ -137,12 +136,14 @@ def run(
         if dry_run:
             job.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
-            job.memory = stack.enter_context(_Memory(output))
+            job.memory = stack.enter_context(Memory(output))
             (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
         job.work(found.paths)
+        job.lose()
     summary.now, summary.seconds = None, time.perf_counter() - started
     if not dry_run:
         told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
+        told["clip_records"] = escape(os.path.abspath(records_folder or output))
         disk.write_json(output / SUMMARY_NAME, told)
     return summary
 
@@ -153,6 +154,7 @@ class _Job:
 
     Attributes:
         memory: None where nothing is written. scratch: where parts lie then.
+        finished: paths of the clips that this run found or made good.
     """
 
     root: Path
@@ -164,8 +166,9 @@ class _Job:
     summary: Summary
     progress: Progress | None
     stop: threading.Event | None
-    memory: _Memory | None = None
+    memory: Memory | None = None
     scratch: Path | None = None
+    finished: list[str] = field(default_factory=list)
 
     def work(self, paths: Iterable[str]) -> None:
         taken: dict[Path, str] = {}
@@ -180,6 +183,12 @@ class _Job:
                 return
             except Exception as e:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
+
+    def lose(self) -> None:
+        """Clips whose file is no longer as it was written are failures."""
+        for path in self.memory.lost(self.finished) if self.memory else ():
+            self.summary.done -= 1
+            self.summary.failures[path] = "another program removed or changed its output meanwhile; run again"
 
     def _take_away(self, path: str) -> str:
         """What cannot be shown to be hidden does not stay; what is to be said of it."""
@@ -200,6 +209,7 @@ class _Job:
         parts = self.scratch or target.with_name(f".{target.name}.parts")
         record = self._record(clip, path, parts)
         is_changed = self._write(clip, form, record, target, parts)
+        self.finished.append(record.path)
         if SECOND_PICTURE in clip.dropped:
             summary.warnings[record.path] = ["holds a second picture (another camera?), which is left out"]
         if (form.width, form.height) != (clip.stored_width, clip.stored_height):
@@ -234,11 +244,16 @@ class _Job:
         shows = shown_by(record, settings, self.encoding, form)
         is_changed = not self.memory.is_current(record.path, target, shows)
         if is_changed:
-            self.memory.begin(record.path, target)
+            self.memory.begin(record.path, target, shows)
             render(
                 clip, record, target, settings, self.encoding, parts, progress=self._told(record.path), stop=self.stop
             )
-            self.memory.note(record.path, target, shows)
+            approval = record.approval_hash(settings)
+            try:
+                self.memory.note(record.path, target, shows, approval, self.encoding.quality)
+            except Exception:  # the folder is another one by now, which remembers nothing of this clip
+                target.unlink(missing_ok=True)
+                raise
         shutil.rmtree(parts, ignore_errors=True)
         return is_changed
 
@@ -256,71 +271,3 @@ class _Job:
 
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
-
-
-class _Memory:
-    """What the clips of an output folder show, so that a repeated run touches only what changed.
-
-    And so that this program removes only files that it wrote. A context manager: while it is open no other process may
-    write here.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._known: dict[str, dict[str, Any]] = {}
-        self._open = ExitStack()
-        self._log: JsonLines
-
-    def __enter__(self) -> _Memory:
-        file = self._folder / MEMORY_NAME
-        with ExitStack() as stack:
-            stack.enter_context(lock(file))
-            for entry in read_lines(file) if file.exists() else ():
-                if not all(isinstance(entry.get(k), str) for k in ("path", "output", "shows")):
-                    raise RecordsError(f"{file} is not what this program wrote; move it away")
-                self._known[entry["path"]] = entry
-            self._log = stack.enter_context(JsonLines(file))
-            disk.remove_leftovers(self._folder)  # of a killed run
-            self._open = stack.pop_all()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._open.__exit__(*error)
-
-    def is_current(self, path: str, target: Path, shows: str) -> bool:
-        known = self._known.get(path, {})
-        name = self._name(target)
-        return (known.get("output"), known.get("shows"), known.get("stamp")) == (name, shows, _stamp(target))
-
-    def begin(self, path: str, target: Path) -> None:
-        """The clip is about to be written: what an earlier run wrote in its place goes.
-
-        Raises:
-            ClipError: there is a file of another program in its place.
-        """
-        self.remove(path)
-        if os.path.lexists(target):
-            raise ClipError("the output has a file in its place that this program did not write; move it away")
-        self.note(path, target, _WRITING)
-
-    def note(self, path: str, target: Path, shows: str) -> None:
-        entry = {"path": path, "output": self._name(target), "shows": shows, "stamp": _stamp(target)}
-        self._log.append(entry)
-        self._known[path] = entry
-
-    def remove(self, path: str) -> None:
-        known = self._known.pop(path, None)
-        if known and known["shows"]:
-            images.output_path(known["output"], self._folder).unlink(missing_ok=True)
-            self._log.append({**known, "shows": "", "stamp": None})
-
-    def _name(self, target: Path) -> str:
-        return target.relative_to(self._folder).as_posix()
-
-
-def _stamp(path: Path) -> list[int] | None:
-    try:
-        found = path.lstat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]

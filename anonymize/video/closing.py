@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .association import LEVELS, size_in
 from .motion import Motion
 
 Floats = NDArray[np.float64]
@@ -20,6 +21,9 @@ DETECTED, FILLED, EXTENDED, DRAWN = range(4)
 BEYOND = 0.5  # seconds that a track goes on before its first and after its last detection, in the picture
 LEAVING = 1.5  # the same where it leaves, or enters, the picture within that time
 BLINK = 0.2  # seconds; what a scene lasts at most that is none: a flash of light, which looks like two cuts
+# A large thing is seen surely, or it is a texture: one that was found surely (LEVELS[0]) fewer times than this goes on
+# for a shorter time, the larger it is; at least for this share.
+FEW, SHORTEST = 4, 0.2
 RECENT = 0.35  # seconds, from which the speed at an end is taken
 OTHERWISE = 2.0  # sizes, by which a thing may have gone otherwise than straight between two detections
 UNSTEADY = 0.8  # a speed that changed by more than this share of itself within that time is none
@@ -48,8 +52,11 @@ def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, N
         )
         for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], speeds, frame_rate, motion):
             boxes[frame], sources[frame] = box, FILLED
+    is_doubtful = int((path.scores >= LEVELS[0]).sum()) < FEW
     for step in (1, -1):
-        for frame, box in _beyond(frames[::step], state[::step], step, frame_rate, motion):
+        large = size_in(float(state[::step][-1, 2:].min()), motion.width) if is_doubtful else 1.0
+        share = max(1 / large, SHORTEST)
+        for frame, box in _beyond(frames[::step], state[::step], step, frame_rate, motion, share):
             boxes[frame], sources[frame] = box, EXTENDED
     every = range(min(boxes), max(boxes) + 1)
     return every[0], np.array([boxes[f] for f in every]), np.array([sources[f] for f in every], np.uint8)
@@ -112,15 +119,21 @@ def _bent(t: float, way: Floats, speeds: tuple[Floats | None, Floats | None], fr
     return (t - 2 * t**2 + t**3) * v0 + (3 * t**2 - 2 * t**3) * way + (t**3 - t**2) * v1
 
 
-def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> list[tuple[int, Floats]]:
-    """Frames after the last (step 1) or before the first (-1; frames and state are then given in reverse)."""
+def _beyond(
+    frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion, share: float
+) -> list[tuple[int, Floats]]:
+    """Frames after the last (step 1) or before the first (-1; frames and state are then given in reverse).
+
+    Args:
+        share: of BEYOND and LEAVING, that it goes on for.
+    """
     end, speed = frames[-1], _speed(frames, state, step, frame_rate, motion)
     speed = np.zeros(2) if speed is None else speed
     begin, stop = motion.scene(end)
     center, size = state[-1, :2], state[-1, 2:]
     out: list[tuple[int, Floats]] = []
-    most = {True: round(LEAVING * frame_rate), False: max(round(BEYOND * frame_rate), 2)}
-    for n in range(1, most[True] + 1):
+    leaving, beyond = round(share * LEAVING * frame_rate), max(round(share * BEYOND * frame_rate), 2)
+    for n in range(1, leaving + 1):
         frame = end + step * n
         if not begin <= frame < stop:
             begin, stop = motion.scene(frame)
@@ -130,7 +143,7 @@ def _beyond(frames: list[int], state: Floats, step: int, frame_rate: float, moti
         if (center + size / 2 <= 0).any() or (center - size / 2 >= (motion.width, motion.height)).any():
             return out
         out.append((frame, _grown(np.concatenate([center, size]), n / frame_rate, np.abs(speed) * n)))
-    return out[: most[False]]
+    return out[:beyond]
 
 
 def _speed(frames: list[int], state: Floats, step: int, frame_rate: float, motion: Motion) -> Floats | None:

@@ -6,9 +6,10 @@ takes no more memory than a minute.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..errors import DetectionError, RecordsError, SettingsError
 from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
 from ..records import Record
+from ..records_file import unpack
 from ..regions import Region, boxes, iou
 from .association import JOIN
 from .motion import Image, Motion, Watch, joined
@@ -31,6 +33,8 @@ MOST_EVERY = 30
 STILL, UNSEARCHED = 0.02, 0.17
 RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
+MISSING = 0.5  # seconds for which every frame is searched after a thing was not found again
+AHEAD = 2  # frames that may be read before the search of one has ended; searched is one at a time, in order
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
 
 
@@ -87,14 +91,16 @@ class Found:
     @classmethod
     def load(cls, path: AnyPath) -> Found:
         """Raises RecordsError: not such a file."""
+        data = unpack(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
         try:
-            with np.load(Path(path), allow_pickle=False) as data:
-                width, height = data["size"].tolist()
-                motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
-                kinds = tuple(map(str, data["kinds"].tolist()))
-                others = tuple(map(str, data["others"].tolist()))
-                return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
-        except (OSError, ValueError, KeyError) as e:
+            if data is None:
+                raise ValueError("it is damaged")
+            width, height = data["size"].tolist()
+            motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
+            kinds = tuple(map(str, data["kinds"].tolist()))
+            others = tuple(map(str, data["others"].tolist()))
+            return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
+        except (ValueError, TypeError) as e:
             raise RecordsError(f"{path} is not what was found in a clip: {e}") from e
 
 
@@ -131,12 +137,15 @@ class Search:
         self._kinds = tuple(predictor.settings.kinds)
         self._longest = max(1, int(UNSEARCHED * self._rate)) if every == "auto" else every
         self._watch = Watch(width, height)
+        self._pool = ThreadPoolExecutor(1, "search")
+        self._searching: deque[tuple[int, Future[list[tuple[Region, ...]]]]] = deque()
         self._waiting: list[tuple[int, Image]] = []  # frames that nobody has searched yet
         self._found: dict[int, tuple[Region, ...]] = {}
         self._last: tuple[Region, ...] | None = None  # of the last frame that was searched
         self._frames = 0  # of this segment
         self._moved = 0.0  # since the last frame that was searched
         self._at = 0.0  # seconds; when that was shown
+        self._misses = 0  # frames for which something is looked for that was not found again
         self._looks: list[tuple[int, ...]] = []  # how the picture lay the last times
         self._since = 0  # frames since then
 
@@ -152,24 +161,27 @@ class Search:
             seconds: when it is shown. What a clip says of its frame rate may be nonsense, as browsers' 1,000.
 
         Raises:
-            DetectionError: a detector failed, or found as many regions as are kept.
+            DetectionError: a detector failed, or found as many regions as are kept; in this frame or one of the last.
         """
         moved, is_cut = self._watch.see(rgb)
         if is_cut:
             self._search_waiting()
-            self._last, self._looks = None, []
+            self._last, self._looks, self._misses = None, [], 0
         self._moved += moved
         self._waiting.append((self._frames, rgb))
         self._frames += 1
         is_moving = self._every == "auto" and self._moved > STILL
         is_late = self._every == "auto" and seconds is not None and seconds - self._at >= UNSEARCHED
-        if self._last is None or is_moving or is_late or len(self._waiting) >= self._longest:
+        longest = 1 if self._misses > 0 else self._longest
+        self._misses -= 1
+        if self._last is None or is_moving or is_late or len(self._waiting) >= longest:
             self._search_waiting()
             self._at = seconds or 0.0
 
     def take(self) -> Found:
         """What was found since the last `take`."""
         self._search_waiting()
+        self._finish(0)
         searched = np.zeros(self._frames, bool)
         searched[list(self._found)] = True
         rows = [
@@ -190,20 +202,39 @@ class Search:
         if not self._waiting:
             return
         last, others = self._last, self._waiting[:-1]
+        if self._every != "auto":
+            self._begin(self._waiting[-1])
+            self._waiting, self._last, self._moved = [], (), 0.0
+            return
         (found,) = self._search(self._waiting[-1:])
-        if others and self._every == "auto" and last is not None and (_misses(last, found) or _misses(found, last)):
-            self._search(others)
+        if last is not None:
+            is_gone = _misses(last, found)
+            if is_gone:
+                self._misses = round(MISSING * self._rate)
+            if is_gone or _misses(found, last):
+                self._search(others)
         self._waiting, self._last, self._moved = [], found, 0.0
 
     def _search(self, frames: Sequence[tuple[int, Image]]) -> list[tuple[Region, ...]]:
-        out = []
-        for frame, rgb in frames:
-            (regions,) = self._predictor.predict([rgb], turns=self._turns(rgb))
+        for one in frames:
+            self._begin(one)
+        self._finish(0)
+        return [self._found[frame] for frame, _ in frames]
+
+    def _begin(self, one: tuple[int, Image]) -> None:
+        """Search a frame while the next ones are read."""
+        self._finish(AHEAD - 1)
+        frame, rgb = one
+        self._searching.append((frame, self._pool.submit(self._predictor.predict, [rgb], turns=self._turns(rgb))))
+
+    def _finish(self, most: int) -> None:
+        """Wait until at most so many frames still have no result."""
+        while len(self._searching) > most:
+            frame, searching = self._searching.popleft()
+            (regions,) = searching.result()
             if reason := max_regions_reached(regions, self._predictor.settings):
                 raise DetectionError(reason)
             self._found[frame] = regions
-            out.append(regions)
-        return out
 
     def _turns(self, rgb: Image) -> tuple[int, ...]:
         """How the picture lies, from time to time; all turns of the last two looks are searched."""

@@ -8,8 +8,8 @@ the four is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +60,27 @@ def planar_format(name: str) -> str:
     return planar
 
 
+@dataclass(frozen=True)
+class Part:
+    """A piece of a plane.
+
+    Attributes:
+        plane: its number. box: of the piece, in samples. regions: in it, from its corner.
+        numbers: of the regions, among all. settings: how they are hidden.
+    """
+
+    plane: int
+    box: PixelBox
+    regions: list[Region]
+    numbers: list[int]
+    settings: Settings
+
+    def of(self, planes: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        """The piece's samples, a view."""
+        x1, y1, x2, y2 = self.box
+        return planes[self.plane][y1:y2, x1:x2]
+
+
 class Hider:
     """Hides regions in decoded pictures, in place.
 
@@ -81,14 +102,24 @@ class Hider:
         Returns:
             The same picture.
         """
-        hidden = [r.replace(status="accepted") for r in regions]
+        hidden = list(regions)
         if not hidden:
             return native
         native.make_writable()
-        shift = 16 - native.format.components[0].bits if native.format.components[0].bits > 8 else 0
-        for plane, ((fx, fy), settings) in zip(samples(native), self._planes(native), strict=True):
-            _hide(plane, [r.scale(1 / fx, 1 / fy).replace(status="accepted") for r in hidden], settings, shift)
+        shift, planes = shift_of(native), samples(native)
+        for part in self.parts(native, hidden):
+            view = part.of(planes)
+            view[...] = effects.apply(view << shift, part.regions, part.settings, mode="L") >> shift
         return native
+
+    def parts(self, native: av.VideoFrame, regions: Iterable[Region]) -> Iterator[Part]:
+        """The pieces of a picture's planes that hold regions, each of which is hidden for itself."""
+        hidden = [r.replace(status="accepted") for r in regions]
+        for index, (plane, ((fx, fy), settings)) in enumerate(zip(samples(native), self._planes(native), strict=True)):
+            own = [r.scale(1 / fx, 1 / fy).replace(status="accepted") for r in hidden]
+            for box, members in _windows(own, settings, plane.shape[1], plane.shape[0]):
+                moved = [own[i].shift(-box[0], -box[1]) for i in members]
+                yield Part(index, box, moved, members, settings)
 
     def _planes(self, native: av.VideoFrame) -> list[tuple[tuple[int, int], Settings]]:
         """For each plane: pixels of the picture a sample, across and down, and its settings."""
@@ -115,6 +146,12 @@ def _shrunk(kernel: Kernel, by: int) -> Kernel:
     return Kernel(size, kernel.sigma / by, math.ceil(kernel.feather / by))
 
 
+def shift_of(native: av.VideoFrame) -> int:
+    """Bits that its samples have less than 16; 0 for 8 bits."""
+    bits = int(native.format.components[0].bits)
+    return 16 - bits if bits > 8 else 0
+
+
 def samples(native: av.VideoFrame) -> list[NDArray[Any]]:
     """A picture's planes as arrays (H, W), uint8 or uint16: views, so what is written into them is in the picture."""
     dtype = np.dtype(np.uint8 if native.format.components[0].bits == 8 else np.uint16)
@@ -125,20 +162,13 @@ def samples(native: av.VideoFrame) -> list[NDArray[Any]]:
     return out
 
 
-def _hide(plane: NDArray[Any], regions: Sequence[Region], settings: Settings, shift: int) -> None:
-    """shift: bits that its samples have less than 16; 0 for 8 bits."""
-    for (x1, y1, x2, y2), members in _windows(regions, settings, plane.shape[1], plane.shape[0]):
-        view = plane[y1:y2, x1:x2]
-        view[...] = effects.apply(view << shift, [r.shift(-x1, -y1) for r in members], settings, mode="L") >> shift
-
-
 def _windows(
     regions: Sequence[Region], settings: Settings, width: int, height: int
-) -> list[tuple[PixelBox, list[Region]]]:
-    """Pieces of the plane that can be hidden one by one: no region of one touches another piece."""
-    pieces: list[tuple[PixelBox, list[Region]]] = []
-    for region in regions:
-        box, members = _reach(region, settings.kind(region.kind), width, height), [region]
+) -> list[tuple[PixelBox, list[int]]]:
+    """Pieces of the plane that can be hidden one by one, no region of one touches another piece; regions by number."""
+    pieces: list[tuple[PixelBox, list[int]]] = []
+    for number, region in enumerate(regions):
+        box, members = _reach(region, settings.kind(region.kind), width, height), [number]
         while touching := [p for p in pieces if _touch(p[0], box)]:
             pieces = [p for p in pieces if not _touch(p[0], box)]
             boxes = [box, *(p[0] for p in touching)]

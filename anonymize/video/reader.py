@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..disk import AnyPath
-from ..errors import ClipError, DamagedClipError, UnsupportedClipError
+from ..errors import ClipError, DamagedClipError, ImageError, UnsupportedClipError
 from ..extras import extra
+from ..images import formats
 from .orientation import Orientation
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ FORMATS = (
     "dv,gxf,rm,vob,yuv4mpegpipe,av1,swf,gif"
 )
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+NO_CLIP = "this is a photo, not a clip; the command run takes it"
 _TOP_FIRST = 2  # AV_FIELD_TT
 _ANY_START = 1 << 9  # AVFMT_TS_DISCONT
 PQ, HLG = 16, 18  # transfer characteristics of HDR (ITU-T H.273)
@@ -303,15 +305,29 @@ def import_av() -> Any:
 def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     import av
 
+    if not path.is_file():
+        raise ClipError("there is no such file")
+    photo = _photo(path)
+    if photo not in (None, "JPEG"):  # a clip of JPEGs begins as a photo does
+        raise UnsupportedClipError(NO_CLIP)
     try:
-        if not path.is_file():
-            raise ClipError("there is no such file")
         with av.open(os.fspath(path.absolute()), options=OPTIONS, metadata_errors="ignore") as container:
             stream = _picture(container)
             stream.thread_type = "AUTO"
             yield container, stream
     except av.error.FFmpegError as e:
-        raise ClipError(f"it cannot be read: {e.strerror or e}") from e
+        raise ClipError(NO_CLIP if photo else f"it cannot be read: {e.strerror or e}") from e
+
+
+def _photo(path: Path) -> str | None:
+    """The format of a photo, by its first bytes; None of all else."""
+    try:
+        with open(path, "rb") as file:
+            return formats.kind(file.read(4096))
+    except ImageError:
+        return None
+    except OSError as e:
+        raise ClipError(f"it cannot be read: {e.strerror}") from e
 
 
 def _picture(container: Any) -> Any:

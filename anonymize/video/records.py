@@ -7,19 +7,18 @@ megabytes.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 
 from ..disk import AnyPath, replacing
 from ..errors import RecordsError, SettingsError
 from ..json_lines import each_line, to_line
-from ..records import DECIDED, Header, Review, is_canonical
+from ..records import Header, Reviewed, check_decisions
 from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
 from .closing import DETECTED
@@ -28,49 +27,49 @@ from .tracks import Track, regions_at
 SCHEMA = 1  # of clips; the header's own is photos'
 # IoU with a rejected track, above which a new one is the same thing: the mean over its detections, and their least
 SAME, APART = 0.5, 0.1
-_TYPES: Mapping[str, Any] = {
-    **dict.fromkeys(("path", "sha256", "detection", "review", "approved_hash"), str),
-    **dict.fromkeys(("width", "height", "frames", "searched"), int),
-    "frame_rate": (int, float),
-    "detectors": dict,
-    **dict.fromkeys(("warnings", "cuts"), list),
-    "error": (str, type(None)),
-}
+_ORDER = (
+    "path", "sha256", "width", "height", "frames", "frame_rate", "searched", "cuts", "detectors", "detection", "review",
+    "approved_hash", "error", "warnings", "kinds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class ClipRecord:
-    """One clip: where it is, what was found, what people decided. Fields without a word here are as a `Record`'s.
+class ClipRecord(Reviewed):
+    """One clip: where it is, what was found, what people decided.
 
     Attributes:
-        width, height: px, as displayed.
         frames: how many it has. frame_rate: frames per second, as most of them follow each other.
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         kinds: those that were followed; no others can be hidden.
-        approved_hash: `approval_hash` at the approval; when it differs now, the clip is pending again.
     """
 
-    path: str
-    sha256: str = ""
-    width: int = 0
-    height: int = 0
+    PART, NAME = "track", "clip's record"
+
     frames: int = 0
     frame_rate: float = 0.0
     tracks: tuple[Track, ...] = ()
     searched: int = 0
     cuts: tuple[int, ...] = ()
-    detectors: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    detection: str = ""
-    review: Review = "pending"
-    decisions: tuple[Mapping[str, Any], ...] = ()
-    approved_hash: str = ""
-    error: str | None = None
-    warnings: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
 
-    def replace(self, **changes: Any) -> ClipRecord:
-        return dataclasses.replace(self, **changes)
+    def with_parts(self, parts: Iterable[Track]) -> Self:
+        return self.replace(tracks=tuple(sorted(parts, key=lambda t: (t.first, t.id))))
+
+    def put(self, before: Track | None, after: Track | None) -> Self:
+        kept = [t for t in self.tracks if before is None or t.id != before.id]
+        return self.with_parts([*kept, *([] if after is None else [after])])
+
+    def describe_part(self, part: Track | None, other: Track | None) -> dict[str, Any] | None:
+        """Whole, unless all that changed is what it is and whether it is hidden."""
+        if part is None or other is None or part.replace(kind=other.kind, status=other.status) != other:
+            return super().describe_part(part, other)
+        return {"kind": part.kind, "status": part.status}
+
+    def restore_part(self, said: Mapping[str, Any] | None, there: Track | None) -> Track | None:
+        if said is None or there is None or "boxes" in said:
+            return Track.from_dict(said) if said and "boxes" in said else None
+        return there.replace(**said)
 
     def hidden(self, settings: Settings) -> list[Track]:
         """The tracks that an export with these settings hides."""
@@ -80,67 +79,27 @@ class ClipRecord:
         """All that must be hidden in a frame."""
         return regions_at(self.tracks, frame, settings)
 
-    def tracks_hash(self) -> str:
-        """A hash of the clip and all its tracks."""
+    def content_hash(self) -> str:
         out = hashlib.sha256(self.sha256.encode())
         for track in self.tracks:
             out.update(to_line(track.to_dict()))
         return out.hexdigest()[:16]
 
-    def approval_hash(self, settings: Settings) -> str:
-        """What an approval binds to: the clip, its tracks, and the settings that decide its pixels."""
-        return f"{self.tracks_hash()}-{settings.export_hash()}"
-
-    def is_approved(self, settings: Settings) -> bool:
-        return self.review == "approved" and self.approved_hash == self.approval_hash(settings) and self.error is None
-
-    def keep_decisions(self, earlier: ClipRecord | None) -> ClipRecord:
-        """This new detection, with what people decided on `earlier`, the same clip's last record.
-
-        Tracks that a person drew, accepted or rejected stay. A new automatic track goes where one that was rejected is
-        the same thing in all frames in which it was found, or where one that is hidden covers nearly all of it in all
-        of its frames: what such a track leaves open, in time or place, is hidden, too.
-        """
-        if earlier is None or earlier.sha256 != self.sha256:
-            return self
-        decided = [t for t in earlier.tracks if t.status != "auto"]
-        fresh = [t for t in self.tracks if not any(_is_settled(t, d) for d in decided)]
-        taken = {t.id for t in decided}  # one that a person made longer keeps its id
-        while any(t.id in taken for t in fresh):
-            fresh = [t.replace(id=f"{t.id}-again") if t.id in taken else t for t in fresh]
-        return self.replace(
-            tracks=tuple(sorted([*decided, *fresh], key=lambda t: (t.first, t.id))),
-            review=earlier.review,
-            decisions=earlier.decisions,
-            approved_hash=earlier.approved_hash,
-        )
+    def is_settled(self, fresh: Sequence[Track], decided: Sequence[Track]) -> list[bool]:
+        return [any(_is_settled(t, d) for d in decided) for t in fresh]
 
     def to_dict(self) -> dict[str, Any]:
         """All but tracks and decisions, which have lines of their own."""
-        out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in ("tracks", "decisions")}
-        return {**out, "warnings": list(self.warnings), "cuts": list(self.cuts), "kinds": list(self.kinds)}
+        values = {name: getattr(self, name) for name in _ORDER}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
     @classmethod
     def from_dict(
         cls, data: Mapping[str, Any], tracks: Sequence[Track] = (), decisions: Sequence[Mapping[str, Any]] = ()
     ) -> ClipRecord:
-        if not isinstance(data, Mapping) or "path" not in data:
-            raise RecordsError(f"not a clip's record: {data!r:.80}")
-        names = {f.name for f in dataclasses.fields(cls)} - {"tracks", "decisions"}
-        if unknown := set(data) - names:
-            raise RecordsError(f"a clip's record has no field {sorted(unknown)[0]!r}")
-        for name, of in _TYPES.items():
-            if name in data and not isinstance(data[name], of):
-                raise RecordsError(f"a clip's {name} cannot be {data[name]!r}")
-        if not is_canonical(data["path"]):
-            raise RecordsError(f"{data['path']!r} is no path as records write it")
-        for decision in decisions:
-            if not all(isinstance(decision.get(k), str) for k in DECIDED):
-                raise RecordsError(f"a decision has {', '.join(DECIDED)}; received {decision!r:.80}")
-        values = {**data, "warnings": tuple(map(str, data.get("warnings", ())))}
-        values["cuts"] = tuple(map(int, data.get("cuts", ())))
-        values["kinds"] = tuple(map(str, data.get("kinds", ())))
-        record = cls(**values, tracks=tuple(tracks), decisions=tuple(decisions))
+        values = cls.check_values(data, frames=int, searched=int, frame_rate=(int, float), cuts=list, kinds=list)
+        values["cuts"], values["kinds"] = tuple(map(int, data.get("cuts", ()))), tuple(map(str, data.get("kinds", ())))
+        record = cls(**{**values, "decisions": check_decisions(decisions)}, tracks=tuple(tracks))
         if outside := [t.id for t in tracks if t.last >= record.frames]:
             raise RecordsError(f"track {outside[0]} goes on after the clip's last frame")
         return record

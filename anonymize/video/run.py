@@ -23,6 +23,7 @@ import shutil
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ import numpy as np
 
 from .. import __version__, disk
 from ..disk import AnyPath
-from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, StoppedError
+from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, RecordsError, StoppedError
 from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
@@ -43,7 +44,7 @@ from .tracks import check_thresholds, make_tracks, regions_at
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -134,7 +135,9 @@ def detect(
 
 def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> Found:
     """What is in a segment: as an earlier run found it, or searched for now."""
-    known = Found.load(file) if file.exists() else None
+    known = None
+    with suppress(RecordsError):  # a disk may damage it
+        known = Found.load(file)
     for frame in segment:
         if known is None:
             search.add(frame.rgb, frame.seconds)
@@ -194,7 +197,11 @@ def render(
         raise ChangedSourceError(f"{frames.count} frames were read, {record.frames} were detected; detect it again")
     if progress:
         progress(Step("join", frames.count, record.frames))
-    join(clip, form, encoding, segments, target, frames.last_duration)
+    try:
+        join(clip, form, encoding, segments, target, frames.last_duration)
+    except Exception:  # a damaged segment would fail it again and again
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     shutil.rmtree(folder, ignore_errors=True)
     return Path(target)
 

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from ..disk import write_whole
 from ..errors import SettingsError, WriteError
 from .reader import import_av
+from .sources import no_protocol
 
 if TYPE_CHECKING:
     import av
@@ -111,6 +112,8 @@ class Encoded:
             self._last = max(milliseconds, self._last + 1)
             picture.pts, picture.time_base, picture.pict_type = self._last, _TIME, 0
             container.mux(stream.encode(picture))
+        except av.error.ProtocolNotFoundError as e:
+            raise no_protocol(self._target) from e
         except (av.error.FFmpegError, OSError) as e:
             self._open = None
             raise WriteError(f"{self._target} cannot be written: {e}") from e

@@ -71,6 +71,13 @@ def source_of(text: str, settings: Settings) -> Source:
     )
 
 
+def no_protocol(address: str) -> SettingsError:
+    return SettingsError(
+        f"this FFmpeg does not know {address.partition(':')[0]}:// (PyAV's own wheels have no SRT; one that was built "
+        "with libsrt has)"
+    )
+
+
 class Camera:
     """What FFmpeg can open: an address, or a device of this machine.
 
@@ -105,6 +112,8 @@ class Camera:
                     if stop.is_set():
                         return
                     yield Arrived(native)
+        except av.error.ProtocolNotFoundError as e:
+            raise no_protocol(self._address) from e
         except (av.error.FFmpegError, OSError) as e:
             raise ClipError(f"it cannot be read: {e}") from e
 

@@ -39,6 +39,7 @@ class Told:
         failed: frames without a result.
         reconnects: how often the source was opened again. hidden: kind -> regions in the frames that went out.
         delay: seconds between a frame's coming and its going, the last one's.
+        trouble: why the source gives no frames now, or why the sink took none; "" while all is well.
     """
 
     written: int = 0
@@ -48,6 +49,7 @@ class Told:
     reconnects: int = 0
     hidden: Counter[str] = field(default_factory=Counter)
     delay: float = 0.0
+    trouble: str = ""
 
 
 Progress = Callable[[Told], None]
@@ -116,6 +118,7 @@ class _Work:
         self._hider = Hider(predictor.settings)
         self._started = time.monotonic()
         self._failed = 0  # searches, one after the other
+        self._ended: Exception | None = None  # what the reader's thread ended with
 
     def run(self) -> Told:
         reader = threading.Thread(target=self._read, daemon=True)
@@ -128,6 +131,7 @@ class _Work:
                     if self._stop.is_set() and not reader.is_alive():
                         break
                     self._hurry()
+                    self._tell()
                     continue
                 if came is None:
                     break
@@ -135,6 +139,8 @@ class _Work:
                 self._hurry()
                 self._tell()
             self._finish()
+            if self._ended:
+                raise self._ended
         finally:
             self._stop.set()
             with suppress(queue.Empty):  # a reader that waits for a place has to see the end
@@ -147,21 +153,28 @@ class _Work:
     # --- the reader's thread ---
 
     def _read(self) -> None:
+        try:
+            self._read_again_and_again()
+        except Exception as e:  # one that no further try mends; the caller's thread raises it
+            self._ended = e
+        with suppress(queue.Full):
+            self._came.put(None, timeout=5)
+
+    def _read_again_and_again(self) -> None:
         tries = 0
         while not self._stop.is_set():
             try:
                 for arrived in self._source.frames(self._stop):
-                    tries = 0
+                    tries, self._told.trouble = 0, ""
                     self._put(arrived)
-            except ClipError:
-                pass
+                self._told.trouble = "the source ended"
+            except ClipError as e:
+                self._told.trouble = f"the source: {e}"
             if self._stop.is_set() or not self._source.is_live:
                 break
             wait(self._stop, tries)
             tries += 1
             self._told.reconnects += 1
-        with suppress(queue.Full):
-            self._came.put(None, timeout=5)
 
     def _put(self, arrived: Arrived) -> None:
         item = arrived, time.monotonic()
@@ -241,8 +254,9 @@ class _Work:
             native = self._hider.hide(frame.native, regions)
             try:
                 self._sink.write(native, round(1000 * (frame.came - self._started)), frame.name)
-            except WriteError:
+            except WriteError as e:
                 self._told.dropped += 1
+                self._told.trouble = f"the sink: {e}"
                 continue
             self._told.written += 1
             self._told.delay = time.monotonic() - frame.came

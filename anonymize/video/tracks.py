@@ -25,7 +25,8 @@ from .motion import Motion
 
 SOURCES = {DETECTED: "detected", FILLED: "filled", EXTENDED: "extended", DRAWN: "drawn"}
 RATES = 1.0, 240.0  # frames per second that are believed: seconds before and after a track have to end somewhere
-SMOOTH = 2  # frames on each side whose boxes a box is averaged with, before both are hidden
+SMOOTH = 4  # frames on each side, by whose boxes it is known where a box's edges should be
+TREMBLE = 0.1  # of the size; what edges tremble by at most
 _LETTERS = "dfem"  # of SOURCES, as records have them
 
 
@@ -92,14 +93,13 @@ class Track:
 
     @cached_property
     def hidden_boxes(self) -> NDArray[np.float64]:
-        """What is hidden in each frame, (frames, 4): each box and its average with its neighbors', whichever is
-        farther out, so that a mask neither trembles nor shows what it should hide."""
-        size = min(SMOOTH, (len(self.boxes) - 1) // 2)
-        padded = np.pad(self.boxes, ((size, size), (0, 0)), mode="edge")
-        n = len(self.boxes)
-        mean = np.mean([padded[k : k + n] for k in range(2 * size + 1)], axis=0)
-        low = np.minimum(self.boxes[:, :2], mean[:, :2])
-        return np.concatenate([low, np.maximum(self.boxes[:, 2:], mean[:, 2:])], axis=1)
+        """What is hidden in each frame, (frames, 4): each box and where its edges should be by those of the frames
+        around it, whichever is farther out. So a mask does not tremble, and a face of which half is behind a post for
+        some frames is hidden whole."""
+        expected, spread = _expected(self.boxes)
+        spread = np.minimum(spread, TREMBLE * np.tile(self.boxes[:, 2:] - self.boxes[:, :2], 2))
+        low = np.minimum(self.boxes[:, :2], (expected - spread)[:, :2])
+        return np.concatenate([low, np.maximum(self.boxes[:, 2:], (expected + spread)[:, 2:])], axis=1)
 
     def box(self, frame: int) -> Box | None:
         """What is hidden in a frame; None where the track does not run."""
@@ -146,6 +146,24 @@ class Track:
             raise SettingsError(f"not a track: {data!s:.80} ({e})") from e
 
 
+def _expected(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges (frames, 4) as a straight line through the SMOOTH frames on each side has them, and how far the frames lie
+    from it (root mean square)."""
+    n = len(boxes)
+    t = np.arange(n, dtype=np.float64)[:, None]
+    moments = np.concatenate([np.ones((n, 1)), t, t * t, boxes, boxes * t, boxes * boxes], axis=1)
+    total = np.concatenate([np.zeros((1, moments.shape[1])), np.cumsum(moments, axis=0)])
+    at = np.arange(n)
+    size = np.minimum(SMOOTH, np.minimum(at, n - 1 - at))
+    sums = total[at + size + 1] - total[at - size]
+    count, mean_t = sums[:, :1], sums[:, 1:2] / sums[:, :1]
+    mean = sums[:, 3:7] / count
+    across = sums[:, 2:3] / count - mean_t**2
+    slope = np.where(across > 0, (sums[:, 7:11] / count - mean_t * mean) / np.maximum(across, 1e-9), 0)
+    left = sums[:, 11:15] / count - mean**2 - slope**2 * across
+    return mean + slope * (t - mean_t), np.sqrt(np.maximum(left, 0))
+
+
 def check_thresholds(settings: Settings) -> None:
     """Raise SettingsError for thresholds below which nothing begins a track: what they ask for would not be hidden."""
     for name, kind in settings.kinds.items():
@@ -188,7 +206,7 @@ def make_tracks(
     tracks: list[Track] = []
     for kind, (frames, values) in rows.items():
         places = np.array(searched, np.int64), np.array(frames, np.int64)
-        found = Detections(*places, np.array(values, np.float64).reshape(-1, 5))
+        found = Detections(*places, np.array(values, np.float64).reshape(-1, 5), motion.width)
         tracks += _of_kind(kind, found, frame_rate, motion)
     return tuple(sorted(tracks, key=lambda t: (t.first, t.id)))
 

@@ -21,21 +21,13 @@ from pydantic import ValidationError
 
 from .. import images, weights
 from ..detectors.spec import names
-from ..errors import (
-    AnonymizeError,
-    DetectionError,
-    ImageTooLargeError,
-    SettingsError,
-    UnreadableImageError,
-    UnsupportedImageError,
-    WeightsError,
-)
-from ..hiding import hide_record, told
-from ..masks import changed
+from ..errors import AnonymizeError, SettingsError
+from ..hiding import save_hidden, warning_texts
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
 from ..weights.registry import registry
+from .answers import BusyError, refuse_other_methods
 from .api_forms import (
     PROBLEMS,
     Anonymized,
@@ -52,8 +44,7 @@ from .api_forms import (
 )
 from .api_streams import StreamName, Streams
 from .detector_pool import DetectorPool, Turns
-from .limits import is_full
-from .names import safe_name
+from .file_names import safe_name
 from .policy import Policy
 from .telling import message_of
 
@@ -63,8 +54,8 @@ _AT_ONCE = min(os.cpu_count() or 1, 7) + 1  # photos that are decoded in memory
 
 
 METHODS = {
-    **dict.fromkeys(("/api/v1/detect", "/api/v1/anonymize", "/api/v1/streams/{name}/frames"), "POST"),
-    **dict.fromkeys(("/api/v1/models", "/healthz"), "GET"),
+    **dict.fromkeys(("/api/v1/detect", "/api/v1/anonymize", "/api/v1/streams/{name}/frames"), ("POST",)),
+    **dict.fromkeys(("/api/v1/models", "/healthz"), ("GET",)),
 }
 
 
@@ -85,7 +76,7 @@ class PhotoService:
     def _temporary_file(self, file: IO[bytes], name: str) -> Iterator[Path]:
         """The photo as a file that is gone afterwards, when it is its turn."""
         if not self._places.acquire(blocking=False):
-            raise _BusyError("The server is busy; please try again in a moment.")
+            raise BusyError("The server is busy; please try again in a moment.")
         try:
             suffix = Path(safe_name(name)).suffix.lower() or ".jpg"
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -161,8 +152,7 @@ class PhotoService:
 def _clean(photo: images.Photo, record: Record, settings: Settings, path: Path) -> tuple[dict[str, Any], bytes]:
     """An answer without its image, and the bytes that the engine wrote."""
     target = path.with_name(f"clean{path.suffix}")
-    where = changed(record.regions, settings, photo.width, photo.height)
-    images.save(photo, hide_record(photo, record, settings), target, settings, where)
+    save_hidden(photo, record, target, settings)
     clean = target.read_bytes()
     answer = {
         **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),
@@ -198,10 +188,7 @@ def router(service: PhotoService) -> APIRouter:
     @routes.post("/api/v1/detect", response_model=Detected, responses=PROBLEMS, tags=["photos"], dependencies=strict)
     def detect(form: Given) -> Any:
         """Find faces and plates; nothing is hidden and nothing is kept."""
-        try:
-            return service.detect(form.image.file, form.image.filename or "", form)
-        except AnonymizeError as e:
-            return _error_response(e, service.policy)
+        return service.detect(form.image.file, form.image.filename or "", form)
 
     @routes.post(
         "/api/v1/anonymize",
@@ -212,11 +199,7 @@ def router(service: PhotoService) -> APIRouter:
     )
     def anonymize(request: Request, form: Given) -> Any:
         """Hide faces and plates. `Accept: image/*` answers with the photo itself, anything else with JSON around it."""
-        try:
-            answer, clean = service.anonymize(form.image.file, form.image.filename or "", form)
-        except AnonymizeError as e:
-            return _error_response(e, service.policy)
-        return _in_form(request, answer, clean)
+        return _in_form(request, *service.anonymize(form.image.file, form.image.filename or "", form))
 
     _add_streams(routes, service)
     refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
@@ -243,9 +226,7 @@ def router(service: PhotoService) -> APIRouter:
             return JSONResponse({"status": "failing", "doing": ""}, 503)
         return {"status": "ok", "doing": ""} if pool.ready else {"status": "starting", "doing": pool.doing}
 
-    for path, allowed in METHODS.items():  # else Gradio, which is mounted below them all, would say 404
-        others = [m for m in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE") if m != allowed]
-        routes.add_api_route(path, _other_method, methods=others, include_in_schema=False)
+    refuse_other_methods(routes, METHODS)
     return routes
 
 
@@ -264,11 +245,7 @@ def _add_streams(routes: APIRouter, service: PhotoService) -> None:
         with another size or other options, or when nothing came for five minutes.
         """
         who = getattr(request.scope.get("state", {}).get("session"), "who", "")
-        try:
-            answer, clean = service.frame(who, name, form.image.file, form.image.filename or "", form)
-        except AnonymizeError as e:
-            return _error_response(e, service.policy)
-        return _in_form(request, answer, clean)
+        return _in_form(request, *service.frame(who, name, form.image.file, form.image.filename or "", form))
 
 
 def _in_form(request: Request, answer: dict[str, Any], clean: bytes) -> Any:
@@ -281,37 +258,13 @@ def _in_form(request: Request, answer: dict[str, Any], clean: bytes) -> Any:
     return {**answer, "image": base64.b64encode(clean).decode()}
 
 
-def _other_method(request: Request) -> Response:
-    allowed = METHODS[request.scope["route"].path]
-    return JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
-
-
-class _BusyError(AnonymizeError):
-    pass
-
-
-def _error_response(error: AnonymizeError, policy: Policy) -> JSONResponse:
-    status, headers = 500, None
-    if isinstance(error, SettingsError):
-        status = 400
-    elif isinstance(error, ImageTooLargeError):
-        status = 413
-    elif isinstance(error, (UnreadableImageError, UnsupportedImageError)):
-        status = 415
-    elif isinstance(error, (_BusyError, WeightsError, DetectionError)):
-        status, headers = 503, {"Retry-After": "5"}
-    if is_full(error):
-        status, headers = 507, None
-    return JSONResponse({"error": message_of(error, policy.own_machine)}, status, headers)
-
-
 def _found(record: Record, regions: Iterable[Region], settings: Settings) -> dict[str, Any]:
     """What `Detected` describes."""
     return {
         "width": record.width,
         "height": record.height,
         "regions": [{**r.to_dict(), "hidden": settings.hides(r)} for r in regions],
-        "warnings": told(record, settings),
+        "warnings": warning_texts(record, settings),
     }
 
 

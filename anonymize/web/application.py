@@ -8,28 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response
-from starlette.exceptions import HTTPException
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import FileResponse, Response
 from starlette.types import ASGIApp
 
-from ..errors import AnonymizeError
 from . import api, api_docs, api_video, clip_files, files, ui
-from .api_forms import validation_text
+from .answers import METHODS, handle_errors
 from .controls import offered_detectors
 from .detector_pool import DetectorPool
 from .elements import STATIC
 from .gradio_wall import GradioWall, close_files
 from .job_queue import JobQueue
-from .limits import NO_DISK, is_full
 from .policy import Policy
 from .security import SecurityMiddleware
-from .sessions import DiskFullError, FullError, GoneError, Sessions, TooManyError
+from .sessions import GoneError, Sessions
 from .site import Site
-from .telling import WRONG, keep_names_out_of_logs, message_of
+from .telling import keep_names_out_of_logs
 
-ALL = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -52,14 +47,7 @@ def assemble(
         warm_up: load the default detectors at the start, in the background.
         root_path: the prefix under which a proxy shows the server; `RootPath` goes around it.
     """
-    sessions = Sessions(
-        data / "sessions",
-        keep_seconds=policy.keep_seconds,
-        most_bytes=policy.most_session,
-        most_address=policy.most_address,
-        most_visits=policy.most_visits,
-        least_free=policy.least_free,
-    )
+    sessions = _sessions(policy, data / "sessions")
     if not policy.own_machine:
         pool.only_fetches = offered_detectors(policy)
     jobs = JobQueue(pool, policy.defaults.jobs)
@@ -84,7 +72,7 @@ def assemble(
         **api_docs.DESCRIPTION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=lifespan
     )
 
-    _handle_errors(app, policy)
+    handle_errors(app, policy)
     of_visitors = [files.router(policy, sessions)]
     if ui.has_video():
         of_visitors += [clip_files.router(policy), api_video.router(api_video.ClipService(policy, jobs, sessions))]
@@ -96,6 +84,17 @@ def assemble(
     keep_names_out_of_logs()
     gr.mount_gradio_app(app, page, path="/", root_path=root_path or None, **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
+
+
+def _sessions(policy: Policy, folder: Path) -> Sessions:
+    return Sessions(
+        folder,
+        keep_seconds=policy.keep_seconds,
+        most_bytes=policy.most_session,
+        most_address=policy.most_address,
+        most_visits=policy.most_visits,
+        least_free=policy.least_free,
+    )
 
 
 def static(name: str) -> Response:
@@ -113,45 +112,12 @@ def _add_routes(app: FastAPI, service: api.PhotoService, *of_visitors: APIRouter
     for routes in of_visitors:
         app.include_router(routes)
     for path in ("/api", "/api/{rest:path}"):
-        app.add_api_route(path, nothing_here, methods=ALL, include_in_schema=False)
+        app.add_api_route(path, nothing_here, methods=list(METHODS), include_in_schema=False)
 
 
 def nothing_here() -> Response:
     """Gradio, which is mounted below all routes, would say so in another form."""
     raise GoneError("There is nothing here.")
-
-
-def _handle_errors(app: FastAPI, policy: Policy) -> None:
-    """One form of error for all routes: {"error": a sentence}."""
-
-    @app.exception_handler(AnonymizeError)
-    def ours(request: Request, error: AnonymizeError) -> Response:
-        known = {GoneError: 404, DiskFullError: 507, FullError: 413, TooManyError: 429}
-        status = 507 if is_full(error) else next((s for kind, s in known.items() if isinstance(error, kind)), 400)
-        return JSONResponse({"error": message_of(error, policy.own_machine)}, status)
-
-    @app.exception_handler(OSError)
-    def no_disk(request: Request, error: OSError) -> Response:
-        session = request.scope.get("state", {}).get("session")
-        if isinstance(error, FileNotFoundError) and session is not None and session.closed:
-            return JSONResponse({"error": "The photos of this visit were deleted."}, 404)
-        if not is_full(error):
-            raise error
-        return JSONResponse({"error": NO_DISK}, 507)
-
-    @app.exception_handler(RequestValidationError)
-    def wrong_form(request: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"error": validation_text(error.errors())}, 422)
-
-    @app.exception_handler(Exception)
-    def unforeseen(request: Request, error: Exception) -> Response:  # it goes on to uvicorn, which logs its place
-        return JSONResponse({"error": WRONG}, 500)
-
-    @app.exception_handler(HTTPException)
-    def theirs(request: Request, error: HTTPException) -> Response:  # FastAPI's own, in the same form as ours
-        if is_full(error):  # an upload's parser says that the form is broken
-            return JSONResponse({"error": NO_DISK}, 507)
-        return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
 
 def _gradio_options(policy: Policy) -> dict[str, Any]:

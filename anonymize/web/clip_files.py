@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,8 +13,8 @@ from ..errors import ClipError
 from ..video.batch import EXTENSIONS, RECORD_SUFFIX
 from .clip_session import ClipSession, open_upload
 from .clip_view import advice, frame_view, thumbnail, track_list
-from .files import receive, refusal
-from .names import safe_name
+from .file_names import safe_name
+from .files import add_routes, refusal, upload
 from .policy import Policy
 from .sessions import FullError
 from .site import name_of, session_of
@@ -41,18 +40,13 @@ class ClipFiles:
             return refusal(ValueError(f"{short} is not a clip that is supported: {', '.join(EXTENSIONS)}."), 415)
         if len(session.of_kind(ClipSession)) >= self.policy.most_clips:
             raise FullError(f"At most {self.policy.most_clips} clips at a time; remove one first.")
-        folder = await run_in_threadpool(session.make_folder)
-        path = folder / f"clip{extension}"
         try:
-            if not await receive(request, path, self.policy.most_clip):
-                raise ClipError("the file is empty")
-            opened = await run_in_threadpool(open_upload, path, short, self.policy)
+            async with upload(
+                request, f"clip{extension}", self.policy.most_clip, ClipError("the file is empty")
+            ) as path:
+                opened = await run_in_threadpool(open_upload, path, short, self.policy)
         except ClipError as e:
-            shutil.rmtree(folder, ignore_errors=True)
             return refusal(ValueError(f"{short}: {advice(e)}"), 415)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         opened.who = name_of(request, self.policy)
         if not self.policy.own_machine:
             opened.check_room = session.check_room
@@ -66,12 +60,12 @@ class ClipFiles:
 
     def watch(self, request: Request, id: str, shows: str) -> Response:
         """The clean clip, for the player; what no browser plays, as a copy made of it."""
-        path = _clip(request, id).taken(shows, played=True)
+        path = _clip(request, id).clean_file(shows, played=True)
         kind = "video/webm" if path.suffix == ".webm" else "video/mp4"
         return FileResponse(path, media_type=kind, headers=_KEPT)
 
     def clean(self, request: Request, id: str, shows: str) -> Response:
-        path = _clip(request, id).taken(shows)
+        path = _clip(request, id).clean_file(shows)
         return FileResponse(path, filename=path.name)
 
     def record(self, request: Request, id: str) -> Response:
@@ -98,7 +92,8 @@ class ClipFiles:
 def router(policy: Policy) -> APIRouter:
     """Routes /videos."""
     files, routes = ClipFiles(policy), APIRouter(include_in_schema=False)
-    for method, path, handler in (
+    return add_routes(
+        routes,
         ("POST", "/videos", files.add),
         ("GET", "/videos/{id}/before.mp4", files.before),
         ("GET", "/videos/{id}/watch", files.watch),
@@ -108,9 +103,7 @@ def router(policy: Policy) -> APIRouter:
         ("GET", "/videos/{id}/frames/{number}.json", files.frame),
         ("GET", "/videos/{id}/frames/{number}-{what}.jpg", files.still),
         ("GET", "/videos/{id}/thumbs/{track}.jpg", files.thumb),
-    ):
-        routes.add_api_route(path, handler, methods=[method])
-    return routes
+    )
 
 
 def _clip(request: Request, id: str) -> ClipSession:

@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from ..corrections import find
 from ..errors import AnonymizeError, SettingsError, UnknownNameError
-from ..video.corrections import ACTIONS, find
+from ..video.corrections import ACTIONS
 from ..video.records import ClipRecord
 from ..video.writer import Encoding
 from .clip_session import ClipSession
@@ -48,7 +49,7 @@ def correction(data: Mapping[str, Any], record: ClipRecord, kinds: Mapping[str, 
     what = str(data.get("what"))
     if what not in ACTIONS:
         raise UnknownNameError("decision", what, ACTIONS)
-    given: dict[str, Any] = {name: str(data[name]) for name in ("track", "kind") if name in data}
+    given: dict[str, Any] = {into: str(data[n]) for n, into in (("track", "id"), ("kind", "kind")) if n in data}
     if given.get("kind", OTHER) not in kinds and "kind" in given:
         given["kind"] = OTHER
     if what not in ("draw", "extend"):
@@ -59,7 +60,7 @@ def correction(data: Mapping[str, Any], record: ClipRecord, kinds: Mapping[str, 
     except (KeyError, TypeError, ValueError) as e:
         raise SettingsError("a correction names a frame, and a box of four numbers") from e
     if box is None and what == "extend":  # as it is at its nearer end
-        track = find(record, given["track"])
+        track = find(record, given["id"])
         box = track.box(min(max(frame, track.first), track.last))
     if box is None or len(box) != 4:
         raise SettingsError("a box is four numbers")

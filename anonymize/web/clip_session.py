@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import logging
 import shutil
 import threading
 import time
@@ -21,8 +20,9 @@ from typing import Any, Literal
 
 from .. import disk, effects
 from ..corrections import standing
-from ..errors import AnonymizeError, StoppedError, UnsupportedClipError
+from ..errors import StoppedError, UnsupportedClipError
 from ..predictor import Predictor
+from ..preview import to_jpeg
 from ..records import Header
 from ..settings import Settings
 from ..video import records
@@ -32,14 +32,11 @@ from ..video.reader import Clip, Frame, open_clip
 from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding, form_of
-from .limits import NO_DISK, is_full
-from .names import clean_name
-from .photo_session import looks_of, small_settings, to_jpeg
+from .file_names import clean_name
+from .photo_session import QUALITY, looks_of, small_settings
 from .policy import Policy
 from .sessions import GoneError
-from .telling import WRONG, message_of, place_of
-
-log = logging.getLogger("anonymize.web")
+from .telling import failure_of
 
 State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
 BUSY = ("waiting", "searching", "writing")
@@ -177,18 +174,14 @@ class ClipSession:
             return "done"
         except StoppedError:
             return "stopped"
-        except AnonymizeError as e:
-            self.problem = NO_DISK if is_full(e) else message_of(e, self.policy.own_machine)
         except Exception as e:
-            if not self._is_closed:
-                log.error("a clip failed: %s", place_of(e))
-            self.problem = NO_DISK if is_full(e) else WRONG
+            self.problem = failure_of(e, self.policy.own_machine, "a clip", is_logged=not self._is_closed)
         return "failed"
 
     def _begin(self, state: State) -> None:
         self.state, self.step, self._began = state, None, time.monotonic()
 
-    def _told(self, step: Step) -> None:
+    def _show_step(self, step: Step) -> None:
         self.step = step
         if step.frame % _LOOK == 0:
             self.check_room()
@@ -214,7 +207,7 @@ class ClipSession:
                 predictor,
                 self._parts,
                 sha256=self._sha256,
-                progress=self._told,
+                progress=self._show_step,
                 stop=self._stop,
             )
         with self.lock:
@@ -235,7 +228,9 @@ class ClipSession:
         self._begin("writing")
         if not target.is_file():
             self.check_room()
-            render(self.clip, record, target, settings, encoding, self._parts, progress=self._told, stop=self._stop)
+            render(
+                self.clip, record, target, settings, encoding, self._parts, progress=self._show_step, stop=self._stop
+            )
         if not plays(target):  # what a browser shows instead is made of the file itself
             played = target.with_name("preview.mp4")
             if not played.is_file():
@@ -297,7 +292,7 @@ class ClipSession:
             raise GoneError("Wait until the clip has been searched.")
         return self.preview
 
-    def taken(self, shows: str, *, played: bool = False) -> Path:
+    def clean_file(self, shows: str, *, played: bool = False) -> Path:
         """The clean clip that shows this, or what a browser plays of it.
 
         Raises:
@@ -325,7 +320,7 @@ class ClipSession:
             fx, fy = rgb.shape[1] / record.width, rgb.shape[0] / record.height
             hidden = [r.scale(fx, fy) for r in record.regions_at(frame, settings)]
             rgb = effects.apply(rgb, hidden, small_settings(settings, fx), mode="RGB")
-        return to_jpeg(rgb)
+        return to_jpeg(rgb, QUALITY)
 
     def write_record(self) -> Path:
         """The clip's record as a file.

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pil
 
-from ..corrections import in_order
-from ..effects import warn_reversible
+from ..corrections import find, in_order
 from ..errors import DamagedClipError, MissingExtraError, UnsupportedClipError
+from ..preview import to_jpeg
 from ..regions import Box, Region
 from ..settings import Settings
-from ..video.corrections import find
 from ..video.records import ClipRecord
 from ..video.risk import Moment, moments
 from ..video.run import INCOMPLETE
@@ -22,8 +21,8 @@ from ..video.tracks import Track
 from .clip_session import ClipSession
 from .elements import editor_region
 from .job_view import duration
-from .photo_session import OTHER, to_jpeg
-from .photo_view import percent, weakness_text
+from .photo_session import OTHER, QUALITY
+from .photo_view import percent, reversible
 from .results import NAMES, PLACES, count_text, warning_list
 
 _MOST_SHOWN = 400  # tracks
@@ -72,7 +71,7 @@ def view(clip: ClipSession | None, others: list[ClipSession], before: int = 0) -
             "name": clip.name,
             "clips": listed,
             "state": clip.state,
-            "said": said(clip, before),
+            "said": status_text(clip, before),
             "done": _share(clip),
             "problem": f"{clip.name}: {clip.problem}" if clip.problem else "",
             "width": clip.clip.width,
@@ -107,7 +106,7 @@ def _share(clip: ClipSession) -> float | None:
     return min(1.0, clip.step.frame / clip.frames)
 
 
-def said(clip: ClipSession, before: int = 0) -> str:
+def status_text(clip: ClipSession, before: int = 0) -> str:
     """What is being done, in a line."""
     if clip.state == "waiting":
         return f"Waiting: {before} other jobs come first." if before > 1 else "It starts in a moment."
@@ -301,7 +300,7 @@ def thumbnail(clip: ClipSession, id: str) -> bytes:
     x, y = (x1 + x2) / 2 * factor, (y1 + y2) / 2 * factor
     cut = Pil.fromarray(rgb).crop(tuple(round(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2)))
     cut.thumbnail((_THUMB, _THUMB))
-    return to_jpeg(np.asarray(cut))
+    return to_jpeg(cut, QUALITY)
 
 
 # --- the card ---
@@ -337,12 +336,7 @@ def summary(clip: ClipSession | None) -> str:
     parts.append(
         warning_list(f"Part of the clip could not be read, and is not in the clean one: {w}." for w in missing)
     )
-    parts.append(_downloads(clip))
-    if warnings := warn_reversible(settings):
-        items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warnings)
-        note = "What is hidden may be recovered"
-        parts.append(f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>')
-    parts.append(_left_out(clip))
+    parts += [_downloads(clip), reversible(settings), _left_out(clip)]
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 

@@ -224,9 +224,7 @@ class DetectorPool:
         with self.decoded:
             photo = images.load(path, settings)
             record = predictor.record(photo, path.name)
-            folder, display = path.parent, Display.of(photo.rgb)
-        opened = PhotoSession(folder.name, name, path, folder, record, display, settings, who, photo.removed_metadata)
-        return _add(session, opened)
+            return _opened(session, path, name, path.parent, record, photo, settings, who)
 
     def reopen(
         self,
@@ -246,12 +244,7 @@ class DetectorPool:
             photo = images.load(path, settings)
             if photo.sha256 != record.sha256:
                 raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
-            folder, display = session.make_folder(), Display.of(photo.rgb)
-        opened = PhotoSession(
-            folder.name, path.name, path, folder, record, display, settings, who, photo.removed_metadata
-        )
-        opened.saved = saved
-        return _add(session, opened)
+            return _opened(session, path, path.name, session.make_folder(), record, photo, settings, who, saved)
 
     def look_again(self, opened: PhotoSession, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
@@ -265,8 +258,20 @@ class DetectorPool:
             opened.settings = settings
 
 
-def _add(session: Session, opened: PhotoSession) -> PhotoSession:
+def _opened(
+    session: Session,
+    path: Path,
+    name: str,
+    folder: Path,
+    record: Record,
+    photo: images.Photo,
+    settings: Settings,
+    who: str,
+    saved: Callable[[Record], None] | None = None,
+) -> PhotoSession:
     """The photo in its session, from which those go that are too many to keep in memory."""
+    display, removed = Display.of(photo.rgb), photo.removed_metadata
+    opened = PhotoSession(folder.name, name, path, folder, record, display, settings, who, removed, saved=saved)
     session.add(opened)
     for old in session.of_kind(PhotoSession)[:-OPEN_PHOTOS]:
         session.remove(old.id)

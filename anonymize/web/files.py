@@ -17,10 +17,11 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
+from ..errors import AnonymizeError, SettingsError
+from .file_names import safe_name, unsupported
 from .job_results import as_jpeg
 from .jobs import Job
 from .limits import is_full
-from .names import safe_name, unsupported
 from .photo_session import PhotoSession
 from .policy import Policy
 from .samples import samples
@@ -101,6 +102,33 @@ async def receive(request: Request, target: Path, most: int) -> int:
         return await save(request.stream(), target, room)
 
 
+@asynccontextmanager
+async def upload(request: Request, name: str, most: int, empty: AnonymizeError) -> AsyncIterator[Path]:
+    """An upload alone in a folder of its visitor, which goes again where the caller raises.
+
+    The name on the disk says nothing; what the visitor calls the file stays in memory.
+
+    Args:
+        name: of the file, with its extension. most: bytes that it may have, where it does not say.
+        empty: raised for a file without bytes.
+    """
+    folder = await run_in_threadpool(session_of(request).make_folder)
+    try:
+        if not await receive(request, folder / name, most):
+            raise empty
+        yield folder / name
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def add_routes(routes: APIRouter, *handlers: tuple[str, str, Callable[..., Any]]) -> APIRouter:
+    """(method, path, handler), in the order in which they are tried."""
+    for method, path, handler in handlers:
+        routes.add_api_route(path, handler, methods=[method])
+    return routes
+
+
 class Files:
     """What the routes of one server do.
 
@@ -116,18 +144,10 @@ class Files:
         known = self.policy.defaults.image_extensions
         if extension.lstrip(".") not in known:
             return refusal(ValueError(unsupported(name, known)), 415)
-        folder = await run_in_threadpool(session_of(request).make_folder)
-        # The name on the disk says nothing; what the visitor calls the photo stays in memory.
-        path = folder / f"photo{extension}"
-        try:
-            size = await receive(request, path, self.policy.most_upload)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        if not size:
-            shutil.rmtree(folder, ignore_errors=True)
-            return refusal(ValueError("The file is empty."))
-        return JSONResponse({"id": folder.name, "file": path.name, "name": safe_name(name)})
+        async with upload(
+            request, f"photo{extension}", self.policy.most_upload, SettingsError("The file is empty.")
+        ) as path:
+            return JSONResponse({"id": path.parent.name, "file": path.name, "name": safe_name(name)})
 
     def picture(self, request: Request, id: str, what: str) -> Response:
         photo: PhotoSession = session_of(request).get(PhotoSession, id)
@@ -210,7 +230,8 @@ class Files:
 def router(policy: Policy, sessions: Sessions) -> APIRouter:
     """Routes /photos, /batches and /visit."""
     files, routes = Files(policy, sessions), APIRouter(include_in_schema=False)
-    for method, path, handler in (
+    return add_routes(
+        routes,
         ("POST", "/photos", files.add_photo),
         ("GET", "/photos/{id}/clean-as.jpg", files.clean_jpeg),
         ("GET", "/photos/{id}/{what}.jpg", files.picture),
@@ -227,9 +248,7 @@ def router(policy: Policy, sessions: Sessions) -> APIRouter:
         ("POST", "/visit/leave", files.leave),
         ("POST", "/visit/here", files.here),
         ("POST", "/visit/forget", files.forget),
-    ):
-        routes.add_api_route(path, handler, methods=[method])
-    return routes
+    )
 
 
 def _written(request: Request, kind: type[Any], id: str, write: Callable[[Any], Path]) -> Path:

@@ -16,6 +16,7 @@ from PIL import Image as Pil
 from .. import images, records
 from ..errors import RecordsError
 from ..outputs import add_to_zip, current_outputs
+from ..preview import to_jpeg
 from ..records import Header, Record
 from ..settings import Settings
 from .results import judge
@@ -87,7 +88,6 @@ def thumbnail(clean: Path, settings: Settings) -> bytes:
     Raises:
         ImageError, OSError: it cannot be read.
     """
-    out = io.BytesIO()
     if clean.suffix.lower() in (".jpg", ".jpeg"):  # a small one is decoded at once
         with Pil.open(clean) as picture:
             picture.draft("RGB", (THUMB, THUMB))
@@ -95,8 +95,7 @@ def thumbnail(clean: Path, settings: Settings) -> bytes:
     else:
         small = Pil.fromarray(images.load(clean, settings).rgb)
     small.thumbnail((THUMB, THUMB))
-    small.save(out, "JPEG", quality=80)
-    return out.getvalue()
+    return to_jpeg(small, 80)
 
 
 def as_jpeg(clean: Path, settings: Settings) -> bytes:
@@ -105,9 +104,7 @@ def as_jpeg(clean: Path, settings: Settings) -> bytes:
     Raises:
         ImageError, OSError: it cannot be read.
     """
-    out = io.BytesIO()
-    Pil.fromarray(images.load(clean, settings).rgb).save(out, "JPEG", quality=95, subsampling=0)
-    return out.getvalue()
+    return to_jpeg(images.load(clean, settings).rgb, 95, subsampling=0)
 
 
 def write_photos(

@@ -112,7 +112,7 @@ def summary(job: Job) -> str:
     parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(_downloads(job))
-    parts.append(warning_list(f"{text[:1].upper()}{text[1:]}." for text in s.told()))
+    parts.append(warning_list(f"{text[:1].upper()}{text[1:]}." for text in s.warning_texts()))
     if s.withheld:
         parts.append(f"<p>{photos(len(s.withheld))} kept back, because somebody flagged it in Review.</p>")
     if s.failures:
@@ -146,22 +146,26 @@ def _downloads(job: Job) -> str:
     )
 
 
-def audited(job: Job, found: Audit) -> str:
+def audit_card(job: Job, found: Audit) -> str:
     """What an audit found, and where its report is, as HTML."""
     to_look = sum(bool(p.of("look")) for p in found.photos)
     said = f"no leak found, which is no proof; {photos(to_look)} to look at" if to_look else "no leak found"
     if failed := found.failed:
         said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
-    reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in failed[:20]]
-    reasons += [(path, f"a file of the operating system, not looked at; {SYSTEM}") for path in found.of_system[:20]]
-    reasons += [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
-    rows = "".join(f"<li><strong>{html.escape(path)}</strong>: {html.escape(why)}</li>" for path, why in reasons)
+    rows = "".join(f"<li><strong>{html.escape(p)}</strong>: {html.escape(why)}</li>" for p, why in audit_reasons(found))
     return (
-        f'<div class="az-card"><h3>Audit of {photos(len(found.photos))}: {said}</h3>'
+        f'<div class="az-card"><h3>Audit of {found.counted}: {said}</h3>'
         f"{f'<ul>{rows}</ul>' if rows else ''}{_not_done(found)}"
         f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"
     )
+
+
+def audit_reasons(found: Audit) -> list[tuple[str, str]]:
+    """The files that an audit did not pass, the first of each kind, and why."""
+    reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in found.failed[:20]]
+    reasons += [(path, f"a file of the operating system, not looked at; {SYSTEM}") for path in found.of_system[:20]]
+    return reasons + [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
 
 
 def _not_done(found: Audit) -> str:

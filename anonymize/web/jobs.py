@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 import shutil
 import threading
 import time
@@ -15,18 +14,15 @@ from .. import records
 from ..audit import Audit, Options, audit_folder
 from ..corrections import gate
 from ..engine import Progress, Summary, export, run
-from ..errors import AnonymizeError, SettingsError, StaleDecisionError
+from ..errors import SettingsError, StaleDecisionError
 from ..predictor import Predictor
 from ..records import Record, unescape
 from ..settings import Settings
 from .job_intake import Intake
 from .job_results import KnownRecords, thumbnail, write_audit, write_photos, write_records
-from .limits import NO_DISK, is_full
 from .policy import Policy
 from .sessions import FullError, GoneError
-from .telling import WRONG, message_of, place_of, without_paths
-
-log = logging.getLogger("anonymize.web")
+from .telling import failure_of, without_paths
 
 State = Literal["empty", "waiting", "running", "done", "stopped", "failed"]
 
@@ -97,12 +93,9 @@ class Job(Intake):
             if any(r.review == "flagged" for r in self.records):
                 self._seen = None, self._seen[1]  # what a person keeps back goes at the next `refresh`
             end: State = "stopped" if self.summary.stopped else "done"
-        except AnonymizeError as e:
-            self.problem, end = message_of(e, self.policy.own_machine), "failed"
         except Exception as e:
-            if not self.closed:
-                log.error("a batch failed: %s", place_of(e))
-            self.problem, end = NO_DISK if is_full(e) else WRONG, "failed"
+            self.problem = failure_of(e, self.policy.own_machine, "a batch", is_logged=not self.closed)
+            end = "failed"
         if self.closed:
             shutil.rmtree(self.folder, ignore_errors=True)
         self.state = end
@@ -209,7 +202,7 @@ class Job(Intake):
                 last = known.get(record.path)
                 if last is None:
                     raise GoneError("That photo is no longer in the batch.")
-                if (last.regions_hash(), len(last.decisions)) != (seen.regions_hash(), len(seen.decisions)):
+                if (last.content_hash(), len(last.decisions)) != (seen.content_hash(), len(seen.decisions)):
                     raise StaleDecisionError("This photo was changed elsewhere meanwhile; open it again.")
                 with records.Writer(self._file, header) as writer:
                     writer.write(record)

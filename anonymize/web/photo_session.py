@@ -7,7 +7,6 @@ size; the clean file is written by the engine from the untouched source.
 from __future__ import annotations
 
 import dataclasses
-import io
 import shutil
 import threading
 from collections import Counter, OrderedDict
@@ -23,19 +22,19 @@ from .. import effects, images, records
 from ..corrections import decide, standing
 from ..detectors import Image
 from ..errors import ChangedSourceError
-from ..hiding import hide_record
-from ..masks import changed
+from ..hiding import save_hidden
 from ..outputs import detections
+from ..preview import to_jpeg
 from ..records import Record
 from ..regions import Region
 from ..settings import Kernel, Settings
-from .names import clean_name
+from .file_names import clean_name
 from .sessions import GoneError
 
 DISPLAY = 1600  # px, the long side of what the page shows
 KEPT = 3  # clean files of one photo, each with other settings
 STATES = 100  # of one photo: what other pages of its owner show, and what is downloaded from there
-_QUALITY = 85  # of the pictures on the page; the download is another file
+QUALITY = 85  # of the pictures on the page; the download is another file
 # A person who corrects "face" and "plate" may also want to hide something that has no detector.
 OTHER = "other"
 
@@ -62,13 +61,13 @@ class Display:
             size = (max(1, round(w * factor)), max(1, round(h * factor)))
             pixels = np.asarray(Pil.fromarray(rgb).resize(size, Pil.Resampling.BILINEAR, reducing_gap=2.0))
         pixels = np.ascontiguousarray(pixels)
-        return cls(pixels, factor, to_jpeg(pixels))
+        return cls(pixels, factor, to_jpeg(pixels, QUALITY))
 
     def after(self, regions: Sequence[Region], settings: Settings) -> bytes:
         """What the photo will look like with these regions hidden, JPEG bytes; sizes in px shrink with the picture."""
         small = small_settings(settings, self.factor)
         shown = [r.scale(self.factor).replace(status="accepted") for r in regions]
-        return to_jpeg(effects.apply(self.pixels, shown, small, mode="RGB"))
+        return to_jpeg(effects.apply(self.pixels, shown, small, mode="RGB"), QUALITY)
 
 
 def small_settings(settings: Settings, factor: float) -> Settings:
@@ -81,12 +80,6 @@ def small_settings(settings: Settings, factor: float) -> Settings:
         size = max(1, round((k.size - 1) / 2 * factor)) * 2 + 1 if k.size else 0
         kinds[name] = dataclasses.replace(kind, kernel=Kernel(size, k.sigma * factor, round(k.feather * factor)))
     return settings.replace(kinds=kinds)
-
-
-def to_jpeg(rgb: Image) -> bytes:
-    out = io.BytesIO()
-    Pil.fromarray(rgb).save(out, "JPEG", quality=_QUALITY)
-    return out.getvalue()
 
 
 @dataclass
@@ -205,8 +198,7 @@ class PhotoSession:
                 if photo.sha256 != record.sha256:
                     raise ChangedSourceError("The photo changed after it was looked at; please add it again.")
                 folder.mkdir(parents=True, exist_ok=True)
-                where = changed(record.regions, settings, photo.width, photo.height)
-                images.save(photo, hide_record(photo, record, settings), target, settings, where)
+                save_hidden(photo, record, target, settings)
                 # Who tries many settings leaves no more files than may just be on their way out.
                 for old in sorted(folder.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
                     shutil.rmtree(old, ignore_errors=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..effects import MAX_MOSAIC_BLOCKS, Weakness, warn_reversible
-from ..hiding import told
+from ..hiding import warning_texts
 from ..regions import Region
 from ..risk import misses
 from ..settings import Settings
@@ -136,17 +136,13 @@ def summary(photo: PhotoSession) -> str:
             "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if it shows a face or a plate, "
             "move a slider to the left, or draw a box around it (Correct).</p>"
         )
-    parts += [warning_list(told(photo.record, settings)), _possible_text(photo), _downloads(photo)]
+    parts += [warning_list(warning_texts(photo.record, settings)), _possible_text(photo), _downloads(photo)]
     if photo.saved:
         parts.append(
             "<p class='az-note'>This photo belongs to a batch. Corrections count there, too. Sliders and effects count "
             "only here; those of the batch are under “Many photos”.</p>"
         )
-    if warnings := warn_reversible(settings):
-        items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warnings)
-        note = "What is hidden may be recovered"
-        parts.append(f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>')
-    parts.append(removed_table(photo))
+    parts += [reversible(settings), removed_table(photo)]
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
@@ -192,6 +188,13 @@ def weakness_text(weak: Weakness) -> str:
     value = {"pixelate": "mosaic"}.get(str(weak.value), weak.value)
     about = {"face": "Faces", "plate": "License plates"}.get(weak.kind, weak.kind)
     return f"{about}: {_WEAK[weak.code].format(value=value, most=MAX_MOSAIC_BLOCKS)}"
+
+
+def reversible(settings: Settings) -> str:
+    """What of these settings leaves something to see, as HTML; empty where nothing does."""
+    items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warn_reversible(settings))
+    note = "What is hidden may be recovered"
+    return f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>' if items else ""
 
 
 def removed_table(photo: PhotoSession) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import SettingsError
 from ..settings import Settings
 from .openid import Provider
-from .users import nobody, verify
+from .users import lines_of, nobody, verify
 
 MB = 1_000_000
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -134,14 +134,7 @@ def read_keys(path: Path) -> tuple[str, ...]:
     Raises:
         SettingsError: it cannot be read, a key is too short to be a secret, no key at all.
     """
-    keys = tuple(line for line in _lines(path) if line and not line.startswith("#"))
+    keys = tuple(line for text in lines_of(path) if (line := text.strip()) and not line.startswith("#"))
     if not keys or any(len(k) < 16 for k in keys):
         raise SettingsError(f"{path}: expected one or more API keys, one a line, of at least 16 characters")
     return keys
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as e:
-        raise SettingsError(f"cannot read {path}: {e}") from e

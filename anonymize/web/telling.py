@@ -38,6 +38,17 @@ def message_of(error: Exception, own_machine: bool) -> str:
     return without_paths(str(error))
 
 
+def failure_of(error: Exception, own_machine: bool, what: str, *, is_logged: bool = True) -> str:
+    """Why a job failed, in a sentence for its visitor. `what` failed goes to the log, where nobody foresaw that."""
+    if is_full(error):
+        return NO_DISK
+    if isinstance(error, AnonymizeError):
+        return message_of(error, own_machine)
+    if is_logged:
+        log.error("%s failed: %s", what, place_of(error))
+    return WRONG
+
+
 def without_paths(text: str) -> str:
     """A text in which no folder of this machine is named."""
     for folder in _FOLDERS:  # they may have spaces in them

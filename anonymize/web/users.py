@@ -68,7 +68,7 @@ def read_users(path: Path) -> dict[str, str]:
             is not hashed.
     """
     users: dict[str, str] = {}
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines_of(path), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, colon, hashed = line.strip().partition(":")
@@ -88,7 +88,8 @@ def _add(name: str, path: Path) -> str:
     return f"`python -m anonymize.web.users add {name} --file {path}`"
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """A text file's lines. Raises SettingsError: it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as e:
@@ -97,7 +98,7 @@ def _lines(path: Path) -> list[str]:
 
 def _change(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     """Other lines in the file: whole, or as it was; only its owner may read it."""
-    lines = _lines(path) if path.exists() else []
+    lines = lines_of(path) if path.exists() else []
     text = "".join(f"{line}\n" for line in change(lines))
     with (
         replacing(path) as temporary,
@@ -148,7 +149,7 @@ def add(name: str, path: Path) -> None:
 def remove(name: str, path: Path) -> None:
     """Take a user out of the file; a server that runs has to be started again."""
     try:
-        if len(_others(_lines(path), name)) == len(_lines(path)):
+        if len(_others(lines_of(path), name)) == len(lines_of(path)):
             raise click.ClickException(f"{path} has no user {name!r}")
         _change(path, lambda lines: _others(lines, name))
     except (OSError, SettingsError) as e:

@@ -6,6 +6,7 @@ choices come from one `numpy.random.Generator`. Images are RGB uint8 (H, W, 3), 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,21 +27,22 @@ Image = NDArray[np.uint8]
 Boxes = NDArray[np.float64]
 SEEN = 0.4  # share of a box that must be in the tile, else it is neither a label nor none
 SMALLEST = 4.0  # px; a lower label in a tile is neither, too
-HEIGHTS = (5.0, 220.0)  # px; how high the thing that a tile is cut around becomes
+LOWEST, HIGHEST = 5.0, 0.53  # px and share of the tile; how high the thing that a tile is cut around becomes
+WHOLE = 0.22  # share of the tiles of 640 px and less that show a photo whole; of larger ones more, in proportion
 ENLARGED = 2.0  # a photo is enlarged at most so much
 HARD = 0.5  # of the tiles around something: around what a network errs on, where the photo has such a place
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo's bytes and its labels: boxes (N, 4), classes (N,) FACE or PLATE, and which of them teach nothing.
+    """A photo (bytes or pixels), its boxes (N, 4), classes (N,) FACE or PLATE, and which of them teach nothing.
 
     Persons (N, 4) are no labels: faces are pasted onto their heads. Nor are places (N, 4) where a network errs
     (`hard.py`): tiles are cut around them.
     """
 
     name: str
-    data: bytes
+    data: bytes | Image
     boxes: Boxes
     classes: NDArray[np.int64]
     ignored: NDArray[np.bool_]
@@ -77,8 +79,10 @@ class Tile:
     ignored_classes: NDArray[np.int64]
 
 
-def decode(data: bytes) -> Image:
-    """RGB, without a camera's orientation, as the labels are."""
+def decode(data: bytes | Image) -> Image:
+    """RGB, without a camera's orientation, as the labels are; pixels stay."""
+    if not isinstance(data, bytes):
+        return data
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         raise AnnotationError("a photo cannot be decoded")
@@ -98,9 +102,9 @@ def mapped(boxes: Boxes, classes: NDArray[np.int64], matrix: NDArray[np.float64]
 def angle(rng: Generator) -> float:
     """Radians: mostly nearly upright, now and then tilted, seldom on its side or upside down."""
     kind = rng.random()
-    if kind < 0.62:
+    if kind < 0.72:
         return float(rng.normal(0, np.radians(4)))
-    if kind < 0.9:
+    if kind < 0.95:
         return float(rng.uniform(-np.pi / 4, np.pi / 4))
     return float(rng.choice([-np.pi / 2, np.pi / 2, np.pi], p=[0.4, 0.4, 0.2]) + rng.normal(0, np.radians(6)))
 
@@ -113,13 +117,14 @@ def window(photo: Photo, shape: tuple[int, int], size: int, rng: Generator) -> N
     middle = np.array([rng.uniform(0, width), rng.uniform(0, height)])
     scale, place = float(np.exp(rng.uniform(np.log(fitting), np.log(max(1.5, fitting))))), rng.uniform(0.2, 0.8, 2)
     kind = rng.random()
-    if kind < 0.22:
+    whole = WHOLE * max(size / 640, 1)
+    if kind < whole:
         middle, place = np.array([width, height]) / 2, rng.uniform(0.4, 0.6, 2)
         scale = fitting * float(rng.uniform(0.75, 1.2))
     elif kind < 0.9 and (len(known) or len(photo.hard)):
         is_hard = len(photo.hard) and (not len(known) or rng.random() < HARD)
         box = photo.hard[rng.integers(len(photo.hard))] if is_hard else photo.boxes[rng.choice(known)]
-        tall = float(np.exp(rng.uniform(*np.log(HEIGHTS))))
+        tall = float(np.exp(rng.uniform(np.log(LOWEST), np.log(HIGHEST * size))))
         scale = float(np.clip(tall / (box[3] - box[1]), 0.85 * fitting, max(ENLARGED, fitting)))
         middle, place = (box[:2] + box[2:]) / 2, rng.uniform(0.0, 1.0, 2)  # at 0 and 1 the tile's edge cuts it
         # The tile lies in the photo as far as may be: padding teaches little.
@@ -316,13 +321,17 @@ def make(photo: Photo, image: Image, plates: Plates, size: int, rng: Generator) 
     return Tile(degrade(out, rng, 1.2), boxes, classes, ignored, none)
 
 
-def four(tiles: Sequence[Tile]) -> Tile:
-    """Four tiles of one size as one of twice the size: many small things, and no padding around small photos."""
-    size = tiles[0].image.shape[0]
-    shifts = [np.array((x, y, x, y), np.float64) * size for y in (0, 1) for x in (0, 1)]
-    a, b, c, d = (t.image for t in tiles)
+def mosaic(tiles: Sequence[Tile], size: int) -> Tile:
+    """n x n tiles as one of a size: many small things, and no padding around small photos."""
+    side, each = math.isqrt(len(tiles)), tiles[0].image.shape[0]
+    image = np.full((size, size, 3), 114, np.uint8)
+    shifts = []
+    for i, tile in enumerate(tiles):
+        y, x = np.array(divmod(i, side)) * each
+        image[y : y + each, x : x + each] = tile.image
+        shifts.append(np.array((x, y, x, y), np.float64))
     return Tile(
-        np.concatenate([np.concatenate([a, b], axis=1), np.concatenate([c, d], axis=1)]),
+        image,
         np.concatenate([t.boxes + s for t, s in zip(tiles, shifts, strict=True)]),
         np.concatenate([t.classes for t in tiles]),
         np.concatenate([t.ignored + s for t, s in zip(tiles, shifts, strict=True)]),

@@ -197,8 +197,8 @@ class _OnLabels(_Operator):
         hashes = {path: _hash_seen(sample) for path, sample in shown.items()}
         for seen, region in dict.fromkeys((s["photo"], r) for s, r in work):
             what = self.operator_name.replace("_", "-")
-            record = review.store.decide(seen, what, who=_who(ctx), expected=hashes[seen], region=region, **given)
-            hashes[seen] = _hash_seen(shown[seen], record.regions_hash())
+            record = review.store.decide(seen, what, who=_who(ctx), expected=hashes[seen], id=region, **given)
+            hashes[seen] = _hash_seen(shown[seen], record.content_hash())
             review.refresh(seen)
         return _finish(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
 

@@ -101,7 +101,7 @@ def reviewed(tmp_path: Path, zidane: Path) -> Path:
     (folder / "zidane.jpg").write_bytes(zidane.read_bytes())
     photo = images.load(folder / "zidane.jpg", Settings())
     face = Region("face", (730, 60, 950, 340), 0.99, {"fake": 0.99})
-    record = Record("zidane.jpg", photo.sha256, photo.width, photo.height, (face,), {"fake": {}})
+    record = Record("zidane.jpg", photo.sha256, photo.width, photo.height, (face,), detectors={"fake": {}})
     path = tmp_path / "records.jsonl"
     records.write(path, Header(str(folder)), [record])
     return path

@@ -47,7 +47,9 @@ def path(tmp_path: Path, zidane: Path, bus: Path) -> Path:
         face = Region("face", (300, 60, 400, 180), 0.99, {"one": 0.99})
         plate = Region("plate", (50, 50, 120, 80), 0.11 - 0.05 * len(known), {"two": 0.1})  # other risks
         known.append(
-            Record(source.name, photo.sha256, photo.width, photo.height, (face, plate), {"one": {}, "two": {}})
+            Record(
+                source.name, photo.sha256, photo.width, photo.height, (face, plate), detectors={"one": {}, "two": {}}
+            )
         )
     records.write(tmp_path / "records.jsonl", Header(str(folder)), known)
     return tmp_path / "records.jsonl"

@@ -147,7 +147,7 @@ def test_report_and_certificate_say_what_was_found_and_show_no_original(case: pl
     assert audit.ok
     place = report_folder(case.output)
     report = (place / "report.html").read_text("utf-8")
-    assert "No leak was found in 1 photos" in report
+    assert "No leak was found in 1 photo." in report
     assert "src=" not in report.replace('src="data:', "")
     page = (place / "certificate.html").read_text("utf-8")
     assert "1 of 1 photos passed" in page
@@ -213,7 +213,7 @@ def test_the_command_line_names_what_failed(case: planted.Case) -> None:
     arguments = ["audit", str(case.output), "--no-detect", "--no-attack", "--quiet"]
     clean = CliRunner().invoke(cli, arguments)
     assert clean.exit_code == 0, clean.output
-    assert "1 photos, 0 failed" in clean.output
+    assert "1 photo, 0 failed" in clean.output
     (case.output / "b.gif").write_bytes(case.source.read_bytes())
     stray = CliRunner().invoke(cli, arguments)
     assert stray.exit_code == 4
@@ -268,7 +268,7 @@ def test_what_could_not_be_compared_is_not_certified(case: planted.Case, tmp_pat
     (tmp_path / "empty").mkdir()
     audit = audit_folder(case.output, against=tmp_path / "empty", options=QUIET)
     assert "unchanged" not in audit.checks
-    assert audit.skipped["unchanged"] == "only 0 of 1 photos could be compared with an original"
+    assert audit.skipped["unchanged"] == "only 0 of 1 files could be compared with an original"
 
 
 def test_the_summary_of_a_detection_beside_its_records_is_ours(case: planted.Case) -> None:

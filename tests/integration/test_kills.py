@@ -37,22 +37,26 @@ def test_a_kill_loses_leaks_and_doubles_nothing(kind: str, tries: int) -> None:
 DATABASE = """
 import os, signal, subprocess, sys
 from pathlib import Path
+from urllib.parse import unquote
 from anonymize import records
 from anonymize.errors import ReviewError
 from anonymize.records import Header, Record
 from anonymize.regions import Region
+from review.database import URI
 from review.reviews import Reviews
 from review.store import ReviewStore
 
 path = Path(sys.argv[1])
 face = Region("face", (10, 10, 30, 34), 0.9)
-records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), {"one": {}})])
+records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), detectors={"one": {}})])
 review = Reviews().open(path)
 assert review.dataset.samples.count_documents({}) == 1
-children = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True).stdout.splitlines()
-known = {int(pid): (int(parent), command) for pid, parent, command in (line.split(None, 2) for line in children)}
-mine = [p for p, (parent, c) in known.items() if "mongod" in c.split()[0] and known[parent][0] == os.getpid()]
-os.kill(mine[0], signal.SIGKILL)
+running = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+commands = [(int(pid), command.split()) for pid, command in (line.split(None, 1) for line in running)]
+address = unquote(os.environ[URI])  # of its socket, beside its data
+data = {pid: c[c.index("--dbpath") + 1] for pid, c in commands if c[0].endswith("mongod") and "--dbpath" in c}
+(mine,) = [pid for pid, folder in data.items() if str(Path(folder).parent) in address]
+os.kill(mine, signal.SIGKILL)
 review.store.decide("a.jpg", "approve", who="ana")
 review.refresh("a.jpg")
 print(ReviewStore(path)["a.jpg"].review)

@@ -126,3 +126,11 @@ def test_the_installed_program_runs_beside_a_clone_of_its_own_name(tmp_path: Pat
     )
     assert told.returncode == 0, told.stderr
     assert "retinaface-mobilenet" in told.stdout
+
+
+def test_packages_that_nobody_could_be_asked_about_are_no_success() -> None:
+    """pip-audit passes over what its index knows nothing of, which is everything where that is a mirror."""
+    lines = (ROOT / "Makefile").read_text().splitlines()
+    (command,) = [line for line in lines if "pip-audit==" in line]
+    assert " --strict " in command
+    assert "vulnerabilities" in (ROOT / ".github/workflows/ci.yml").read_text()

@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
         noise = np.random.default_rng(n).integers(0, 255, (100, 160, 3), dtype=np.uint8)
         Image.fromarray(noise).save(root / name)
         found = (FACE, FAINT) if n == 1 else (FACE,)
-        known.append(Record(name, images.sha256(root / name), 160, 100, found, {"one": {}, "two": {}}))
+        known.append(Record(name, images.sha256(root / name), 160, 100, found, detectors={"one": {}, "two": {}}))
     records.write(tmp_path / "records.jsonl", Header(str(root), SETTINGS), known)
     return tmp_path / "records.jsonl"
 
@@ -89,7 +89,7 @@ def test_decisions_name_who_and_are_all_or_none(path: Path):
 def test_the_status_tells_decisions_of_the_same_millisecond_in_their_order(path: Path):
     header, known = records.read(path)
     when = "2026-11-21T10:00:00.000+00:00"
-    record = decide(known["a.png"], "reject", who="ana", settings=SETTINGS, when=when, region=FACE.id)
+    record = decide(known["a.png"], "reject", who="ana", settings=SETTINGS, when=when, id=FACE.id)
     record = decide(record, "approve", who="ana", settings=SETTINGS, when=when)
     records.write(path, header, {**known, "a.png": record}.values())
     told = run("status", path).output.splitlines()[-2:]
@@ -126,7 +126,7 @@ def test_a_correction_is_what_the_export_shows_and_only_it_is_written_again(path
         run("approve", path, name)
     run("export", path, out, "--quiet")
     first = {p.name: p.stat().st_mtime_ns for p in out.glob("*.png")}
-    store.decide("a.png", "reject", who="ana", region=FACE.id)
+    store.decide("a.png", "reject", who="ana", id=FACE.id)
     store.decide("a.png", "add", who="ana", box=(100, 20, 150, 60), kind="plate")
     assert "2 of 3" not in run("status", path).output
     run("approve", path, "a.png")
@@ -142,8 +142,8 @@ def test_a_correction_is_what_the_export_shows_and_only_it_is_written_again(path
 @pytest.mark.parametrize("form", ["yolo", "coco"])
 def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
     store = ReviewStore(path)
-    store.decide("b.png", "reject", who="ana", region=FACE.id)
-    store.decide("b.png", "accept", who="ana", region=FAINT.id)
+    store.decide("b.png", "reject", who="ana", id=FACE.id)
+    store.decide("b.png", "accept", who="ana", id=FAINT.id)
     run("approve", path, "a.png", "b.png")
     out = tmp_path / "set"
     told = run("dataset", path, out, "--format", form, "--val", "0").output
@@ -180,7 +180,7 @@ def test_a_data_set_loses_no_photo_that_its_loaders_cannot_read(tmp_path: Path):
     known = []
     for name in sorted(p.name for p in (tmp_path / "in").iterdir()):
         photo = images.load(tmp_path / "in" / name, SETTINGS)
-        known.append(Record(name, photo.sha256, photo.width, photo.height, (FACE,), {"one": {}}))
+        known.append(Record(name, photo.sha256, photo.width, photo.height, (FACE,), detectors={"one": {}}))
     records.write(tmp_path / "r.jsonl", Header(str(tmp_path / "in"), SETTINGS), known)
     store = ReviewStore(tmp_path / "r.jsonl")
     training.write(store, tmp_path / "set", "yolo", val=0, allow_unreviewed=True)
@@ -315,7 +315,7 @@ def test_a_deleted_photo_is_said_once_and_can_be_forgotten(path: Path, tmp_path:
     (tmp_path / "in" / "b.png").unlink()
     run("export", path, out, "--quiet")  # its output shows what was approved: nothing to do
     assert (out / "b.png").exists()
-    ReviewStore(path).decide("b.png", "reject", who="ana", region=FACE.id)
+    ReviewStore(path).decide("b.png", "reject", who="ana", id=FACE.id)
     run("approve", path, "b.png")
     told = run("export", path, out, "--quiet").output  # exit 0: the others went out
     assert "no longer in the input, so not written: b.png" in told

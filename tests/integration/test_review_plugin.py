@@ -54,7 +54,7 @@ def path(tmp_path: Path) -> Path:
     known = []
     for name in ("a.png", "b.png", "c.png"):
         Image.effect_noise((100, 80), 90).convert("RGB").save(root / name)
-        known.append(Record(name, images.sha256(root / name), 100, 80, (FACE, FAINT), {"one": {}}))
+        known.append(Record(name, images.sha256(root / name), 100, 80, (FACE, FAINT), detectors={"one": {}}))
     records.write(tmp_path / "photos.jsonl", Header(str(root), SETTINGS), known)
     return tmp_path / "photos.jsonl"
 
@@ -198,7 +198,7 @@ def test_the_preview_shows_every_form_of_photo_and_none_that_changed(fo: Any, tm
     root.mkdir()
     Image.new("CMYK", (100, 80), (200, 20, 60, 10)).save(root / "a.jpg")
     Image.fromarray(np.full((80, 100), 40_000, np.uint16)).save(root / "b.png")
-    known = [Record(p.name, images.sha256(p), 100, 80, (FACE,), {"one": {}}) for p in sorted(root.iterdir())]
+    known = [Record(p.name, images.sha256(p), 100, 80, (FACE,), detectors={"one": {}}) for p in sorted(root.iterdir())]
     records.write(tmp_path / "forms.jsonl", Header(str(root), SETTINGS), known)
     app = App(fo, tmp_path / "forms.jsonl")
     for name in ("a.jpg", "b.png"):
@@ -210,7 +210,7 @@ def test_the_preview_shows_every_form_of_photo_and_none_that_changed(fo: Any, tm
 
 
 def test_a_photo_that_changed_since_it_was_shown_is_refused_with_the_reason(app: App):
-    ReviewStore(app.path).decide("a.png", "reject", who="bob", region=FACE.id)
+    ReviewStore(app.path).decide("a.png", "reject", who="bob", id=FACE.id)
     assert "changed meanwhile (last: reject by bob" in app.run("approve", "a.png")["error"]
     assert app.record("a.png").review == "pending"
 

@@ -24,12 +24,12 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.desk import ONLY_LOOKED_AT
 from review.guarded.server import FAILED, ReviewServer
 from review.loopback import COOKIE, build
 from review.queue import Queue
 from review.reviews import Review, Reviews, User
 from review.store import ReviewStore
+from review.tab_handlers import ONLY_LOOKED_AT
 from tests.support.samples import to_record
 
 JSON_PATCH = {"content-type": "application/json-patch+json"}
@@ -58,7 +58,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, fiftyone_home: Path) -> Pat
     names = ["a.jpg", "sub/b.jpg", HOSTILE, records.escape("caf\udce9.jpg"), "c.tif"]
     names += ["link.jpg", "folder/secret.jpg", "../secret.txt", "sub/../../secret.txt", "gone.jpg"]
     hashes = {"a.jpg": images.sha256(root / "a.jpg")}
-    known = [Record(n, hashes.get(n, "00"), 100, 80, (FACE, FAINT), {"one": {}}) for n in names]
+    known = [Record(n, hashes.get(n, "00"), 100, 80, (FACE, FAINT), detectors={"one": {}}) for n in names]
     records.write(home / "records.jsonl", Header(records.escape(root), SETTINGS), known)
     return home
 
@@ -479,7 +479,7 @@ def test_a_page_that_is_loaded_anew_shows_what_was_decided_elsewhere(client: Tes
 
 
 def test_drawing_on_a_photo_that_changed_meanwhile_is_refused(client: TestClient, review: Review):
-    review.store.decide("sub/b.jpg", "reject", who="bob", region=FACE.id)  # FiftyOne does not know it yet
+    review.store.decide("sub/b.jpg", "reject", who="bob", id=FACE.id)  # FiftyOne does not know it yet
     label = {"_cls": "Detection", "label": "plate", "bounding_box": [0.5, 0.5, 0.1, 0.1]}
     response = patch(client, review, [{"op": "add", "path": "/hidden/detections/-", "value": label}], path="sub/b.jpg")
     assert response.status_code == 409

@@ -27,7 +27,7 @@ def reviews(tmp_path_factory: pytest.TempPathFactory, fiftyone_home: Path) -> Re
     home = tmp_path_factory.mktemp("walls")
     (home / "in").mkdir()
     Image.new("RGB", (100, 80), "teal").save(home / "in" / "a.jpg")
-    known = [Record("a.jpg", images.sha256(home / "in" / "a.jpg"), 100, 80, (FACE,), {"one": {}})]
+    known = [Record("a.jpg", images.sha256(home / "in" / "a.jpg"), 100, 80, (FACE,), detectors={"one": {}})]
     records.write(home / "records.jsonl", Header(str(home / "in"), Settings()), known)
     found = Reviews()
     found.open(home / "records.jsonl")

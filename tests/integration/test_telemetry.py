@@ -43,7 +43,7 @@ def reviewed(folder: Path) -> Path:
     path = folder.parent / "records.jsonl"
     name = next(folder.iterdir()).name
     region = Region("face", (730, 60, 950, 340), 0.99, {"fake": 0.99})
-    record = Record(name, weights.sha256(folder / name), 1280, 720, (region,), {"fake": {}})
+    record = Record(name, weights.sha256(folder / name), 1280, 720, (region,), detectors={"fake": {}})
     records.write(path, Header(str(folder)), [record])
     return path
 

@@ -54,6 +54,30 @@ def test_wrong_options_say_which_are_right(tmp_path: Path, option: str, value: s
     assert not (tmp_path / "out").exists()
 
 
+def test_files_of_the_other_command_are_named(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    clips.make(tmp_path / "in" / "a.mp4", 2)
+    for extension in ("png", "jpg", "webp"):
+        Image.fromarray(clips.picture(0)).save(tmp_path / "in" / f"a.{extension}")
+    assert "skipped photos: 3; the command run takes them" in video(tmp_path / "in", tmp_path / "out").output
+    for extension in ("png", "jpg", "webp"):
+        told = video(tmp_path / "in" / f"a.{extension}", tmp_path / "out", code=1).output
+        assert "this is a photo, not a clip; the command run takes it" in told
+    arguments = ["run", str(tmp_path / "in"), str(tmp_path / "photos"), *MINE[:4], "--quiet"]
+    assert "skipped clips: 1; the command video takes them" in CliRunner().invoke(cli, arguments).output
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--plate-threshold", "5"), ("--hide", "sign=x"), ("--padding", "face=-1"), ("--min-size", "x")],
+)
+def test_a_refused_value_names_its_option(tmp_path: Path, option: str, value: str) -> None:
+    source = clips.make(tmp_path / "a.mp4", 2)
+    result = CliRunner().invoke(cli, ["video", str(source), str(tmp_path / "out"), *MINE, option, value])
+    assert result.exit_code == 2
+    assert f"{option}: " in result.output
+
+
 def test_a_stream_from_a_folder_to_files(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for i in range(3):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from anonymize.cli.download_bar import fetching
+from anonymize.cli.progress import fetching
 from anonymize.detectors import FakeDetector
 from anonymize.errors import SettingsError, WeightsError
 from anonymize.settings import Settings

@@ -163,7 +163,7 @@ def review(home: Path) -> tuple[Path, Path]:
     known = []
     for name, color in (("a.jpg", "teal"), ("b.jpg", "red")):
         Image.new("RGB", (100, 80), color).save(root / name)
-        known.append(Record(name, images.sha256(root / name), 100, 80, (FACE, FAINT), {"one": {}, "two": {}}))
+        known.append(Record(name, images.sha256(root / name), 100, 80, (FACE, FAINT), detectors={"one": {}, "two": {}}))
     records.write(home / "records.jsonl", Header(str(root), Settings()), known)
     return home / "records.jsonl", root / "a.jpg"
 

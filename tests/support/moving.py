@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from anonymize.evaluate.clip_truth import ClipTruth, TrueTrack
+from anonymize.evaluate.clip_annotations import ClipTruth, TrueTrack
 from anonymize.regions import areas, intersections
 
 ROOT = Path(__file__).parents[2]

@@ -24,7 +24,7 @@ from anonymize.audit import certificate, containers, folder
 from anonymize.detectors.spec import parse
 from anonymize.errors import AnonymizeError
 from anonymize.evaluate import ground_truth
-from anonymize.hiding import told
+from anonymize.hiding import warning_texts
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.risk import risk_of
@@ -33,7 +33,7 @@ from anonymize.training.data_yaml import read_data
 from anonymize.web import policy, users
 from anonymize.web.job_intake import Intake
 from anonymize.web.policy import Policy
-from tests.support import fuzzing
+from tests.support import clip_readers, fuzzing
 from tests.support.hostile import text_of
 from tests.support.web_site import photo, visitor
 
@@ -95,6 +95,7 @@ BODY = (
     b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG'
     b'\r\n\r\n--x\r\nContent-Disposition: form-data; name="effect"\r\n\r\nblur\r\n--x--\r\n'
 )
+PATHS = ("detect", "anonymize", "streams/a/frames", "videos")
 TYPES = (
     "multipart/form-data; boundary=x",
     "multipart/form-data",
@@ -138,7 +139,7 @@ def read_records(lines: bytes) -> None:
             answers(header.source, record)
             record.hidden(header.settings)
             record.is_approved(header.review or header.settings)
-            told(record, header.settings)
+            warning_texts(record, header.settings)
             risk_of(record, header.settings)
         with records.lock(path):
             answers(records.write, path, header, known.values())
@@ -245,7 +246,7 @@ def request(path: str, body: bytes, kind: str, opened: Any = None) -> None:
 def read_request(data: bytes) -> None:
     """A body of the API; its first byte chooses where it goes, and as what."""
     first, body = data[:1] or b"\0", data[1:]
-    request(("detect", "anonymize")[first[0] % 2], body, TYPES[first[0] // 2 % len(TYPES)])
+    request(PATHS[first[0] % 2 if first[0] < 128 else 2 + first[0] % 2], body, TYPES[first[0] // 2 % len(TYPES)])
 
 
 def _zip(how: int) -> bytes:
@@ -270,6 +271,7 @@ def targets() -> Mapping[str, tuple[Callable[[bytes], Any], list[bytes]]]:
     files = [f for kinds in fuzzing.seeds().values() for f in kinds[:2]]
     return {
         **_images(),
+        **clip_readers.targets(),
         "records": (read_records, [lines]),
         "settings": (read_settings, [text_of(Settings().with_kind("screen").to_dict()), text_of(FACE.to_dict())]),
         "coco": (read_coco, [text_of(COCO)]),
@@ -280,5 +282,8 @@ def targets() -> Mapping[str, tuple[Callable[[bytes], Any], list[bytes]]]:
         "users": (read_users, [USERS]),
         "spec": (read_spec, [b"plates@640+safelicensing", b"tiled(plates@1280)", b"yolo:a.onnx@640", b"a.b:C"]),
         "output": (read_output, [memory, text_of({"settings": Settings().to_dict(), "records": "r"}), *files]),
-        "api": (read_request, [bytes([n]) + body for n in (0, 1, 4, 5) for body in (BODY, whole, text_of(COCO))]),
+        "api": (
+            read_request,
+            [bytes([n]) + body for n in (0, 1, 4, 5, 128, 129) for body in (BODY, whole, text_of(COCO))],
+        ),
     }

@@ -53,7 +53,7 @@ def make(folder: Path, count: int = 4, size: tuple[int, int] = (960, 640)) -> Pa
         picture.save(path, quality=90)
         face = Region("face", FACE, 0.97, {"one": 0.97})
         plate = Region("plate", MISSED, 0.24 - 0.001 * n, {"two": 0.24 - 0.001 * n})
-        known.append(Record(f"{n:02}.jpg", images.sha256(path), *size, (face, plate), {"one": {}, "two": {}}))
+        known.append(Record(f"{n:02}.jpg", images.sha256(path), *size, (face, plate), detectors={"one": {}, "two": {}}))
     records.write(folder / "records.jsonl", Header(str(folder / "in"), SETTINGS), known)
     return folder / "records.jsonl"
 

@@ -13,7 +13,7 @@ from anonymize.settings import Settings
 SETTINGS = Settings().with_kind("face", threshold=0.5)
 FACE = Region("face", (10, 10, 30, 30), 0.9, {"fake": 0.9}, corners=((10, 10), (30, 10), (30, 30), (10, 30)))
 FAINT = Region("face", (50, 10, 70, 30), 0.1, {"fake": 0.1})
-RECORD = Record("a.jpg", "00", 100, 80, (FACE, FAINT), {"fake": {}})
+RECORD = Record("a.jpg", "00", 100, 80, (FACE, FAINT), detectors={"fake": {}})
 BOX = (50.0, 50.0, 60.0, 60.0)
 
 
@@ -22,31 +22,31 @@ def drawn(record: Record = RECORD) -> Record:
 
 
 def test_a_moved_box_keeps_its_score_and_is_hidden_whatever_it_is():
-    record = move(RECORD, who="ana", region=FAINT.id, box=(80, 34, 52, 12))  # from the lower right corner
+    record = move(RECORD, who="ana", id=FAINT.id, box=(80, 34, 52, 12))  # from the lower right corner
     moved = record.regions[1]
     assert (moved.box, moved.status) == ((52, 12, 80, 34), "accepted")
     assert (moved.score, moved.detector_scores) == (0.1, {"fake": 0.1})
     assert moved in record.hidden(SETTINGS)
-    assert move(RECORD, who="ana", region=FACE.id, box=BOX).regions[0].corners is None
+    assert move(RECORD, who="ana", id=FACE.id, box=BOX).regions[0].corners is None
 
 
 def test_a_drawn_box_has_no_detector_score_so_a_reset_cannot_take_it_for_found():
     region = drawn().regions[0]
     assert (region.status, region.score, region.detector_scores) == ("manual", 1.0, {})
-    assert reset(drawn(), who="ana", region=region.id).regions[0].status == "manual"
-    assert accept(drawn(), who="ana", region=region.id).regions[0].status == "manual"
+    assert reset(drawn(), who="ana", id=region.id).regions[0].status == "manual"
+    assert accept(drawn(), who="ana", id=region.id).regions[0].status == "manual"
 
 
 def test_a_drawn_box_stays_the_persons_own_when_it_is_moved_or_named():
-    record = move(drawn(), who="ana", region=drawn().regions[0].id, box=(1, 1, 9, 9))
-    record = set_kind(record, who="ana", region=record.regions[0].id, kind="face")
+    record = move(drawn(), who="ana", id=drawn().regions[0].id, box=(1, 1, 9, 9))
+    record = set_kind(record, who="ana", id=record.regions[0].id, kind="face")
     assert (record.regions[0].status, record.regions[0].kind) == ("manual", "face")
 
 
 def test_a_drawn_box_that_is_not_wanted_goes_away_and_undo_brings_it_back():
     """Kept as rejected, it would settle its place: what a detector finds there later would not be hidden."""
     region = drawn().regions[0]
-    record = reject(drawn(), who="ana", region=region.id)
+    record = reject(drawn(), who="ana", id=region.id)
     assert record.regions == RECORD.regions
     assert undo(record, who="ana").regions == drawn().regions
     found = RECORD.replace(regions=(Region("plate", BOX, 0.9, {"fake": 0.9}),), decisions=())
@@ -54,26 +54,26 @@ def test_a_drawn_box_that_is_not_wanted_goes_away_and_undo_brings_it_back():
 
 
 def test_a_rejected_region_is_found_again_by_a_reset_with_its_score():
-    record = reject(RECORD, who="ana", region=FACE.id)
+    record = reject(RECORD, who="ana", id=FACE.id)
     assert record.hidden(SETTINGS) == []
-    assert reset(record, who="ana", region=FACE.id).regions == RECORD.regions
+    assert reset(record, who="ana", id=FACE.id).regions == RECORD.regions
 
 
 def test_every_change_is_a_decision_and_what_changes_nothing_is_none():
-    record = reject(RECORD, who="ana", region=FACE.id, note="a poster")
+    record = reject(RECORD, who="ana", id=FACE.id, note="a poster")
     (decision,) = record.decisions
     told = [decision[name] for name in ("who", "what", "region", "note")]
     assert told == ["ana", "reject", FACE.id, "a poster"]
     assert decision["when"].endswith("+00:00")
     assert ("status" in decision["before"], decision["after"]["status"]) == (False, "rejected")
-    assert reject(record, who="bob", region=FACE.id) is record
+    assert reject(record, who="bob", id=FACE.id) is record
     once = drawn()
     assert drawn(once) is once
 
 
 def test_a_second_box_can_be_drawn_where_the_first_one_was_moved_away():
     """With the keyboard a box is always drawn in the middle, then moved."""
-    record = drawn(move(drawn(), who="ana", region=drawn().regions[0].id, box=(1, 1, 9, 9)))
+    record = drawn(move(drawn(), who="ana", id=drawn().regions[0].id, box=(1, 1, 9, 9)))
     assert {r.box for r in record.regions if r.status == "manual"} == {(1, 1, 9, 9), BOX}
     assert len({r.id for r in record.regions}) == 4
 
@@ -87,7 +87,7 @@ def test_a_box_drawn_over_a_faint_one_is_hidden():
 @pytest.mark.parametrize("box", [(300, 300, 400, 400), (5, 5, 5.2, 40), (1, 2, 3), (float("nan"), 1, 9, 9)])
 def test_a_box_that_would_hide_nothing_is_refused(box: tuple[float, ...]):
     for what in ("add", "move"):
-        given = {"kind": "face"} if what == "add" else {"region": FACE.id}
+        given = {"kind": "face"} if what == "add" else {"id": FACE.id}
         with pytest.raises(SettingsError):
             decide(RECORD, what, who="ana", settings=SETTINGS, box=box, **given)
 
@@ -97,7 +97,7 @@ def test_a_box_is_cut_at_the_photos_edges():
 
 
 def test_undo_of_what_changed_since_is_refused():
-    record = accept(RECORD, who="ana", region=FAINT.id)
+    record = accept(RECORD, who="ana", id=FAINT.id)
     other = record.replace(regions=(FACE,))
     with pytest.raises(StaleDecisionError, match="changed since"):
         undo(other, who="ana")
@@ -107,7 +107,7 @@ def test_undo_of_what_changed_since_is_refused():
 def test_what_the_picture_editor_sends():
     sent = {"what": "add", "kind": "plate", "box": [50, 50, "60.004", 60], "photo": "a.jpg", "hash": "0"}
     assert parse(sent) == ("add", {"kind": "plate", "box": (50.0, 50.0, 60.0, 60.0)})
-    assert parse({"what": "reject", "region": 7}) == ("reject", {"region": "7"})
+    assert parse({"what": "reject", "region": 7}) == ("reject", {"id": "7"})
     assert parse({"what": "undo", "region": ""}) == ("undo", {})
     for wrong in ({}, {"what": "delete"}, {"what": "__init__"}):
         with pytest.raises(UnknownNameError):

@@ -34,7 +34,9 @@ def test_any_name_survives_and_is_text(raw: bytes) -> None:
 def test_a_file_of_records(tmp_path: Path) -> None:
     path = tmp_path / "new" / "r.jsonl"
     header = Header("/photos", Settings(jobs=2), {"fake": {"w": "00"}})
-    first = Record("a.jpg", "12", 10, 20, (FACE,), {"fake": {}}, decisions=({"who": "me", "when": "", "what": "flag"},))
+    first = Record(
+        "a.jpg", "12", 10, 20, (FACE,), detectors={"fake": {}}, decisions=({"who": "me", "when": "", "what": "flag"},)
+    )
     with records.Writer(path, header) as writer:
         writer.write(first)
         writer.write(Record("b.jpg", error="truncated"))

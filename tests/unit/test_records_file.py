@@ -19,7 +19,7 @@ NAMES = ["a.jpg", "b/ü 1.jpg", 'c"d.jpg', "e\\\\f.jpg", "\\xff.jpg", "b/.x/…j
 
 
 def record(name: str, **more: object) -> Record:
-    return Record(name, "12", 10, 20, (FACE,), {"fake": {}}, "d", **more)
+    return Record(name, "12", 10, 20, (FACE,), detectors={"fake": {}}, detection="d", **more)
 
 
 @pytest.fixture
@@ -118,26 +118,6 @@ def test_what_is_kept_and_does_not_fit_is_not_believed(path: Path, monkeypatch: 
         path.write_bytes(b"".join(lines))
         lines_beside(path).write_bytes(damage)
         assert dict(RecordsFile(path)) == records.read(path)[1]
-
-
-def test_whether_a_photo_is_detected_is_seen_without_its_regions(path: Path) -> None:
-    tricky = {"who": "ana", "when": "", "what": "flag", "detection": "d", "error": None}
-    odd = {
-        "1.jpg": record("1.jpg", error='"detection":"d","review":"","approved_hash":"","error":null'),
-        "2.jpg": record("2.jpg").replace(detection="other", decisions=(tricky,)),
-        "3.jpg": record("3.jpg").replace(detectors={"detection": {"error": "null"}}),
-        "4.jpg": record("4.jpg").replace(detection='with "quotes"'),
-    }
-    with records.Writer(path, Header("/photos")) as writer:
-        for each in odd.values():
-            writer.write(each)
-    foreign = {"path": "5.jpg", "error": "broken", "decisions": [], "detection": "d"}  # in another order
-    path.write_bytes(path.read_bytes() + json.dumps(foreign).encode() + b"\n")
-    found = RecordsFile(path)
-    assert {n: found.is_detected(n, "d") for n in (*odd, "5.jpg", "a.jpg")} == {
-        "1.jpg": False, "2.jpg": False, "3.jpg": True, "4.jpg": False, "5.jpg": False, "a.jpg": True,
-    }  # fmt: skip
-    assert found.is_detected("4.jpg", 'with "quotes"')
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anonymize.corrections import add, approve, move, reject, undo
-from anonymize.hiding import told, warnings_of
+from anonymize.hiding import warning_texts, warnings_of
 from anonymize.predictor import DETECTION_VERSION
 from anonymize.records import Record
 from anonymize.regions import Box, Region
@@ -15,30 +15,30 @@ from anonymize.settings import Settings
 SETTINGS = Settings()
 FACE = Region("face", (100, 100, 200, 200), 0.9, {"a": 0.9})
 FAINT = Region("face", (300, 300, 320, 320), 0.05, {"a": 0.05})
-RECORD = Record("a.jpg", "12", 800, 600, (FACE, FAINT), {"a": {}}, f"{DETECTION_VERSION}-d")
+RECORD = Record("a.jpg", "12", 800, 600, (FACE, FAINT), detectors={"a": {}}, detection=f"{DETECTION_VERSION}-d")
 
 
 @pytest.mark.parametrize("box", [(400, 100, 500, 200), (100, 100, 200, 155)], ids=["away", "55 % left"])
 def test_a_box_that_is_moved_off_what_was_found_is_a_reason_to_look(box: Box) -> None:
     before = risk_of(RECORD, SETTINGS)
-    moved = move(RECORD, who="ana", region=FACE.id, box=box)
+    moved = move(RECORD, who="ana", id=FACE.id, box=box)
     (found, shared), *_ = moved_off(moved, SETTINGS)
     assert found.box == FACE.box
     assert shared < 0.9
     assert risk_of(moved, SETTINGS) > max(SUSPICIOUS, before)
     assert misses(moved, SETTINGS)[0].box == FACE.box
-    assert "in the open now" in told(moved, SETTINGS)[0]
+    assert "in the open now" in warning_texts(moved, SETTINGS)[0]
 
 
 def test_what_is_still_hidden_or_was_decided_is_none() -> None:
-    smaller = move(RECORD, who="ana", region=FACE.id, box=(104, 104, 196, 196))  # its padding hides the rest
-    away = move(RECORD, who="ana", region=FACE.id, box=(400, 100, 500, 200))
-    faint = move(RECORD, who="ana", region=FAINT.id, box=(500, 300, 520, 320))  # nobody hid it before
+    smaller = move(RECORD, who="ana", id=FACE.id, box=(104, 104, 196, 196))  # its padding hides the rest
+    away = move(RECORD, who="ana", id=FACE.id, box=(400, 100, 500, 200))
+    faint = move(RECORD, who="ana", id=FAINT.id, box=(500, 300, 520, 320))  # nobody hid it before
     drawn = add(RECORD, who="ana", box=(10, 10, 60, 60), kind="face")
     settled = [
-        smaller, faint, undo(away, who="ana"), reject(away, who="ana", region=FACE.id),
+        smaller, faint, undo(away, who="ana"), reject(away, who="ana", id=FACE.id),
         add(away, who="ana", box=FACE.box, kind="face"), RECORD,
-        move(drawn, who="ana", region=drawn.regions[0].id, box=(300, 10, 360, 60)),
+        move(drawn, who="ana", id=drawn.regions[0].id, box=(300, 10, 360, 60)),
     ]  # fmt: skip
     for record in settled:
         assert moved_off(record, SETTINGS) == []

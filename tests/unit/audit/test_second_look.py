@@ -7,6 +7,7 @@ import pytest
 
 from anonymize import images
 from anonymize.audit import second_look
+from anonymize.audit.reader import Reading
 from anonymize.detectors import FakeDetector
 from anonymize.errors import WeightsError
 from anonymize.records import Record
@@ -96,3 +97,32 @@ def test_a_kind_that_no_other_network_looked_for_is_not_called_checked(monkeypat
     assert second_look.choose(["street"], SETTINGS).unchecked == {}
     lacking = (*lacking, "retinaface", "centerface", "street")
     assert second_look.choose(used, SETTINGS).unchecked == {"face": "no network could be had"}
+
+
+def test_a_plate_that_can_be_read_is_a_leak_and_a_lamp_that_networks_take_for_one_is_looked_at() -> None:
+    plate = Region("plate", (10, 10, 60, 30), 0.99)
+
+    def said(score: float, text: str, sure: float = 0.6, box: tuple[float, float, float, float] = plate.box) -> str:
+        region = plate.replace(score=score, box=box)
+        found = second_look.check([region], None, NONE, SETTINGS, lambda _: [Reading(text, sure)])
+        (finding,) = found
+        return finding.level
+
+    assert said(0.99, "") == "look"  # a lamp, a logo
+    assert said(0.998, "") == "leak"
+    assert said(0.81, "AB123") == "leak"
+    assert said(0.9, "260") == "look"  # a truck's model
+    assert said(0.985, "F99") == "leak"
+    assert said(0.99, "TOYOTA", 0.99) == "look"
+    assert said(0.99, "POLICE131444", 0.99) == "look"
+    assert said(0.5, "B52CNW", 0.95) == "leak"
+    assert said(0.5, "B52CNW", 0.6) == "look"
+    assert said(0.99, "AB123", box=(10, 10, 30, 32)) == "leak"  # of two lines
+    assert said(0.998, "", box=(10, 10, 30, 32)) == "look"
+    assert said(0.99, "AB123", box=(10, 10, 30, 16)) == "look"  # too small
+
+
+def test_without_a_reader_the_networks_word_counts() -> None:
+    plate = Region("plate", (10, 10, 60, 30), 0.96)
+    assert second_look.reading(np.zeros((40, 70, 3), np.uint8), second_look.Looker((), {})) is None
+    assert check(plate) == [("leak", 0.96)]

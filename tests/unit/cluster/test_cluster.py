@@ -15,12 +15,13 @@ from PIL import Image
 
 from anonymize import cluster, corrections, engine, records
 from anonymize.cli import cli
-from anonymize.cluster import driver, shards
+from anonymize.cluster import driver, hold, shards
 from anonymize.cluster.stores import Store
 from anonymize.cluster.worker import POISON, Item, Ledger, Worker
 from anonymize.engine import Summary
-from anonymize.errors import PathError, RecordsError, SettingsError
+from anonymize.errors import ClusterError, PathError, RecordsError, SettingsError
 from anonymize.hiding import not_hidden, warnings_of
+from anonymize.json_lines import lock
 from anonymize.predictor import Predictor
 from anonymize.records import Record
 from anonymize.regions import Region
@@ -55,6 +56,8 @@ class Here:
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     made = Here()
+    monkeypatch.setattr(hold, "BEAT", 0.05)
+    monkeypatch.setattr(hold, "PATIENCE", 0.2)
     monkeypatch.setattr(driver, "_work", made.work)
     return made
 
@@ -82,7 +85,7 @@ def run(source: Any, output: Any, settings: Settings = SETTINGS, **more: Any) ->
 def written(output: Any) -> dict[str, bytes]:
     """Photos and detections, by name."""
     store = Store(output)
-    ours = ("summary.json", "records.jsonl", ".records.jsonl.lock")
+    ours = ("summary.json", "records.jsonl", ".records.jsonl.lock", ".exports.jsonl.lock")
     return {n: store.read(n) for n in store.files() if n not in ours and not n.startswith("records.parquet/")}
 
 
@@ -316,10 +319,50 @@ def test_a_run_says_of_its_photos_what_one_machine_says() -> None:
     face, dog = Region("face", (9, 9, 40, 40), 0.9), Region("dog", (9, 60, 40, 90), 0.9)
     others = [Region(kind, (50, 50, 90, 90), 0.9) for kind in ("vehicle", "person")]
     detectors = {"fake": {"weights": "0" * 64}}
-    record = Record("a.jpg", "a" * 64, 100, 100, (face, dog, *others), detectors, warnings=("first-picture-only",))
-    moved = corrections.move(record, who="ann", region=face.id, box=(60, 60, 90, 90))
+    record = Record(
+        "a.jpg", "a" * 64, 100, 100, (face, dog, *others), detectors=detectors, warnings=("first-picture-only",)
+    )
+    moved = corrections.move(record, who="ann", id=face.id, box=(60, 60, 90, 90))
     summary = Summary()
     driver.count(summary, shards.Row.of(moved, SETTINGS, "1", "1"))
     assert summary.warnings["a.jpg"] == warnings_of(moved, SETTINGS)
     assert {"moved-off", "first-picture-only"} < set(summary.warnings["a.jpg"])
     assert summary.not_hidden == not_hidden(moved, SETTINGS) == {"dog": 1}
+
+
+def test_two_runs_on_one_output_never_mix(
+    here: Here, bucket: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with hold.hold(Store(f"{bucket}/out")), pytest.raises(ClusterError, match="another run writes"):
+        run(f"{bucket}/in", f"{bucket}/out")
+    assert written(f"{bucket}/out") == {}
+    assert run(f"{bucket}/in", f"{bucket}/out").ok
+    assert not Store(f"{bucket}/out").is_file(hold.RUNNING)
+    monkeypatch.setattr("anonymize.json_lines.LOCK_SECONDS", 0.1)
+    with lock(tmp_path / "out" / "exports.jsonl"), pytest.raises(RecordsError, match="is busy"):
+        run(photos, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [".exports.jsonl.lock"]
+    assert run(photos, tmp_path / "out").ok
+    assert engine.run(photos, tmp_path / "out", Predictor(SETTINGS)).ok  # on one machine, over it
+
+
+def test_a_run_that_was_killed_holds_nothing(here: Here, bucket: str) -> None:
+    Store(f"{bucket}/out").publish(hold.RUNNING, b'{"run": "gone", "number": 7}')
+    assert run(f"{bucket}/in", f"{bucket}/out").ok
+    Store(f"{bucket}/out").publish(hold.RUNNING, b"torn")
+    assert run(f"{bucket}/in", f"{bucket}/out").ok
+
+
+def test_a_run_ends_when_another_one_took_over(here: Here, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Store(f"{bucket}/out")
+
+    def taken_over(*args: Any) -> Iterator[list[shards.Row]]:
+        for rows in here.work(*args):
+            output.publish(hold.RUNNING, b'{"run": "other", "number": 0}')
+            yield rows
+
+    monkeypatch.setattr(driver, "_work", taken_over)
+    with pytest.raises(ClusterError, match="another run writes"):
+        run(f"{bucket}/in", output.url)
+    assert not output.is_file("summary.json")
+    assert json.loads(output.read(hold.RUNNING))["run"] == "other"  # which goes on

@@ -224,30 +224,39 @@ def test_doubtful_corners_are_none() -> None:
     assert second.score == pytest.approx(0.8)
 
 
-def test_a_pose_network_is_cut_too_and_gives_the_same_as_uncut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "levels", "cells", "fields"),
+    [("yolov8n-pose", 3, 126, ("boxes", "scores", "corners")), ("yolov8n-p2", 4, 510, ("boxes", "scores"))],
+)
+def test_other_networks_are_cut_too_and_give_the_same_as_uncut(
+    kind: str, levels: int, cells: int, fields: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
-    from ultralytics.nn.tasks import PoseModel
+    from ultralytics.nn.tasks import DetectionModel, PoseModel
 
     from anonymize.training.trainers import export
 
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(1)
-    model = PoseModel("yolov8n-pose.yaml", nc=1, data_kpt_shape=[4, 3], verbose=False)
+    if is_pose := "pose" in kind:
+        model = PoseModel(f"{kind}.yaml", nc=1, data_kpt_shape=[4, 3], verbose=False)
+    else:
+        model = DetectionModel(f"{kind}.yaml", nc=1, verbose=False)
     for branch in model.model[-1].cv3:
         torch.nn.init.constant_(branch[-1].bias, 1.0)
     model.names = {0: "plate"}
-    torch.save({"model": model, "train_args": {"task": "pose"}}, tmp_path / "pose.pt")
-    made = export(tmp_path / "pose.pt", tmp_path / "pose.onnx")
+    torch.save({"model": model, "train_args": {"task": "pose" if is_pose else "detect"}}, tmp_path / "made.pt")
+    made = export(tmp_path / "made.pt", tmp_path / "made.onnx")
     uncut, cut = parse(made), parse(made)
     assert yolo.cut_head(cut)
-    assert len(cut.graph.output) == 9
+    assert len(cut.graph.output) == levels * (3 if is_pose else 2)
     batch = np.random.default_rng(0).random((1, 3, 64, 96), np.float32)
     whole = yolo.decode(open_network(made, "cpu", model=uncut, exact=True)(batch), (64, 96), kinds=PLATE, classes=1)
     maps = yolo.decode_heads(open_network(made, "cpu", model=cut, exact=True)(batch), (64, 96), kinds=PLATE)
-    assert len(whole["plate"].scores) == len(maps["plate"].scores) == 126
-    for field, tolerance in (("boxes", 0.05), ("scores", 1e-4), ("corners", 0.05)):
+    assert len(whole["plate"].scores) == len(maps["plate"].scores) == cells
+    for field in fields:
         ours, theirs = (getattr(c["plate"], field) for c in (maps, whole))
-        np.testing.assert_allclose(ours, theirs, atol=tolerance)
+        np.testing.assert_allclose(ours, theirs, atol=1e-4 if field == "scores" else 0.05)
 
 
 def test_own_weights_are_named_with_their_hash_and_an_at_sign_may_be_in_the_path(tmp_path: Path) -> None:

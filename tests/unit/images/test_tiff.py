@@ -3,6 +3,7 @@
 import io
 import logging
 import struct
+import sys
 
 import imagecodecs
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from anonymize.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from anonymize.errors import ImageError, MissingExtraError, UnreadableImageError, UnsupportedImageError
 from anonymize.images import formats
 
 MODES = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4}
@@ -293,3 +294,36 @@ def test_a_palette_of_8_bits_is_not_black():
     colors = np.frombuffer(data, "<u2", 768, tag.valueoffset)
     old = data[: tag.valueoffset] + (colors >> 8).astype("<u2").tobytes() + data[tag.valueoffset + 1536 :]
     assert np.array_equal(formats.decode(old, 1e6).pixels, np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}])
+def test_plain_and_deflated_tiffs_need_no_extra(monkeypatch, depth, options):
+    data = written(drawn(20, 30, 3, f"u{depth // 8}"), photometric="rgb", **options)
+    pixels = formats.decode(data, 1e6).pixels
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    for name in [n for n in sys.modules if n.split(".")[0] == "tifffile"]:
+        monkeypatch.delitem(sys.modules, name)
+    assert np.array_equal(formats.decode(data, 1e6).pixels, pixels)
+
+
+@pytest.mark.parametrize("options", [{"compression": "lzw"}, {"compression": "packbits"}, {"compression": "jpeg"}])
+def test_a_tiff_that_needs_the_extra_says_the_command_that_adds_it(monkeypatch, options):
+    data = written(drawn(20, 30, 3, "u1"), photometric="rgb", **options)
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'anonymize\[tiff\]'"):
+        formats.decode(data, 1e6)
+
+
+def test_nothing_of_the_memory_is_in_a_tiff():
+    """libtiff leaves a byte as it was, where compressed pixels end at an odd place."""
+    made = set()
+    for width in range(800, 804):
+        out = io.BytesIO()
+        Image.fromarray(drawn(900, width, 3, "u1")).save(out, "TIFF", compression="tiff_lzw")
+        read = formats.decode(out.getvalue(), 1e6)
+        for fill in range(1, 6):
+            before = [bytes([fill]) * len(out.getvalue()) for _ in range(3)]
+            del before
+            made.add((width, formats.encode(read.pixels, read.form)))
+    assert len(made) == 4

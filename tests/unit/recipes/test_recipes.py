@@ -184,12 +184,12 @@ def test_what_a_tile_cuts_teaches_only_where_enough_is_left():
     assert ignored.tolist() == [[0, 50, 30, 80], [50, 90, 54, 93]]
 
 
-def test_four_tiles_become_one():
+def test_four_tiles_become_one_of_a_size():
     tile = tiles.Tile(
         np.zeros((32, 32, 3), np.uint8), np.array([[1.0, 2, 9, 8]]), np.array([FACE]), NONE, np.zeros(0, int)
     )
-    made = tiles.four([tile] * 4)
-    assert made.image.shape == (64, 64, 3)
+    made = tiles.mosaic([tile] * 4, 66)
+    assert made.image.shape == (66, 66, 3)
     assert made.boxes.tolist() == [[1, 2, 9, 8], [33, 2, 41, 8], [1, 34, 9, 40], [33, 34, 41, 40]]
 
 
@@ -213,10 +213,10 @@ def test_a_seed_makes_the_same_tile_and_leaves_the_photo_as_it_is():
 
 def test_ignored_places_do_not_enter_the_loss():
     torch = pytest.importorskip("torch")
-    train = pytest.importorskip("models.recipes.train")
+    networks = pytest.importorskip("models.recipes.networks")
     points = torch.tensor([[4.0, 4.0], [12.0, 4.0], [20.0, 4.0]])
     ignored = torch.tensor([[1, 0, 8.0, 0.0, 16.0, 8.0]])
-    out = train.teaches(points, ignored, batch=2, classes=2)
+    out = networks.teaches(points, ignored, batch=2, classes=2)
     assert out[0].min() == 1
     assert out[1].tolist() == [[1, 1], [0, 1], [1, 1]]
 

@@ -66,7 +66,9 @@ names = st.lists(
 @st.composite
 def records(draw: st.DrawFn) -> Record:
     found = draw(st.lists(regions(), max_size=8, unique_by=lambda r: r.id))
-    record = Record(draw(names), "ab" * 32, WIDTH, HEIGHT, tuple(found), {"my.own:Class": {"$w": "00"}}, "d")
+    record = Record(
+        draw(names), "ab" * 32, WIDTH, HEIGHT, tuple(found), detectors={"my.own:Class": {"$w": "00"}}, detection="d"
+    )
     if draw(st.booleans()):
         record = decide(record, "flag", who="ana", settings=SETTINGS, note="§ odd \ud800"[:5])
     return record
@@ -93,7 +95,7 @@ def test_odd_file_names_reach_the_database(name: bytes):
 FACE = Region("face", (100, 100, 200, 220), 0.9, {"a": 0.9})
 FAINT = Region("plate", (300, 300, 360, 320), 0.2, {"b": 0.2})
 PLATE = Region("plate", (500, 400, 620, 440), 0.8, corners=((500, 405), (615, 400), (620, 435), (505, 440)))
-RECORD = Record("a.jpg", "00", WIDTH, HEIGHT, (FACE, PLATE, FAINT), {"a": {}})
+RECORD = Record("a.jpg", "00", WIDTH, HEIGHT, (FACE, PLATE, FAINT), detectors={"a": {}})
 
 
 def test_regions_stand_in_the_field_that_says_what_becomes_of_them():
@@ -139,14 +141,14 @@ def edited(**by_region: dict | None) -> dict:
 
 def test_what_was_edited_in_the_app_becomes_decisions():
     assert changes(edited(**{FACE.id: {"bounding_box": [0.1, 0.1, 0.2, 0.2]}}), RECORD) == [
-        Change("move", {"region": FACE.id, "box": (100.0, 70.0, 300.0, 210.0)})
+        Change("move", {"id": FACE.id, "box": (100.0, 70.0, 300.0, 210.0)})
     ]
     assert changes(edited(**{FACE.id: {"label": "plate"}}), RECORD) == [
-        Change("set-kind", {"region": FACE.id, "kind": "plate"})
+        Change("set-kind", {"id": FACE.id, "kind": "plate"})
     ]
-    assert changes(edited(**{FACE.id: None}), RECORD) == [Change("reject", {"region": FACE.id})]
-    assert changes(edited(**{FAINT.id: {"status": "accepted"}}), RECORD) == [Change("accept", {"region": FAINT.id})]
-    assert changes(edited(**{FACE.id: {"status": "rejected"}}), RECORD) == [Change("reject", {"region": FACE.id})]
+    assert changes(edited(**{FACE.id: None}), RECORD) == [Change("reject", {"id": FACE.id})]
+    assert changes(edited(**{FAINT.id: {"status": "accepted"}}), RECORD) == [Change("accept", {"id": FAINT.id})]
+    assert changes(edited(**{FACE.id: {"status": "rejected"}}), RECORD) == [Change("reject", {"id": FACE.id})]
     with pytest.raises(SettingsError, match="a status is"):
         changes(edited(**{FACE.id: {"status": "deleted"}}), RECORD)
 
@@ -156,7 +158,7 @@ def test_a_box_drawn_in_the_app_is_named_by_its_label_and_then_known():
     document = edited()
     document[HIDDEN]["detections"].append(drawn)
     (change,) = changes(document, RECORD)
-    assert change == Change("add", {"box": (500.0, 350.0, 1000.0, 420.0), "kind": "plate", "region": str(drawn["_id"])})
+    assert change == Change("add", {"box": (500.0, 350.0, 1000.0, 420.0), "kind": "plate", "id": str(drawn["_id"])})
     after = decide(RECORD, change.what, who="ana", settings=SETTINGS, **change.given)
     again = document_of(after)
     assert drawn["_id"] in [d["_id"] for d in again[HIDDEN]["detections"]]
@@ -169,7 +171,7 @@ def test_a_box_drawn_in_the_app_is_named_by_its_label_and_then_known():
 
 def test_labels_stay_where_the_app_has_them_while_it_edits():
     document = edited(**{FAINT.id: {"status": "accepted"}})
-    after = decide(RECORD, "accept", who="ana", settings=SETTINGS, region=FAINT.id)
+    after = decide(RECORD, "accept", who="ana", settings=SETTINGS, id=FAINT.id)
     fresh = document_of(after)
     assert FAINT.id in [d["region"] for d in fresh[HIDDEN]["detections"]]
     keep_label_order(fresh, document)
@@ -199,7 +201,7 @@ def test_the_sample_is_what_the_app_has_but_for_rounding():
     assert (face["status"], document[HIDDEN]["detections"][0]["status"]) == ("accepted", "auto")  # told, not asked for
     reset = {**face, "status": "auto"}
     fresh[HIDDEN]["detections"][shown.index(face)] = reset
-    assert changes(fresh, after) == [Change("reset", {"region": FACE.id})]
+    assert changes(fresh, after) == [Change("reset", {"id": FACE.id})]
     fresh[HIDDEN]["detections"][shown.index(reset)] = face
     assert face["bounding_box"] == given
     face["bounding_box"] = [given[0] + 0.02 / RECORD.width, *given[1:]]

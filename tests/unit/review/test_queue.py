@@ -24,7 +24,7 @@ SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", thresh
 
 
 def photo(*regions: Region, path: str = "a.jpg", **more: object) -> Record:
-    return Record(path, "00", 1000, 800, regions, {"fake": {}}, **more)
+    return Record(path, "00", 1000, 800, regions, detectors={"fake": {}}, **more)
 
 
 def face(score: float, x: float = 100, y: float = 100, size: float = 60, **more: object) -> Region:

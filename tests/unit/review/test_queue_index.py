@@ -22,7 +22,7 @@ CAR = Region("vehicle", (400, 300, 800, 620), 0.9)
 def photo(n: int, score: float, **more: object) -> Record:
     found = [Region("face", (100, 100, 160, 160), score, {"fake": score})]
     found += [Region("plate", (500, 500, 600, 530), 0.9)] if n % 3 == 0 else []
-    return Record(f"ride/f_{n:03}.jpg", f"{n}", 1000, 800, (*found, CAR), {"fake": {}}, **more)
+    return Record(f"ride/f_{n:03}.jpg", f"{n}", 1000, 800, (*found, CAR), detectors={"fake": {}}, **more)
 
 
 @pytest.fixture

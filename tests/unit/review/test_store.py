@@ -24,7 +24,7 @@ SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", thresh
 FACE = Region("face", (10, 10, 30, 30), 0.9, detector_scores={"fake": 0.9})
 SIGN = Region("plate", (50, 50, 90, 60), 0.8, detector_scores={"fake": 0.8})
 FAINT = Region("plate", (5, 60, 25, 66), 0.05, detector_scores={"fake": 0.05})
-RECORD = Record("a/1.jpg", "00", 100, 80, (FACE, SIGN, FAINT), {"fake": {}})
+RECORD = Record("a/1.jpg", "00", 100, 80, (FACE, SIGN, FAINT), detectors={"fake": {}})
 
 
 def by(what: str, record: Record = RECORD, who: str = "ana", **given: object) -> Record:
@@ -40,16 +40,16 @@ def path(tmp_path: Path) -> Path:
 
 def test_what_each_decision_does_to_what_is_hidden():
     assert [r.id for r in RECORD.hidden(SETTINGS)] == [FACE.id, SIGN.id]
-    assert SIGN.id not in [r.id for r in by("reject", region=SIGN.id).hidden(SETTINGS)]
-    assert FAINT.id in [r.id for r in by("accept", region=FAINT.id).hidden(SETTINGS)]
+    assert SIGN.id not in [r.id for r in by("reject", id=SIGN.id).hidden(SETTINGS)]
+    assert FAINT.id in [r.id for r in by("accept", id=FAINT.id).hidden(SETTINGS)]
     added = by("add", box=(70, 10, 80, 20), kind="face")
     assert added.hidden(SETTINGS)[0].box == (70, 10, 80, 20)
     assert added.hidden(SETTINGS)[0].status == "manual"
-    moved = by("move", region=FACE.id, box=(12, 12, 34, 34)).hidden(SETTINGS)[0]
+    moved = by("move", id=FACE.id, box=(12, 12, 34, 34)).hidden(SETTINGS)[0]
     assert (moved.id, moved.box, moved.status) == (FACE.id, (12, 12, 34, 34), "accepted")
-    other = by("set-kind", region=FAINT.id, kind="face").hidden(SETTINGS)
+    other = by("set-kind", id=FAINT.id, kind="face").hidden(SETTINGS)
     assert [(r.kind, r.status) for r in other if r.id == FAINT.id] == [("face", "accepted")]
-    reset = by("reset", by("reject", region=SIGN.id), region=SIGN.id)
+    reset = by("reset", by("reject", id=SIGN.id), id=SIGN.id)
     assert reset.regions == RECORD.regions
 
 
@@ -74,7 +74,7 @@ def test_a_decision_says_who_when_and_what():
 def test_an_approval_is_pending_again_when_a_region_or_a_setting_changes():
     approved = by("approve")
     assert status(approved, SETTINGS) == "approved"
-    assert status(by("reject", approved, region=SIGN.id), SETTINGS) == "pending"
+    assert status(by("reject", approved, id=SIGN.id), SETTINGS) == "pending"
     for other in (
         SETTINGS.with_kind("plate", threshold=0.9),
         SETTINGS.with_kind("face", effect="solid"),
@@ -96,10 +96,10 @@ def test_the_gate_lets_only_approved_photos_out():
 def test_undo_goes_back_one_decision_at_a_time_and_is_a_decision_itself():
     record = RECORD
     steps = [
-        ("reject", {"region": SIGN.id}),
+        ("reject", {"id": SIGN.id}),
         ("add", {"box": (70, 10, 80, 20), "kind": "face"}),
         ("approve", {}),
-        ("move", {"region": FACE.id, "box": (12, 12, 34, 34)}),
+        ("move", {"id": FACE.id, "box": (12, 12, 34, 34)}),
         ("flag", {}),
     ]
     states = [record]
@@ -128,32 +128,32 @@ def test_what_cannot_be_decided_is_refused():
     with pytest.raises(UnknownNameError, match="valid: accept, add"):
         by("delete")
     with pytest.raises(StaleDecisionError, match="no region"):
-        by("accept", region="gone")
+        by("accept", id="gone")
     with pytest.raises(RecordsError, match="cannot be approved"):
         by("approve", RECORD.replace(error="unreadable"))
     with pytest.raises(SettingsError):
         by("accept", box=(0, 0, 1, 1))
     with pytest.raises(SettingsError):
-        by("approve", region=FACE.id)
+        by("approve", id=FACE.id)
 
 
 def test_a_decision_on_a_photo_that_changed_meanwhile_is_refused_and_not_written(path: Path):
     ana, bob = ReviewStore(path), ReviewStore(path)
-    seen = ana["b.jpg"].regions_hash()
-    bob.decide("b.jpg", "reject", who="bob", expected=seen, region=SIGN.id)
+    seen = ana["b.jpg"].content_hash()
+    bob.decide("b.jpg", "reject", who="bob", expected=seen, id=SIGN.id)
     before = path.read_bytes()
     with pytest.raises(StaleDecisionError, match="last: reject by bob"):
         ana.decide("b.jpg", "approve", who="ana", expected=seen)
     assert path.read_bytes() == before
-    ana.decide("b.jpg", "approve", who="ana", expected=ana["b.jpg"].regions_hash())
+    ana.decide("b.jpg", "approve", who="ana", expected=ana["b.jpg"].content_hash())
     assert status(bob["b.jpg"], bob.settings) == "approved"
 
 
 def test_a_decision_that_changes_nothing_is_not_written(path: Path):
     store = ReviewStore(path)
-    store.decide("b.jpg", "move", who="ana", region=FACE.id, box=(12, 12, 34, 34))
+    store.decide("b.jpg", "move", who="ana", id=FACE.id, box=(12, 12, 34, 34))
     size = path.stat().st_size
-    again = store.decide("b.jpg", "move", who="ana", region=FACE.id, box=(12, 12, 34, 34))
+    again = store.decide("b.jpg", "move", who="ana", id=FACE.id, box=(12, 12, 34, 34))
     assert (again, path.stat().st_size) == (store["b.jpg"], size)
 
 

@@ -16,7 +16,7 @@ def of(rows: Sequence[tuple[int, float, float, float]], searched: Sequence[int] 
     """Chains of squares: (frame, x, side, score)."""
     boxes = [(x, 50, x + side, 50 + side, score) for _, x, side, score in rows]
     frames = np.array([r[0] for r in rows], np.int64)
-    found = Detections(np.array(searched, np.int64), frames, np.array(boxes, np.float64).reshape(-1, 5))
+    found = Detections(np.array(searched, np.int64), frames, np.array(boxes, np.float64).reshape(-1, 5), 640)
     return sorted(c.tolist() for c in chains(found, RATE, Motion.still(60, 640, 360)))
 
 

@@ -21,19 +21,19 @@ ONE = track().id
 
 
 def test_one_decision_counts_for_all_frames_and_is_written_down() -> None:
-    record = corrections.reject(clip(track()), who="ann", track=ONE, note="a poster")
+    record = corrections.reject(clip(track()), who="ann", id=ONE, note="a poster")
     assert not any(record.regions_at(n, Settings()) for n in range(60))
     last = record.decisions[-1]
     assert (last["who"], last["what"], last["track"], last["note"]) == ("ann", "reject", ONE, "a poster")
     assert "boxes" not in last["before"]
-    faint = corrections.accept(clip(track(score=0.05)), who="ann", track=ONE)
+    faint = corrections.accept(clip(track(score=0.05)), who="ann", id=ONE)
     assert all(faint.regions_at(n, Settings()) for n in range(3, 13))
 
 
 def test_what_changes_nothing_is_no_decision() -> None:
-    once = corrections.accept(clip(track()), who="ann", track=ONE)
-    assert corrections.accept(once, who="bob", track=ONE) is once
-    assert corrections.reset(clip(track()), who="ann", track=ONE).decisions == ()
+    once = corrections.accept(clip(track()), who="ann", id=ONE)
+    assert corrections.accept(once, who="bob", id=ONE) is once
+    assert corrections.reset(clip(track()), who="ann", id=ONE).decisions == ()
 
 
 def test_a_drawn_track_goes_from_box_to_box_and_goes_away_when_rejected() -> None:
@@ -44,13 +44,13 @@ def test_a_drawn_track_goes_from_box_to_box_and_goes_away_when_rejected() -> Non
     assert all(record.regions_at(n, Settings()) for n in range(10, 21))
     again = corrections.draw(record, who="ann", kind="plate", boxes={10: (20, 20, 60, 30), 20: (160, 70, 120, 60)})
     assert again is record
-    assert corrections.reject(record, who="ann", track=drawn.id).tracks == ()
+    assert corrections.reject(record, who="ann", id=drawn.id).tracks == ()
 
 
 @pytest.mark.parametrize("frame", [0, 1, 20, 59])
 def test_a_track_is_extended_to_a_box_and_hidden_from_then_on(frame: int) -> None:
     before = clip(track(score=0.05))
-    record = corrections.extend(before, who="ann", track=ONE, frame=frame, box=(5, 5, 30, 30))
+    record = corrections.extend(before, who="ann", id=ONE, frame=frame, box=(5, 5, 30, 30))
     (longer,) = record.tracks
     assert longer.frames == range(min(frame, 3), max(frame, 12) + 1)
     assert all(record.regions_at(n, Settings()) for n in longer.frames)
@@ -61,7 +61,7 @@ def test_a_track_is_extended_to_a_box_and_hidden_from_then_on(frame: int) -> Non
 
 def test_within_a_track_more_is_hidden_and_nothing_less() -> None:
     before = clip(track())
-    record = corrections.extend(before, who="ann", track=ONE, frame=6, box=(5, 5, 30, 30))
+    record = corrections.extend(before, who="ann", id=ONE, frame=6, box=(5, 5, 30, 30))
     shown, was = record.tracks[0].box(6), before.tracks[0].box(6)
     assert inside((5, 5, 30, 30), shown or ())
     assert inside(was or (), shown or ())
@@ -75,7 +75,7 @@ def test_within_a_track_more_is_hidden_and_nothing_less() -> None:
         ("draw", {"kind": "face", "boxes": {-1: (0, 0, 9, 9)}}),
         ("draw", {"kind": "face", "boxes": {5: (400, 0, 500, 9)}}),
         ("draw", {"kind": "face", "boxes": {5: (1, 2, 3)}}),
-        ("extend", {"track": ONE, "frame": 99, "box": (0, 0, 9, 9)}),
+        ("extend", {"id": ONE, "frame": 99, "box": (0, 0, 9, 9)}),
         ("accept", {"region": ONE}),
     ],
 )
@@ -86,9 +86,9 @@ def test_what_cannot_be_is_refused(what: str, given_: dict[str, object]) -> None
 
 def test_names_are_exact() -> None:
     with pytest.raises(UnknownNameError):
-        decide(clip(track()), "accpet", who="ann", settings=Settings(), track=ONE)
+        decide(clip(track()), "accpet", who="ann", settings=Settings(), id=ONE)
     with pytest.raises(StaleDecisionError):
-        decide(clip(track()), "accept", who="ann", settings=Settings(), track="gone")
+        decide(clip(track()), "accept", who="ann", settings=Settings(), id="gone")
 
 
 def test_a_clip_is_approved_as_a_photo_is() -> None:
@@ -96,7 +96,7 @@ def test_a_clip_is_approved_as_a_photo_is() -> None:
     assert gate(settings)(record) == "not approved"
     approved = decide(record, "approve", who="ann", settings=settings)
     assert (status(approved, settings), gate(settings)(approved)) == ("approved", None)
-    changed = corrections.reject(approved, who="bob", track=ONE)
+    changed = corrections.reject(approved, who="bob", id=ONE)
     assert status(changed, settings) == "pending"
     assert gate(settings)(changed) == "its regions or the settings changed after it was approved"
     assert gate(settings)(decide(record, "flag", who="ann", settings=settings)) == "flagged"
@@ -105,7 +105,7 @@ def test_a_clip_is_approved_as_a_photo_is() -> None:
 
 
 def test_nobody_takes_back_what_another_decided() -> None:
-    record = corrections.reject(clip(track()), who="ann", track=ONE)
+    record = corrections.reject(clip(track()), who="ann", id=ONE)
     with pytest.raises(StaleDecisionError):
         corrections.undo(record, who="bob")
     with pytest.raises(RecordsError):
@@ -114,12 +114,12 @@ def test_nobody_takes_back_what_another_decided() -> None:
 
 steps = st.sampled_from(
     [
-        ("accept", {"track": ONE}),
-        ("reject", {"track": ONE}),
-        ("reset", {"track": ONE}),
-        ("set-kind", {"track": ONE, "kind": "plate"}),
-        ("extend", {"track": ONE, "frame": 0, "box": (1, 1, 20, 20)}),
-        ("extend", {"track": ONE, "frame": 40, "box": (1, 1, 20, 20)}),
+        ("accept", {"id": ONE}),
+        ("reject", {"id": ONE}),
+        ("reset", {"id": ONE}),
+        ("set-kind", {"id": ONE, "kind": "plate"}),
+        ("extend", {"id": ONE, "frame": 0, "box": (1, 1, 20, 20)}),
+        ("extend", {"id": ONE, "frame": 40, "box": (1, 1, 20, 20)}),
         ("draw", {"kind": "face", "boxes": {5: (1, 1, 20, 20)}}),
         ("flag", {}),
         ("approve", {}),

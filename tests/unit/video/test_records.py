@@ -25,14 +25,27 @@ def track(first: int = 3, frames: int = 10, x: float = 20.0, score: float = 0.9,
 
 def clip(*tracks: Track) -> ClipRecord:
     found = {"fake": {"weights": "0" * 64}}
-    return ClipRecord("ride/a.mp4", "a" * 64, 320, 180, 60, 29.97, tracks, 20, (5,), found, "hash", warnings=("odd",))
+    return ClipRecord(
+        "ride/a.mp4",
+        "a" * 64,
+        320,
+        180,
+        60,
+        29.97,
+        tracks,
+        20,
+        (5,),
+        detectors=found,
+        detection="hash",
+        warnings=("odd",),
+    )
 
 
 HEADER = Header("/clips", Settings(), {"fake": {}})
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
-    record = corrections.accept(clip(track(), track(30, x=100, kind="plate")), who="ann", track=track().id)
+    record = corrections.accept(clip(track(), track(30, x=100, kind="plate")), who="ann", id=track().id)
     record = corrections.approve(record, who="ann", settings=Settings())
     write(tmp_path / "a.jsonl", HEADER, record)
     header, again = read(tmp_path / "a.jsonl")
@@ -80,7 +93,7 @@ def test_regions_of_a_frame_are_those_of_its_tracks() -> None:
 
 
 def test_a_new_detection_keeps_what_people_decided() -> None:
-    old = corrections.reject(clip(track(), track(30, x=100)), who="ann", track=track().id)
+    old = corrections.reject(clip(track(), track(30, x=100)), who="ann", id=track().id)
     old = corrections.draw(old, who="ann", kind="plate", boxes={40: (5, 5, 40, 15)})
     again = track(3, 12, x=19.0)  # the same thing, a little otherwise
     new = clip(again, track(30, x=100.5, kind="face"), track(20, x=200)).keep_decisions(old)
@@ -102,7 +115,7 @@ def test_a_new_detection_keeps_what_people_decided() -> None:
     ],
 )
 def test_what_a_decision_did_not_see_is_hidden(decide: Any, fresh: Track) -> None:
-    old = decide(clip(track(3, 10)), who="ann", track=track(3, 10).id)
+    old = decide(clip(track(3, 10)), who="ann", id=track(3, 10).id)
     new = clip(fresh).keep_decisions(old)
     assert len({t.id for t in new.tracks}) == 2
     for frame in fresh.frames:
@@ -113,7 +126,7 @@ def test_what_a_decision_did_not_see_is_hidden(decide: Any, fresh: Track) -> Non
 
 
 def test_what_goes_over_to_something_else_is_not_what_was_rejected() -> None:
-    old = corrections.reject(clip(track(3, 30)), who="ann", track=track(3, 30).id)
+    old = corrections.reject(clip(track(3, 30)), who="ann", id=track(3, 30).id)
     boxes = track(3, 30).boxes.copy()
     boxes[25:] += 80  # from here on it is somebody else
     swapped = track(3, 30).replace(boxes=boxes, id="other")

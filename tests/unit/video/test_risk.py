@@ -8,7 +8,7 @@ import pytest
 from anonymize import Settings
 from anonymize.video import corrections
 from anonymize.video.records import ClipRecord
-from anonymize.video.risk import keyframes, moments, risk_of
+from anonymize.video.risk import moments, risk_of
 from anonymize.video.tracks import Track
 
 
@@ -19,7 +19,7 @@ def track(sources: str, first: int = 10, x: float = 100.0, score: float = 0.9, h
 
 
 def clip(*tracks: Track, cuts: tuple[int, ...] = ()) -> ClipRecord:
-    return ClipRecord("a.mp4", "a" * 64, 320, 180, 90, 30.0, tracks, 90, cuts, {"fake": {}}, "hash")
+    return ClipRecord("a.mp4", "a" * 64, 320, 180, 90, 30.0, tracks, 90, cuts, detectors={"fake": {}}, detection="hash")
 
 
 def signs(record: ClipRecord) -> list[tuple[str, int]]:
@@ -58,13 +58,11 @@ def test_faint_candidates_count_more_beside_a_hidden_track() -> None:
 def test_what_people_decided_is_no_news() -> None:
     record = clip(track("eedddee"), track("ddd", x=200, score=0.1))
     for t in record.tracks:
-        record = corrections.reject(record, who="ann", track=t.id)
+        record = corrections.reject(record, who="ann", id=t.id)
     assert moments(record, Settings()) == []
     assert risk_of(record, Settings()) == 0
 
 
-def test_keyframes_are_the_best_of_their_seconds() -> None:
+def test_a_clips_risk_is_that_of_at_least_one_moment() -> None:
     record = clip(track("eedddee"), track("ddd", first=50, x=200, score=0.1))
-    assert keyframes(record, Settings(), 9) == [11, 50]
-    assert keyframes(record, Settings(), 1) == [11]
     assert risk_of(record, Settings()) == pytest.approx(1 - 0.5 * 0.5 * 0.9)

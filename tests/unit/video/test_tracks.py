@@ -155,6 +155,41 @@ def test_a_thing_that_comes_once_is_a_track() -> None:
     assert (track.first, track.last, track.score) == (15, 45, 0.9)
 
 
+def of_texture(frames: int, scores: dict[int, float], side: float) -> Frames:
+    """What looks like a face in some frames and lies a little elsewhere in each."""
+    shake = np.random.default_rng(0).uniform(-0.1, 0.1, (frames, 2)) * side
+    out: Frames = [() for _ in range(frames)]
+    for n, score in scores.items():
+        x, y = 200 + shake[n, 0], 100 + shake[n, 1]
+        out[n] = (Region("face", (x, y, x + side, y + side), score),)
+    return out
+
+
+def test_one_false_alarm_of_a_large_texture_does_not_hide_it_for_long() -> None:
+    faint = dict.fromkeys(range(120), 0.01)
+    large = make_tracks(of_texture(120, faint | {60: 0.9}, 110), RATE, still(120))
+    assert sum(bool(r) for r in hidden(large, 120, Settings())) <= 12
+    small = make_tracks(of_texture(120, faint | {60: 0.9}, 20), RATE, still(120))
+    assert sum(bool(r) for r in hidden(small, 120, Settings())) == 120  # small faces are seen as faintly as this
+
+
+def test_a_large_face_that_is_found_again_and_again_is_followed_as_any_other() -> None:
+    found = of_texture(120, dict.fromkeys(range(40, 60, 3), 0.5), 110)
+    (track,) = make_tracks(found, RATE, still(120))
+    assert (track.first, track.last) == (40 - 15, 58 + 15)
+
+
+def test_a_plate_of_which_a_part_was_found_in_some_frames_is_hidden_whole() -> None:
+    seen = walking(40, dict.fromkeys(range(40), 0.9), kind="plate")
+    found = list(seen)
+    for n in (19, 20, 21):
+        x1, y1, x2, y2 = seen[n][0].box  # type: ignore[index]
+        found[n] = (Region("plate", (x1 + 8, y1, x2, y2), 0.9),)
+    (track,) = make_tracks(found, RATE, still(40))
+    for n in (19, 20, 21):
+        assert (track.box(n) or (99,))[0] < seen[n][0].box[0] + 4  # type: ignore[index]
+
+
 def test_what_people_decided_holds_for_all_frames() -> None:
     (track,) = make_tracks(walking(20, dict.fromkeys(range(20), 0.9)), RATE, still(20))
     assert not any(hidden((track.replace(status="rejected"),), 20, Settings()))

@@ -16,7 +16,7 @@ from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError,
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool, Gated, Turns
-from anonymize.web.names import clean_name
+from anonymize.web.file_names import clean_name
 from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import possible, regions, rows, summary, view, weakness_text, why
 from anonymize.web.results import PLACES, count_text
@@ -143,8 +143,8 @@ def draw(opened, kind, box):
 
 def test_corrections_survive_sliders_and_undo(opened):
     drawn = draw(opened, "plate", (10, 10, 30, 20))
-    opened.correct("reject", region=FACE.id)
-    opened.correct("accept", region=DOUBTFUL.id)
+    opened.correct("reject", id=FACE.id)
+    opened.correct("accept", id=DOUBTFUL.id)
     for threshold in (1.0, 0.001):
         opened.show(SOLID.with_kind("face", threshold=threshold).with_kind("plate", threshold=threshold))
         assert {drawn.id, DOUBTFUL.id} <= {r.id for r in opened.hidden}
@@ -202,7 +202,7 @@ def test_written_once_for_the_same_choice_and_anew_for_another(opened):
     stamp = first.stat().st_mtime_ns
     assert opened.write() == first
     assert first.stat().st_mtime_ns == stamp
-    opened.correct("reject", region=FACE.id)
+    opened.correct("reject", id=FACE.id)
     second = opened.write()
     assert second != first
     pixels = [np.asarray(Image.open(p).convert("RGB"))[30:80, 40:80] for p in (first, second)]
@@ -234,7 +234,7 @@ def test_a_failed_detection_opens_nothing(session):
 
 def test_looking_again_keeps_decisions(opened, detector):
     pool = DetectorPool(detectors=[detector])
-    opened.correct("reject", region=FACE.id)
+    opened.correct("reject", id=FACE.id)
     drawn = draw(opened, "face", (150, 100, 180, 140))
     pool.look_again(opened, SOLID)  # the same detectors: nothing to do
     assert detector.calls == 1

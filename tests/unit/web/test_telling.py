@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from anonymize.web import application, telling
+from anonymize.web import answers, telling
 from anonymize.web.policy import Policy
 
 SECRET = "/data/sessions/0f/family.jpg"
@@ -67,7 +67,7 @@ def test_gradio_prints_no_traceback(capsys: pytest.CaptureFixture[str], caplog: 
 
 def test_what_nobody_foresaw_is_a_sentence() -> None:
     app = FastAPI()
-    application._handle_errors(app, Policy())
+    answers.handle_errors(app, Policy())
     app.add_api_route("/fail", fail)
     answer = TestClient(app, raise_server_exceptions=False).get("/fail")
     assert (answer.status_code, answer.json()) == (500, {"error": telling.WRONG})

@@ -7,45 +7,65 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from ..annotations import CocoCategory, Flag, Id, Side, Strict, said
+from ..annotations import CocoCategory, Flag, Id, Side, Strict, not_as_written
 from ..errors import AnnotationError
 from ..extras import extra
 from ..regions import Box
+from .ground_truth import Photo, Truth
 
 Count = Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True)
-class Thing:
-    """One annotated thing: its class's name; frame -> box, px; frames in which it is neither a miss nor an alarm."""
+class TrueTrack:
+    """One thing in the frames in which it can be seen: frame -> box, px. `ignored`: neither a leak nor hidden there.
+
+    Its `kind` is the class's name, as long as nobody has looked up what that means (`clip_truth`).
+    """
 
     id: str
-    label: str
+    kind: str
     boxes: Mapping[int, Box]
     ignored: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
-class ClipBoxes:
+class ClipTruth:
     """One annotated clip.
 
     Attributes:
-        name: as the annotations call it: a path, a file name, or one without its suffix.
         size: (width, height) px for which the boxes were written; None: the clip's own.
-        frames: how many are annotated; None: all of the clip.
+        frames: how many are annotated; None: all.
+        name: as the annotations call it: a path, a file name, or one without its suffix.
     """
 
-    name: str
-    things: tuple[Thing, ...]
+    tracks: tuple[TrueTrack, ...] = ()
     size: tuple[float, float] | None = None
     frames: int | None = None
+    name: str = ""
+
+    def at(self, width: int, height: int, frames: int) -> tuple[TrueTrack, ...]:
+        """The tracks in pixels of the clip as displayed.
+
+        Raises:
+            AnnotationError: boxes for a clip of another shape, or for frames that it has not.
+        """
+        last = max((max(t.boxes, default=0) for t in self.tracks), default=0)
+        if last >= frames or (self.frames is not None and self.frames != frames):
+            raise AnnotationError(f"the annotations are of {max(self.frames or 0, last + 1)} frames, it has {frames}")
+        out = []
+        for t in self.tracks:
+            photo = Photo(tuple(Truth(t.kind, box) for box in t.boxes.values()), self.size)
+            boxes = (truth.box for truth in photo.at(width, height))
+            out.append(replace(t, boxes=dict(zip(t.boxes, boxes, strict=True))))
+        return tuple(out)
 
 
 @dataclass
@@ -68,11 +88,13 @@ class _Growing:
             self.ignored.add(frame)
 
 
-def _things(found: Mapping[str, _Growing]) -> tuple[Thing, ...]:
-    return tuple(Thing(name, g.label, dict(sorted(g.boxes.items())), frozenset(g.ignored)) for name, g in found.items())
+def _tracks(found: Mapping[str, _Growing]) -> tuple[TrueTrack, ...]:
+    return tuple(
+        TrueTrack(name, g.label, dict(sorted(g.boxes.items())), frozenset(g.ignored)) for name, g in found.items()
+    )
 
 
-def read_mot(source: Path, labels: Path) -> ClipBoxes:
+def read_mot(source: Path, labels: Path) -> ClipTruth:
     """A MOTChallenge file: FRAME,ID,LEFT,TOP,WIDTH,HEIGHT,COUNTS,CLASS[,VISIBILITY], frames and classes from 1.
 
     COUNTS is 0 for what is to be ignored. As CVAT writes it, 0 is the picture's left and upper edge.
@@ -96,7 +118,7 @@ def read_mot(source: Path, labels: Path) -> ClipBoxes:
             except ValueError as e:
                 raise AnnotationError(f"{source} is not a MOT file: line {number}: {e}") from e
     name = source.parent.parent.name if source.name == "gt.txt" and source.parent.name == "gt" else source.stem
-    return ClipBoxes(name, _things(found))
+    return ClipTruth(_tracks(found), name=name)
 
 
 def _mot_line(line: str, names: list[str], found: dict[str, _Growing]) -> None:
@@ -113,7 +135,7 @@ def _mot_line(line: str, names: list[str], found: dict[str, _Growing]) -> None:
     thing.add(names[kind - 1], frame - 1, (x, y, x + width, y + height), counts == 0)
 
 
-def read_cvat(source: Path) -> ClipBoxes:
+def read_cvat(source: Path) -> ClipTruth:
     """CVAT's XML "for video": tracks of boxes. Between two boxes of a track, where the frames between have none, it
     goes straight; a box with outside="1" ends it until the next.
 
@@ -141,7 +163,7 @@ def read_cvat(source: Path) -> ClipBoxes:
         size = (float(width), float(height)) if width and height else None
         frames = root.findtext("meta/task/size") or root.findtext("meta/job/size")
         name = root.findtext("meta/source") or root.findtext(".//task/source") or source.stem
-        return ClipBoxes(name, _things(found), size, int(frames) if frames else None)
+        return ClipTruth(_tracks(found), size, int(frames) if frames else None, name)
     except ValueError as e:
         raise AnnotationError(f"{source} is not CVAT's XML for video: {e}") from e
 
@@ -239,7 +261,7 @@ class CocoVideos(Strict):
     annotations: list[CocoVideoBox]
 
 
-def read_coco_video(source: Path) -> list[ClipBoxes]:
+def read_coco_video(source: Path) -> list[ClipTruth]:
     """COCO with videos: CocoVid and TAO (a box an annotation) or YouTube-VIS (a thing an annotation).
 
     Raises:
@@ -249,7 +271,7 @@ def read_coco_video(source: Path) -> list[ClipBoxes]:
         data = CocoVideos.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (ValidationError, OSError) as e:
         if isinstance(e, ValidationError):
-            raise said(e, source, "a COCO file of videos") from e
+            raise not_as_written(e, source, "a COCO file of videos") from e
         raise AnnotationError(f"cannot read {source}: {e}") from e
     try:
         return _coco_clips(data)
@@ -258,7 +280,7 @@ def read_coco_video(source: Path) -> list[ClipBoxes]:
         raise AnnotationError(f"{source} is not a COCO file of videos: {what}") from e
 
 
-def _coco_clips(data: CocoVideos) -> list[ClipBoxes]:
+def _coco_clips(data: CocoVideos) -> list[ClipTruth]:
     names = {c.id: c.name for c in data.categories}
     images = {i.id: i for i in data.images}
     found: dict[Id, dict[str, _Growing]] = {v.id: {} for v in data.videos}
@@ -285,5 +307,5 @@ def _coco_clips(data: CocoVideos) -> list[ClipBoxes]:
         if not (called := v.file_name or v.name):
             raise ValueError(f"video {v.id} has no name")
         size = (v.width, v.height) if v.width and v.height else None
-        out.append(ClipBoxes(called, _things(found[v.id]), size, v.length or len(frames) or None))
+        out.append(ClipTruth(_tracks(found[v.id]), size, v.length or len(frames) or None, called))
     return out

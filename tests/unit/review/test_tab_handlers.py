@@ -16,8 +16,8 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import photos
-from review.desk import Desk, Source, shared
 from review.reviews import Reviews, User
+from review.tab_handlers import ReviewHandlers, Source, shared
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (20, 20, 60, 70), 0.9, {"one": 0.9})
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     """Four photos, the riskiest first: b, c, d have a plate that may have been missed; a has nothing suspicious."""
     (tmp_path / "in").mkdir()
     found = {"a.png": (FACE,), "b.png": (faint(0.24),), "c.png": (faint(0.2),), "d.png": (faint(0.15),)}
-    known = [Record(name, "00", 160, 100, regions, {"one": {}}) for name, regions in found.items()]
+    known = [Record(name, "00", 160, 100, regions, detectors={"one": {}}) for name, regions in found.items()]
     for record in known:
         (tmp_path / "in" / record.path).touch()
     records.write(tmp_path / "r.jsonl", Header(str(tmp_path / "in"), SETTINGS), known)
@@ -51,12 +51,14 @@ class Tab:
         **options: Any,
     ) -> None:
         own, there = {"own_machine": True, **options}, sources or [shared(path, "r")]
-        self.desk = Desk(reviews or Reviews(), lambda _: User(f"key {user}", user), lambda _: there, **own)
+        self.handlers = ReviewHandlers(
+            reviews or Reviews(), lambda _: User(f"key {user}", user), lambda _: there, **own
+        )
         self.status, self.page = 0, dict[str, Any]()
         self.open()
 
     def ask(self, what: str, /, **data: Any) -> dict[str, Any]:
-        self.status, answer = self.desk.answer(None, what, data)
+        self.status, answer = self.handlers.answer(None, what, data)
         if "review" in answer:
             self.page = answer
         return answer
@@ -229,7 +231,7 @@ def test_a_large_photo_comes_at_a_screen_s_size_and_whole_for_who_zooms_in(tmp_p
     picture = Image.new("RGB", (3000, 1500), "teal")
     picture.paste("white", (0, 0, 1500, 1500))
     picture.save(tmp_path / "a.jpg", exif=exif)
-    known = Record("a.jpg", "00", 3000, 1500, (), {"one": {}})
+    known = Record("a.jpg", "00", 3000, 1500, (), detectors={"one": {}})
     records.write(tmp_path / "r.jsonl", Header(str(tmp_path), SETTINGS), [known])
     review = Reviews().open(tmp_path / "r.jsonl")
     with Image.open(io.BytesIO(photos.answer(tmp_path / "a.jpg", review, is_small=True).body)) as small:
@@ -268,8 +270,8 @@ def test_what_makes_no_sense_is_an_error_and_changes_nothing(path: Path, what: s
     ],
 )
 def test_odd_requests_are_refused(path: Path, what: str, data: Any, status: int):
-    desk = Tab(path).desk
-    found, answer = desk.answer(None, what, data)
+    handlers = Tab(path).handlers
+    found, answer = handlers.answer(None, what, data)
     assert (found, list(answer)) == (status, ["error"])
 
 
@@ -321,7 +323,7 @@ def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: 
     (tmp_path / "real").mkdir()
     Image.new("RGB", (100, 80), "teal").save(tmp_path / "real" / "a.png")
     found = (Region("face", (10, 10, 30, 34), 0.9),)
-    known = [Record("a.png", images.sha256(tmp_path / "real" / "a.png"), 100, 80, found, {"one": {}})]
+    known = [Record("a.png", images.sha256(tmp_path / "real" / "a.png"), 100, 80, found, detectors={"one": {}})]
     records.write(tmp_path / "real.jsonl", Header(str(tmp_path / "real"), SETTINGS), known)
     tab = Tab(tmp_path / "real.jsonl")
     plain = tab.ask("export", review=tab.page["review"], unreviewed=True)

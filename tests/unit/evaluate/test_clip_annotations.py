@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anonymize.errors import AnnotationError
-from anonymize.video.annotations import read_coco_video, read_cvat, read_mot
+from anonymize.evaluate.clip_annotations import read_coco_video, read_cvat, read_mot
 
 MOT = "1,1,10,20,30,40,1,2,1\n2,1,11,20,30,40,0,2,0.5\n\n1, 7, 1, 2, 3.5, 4, 1, 1\n"
 
@@ -23,10 +23,10 @@ def mot(folder: Path, text: str, labels: str = "face\nlicense plate\n") -> Any:
 def test_mot(tmp_path: Path) -> None:
     clip = mot(tmp_path, MOT)
     assert (clip.name, clip.size, clip.frames) == ("a", None, None)
-    plate, face = clip.things
-    assert (plate.id, plate.label, plate.boxes) == ("1", "license plate", {0: (10, 20, 40, 60), 1: (11, 20, 41, 60)})
+    plate, face = clip.tracks
+    assert (plate.id, plate.kind, plate.boxes) == ("1", "license plate", {0: (10, 20, 40, 60), 1: (11, 20, 41, 60)})
     assert plate.ignored == {1}
-    assert (face.label, face.boxes) == ("face", {0: (1, 2, 4.5, 6)})
+    assert (face.kind, face.boxes) == ("face", {0: (1, 2, 4.5, 6)})
 
 
 def test_mots_folders_name_the_clip(tmp_path: Path) -> None:
@@ -79,8 +79,8 @@ def cvat(folder: Path, text: str) -> Any:
 def test_cvat(tmp_path: Path) -> None:
     clip = cvat(tmp_path, CVAT)
     assert (clip.name, clip.size, clip.frames) == ("ride.mp4", (640, 360), 20)
-    (thing,) = clip.things
-    assert (thing.label, sorted(thing.boxes), thing.ignored) == ("face", [0, 1, 2, 3, 4, 9], {9})
+    (thing,) = clip.tracks
+    assert (thing.kind, sorted(thing.boxes), thing.ignored) == ("face", [0, 1, 2, 3, 4, 9], {9})
     assert thing.boxes[2] == (4, 2, 14, 12)
 
 
@@ -125,10 +125,10 @@ def read_coco(folder: Path, data: dict[str, Any]) -> Any:
 def test_coco_of_both_forms(tmp_path: Path) -> None:
     first, second = read_coco(tmp_path, coco())
     assert (first.name, first.size, first.frames) == ("a", (640, 360), 3)
-    assert first.things[0].boxes == {0: (1, 2, 4, 6), 2: (2, 2, 5, 6)}
-    assert first.things[0].ignored == {2}
+    assert first.tracks[0].boxes == {0: (1, 2, 4, 6), 2: (2, 2, 5, 6)}
+    assert first.tracks[0].ignored == {2}
     assert (second.name, second.size, second.frames) == ("b.mp4", None, None)
-    assert second.things[0].boxes == {1: (1, 1, 3, 3)}
+    assert second.tracks[0].boxes == {1: (1, 1, 3, 3)}
 
 
 BOX = {"id": 1, "image_id": 10, "category_id": 1, "instance_id": 5, "bbox": [1, 2, 3, 4]}

@@ -8,9 +8,9 @@ hidden. Intervals are a bootstrap over clips.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from .. import masks
 from ..regions import Box, Region
 from ..settings import Settings
 from . import LEAK_COVERAGE, RESAMPLES, SEED
-from .clip_truth import ClipAnnotations, ClipTruth, TrueTrack
 from .figures import Estimate
+
+if TYPE_CHECKING:
+    from .clip_annotations import ClipTruth, TrueTrack
+    from .clip_truth import ClipAnnotations
 
 FLICKER = 0.5  # s
 Regions = Callable[[int], Sequence[Region]]  # frame -> what is hidden in it
@@ -42,13 +45,7 @@ class KindTime:
     leaking: int = 0
 
     def __add__(self, other: KindTime) -> KindTime:
-        return KindTime(
-            self.seconds + other.seconds,
-            self.visible + other.visible,
-            self.flickers + other.flickers,
-            self.things + other.things,
-            self.leaking + other.leaking,
-        )
+        return KindTime(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)

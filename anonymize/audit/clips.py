@@ -1,0 +1,298 @@
+"""Clips of an output: opened again, every frame read, some of them looked at as a photo is.
+
+What is read of each clip: that it is the file that was written, what its container carries besides picture and sound,
+that it has as many frames as its record. In frames of each second, and in those that `video.risk` calls likeliest to
+leak, other networks look again, and what is hidden has to be what its effect leaves. Sound is not listened to.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import disk, images
+from ..effects import MOSAICS
+from ..errors import ClipError, RecordsError, SettingsError
+from ..outputs import QUARANTINED, why
+from ..records import Record, unescape
+from ..regions import Box, Region
+from ..settings import Settings
+from ..video import batch
+from ..video import records as clip_records
+from ..video.memory import place
+from ..video.planes import Hider, samples, shift_of
+from ..video.reader import Clip, Frame, open_clip
+from ..video.records import ClipRecord
+from ..video.risk import keyframes
+from ..video.writer import LOSSLESS
+from . import against as against_
+from . import destroyed, matroska, mp4, names, second_look
+from .findings import Finding, PhotoAudit
+from .folder import Folder
+
+if TYPE_CHECKING:
+    import av
+
+FRAMES = 60  # of a clip that are looked at, at most
+RISKY = 3  # one of so many of them is taken where a leak is likeliest, the others evenly
+MOST = 20  # findings of one clip that are listed
+# Of 255, what a lossy clip's coding may change in a hidden area; and the quality beyond which it changes more.
+LIMIT, COARSEST = 24.0, 35
+_MAGIC = b"\x1a\x45\xdf\xa3"  # of Matroska and WebM
+
+
+def metadata(path: Path) -> list[str]:
+    """What a clip's file carries that `video` does not write, in words."""
+    with open(path, "rb") as file:
+        if not file.read(1):
+            return ["it is empty"]
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            walk = mp4.walk if data[4:8] == b"ftyp" else matroska.walk if data[:4] == _MAGIC else None
+            if walk is None:
+                return ["it is in no container that an export writes"]
+            try:
+                return [f"it carries {what}" for what in dict.fromkeys(walk(data))]
+            except (IndexError, ValueError) as e:
+                return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
+
+
+def check(
+    folder: Folder, path: str, looker: second_look.Looker, settings: Settings, against: Path | None, most: int = FRAMES
+) -> PhotoAudit:
+    """One clip; what cannot be read fails.
+
+    Args:
+        folder: the output. path: of the clip. looker: looks again. settings: where its own are not known.
+        against: the originals' folder. most: frames that are looked at.
+    """
+    out = PhotoAudit(path, is_clip=True)
+    file = folder.file(path)
+    try:
+        record, found = _record(folder, path)
+        known = folder.clip_memory.get(path, {})
+        own = next((s for s in settings_of(folder, path) if _is_of(record, s, known)), None)
+        out.source_sha256 = record.sha256 if record else ""
+        out.findings += found
+        if record is not None and own is None:
+            out.findings.append(Finding("memory", "leak", "its record or the settings were changed after the export"))
+            record = None
+        out.findings += [
+            Finding("names", "look", f"“{text}” in its name reads like a license plate") for text in names.plates(path)
+        ]
+        out.sha256 = disk.sha256(file)
+        out.findings += [Finding("metadata", "leak", text) for text in metadata(file)]
+        clip = open_clip(file)
+        if clip.audio:
+            out.findings.append(Finding("clips", "note", "it has sound, which may name people; nobody listened to it"))
+        quality = int(known.get("quality", 0))
+        _Clip(clip, record, own or settings, looker, out, most, quality).look(_original(record, against, out))
+    except Exception as e:
+        out.error = f"it could not be audited: {why(e)}"
+    out.findings.sort(key=lambda f: ("leak", "look", "note").index(f.level))
+    return out
+
+
+def _is_of(record: ClipRecord | None, settings: Settings, known: Mapping[str, Any]) -> bool:
+    return record is not None and record.approval_hash(settings) == known.get("approval")
+
+
+def settings_of(folder: Folder, path: str) -> Iterator[Settings]:
+    """Every settings that a clip may have been written with."""
+    yield from folder.settings
+    if path in folder.clip_memory and (file := record_file(folder, path)).exists():
+        header, _ = clip_records.read(file)
+        yield from (s for s in (header.review, header.settings) if s)
+
+
+def record_file(folder: Folder, path: str) -> Path:
+    """Where the record of a clip lies that `folder` remembers."""
+    source = images.output_path(unescape(str(folder.clip_memory[path]["path"])), folder.clip_records)
+    return source.with_name(source.name + batch.RECORD_SUFFIX)
+
+
+def _record(folder: Folder, path: str) -> tuple[ClipRecord | None, list[Finding]]:
+    """A clip's record, and whether its file is the one that was written."""
+    file, known = folder.file(path), folder.clip_memory.get(path)
+    found = [Finding("memory", "leak", "it is a link to another file")] if file.is_symlink() else []
+    shows = str(known.get("shows", "")) if known else ""
+    if known is None or not shows:
+        is_ours = folder.clip_memory or folder.memory or folder.records_path is not None
+        return None, [*found, *([Finding("memory", "leak", "no export of this program wrote it")] if is_ours else [])]
+    if shows.startswith(QUARANTINED):
+        found.append(Finding("memory", "leak", "an earlier audit put it in quarantine, and it is here again"))
+        return None, found
+    if not known.get("sha256") or not known.get("approval"):
+        found.append(Finding("memory", "leak", "its export did not end, or is of an older version; run it again"))
+        return None, found
+    if known["sha256"] != disk.sha256(file) or place(known, folder.path) != file:
+        found.append(Finding("memory", "leak", "the file was changed, or replaced, after the export"))
+    try:
+        _, record = clip_records.read(record_file(folder, path))
+    except (RecordsError, SettingsError) as e:
+        return None, [*found, Finding("memory", "leak", f"its record cannot be read: {e}")]
+    if record.error is not None:
+        return None, [*found, Finding("memory", "leak", f"its record has an error: {record.error}")]
+    return record, found
+
+
+def _original(record: ClipRecord | None, against: Path | None, out: PhotoAudit) -> Clip | None:
+    if against is None or record is None:
+        return None
+    try:
+        file = images.output_path(unescape(record.path), against)
+        if disk.sha256(file) == record.sha256:
+            return open_clip(file)
+        text = "the file that is called like the original is another one"
+    except (ClipError, OSError) as e:
+        text = f"the original cannot be read: {why(e)}"
+    out.findings.append(Finding("unchanged", "look", text))
+    return None
+
+
+class _Clip:
+    """One clip while it is read."""
+
+    def __init__(
+        self,
+        clip: Clip,
+        record: ClipRecord | None,
+        settings: Settings,
+        looker: second_look.Looker,
+        out: PhotoAudit,
+        most: int,
+        quality: int,
+    ) -> None:
+        self._clip, self._record, self._settings = clip, record, settings
+        self._looker, self._out, self._most = looker, out, most
+        self._is_exact = clip.codec in LOSSLESS
+        self._hider = Hider(settings)
+        self._quality = quality
+
+    def look(self, source: Clip | None) -> None:
+        record, out = self._record, self._out
+        if record is not None:
+            for track in record.hidden(self._settings):
+                out.hidden[track.kind] = out.hidden.get(track.kind, 0) + 1
+        if not self._is_exact and self._quality > COARSEST:
+            said = f"it was written in a quality of {self._quality}, too coarse to prove from its pixels that it hides"
+            out.findings.append(Finding("destroyed", "note", said))
+        out.is_compared = source is not None and self._is_exact
+        if source and not self._is_exact:
+            said = "its codec changes every pixel a little, so what lies outside of hidden regions was not compared"
+            out.findings.append(Finding("unchanged", "note", said))
+        wanted = chosen(self._clip, record, self._settings, self._most)
+        originals = source.frames() if source else iter(())
+        found: list[Finding] = []
+        for frame in self._clip.frames():
+            out.frames += 1
+            original = next(originals, None)
+            if frame.index in wanted:
+                out.looked_at += 1
+                found += self._frame(frame, original)
+        if record is not None and out.frames != record.frames:
+            said = f"it has {out.frames} frames, its record {record.frames}"
+            found.append(Finding("memory", "leak", said))
+        leaks = [f for f in found if f.level == "leak"]
+        looks = [f for f in found if f.level == "look"]
+        # Nothing that is only listed, in whatever number, keeps a leak from being told.
+        out.findings += leaks[:MOST] + looks[: max(0, MOST - len(leaks))]
+        if len(leaks) + len(looks) > MOST:
+            said = f"{len(leaks)} leaks and {len(looks)} places to look at in all; the first {MOST} are listed"
+            out.findings.append(Finding("clips", "note", said))
+
+    def _frame(self, frame: Frame, original: Frame | None) -> Iterator[Finding]:
+        record = self._record
+        photo = images.from_array(frame.rgb)
+        regions = record.regions_at(frame.index, self._settings) if record else ()
+        regions = tuple(r.replace(status="accepted") for r in regions)
+        shown = Record("frame", width=photo.width, height=photo.height, regions=regions)
+        _, touched = destroyed.pieces(shown, self._settings, photo.width, photo.height)
+        is_provable = bool(regions) and (self._is_exact or self._quality <= COARSEST)
+        found = list(self._destroyed(frame.native, regions, original)) if is_provable else []
+        if record and original and self._is_exact:
+            found += self._unchanged(frame, original, regions)
+        seen = second_look.look(photo, self._looker, self._settings)
+        found += second_look.check(seen, None, touched, self._settings, second_look.reading(photo.rgb, self._looker))
+        at = f"at {frame.seconds:.1f} s (frame {frame.index}), "
+        yield from (replace(f, text=at + f.text, frame=frame.index) for f in found)
+
+    def _stored(self, regions: Iterable[Region]) -> list[Region]:
+        assert self._record is not None
+        size = self._record.width, self._record.height
+        width, height = size[::-1] if self._clip.orientation.is_turned else size
+        return [self._clip.orientation.stored(r, width, height) for r in regions]
+
+    def _destroyed(
+        self, native: av.VideoFrame, regions: tuple[Region, ...], original: Frame | None
+    ) -> Iterator[Finding]:
+        """Regions in which more is left than their effect leaves, by plane; each is said once."""
+        told: set[int] = set()
+        shift, planes = shift_of(native), samples(native)
+        before = samples(original.native) if original else []
+        for part in self._hider.parts(native, self._stored(regions)):
+            photo = _gray(part.of(planes), shift, self._is_exact)
+            record = Record("part", width=photo.width, height=photo.height, regions=tuple(part.regions))
+            numbers: dict[Box | None, int] = {r.box: n for r, n in zip(part.regions, part.numbers, strict=True)}
+            found = list(destroyed.check(photo, record, part.settings, None if self._is_exact else LIMIT))
+            if part.plane < len(before) and before[part.plane].shape == planes[part.plane].shape:
+                found += _resembling(photo, _gray(part.of(before), shift, True), record, part.settings)
+            for finding in found:
+                number = numbers.get(finding.box, -1)
+                if finding.level == "leak" and number not in told:
+                    told.add(number)
+                    yield replace(finding, box=regions[number].box if number >= 0 else None)
+
+    def _unchanged(self, frame: Frame, original: Frame, regions: Iterable[Region]) -> Iterator[Finding]:
+        """Of a lossless clip: each sample is the original's, or what these regions and settings give."""
+        native = original.native
+        if native.format.name != frame.native.format.name:
+            from av.video.reformatter import VideoReformatter
+
+            native = VideoReformatter().reformat(native, format=frame.native.format.name)
+        wanted = samples(self._hider.hide(native, self._stored(regions)))
+        differing = sum(int((a != b).sum()) for a, b in zip(samples(frame.native), wanted, strict=True))
+        if differing:
+            text = f"it is not what its original, regions and settings give: {differing} samples differ"
+            yield Finding("unchanged", "leak", text)
+
+
+def _gray(plane: NDArray[Any], shift: int, is_exact: bool) -> images.Photo:
+    photo = images.from_array(np.ascontiguousarray(plane) << shift, "L")
+    return photo if is_exact else replace(photo, form=replace(photo.form, format="HEIF"))  # as lossy as one
+
+
+def _resembling(written: images.Photo, source: images.Photo, record: Record, settings: Settings) -> Iterator[Finding]:
+    pieces, _ = destroyed.pieces(record, settings, written.width, written.height)
+    for piece in pieces:
+        # What coding makes of a mosaic's edges may look like what made these edges.
+        if piece.kind.effect in MOSAICS and not destroyed.is_exact(written.form):
+            continue
+        yield from against_.resembling(written.pixels, source.pixels, piece, settings)
+
+
+def chosen(clip: Clip, record: ClipRecord | None, settings: Settings, most: int) -> frozenset[int]:
+    """The frames of a clip that are looked at, at most so many."""
+    rate = max(1, round(float(clip.frame_rate)))
+    frames = record.frames if record else clip.frame_count or round((clip.duration or 0) * rate) or rate * most
+    risky = keyframes(record, settings, most // RISKY) if record else []
+    left = max(1, most - len(risky))
+    step = max(1, min(rate, frames // 5), -(-frames // left))
+    return frozenset({*risky, *islice(range(step // 2, frames, step), left)})
+
+
+def picture(file: Path, frame: int) -> NDArray[np.uint8]:
+    """One frame of a clip, uint8 RGB.
+
+    Raises:
+        ClipError: it cannot be read, or has no such frame.
+    """
+    if (found := next(open_clip(file).frames(frame), None)) is None:
+        raise ClipError(f"it has no frame {frame}")
+    return found.rgb

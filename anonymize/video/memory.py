@@ -1,0 +1,100 @@
+"""What the clips of an output folder show (clips.jsonl)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import disk, images
+from ..errors import AuditError, ClipError
+from ..output_memory import WRITING, OutputMemory
+from ..outputs import QUARANTINED
+from ..records import escape, unescape
+
+MEMORY_NAME = "clips.jsonl"
+
+
+class Memory(OutputMemory):
+    """The memory of a folder of clips; a clean clip may have another name than its source."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        keeps = ("output", "sha256", "approval", "quality")
+        super().__init__(folder / MEMORY_NAME, lambda entry: place(entry, folder), keeps)
+
+    def is_current(self, path: str, target: Path, shows: str) -> bool:
+        is_shown = self.shows(path) == shows and self.known[path].more["output"] == self._name(target)
+        return is_shown and self.is_whole(path, target)
+
+    def lost(self, paths: Iterable[str]) -> list[str]:
+        """Those of these clips whose file is no longer as it was noted."""
+        return [p for p in paths if not self.is_whole(p, place(self.known[p].more, self._folder))]
+
+    def begin(self, path: str, target: Path, shows: str) -> None:
+        """The clip is about to be written: what an earlier run wrote in its place goes.
+
+        Raises:
+            ClipError: there is a file of another program in its place. AuditError: an audit took the same clip away.
+        """
+        if self.shows(path) == QUARANTINED + shows:
+            raise AuditError("an audit put it in quarantine; correct its tracks, or release it")
+        self.remove(path)
+        if os.path.lexists(target):
+            raise ClipError("the output has a file in its place that this program did not write; move it away")
+        self.note(path, target, WRITING)
+
+    def note(self, path: str, target: Path, shows: str, approval: str = "", quality: int = 0) -> None:
+        """A clip is written.
+
+        Args:
+            path: of its record. shows: what decides its frames.
+            approval: the record's `approval_hash`, by which an audit knows the settings. quality: `Encoding.quality`.
+        """
+        digest = "" if shows == WRITING else disk.sha256(target)
+        more = {"output": self._name(target), "sha256": digest, "approval": approval, "quality": quality}
+        self.put(path, target, shows, **more)
+
+    def put(self, path: str, file: Path | None, shows: str, **more: Any) -> None:
+        self._log.check_in_place()
+        super().put(path, file, shows, **more)
+
+    def note_quarantine(self, path: str) -> None:
+        """An audit takes this clip away: the same one is not written again."""
+        self.put(path, None, QUARANTINED + self.shows(path).removeprefix(QUARANTINED), **self.known[path].more)
+
+    def note_gone(self, path: str) -> None:
+        """There is no file in a clip's place any more."""
+        self.put(path, None, "", **self.known[path].more)
+
+    def note_back(self, path: str) -> None:
+        """A clip came back from quarantine."""
+        more = self.known[path].more
+        self.put(path, place(more, self._folder), self.shows(path).removeprefix(QUARANTINED), **more)
+
+    def remove(self, path: str) -> None:
+        if (shown := self.shows(path)) and not shown.startswith(QUARANTINED):
+            place(self.known[path].more, self._folder).unlink(missing_ok=True)
+            self.note_gone(path)
+
+    def _name(self, target: Path) -> str:
+        return escape(target.relative_to(self._folder))
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Path of a clip's record -> what is remembered of it; {} where no clip was written.
+
+    Raises:
+        RecordsError: it is not what this program wrote.
+    """
+    return {entry["path"]: entry for entry in Memory(folder).read()}
+
+
+def place(entry: Mapping[str, Any], folder: Path) -> Path:
+    """Where a clip of `read` lies.
+
+    Raises:
+        PathError: outside of the folder.
+    """
+    return images.output_path(unescape(str(entry["output"])), folder)
