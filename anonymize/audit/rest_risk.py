@@ -34,7 +34,8 @@ class Rest:
     """Probability that a photo still shows a face or plate, 0–1.
 
     Attributes:
-        estimate: the model's. low, high: the 95 % interval of what was measured for such estimates.
+        estimate: of the photos that were measured, and of which the model said the like, the share that leaked.
+        low, high: its 95 % interval.
     """
 
     estimate: float
@@ -46,9 +47,9 @@ class Rest:
 
 
 def of_photo(record: Record, settings: Settings) -> Rest:
-    estimate = risk.at_least_one(r.p for r in risk.misses(record, settings))
-    _, photos, leaked = next(m for m in MEASURED if estimate <= m[0] or m is MEASURED[-1])
-    return Rest(estimate, *wilson(leaked, photos))
+    said = risk.at_least_one(r.p for r in risk.misses(record, settings))
+    _, photos, leaked = next(m for m in MEASURED if said <= m[0] or m is MEASURED[-1])
+    return Rest(leaked / photos, *wilson(leaked, photos))
 
 
 def of_batch(each: Sequence[Rest]) -> Rest:
