@@ -23,9 +23,10 @@ MEASURED: Sequence[tuple[float, int, int]] = (
     (0.05, 77, 2), (0.2, 145, 7), (0.4, 113, 21), (0.7, 74, 24), (1.0, 11, 6),
 )  # fmt: skip
 RESTS_ON = (
-    "A model of risk looks at what was found and not hidden, and puts each photo into one of five classes. The estimate "
-    "is the share of photos of its class that leaked among 420 photos with marked faces and plates (95 %: Wilson), with "
-    "the preset balanced and nobody's corrections. Photos of another kind, and other presets, may leak more or less."
+    "A model of risk looks at what was found and not hidden, and puts each photo into one of five classes. The "
+    "estimate is the share of photos of its class that leaked among 420 photos with marked faces and plates (95 %: "
+    "Wilson), with the preset balanced and nobody's corrections. Photos of another kind, and other presets, may leak "
+    "more or less."
 )
 Z = 1.96
 
