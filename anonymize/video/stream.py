@@ -7,6 +7,7 @@ breaks is opened again.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -16,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import AnonymizeError, ClipError, DetectionError, WriteError
+from ..errors import AnonymizeError, ClipError, DetectionError, PathError, WriteError
 from ..predictor import Predictor
 from ..regions import Region
 from .detect import Every
@@ -77,10 +78,12 @@ def run(
         progress: called after each frame.
 
     Raises:
-        SettingsError: no such source or sink, or no detector looks for what is to be hidden. DetectionError: the
-            detector fails again and again.
+        SettingsError: no such source or sink, or no detector looks for what is to be hidden. PathError: the sink is
+            the source. DetectionError: the detector fails again and again.
     """
     predictor.check_hides()
+    if isinstance(source, str) and isinstance(sink, str) and _is_one_folder(source, sink):
+        raise PathError(f"the sink {sink!r} is the source, whose photos are never overwritten; choose another folder")
     opened = source_of(source, predictor.settings) if isinstance(source, str) else source
     target = sink_of(sink, rate=opened.rate, quality=quality) if isinstance(sink, str) else sink
     work = _Work(opened, target, predictor, delay, every, progress or (lambda _: None), stop or threading.Event())
@@ -88,6 +91,10 @@ def run(
         return work.run()
     finally:
         target.close()
+
+
+def _is_one_folder(source: str, sink: str) -> bool:
+    return os.path.isdir(source) and os.path.isdir(sink) and os.path.samefile(source, sink)
 
 
 @dataclass
@@ -193,6 +200,9 @@ class _Work:
 
     def _add(self, arrived: Arrived, came: float) -> None:
         native = arrived.native
+        if native is None:
+            self._told.failed += 1
+            return
         try:
             planar = planar_format(native.format.name)
             rgb: Any = native.to_ndarray(format="rgb24")
