@@ -23,6 +23,7 @@ from ..regions import Region
 from .detect import Every
 from .live import Live
 from .planes import Hider, planar_format
+from .reader import Look, orientation_of
 from .sinks import Sink, sink_of
 from .sources import Arrived, Source, source_of, wait
 
@@ -102,6 +103,7 @@ class _Waiting:
     native: Any
     came: float
     name: str
+    look: Look
 
 
 class _Work:
@@ -121,7 +123,8 @@ class _Work:
         self._came: queue.Queue[tuple[Arrived, float] | None] = queue.Queue(_QUEUE)
         self._waiting: deque[_Waiting] = deque()
         self._live: Live | None = None
-        self._size = (0, 0)
+        self._form: tuple[Any, ...] = ()  # of the last picture
+        self._look: Look
         self._hider = Hider(predictor.settings)
         self._started = time.monotonic()
         self._failed = 0  # searches, one after the other
@@ -205,13 +208,15 @@ class _Work:
             return
         try:
             planar = planar_format(native.format.name)
-            rgb: Any = native.to_ndarray(format="rgb24")
+            form = native.width, native.height, int(native.color_trc), orientation_of(native)
+            if self._live is None or self._form != form:
+                self._finish()
+                self._form, self._look = form, Look(*form[2:])
+                self._live = self._begin(*form[1::-1] if form[3].is_turned else form[:2])
+            rgb = self._look.rgb(native)
             if native.format.name != planar:
                 native = native.reformat(format=planar)
-            if self._live is None or self._size != (native.width, native.height):
-                self._finish()
-                self._live, self._size = self._begin(native.width, native.height), (native.width, native.height)
-            self._waiting.append(_Waiting(native, came, arrived.name))
+            self._waiting.append(_Waiting(native, came, arrived.name, self._look))
             answers = self._live.add(rgb)
             self._failed = 0
         except AnonymizeError as e:
@@ -261,7 +266,8 @@ class _Work:
     def _write(self, answers: list[tuple[Region, ...]]) -> None:
         for regions in answers:
             frame = self._waiting.popleft()
-            native = self._hider.hide(frame.native, regions)
+            native, turn = frame.native, frame.look.orientation
+            native = self._hider.hide(native, [turn.stored(r, native.width, native.height) for r in regions])
             try:
                 self._sink.write(native, round(1000 * (frame.came - self._started)), frame.name)
             except WriteError as e:

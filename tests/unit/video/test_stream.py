@@ -202,6 +202,29 @@ def test_a_photo_that_was_half_there_is_read_again_when_it_is_whole(tmp_path):
     assert photos(tmp_path, until).failed == 1
 
 
+def test_detectors_see_a_turned_stream_upright(tmp_path):
+    """As a phone sends it: the pictures lie on their side, and say so."""
+    clip = clips.make(tmp_path / "a.mp4", 4, size=(64, 96), matrix=(0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30))
+    seen = []
+
+    class Source:
+        rate, is_live = 25.0, False
+
+        def frames(self, stop):
+            with av.open(str(clip)) as container:
+                yield from (Arrived(frame) for frame in container.decode(video=0))
+            stop.set()
+
+    class Sized(clips.BarDetector):
+        def detect(self, images):
+            seen.extend(image.shape[:2] for image in images)
+            return super().detect(images)
+
+    told, sink = run(Source(), Sized(), delay=0.0)
+    assert (told.written, set(seen)) == (4, {(64, 96)})
+    assert {frame.shape[:2] for frame in sink.frames} == {(96, 64)}
+
+
 def photos(tmp_path, until):
     """What a stream of the photos in `in` told when it was told to end."""
     stop, predictor = threading.Event(), Predictor(Settings(), detectors=[clips.BarDetector()])
