@@ -10,7 +10,7 @@ import click
 from .audit import AUDIT, audit_now
 from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
 from .progress import bar, print_table, skipped_rows
-from .run import NOTHING_TO_DO, say_other_command, warn
+from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
@@ -129,6 +129,7 @@ def _say(summary: Summary) -> None:
     for path, told in summary.warnings.items():
         for text in told:
             click.echo(f"warning: {path} {text}", err=True)
+    say_reasons("left in the output by an earlier run", summary.left_over)
     for path, reason in summary.incomplete.items():
         click.echo(f"incomplete: {path}: {reason}; the rest of it was written", err=True)
     for path, reason in summary.failures.items():

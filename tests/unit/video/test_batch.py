@@ -70,6 +70,19 @@ def test_a_clip_that_fails_has_no_output_and_the_others_go_on(folder, tmp_path):
     assert (tmp_path / "out" / "deep" / "b.mkv").exists()
 
 
+def test_what_earlier_runs_left_in_the_output_is_said(folder, tmp_path):
+    run(folder, tmp_path / "out")
+    (folder / "a.mp4").unlink()
+    summary = run(folder, tmp_path / "out")
+    assert summary.left_over["a.mp4"] == "its clip is no longer in the input"
+    clips.make(folder / "c.mkv", 3)
+    (folder / "some.txt").write_text("c.mkv\n")
+    stricter = Settings().with_kind("plate", threshold=0.05)
+    summary = run(folder / "some.txt", tmp_path / "out", settings=stricter)
+    assert summary.left_over["deep/b.mkv"] == "it was written with other settings"
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["left_over"] == summary.left_over
+
+
 def test_another_programs_file_stays(folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.mp4").write_text("mine")
