@@ -32,6 +32,8 @@ FORMATS = (
 )
 OPTIONS = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 NO_CLIP = "this is a photo, not a clip; the command run takes it"
+_DOLBY = ("dvh1", "dvhe", "dva1", "dvav", "dav1")
+_UNSAID, _IPT = 2, 15  # of transfer curves and color spaces (ITU-T H.273)
 _TOP_FIRST = 2  # AV_FIELD_TT
 _ANY_START = 1 << 9  # AVFMT_TS_DISCONT
 PQ, HLG = 16, 18  # transfer characteristics of HDR (ITU-T H.273)
@@ -263,6 +265,10 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
         if max_megapixels and pixels > max_megapixels * 1e6:
             raise UnsupportedClipError(f"{context.width} x {context.height} px is more than the limit allows")
         first = _first(container, stream)
+        if _has_no_base(context.codec_tag, first):
+            raise UnsupportedClipError(
+                "it is Dolby Vision without a base layer: its colors can be shown by no other codec"
+            )
         count = stream.frames or None
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         orientation = orientation_of(first)
@@ -357,6 +363,15 @@ def _first(container: Any, stream: Any) -> Any:
         except av.error.FFmpegError:
             continue
     raise ClipError("no frame of it could be decoded")
+
+
+def _has_no_base(tag: str, first: Any) -> bool:
+    """Whether it is Dolby Vision whose picture is none without its own metadata, which no output has (profile 5).
+
+    Of the profiles with a base layer that picture is HDR or an ordinary one, and says so.
+    """
+    is_dolby = tag in _DOLBY or any(data.type.name.startswith("DOVI") for data in first.side_data)
+    return is_dolby and (int(first.color_trc) == _UNSAID or int(first.colorspace) in (_UNSAID, _IPT))
 
 
 def orientation_of(frame: Any) -> Orientation:
