@@ -49,6 +49,13 @@ class RefusedError(Exception):
     """A body is not what the page sends; the message says why, in a sentence."""
 
 
+def _triggers(page: gr.Blocks, fn: Any) -> frozenset[int]:
+    """Ids of the components that trigger an event; of one that follows another (`then`), those of the first."""
+    while fn.trigger_after is not None:
+        fn = page.fns[fn.trigger_after]
+    return frozenset(t for t, _ in fn.targets if t is not None)
+
+
 @dataclass(frozen=True)
 class Event:
     """What one of the page's events takes.
@@ -88,7 +95,7 @@ class GradioWall:
             self._events[number] = Event(
                 tuple(fn.inputs),
                 tuple(inspect.signature(fn.fn).parameters),
-                frozenset(t for t, _ in fn.targets if t is not None),
+                _triggers(page, fn),
                 bool(fn.queue),
                 str(fn.api_name) if fn.api_visibility == "public" else "",
             )

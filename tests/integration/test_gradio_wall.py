@@ -126,6 +126,24 @@ def test_everything_around_the_data_is_of_its_type(site: TestClient, change: dic
     assert sent(site, "queue/join", {**body, **change}) == 400
 
 
+def test_what_follows_another_event_is_triggered_by_its_component(site: TestClient) -> None:
+    """Another search depth is applied, and then the photo or clip is searched anew."""
+    wall = site.app.wall  # type: ignore[attr-defined]
+    after = {n: fn for n, fn in wall._page.fns.items() if fn.trigger_after is not None and fn.fn is not None}
+    assert {"look_again", "adjust"} <= {fn.name for fn in after.values()}
+    for number, fn in after.items():
+        event, route = wall._events[number], "queue/join" if fn.queue else "run/predict"
+        (trigger,) = event.targets
+        body = {
+            "fn_index": number,
+            "session_hash": "abc",
+            "event_data": None,
+            "trigger_id": trigger,
+            "data": values(event),
+        }
+        assert sent(site, route, body) == 200, fn.name
+
+
 def test_each_value_is_of_its_components_type(site: TestClient) -> None:
     number, event = events(site, "adjust")
     good = values(event)
