@@ -70,6 +70,17 @@ class Looker:
     reader: Reader | None = None
 
     @property
+    def said(self) -> str:
+        """Which networks look, in words."""
+        looking = [
+            (f"{kind}s: " if kind else "") + ", ".join(n.split("@")[0] for n in d.name.split("+"))
+            for d, kind in zip_longest(self.detectors, self.kinds, fillvalue="")
+            if not isinstance(d, str)
+        ]
+        missing = ", ".join(sorted({n.split("@")[0] for n in self.skipped}))
+        return ("; ".join(looking) or "no network") + (f" (could not be had: {missing})" if missing else "")
+
+    @property
     def weights(self) -> dict[str, Mapping[str, str]]:
         return {d.name: dict(d.weights) for d in self.detectors}
 
@@ -178,12 +189,12 @@ def check(
         if hidden >= COVERED or _is_one_of(region, leaks):
             continue
         level: Literal["leak", "look", "note"] = "look"
-        votes = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items()))
-        text = f"a {region.kind} can be recognized, {region.score:.0%} sure" + (f" ({votes})" if votes else "")
+        sure = f"{min(region.score, 0.99):.0%} sure"
+        text = f"a {region.kind} can be recognized, {sure}{_seen_by(region)}"
         if _is_one_of(region, rejected):
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
-            text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
+            text = f"a {region.kind} that is partly hidden may be recognized, {sure}"
         elif (found := _believed(region, seen, read)) is not None:
             level, text = "leak", text + found
         # Nothing that is only listed, in whatever number, keeps a leak from being told; nor does a smaller leak in it.
@@ -191,6 +202,12 @@ def check(
             continue
         (leaks if level == "leak" else others).append(region)
         yield Finding("recognizable", level, text, region.box, region.kind, region.score)
+
+
+def _seen_by(region: Region) -> str:
+    """Which networks see it, in words."""
+    names = sorted({name.split("@")[0] for name in region.detector_scores})
+    return f" (seen by {', '.join(names)})" if names else ""
 
 
 def _is_seconded(region: Region, seen: Sequence[Region]) -> bool:

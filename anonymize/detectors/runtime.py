@@ -254,7 +254,7 @@ class OpenVino:
 
 
 def _return_memory() -> None:
-    """Let glibc give back to the system what is freed of photos and buffers of all sizes, rather than keep it in pools.
+    """Let glibc give back to the system what is freed of photos and buffers of all sizes, not keep it in pools.
 
     It has a pool for each thread, and puts larger and larger pieces into them the more of these it sees. The pieces of
     a photo of 1 megapixel may stay there: to get them anew from the system costs 8 ms.

@@ -29,7 +29,7 @@ SCHEMA = 1  # of clips; the header's own is photos'
 SAME, APART = 0.5, 0.1
 _ORDER = (
     "path", "sha256", "width", "height", "frames", "frame_rate", "searched", "cuts", "detectors", "detection", "review",
-    "approved_hash", "error", "warnings", "kinds",
+    "approved_hash", "error", "warnings", "kinds", "pictures",
 )  # fmt: skip
 
 
@@ -42,9 +42,11 @@ class ClipRecord(Reviewed):
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         kinds: those that were followed; no others can be hidden.
+        pictures: a hash of when the frames are shown and of a part of their pixels, as they were searched.
     """
 
     PART, NAME = "track", "clip's record"
+    FORGOTTEN = "is another file than the one that people decided on; nothing of what they decided holds for it"
 
     frames: int = 0
     frame_rate: float = 0.0
@@ -52,6 +54,7 @@ class ClipRecord(Reviewed):
     searched: int = 0
     cuts: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
+    pictures: str = ""
 
     def with_parts(self, parts: Iterable[Track]) -> Self:
         return self.replace(tracks=tuple(sorted(parts, key=lambda t: (t.first, t.id))))
@@ -97,7 +100,9 @@ class ClipRecord(Reviewed):
     def from_dict(
         cls, data: Mapping[str, Any], tracks: Sequence[Track] = (), decisions: Sequence[Mapping[str, Any]] = ()
     ) -> ClipRecord:
-        values = cls.check_values(data, frames=int, searched=int, frame_rate=(int, float), cuts=list, kinds=list)
+        values = cls.check_values(
+            data, frames=int, searched=int, frame_rate=(int, float), cuts=list, kinds=list, pictures=str
+        )
         values["cuts"], values["kinds"] = tuple(map(int, data.get("cuts", ()))), tuple(map(str, data.get("kinds", ())))
         record = cls(**{**values, "decisions": check_decisions(decisions)}, tracks=tuple(tracks))
         if outside := [t.id for t in tracks if t.last >= record.frames]:

@@ -181,10 +181,15 @@ def track_list(clip: ClipSession) -> dict[str, Any]:
         ],
         "look": [
             {"track": m.track, "frame": m.frame, "time": clock(seconds[m.frame]), "text": moment_text(m, record)}
-            for m in moments(record, settings)[:_MOST_MOMENTS]
+            for m in _of_each_track(moments(record, settings))[:_MOST_MOMENTS]
             if m.p >= _SHOWN_FROM
         ],
     }
+
+
+def _of_each_track(found: list[Moment]) -> list[Moment]:
+    """The riskiest moment of each track: who looks there can look at the rest of it, too."""
+    return list({m.track: m for m in reversed(found)}.values())[::-1]
 
 
 def moment_text(moment: Moment, record: ClipRecord) -> str:

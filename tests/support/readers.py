@@ -52,8 +52,8 @@ RECORD = Record(
     64,
     48,
     (FACE, Region("plate", (1, 1, 9, 4), 0.1)),
-    {"a": {"w": "00"}},
-    "d",
+    detectors={"a": {"w": "00"}},
+    detection="d",
     decisions=(
         {
             "who": "ana",
