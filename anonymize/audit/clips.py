@@ -28,7 +28,7 @@ from ..video import batch
 from ..video import records as clip_records
 from ..video.memory import place
 from ..video.planes import Hider, samples, shift_of
-from ..video.reader import Clip, Frame, open_clip
+from ..video.reader import OPTIONS, Clip, Frame, import_av, open_clip
 from ..video.records import ClipRecord
 from ..video.risk import keyframes
 from ..video.writer import LOSSLESS
@@ -90,6 +90,7 @@ def check(
         out.sha256 = disk.sha256(file)
         out.findings += [Finding("metadata", "leak", text) for text in metadata(file)]
         clip = open_clip(file)
+        out.findings += [Finding("metadata", "leak", f"it carries {what}") for what in clip.dropped]
         if clip.audio:
             out.findings.append(Finding("clips", "note", "it has sound, which may name people; nobody listened to it"))
         quality = int(known.get("quality", 0))
@@ -209,6 +210,9 @@ class _Clip:
         if record is not None and out.frames != record.frames:
             said = f"it has {out.frames} frames, its record {record.frames}"
             found.append(Finding("memory", "leak", said))
+        if (stored := _pictures(self._clip.path)) != out.frames:
+            said = f"it holds {stored} pictures, of which {out.frames} are shown"
+            found.append(Finding("metadata", "leak", said))
         found = together(found, SAME_SECONDS * float(self._clip.frame_rate))
         leaks = [f for f in found if f.level == "leak"]
         looks = [f for f in found if f.level == "look"]
@@ -286,6 +290,13 @@ def _resembling(written: images.Photo, source: images.Photo, record: Record, set
         if piece.kind.effect in MOSAICS and not destroyed.is_exact(written.form):
             continue
         yield from against_.resembling(written.pixels, source.pixels, piece, settings)
+
+
+def _pictures(path: Path) -> int:
+    """How many pictures lie in a clip, those that an edit list cuts away included."""
+    options = {**OPTIONS, "ignore_editlist": "1"} if path.suffix.lower() not in (".mkv", ".webm") else OPTIONS
+    with import_av().open(str(path), options=options, metadata_errors="ignore") as container:
+        return sum(bool(packet.size) for packet in container.demux(container.streams.video[0]))
 
 
 def chosen(clip: Clip, record: ClipRecord | None, settings: Settings, most: int) -> frozenset[int]:

@@ -97,7 +97,7 @@ def run(
     output: AnyPath,
     predictor: Predictor | None = None,
     *,
-    encoding: Encoding = Encoding(),
+    encoding: Encoding | None = None,
     every: Every = "auto",
     records_folder: AnyPath | None = None,
     dry_run: bool = False,
@@ -131,7 +131,8 @@ def run(
     found = images.find(source, predictor.settings.replace(image_extensions=EXTENSIONS), exclude=output)
     images.check_output(found, output)
     summary = Summary(clips=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
-    job = _Job(found.root, output, predictor, encoding, every, Path(records_folder or output), summary, progress, stop)
+    form, home = encoding or Encoding(), Path(records_folder or output)
+    job = _Job(found.root, output, predictor, form, every, home, summary, progress, stop)
     with ExitStack() as stack:
         if dry_run:
             job.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
