@@ -107,10 +107,13 @@ def detect(
         if progress:
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
-    found = [
-        _found(segment, folder / f"{number:06}.npz", search, told)
-        for number, segment in enumerate(_segments(frames, stop))
-    ]
+    try:
+        found = [
+            _found(segment, folder / f"{number:06}.npz", search, told)
+            for number, segment in enumerate(_segments(frames, stop))
+        ]
+    finally:
+        search.close()
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
