@@ -108,7 +108,10 @@ def detect(
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
     numbered = enumerate(_segments(frames, stop))
-    found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in numbered]
+    try:
+        found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in numbered]
+    finally:
+        search.close()
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
