@@ -18,7 +18,7 @@ import numpy as np
 from ..disk import AnyPath, replacing
 from ..errors import RecordsError, SettingsError
 from ..json_lines import each_line, to_line
-from ..records import Header, Reviewed, checked_decisions
+from ..records import Header, Reviewed, check_decisions
 from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
 from .closing import DETECTED
@@ -46,6 +46,7 @@ class ClipRecord(Reviewed):
     """
 
     PART, NAME = "track", "clip's record"
+    FORGOTTEN = "is another file than the one that people decided on; nothing of what they decided holds for it"
 
     frames: int = 0
     frame_rate: float = 0.0
@@ -62,13 +63,13 @@ class ClipRecord(Reviewed):
         kept = [t for t in self.tracks if before is None or t.id != before.id]
         return self.with_parts([*kept, *([] if after is None else [after])])
 
-    def part_said(self, part: Track | None, other: Track | None) -> dict[str, Any] | None:
+    def describe_part(self, part: Track | None, other: Track | None) -> dict[str, Any] | None:
         """Whole, unless all that changed is what it is and whether it is hidden."""
         if part is None or other is None or part.replace(kind=other.kind, status=other.status) != other:
-            return super().part_said(part, other)
+            return super().describe_part(part, other)
         return {"kind": part.kind, "status": part.status}
 
-    def part_from(self, said: Mapping[str, Any] | None, there: Track | None) -> Track | None:
+    def restore_part(self, said: Mapping[str, Any] | None, there: Track | None) -> Track | None:
         if said is None or there is None or "boxes" in said:
             return Track.from_dict(said) if said and "boxes" in said else None
         return there.replace(**said)
@@ -99,11 +100,11 @@ class ClipRecord(Reviewed):
     def from_dict(
         cls, data: Mapping[str, Any], tracks: Sequence[Track] = (), decisions: Sequence[Mapping[str, Any]] = ()
     ) -> ClipRecord:
-        values = cls.checked(
+        values = cls.check_values(
             data, frames=int, searched=int, frame_rate=(int, float), cuts=list, kinds=list, pictures=str
         )
         values["cuts"], values["kinds"] = tuple(map(int, data.get("cuts", ()))), tuple(map(str, data.get("kinds", ())))
-        record = cls(**{**values, "decisions": checked_decisions(decisions)}, tracks=tuple(tracks))
+        record = cls(**{**values, "decisions": check_decisions(decisions)}, tracks=tuple(tracks))
         if outside := [t.id for t in tracks if t.last >= record.frames]:
             raise RecordsError(f"track {outside[0]} goes on after the clip's last frame")
         return record
