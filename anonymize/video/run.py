@@ -23,7 +23,7 @@ import shutil
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -96,8 +96,7 @@ def detect(
     Raises:
         ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
     """
-    sha256 = sha256 or disk.sha256(clip.path)
-    detection = detection_of(predictor, every)
+    sha256, detection = sha256 or disk.sha256(clip.path), detection_of(predictor, every)
     folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
     warnings: list[str] = []
@@ -107,11 +106,9 @@ def detect(
         if progress:
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
-    numbered = enumerate(_segments(frames, stop))
-    try:
-        found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in numbered]
-    finally:
-        search.close()
+    with closing(search):
+        segments = enumerate(_segments(frames, stop))
+        found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in segments]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
