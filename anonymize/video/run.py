@@ -46,6 +46,8 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 2
 SAMPLED = 8  # each n-th row and column, which say whether a frame is the same in both readings
+# Counted up when what makes tracks of detections changes: then every clip is searched anew.
+TRACKING_VERSION = 2
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -68,7 +70,7 @@ Progress = Callable[[Step], None]
 
 def detection_of(predictor: Predictor, every: Every) -> str:
     """What a clip's record's `detection` is compared with: what searched, in which frames, and what was followed."""
-    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT, sorted(predictor.settings.kinds))
+    return _key(predictor.detection_hash, TRACKING_VERSION, every, FRAMES_A_SEGMENT, sorted(predictor.settings.kinds))
 
 
 def detect(
