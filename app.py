@@ -22,7 +22,7 @@ os.environ.update(
 )
 
 from anonymize.errors import AnonymizeError, SettingsError
-from anonymize.time_limit import exit_code_noted
+from anonymize.time_limit import note_exit_code
 from anonymize.web.data_folder import data_folder, stopped_by_signals
 from anonymize.web.openid import Provider, of_space
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
@@ -32,7 +32,7 @@ from anonymize.web.users import read_users
 if TYPE_CHECKING:
     from anonymize.web.detector_pool import DetectorPool
     from anonymize.web.sessions import Session
-    from review.desk import Source
+    from review.tab_handlers import Source
 
 
 def options(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -129,43 +129,43 @@ def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Sour
     from anonymize.engine import RECORDS_NAME
     from anonymize.web.job_view import photos
     from anonymize.web.jobs import Job
-    from review import desk
+    from review import tab_handlers
 
     owner = None if rules.own_machine else session.key
     jobs = enumerate(sorted(session.of_kind(Job), key=lambda b: b.made), 1)
     # While one is worked on it grows, and nobody else may write to its records.
     ready = [(n, b, len(b.records)) for n, b in jobs if b.state not in ("waiting", "running")]
     own = [
-        desk.Source(b.id, f"Batch {n}: {photos(count)}", b.output / RECORDS_NAME, owner, is_temporary=True)
+        tab_handlers.Source(b.id, f"Batch {n}: {photos(count)}", b.output / RECORDS_NAME, owner, is_temporary=True)
         for n, b, count in ready
         if count
     ]
     stems = Counter(path.stem for path in shared)
     labels = [p.stem if stems[p.stem] == 1 else f"{p.absolute().parent.name}/{p.stem}" for p in shared]
-    return [*(desk.shared(path, label) for label, path in zip(labels, shared, strict=True)), *own]
+    return [*(tab_handlers.shared(path, label) for label, path in zip(labels, shared, strict=True)), *own]
 
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
     from anonymize.web.site import name_of, session_of, user_of
     from review import tab
-    from review.desk import Desk
     from review.guarded.server import ReviewServer
     from review.reviews import User, registry
+    from review.tab_handlers import ReviewHandlers
 
     def who(request: Any) -> User:
         return User(session_of(request).key, name_of(request, rules), rules.may_review(user_of(request)))
 
     for path in shared:
         registry.open(path)
-    desk = Desk(
+    handlers = ReviewHandlers(
         registry,
         who,
         lambda request: sources_of(rules, shared, session_of(request)),
         own_machine=rules.own_machine,
         read_only=rules.public,
     )
-    server = ReviewServer(registry, who=who, read_only=rules.public, desk=desk)
+    server = ReviewServer(registry, who=who, read_only=rules.public, handlers=handlers)
     return {"mounts": {"/review": server}, "tabs": {"Review": tab.build}}
 
 
@@ -226,5 +226,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    with exit_code_noted():
+    with note_exit_code():
         sys.exit(main())

@@ -150,7 +150,7 @@ class DataYaml(Strict):
         return math.prod(self.kpt_shape) if self.kpt_shape else 0
 
 
-def said(error: ValidationError, source: Path, what: str) -> AnnotationError:
+def not_as_written(error: ValidationError, source: Path, what: str) -> AnnotationError:
     """The first of a file's problems, and where in the file it is."""
     first = error.errors(include_url=False)[0]
     place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"] if p not in ("int", "str"))
@@ -167,7 +167,7 @@ def read_coco(source: Path) -> Coco:
     try:
         return Coco.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as e:
-        raise said(e, source, "a COCO file") from e
+        raise not_as_written(e, source, "a COCO file") from e
 
 
 def read_data_yaml(source: Path) -> tuple[DataYaml, dict[str, Any]]:
@@ -178,7 +178,7 @@ def read_data_yaml(source: Path) -> tuple[DataYaml, dict[str, Any]]:
             raise AnnotationError(f"{source} has no `names` of classes")
         return DataYaml.model_validate(fields), fields
     except ValidationError as e:
-        raise said(e, source, "a data.yaml") from e
+        raise not_as_written(e, source, "a data.yaml") from e
     except yaml.YAMLError as e:
         raise AnnotationError(f"{source} is not YAML: {e}") from e
     except (OSError, ValueError, RecursionError) as e:
@@ -211,7 +211,7 @@ def _voc(model: type[M], source: Path, where: str, fields: dict[str, str | None]
     try:
         return model.model_validate({k: v.strip() for k, v in fields.items() if v is not None})
     except ValidationError as e:
-        raise said(e, source, f"a Pascal VOC file{where}") from e
+        raise not_as_written(e, source, f"a Pascal VOC file{where}") from e
 
 
 def read_labels(

@@ -34,27 +34,29 @@ def accept(record: R, *, who: str, id: str, when: str = "", note: str = "") -> R
         StaleDecisionError: it is not there (any more).
     """
     found = find(record, id)
-    return decided(record, "accept", who, found, found.replace(status=hidden_status(found)), when, note)
+    return record_change(record, "accept", who, found, found.replace(status=hidden_status(found)), when, note)
 
 
 def reject(record: R, *, who: str, id: str, when: str = "", note: str = "") -> R:
     """Never hide it; what a person drew goes away."""
     found = find(record, id)
     after = None if found.status == "manual" else found.replace(status="rejected")
-    return decided(record, "reject", who, found, after, when, note)
+    return record_change(record, "reject", who, found, after, when, note)
 
 
 def reset(record: R, *, who: str, id: str, when: str = "", note: str = "") -> R:
     """Let the threshold decide on it again; what a person drew stays."""
     found = find(record, id)
     after = found if found.status == "manual" else found.replace(status="auto")
-    return decided(record, "reset", who, found, after, when, note)
+    return record_change(record, "reset", who, found, after, when, note)
 
 
 def set_kind(record: R, *, who: str, id: str, kind: str, when: str = "", note: str = "") -> R:
     """Say what it is; so it is one, and hidden whatever its score."""
     found = find(record, id)
-    return decided(record, "set-kind", who, found, found.replace(kind=kind, status=hidden_status(found)), when, note)
+    return record_change(
+        record, "set-kind", who, found, found.replace(kind=kind, status=hidden_status(found)), when, note
+    )
 
 
 def move(
@@ -78,7 +80,7 @@ def move(
     r = find(record, id)
     # Where a person put the box, landmarks and corners of the earlier one no longer lie.
     moved = r.replace(box=in_order(box), corners=corners, landmarks=None, status=hidden_status(r))
-    return decided(record, "move", who, r, _inside(record, moved), when, note)
+    return record_change(record, "move", who, r, _inside(record, moved), when, note)
 
 
 def add(
@@ -103,7 +105,7 @@ def add(
     if id in {r.id for r in record.regions}:
         raise SettingsError(f"{record.path} already has a region {id!r}")
     drawn = Region(kind, in_order(box), corners=corners, status="manual", id=id)  # type: ignore[arg-type]
-    return added(record, "add", who, _inside(record, drawn), when, note)
+    return record_addition(record, "add", who, _inside(record, drawn), when, note)
 
 
 def approve(record: R, *, who: str, settings: Settings, when: str = "", note: str = "") -> R:
@@ -141,7 +143,7 @@ def undo(record: R, *, who: str, when: str = "", note: str = "") -> R:
         record = record.replace(**last["state"])
     else:
         there = next((p for p in record.parts if p.id == last[record.PART]), None)
-        before, after = (record.part_from(said, there) for said in (last["before"], last["after"]))
+        before, after = (record.restore_part(said, there) for said in (last["before"], last["after"]))
         if there != after:
             raise StaleDecisionError(
                 f"{record.path}: the {record.PART} changed since, so {last['what']} cannot be undone"
@@ -293,17 +295,17 @@ def _inside(record: Record, region: Region) -> Region:
     return inside
 
 
-def decided(record: R, what: str, who: str, before: Any, after: Any, when: str, note: str) -> R:
+def record_change(record: R, what: str, who: str, before: Any, after: Any, when: str, note: str) -> R:
     """A part changed, added (no `before`) or taken away (no `after`); what changes nothing is no decision."""
     if before == after:
         return record
-    change = {"before": record.part_said(before, after), "after": record.part_said(after, before)}
+    change = {"before": record.describe_part(before, after), "after": record.describe_part(after, before)}
     return append_decision(
         record.put(before, after), what, who, when, note, **{record.PART: (after or before).id}, **change
     )
 
 
-def added(record: R, what: str, who: str, drawn: Any, when: str, note: str) -> R:
+def record_addition(record: R, what: str, who: str, drawn: Any, when: str, note: str) -> R:
     """A region or track drawn, under an id of its own; the same one drawn twice is one."""
     taken, name, number = {p.id: p for p in record.parts}, drawn.id, 1
     while (there := taken.get(drawn.id)) is not None:
@@ -311,7 +313,7 @@ def added(record: R, what: str, who: str, drawn: Any, when: str, note: str) -> R
             return record
         number += 1  # found here and not hidden, or moved away from here
         drawn = drawn.replace(id=f"{name}-{number}")
-    return decided(record, what, who, None, drawn, when, note)
+    return record_change(record, what, who, None, drawn, when, note)
 
 
 def _decide_review(record: R, what: str, who: str, when: str, note: str, **state: str) -> R:

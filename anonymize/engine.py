@@ -284,11 +284,11 @@ def _detect(
                 summary.lose(target.lost())
                 summary.left_over = target.left_over(found)
         summary.seconds = time.perf_counter() - started
-        write_json(summary_path, _told(summary, settings, path))
+        write_json(summary_path, _summary(summary, settings, path))
     return summary
 
 
-def _told(summary: Summary, settings: Settings, records_path: Path) -> dict[str, Any]:
+def _summary(summary: Summary, settings: Settings, records_path: Path) -> dict[str, Any]:
     """A run's summary as its file has it: with the settings of what was written, and where the records are."""
     return {**summary.to_dict(), "settings": settings.to_dict(), "records": escape(os.path.abspath(records_path))}
 
@@ -355,5 +355,5 @@ def export(
         summary.lose(target.lost())
         summary.left_over = target.left_over(found)
     summary.seconds = time.perf_counter() - started
-    write_json(target.folder / SUMMARY_NAME, _told(summary, settings, path))
+    write_json(target.folder / SUMMARY_NAME, _summary(summary, settings, path))
     return summary

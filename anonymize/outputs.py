@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import threading
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from . import images
-from .disk import AnyPath, remove_leftovers, stamp, write_json, write_whole
-from .errors import AnonymizeError, AuditError, DetectionError, PathError, RecordsError
+from .disk import AnyPath, remove_leftovers, write_json
+from .errors import AnonymizeError, AuditError, DetectionError, PathError
 from .hiding import check_detected, hide_record
-from .json_lines import JsonLines, lock, read_lines, to_line
 from .masks import changed
+from .output_memory import WRITING, OutputMemory
 from .records import Record, escape, unescape
 from .settings import Settings
 
 EXPORTS_NAME, SUMMARY_NAME = "exports.jsonl", "summary.json"
-_WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
 QUARANTINED = "quarantine:"  # before what a file showed that an audit took away
 
 
@@ -38,8 +36,7 @@ def why(error: Exception) -> str:
 class Output:
     """The folder of anonymized photos, and its memory of what each file shows (exports.jsonl).
 
-    The memory makes a repeated export touch only what changed, and keeps this program from ever removing a file that it
-    did not write. A context manager: while photos are written the memory is open and no other process may write here.
+    A context manager: while photos are written the memory is open and no other process may write here.
     """
 
     def __init__(
@@ -51,11 +48,11 @@ class Output:
     ) -> None:
         self.folder, self.settings = Path(folder), settings
         self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
-        self._known: dict[str, tuple[str, Any]] = {}  # path -> what its file shows, and its stamp
+        self._memory = OutputMemory(
+            self.folder / EXPORTS_NAME, lambda entry: images.output_path(unescape(entry["path"]), self.folder)
+        )
         self._finished: set[str] = set()  # paths that `write` found or made good
-        self._lock = threading.Lock()
         self._open = contextlib.ExitStack()
-        self._log: JsonLines
 
     def check(self, found: images.Found, records_path: AnyPath) -> None:
         """Refuse what would touch a source, show an original, or be two files in one place.
@@ -80,50 +77,19 @@ class Output:
                     )
 
     def __enter__(self) -> Output:
-        memory = self.folder / EXPORTS_NAME
         with contextlib.ExitStack() as stack:
-            stack.enter_context(lock(memory))
-            self._remember(memory)
-            self._log = stack.enter_context(JsonLines(memory))
-            for folder in (self.folder, self.preview):
-                if folder is not None:
-                    remove_leftovers(folder)  # of a killed run
+            stack.enter_context(self._memory)
+            if self.preview is not None:
+                remove_leftovers(self.preview)
             self._open = stack.pop_all()
         return self
-
-    def _remember(self, memory: Path) -> None:
-        """Read what the files show; a memory with more lines than files is written anew, the last line of each.
-
-        So is one that has another name, too (a copy by hard links): that is somebody else's.
-        """
-        lines = self._read(memory)
-        kept = {e["path"]: e for e in lines}
-        kept = {path: e for path, e in kept.items() if e["shows"]}  # what was taken away need not be known
-        if len(kept) < len(lines) or (memory.exists() and memory.stat().st_nlink > 1):
-            write_whole(memory, b"".join(map(to_line, kept.values())))
-
-    def _read(self, memory: Path) -> list[dict[str, Any]]:
-        if not memory.exists():
-            return []
-        lines = read_lines(memory)
-        try:
-            self._known = {e["path"]: (e["shows"], e.get("stamp")) for e in lines}
-            for path, (shows, _) in self._known.items():
-                images.output_path(unescape(path), self.folder)  # raises for one that leads elsewhere
-                shows.endswith("")  # and for what is no text
-        except (KeyError, TypeError, ValueError, AttributeError) as e:
-            raise RecordsError(f"{memory} is not what this program wrote; move it away") from e
-        return lines
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
     def _note(self, record: Record, shows: str, digest: str = "") -> None:
         """digest: the file's SHA-256, by which an audit sees that it is still the one that was written."""
-        now = stamp(self.path(record))
-        with self._lock:
-            self._log.append({"path": record.path, "shows": shows, "stamp": now, "sha256": digest})
-            self._known[record.path] = shows, now
+        self._memory.put(record.path, self.path(record), shows, sha256=digest)
 
     def note_quarantine(self, record: Record, digest: str) -> None:
         """An audit takes this photo away: it is not written again until its regions or the settings are others.
@@ -154,17 +120,18 @@ class Output:
 
     def is_current(self, record: Record) -> bool:
         """Whether the file that is there shows this record under these settings, untouched since, and lacks nothing."""
-        if (known := self._known.get(record.path)) is None:  # so nothing need be hashed
+        if not (shown := self._memory.shows(record.path)):  # so nothing need be hashed
             return False
-        wanted = record.approval_hash(self.settings), stamp(self.path(record))
-        return known == wanted and all(p.is_file() for p in self._more(record))
+        is_shown = shown == record.approval_hash(self.settings)
+        is_whole = is_shown and self._memory.is_whole(record.path, self.path(record))
+        return is_whole and all(p.is_file() for p in self._more(record))
 
     def left_over(self, found: images.Found) -> dict[str, str]:
         """Photos of earlier runs that lie here, are none of `found`, and of which there is something to say: what."""
         ours, looked_at = self.settings.export_hash(), set(map(escape, found.paths))
         out = {}
-        for path in sorted(self._known.keys() - looked_at):
-            shows = self._known[path][0]
+        for path in sorted(self._memory.known.keys() - looked_at):
+            shows = self._memory.shows(path)
             if not shows or not os.path.lexists(images.output_path(unescape(path), self.folder)):
                 continue
             if not os.path.lexists(found.root / unescape(path)):
@@ -176,11 +143,11 @@ class Output:
     def lost(self) -> list[str]:
         """Photos whose file is no longer as `write` left it: another program removed or changed it meanwhile."""
         places = {path: images.output_path(unescape(path), self.folder) for path in sorted(self._finished)}
-        return [path for path, place in places.items() if stamp(place) != self._known[path][1]]
+        return [path for path, place in places.items() if not self._memory.is_whole(path, place)]
 
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""
-        shows = self._known.get(record.path, ("", None))[0]
+        shows = self._memory.shows(record.path)
         if shows and not shows.startswith(QUARANTINED):
             for path in (self.path(record), _beside(self.path(record)), *self._more(record)):
                 if os.path.lexists(path):  # not so a name that is too long to be there
@@ -210,12 +177,12 @@ class Output:
             return record, False
         if photo is None:
             raise DetectionError("the photo was not read")  # a bug must not look like success
-        shown = self._known.get(record.path, ("", None))[0]
+        shown = self._memory.shows(record.path)
         if shown.startswith(QUARANTINED) and shown == QUARANTINED + record.approval_hash(self.settings):
             raise AuditError("an audit put it in quarantine; correct it in the review, or release it")
         pixels = hide_record(photo, record, self.settings)
         self.remove(record)
-        self._note(record, _WRITING)  # from here on the file in its place is ours, whenever we are killed
+        self._note(record, WRITING)  # from here on the file in its place is ours, whenever we are killed
         where = changed(record.regions, self.settings, photo.width, photo.height)
         said = images.save(photo, pixels, self.path(record), self.settings, where)
         record = record.replace(warnings=tuple(dict.fromkeys((*record.warnings, *said))))
@@ -239,7 +206,7 @@ def current_outputs(folder: AnyPath, known: Iterable[Record], settings: Settings
         RecordsError: the folder's memory is not what this program wrote.
     """
     target = Output(folder, settings, write_detections=False)
-    target._read(target.folder / EXPORTS_NAME)
+    target._memory.read()
     for record in known:
         if record.error is None and target.is_current(record):
             yield target.path(record)

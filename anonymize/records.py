@@ -100,6 +100,7 @@ class Reviewed:
 
     PART: ClassVar[str]  # what people decide on one by one: "region" or "track"
     NAME: ClassVar[str]  # of such a record, in errors
+    FORGOTTEN: ClassVar[str]  # the warning that people decided on another file of this name
 
     path: str
     sha256: str = ""
@@ -130,12 +131,12 @@ class Reviewed:
         """One part replaced (`before` by `after`), added (no `before`) or taken away (no `after`)."""
         raise NotImplementedError
 
-    def part_said(self, part: Any, other: Any) -> dict[str, Any] | None:
+    def describe_part(self, part: Any, other: Any) -> dict[str, Any] | None:
         """A part as a decision has it. `other`: what it became, or what it was."""
         return None if part is None else part.to_dict()
 
-    def part_from(self, said: Mapping[str, Any] | None, there: Any) -> Any:
-        """The inverse of `part_said`. `there`: the part of this id that is there now."""
+    def restore_part(self, said: Mapping[str, Any] | None, there: Any) -> Any:
+        """The inverse of `describe_part`. `there`: the part of this id that is there now."""
         raise NotImplementedError
 
     def content_hash(self) -> str:
@@ -154,14 +155,18 @@ class Reviewed:
         raise NotImplementedError
 
     def keep_decisions(self, earlier: Self | None) -> Self:
-        """This new detection, with what people decided on `earlier`, the same file's last record.
+        """This new detection, with what people decided on `earlier`, the path's last record.
 
+        Of another file nothing stays, and a warning says so: what a person drew in it is no longer hidden.
         What a person drew, accepted or rejected stays. A new automatic region goes where one that was rejected is the
         same thing, or where one that is hidden covers nearly all of it: what such a box leaves open, in place or time,
         is hidden, too. An approval stays in the history, but its hash no longer fits, so the photo is pending.
         """
-        if earlier is None or earlier.sha256 != self.sha256:
+        if earlier is None:
             return self
+        if earlier.sha256 != self.sha256:
+            is_decided = any(p.status != "auto" for p in earlier.parts) or self.FORGOTTEN in earlier.warnings
+            return self.replace(warnings=(*self.warnings, self.FORGOTTEN)) if is_decided else self
         decided, fresh = [p for p in earlier.parts if p.status != "auto"], list(self.parts)
         if decided and fresh:
             fresh = [f for f, gone in zip(fresh, self.is_settled(fresh, decided), strict=True) if not gone]
@@ -173,7 +178,7 @@ class Reviewed:
         return kept.replace(review=earlier.review, decisions=earlier.decisions, approved_hash=earlier.approved_hash)
 
     @classmethod
-    def checked(cls, data: Any, **types: Any) -> dict[str, Any]:
+    def check_values(cls, data: Any, **types: Any) -> dict[str, Any]:
         """The values of a record as JSON has them, with the types that all have, and these.
 
         Raises:
@@ -191,10 +196,10 @@ class Reviewed:
         if not is_canonical(data["path"]):
             raise RecordsError(f"{data['path']!r} is no path as records write it")
         warnings = tuple(map(str, data.get("warnings", ())))
-        return {**data, "warnings": warnings, "decisions": checked_decisions(data.get("decisions", ()))}
+        return {**data, "warnings": warnings, "decisions": check_decisions(data.get("decisions", ()))}
 
 
-def checked_decisions(decisions: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
+def check_decisions(decisions: Iterable[Any]) -> tuple[Mapping[str, Any], ...]:
     """Decisions as JSON has them. Raises RecordsError: one lacks who, when or what."""
     found = tuple(decisions)
     for decision in found:
@@ -211,7 +216,7 @@ class Record(Reviewed):
         regions: candidates down to the floor score, by descending score; regions that a person drew too.
     """
 
-    PART, NAME = "region", "record"
+    PART, NAME, FORGOTTEN = "region", "record", "decided-on-another-file"
 
     regions: tuple[Region, ...] = ()
 
@@ -224,7 +229,7 @@ class Record(Reviewed):
         kept = [after if r.id == before.id else r for r in self.regions]
         return self.replace(regions=tuple(r for r in kept if r is not None))
 
-    def part_from(self, said: Mapping[str, Any] | None, there: Any) -> Region | None:
+    def restore_part(self, said: Mapping[str, Any] | None, there: Any) -> Region | None:
         return Region.from_dict(said) if said else None
 
     def hidden(self, settings: Settings) -> list[Region]:
@@ -252,7 +257,7 @@ class Record(Reviewed):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Record:
-        values = cls.checked(data)
+        values = cls.check_values(data)
         values["regions"] = tuple(Region.from_dict(r) for r in data.get("regions", ()))
         for decision in values["decisions"]:
             for name in ("before", "after"):

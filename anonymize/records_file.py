@@ -160,13 +160,13 @@ class RecordsFile(Mapping[str, Record]):
             "sample": np.frombuffer(self._sample(self._end, self._starts, self._sizes), np.uint8),
         }
         with suppress(OSError):  # a folder that may not be written: it is read again next time
-            write_whole(lines_beside(self.path), packed(arrays))
+            write_whole(lines_beside(self.path), pack(arrays))
         self._kept = len(self.taken)
 
     def _recall(self) -> None:
         """Take what is kept, where it fits the file."""
         assert self._file is not None
-        kept = unpacked(lines_beside(self.path), ("end", "starts", "sizes", "crcs", "names", "sample"))
+        kept = unpack(lines_beside(self.path), ("end", "starts", "sizes", "crcs", "names", "sample"))
         if kept is None or kept["end"].shape != (2,) or os.fstat(self._file.fileno()).st_size < kept["end"][0]:
             return
         starts, sizes, crcs = (array(a.typecode, b"") for a in (self._starts, self._sizes, self.crcs))
@@ -288,22 +288,22 @@ def is_kept(file: Path) -> bool:
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.namelist()
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile):
         return False
     return bool(members) and all(_KEPT_NAME.fullmatch(name) for name in members)
 
 
-def packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Arrays as one file's bytes."""
     out = io.BytesIO()
     np.savez(out, **arrays)  # type: ignore[arg-type]
     return out.getvalue()
 
 
-def unpacked(path: AnyPath, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:
-    """`packed` arrays of a file; None: it is not there, or it is something else."""
+def unpack(path: AnyPath, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:
+    """`pack`ed arrays of a file; None: it is not there, or it is something else."""
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in names}
-    except (OSError, KeyError, ValueError, EOFError, zlib.error, zipfile.BadZipFile):
+    except Exception:  # zipfile and NumPy raise whatever damaged bytes lead them to
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -53,12 +53,17 @@ class Region:
     id: str = ""
 
     def __post_init__(self) -> None:
+        self._check(self.__slots__)
+
+    def _check(self, names: Collection[str]) -> None:
+        """Check and normalize the fields of these names, and make an id where there is none."""
         set_ = object.__setattr__  # frozen: the only place that normalizes
-        set_(self, "box", tuple(map(float, self.box)))
-        if len(self.box) != 4 or not all(map(math.isfinite, self.box)):
-            raise SettingsError(f"a box is four finite numbers (x1, y1, x2, y2); received {self.box}")
-        if self.box[0] > self.box[2] or self.box[1] > self.box[3]:
-            raise SettingsError(f"a box has x1 <= x2 and y1 <= y2; received {self.box}")
+        if "box" in names:
+            set_(self, "box", tuple(map(float, self.box)))
+            if len(self.box) != 4 or not all(map(math.isfinite, self.box)):
+                raise SettingsError(f"a box is four finite numbers (x1, y1, x2, y2); received {self.box}")
+            if self.box[0] > self.box[2] or self.box[1] > self.box[3]:
+                raise SettingsError(f"a box has x1 <= x2 and y1 <= y2; received {self.box}")
         set_(self, "score", float(self.score))
         if not 0.0 <= self.score <= 1.0:  # also refuses NaN
             raise SettingsError(f"a score lies in 0–1; received {self.score}")
@@ -68,7 +73,7 @@ class Region:
             raise SettingsError(f"a kind is a non-empty string; received {self.kind!r}")
         for name, count in (("corners", 4), ("landmarks", 5)):
             points = getattr(self, name)
-            if points is not None:
+            if points is not None and name in names:
                 points = tuple((float(x), float(y)) for x, y in points)
                 if len(points) != count or not all(math.isfinite(v) for p in points for v in p):
                     raise SettingsError(f"{name} are {count} finite points; received {points}")
@@ -91,7 +96,14 @@ class Region:
 
     def replace(self, **changes: Any) -> Region:
         """A copy with some fields changed; the id stays."""
-        return dataclasses.replace(self, **changes)
+        # A photo makes thousands of these: what stays is not checked again, as dataclasses.replace would.
+        made = object.__new__(Region)
+        for name in self.__slots__:
+            object.__setattr__(made, name, changes[name] if name in changes else getattr(self, name))
+        if unknown := changes.keys() - set(self.__slots__):
+            raise TypeError(f"a region has no field {min(unknown)!r}")
+        made._check(changes)
+        return made
 
     def _map(self, fx: float, fy: float, dx: float, dy: float) -> Region:
         def points(ps: tuple[Point, ...] | None) -> tuple[Point, ...] | None:

@@ -64,7 +64,7 @@ def _natural(path: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path)]
 
 
-def raised(photos: Sequence[Record]) -> list[Record]:
+def raise_scores(photos: Sequence[Record]) -> list[Record]:
     """The photos of one series, in order, with the scores of their candidates raised to those of their neighbors.
 
     What a person decided stays as it is; what one drew or accepted counts 1, what one rejected nothing.
@@ -105,12 +105,12 @@ def _same(some: Sequence[Region], others: Sequence[Region]) -> np.ndarray:
 
 
 def follow(known: Mapping[str, Record], root: AnyPath) -> dict[str, Record]:
-    """Records of photos below `root`, all series of them `raised`; in the order in which they were given."""
+    """Records of photos below `root`, all series of them with raised scores; in the order in which they were given."""
     times = {}
     for path in known:
         if (when := images.taken(Path(root) / unescape(path))) is not None:
             times[path] = when
-    changed = {r.path: r for photos in series(known.values(), times) for r in raised(photos)}
+    changed = {r.path: r for photos in series(known.values(), times) for r in raise_scores(photos)}
     return {path: changed.get(path, record) for path, record in known.items()}
 
 

@@ -48,7 +48,7 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
 
-    def told(self) -> list[str]:
+    def warning_texts(self) -> list[str]:
         """What a person should know before the photos go out, in sentences without their point."""
         out = []
         for code in dict.fromkeys(code for codes in self.warnings.values() for code in codes):

@@ -44,7 +44,7 @@ def call(work: Callable[[], T], budget: Budget, owner: Any) -> T:
 
     A thread cannot be ended from outside: a call that is given up goes on, its answer is dropped, and the process does
     not wait for it at its end. For others it waits, END_SECONDS at most: Python ends a thread that comes back from
-    native code then, which C++ answers with an abort of the process. See `exit_code_noted` for what still runs then.
+    native code then, which C++ answers with an abort of the process. See `note_exit_code` for what still runs then.
 
     Args:
         work: what to do; whatever it raises is raised here.
@@ -104,7 +104,7 @@ def paused() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def exit_code_noted() -> Iterator[None]:
+def note_exit_code() -> Iterator[None]:
     """Around a whole program: should a call still run at its end, the process is left at once, with this exit code."""
     global _exit_code
     try:

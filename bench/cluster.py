@@ -8,7 +8,8 @@ done, the second node is killed. Then outputs and records are compared with one 
 again, which must find nothing left to do. Linux only; needs moto (requirements-dev.txt).
 
 `--scaling`: without PHOTOS, the two that ultralytics carries, many times. Medians of three runs; start-up is left out:
-the time counts from the first finished shard on. The CPU seconds of the workers are told beside, for a busy machine.
+the time counts from the first finished shard on. The CPU seconds of the workers are told beside, for a busy machine;
+and what plain processes of one thread, without Ray, do on the same photos: no cluster gains more from two cores.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import contextlib
 import importlib.util
 import logging
+import multiprocessing
 import os
 import random
 import shutil
@@ -32,7 +34,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from anonymize import cluster, engine
+from anonymize import cluster, engine, images
 from anonymize.cluster.stores import Store
 from anonymize.cluster.worker import POISON
 from anonymize.engine import Summary
@@ -224,6 +226,7 @@ def _compare_records(found: Found, path: Path, known: bytes) -> None:
 
 def scaling(source: Path | None, count: int, preset: str) -> None:
     rates: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
+    plainly: dict[int, list[tuple[float, float]]] = {1: [], 2: []}
     with tempfile.TemporaryDirectory() as name, environment():
         folder = Path(name) / "in"
         folder.mkdir()
@@ -233,14 +236,45 @@ def scaling(source: Path | None, count: int, preset: str) -> None:
         settings = Settings().with_preset(preset)
         for turn in range(3):
             for workers in rates:
+                plainly[workers].append(plain(folder, Path(name) / f"plain-{turn}-{workers}", settings, workers))
                 with nodes(workers):
                     rates[workers].append(_rate(folder, Path(name) / f"{turn}-{workers}", settings, workers))
                     print(f"{workers}: {rates[workers][-1]}", flush=True)
-    speed, used = {}, {}
-    for workers, of in rates.items():
-        speed[workers], used[workers] = (statistics.median(v) for v in zip(*of, strict=True))
-        print(f"{workers} workers: {speed[workers]:.2f} photos/s, {used[workers]:.3f} CPU s per photo")
-    print(f"two are {speed[2] / speed[1]:.2f} times one; by CPU time, on idle cores, {2 * used[1] / used[2]:.2f} times")
+    for what, of in (("workers", rates), ("plain processes", plainly)):
+        speed, used = ([statistics.median(v[i] for v in of[n]) for n in of] for i in (0, 1))
+        for n, rate, cpu in zip(of, speed, used, strict=True):
+            print(f"{n} {what}: {rate:.2f} photos/s, {cpu:.3f} CPU s per photo")
+        by_time, by_cpu = speed[1] / speed[0], 2 * used[0] / used[1]
+        print(f"two are {by_time:.2f} times one; by CPU time, on idle cores, {by_cpu:.2f} times")
+
+
+def plain(folder: Path, scratch: Path, settings: Settings, processes: int) -> tuple[float, float]:
+    """Photos a second, and CPU seconds per photo, of processes without Ray, each with a share of the photos."""
+    spawning = multiprocessing.get_context("spawn")
+    start, times = spawning.Barrier(processes), spawning.SimpleQueue()
+    paths = sorted(p.name for p in folder.iterdir())
+    shares = [paths[i::processes] for i in range(processes)]
+    made = [
+        spawning.Process(target=_share, args=(folder, share, scratch / str(i), settings, start, times))
+        for i, share in enumerate(shares)
+    ]
+    for process in made:
+        process.start()
+    ends = [times.get() for _ in made]
+    for process in made:
+        process.join()
+    rate = len(paths) / max(wall for wall, _ in ends)
+    return rate, sum(cpu for _, cpu in ends) / len(paths)
+
+
+def _share(folder: Path, paths: list[str], out: Path, settings: Settings, start: Any, times: Any) -> None:
+    os.environ["ANONYMIZE_THREADS"] = "1"
+    predictor = Predictor(settings.replace(jobs=1))
+    engine.run(images.Found(folder, paths[:1]), out / "first", predictor)  # loads
+    start.wait()
+    began, busy = time.monotonic(), time.process_time()
+    engine.run(images.Found(folder, paths), out / "all", predictor)
+    times.put((time.monotonic() - began, time.process_time() - busy))
 
 
 def _files(source: Path | None) -> list[Path]:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 
 from anonymize.evaluate.clip_truth import ClipAnnotations
-from anonymize.evaluate.clips import ClipResult, VideoEvaluation, measure, summary
+from anonymize.evaluate.leak_seconds import ClipResult, VideoEvaluation, measure, summary
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings

@@ -167,6 +167,7 @@ assert batch.run(sys.argv[1], sys.argv[2], Predictor("fast", detectors=[Moving()
 
 
 def memory(clip: Path, folder: Path, minutes: list[float]) -> None:
+    peaks: list[float] = []
     print("minutes    frames  highest MB in each tenth of the run's time")
     for length in minutes:
         source = folder / f"{length:g}.mp4"
@@ -181,8 +182,10 @@ def memory(clip: Path, folder: Path, minutes: list[float]) -> None:
             max((mb for t, mb in seen if int(9.999 * (t - first) / (last - first)) == i), default=0) for i in range(10)
         ]
         print(f"{length:7g} {frames:9}  {' '.join(f'{mb:.0f}' for mb in tenths)}", flush=True)
+        peaks.append(max(tenths))
         if process.returncode:
             raise RuntimeError("video failed")
+    print(f"highest: {max(peaks):.0f} MB; the longest over the shortest clip: {peaks[-1] / peaks[0] - 1:+.1%}")
 
 
 def resident(pid: int) -> float:

@@ -2,6 +2,9 @@
 
 IMAGES and ANNOTATIONS as for `evaluate`; RECORDS of the same photos (or of some of them), made by `detect`. The page
 calls a photo worth a look from `risk.SUSPICIOUS`; choose it on some photos, and look at others once.
+
+The second table is what an audit's certificate says of such risks (`audit.rest_risk.MEASURED`): refit it from what is
+printed when a preset changes, and look whether the intervals hold on photos that it was not made of.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import argparse
 from pathlib import Path
 
 from anonymize import evaluate, images, records, risk
+from anonymize.audit import rest_risk
 from anonymize.evaluate import LEAK_COVERAGE
 from anonymize.evaluate import ground_truth as truths
 
@@ -42,6 +46,14 @@ def main() -> None:
         caught = [path for path in leaking if path in seen]
         total = sum(leaks[path] for path in leaking)
         print(f"| {limit:g} | {share} | {len(caught)} of {len(leaking)} | {sum(map(leaks.get, caught))} of {total} |")  # type: ignore[arg-type]
+    print("| estimate up to | photos | leaked | 95 % | the certificate says |\n|---|---|---|---|---|")
+    for n, (upper, of, was) in enumerate(rest_risk.MEASURED):
+        lower = rest_risk.MEASURED[n - 1][0] if n else -1.0
+        mine = [path for path, p in photos.items() if lower < p <= upper]
+        count = sum(bool(leaks[path]) for path in mine)
+        low, high = rest_risk.wilson(count, len(mine))
+        said = rest_risk.wilson(was, of)
+        print(f"| {upper:g} | {len(mine)} | {count} | {low:.3f}–{high:.3f} | {said[0]:.3f}–{said[1]:.3f} |")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from anonymize.disk import write_whole
 from anonymize.records import queue_beside
-from anonymize.records_file import RecordsFile, packed, unpacked
+from anonymize.records_file import RecordsFile, pack, unpack
 from anonymize.risk import BESIDE, CANDIDATE, EMPTY
 from anonymize.settings import Settings
 from anonymize.thresholds import lowest, scores_under
@@ -174,7 +174,7 @@ class Index:
             arrays[f"scores{n}"] = np.frombuffer(b"".join(of_kind[:count]), np.float32)
             arrays[f"counts{n}"] = np.array([len(s) // 4 for s in of_kind[:count]], np.int32)
         with suppress(OSError):
-            write_whole(queue_beside(self._records.path), packed(arrays))
+            write_whole(queue_beside(self._records.path), pack(arrays))
 
     def _before(self) -> dict[str, Any] | None:
         """The rows as they were: of the file before it was written anew, else what is kept."""
@@ -185,11 +185,11 @@ class Index:
             }  # fmt: skip
         names = ("key", "names", "crcs", "risk", "state", "carriers", "decided", "kinds")
         path = queue_beside(self._records.path)
-        found = unpacked(path, names)
+        found = unpack(path, names)
         if found is None or bytes(found["key"]) != self._key:
             return None
         kinds = json.loads(bytes(found["kinds"]))
-        more = unpacked(path, [f"{what}{n}" for n in range(len(kinds)) for what in ("scores", "counts")])
+        more = unpack(path, [f"{what}{n}" for n in range(len(kinds)) for what in ("scores", "counts")])
         if more is None:
             return None
         scores = {k: _split(more[f"scores{n}"], more[f"counts{n}"]) for n, k in enumerate(kinds)}

@@ -1,4 +1,4 @@
-"""The Review tab of the page: an element that static/review.js fills, with what `Desk` answers."""
+"""The Review tab of the page: an element that static/review.js fills, with what `ReviewHandlers` answers."""
 
 from __future__ import annotations
 

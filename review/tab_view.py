@@ -132,7 +132,7 @@ def export_approved(
     text = f"{photos(done.done)} exported, {len(done.withheld)} kept back"
     text += f", {len(done.gone)} no longer in the input" if done.gone else ""
     text += f", {len(done.failures)} failed" if done.failures else ""
-    lines = [f"{text[:1].upper()}{text[1:]}." for text in done.told()]
+    lines = [f"{text[:1].upper()}{text[1:]}." for text in done.warning_texts()]
     lines += [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
     lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
     if is_audited and done.done:

@@ -175,8 +175,7 @@ class _Work:
             names=self.options.detectors, weights_dir=self.options.weights_dir, progress=fetching,
         )  # fmt: skip
         done = ", ".join(d.name for d in looker.detectors)
-        missing = "; ".join(f"{name}: {reason}" for name, reason in looker.skipped.items())
-        said = f"{done or 'no network'}" + (f" (without {missing})" if missing else "")
+        said = looker.said
         unchecked = "; ".join(f"{kind}: {why}" for kind, why in looker.unchecked.items())
         self._say("recognizable", bool(done) and not unchecked, said, f"{unchecked}; looked: {said}")
         self.audit.detectors = looker.weights

@@ -17,6 +17,7 @@ from .. import disk
 from ..errors import AuditError
 from ..extras import extra
 from ..records import Record, escape, unescape
+from ..settings import Settings
 from ..video import records as clip_records
 from . import clips, keys, rest_risk
 from .findings import CHECKS, Audit, PhotoAudit
@@ -73,8 +74,8 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
             "program": {"name": "anonymize", "version": audit.version},
             "when": audit.when,
             "output": Path(unescape(audit.output)).name,
-            "settings": [s.to_dict() for s in read.settings[:1]],
-            "detectors": dict(read.header.detectors) if read.header else {},
+            "settings": _settings(passed, read),
+            "detectors": _detectors(passed, read),
             "audit": {
                 "checks": {about: audit.checks[c] for c, about in CHECKS.items() if c in audit.checks},
                 "not done": {about: audit.skipped[c] for c, about in CHECKS.items() if c in audit.skipped},
@@ -97,6 +98,25 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
             "photos": photos,
         },
     }
+
+
+def _settings(passed: list[PhotoAudit], read: Folder) -> list[dict[str, Any]]:
+    """Each settings that something was written with; those of the folder where nothing says which."""
+    used: list[Settings] = []
+    for photo in passed:
+        record = read.records.get(photo.path)
+        own = clips.own_settings(read, photo.path) if photo.is_clip else record and read.settings_of(record)
+        if own and own not in used:
+            used.append(own)
+    return [s.to_dict() for s in used or read.settings[:1]]
+
+
+def _detectors(passed: list[PhotoAudit], read: Folder) -> dict[str, Any]:
+    """Detector -> its weights, of all that searched these files."""
+    found = dict(read.header.detectors) if read.header else {}
+    for clip in (p for p in passed if p.is_clip and p.path in read.clip_memory):
+        found |= clip_records.read(clips.record_file(read, clip.path))[1].detectors
+    return found
 
 
 def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -28,7 +29,7 @@ from ..video import batch
 from ..video import records as clip_records
 from ..video.memory import place
 from ..video.planes import Hider, samples, shift_of
-from ..video.reader import Clip, Frame, open_clip
+from ..video.reader import OPTIONS, Clip, Frame, import_av, open_clip
 from ..video.records import ClipRecord
 from ..video.risk import keyframes
 from ..video.writer import LOSSLESS
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 FRAMES = 60  # of a clip that are looked at, at most
 RISKY = 3  # one of so many of them is taken where a leak is likeliest, the others evenly
 MOST = 20  # findings of one clip that are listed
+SAME_SECONDS = 3.0  # within which one thing is looked for again
 # Of 255, what a lossy clip's coding may change in a hidden area; and the quality beyond which it changes more.
 LIMIT, COARSEST = 24.0, 35
 _MAGIC = b"\x1a\x45\xdf\xa3"  # of Matroska and WebM
@@ -89,6 +91,7 @@ def check(
         out.sha256 = disk.sha256(file)
         out.findings += [Finding("metadata", "leak", text) for text in metadata(file)]
         clip = open_clip(file)
+        out.findings += [Finding("metadata", "leak", f"it carries {what}") for what in clip.dropped]
         if clip.audio:
             out.findings.append(Finding("clips", "note", "it has sound, which may name people; nobody listened to it"))
         quality = int(known.get("quality", 0))
@@ -105,10 +108,22 @@ def _is_of(record: ClipRecord | None, settings: Settings, known: Mapping[str, An
 
 def settings_of(folder: Folder, path: str) -> Iterator[Settings]:
     """Every settings that a clip may have been written with."""
+    known = folder.clip_memory.get(path, {}).get("settings")
+    with suppress(SettingsError, TypeError):
+        yield from [Settings.from_dict(known)] if known else []
     yield from folder.settings
     if path in folder.clip_memory and (file := record_file(folder, path)).exists():
         header, _ = clip_records.read(file)
         yield from (s for s in (header.review, header.settings) if s)
+
+
+def own_settings(folder: Folder, path: str) -> Settings | None:
+    """The settings that a clip was written with, by its memory; None where none of those known fits."""
+    known = folder.clip_memory.get(path)
+    if known is None:
+        return None
+    _, record = clip_records.read(record_file(folder, path))
+    return next((s for s in settings_of(folder, path) if _is_of(record, s, known)), None)
 
 
 def record_file(folder: Folder, path: str) -> Path:
@@ -199,6 +214,10 @@ class _Clip:
         if record is not None and out.frames != record.frames:
             said = f"it has {out.frames} frames, its record {record.frames}"
             found.append(Finding("memory", "leak", said))
+        if (stored := _pictures(self._clip.path)) != out.frames:
+            said = f"it holds {stored} pictures, of which {out.frames} are shown"
+            found.append(Finding("metadata", "leak", said))
+        found = together(found, SAME_SECONDS * float(self._clip.frame_rate))
         leaks = [f for f in found if f.level == "leak"]
         looks = [f for f in found if f.level == "look"]
         # Nothing that is only listed, in whatever number, keeps a leak from being told.
@@ -277,6 +296,13 @@ def _resembling(written: images.Photo, source: images.Photo, record: Record, set
         yield from against_.resembling(written.pixels, source.pixels, piece, settings)
 
 
+def _pictures(path: Path) -> int:
+    """How many pictures lie in a clip, those that an edit list cuts away included."""
+    options = {**OPTIONS, "ignore_editlist": "1"} if path.suffix.lower() not in (".mkv", ".webm") else OPTIONS
+    with import_av().open(str(path), options=options, metadata_errors="ignore") as container:
+        return sum(bool(packet.size) for packet in container.demux(container.streams.video[0]))
+
+
 def chosen(clip: Clip, record: ClipRecord | None, settings: Settings, most: int) -> frozenset[int]:
     """The frames of a clip that are looked at, at most so many."""
     rate = max(1, round(float(clip.frame_rate)))
@@ -285,6 +311,39 @@ def chosen(clip: Clip, record: ClipRecord | None, settings: Settings, most: int)
     left = max(1, most - len(risky))
     step = max(1, min(rate, frames // 5), -(-frames // left))
     return frozenset({*risky, *islice(range(step // 2, frames, step), left)})
+
+
+def together(found: Iterable[Finding], frames: float) -> list[Finding]:
+    """Findings of one thing in several frames as one, the surest, that says in how many more.
+
+    Args:
+        found: in order of their frames. frames: a thing that was away for longer is another one.
+    """
+    groups: list[list[Finding]] = []
+    for finding in found:
+        for group in groups if finding.box else ():
+            last = group[-1]
+            is_alike = (last.check, last.kind, last.level) == (finding.check, finding.kind, finding.level)
+            if is_alike and 0 < (finding.frame or 0) - (last.frame or 0) <= frames and _is_near(last.box, finding.box):
+                group.append(finding)
+                break
+        else:
+            groups.append([finding])
+    out = []
+    for group in groups:
+        surest = max(group, key=lambda f: f.score or 0.0)
+        more = f"; and in {len(group) - 1} more of these frames" if len(group) > 1 else ""
+        out.append(replace(surest, text=surest.text + more))
+    return out
+
+
+def _is_near(a: Box | None, b: Box | None) -> bool:
+    """Whether the second box is about as large as the first, and within two sizes of it."""
+    if a is None or b is None:
+        return False
+    width, height = a[2] - a[0], a[3] - a[1]
+    apart = abs(a[0] + a[2] - b[0] - b[2]) / 2, abs(a[1] + a[3] - b[1] - b[3]) / 2
+    return apart[0] <= 2 * width and apart[1] <= 2 * height and 0.5 <= (b[2] - b[0]) / max(width, 1e-9) <= 2
 
 
 def picture(file: Path, frame: int) -> NDArray[np.uint8]:

@@ -43,6 +43,7 @@ _NAMES = {
     0x536E: "the name of a track", 0x73A4: "an identifier of its own", 0x75A1: "data beside its pictures",
 }  # fmt: skip
 _PROGRAMS = (0x4D80, 0x5741)
+_TRACK, _BLOCKS = 0xD7, (0xA3, 0xA1)
 _TAG_NAME, _DURATION = 0x45A3, b"DURATION"
 
 
@@ -52,10 +53,11 @@ def walk(data: Bytes) -> Iterator[str]:
     Raises:
         ValueError, IndexError: its elements cannot be followed.
     """
-    yield from _elements(data, 0, 0, len(data))
+    tracks: set[int] = set()
+    yield from _elements(data, 0, 0, len(data), tracks)
 
 
-def _elements(data: Bytes, parent: int, start: int, end: int) -> Iterator[str]:
+def _elements(data: Bytes, parent: int, start: int, end: int, tracks: set[int]) -> Iterator[str]:
     for element, a, b in _children(data, start, end):
         if element == _CRC:
             continue
@@ -66,7 +68,12 @@ def _elements(data: Bytes, parent: int, start: int, end: int) -> Iterator[str]:
             name = _NAMES.get(element, f"an element {element:X}")
             yield f"{name}: “{text(data[a : min(b, a + 32)])}”" if b > a else name
         elif element in _TREE:
-            yield from _elements(data, element, a, b)
+            yield from _elements(data, element, a, b, tracks)
+        elif element == _TRACK:
+            tracks.add(int.from_bytes(data[a:b], "big"))
+        elif element in _BLOCKS:
+            if _number(data, a, b, keeps_length=False)[0] not in tracks:
+                yield "a block that belongs to no picture and no sound"
         elif element in _PROGRAMS and not bytes(data[a:b]).startswith(b"Lavf"):
             yield f"the name of a program: “{text(data[a : min(b, a + 32)])}”"
         elif element == _TAG_NAME and bytes(data[a:b]).strip(b"\0") != _DURATION:

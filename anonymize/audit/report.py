@@ -42,6 +42,7 @@ def _environment() -> Environment:
         undefined=jinja2.StrictUndefined,
     )
     made.filters["percent"] = lambda share: f"{100 * share:.1f} %"
+    made.filters["weights"] = lambda detectors: sorted({pair for w in detectors.values() for pair in w.items()})
     made.filters["when"] = lambda text: text.replace("T", " ").replace("+00:00", " UTC")
     return made
 

@@ -31,12 +31,12 @@ from .findings import Finding
 from .reader import Reader, Reading
 
 # Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
-SURE: Mapping[str, float] = {"face": 0.9, "plate": 0.95}
+SURE: Mapping[str, float] = {"face": 0.95, "plate": 0.95}
 LISTED = 0.4
 # The same of a plate, where a reader was asked: one in which nothing can be read, one with a short reading (a car's
 # model has one, too), with a long one, and with a long one that is sure.
 UNREAD, READ_SHORT, READ, READ_WELL = 0.997, 0.98, 0.8, 0.45
-CHARACTERS, LONG = range(3, 10), 5  # that a plate's reading has; that a long one has at least
+CHARACTERS, LONG, DIGITS = range(3, 10), 5, 2  # that a plate's reading has; that a long one, and any, has at least
 LEGIBLE, SURE_READING = 0.5, 0.9  # mean probability of a reading's characters, and of a sure one's
 CROPS = (0.0, 0.08, -0.06)  # of a plate's size, how far around it is read
 SECOND = 0.3  # what the second network has to say of a sure one, where several vote
@@ -68,6 +68,17 @@ class Looker:
     kinds: tuple[str, ...] = ()
     unchecked: Mapping[str, str] = field(default_factory=dict)
     reader: Reader | None = None
+
+    @property
+    def said(self) -> str:
+        """Which networks look, in words."""
+        looking = [
+            (f"{kind}s: " if kind else "") + ", ".join(n.split("@")[0] for n in d.name.split("+"))
+            for d, kind in zip_longest(self.detectors, self.kinds, fillvalue="")
+            if not isinstance(d, str)
+        ]
+        missing = ", ".join(sorted({n.split("@")[0] for n in self.skipped}))
+        return ("; ".join(looking) or "no network") + (f" (could not be had: {missing})" if missing else "")
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
@@ -178,12 +189,12 @@ def check(
         if hidden >= COVERED or _is_one_of(region, leaks):
             continue
         level: Literal["leak", "look", "note"] = "look"
-        votes = ", ".join(f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items()))
-        text = f"a {region.kind} can be recognized, {region.score:.0%} sure" + (f" ({votes})" if votes else "")
+        sure = f"{min(region.score, 0.99):.0%} sure"
+        text = f"a {region.kind} can be recognized, {sure}{_seen_by(region)}"
         if _is_one_of(region, rejected):
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
-            text = f"a {region.kind} that is partly hidden may be recognized, {region.score:.0%} sure"
+            text = f"a {region.kind} that is partly hidden may be recognized, {sure}"
         elif (found := _believed(region, seen, read)) is not None:
             level, text = "leak", text + found
         # Nothing that is only listed, in whatever number, keeps a leak from being told; nor does a smaller leak in it.
@@ -191,6 +202,12 @@ def check(
             continue
         (leaks if level == "leak" else others).append(region)
         yield Finding("recognizable", level, text, region.box, region.kind, region.score)
+
+
+def _seen_by(region: Region) -> str:
+    """Which networks see it, in words."""
+    names = sorted({name.split("@")[0] for name in region.detector_scores})
+    return f" (seen by {', '.join(names)})" if names else ""
 
 
 def _is_seconded(region: Region, seen: Sequence[Region]) -> bool:
@@ -219,7 +236,8 @@ def _believed(region: Region, seen: Sequence[Region], read: Read | None) -> str 
 
 
 def _is_like_plate(text: Reading) -> bool:
-    return len(text.text) in CHARACTERS and any(map(str.isdigit, text.text)) and text.score >= LEGIBLE
+    digits = sum(map(str.isdigit, text.text))
+    return len(text.text) in CHARACTERS and digits >= DIGITS and text.score >= LEGIBLE
 
 
 def _is_sure_plate(text: Reading) -> bool:

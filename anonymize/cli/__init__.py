@@ -11,7 +11,7 @@ import click
 
 from .. import __version__
 from ..errors import AnonymizeError, PathError, SettingsError
-from ..time_limit import exit_code_noted
+from ..time_limit import note_exit_code
 
 # Command -> where it is; imported when it is called, so that --help stays quick.
 COMMANDS = {
@@ -35,18 +35,7 @@ class Group(click.Group):
     """Errors of ours are one line on stderr and exit 1, or 2 for wrong options and paths; --verbose shows the place."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        module, attribute = COMMANDS[name][0].split(":")
-        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        return list(self.commands)  # in the order of the code
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -62,7 +51,25 @@ class Group(click.Group):
             ctx.exit(130)
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class Lazy(Group):
+    """The commands of COMMANDS."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[name][0].split(":")
+        command: click.Command = getattr(importlib.import_module(f".{module}", __name__), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__, message="%(version)s")
 def cli() -> None:
     """Hide every face and license plate in photos.
@@ -80,5 +87,5 @@ def cli() -> None:
 
 
 def main() -> None:
-    with exit_code_noted():
+    with note_exit_code():
         cli(prog_name="python -m anonymize")

@@ -218,15 +218,21 @@ AUDIT = grouped(
 def audit_after(output: Path, given: dict[str, Any], records_path: Path | None = None) -> int:
     """The audit after a run or an export, with the originals, where it was asked for: an exit code."""
     from .. import records
-    from ..audit import Options
     from ..engine import RECORDS_NAME
 
-    key, quiet = given.pop("key", None), given.get("quiet", False)
     if not given.pop("is_audited", False):
         return 0
-    options = Options(key=key)
     records_path = records_path or output / RECORDS_NAME
     against = Path(records.unescape(records.read(records_path)[0].root))
+    return audit_now(output, given, records_path, against)
+
+
+def audit_now(output: Path, given: dict[str, Any], records_path: Path | None, against: Path) -> int:
+    """An audit of what was just written, with the originals: an exit code."""
+    from ..audit import Options
+
+    options = Options(key=given.pop("key", None))
+    quiet = given.get("quiet", False)
     done = run_audit(output, options, records_path=records_path, against=against, quiet=quiet)
     say(done, options)
     return 0 if done.ok else LEAKS

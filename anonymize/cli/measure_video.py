@@ -13,8 +13,8 @@ from .options import DETECTOR_OPTIONS, EVERY, MAX_MEGAPIXELS, QUIET, THRESHOLDS,
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..evaluate.clips import ClipResult, VideoEvaluation
     from ..evaluate.figures import Estimate
+    from ..evaluate.leak_seconds import ClipResult, VideoEvaluation
     from ..predictor import Predictor
     from ..settings import Settings
     from ..video.records import ClipRecord
@@ -49,7 +49,7 @@ def evaluate_video(
     from .. import images
     from ..disk import write_json
     from ..evaluate import clip_truth
-    from ..evaluate.clips import ClipResult, summary
+    from ..evaluate.leak_seconds import ClipResult, summary
     from ..outputs import why
     from ..records import escape
     from ..video.batch import EXTENSIONS
@@ -114,7 +114,7 @@ def _record(root: Path, path: str, predictor: Predictor | None, folder: Path | N
 
 def _measured(record: ClipRecord, truth: Any, settings: Settings) -> ClipResult:
     from ..errors import DetectionError
-    from ..evaluate.clips import measure
+    from ..evaluate.leak_seconds import measure
 
     if record.error is not None:
         raise DetectionError(record.error)
@@ -130,13 +130,15 @@ def _table(result: VideoEvaluation) -> Table:
         table.add_column(column)
     for kind, time in result.kinds.items():
         seconds = f"{time.seconds:.1f} s", f"{time.visible:.2f} s"
-        table.add_row(kind, *seconds, _said(result.leaks[kind]), str(time.flickers), f"{time.leaking} of {time.things}")
+        table.add_row(
+            kind, *seconds, _percent(result.leaks[kind]), str(time.flickers), f"{time.leaking} of {time.things}"
+        )
     false, true = result.false_area, result.true_area
-    table.caption = f"over-blurred area {_said(false)}, true area {_said(true)}; {len(result.clips)} clips"
+    table.caption = f"over-blurred area {_percent(false)}, true area {_percent(true)}; {len(result.clips)} clips"
     return table
 
 
-def _said(estimate: Estimate) -> str:
+def _percent(estimate: Estimate) -> str:
     if estimate.value is None:
         return "–"
     of = f" ({estimate.interval[0]:.2%}–{estimate.interval[1]:.2%})" if estimate.interval else ""

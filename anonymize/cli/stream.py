@@ -86,4 +86,5 @@ def _line(told: Told) -> str:
     hidden = ", ".join(f"{n} {kind}s" for kind, n in sorted(told.hidden.items())) or "nothing"
     parts = [f"{told.written} frames written", f"{told.dropped} dropped", f"{told.failed} without a result"]
     parts += [f"{told.reconnects} reconnects"] if told.reconnects else []
-    return f"{', '.join(parts)}; hidden: {hidden}; delay {told.delay:.1f} s"
+    trouble = f"; {told.trouble}" if told.trouble else ""
+    return f"{', '.join(parts)}; hidden: {hidden}; delay {told.delay:.1f} s{trouble}"

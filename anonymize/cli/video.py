@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .audit import AUDIT, audit_now
 from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
 from .progress import bar, print_table, skipped_rows
-from .run import NOTHING_TO_DO, say_other_command, warn
+from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--quality", default=20, type=int, help="0 (best) to 51, as H.264's CRF [20].")
 @click.option("--audio", default="keep", metavar="keep|drop", help="Copy the sound as it is, or leave it out [keep].")
 @click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@AUDIT
 @CLIPS
 def video(
     source: str,
@@ -42,6 +44,7 @@ def video(
     quality: int,
     audio: str,
     dry_run: bool,
+    is_audited: bool,
     **given: Any,
 ) -> None:
     """Find and hide: clips of SOURCE (a clip, a folder, a glob or a .txt list) in, anonymized clips in OUTPUT.
@@ -49,9 +52,11 @@ def video(
     What is found in one frame is hidden in all in which it can be seen. Run the same command again to continue a
     stopped run; with other thresholds or effects, or after a review, clips are written again without detecting.
     """
+    from .. import images
     from ..video import batch
     from ..video.writer import Encoding
 
+    key = given.pop("key", None)
     encoding = Encoding(codec, quality, audio)
     predictor = predictor_of(warn(settings_of(given)), given)
     with _Bar(given.get("quiet", False)) as told:
@@ -65,7 +70,19 @@ def video(
             dry_run=dry_run,
             progress=told,
         )
-    _say(summary)
+    _say(summary)  # first: an audit may end with an error
+    code = 0
+    if is_audited and summary.done and not dry_run:
+        settings = predictor.settings.replace(image_extensions=batch.EXTENSIONS)
+        root = images.find(source, settings, exclude=output).root
+        code = audit_now(output, {**given, "key": key}, records_folder, root)
+    context = click.get_current_context()
+    if not summary.ok:
+        context.exit(1)
+    if not summary.done:
+        click.echo("there was no clip to do", err=True)
+        context.exit(NOTHING_TO_DO)
+    context.exit(code)
 
 
 class _Bar:
@@ -104,7 +121,7 @@ class _Bar:
 
 
 def _say(summary: Summary) -> None:
-    """The table and what failed; exit 1 where something did, 3 where nothing came out."""
+    """The table and what failed."""
     rows: list[tuple[str, object]] = [("clips", summary.clips), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
     rows += [("frames", summary.frames)]
@@ -118,15 +135,10 @@ def _say(summary: Summary) -> None:
     for path, told in summary.warnings.items():
         for text in told:
             click.echo(f"warning: {path} {text}", err=True)
+    say_reasons("left in the output by an earlier run", summary.left_over)
     for path, reason in summary.incomplete.items():
         click.echo(f"incomplete: {path}: {reason}; the rest of it was written", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)
-    context = click.get_current_context()
     if summary.failures:
         click.echo(f"{len(summary.failures)} of {summary.clips} clips failed and have no output", err=True)
-    if not summary.ok:
-        context.exit(1)
-    if not summary.done:
-        click.echo("there was no clip to do", err=True)
-        context.exit(NOTHING_TO_DO)

@@ -115,10 +115,13 @@ def run(
                 progress(summary)
         _finish(plan, target, records_path, root)
         summary.seconds = time.perf_counter() - started
-        told = {**summary.to_dict(), "settings": predictor.settings.to_dict()}
-        told["records"] = f"{target.url}/{shards.FOLDER}"
-        target.publish(SUMMARY_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
+        _publish_summary(target, summary, predictor.settings)
     return summary
+
+
+def _publish_summary(target: Store, summary: Summary, settings: Settings) -> None:
+    told = {**summary.to_dict(), "settings": settings.to_dict(), "records": f"{target.url}/{shards.FOLDER}"}
+    target.publish(SUMMARY_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def find(source: AnyPath, settings: Settings, target: Store) -> tuple[Store, images.Found, dict[str, str]]:

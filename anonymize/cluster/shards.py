@@ -105,8 +105,13 @@ def read(store: Store, name: str, columns: Sequence[str] = NAMES) -> tuple[Heade
         table = pq.read_table(io.BytesIO(data), columns=list(columns))
         header = Header.from_dict(json.loads(table.schema.metadata[_HEADER]))
         empty = {n: "" for n in NAMES if n not in columns}
-        return header, [Row(**{**empty, **values}) for values in table.to_pylist()]
-    except (pa.ArrowException, KeyError, TypeError, ValueError) as e:
+        rows = [Row(**{**empty, **values}) for values in table.to_pylist()]
+        if not all(
+            isinstance(v, float if n == "risk" else str) for r in rows for n in columns for v in [getattr(r, n)]
+        ):
+            raise TypeError("a value of another type")
+        return header, rows
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as e:
         raise RecordsError(f"{store.url}/{FOLDER}/{name}{SUFFIX} is no shard of records: {e!r}") from e
 
 

@@ -62,8 +62,8 @@ def at_head(face: Box, person: Box) -> bool:
 def around(plate: Box, other: Region) -> bool:
     """Whether a plate's center lies in a vehicle or person, or just beside it."""
     x, y = (plate[0] + plate[2]) / 2, (plate[1] + plate[3]) / 2
-    x1, y1, x2, y2 = other.pad(MARGIN).box
-    return x1 <= x < x2 and y1 <= y < y2
+    (x1, y1, x2, y2), dx, dy = other.box, MARGIN * other.width, MARGIN * other.height
+    return x1 - dx <= x < x2 + dx and y1 - dy <= y < y2 + dy
 
 
 def features(region: Region, found: Sequence[Region], long_side: int) -> tuple[float, ...]:
@@ -75,13 +75,17 @@ def features(region: Region, found: Sequence[Region], long_side: int) -> tuple[f
     """
 
     def best(kind: str, fits: Callable[[Region], bool]) -> float:
-        return max((r.score for r in found if r.kind == kind and fits(r)), default=0.0)
+        top = 0.0
+        for r in found:
+            if r.score > top and r.kind == kind and fits(r):
+                top = r.score
+        return top
 
     if region.kind == "plate":
         scores = [best(kind, lambda r: around(region.box, r)) for kind in ("vehicle", "person")]
     else:  # a large face needs no body, and often shows none
         far = min(max((NEAR - region.height / long_side) / (NEAR - FAR), 0.0), 1.0)
-        scores = [far * best("person", lambda r: at_head(region.box, r.box))]
+        scores = [far * best("person", lambda r: at_head(region.box, r.box)) if far else 0.0]
     return (1.0, log_odds(region.score), *scores)
 
 
@@ -91,10 +95,11 @@ def rescore(found: Sequence[Region], long_side: int) -> list[Region]:
     Args:
         long_side: px, of the image.
     """
+    helpers = sorted((r for r in found if r.kind in ("vehicle", "person")), key=lambda r: -r.score)
     out = []
     for r in found:
         if weights := WEIGHTS.get(r.kind):
-            odds = sum(w * v for w, v in zip(weights, features(r, found, long_side), strict=True))
+            odds = sum(w * v for w, v in zip(weights, features(r, helpers, long_side), strict=True))
             r = r.replace(score=max(sigmoid(max(odds, log_odds(r.score) - MOST_LOST)), MIN_THRESHOLD))
         out.append(r)
     return sorted(out, key=lambda r: -r.score)

@@ -249,18 +249,22 @@ def table(rows: Sequence[Row]) -> str:
         cells = [
             row.name,
             _spread(_ratios([1.0] * len(row.seconds), row.seconds), "{:.2f}"),
-            _spread(row.cpu, "{:.2f}"),
+            _spread(_positive(row.cpu), "{:.2f}"),
             times + cpu,
         ]
-        cells += [_spread(row.megabytes, "{:.0f}"), _spread(row.start, "{:.1f}")]
+        cells += [_spread(row.megabytes, "{:.0f}"), _spread(_positive(row.start), "{:.1f}")]
         cells += [f"{s.count} of {s.of}" if (s := row.leaks.get(kind)) else "–" for kind in kinds]
         lines.append("| " + " | ".join([*cells, "–" if row.area is None else f"{row.area:.1%}"]) + " |")
     return "\n".join(lines)
 
 
 def _ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:
-    """Where there is a time to divide by: on a busy machine one photo may take longer than several."""
-    return [a / b for a, b in zip(some, others, strict=True) if b > 0]
+    return _positive(a / b for a, b in zip(some, others, strict=True) if b)
+
+
+def _positive(values: Iterable[float]) -> list[float]:
+    """Without what is no measurement: on a busy machine one photo may take longer than several."""
+    return [v for v in values if v > 0]
 
 
 def _spread(values: Sequence[float], form: str) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from ..annotations import CocoCategory, Flag, Id, Side, Strict, said
+from ..annotations import CocoCategory, Flag, Id, Side, Strict, not_as_written
 from ..errors import AnnotationError
 from ..extras import extra
 from ..regions import Box
@@ -271,7 +271,7 @@ def read_coco_video(source: Path) -> list[ClipTruth]:
         data = CocoVideos.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except (ValidationError, OSError) as e:
         if isinstance(e, ValidationError):
-            raise said(e, source, "a COCO file of videos") from e
+            raise not_as_written(e, source, "a COCO file of videos") from e
         raise AnnotationError(f"cannot read {source}: {e}") from e
     try:
         return _coco_clips(data)

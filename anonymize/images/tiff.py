@@ -330,7 +330,17 @@ def write(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, 
         info[_PREDICTOR] = 2
     options: dict[str, Any] = {"dpi": dpi} if dpi else {}
     image = to_stored_image(pixels, form)
-    return encode_image(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+    data = encode_image(image, "TIFF", compression=compression, icc_profile=form.icc or None, exif=info, **options)
+    return _without_memory(data)
+
+
+def _without_memory(data: bytes) -> bytes:
+    """The file with a zero where libtiff, for its directory to begin at an even place, leaves what the memory held."""
+    first = next(_directories(data))
+    ends = map(sum, zip(first.values(_OFFSETS), first.values(_COUNTS), strict=True))
+    at = _number(data, 4, first.order + "I")
+    start = max((end for end in ends if end <= at), default=at)
+    return data[:start] + bytes(at - start) + data[at:] if at - start == 1 else data
 
 
 def _write_deep(pixels: Pixels, form: Form, fields: dict[int, Any], dpi: tuple[float, float] | None) -> bytes:

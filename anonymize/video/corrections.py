@@ -13,13 +13,13 @@ import numpy as np
 from .. import corrections
 from ..corrections import (
     accept,
-    added,
     approve,
-    decided,
     find,
     flag,
     hidden_status,
     in_order,
+    record_addition,
+    record_change,
     reject,
     reset,
     set_kind,
@@ -47,7 +47,7 @@ def draw(
     if not boxes:
         raise SettingsError("draw at least one box")
     drawn = _between(record, {frame: np.array(_inside(record, frame, box)) for frame, box in boxes.items()})
-    return added(record, "draw", who, drawn.replace(kind=kind, id=""), when, note)
+    return record_addition(record, "draw", who, drawn.replace(kind=kind, id=""), when, note)
 
 
 def extend(
@@ -74,7 +74,7 @@ def extend(
         parts = [(t.boxes, t.sources, t.scores), (added.boxes[keep], added.sources[keep], added.scores[keep])]
         boxes, sources, scores = (np.concatenate(p) for p in zip(*(parts if frame > end else parts[::-1]), strict=True))
         longer = t.replace(first=min(t.first, frame), boxes=boxes, sources=sources, scores=scores)
-    return decided(record, "extend", who, t, longer.replace(status=hidden_status(t)), when, note)
+    return record_change(record, "extend", who, t, longer.replace(status=hidden_status(t)), when, note)
 
 
 ACTIONS: Mapping[str, Callable[..., ClipRecord]] = {

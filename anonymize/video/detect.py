@@ -20,7 +20,7 @@ from ..errors import DetectionError, RecordsError, SettingsError
 from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
 from ..records import Record
-from ..records_file import unpacked
+from ..records_file import unpack
 from ..regions import Region, boxes, iou
 from .association import JOIN
 from .motion import Image, Motion, Watch, joined
@@ -91,7 +91,7 @@ class Found:
     @classmethod
     def load(cls, path: AnyPath) -> Found:
         """Raises RecordsError: not such a file."""
-        data = unpacked(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
+        data = unpack(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
         try:
             if data is None:
                 raise ValueError("it is damaged")

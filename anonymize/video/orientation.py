@@ -48,11 +48,6 @@ class Orientation:
         """Whether width and height change places."""
         return self.a == 0
 
-    @property
-    def rotation(self) -> int:
-        """Degrees clockwise from stored to upright, of a mirrored one those after the mirror."""
-        return {(1, 0): 0, (0, 1): 90, (-1, 0): 180, (0, -1): 270}[self.a, self.b]
-
     def matrix(self) -> tuple[int, ...]:
         """The display matrix that a container stores."""
         one = 1 << 16

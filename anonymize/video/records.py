@@ -18,7 +18,7 @@ import numpy as np
 from ..disk import AnyPath, replacing
 from ..errors import RecordsError, SettingsError
 from ..json_lines import each_line, to_line
-from ..records import Header, Reviewed, checked_decisions
+from ..records import Header, Reviewed, check_decisions
 from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
 from .closing import DETECTED
@@ -29,7 +29,7 @@ SCHEMA = 1  # of clips; the header's own is photos'
 SAME, APART = 0.5, 0.1
 _ORDER = (
     "path", "sha256", "width", "height", "frames", "frame_rate", "searched", "cuts", "detectors", "detection", "review",
-    "approved_hash", "error", "warnings", "kinds",
+    "approved_hash", "error", "warnings", "kinds", "pictures",
 )  # fmt: skip
 
 
@@ -42,9 +42,11 @@ class ClipRecord(Reviewed):
         tracks: in order of their first frames; fainter ones than any settings hide, too.
         searched: frames that detectors saw; the others are filled. cuts: frames with which another scene begins.
         kinds: those that were followed; no others can be hidden.
+        pictures: a hash of when the frames are shown and of a part of their pixels, as they were searched.
     """
 
     PART, NAME = "track", "clip's record"
+    FORGOTTEN = "is another file than the one that people decided on; nothing of what they decided holds for it"
 
     frames: int = 0
     frame_rate: float = 0.0
@@ -52,6 +54,7 @@ class ClipRecord(Reviewed):
     searched: int = 0
     cuts: tuple[int, ...] = ()
     kinds: tuple[str, ...] = ()
+    pictures: str = ""
 
     def with_parts(self, parts: Iterable[Track]) -> Self:
         return self.replace(tracks=tuple(sorted(parts, key=lambda t: (t.first, t.id))))
@@ -60,13 +63,13 @@ class ClipRecord(Reviewed):
         kept = [t for t in self.tracks if before is None or t.id != before.id]
         return self.with_parts([*kept, *([] if after is None else [after])])
 
-    def part_said(self, part: Track | None, other: Track | None) -> dict[str, Any] | None:
+    def describe_part(self, part: Track | None, other: Track | None) -> dict[str, Any] | None:
         """Whole, unless all that changed is what it is and whether it is hidden."""
         if part is None or other is None or part.replace(kind=other.kind, status=other.status) != other:
-            return super().part_said(part, other)
+            return super().describe_part(part, other)
         return {"kind": part.kind, "status": part.status}
 
-    def part_from(self, said: Mapping[str, Any] | None, there: Track | None) -> Track | None:
+    def restore_part(self, said: Mapping[str, Any] | None, there: Track | None) -> Track | None:
         if said is None or there is None or "boxes" in said:
             return Track.from_dict(said) if said and "boxes" in said else None
         return there.replace(**said)
@@ -97,9 +100,11 @@ class ClipRecord(Reviewed):
     def from_dict(
         cls, data: Mapping[str, Any], tracks: Sequence[Track] = (), decisions: Sequence[Mapping[str, Any]] = ()
     ) -> ClipRecord:
-        values = cls.checked(data, frames=int, searched=int, frame_rate=(int, float), cuts=list, kinds=list)
+        values = cls.check_values(
+            data, frames=int, searched=int, frame_rate=(int, float), cuts=list, kinds=list, pictures=str
+        )
         values["cuts"], values["kinds"] = tuple(map(int, data.get("cuts", ()))), tuple(map(str, data.get("kinds", ())))
-        record = cls(**{**values, "decisions": checked_decisions(decisions)}, tracks=tuple(tracks))
+        record = cls(**{**values, "decisions": check_decisions(decisions)}, tracks=tuple(tracks))
         if outside := [t.id for t in tracks if t.last >= record.frames]:
             raise RecordsError(f"track {outside[0]} goes on after the clip's last frame")
         return record

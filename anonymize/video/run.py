@@ -37,7 +37,7 @@ from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
 from .detect import Every, Found, Search, together
-from .planes import Hider
+from .planes import Hider, samples
 from .reader import Clip, Frame
 from .records import ClipRecord
 from .tracks import check_thresholds, make_tracks, regions_at
@@ -45,6 +45,7 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 2
+SAMPLED = 8  # each n-th row and column, which say whether a frame is the same in both readings
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -106,10 +107,8 @@ def detect(
         if progress:
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
-    found = [
-        _found(segment, folder / f"{number:06}.npz", search, told)
-        for number, segment in enumerate(_segments(frames, stop))
-    ]
+    numbered = enumerate(_segments(frames, stop))
+    found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in numbered]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)
@@ -130,6 +129,7 @@ def detect(
         detectors=predictor.detector_weights,
         detection=detection,
         warnings=(*warnings, *whole.warnings),
+        pictures=frames.pictures,
     )
 
 
@@ -195,6 +195,11 @@ def render(
         segments.append(file)
     if frames.count != record.frames:
         raise ChangedSourceError(f"{frames.count} frames were read, {record.frames} were detected; detect it again")
+    if record.pictures and frames.pictures != record.pictures:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise ChangedSourceError(
+            "it was read otherwise than when it was detected; it is damaged, repair or detect it again"
+        )
     if progress:
         progress(Step("join", frames.count, record.frames))
     try:
@@ -219,15 +224,23 @@ class _Whole:
         self._frames, self._warnings = frames, warnings
         self.count, self.last_duration = 0, 1
         self._times = array("d")
+        self._pictures = hashlib.blake2s(digest_size=16)
 
     def __iter__(self) -> Iterator[Frame]:
         try:
             for frame in self._frames:
                 self.count, self.last_duration = frame.index + 1, frame.duration
                 self._times.append(frame.seconds)
+                self._pictures.update(frame.pts.to_bytes(8, "little", signed=True))
+                self._pictures.update(samples(frame.native)[0][::SAMPLED, ::SAMPLED].tobytes())
                 yield frame
         except DamagedClipError as e:
             self._warnings.append(INCOMPLETE + str(e))
+
+    @property
+    def pictures(self) -> str:
+        """What says, in another reading, that it saw the same frames: of a damaged clip it may not."""
+        return self._pictures.hexdigest()
 
     @property
     def rate(self) -> float | None:

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from .. import images, weights
 from ..detectors.spec import names
 from ..errors import AnonymizeError, SettingsError
-from ..hiding import save_hidden, told
+from ..hiding import save_hidden, warning_texts
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
@@ -44,7 +44,7 @@ from .api_forms import (
 )
 from .api_streams import StreamName, Streams
 from .detector_pool import DetectorPool, Turns
-from .names import safe_name
+from .file_names import safe_name
 from .policy import Policy
 from .telling import message_of
 
@@ -264,7 +264,7 @@ def _found(record: Record, regions: Iterable[Region], settings: Settings) -> dic
         "width": record.width,
         "height": record.height,
         "regions": [{**r.to_dict(), "hidden": settings.hides(r)} for r in regions],
-        "warnings": told(record, settings),
+        "warnings": warning_texts(record, settings),
     }
 
 

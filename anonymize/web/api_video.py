@@ -23,8 +23,8 @@ from .api import named_once
 from .api_forms import PROBLEMS, Options, Problem
 from .clip_session import ClipSession, open_upload
 from .clip_view import advice
+from .file_names import safe_name
 from .job_queue import JobQueue
-from .names import safe_name
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_secret
 
@@ -53,7 +53,7 @@ class ClipJob(BaseModel):
     problem: str = Field(description="why it failed; empty otherwise")
 
 
-def _told(what: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+def _answers(what: dict[int, str]) -> dict[int | str, dict[str, Any]]:
     known: dict[int | str, dict[str, Any]] = {n: PROBLEMS[n] for n in (400, 401)}
     return {**known, **{status: {"model": Problem, "description": text} for status, text in what.items()}}
 
@@ -94,7 +94,7 @@ class ClipService:
         clip.settings, clip.encoding, clip.check_room = settings, encoding, session.check_room
         session.add(clip)
         clip.go_on(lambda: self.jobs.submit(clip, lambda: clip.work(self.jobs.pool.predictor)))
-        return told(secret, clip)
+        return job_of(secret, clip)
 
     def _save(self, session: Session, file: UploadFile, extension: str) -> Path:
         folder, size = session.make_folder(), file.size or 0
@@ -124,7 +124,7 @@ class ClipService:
             self.sessions.delete(session)
 
 
-def told(id: str, clip: ClipSession) -> ClipJob:
+def job_of(id: str, clip: ClipSession) -> ClipJob:
     with clip.lock:
         record = clip.record
         return ClipJob(
@@ -152,15 +152,18 @@ def router(service: ClipService) -> APIRouter:
         except ClipError as e:
             return JSONResponse({"error": advice(e)}, 415)
 
-    @routes.get("/api/v1/videos/{id}", response_model=ClipJob, responses=_told(_GONE), dependencies=strict)
+    @routes.get("/api/v1/videos/{id}", response_model=ClipJob, responses=_answers(_GONE), dependencies=strict)
     def look(id: str) -> Any:
         """What is being done with a clip."""
-        return told(id, service.find(id))
+        return job_of(id, service.find(id))
 
     @routes.get(
         "/api/v1/videos/{id}/clean",
         response_class=FileResponse,
-        responses={200: {**_FILE, "description": "The clean clip"}, **_told({**_GONE, 409: "It is not written yet"})},
+        responses={
+            200: {**_FILE, "description": "The clean clip"},
+            **_answers({**_GONE, 409: "It is not written yet"}),
+        },
         dependencies=strict,
     )
     def clean(id: str) -> Response:
@@ -173,7 +176,7 @@ def router(service: ClipService) -> APIRouter:
     @routes.get(
         "/api/v1/videos/{id}/record",
         response_class=FileResponse,
-        responses={200: {**_LINES, "description": "Tracks, as the command `video` keeps them"}, **_told(_GONE)},
+        responses={200: {**_LINES, "description": "Tracks, as the command `video` keeps them"}, **_answers(_GONE)},
         dependencies=strict,
     )
     def record(id: str) -> Response:
@@ -182,7 +185,7 @@ def router(service: ClipService) -> APIRouter:
         name = f"{PurePosixPath(clip.name).stem}{RECORD_SUFFIX}"
         return FileResponse(clip.write_record(), filename=name, media_type="application/jsonl")
 
-    @routes.delete("/api/v1/videos/{id}", status_code=204, responses=_told(_GONE), dependencies=strict)
+    @routes.delete("/api/v1/videos/{id}", status_code=204, responses=_answers(_GONE), dependencies=strict)
     def delete(id: str) -> Response:
         """Stop, and delete the clip and all that was made of it."""
         service.delete(id)

@@ -47,14 +47,7 @@ def assemble(
         warm_up: load the default detectors at the start, in the background.
         root_path: the prefix under which a proxy shows the server; `RootPath` goes around it.
     """
-    sessions = Sessions(
-        data / "sessions",
-        keep_seconds=policy.keep_seconds,
-        most_bytes=policy.most_session,
-        most_address=policy.most_address,
-        most_visits=policy.most_visits,
-        least_free=policy.least_free,
-    )
+    sessions = _sessions(policy, data / "sessions")
     if not policy.own_machine:
         pool.only_fetches = offered_detectors(policy)
     jobs = JobQueue(pool, policy.defaults.jobs)
@@ -91,6 +84,17 @@ def assemble(
     keep_names_out_of_logs()
     gr.mount_gradio_app(app, page, path="/", root_path=root_path or None, **_gradio_options(policy))
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
+
+
+def _sessions(policy: Policy, folder: Path) -> Sessions:
+    return Sessions(
+        folder,
+        keep_seconds=policy.keep_seconds,
+        most_bytes=policy.most_session,
+        most_address=policy.most_address,
+        most_visits=policy.most_visits,
+        least_free=policy.least_free,
+    )
 
 
 def static(name: str) -> Response:

@@ -13,8 +13,8 @@ from ..errors import ClipError
 from ..video.batch import EXTENSIONS, RECORD_SUFFIX
 from .clip_session import ClipSession, open_upload
 from .clip_view import advice, frame_view, thumbnail, track_list
+from .file_names import safe_name
 from .files import add_routes, refusal, upload
-from .names import safe_name
 from .policy import Policy
 from .sessions import FullError
 from .site import name_of, session_of
@@ -60,12 +60,12 @@ class ClipFiles:
 
     def watch(self, request: Request, id: str, shows: str) -> Response:
         """The clean clip, for the player; what no browser plays, as a copy made of it."""
-        path = _clip(request, id).taken(shows, played=True)
+        path = _clip(request, id).clean_file(shows, played=True)
         kind = "video/webm" if path.suffix == ".webm" else "video/mp4"
         return FileResponse(path, media_type=kind, headers=_KEPT)
 
     def clean(self, request: Request, id: str, shows: str) -> Response:
-        path = _clip(request, id).taken(shows)
+        path = _clip(request, id).clean_file(shows)
         return FileResponse(path, filename=path.name)
 
     def record(self, request: Request, id: str) -> Response:

@@ -32,7 +32,7 @@ from ..video.reader import Clip, Frame, open_clip
 from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding, form_of
-from .names import clean_name
+from .file_names import clean_name
 from .photo_session import QUALITY, looks_of, small_settings
 from .policy import Policy
 from .sessions import GoneError
@@ -181,7 +181,7 @@ class ClipSession:
     def _begin(self, state: State) -> None:
         self.state, self.step, self._began = state, None, time.monotonic()
 
-    def _told(self, step: Step) -> None:
+    def _show_step(self, step: Step) -> None:
         self.step = step
         if step.frame % _LOOK == 0:
             self.check_room()
@@ -207,7 +207,7 @@ class ClipSession:
                 predictor,
                 self._parts,
                 sha256=self._sha256,
-                progress=self._told,
+                progress=self._show_step,
                 stop=self._stop,
             )
         with self.lock:
@@ -228,7 +228,9 @@ class ClipSession:
         self._begin("writing")
         if not target.is_file():
             self.check_room()
-            render(self.clip, record, target, settings, encoding, self._parts, progress=self._told, stop=self._stop)
+            render(
+                self.clip, record, target, settings, encoding, self._parts, progress=self._show_step, stop=self._stop
+            )
         if not plays(target):  # what a browser shows instead is made of the file itself
             played = target.with_name("preview.mp4")
             if not played.is_file():
@@ -290,7 +292,7 @@ class ClipSession:
             raise GoneError("Wait until the clip has been searched.")
         return self.preview
 
-    def taken(self, shows: str, *, played: bool = False) -> Path:
+    def clean_file(self, shows: str, *, played: bool = False) -> Path:
         """The clean clip that shows this, or what a browser plays of it.
 
         Raises:

@@ -71,7 +71,7 @@ def view(clip: ClipSession | None, others: list[ClipSession], before: int = 0) -
             "name": clip.name,
             "clips": listed,
             "state": clip.state,
-            "said": said(clip, before),
+            "said": status_text(clip, before),
             "done": _share(clip),
             "problem": f"{clip.name}: {clip.problem}" if clip.problem else "",
             "width": clip.clip.width,
@@ -106,7 +106,7 @@ def _share(clip: ClipSession) -> float | None:
     return min(1.0, clip.step.frame / clip.frames)
 
 
-def said(clip: ClipSession, before: int = 0) -> str:
+def status_text(clip: ClipSession, before: int = 0) -> str:
     """What is being done, in a line."""
     if clip.state == "waiting":
         return f"Waiting: {before} other jobs come first." if before > 1 else "It starts in a moment."
@@ -181,10 +181,15 @@ def track_list(clip: ClipSession) -> dict[str, Any]:
         ],
         "look": [
             {"track": m.track, "frame": m.frame, "time": clock(seconds[m.frame]), "text": moment_text(m, record)}
-            for m in moments(record, settings)[:_MOST_MOMENTS]
+            for m in _of_each_track(moments(record, settings))[:_MOST_MOMENTS]
             if m.p >= _SHOWN_FROM
         ],
     }
+
+
+def _of_each_track(found: list[Moment]) -> list[Moment]:
+    """The riskiest moment of each track: who looks there can look at the rest of it, too."""
+    return list({m.track: m for m in reversed(found)}.values())[::-1]
 
 
 def moment_text(moment: Moment, record: ClipRecord) -> str:

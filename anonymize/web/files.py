@@ -18,10 +18,10 @@ from fastapi.responses import FileResponse, JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from ..errors import AnonymizeError, SettingsError
+from .file_names import safe_name, unsupported
 from .job_results import as_jpeg
 from .jobs import Job
 from .limits import is_full
-from .names import safe_name, unsupported
 from .photo_session import PhotoSession
 from .policy import Policy
 from .samples import samples

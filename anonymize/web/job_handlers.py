@@ -10,7 +10,7 @@ import gradio as gr
 
 from ..errors import AnonymizeError
 from .controls import FieldError, preset_of, put_back, settings_from, values_of
-from .job_view import audited, empty, order, pictures, progress, status_line, summary, threshold_table
+from .job_view import audit_card, empty, order, pictures, progress, status_line, summary, threshold_table
 from .jobs import Job
 from .results import counts, explore, heights, scores, table, threshold_effect
 from .sessions import new_id
@@ -171,7 +171,7 @@ class JobHandlers:
         """Look for leaks in the clean photos. Values for what it says, the gallery, and the card."""
         try:
             job = _find(request, id)
-            said = audited(job, job.audit())
+            said = audit_card(job, job.audit())
             return said, pictures(job, which), summary(job)
         except (AnonymizeError, OSError) as e:
             return status_line(self._message(e)), gr.skip(), gr.skip()

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from ..errors import AnonymizeError, SettingsError
-from .names import safe_name, unsupported
+from .file_names import safe_name, unsupported
 from .policy import Policy
 from .sessions import FullError
 

@@ -112,7 +112,7 @@ def summary(job: Job) -> str:
     parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(_downloads(job))
-    parts.append(warning_list(f"{text[:1].upper()}{text[1:]}." for text in s.told()))
+    parts.append(warning_list(f"{text[:1].upper()}{text[1:]}." for text in s.warning_texts()))
     if s.withheld:
         parts.append(f"<p>{photos(len(s.withheld))} kept back, because somebody flagged it in Review.</p>")
     if s.failures:
@@ -146,7 +146,7 @@ def _downloads(job: Job) -> str:
     )
 
 
-def audited(job: Job, found: Audit) -> str:
+def audit_card(job: Job, found: Audit) -> str:
     """What an audit found, and where its report is, as HTML."""
     to_look = sum(bool(p.of("look")) for p in found.photos)
     said = f"no leak found, which is no proof; {photos(to_look)} to look at" if to_look else "no leak found"

@@ -28,7 +28,7 @@ from ..preview import to_jpeg
 from ..records import Record
 from ..regions import Region
 from ..settings import Kernel, Settings
-from .names import clean_name
+from .file_names import clean_name
 from .sessions import GoneError
 
 DISPLAY = 1600  # px, the long side of what the page shows

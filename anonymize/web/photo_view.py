@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..effects import MAX_MOSAIC_BLOCKS, Weakness, warn_reversible
-from ..hiding import told
+from ..hiding import warning_texts
 from ..regions import Region
 from ..risk import misses
 from ..settings import Settings
@@ -136,7 +136,7 @@ def summary(photo: PhotoSession) -> str:
             "<p class='az-note'>Nothing is hidden at these settings. Look at the photo: if it shows a face or a plate, "
             "move a slider to the left, or draw a box around it (Correct).</p>"
         )
-    parts += [warning_list(told(photo.record, settings)), _possible_text(photo), _downloads(photo)]
+    parts += [warning_list(warning_texts(photo.record, settings)), _possible_text(photo), _downloads(photo)]
     if photo.saved:
         parts.append(
             "<p class='az-note'>This photo belongs to a batch. Corrections count there, too. Sliders and effects count "

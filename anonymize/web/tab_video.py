@@ -55,7 +55,7 @@ class VideoTab:
 def build(site: Site) -> VideoTab:
     """Draw the tab; called inside gr.Blocks."""
     with gr.Row(elem_classes="az-main"):
-        with gr.Column(scale=7, min_width=320, elem_classes="az-left"):
+        with gr.Column(scale=7, min_width=320, elem_classes="az-left az-stays"):
             own = site.policy.own_machine
             kept = "It stays on this computer." if own else "It is deleted from here after your visit."
             viewer = element("clips", "opened", "corrected", "chosen", value={}, label=kept, elem_id="az-video")

@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 from review import photos
 from review.dataset import PLUGIN, fiftyone
-from review.desk import ONLY_LOOKED_AT, Desk
 from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
+from review.tab_handlers import ONLY_LOOKED_AT, ReviewHandlers
 
 from . import offered, patches, process, requests
 from .child import CHILD
@@ -47,7 +47,7 @@ class ReviewServer:
         reviews: the open ones.
         who: the visitor of a request, as the guard in front knows them; the person at this machine when not given.
         read_only: a public demo: photos of its sample are shown, and there is no FiftyOne.
-        desk: answers what the page's Review tab asks; without one there is no such tab.
+        handlers: answers what the page's Review tab asks; without one there is no such tab.
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class ReviewServer:
         *,
         who: Callable[[Scope], User] = lambda _: LOCAL_USER,
         read_only: bool = False,
-        desk: Desk | None = None,
+        handlers: ReviewHandlers | None = None,
     ) -> None:
-        self.reviews, self.who, self.read_only, self.desk = reviews, who, read_only, desk
+        self.reviews, self.who, self.read_only, self.handlers = reviews, who, read_only, handlers
         self.operators: ASGIApp = PlainTextResponse(NOTHING, 404)
         self._starting = asyncio.Lock()
         self._static: Path | None = None
@@ -112,7 +112,7 @@ class ReviewServer:
         if path == "/clean" and method == "GET":
             return await run_in_threadpool(self.clean, request, user)
         if path.startswith("/api/"):
-            return await self._desk(request, path.removeprefix("/api/"))
+            return await self._tab(request, path.removeprefix("/api/"))
         if path == "/fiftyone.jpg" and method in ("GET", "HEAD"):  # for where there is no FiftyOne
             return FileResponse(PICTURE, media_type="image/jpeg", headers={"Cache-Control": "max-age=86400"})
         if path == "/export" and method == "GET":
@@ -206,11 +206,11 @@ class ReviewServer:
 
     # --- the page's tab, and photos ---
 
-    async def _desk(self, request: Request, what: str) -> Response:
-        if self.desk is None or request.method != "POST":
+    async def _tab(self, request: Request, what: str) -> Response:
+        if self.handlers is None or request.method != "POST":
             raise RefusedError("not offered")
         body, _ = await whole_body(request)
-        status, value = await run_in_threadpool(self.desk.answer, request.scope, what, as_json(body))
+        status, value = await run_in_threadpool(self.handlers.answer, request.scope, what, as_json(body))
         return JSONResponse(value, status, {"Cache-Control": "no-store"})
 
     def clean(self, request: Request, user: User) -> Response:

@@ -143,6 +143,21 @@ def test_a_box_is_drawn_on_a_frame_and_reaches_to_the_end(new_page: Any, quick: 
     whole(page)
 
 
+def test_the_player_stays_in_view_beside_its_sliders(new_page: Any, quick: Any, clip: Path) -> None:
+    page = new_page(f"{quick.address}/#video", viewport={"width": 1300, "height": 800})
+    add(page, clip)
+    whole(page)
+    page.get_by_role("slider", name="License plates").locator("visible=true").first.scroll_into_view_if_needed()
+    stage = page.locator(".az-player .az-stage").bounding_box()
+    assert stage is not None
+    assert stage["y"] >= 0
+    assert stage["y"] + stage["height"] <= 800
+    possible = page.locator(".az-possible")
+    assert possible.get_attribute("open") is None  # what is not hidden is not in the way
+    possible.locator("summary").click()
+    expect(possible.locator("li.off").first).to_be_visible()
+
+
 DROP = """([bytes, name, at]) => {
   const drop = new Event("drop", { bubbles: true, cancelable: true });
   drop.dataTransfer = { items: [], files: [new File([new Uint8Array(bytes)], name)] };

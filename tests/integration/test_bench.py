@@ -76,6 +76,11 @@ def test_medians_and_spread_are_in_the_table() -> None:
     assert json.loads(json.dumps(row.to_dict()))["leaks"] == {"face": {"count": 1, "of": 4}}
 
 
+def test_what_noise_makes_negative_is_not_in_the_table() -> None:
+    row = Row("x", (), [-0.5, 0.5], [-1.0, -2.0], [-1.0, 2.0], [100.0] * 2, [1.0] * 2, [1.0] * 2)
+    assert table([row]).splitlines()[-1] == "| x | 2.00 | – | 0.50 (–) | 100 (100–100) | 2.0 | – |"
+
+
 def test_an_ellipse_hides_less_than_its_box(tmp_path: Path, photos: dict[str, Path]) -> None:
     (tmp_path / peers.HIDDEN).write_text(json.dumps({"0.jpg": [["ellipse", 4, 4, 44, 44]]}))
     ((_, mask),) = benchmark._hidden(tmp_path, photos["0.jpg"].parent, ["0.jpg"])

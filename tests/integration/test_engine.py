@@ -395,7 +395,7 @@ def test_an_export_of_what_an_earlier_version_found_says_so(folder: Path, tmp_pa
     for _ in range(2):  # also where nothing is left to do
         summary = export(path, tmp_path / "out")
         assert summary.warnings == {name: ["older-detection"] for name in ("1.jpg", "1.png")}
-        assert "detect again (2): 1.jpg, 1.png" in summary.told()[0]
+        assert "detect again (2): 1.jpg, 1.png" in summary.warning_texts()[0]
     assert detect(folder, path, finds).unchanged == 2
     assert export(path, tmp_path / "out").warnings == {}
 

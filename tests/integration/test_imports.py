@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "gradio", "fiftyone", "ray", "ultralytics", "openvino", "onnxruntime", "tensorflow")
@@ -32,3 +33,35 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
 
 def test_the_command_line_starts_without_image_libraries() -> None:
     assert not {"cv2", "PIL", "scipy", "matplotlib", "pandas"} & set(loaded("anonymize.cli"))
+
+
+# What `pip install .` does not bring.
+EXTRAS = (
+    "av", "supervision", "trackers", "torch", "ultralytics", "facenet_pytorch", "gradio", "fastapi", "uvicorn",
+    "starlette", "pandas", "fiftyone", "imagecodecs", "matplotlib", "scipy", "pydantic", "pycocotools", "defusedxml",
+    "cryptography", "jinja2", "fsspec", "pyarrow", "ray", "authlib",
+)  # fmt: skip
+
+
+def without(packages: tuple[str, ...], code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    hidden = f"import sys; sys.modules.update(dict.fromkeys({packages!r}))"
+    command = [sys.executable, "-c", f"{hidden}\n{code}", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_the_core_alone_runs_and_exports(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (120, 80), "gray").save(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "b.mp4").write_bytes(b"")
+    code = "from anonymize.cli import cli; cli(sys.argv[1:])"
+    found = ("--face-detector", "tests.support.cli:Faces", "--plate-detector", "none", "--quiet")
+    done = without(EXTRAS, code, "run", str(tmp_path / "in"), str(tmp_path / "out"), *found)
+    assert (done.returncode, (tmp_path / "out" / "a.jpg").is_file()) == (0, True), done.stderr
+    records = str(tmp_path / "out" / "records.jsonl")
+    done = without(EXTRAS, code, "export", records, str(tmp_path / "again"), "--quiet")
+    assert (done.returncode, (tmp_path / "again" / "a.jpg").is_file()) == (0, True), done.stderr
+
+
+def test_the_page_needs_nothing_of_clips() -> None:
+    done = without(("av", "supervision", "trackers"), "from anonymize.web import ui; print(ui.has_video())")
+    assert done.stdout.split() == ["False"], done.stderr

@@ -16,10 +16,10 @@ from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.jobs import Job
 from anonymize.web.policy import Policy, for_public
 from review import sample
-from review.desk import Desk, Source
 from review.queue import Queue
 from review.reviews import User, registry
 from review.store import ReviewStore
+from review.tab_handlers import ReviewHandlers, Source
 from tests.support.passwords import team, write_users
 from tests.support.web_site import another, visitor, wait_for
 
@@ -102,8 +102,8 @@ def test_the_link_to_fiftyone_is_for_who_may_follow_it(tmp_path: Path):
     def offered(is_reviewer: bool, owner: str | None = None, **options: bool) -> str:
         source = Source("s", "Sample", path, owner)
         user = User("key", "ana", is_reviewer)
-        desk = Desk(registry, lambda _: user, lambda _: [source], **{"own_machine": False, **options})
-        return str(desk.answer(None, "open", {"batch": "s"})[1]["fiftyone"])
+        handlers = ReviewHandlers(registry, lambda _: user, lambda _: [source], **{"own_machine": False, **options})
+        return str(handlers.answer(None, "open", {"batch": "s"})[1]["fiftyone"])
 
     assert offered(True) == "link"
     assert offered(False) == "nothing"

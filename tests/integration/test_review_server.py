@@ -24,12 +24,12 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review.desk import ONLY_LOOKED_AT
 from review.guarded.server import FAILED, ReviewServer
 from review.loopback import COOKIE, build
 from review.queue import Queue
 from review.reviews import Review, Reviews, User
 from review.store import ReviewStore
+from review.tab_handlers import ONLY_LOOKED_AT
 from tests.support.samples import to_record
 
 JSON_PATCH = {"content-type": "application/json-patch+json"}

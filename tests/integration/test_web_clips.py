@@ -107,7 +107,7 @@ def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, requ
     assert "No faces and 1 license plate hidden" in card
     assert f"videos/{clip.id}/clean?shows={clip.shows}" in card
     assert value["clean"] == f"videos/{clip.id}/watch?shows={clip.shows}"
-    frames = decoded(clip.taken(clip.shows))
+    frames = decoded(clip.clean_file(clip.shows))
     assert [shown(f, i) for i, f in enumerate(frames)] == ["magenta"] * 30
     seen, first = detector.seen, clip.shows
     # What a person rejects is in the open, in every frame; nothing is searched again.
@@ -117,9 +117,9 @@ def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, requ
     assert value["clean"] == ""
     assert 'aria-disabled="true"' in card
     with pytest.raises(GoneError):
-        clip.taken(clip.shows)
+        clip.clean_file(clip.shows)
     wait_for(lambda: clip.state == "done")
-    assert [shown(f, i) for i, f in enumerate(decoded(clip.taken(clip.shows)))] == ["bar"] * 30
+    assert [shown(f, i) for i, f in enumerate(decoded(clip.clean_file(clip.shows)))] == ["bar"] * 30
     do.correct(request_, event(what="undo"), clip.id)
     wait_for(lambda: clip.state == "done")
     assert clip.shows == first
@@ -140,8 +140,8 @@ def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site
         assert clip.clean is not None
     do.adjust(request_, clip.id, *values(c="ffv1"))
     wait_for(lambda: clip.state == "done")
-    assert clip.taken(clip.shows).name == "drive-anonymized.mp4"
-    assert clip.taken(clip.shows, played=True).name == "preview.mp4"  # no browser plays FFV1
+    assert clip.clean_file(clip.shows).name == "drive-anonymized.mp4"
+    assert clip.clean_file(clip.shows, played=True).name == "preview.mp4"  # no browser plays FFV1
     kept = do.adjust(request_, clip.id, *values(c="none"))
     assert "none" in kept[0]["problem"]
     assert clip.encoding.codec == "ffv1"
@@ -172,7 +172,7 @@ def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, d
         do.adjust(request_, clip.id, *values(effect=effect))
     detector.held = False
     wait_for(lambda: clip.state == "done")
-    assert shown(decoded(clip.taken(clip.shows))[3], 3) == "magenta"
+    assert shown(decoded(clip.clean_file(clip.shows))[3], 3) == "magenta"
     assert do.restore(request_)[-3 - 15 :] == tuple(values())
 
 
@@ -186,7 +186,7 @@ def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any)
     do.correct(request_, event(what="extend", track=drawn.id, frame=0), clip.id)
     do.correct(request_, event(what="extend", track=drawn.id, frame=29, box=[60, 50, 72, 60]), clip.id)
     wait_for(lambda: clip.state == "done")
-    frames = decoded(clip.taken(clip.shows))
+    frames = decoded(clip.clean_file(clip.shows))
     magenta = [f[55, x] for f, x in ((frames[0], 86), (frames[10], 86), (frames[29], 66))]
     assert all(p[0] > 180 and p[1] < 90 for p in magenta)
     assert frames[29][55, 90][1] > 90

@@ -14,7 +14,7 @@ from anonymize.detectors import FakeDetector
 from anonymize.settings import Settings
 from anonymize.web import sessions as sessions_module
 from anonymize.web.detector_pool import DetectorPool
-from anonymize.web.names import safe_name
+from anonymize.web.file_names import safe_name
 from anonymize.web.photo_session import PhotoSession
 from anonymize.web.policy import MB, Policy
 from anonymize.web.sessions import FullError, GoneError, Sessions, new_secret

@@ -20,11 +20,12 @@ from anonymize.audit import folder
 from anonymize.cluster import shards
 from anonymize.cluster.stores import Store
 from anonymize.errors import AnonymizeError
+from anonymize.evaluate import clip_annotations as annotations
 from anonymize.records import Header, Record
 from anonymize.records_file import RecordsFile
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from anonymize.video import annotations, planes
+from anonymize.video import planes
 from anonymize.video import records as clip_records
 from anonymize.video.detect import Found
 from anonymize.video.reader import open_clip
@@ -162,7 +163,7 @@ def read_kept_lines(data: bytes) -> None:
     """What lies beside a records file: only a copy, whatever it says."""
     with _home() as name:
         path = Path(name) / "records.jsonl"
-        made = [Record(f"{n}.jpg", "ab", 8, 8, (), {"a": {}}) for n in range(3)]
+        made = [Record(f"{n}.jpg", "ab", 8, 8, (), detectors={"a": {}}) for n in range(3)]
         records.write(path, HEADER, made)
         records.lines_beside(path).write_bytes(data)
         opened = answers(RecordsFile, path)
@@ -182,7 +183,7 @@ def read_jpeg(data: bytes) -> None:
         if photo is None:
             return
         face = Region("face", (2, 2, 14, 14), 0.9)
-        record = Record("a.jpg", photo.sha256, photo.width, photo.height, (face,), {"a": {}})
+        record = Record("a.jpg", photo.sha256, photo.width, photo.height, (face,), detectors={"a": {}})
         from anonymize.masks import changed
 
         hidden = answers(hiding.hide_record, photo, record, settings)
@@ -209,14 +210,17 @@ def _record() -> bytes:
     with _home() as name:
         path = Path(name) / "a"
         track = Track("face", 1, np.array([[1.0, 1, 9, 9], [2, 1, 9, 9.5]]), np.array([0, 1]), np.array([0.9, 0.0]))
-        record = ClipRecord("a.mp4", "ab", 64, 48, 9, 25.0, (track,), 9, (4,), {"a": {"w": "00"}}, "d", kinds=("face",))
+        record = ClipRecord(
+            "a.mp4", "ab", 64, 48, frames=9, frame_rate=25.0, tracks=(track,), searched=9, cuts=(4,),
+            detectors={"a": {"w": "00"}}, detection="d", kinds=("face",),
+        )  # fmt: skip
         clip_records.write(path, HEADER, record)
         return path.read_bytes()
 
 
 def _shard() -> bytes:
     with _home() as name:
-        record = Record("1.jpg", "ab", 8, 8, (), {"a": {}})
+        record = Record("1.jpg", "ab", 8, 8, (), detectors={"a": {}})
         shards.write(Store(name), "00001-ab-0000000", HEADER, [shards.Row.of(record, Settings(), "1", "2")])
         return Store(name).read(f"{shards.FOLDER}/00001-ab-0000000.parquet")
 

@@ -131,8 +131,51 @@ LEAKS: Sequence[Leak] = (
         "memory",
         lambda c: (c.folder / "b.mp4").write_bytes((c.home / "in" / c.name).read_bytes()),
     ),
+    Leak("a second picture", "metadata", lambda c: _second_picture(c)),
+    Leak("a second picture in a Matroska", "metadata", lambda c: _second_picture(c), "a.mkv"),
+    Leak("a block of no track", "metadata", lambda c: _stray_block(c), "a.mkv"),
+    Leak("pictures that an edit list cuts away", "metadata", lambda c: _cut_away(c)),
     Leak("tracks taken out of the record", "memory", lambda c: _without_tracks(c)),
 )
+
+
+def _second_picture(case: Case) -> None:
+    """The original beside the clean picture, in one file."""
+    mixed = case.home / f"mixed{case.output.suffix}"
+    with (
+        av.open(str(case.output)) as clean,
+        av.open(str(case.home / "in" / case.name)) as original,
+        av.open(str(mixed), "w", options={"fflags": "+bitexact"}) as out,
+    ):
+        packets = []
+        for source in (clean, original):
+            stream = out.add_stream_from_template(source.streams.video[0])
+            stream.metadata.clear()
+            for packet in source.demux(source.streams.video[0]):
+                if packet.size:
+                    packet.stream, packet.dts = stream, packet.pts
+                    packets.append(packet)
+        for packet in sorted(packets, key=lambda p: p.pts * p.time_base):
+            out.mux_one(packet)
+    case.write(mixed.read_bytes())
+
+
+def _stray_block(case: Case) -> None:
+    data = case.output.read_bytes()
+    block = b"\xa3\x8d\x89\0\0\x80M-AB 1234"
+    case.write(data + bytes.fromhex("1f43b675") + bytes([0x80 | 3 + len(block)]) + b"\xe7\x81\0" + block)
+
+
+def _cut_away(case: Case) -> None:
+    """The original's frames in front, and a table that says to begin behind them."""
+    with av.open(str(case.output)) as source:
+        pictures = [*noise(), *(f.to_ndarray(format="rgb24") for f in source.decode(video=0))]
+    long = clips.make(case.home / "long.mp4", len(pictures), pictures=pictures, options={"bf": "0"})
+    data = bytearray(long.read_bytes())
+    at, length = data.index(b"elst") + 12, data.index(b"mdhd") + 20  # of version 0
+    whole, half = (int.from_bytes(data[i : i + 4], "big") // 2 for i in (at, length))
+    data[at : at + 8] = struct.pack(">II", whole, half)  # for how long, and from where on in the media
+    case.write(bytes(data))
 
 
 def _fewer(case: Case) -> None:

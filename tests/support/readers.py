@@ -24,7 +24,7 @@ from anonymize.audit import certificate, containers, folder
 from anonymize.detectors.spec import parse
 from anonymize.errors import AnonymizeError
 from anonymize.evaluate import ground_truth
-from anonymize.hiding import told
+from anonymize.hiding import warning_texts
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.risk import risk_of
@@ -52,8 +52,8 @@ RECORD = Record(
     64,
     48,
     (FACE, Region("plate", (1, 1, 9, 4), 0.1)),
-    {"a": {"w": "00"}},
-    "d",
+    detectors={"a": {"w": "00"}},
+    detection="d",
     decisions=(
         {
             "who": "ana",
@@ -139,7 +139,7 @@ def read_records(lines: bytes) -> None:
             answers(header.source, record)
             record.hidden(header.settings)
             record.is_approved(header.review or header.settings)
-            told(record, header.settings)
+            warning_texts(record, header.settings)
             risk_of(record, header.settings)
         with records.lock(path):
             answers(records.write, path, header, known.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from anonymize.corrections import add, approve, move, reject, undo
-from anonymize.hiding import told, warnings_of
+from anonymize.hiding import warning_texts, warnings_of
 from anonymize.predictor import DETECTION_VERSION
 from anonymize.records import Record
 from anonymize.regions import Box, Region
@@ -27,7 +27,7 @@ def test_a_box_that_is_moved_off_what_was_found_is_a_reason_to_look(box: Box) ->
     assert shared < 0.9
     assert risk_of(moved, SETTINGS) > max(SUSPICIOUS, before)
     assert misses(moved, SETTINGS)[0].box == FACE.box
-    assert "in the open now" in told(moved, SETTINGS)[0]
+    assert "in the open now" in warning_texts(moved, SETTINGS)[0]
 
 
 def test_what_is_still_hidden_or_was_decided_is_none() -> None:

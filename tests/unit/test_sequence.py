@@ -11,7 +11,7 @@ from PIL import Image
 from anonymize import Settings, images
 from anonymize.records import Header, Record, read, write
 from anonymize.regions import Region
-from anonymize.sequence import Followed, follow_file, raised, series
+from anonymize.sequence import Followed, follow_file, raise_scores, series
 
 
 def photo(path: str, *regions: Region) -> Record:
@@ -27,23 +27,23 @@ def scores(photos: list[Record]) -> list[list[float]]:
 
 
 def test_a_faint_candidate_beside_a_sure_one_is_hidden_too() -> None:
-    photos = raised([photo("1", plate(100, 0.03)), photo("2", plate(110, 0.9)), photo("3", plate(125, 0.02))])
+    photos = raise_scores([photo("1", plate(100, 0.03)), photo("2", plate(110, 0.9)), photo("3", plate(125, 0.02))])
     assert scores(photos) == [[0.9], [0.9], [0.9]]
     assert all(p.hidden(Settings()) for p in photos)
 
 
 def test_it_goes_from_photo_to_photo_in_both_directions() -> None:
     row = [photo(str(n), plate(100 + 20 * n, 0.9 if n == 3 else 0.02)) for n in range(7)]
-    assert scores(raised(row)) == [[0.9]] * 7
+    assert scores(raise_scores(row)) == [[0.9]] * 7
     row[4] = photo("4")
-    assert scores(raised(row)) == [[0.9]] * 4 + [[], [0.02], [0.02]]
+    assert scores(raise_scores(row)) == [[0.9]] * 4 + [[], [0.02], [0.02]]
 
 
 def test_what_is_taken_over_is_handed_on_in_the_same_photo() -> None:
     first, second = photo("1", plate(100, 0.5)), photo("2", plate(115, 0.9), plate(85, 0.1))
-    after = raised([first, second])
+    after = raise_scores([first, second])
     assert scores(after) == [[0.9], [0.9, 0.9]]
-    assert raised(after) == after
+    assert raise_scores(after) == after
 
 
 def test_what_lies_elsewhere_or_is_of_another_size_or_kind_stays() -> None:
@@ -52,7 +52,7 @@ def test_what_lies_elsewhere_or_is_of_another_size_or_kind_stays() -> None:
         plate(140, 0.03), plate(100, 0.03, y=120), plate(95, 0.03, width=65), plate(100, 0.009),
         Region("face", (100, 100, 140, 110), 0.03),
     ):  # fmt: skip
-        assert raised([photo("1", other), sure])[0] == photo("1", other)
+        assert raise_scores([photo("1", other), sure])[0] == photo("1", other)
 
 
 def test_what_people_decided_stays_and_counts() -> None:
@@ -60,10 +60,10 @@ def test_what_people_decided_stays_and_counts() -> None:
     rejected = plate(100, 0.9).replace(status="rejected")
     accepted = plate(100, 0.03).replace(status="accepted")
     faint = photo("1", plate(102, 0.05))
-    assert scores(raised([faint, photo("2", drawn)])) == [[1.0], [1.0]]
-    assert scores(raised([faint, photo("2", accepted)])) == [[1.0], [0.03]]
-    assert scores(raised([faint, photo("2", rejected)])) == [[0.05], [0.9]]
-    assert raised([photo("1", rejected), photo("2", drawn)])[0] == photo("1", rejected)
+    assert scores(raise_scores([faint, photo("2", drawn)])) == [[1.0], [1.0]]
+    assert scores(raise_scores([faint, photo("2", accepted)])) == [[1.0], [0.03]]
+    assert scores(raise_scores([faint, photo("2", rejected)])) == [[0.05], [0.9]]
+    assert raise_scores([photo("1", rejected), photo("2", drawn)])[0] == photo("1", rejected)
 
 
 def test_series_are_of_one_folder_and_shape_by_time_or_name() -> None:
@@ -86,12 +86,12 @@ rows = st.lists(st.lists(regions, max_size=3, unique_by=lambda r: r.id).map(tupl
 @given(rows)
 def test_nothing_is_hidden_less_and_doing_it_again_changes_nothing(row: list[tuple[Region, ...]]) -> None:
     photos = [photo(str(n), *found) for n, found in enumerate(row)]
-    after = raised(photos)
+    after = raise_scores(photos)
     for p, a in zip(photos, after, strict=True):
         own = {r.id: r.score for r in a.regions}
         assert own.keys() == {r.id for r in p.regions}
         assert all(own[r.id] >= r.score for r in p.regions)
-    assert raised(after) == after
+    assert raise_scores(after) == after
 
 
 def test_a_records_file_is_followed_by_the_times_of_its_photos(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def main():
         asking.join()
     sys.exit(7)
 
-with time_limit.exit_code_noted():
+with time_limit.note_exit_code():
     main()
 """
 

@@ -123,7 +123,11 @@
     const lookTitle = make("h2", {}, "Look here first"), tracksTitle = make("h2", {});
     const panel = make("div", { class: "az-bar az-chosen", role: "group", "aria-label": "The chosen track", hidden: true });
     const undo = button("Undo", () => act("undo"));
-    const panels = make("div", { class: "az-card az-trackcard", hidden: true }, panel, lookTitle, look, make("div", { class: "az-row" }, tracksTitle, undo), tracks);
+    const others = make("ul", { class: "az-tracks", "aria-label": "Possible ones" }), othersTitle = make("summary");
+    const possible = make("details", { class: "az-possible" }, othersTitle, others);
+    const FIRST = 6;  // places to look at; the rest on demand
+    let allPlaces = false;
+    const panels = make("div", { class: "az-card az-trackcard", hidden: true }, panel, lookTitle, look, make("div", { class: "az-row" }, tracksTitle, undo), tracks, possible);
     const decide = (t) => (t.hidden
       ? button(t.status === "manual" ? "Remove" : "Do not hide", () => act("reject", { region: t.id }))
       : button("Hide", () => act("accept", { region: t.id })));
@@ -137,12 +141,19 @@
     const paintTracks = () => {
       if (!info) return;
       const hidden = info.tracks.filter((t) => t.hidden).length;
-      tracksTitle.textContent = `Faces and plates: ${hidden} hidden, ${info.tracks.length - hidden} not`;
+      tracksTitle.textContent = `Faces and plates: ${hidden} hidden`;
+      othersTitle.textContent = `${info.tracks.length - hidden} not hidden: likeliest first`;
       const at = document.activeElement?.closest?.("[data-track]")?.dataset.track;
-      tracks.replaceChildren(...info.tracks.map(row));
-      if (at) tracks.querySelector(`[data-track="${at}"] button`)?.focus({ preventScroll: true });
+      tracks.replaceChildren(...info.tracks.filter((t) => t.hidden).map(row));
+      others.replaceChildren(...info.tracks.filter((t) => !t.hidden).sort((a, b) => b.score - a.score).map(row));
+      possible.hidden = hidden === info.tracks.length;
+      if (info.tracks.some((t) => t.id === chosen && !t.hidden)) possible.open = true;
+      if (at) panels.querySelector(`[data-track="${at}"] button`)?.focus({ preventScroll: true });
       look.hidden = lookTitle.hidden = !info.look.length;
-      look.replaceChildren(...info.look.map((w) => make("li", {}, button(`${w.time}  ${w.text}`, () => { jump(w.track, w.frame); setMode("correct"); }))));
+      const places = info.look.map((w) => make("li", {}, button(`${w.time}  ${w.text}`, () => { jump(w.track, w.frame); setMode("correct"); })));
+      const rest = allPlaces ? 0 : places.length - FIRST;
+      look.replaceChildren(...(rest > 0 ? places.slice(0, FIRST) : places));
+      if (rest > 0) look.append(make("li", { class: "az-rest" }, button(`Show ${rest} more`, () => { allPlaces = true; paintTracks(); look.children[FIRST]?.querySelector("button").focus(); })));
       const t = info.tracks.find((k) => k.id === chosen);
       panel.hidden = !t;
       if (!t) return;

@@ -319,8 +319,10 @@ def test_a_run_says_of_its_photos_what_one_machine_says() -> None:
     face, dog = Region("face", (9, 9, 40, 40), 0.9), Region("dog", (9, 60, 40, 90), 0.9)
     others = [Region(kind, (50, 50, 90, 90), 0.9) for kind in ("vehicle", "person")]
     detectors = {"fake": {"weights": "0" * 64}}
-    record = Record("a.jpg", "a" * 64, 100, 100, (face, dog, *others), detectors, warnings=("first-picture-only",))
-    moved = corrections.move(record, who="ann", region=face.id, box=(60, 60, 90, 90))
+    record = Record(
+        "a.jpg", "a" * 64, 100, 100, (face, dog, *others), detectors=detectors, warnings=("first-picture-only",)
+    )
+    moved = corrections.move(record, who="ann", id=face.id, box=(60, 60, 90, 90))
     summary = Summary()
     driver.count(summary, shards.Row.of(moved, SETTINGS, "1", "1"))
     assert summary.warnings["a.jpg"] == warnings_of(moved, SETTINGS)

@@ -291,3 +291,19 @@ def test_a_region_lies_right_in_a_rotated_clip(tmp_path):
     rgb = next(open_clip(tmp_path / "out" / "a.mp4").frames()).rgb
     assert (np.abs(rgb[4:14, 46:60].astype(int) - (255, 0, 255)) < 40).all()
     assert not (np.abs(rgb[50:, :].astype(int) - (255, 0, 255)) < 60).all(axis=2).any()
+
+
+def test_dolby_vision_without_a_base_layer_is_refused_and_with_one_is_not(tmp_path):
+    def dolby(name, colors):
+        path = clips.make(tmp_path / name, 3, codec="libx265", pixel_format="yuv420p10le", colors=colors)
+        path.write_bytes(path.read_bytes().replace(b"hev1", b"dvh1"))
+        assert open_codec(path) == "dvh1"
+        return path
+
+    def open_codec(path):
+        with av.open(str(path)) as container:
+            return container.streams.video[0].codec_context.codec_tag
+
+    with pytest.raises(UnsupportedClipError, match="Dolby Vision"):
+        open_clip(dolby("five.mp4", (1, 2, 2, 2)))
+    assert open_clip(dolby("eight.mp4", (1, 9, 16, 9))).bit_depth == 10

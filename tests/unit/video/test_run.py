@@ -105,6 +105,18 @@ def test_fewer_frames_than_were_searched_are_no_clip(tmp_path):
     assert not out.exists()
 
 
+def test_as_many_frames_that_are_others_are_no_clip(tmp_path, monkeypatch):
+    source = clips.make(tmp_path / "a.mp4", 9)
+    clip = open_clip(source)
+    record = detect(clip, "a.mp4", Predictor(Settings(), detectors=[clips.BarDetector()]), tmp_path / "parts", every=1)
+    other = open_clip(clips.make(tmp_path / "b.mp4", 9, pictures=[clips.picture(n + (n > 6)) for n in range(9)]))
+    monkeypatch.setattr(run.Clip, "frames", lambda _self, *_, of=run.Clip.frames: of(other))  # as if damaged
+    with pytest.raises(ChangedSourceError, match="read otherwise"):
+        render(clip, record, tmp_path / "out.mp4", Settings(), Encoding(), tmp_path / "parts")
+    assert not (tmp_path / "out.mp4").exists()
+    assert not list((tmp_path / "parts").glob("frames-*"))
+
+
 def test_nobody_looked_is_not_nothing_found(tmp_path):
     source = clips.make(tmp_path / "a.mp4", 6)
     record, out = both(source, tmp_path)

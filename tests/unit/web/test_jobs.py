@@ -21,11 +21,11 @@ from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.file_names import clean_name, safe_name
 from anonymize.web.job_queue import JobQueue
 from anonymize.web.job_results import KnownRecords
-from anonymize.web.job_view import audited, duration, pictures, progress, summary
+from anonymize.web.job_view import audit_card, duration, pictures, progress, summary
 from anonymize.web.jobs import Job
-from anonymize.web.names import clean_name, safe_name
 from anonymize.web.policy import Policy
 from anonymize.web.results import explore, heights, judge, scores, table, threshold_effect
 from anonymize.web.sessions import DiskFullError, FullError, GoneError
@@ -687,14 +687,14 @@ def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tm
     assert job.audit().ok
     found = job.audit()
     found.skipped["faces"] = "too few"
-    card = audited(job, found)
+    card = audit_card(job, found)
     assert "2 photos: no leak found" in card
     assert "Not checked:" in card
     assert ": too few</li>" in card
     (job.output / "b.png").write_bytes((job.inputs / "b.png").read_bytes())
     found = job.audit()
     assert [p.path for p in found.failed] == ["b.png"]
-    assert "<strong>b.png</strong>: the file was changed" in audited(job, found)
+    assert "<strong>b.png</strong>: the file was changed" in audit_card(job, found)
     assert zipfile.ZipFile(job.zip()).namelist() == ["a.png"]
     written = zipfile.ZipFile(job.audit_zip()).namelist()
     assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]

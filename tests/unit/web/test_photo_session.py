@@ -16,7 +16,7 @@ from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError,
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool, Gated, Turns
-from anonymize.web.names import clean_name
+from anonymize.web.file_names import clean_name
 from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import possible, regions, rows, summary, view, weakness_text, why
 from anonymize.web.results import PLACES, count_text

@@ -11,7 +11,7 @@ from anonymize import Settings
 from anonymize.errors import AnnotationError
 from anonymize.evaluate.clip_annotations import ClipTruth, TrueTrack
 from anonymize.evaluate.clip_truth import ClipAnnotations, read
-from anonymize.evaluate.clips import ClipResult, KindTime, flickers_of, measure, summary
+from anonymize.evaluate.leak_seconds import ClipResult, KindTime, flickers_of, measure, summary
 from anonymize.regions import Region
 
 SETTINGS = Settings()

@@ -16,8 +16,8 @@ from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import photos
-from review.desk import Desk, Source, shared
 from review.reviews import Reviews, User
+from review.tab_handlers import ReviewHandlers, Source, shared
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (20, 20, 60, 70), 0.9, {"one": 0.9})
@@ -51,12 +51,14 @@ class Tab:
         **options: Any,
     ) -> None:
         own, there = {"own_machine": True, **options}, sources or [shared(path, "r")]
-        self.desk = Desk(reviews or Reviews(), lambda _: User(f"key {user}", user), lambda _: there, **own)
+        self.handlers = ReviewHandlers(
+            reviews or Reviews(), lambda _: User(f"key {user}", user), lambda _: there, **own
+        )
         self.status, self.page = 0, dict[str, Any]()
         self.open()
 
     def ask(self, what: str, /, **data: Any) -> dict[str, Any]:
-        self.status, answer = self.desk.answer(None, what, data)
+        self.status, answer = self.handlers.answer(None, what, data)
         if "review" in answer:
             self.page = answer
         return answer
@@ -268,8 +270,8 @@ def test_what_makes_no_sense_is_an_error_and_changes_nothing(path: Path, what: s
     ],
 )
 def test_odd_requests_are_refused(path: Path, what: str, data: Any, status: int):
-    desk = Tab(path).desk
-    found, answer = desk.answer(None, what, data)
+    handlers = Tab(path).handlers
+    found, answer = handlers.answer(None, what, data)
     assert (found, list(answer)) == (status, ["error"])
 
 

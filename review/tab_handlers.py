@@ -86,7 +86,7 @@ class _Export(_Asked):
 
 
 @dataclass(frozen=True)
-class Desk:
+class ReviewHandlers:
     """The handlers, by the names under which a browser asks for them.
 
     Attributes:
@@ -171,7 +171,7 @@ class Desk:
 
     def _item(self, review: Review, user: User, path: str) -> Item:
         """One photo, taken over from whoever had it."""
-        item = item_of(review, path)
+        item = review.queue.item(path)
         if item is None:
             raise RecordsError("That photo is not in this batch.")
         review.queue.claim(path, self._claimant(review, user))
@@ -198,12 +198,12 @@ class Desk:
             review.store.decide(ask.photo, what, who=user.name, expected=ask.hash, **more)
             # Its sample in FiftyOne stays as it is: who looks at it there saw that, and is told before they decide.
         except AnonymizeError as e:
-            item = item_of(review, ask.photo)
+            item = review.queue.item(ask.photo)
             return self._page(review, user, item, error=message_of(e, self.own_machine))
         if what in ("approve", "flag"):
             done = "Approved" if what == "approve" else "Flagged"
             return self._page(review, user, self._next(review, user, after=ask.photo), text=f"{done}: {ask.photo}")
-        return self._page(review, user, item_of(review, ask.photo))
+        return self._page(review, user, review.queue.item(ask.photo))
 
     def _undo(self, review: Review, user: User, photo: str) -> Values:
         """Take back this person's last decision on a photo, else their last one anywhere; that photo is shown.
@@ -272,10 +272,6 @@ class Desk:
             "fiftyone": fiftyone if review.owner is None or fiftyone == "picture" else "nothing",
             "is_sample": self._is_sample(review),
         }
-
-
-def item_of(review: Review, path: str) -> Item | None:
-    return review.queue.item(path)
 
 
 def shared(records: Path, label: str) -> Source:
