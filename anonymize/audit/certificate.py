@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,12 +181,14 @@ class Verified:
 
     Attributes:
         statement: what was signed. fingerprint: of the key that signed. is_known_key: it is the one that was asked for.
+        compared: the folder of photos that was compared with it; None: none was.
         changed, missing, added: photos of the output that differ from the certificate's.
     """
 
     statement: dict[str, Any]
     fingerprint: str
     is_known_key: bool
+    compared: Path | None = None
     changed: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     added: list[str] = field(default_factory=list)
@@ -200,7 +202,8 @@ def verify(path: Path, output: Path | None = None, public: Path | None = None) -
     """Check a certificate's signature, and the photos that it is about.
 
     Args:
-        path: the certificate. output: the folder of photos; None: that beside it, where it is there.
+        path: the certificate. output: the folder of photos; None: that of `NAME-audit/certificate.json`, `NAME`, or the
+            certificate's own, where photos lie there.
         public: the PEM file of the key that should have signed; None: the one in the certificate, whose fingerprint the
             caller shows.
 
@@ -228,15 +231,19 @@ def verify(path: Path, output: Path | None = None, public: Path | None = None) -
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise AuditError(f"{path} is no certificate of an audit") from e
     out = Verified(stated, keys.fingerprint(keys.raw(key)), public is not None)
-    folder = output or _beside(path)
-    if output is not None or folder.is_dir():
-        _compare(out, wanted, folder)
+    out.compared = output or _beside(path, wanted)
+    if out.compared is not None:
+        _compare(out, wanted, out.compared)
     return out
 
 
-def _beside(path: Path) -> Path:
+def _beside(path: Path, wanted: Iterable[str]) -> Path | None:
+    """The folder of the photos, where it can be told from the certificate's place: a copy may lie anywhere."""
     place = path.absolute().parent
-    return place.with_name(place.name.removesuffix("-audit"))
+    if place.name.endswith("-audit"):
+        beside = place.with_name(place.name.removesuffix("-audit"))
+        return beside if beside.is_dir() else None
+    return place if any((place / unescape(name)).is_file() for name in wanted) else None
 
 
 def _compare(out: Verified, wanted: Mapping[str, str], output: Path) -> None:

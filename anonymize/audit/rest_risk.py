@@ -24,9 +24,9 @@ MEASURED: Sequence[tuple[float, int, int]] = (
 )  # fmt: skip
 RESTS_ON = (
     "A model of risk looks at what was found and not hidden, and puts each photo into one of five classes. The "
-    "estimate is the share of photos of its class that leaked among 420 photos with marked faces and plates (95 %: "
-    "Wilson), with the preset balanced and nobody's corrections. Photos of another kind, and other presets, may leak "
-    "more or less."
+    "estimate is the share of photos of its class that leaked among 420 photos with marked faces and plates (95 % "
+    "interval: Wilson), with the preset balanced and nobody's corrections. Photos of another kind, and other "
+    "presets, may leak more or less."
 )
 Z = 1.96
 

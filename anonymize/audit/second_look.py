@@ -59,6 +59,7 @@ class Looker:
     Attributes:
         detectors: one for each kind, or those that were asked for. skipped: network -> why it does not look.
         kinds: of each detector, what it is asked about; empty: whatever it sees.
+        again: those of the networks that chose what was hidden; they look at another size.
         unchecked: hidden kind -> why no other network looked for it, so that silence about it says nothing.
         reader: reads what may be a plate; None: there is none.
     """
@@ -67,18 +68,22 @@ class Looker:
     skipped: Mapping[str, str]
     kinds: tuple[str, ...] = ()
     unchecked: Mapping[str, str] = field(default_factory=dict)
+    again: frozenset[str] = frozenset()
     reader: Reader | None = None
 
     @property
     def said(self) -> str:
         """Which networks look, in words."""
         looking = [
-            (f"{kind}s: " if kind else "") + ", ".join(n.split("@")[0] for n in d.name.split("+"))
+            (f"{kind}s: " if kind else "") + ", ".join(map(self._called, d.name.split("+")))
             for d, kind in zip_longest(self.detectors, self.kinds, fillvalue="")
             if not isinstance(d, str)
         ]
         missing = ", ".join(sorted({n.split("@")[0] for n in self.skipped}))
         return ("; ".join(looking) or "no network") + (f" (could not be had: {missing})" if missing else "")
+
+    def _called(self, network: str) -> str:
+        return network.split("@")[0] + (" (which chose, too; at another size)" if network in self.again else "")
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
@@ -112,6 +117,7 @@ def choose(
         return Looker(tuple(map(make, names)), {})
     made: dict[str, Detector] = {}
     skipped: dict[str, str] = {}
+    again: set[str] = set()
     unchecked = dict.fromkeys(settings.kinds, "no network could be had")
     for task, (others, same) in SIZES.items():
         of_task = [
@@ -127,10 +133,11 @@ def choose(
                 skipped[name] = str(e).split(". ")[0]
         if loaded and task in settings.kinds:
             made[task] = make("+".join(loaded))
+            again |= {name for name in loaded if name.endswith(same)}
             unchecked[task] = "only networks that chose what was hidden, at another size"
             if not all(name.endswith(same) for name in loaded):
                 del unchecked[task]
-    return Looker(tuple(made.values()), skipped, tuple(made), unchecked)
+    return Looker(tuple(made.values()), skipped, tuple(made), unchecked, frozenset(again))
 
 
 def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region]:

@@ -161,7 +161,7 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
     except AuditError as e:
         click.echo(f"error: {e}", err=True)
         click.get_current_context().exit(NOT_VALID)
-    known = "the key that was given" if found.is_known_key else "a key that only its fingerprint names; compare it"
+    known = "the key that was given" if found.is_known_key else "anybody can sign, so compare this fingerprint"
     click.echo(f"signed by {found.fingerprint}: {known}")
     audit_ = found.statement["predicate"]["audit"]
     files = audit_["photos"] + audit_.get("clips", 0)
@@ -173,6 +173,10 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
     ):
         for path in paths:
             click.echo(f"{what}: {path}", err=True)
+    if found.compared is None:
+        click.echo("not compared with any photos: name their folder with --output", err=True)
+    elif found.is_same:
+        click.echo(f"{found.compared} holds exactly these")
     if not found.is_same:
         click.get_current_context().exit(NOT_VALID)
 

@@ -167,6 +167,11 @@ class JobHandlers:
         except (AnonymizeError, OSError) as e:
             return _only(self._message(e))
 
+    def audit_begins(self) -> Values:
+        """What is said until `audit` answers, and the button, which waits."""
+        line = status_line("Looking for leaks. This takes some seconds per photo.", is_busy=True)
+        return line, gr.update(interactive=False)
+
     def audit(self, request: gr.Request, id: str, which: str) -> Values:
         """Look for leaks in the clean photos. Values for what it says, the gallery, and the card."""
         try:

@@ -18,8 +18,9 @@ from .results import STATUSES, count_text, warning_list
 MOST_COMING = 60  # of the photos that are shown as they are done
 
 
-def status_line(text: str) -> str:
-    return f'<p class="az-status" role="status">{html.escape(text)}</p>'
+def status_line(text: str, is_busy: bool = False) -> str:
+    busy = " az-spin" if is_busy else ""
+    return f'<p class="az-status{busy}" role="status">{html.escape(text)}</p>'
 
 
 def progress(job: Job, before: int) -> str:
@@ -43,7 +44,8 @@ def progress(job: Job, before: int) -> str:
             words.append("stopping after the current photo")
     else:
         words.append("stopped" if job.state == "stopped" else f"done in {duration(s.seconds)}")
-    words.append(count_text(dict(s.hidden)) + " hidden")
+    if done or job.state != "running":  # "no faces" would be wrong before one photo is searched
+        words.append(count_text(dict(s.hidden)) + " hidden")
     if s.failures:
         words.append(f"{len(s.failures)} failed")
     if job.problem:  # why it stopped

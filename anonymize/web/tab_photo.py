@@ -38,7 +38,8 @@ def show_with_controls(photo: PhotoSession, settings: Settings) -> Shown:
 
 def failure(problem: str, photo: PhotoSession | None = None) -> Shown:
     """The same after a failure: the photo as it was, or none, and what is wrong."""
-    value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": problem}
+    said = problem[:1].upper() + problem[1:]
+    value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": said}
     value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
     return (value, *_SKIPPED[1:]) if photo else (value, empty(), gr.skip(), gr.update(visible=False))
 

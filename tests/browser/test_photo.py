@@ -213,7 +213,7 @@ def test_what_is_not_a_photo_is_said_plainly(page: Page, tmp_path: Path, zidane:
     broken.write_bytes(b"this is text")
     for _ in range(2):  # the same answer twice: it may not look as if the second one were still awaited
         page.set_input_files("#az-photo .az-drop input[type=file]", str(broken))
-        expect(page.locator("#az-photo .az-status.problem")).to_contain_text("not an image")
+        expect(page.locator("#az-photo .az-status.problem")).to_contain_text("This is not an image")
     assert "Traceback" not in page.content()
     show_photo(page, zidane)  # and the page goes on working
     expect(page.locator(RESULT)).to_contain_text("faces and no license plates hidden")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -148,6 +149,7 @@ def test_report_and_certificate_say_what_was_found_and_show_no_original(case: pl
     place = report_folder(case.output)
     report = (place / "report.html").read_text("utf-8")
     assert "No leak was found in 1 photo." in report
+    assert "Clips:" not in report  # there are none
     assert "src=" not in report.replace('src="data:', "")
     page = (place / "certificate.html").read_text("utf-8")
     assert "1 of 1 photos passed" in page
@@ -169,6 +171,24 @@ def test_names_in_reports_are_text(tmp_path: Path, zidane: Path) -> None:
     audit_folder(case.output, options=QUIET)
     for name in ("report.html", "certificate.html"):
         assert "<img src=x" not in (report_folder(case.output) / name).read_text("utf-8")
+
+
+def test_a_certificate_that_lies_elsewhere_is_not_compared_with_what_lies_there(
+    case: planted.Case, tmp_path: Path
+) -> None:
+    audit_folder(case.output, options=QUIET)
+    (downloads := tmp_path / "downloads").mkdir()
+    (downloads / "holiday.jpg").write_bytes(case.file.read_bytes())
+    copy = downloads / "certificate.json"
+    copy.write_bytes((report_folder(case.output) / "certificate.json").read_bytes())
+    alone = CliRunner().invoke(cli, ["audit", "verify", str(copy)])
+    assert alone.exit_code == 0, alone.output
+    assert "not compared with any photos" in alone.output
+    compared = CliRunner().invoke(cli, ["audit", "verify", str(copy), "--output", str(case.output)])
+    assert compared.exit_code == 0, compared.output
+    assert f"{case.output} holds exactly these" in compared.output
+    shutil.copy(case.file, downloads)
+    assert verify(copy).added == ["holiday.jpg"]  # the photos lie beside it
 
 
 def test_changed_certificates_and_photos_do_not_hold(case: planted.Case, tmp_path: Path) -> None:

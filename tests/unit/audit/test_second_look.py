@@ -95,6 +95,11 @@ def test_a_kind_that_no_other_network_looked_for_is_not_called_checked(monkeypat
         "face": "only networks that chose what was hidden, at another size"
     }
     assert second_look.choose(["street"], SETTINGS).unchecked == {}
+    lacking = ("yunet", "r50", "resnet50")
+    looker = second_look.choose(used, SETTINGS)  # one did not choose, so the kind is checked; of the other it is said
+    assert (looker.unchecked, looker.again) == ({}, {"retinaface-mobilenet@896"})
+    assert "faces: mtcnn, retinaface-mobilenet (which chose, too; at another size)" in looker.said
+    lacking = ("mtcnn", *lacking)
     lacking = (*lacking, "retinaface", "centerface", "street")
     assert second_look.choose(used, SETTINGS).unchecked == {"face": "no network could be had"}
 

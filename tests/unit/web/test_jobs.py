@@ -227,6 +227,7 @@ def test_stop_really_stops(job, tmp_path):
         jobs.start(job, Settings())
     job.stop.set()
     assert "stopping" in progress(job, 0)
+    assert "hidden" not in progress(job, 0)  # no photo is done: "no faces" would be a claim
     held.go.set()
     wait_for(lambda: job.state not in BUSY)
     jobs.close()
