@@ -28,6 +28,7 @@ OLDER, MOVED = "older-detection", "moved-off"
 WARNINGS: Mapping[str, str] = {
     **images.WARNINGS,
     MOVED: "a box was moved off a face or plate that was found there, which is in the open now",
+    Record.FORGOTTEN: "a photo is another file than the one that people decided on; nothing of what they decided holds",
     OLDER: "an earlier version of this program, which may find less, looked for what is hidden; detect again",
 }
 _HELPERS = ("vehicle", "person")  # kinds that help to find others, and that nobody expects to be hidden

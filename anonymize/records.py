@@ -100,6 +100,7 @@ class Reviewed:
 
     PART: ClassVar[str]  # what people decide on one by one: "region" or "track"
     NAME: ClassVar[str]  # of such a record, in errors
+    FORGOTTEN: ClassVar[str]  # the warning that people decided on another file of this name
 
     path: str
     sha256: str = ""
@@ -154,14 +155,18 @@ class Reviewed:
         raise NotImplementedError
 
     def keep_decisions(self, earlier: Self | None) -> Self:
-        """This new detection, with what people decided on `earlier`, the same file's last record.
+        """This new detection, with what people decided on `earlier`, the path's last record.
 
+        Of another file nothing stays, and a warning says so: what a person drew in it is no longer hidden.
         What a person drew, accepted or rejected stays. A new automatic region goes where one that was rejected is the
         same thing, or where one that is hidden covers nearly all of it: what such a box leaves open, in place or time,
         is hidden, too. An approval stays in the history, but its hash no longer fits, so the photo is pending.
         """
-        if earlier is None or earlier.sha256 != self.sha256:
+        if earlier is None:
             return self
+        if earlier.sha256 != self.sha256:
+            is_decided = any(p.status != "auto" for p in earlier.parts) or self.FORGOTTEN in earlier.warnings
+            return self.replace(warnings=(*self.warnings, self.FORGOTTEN)) if is_decided else self
         decided, fresh = [p for p in earlier.parts if p.status != "auto"], list(self.parts)
         if decided and fresh:
             fresh = [f for f, gone in zip(fresh, self.is_settled(fresh, decided), strict=True) if not gone]
@@ -211,7 +216,7 @@ class Record(Reviewed):
         regions: candidates down to the floor score, by descending score; regions that a person drew too.
     """
 
-    PART, NAME = "region", "record"
+    PART, NAME, FORGOTTEN = "region", "record", "decided-on-another-file"
 
     regions: tuple[Region, ...] = ()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -107,6 +108,9 @@ def _is_of(record: ClipRecord | None, settings: Settings, known: Mapping[str, An
 
 def settings_of(folder: Folder, path: str) -> Iterator[Settings]:
     """Every settings that a clip may have been written with."""
+    known = folder.clip_memory.get(path, {}).get("settings")
+    with suppress(SettingsError, TypeError):
+        yield from [Settings.from_dict(known)] if known else []
     yield from folder.settings
     if path in folder.clip_memory and (file := record_file(folder, path)).exists():
         header, _ = clip_records.read(file)

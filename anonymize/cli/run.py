@@ -274,6 +274,15 @@ def say_other_command(skipped: Mapping[str, int], extensions: Iterable[str], wha
         click.echo(f"skipped {what}s: {number}; the command {command} takes them", err=True)
 
 
+def say_reasons(said: str, of: Mapping[str, str]) -> None:
+    """A line for each reason (path -> reason), with the first paths."""
+    from ..records import first_of
+
+    for reason in dict.fromkeys(of.values()):
+        paths = [path for path, why in of.items() if why == reason]
+        click.echo(f"{said}, {len(paths)}, {reason}: {first_of(paths)}", err=True)
+
+
 def _rows(summary: Summary) -> list[tuple[str, object]]:
     rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
@@ -285,18 +294,16 @@ def _rows(summary: Summary) -> list[tuple[str, object]]:
 
 
 def _say_what_failed(summary: Summary) -> None:
-    from ..records import first_of
-
     if summary.gone:
+        from ..records import first_of
+
         gone = f"{first_of(summary.gone)} (`python -m review forget` removes them)"
         click.echo(f"no longer in the input, so not written: {gone}", err=True)
     for text in summary.warning_texts():
         click.echo(f"warning: {text}", err=True)
     if summary.not_hidden:
         click.echo("         (--hide KIND hides them)", err=True)
-    for said, of in (("left in the output by an earlier run", summary.left_over), ("withheld", summary.withheld)):
-        for reason in dict.fromkeys(of.values()):
-            paths = [path for path, why in of.items() if why == reason]
-            click.echo(f"{said}, {len(paths)}, {reason}: {first_of(paths)}", err=True)
+    say_reasons("left in the output by an earlier run", summary.left_over)
+    say_reasons("withheld", summary.withheld)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)

@@ -10,7 +10,7 @@ import click
 from .audit import AUDIT, audit_now
 from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
 from .progress import bar, print_table, skipped_rows
-from .run import NOTHING_TO_DO, say_other_command, warn
+from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
@@ -70,13 +70,19 @@ def video(
             dry_run=dry_run,
             progress=told,
         )
+    _say(summary)  # first: an audit may end with an error
     code = 0
     if is_audited and summary.done and not dry_run:
         settings = predictor.settings.replace(image_extensions=batch.EXTENSIONS)
         root = images.find(source, settings, exclude=output).root
         code = audit_now(output, {**given, "key": key}, records_folder, root)
-    _say(summary)
-    click.get_current_context().exit(code)
+    context = click.get_current_context()
+    if not summary.ok:
+        context.exit(1)
+    if not summary.done:
+        click.echo("there was no clip to do", err=True)
+        context.exit(NOTHING_TO_DO)
+    context.exit(code)
 
 
 class _Bar:
@@ -115,7 +121,7 @@ class _Bar:
 
 
 def _say(summary: Summary) -> None:
-    """The table and what failed; exit 1 where something did, 3 where nothing came out."""
+    """The table and what failed."""
     rows: list[tuple[str, object]] = [("clips", summary.clips), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
     rows += [("frames", summary.frames)]
@@ -129,15 +135,10 @@ def _say(summary: Summary) -> None:
     for path, told in summary.warnings.items():
         for text in told:
             click.echo(f"warning: {path} {text}", err=True)
+    say_reasons("left in the output by an earlier run", summary.left_over)
     for path, reason in summary.incomplete.items():
         click.echo(f"incomplete: {path}: {reason}; the rest of it was written", err=True)
     for path, reason in summary.failures.items():
         click.echo(f"failed: {path}: {reason}", err=True)
-    context = click.get_current_context()
     if summary.failures:
         click.echo(f"{len(summary.failures)} of {summary.clips} clips failed and have no output", err=True)
-    if not summary.ok:
-        context.exit(1)
-    if not summary.done:
-        click.echo("there was no clip to do", err=True)
-        context.exit(NOTHING_TO_DO)

@@ -53,6 +53,7 @@ class Summary:
         frames: in the clips that are done.
         failures: path -> why it has no output. incomplete: path -> what of it could not be read; the rest was written.
         dropped: what was left out ("data", "subtitles") -> clips. warnings: path -> what is to be said of it.
+        left_over: clips of earlier runs that were not looked at now -> what is to be said of them.
         hidden: kind -> tracks that are hidden. skipped: extension -> files that are not clips by their extension.
         now: path and step of the clip that is being worked on. seconds: wall time.
     """
@@ -65,6 +66,7 @@ class Summary:
     incomplete: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     warnings: dict[str, list[str]] = field(default_factory=dict)
+    left_over: dict[str, str] = field(default_factory=dict)
     hidden: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
     now: tuple[str, Step] | None = None
@@ -141,6 +143,8 @@ def run(
             (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
         job.work(found.paths)
         job.lose()
+        if job.memory:
+            summary.left_over = job.memory.left_over(map(escape, found.paths), found.root, predictor.settings)
     summary.now, summary.seconds = None, time.perf_counter() - started
     if not dry_run:
         told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
@@ -249,9 +253,9 @@ class _Job:
             render(
                 clip, record, target, settings, self.encoding, parts, progress=self._told(record.path), stop=self.stop
             )
-            approval = record.approval_hash(settings)
+            approval, quality = record.approval_hash(settings), self.encoding.quality
             try:
-                self.memory.note(record.path, target, shows, approval, self.encoding.quality)
+                self.memory.note(record.path, target, shows, approval, quality, settings.to_dict())
             except Exception:  # the folder is another one by now, which remembers nothing of this clip
                 target.unlink(missing_ok=True)
                 raise

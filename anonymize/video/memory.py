@@ -12,6 +12,7 @@ from ..errors import AuditError, ClipError
 from ..output_memory import WRITING, OutputMemory
 from ..outputs import QUARANTINED
 from ..records import escape, unescape
+from ..settings import Settings
 
 MEMORY_NAME = "clips.jsonl"
 
@@ -21,7 +22,7 @@ class Memory(OutputMemory):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        keeps = ("output", "sha256", "approval", "quality")
+        keeps = ("output", "sha256", "approval", "quality", "settings")
         super().__init__(folder / MEMORY_NAME, lambda entry: place(entry, folder), keeps)
 
     def is_current(self, path: str, target: Path, shows: str) -> bool:
@@ -31,6 +32,23 @@ class Memory(OutputMemory):
     def lost(self, paths: Iterable[str]) -> list[str]:
         """Those of these clips whose file is no longer as it was noted."""
         return [p for p in paths if not self.is_whole(p, place(self.known[p].more, self._folder))]
+
+    def left_over(self, looked_at: Iterable[str], root: Path, settings: Settings) -> dict[str, str]:
+        """Clips of earlier runs that lie here, are none of these, and of which there is something to say: what.
+
+        Args:
+            looked_at: paths. root: of the input. settings: those of this run.
+        """
+        ours, out = settings.export_hash(), {}
+        for path in sorted(self.known.keys() - set(looked_at)):
+            more = self.known[path].more
+            if not self.shows(path) or not os.path.lexists(place(more, self._folder)):
+                continue
+            if not os.path.lexists(root / unescape(path)):
+                out[path] = "its clip is no longer in the input"
+            elif not str(more.get("approval", "")).endswith(ours):
+                out[path] = "it was written with other settings"
+        return out
 
     def begin(self, path: str, target: Path, shows: str) -> None:
         """The clip is about to be written: what an earlier run wrote in its place goes.
@@ -45,15 +63,25 @@ class Memory(OutputMemory):
             raise ClipError("the output has a file in its place that this program did not write; move it away")
         self.note(path, target, WRITING)
 
-    def note(self, path: str, target: Path, shows: str, approval: str = "", quality: int = 0) -> None:
+    def note(
+        self,
+        path: str,
+        target: Path,
+        shows: str,
+        approval: str = "",
+        quality: int = 0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         """A clip is written.
 
         Args:
             path: of its record. shows: what decides its frames.
-            approval: the record's `approval_hash`, by which an audit knows the settings. quality: `Encoding.quality`.
+            approval: the record's `approval_hash`. quality: `Encoding.quality`. settings: by which it was written; an
+                audit finds them here, whatever else is written into the folder later.
         """
         digest = "" if shows == WRITING else disk.sha256(target)
         more = {"output": self._name(target), "sha256": digest, "approval": approval, "quality": quality}
+        more |= {"settings": settings} if settings else {}
         self.put(path, target, shows, **more)
 
     def put(self, path: str, file: Path | None, shows: str, **more: Any) -> None:

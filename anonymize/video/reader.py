@@ -107,7 +107,7 @@ class Frame:
     seconds: float
     duration: int
     native: av.VideoFrame = field(repr=False, compare=False)
-    _look: _Look = field(repr=False, compare=False)
+    _look: Look = field(repr=False, compare=False)
 
     @cached_property
     def rgb(self) -> NDArray[np.uint8]:
@@ -115,24 +115,28 @@ class Frame:
         return self._look.rgb(self.native)
 
 
-class _Look:
-    """Makes pictures for detectors and people; one for a reading, for all its threads."""
+class Look:
+    """Makes pictures for detectors and people; one for a reading, for all its threads.
 
-    def __init__(self, clip: Clip) -> None:
+    Args:
+        transfer: of the stored pictures' light, as a number of H.273. orientation: from stored to upright.
+    """
+
+    def __init__(self, transfer: int, orientation: Orientation) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._clip, self._convert, self._lock = clip, VideoReformatter(), threading.Lock()
+        self.transfer, self.orientation = transfer, orientation
+        self._convert, self._lock = VideoReformatter(), threading.Lock()
 
     def rgb(self, native: av.VideoFrame) -> NDArray[np.uint8]:
-        trc = self._clip.colors[2]
         with self._lock:
-            is_hdr = trc in (PQ, HLG)
+            is_hdr = self.transfer in (PQ, HLG)
             picture: NDArray[Any] = self._convert.reformat(native, format="rgb48le" if is_hdr else "rgb24").to_ndarray()
         if is_hdr:
-            picture = tone_map(picture, trc)
+            picture = tone_map(picture, self.transfer)
         if native.interlaced_frame:  # what moves would be a comb; a ghost of both moments is still a face
             picture = cv2.sepFilter2D(picture, -1, np.ones(1), np.array([0.25, 0.5, 0.25]))
-        return self._clip.orientation.upright(picture)
+        return self.orientation.upright(picture)
 
 
 def tone_map(rgb: NDArray[np.uint16], trc: int) -> NDArray[np.uint8]:
@@ -154,7 +158,7 @@ class _Reading:
 
     def __init__(self, clip: Clip, container: Any, stream: Any) -> None:
         self._clip, self._container, self._stream = clip, container, stream
-        self._look = _Look(clip)
+        self._look = Look(clip.colors[2], clip.orientation)
         self._step = max(1, round(1 / (clip.frame_rate * clip.time_base)))
         self._count = 0
         self._last: int | None = None
@@ -267,7 +271,7 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
             )
         count = stream.frames or None
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        orientation = _orientation(first)
+        orientation = orientation_of(first)
         shown = (first.height, first.width) if orientation.is_turned else (first.width, first.height)
         return Clip(
             path=Path(path),
@@ -370,7 +374,7 @@ def _has_no_base(tag: str, first: Any) -> bool:
     return is_dolby and (int(first.color_trc) == _UNSAID or int(first.colorspace) in (_UNSAID, _IPT))
 
 
-def _orientation(frame: Any) -> Orientation:
+def orientation_of(frame: Any) -> Orientation:
     for data in frame.side_data:
         if data.type.name == "DISPLAYMATRIX":
             return Orientation.from_matrix(bytes(data))

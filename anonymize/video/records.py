@@ -46,6 +46,7 @@ class ClipRecord(Reviewed):
     """
 
     PART, NAME = "track", "clip's record"
+    FORGOTTEN = "is another file than the one that people decided on; nothing of what they decided holds for it"
 
     frames: int = 0
     frame_rate: float = 0.0

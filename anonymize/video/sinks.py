@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import html
 import http.server
+import itertools
+import os
 import threading
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import av
 
 _FORMS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts", "udp": "mpegts"}
+_FILES = {".ts": "mpegts", ".mkv": "matroska"}
 _TIME = Fraction(1, 1000)
 _HLS = {"hls_time": "2", "hls_list_size": "10", "hls_flags": "delete_segments+temp_file+omit_endlist"}
 _PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
@@ -55,15 +58,22 @@ def sink_of(text: str, *, rate: float, quality: int) -> Sink:
         if path.suffix.lower() == ".m3u8":
             path.parent.mkdir(parents=True, exist_ok=True)
             return Encoded(str(path), "hls", _HLS, rate, quality)
-        if path.suffix.lower() in (".ts", ".mkv"):
+        if path.suffix.lower() in _FILES:
             path.parent.mkdir(parents=True, exist_ok=True)
-            return Encoded(str(path), {".ts": "mpegts", ".mkv": "matroska"}[path.suffix.lower()], {}, rate, quality)
+            return Encoded(str(path), _FILES[path.suffix.lower()], {}, rate, quality)
         if not path.suffix:
             return Files(path, quality)
     raise SettingsError(
         f"a stream's sink is http://127.0.0.1:8090/ (MJPEG), FILE.m3u8 (HLS), rtmp://…, rtsp://…, srt://…, udp://…, "
         f"FILE.mkv, FILE.ts, or a folder; received {text!r}"
     )
+
+
+def _free(path: str) -> str:
+    """A path at which nothing lies: this one, or with a number."""
+    stem, ending = os.path.splitext(path)
+    numbered = (f"{stem}-{n}{ending}" for n in itertools.count(2))
+    return next(p for p in itertools.chain([path], numbered) if not os.path.lexists(p))
 
 
 def to_jpeg(native: av.VideoFrame, quality: int) -> bytes:
@@ -73,25 +83,34 @@ def to_jpeg(native: av.VideoFrame, quality: int) -> bytes:
 
 
 class Files:
-    """A JPEG for each frame, whole or not there."""
+    """A JPEG for each frame, whole or not there; one that came in a photo has its name."""
 
     def __init__(self, folder: Path, quality: int) -> None:
         self._folder, self._quality, self._count = folder, quality, 0
+        self._taken: dict[str, str] = {}  # file -> the photo that it shows
 
     def write(self, native: av.VideoFrame, milliseconds: int, name: str) -> None:
-        self._count += 1
-        stem = f"{name}.jpg" if name and not name.lower().endswith((".jpg", ".jpeg")) else name
+        file = self._numbered() if not name else name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg"
+        if name and (other := self._taken.setdefault(file, name)) != name:
+            raise WriteError(f"{name} would get the name of {other}, {file}; rename one of them")
         try:
-            write_whole(self._folder / (stem or f"{self._count:08}.jpg"), to_jpeg(native, self._quality))
+            write_whole(self._folder / file, to_jpeg(native, self._quality))
         except OSError as e:
             raise WriteError(f"{self._folder} cannot be written: {e}") from e
+
+    def _numbered(self) -> str:
+        """The next number's; those of an earlier stream stay."""
+        self._count += 1
+        while os.path.lexists(self._folder / f"{self._count:08}.jpg"):
+            self._count += 1
+        return f"{self._count:08}.jpg"
 
     def close(self) -> None:
         pass
 
 
 class Encoded:
-    """H.264 without delay, in what FFmpeg can write to."""
+    """H.264 without delay, in what FFmpeg can write to. Opened again, a file goes on in another one beside it."""
 
     def __init__(self, target: str, form: str, options: dict[str, str], rate: float, quality: int) -> None:
         self._target, self._form, self._options = target, form, options
@@ -120,7 +139,8 @@ class Encoded:
 
     def _start(self, size: tuple[int, int]) -> tuple[Any, Any]:
         av = import_av()
-        container = av.open(self._target, "w", format=self._form, options={**self._options, "fflags": "+bitexact"})
+        target = _free(self._target) if self._form in _FILES.values() and "://" not in self._target else self._target
+        container = av.open(target, "w", format=self._form, options={**self._options, "fflags": "+bitexact"})
         options = {"preset": "veryfast", "tune": "zerolatency", "crf": str(self._quality), "a53cc": "0"}
         stream = container.add_stream("libx264", rate=self._rate, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

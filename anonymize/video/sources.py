@@ -30,10 +30,10 @@ class Arrived:
     """One frame that came in.
 
     Attributes:
-        native: the picture. name: the file that it came in, or "".
+        native: the picture; None: it cannot be read. name: the file that it came in, or "".
     """
 
-    native: av.VideoFrame
+    native: av.VideoFrame | None
     name: str = ""
 
 
@@ -129,7 +129,8 @@ class Camera:
 
 
 class Folder:
-    """A folder into which photos are put; each counts once, when its size has stayed the same for a moment.
+    """A folder into which photos are put; each counts once, when its size has stayed the same for a moment. One that
+    cannot be read counts again when it has changed: it may have been half of a photo.
 
     Photos are taken in the order of their names among those that are there.
     """
@@ -140,7 +141,7 @@ class Folder:
     def __init__(self, path: Path, settings: Settings) -> None:
         self._path, self._settings = path, settings
         self._done: set[str] = set()
-        self.failed = 0
+        self._unreadable: dict[str, tuple[int, int]] = {}
 
     def frames(self, stop: threading.Event) -> Iterator[Arrived]:
         av = import_av()
@@ -149,12 +150,13 @@ class Folder:
             before, sizes = sizes, self._there()
             ready = [name for name in sorted(sizes) if before.get(name) == sizes[name]]
             for name in ready:
-                self._done.add(name)
                 try:
                     rgb = images.load(self._path / name, self._settings).rgb
                 except (AnonymizeError, OSError):
-                    self.failed += 1  # no picture, so no output
+                    self._unreadable[name] = sizes[name]
+                    yield Arrived(None, name)  # no picture, so no output
                     continue
+                self._done.add(name)
                 yield Arrived(av.VideoFrame.from_ndarray(rgb, "rgb24"), name)
                 if stop.is_set():
                     return
@@ -170,8 +172,9 @@ class Folder:
                     found = path.stat()
                 except OSError:  # renamed meanwhile
                     continue
-                if found.st_size:
-                    out[path.name] = found.st_size, found.st_mtime_ns
+                stamp = found.st_size, found.st_mtime_ns
+                if found.st_size and self._unreadable.get(path.name) != stamp:
+                    out[path.name] = stamp
         return out
 
 

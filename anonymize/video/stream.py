@@ -7,6 +7,7 @@ breaks is opened again.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -16,12 +17,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import AnonymizeError, ClipError, DetectionError, WriteError
+from ..errors import AnonymizeError, ClipError, DetectionError, PathError, WriteError
 from ..predictor import Predictor
 from ..regions import Region
 from .detect import Every
 from .live import Live
 from .planes import Hider, planar_format
+from .reader import Look, orientation_of
 from .sinks import Sink, sink_of
 from .sources import Arrived, Source, source_of, wait
 
@@ -77,10 +79,12 @@ def run(
         progress: called after each frame.
 
     Raises:
-        SettingsError: no such source or sink, or no detector looks for what is to be hidden. DetectionError: the
-            detector fails again and again.
+        SettingsError: no such source or sink, or no detector looks for what is to be hidden. PathError: the sink is
+            the source. DetectionError: the detector fails again and again.
     """
     predictor.check_hides()
+    if isinstance(source, str) and isinstance(sink, str) and _is_one_folder(source, sink):
+        raise PathError(f"the sink {sink!r} is the source, whose photos are never overwritten; choose another folder")
     opened = source_of(source, predictor.settings) if isinstance(source, str) else source
     target = sink_of(sink, rate=opened.rate, quality=quality) if isinstance(sink, str) else sink
     work = _Work(opened, target, predictor, delay, every, progress or (lambda _: None), stop or threading.Event())
@@ -90,11 +94,16 @@ def run(
         target.close()
 
 
+def _is_one_folder(source: str, sink: str) -> bool:
+    return os.path.isdir(source) and os.path.isdir(sink) and os.path.samefile(source, sink)
+
+
 @dataclass
 class _Waiting:
     native: Any
     came: float
     name: str
+    look: Look
 
 
 class _Work:
@@ -114,7 +123,8 @@ class _Work:
         self._came: queue.Queue[tuple[Arrived, float] | None] = queue.Queue(_QUEUE)
         self._waiting: deque[_Waiting] = deque()
         self._live: Live | None = None
-        self._size = (0, 0)
+        self._form: tuple[Any, ...] = ()  # of the last picture
+        self._look: Look
         self._hider = Hider(predictor.settings)
         self._started = time.monotonic()
         self._failed = 0  # searches, one after the other
@@ -193,15 +203,20 @@ class _Work:
 
     def _add(self, arrived: Arrived, came: float) -> None:
         native = arrived.native
+        if native is None:
+            self._told.failed += 1
+            return
         try:
             planar = planar_format(native.format.name)
-            rgb: Any = native.to_ndarray(format="rgb24")
+            form = native.width, native.height, int(native.color_trc), orientation_of(native)
+            if self._live is None or self._form != form:
+                self._finish()
+                self._form, self._look = form, Look(*form[2:])
+                self._live = self._begin(*form[1::-1] if form[3].is_turned else form[:2])
+            rgb = self._look.rgb(native)
             if native.format.name != planar:
                 native = native.reformat(format=planar)
-            if self._live is None or self._size != (native.width, native.height):
-                self._finish()
-                self._live, self._size = self._begin(native.width, native.height), (native.width, native.height)
-            self._waiting.append(_Waiting(native, came, arrived.name))
+            self._waiting.append(_Waiting(native, came, arrived.name, self._look))
             answers = self._live.add(rgb)
             self._failed = 0
         except AnonymizeError as e:
@@ -251,7 +266,8 @@ class _Work:
     def _write(self, answers: list[tuple[Region, ...]]) -> None:
         for regions in answers:
             frame = self._waiting.popleft()
-            native = self._hider.hide(frame.native, regions)
+            native, turn = frame.native, frame.look.orientation
+            native = self._hider.hide(native, [turn.stored(r, native.width, native.height) for r in regions])
             try:
                 self._sink.write(native, round(1000 * (frame.came - self._started)), frame.name)
             except WriteError as e:

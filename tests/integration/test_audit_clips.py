@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+from anonymize import engine
 from anonymize.audit import Options, audit_folder, report_folder, second_look
 from anonymize.audit.certificate import verify
 from anonymize.cli import cli
@@ -40,6 +42,17 @@ def test_planted_leaks_are_found_and_clean_clips_are_not(leak: planted.Leak, tmp
     audit = audit_folder(case.folder, options=QUIET)
     assert not audit.ok
     assert [f for p in audit.photos for f in p.findings if f.check == leak.check and f.level == "leak"]
+
+
+def test_photos_that_are_written_into_the_folder_later_raise_no_alarm(tmp_path: Path) -> None:
+    case = planted.make(tmp_path)
+    for settings in (Settings().with_kind("face", effect="solid"), Settings().with_kind("face", effect="blur")):
+        predictor = Predictor(settings, detectors=[FakeDetector([planted.FACE])])
+        assert batch.run(tmp_path / "in", case.folder, predictor, every=1).ok
+    Image.fromarray(planted.noise()[0]).save(tmp_path / "in" / "b.png")
+    engine.run(tmp_path / "in", case.folder, Predictor(detectors=[FakeDetector([planted.FACE])]))
+    audit = audit_folder(case.folder, options=QUIET)
+    assert audit.ok, [f for p in audit.photos for f in p.findings]
 
 
 @pytest.mark.parametrize("codec", ["h264", "ffv1"])

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from anonymize.cli import cli
+from anonymize.errors import AuditError
 from anonymize.video.reader import open_clip
 from tests.support import clips
 
@@ -40,6 +41,20 @@ def test_exit_codes(tmp_path: Path) -> None:
     (tmp_path / "in" / "a.mp4").unlink()
     (tmp_path / "in" / "a.mkv").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     assert "incomplete: a.mkv: it ends after" in video(tmp_path / "in", tmp_path / "out", code=1).output
+
+
+def test_what_failed_is_said_whatever_an_audit_ends_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "in").mkdir()
+    clips.make(tmp_path / "in" / "a.mp4", 3)
+    (tmp_path / "in" / "b.mp4").write_bytes(b"broken")
+
+    def broken(*_: object) -> int:
+        raise AuditError("the report cannot be written")
+
+    monkeypatch.setattr("anonymize.cli.video.audit_now", broken)
+    said = CliRunner().invoke(cli, ["video", str(tmp_path / "in"), str(tmp_path / "out"), "--audit", *MINE])
+    assert said.exit_code == 1
+    assert "failed: b.mp4" in said.output
 
 
 @pytest.mark.parametrize(

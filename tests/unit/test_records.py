@@ -120,7 +120,10 @@ def test_detecting_again_keeps_what_people_decided() -> None:
     again = Record("a.jpg", "12", regions=(FACE, Region("face", (20, 20, 30, 30), 0.3))).keep_decisions(earlier)
     assert set(again.regions) == {drawn, rejected, Region("face", (20, 20, 30, 30), 0.3)}
     assert not again.is_approved(Settings())
-    assert Record("a.jpg", "other", regions=(FACE,)).keep_decisions(earlier).regions == (FACE,)
+    other = Record("a.jpg", "other", regions=(FACE,)).keep_decisions(earlier)
+    assert (other.regions, other.warnings) == ((FACE,), (Record.FORGOTTEN,))
+    assert Record("a.jpg", "third").keep_decisions(other).warnings == other.warnings
+    assert not Record("a.jpg", "other").keep_decisions(Record("a.jpg", "12", regions=(FACE,))).warnings
     assert Record("a.jpg", "12").keep_decisions(None) == Record("a.jpg", "12")
 
 

@@ -5,7 +5,7 @@ import pytest
 from anonymize.errors import PathError, SettingsError
 from anonymize.predictor import Predictor
 from anonymize.settings import Kind, Settings
-from anonymize.video import batch
+from anonymize.video import batch, corrections, records
 from anonymize.video.association import LEVELS
 from anonymize.video.reader import open_clip
 from anonymize.video.run import detect, render
@@ -68,6 +68,32 @@ def test_a_clip_that_fails_has_no_output_and_the_others_go_on(folder, tmp_path):
     assert not summary.ok
     assert not (tmp_path / "out" / "a.mp4").exists()
     assert (tmp_path / "out" / "deep" / "b.mkv").exists()
+
+
+def test_what_earlier_runs_left_in_the_output_is_said(folder, tmp_path):
+    run(folder, tmp_path / "out")
+    (folder / "a.mp4").unlink()
+    summary = run(folder, tmp_path / "out")
+    assert summary.left_over["a.mp4"] == "its clip is no longer in the input"
+    clips.make(folder / "c.mkv", 3)
+    (folder / "some.txt").write_text("c.mkv\n")
+    stricter = Settings().with_kind("plate", threshold=0.05)
+    summary = run(folder / "some.txt", tmp_path / "out", settings=stricter)
+    assert summary.left_over["deep/b.mkv"] == "it was written with other settings"
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["left_over"] == summary.left_over
+
+
+def test_what_people_decided_on_another_file_is_not_lost_in_silence(folder, tmp_path):
+    """A face that somebody drew would be open again in a clip that was encoded anew."""
+    blind = clips.BarDetector(blind=range(99))
+    assert not run(folder, tmp_path / "out", blind).warnings
+    file = tmp_path / "out" / "a.mp4.tracks.jsonl"
+    header, record = records.read(file)
+    records.write(file, header, corrections.draw(record, who="ann", kind="plate", boxes={0: (4, 12, 30, 36)}))
+    clips.make(folder / "a.mp4", 6)
+    for _ in range(2):
+        summary = run(folder, tmp_path / "out", blind)
+        assert summary.warnings == {"a.mp4": [records.ClipRecord.FORGOTTEN]}
 
 
 def test_another_programs_file_stays(folder, tmp_path):

@@ -101,7 +101,8 @@ def test_a_new_detection_keeps_what_people_decided() -> None:
         ("auto", 20), ("auto", 30), ("manual", 40), ("rejected", 3),
     ]  # fmt: skip
     assert new.decisions == old.decisions
-    assert clip(again).replace(sha256="b" * 64).keep_decisions(old) == clip(again).replace(sha256="b" * 64)
+    other = clip(again).replace(sha256="b" * 64)
+    assert other.keep_decisions(old) == other.replace(warnings=(*other.warnings, ClipRecord.FORGOTTEN))
 
 
 @pytest.mark.parametrize("decide", [corrections.accept, corrections.reject])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymize.errors import ClipError, DetectionError, SettingsError
+from anonymize.errors import ClipError, DetectionError, PathError, SettingsError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from anonymize.video import sources, stream
@@ -141,7 +141,7 @@ def test_photos_that_fill_a_folder_come_out_under_their_names(tmp_path):
     predictor = Predictor(Settings(), detectors=[clips.BarDetector()])
     told = stream.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.1, stop=stop)
     thread.join()
-    assert told.written == 4
+    assert (told.written, told.failed) == (4, 1)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{i}.png.jpg" for i in range(4)]
     for path in (tmp_path / "out").iterdir():
         with Image.open(path) as photo:
@@ -168,6 +168,94 @@ def test_mjpeg_over_http_goes_out_and_comes_in():
     watcher.join()
     server.close()
     assert clips.bar(seen[0])[0] == pytest.approx(12, abs=2)
+
+
+def test_a_stream_never_overwrites_the_photos_that_it_reads(tmp_path):
+    Image.fromarray(clips.picture(0)).save(tmp_path / "a.jpg")
+    before = (tmp_path / "a.jpg").read_bytes()
+    predictor = Predictor(Settings(), detectors=[clips.BarDetector()])
+    with pytest.raises(PathError, match="never overwritten"):
+        stream.run(str(tmp_path), f"{tmp_path}/.", predictor)
+    assert (tmp_path / "a.jpg").read_bytes() == before
+
+
+def test_two_photos_are_never_one_output(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", "a.png.jpg"):
+        Image.fromarray(clips.picture(0)).save(tmp_path / "in" / name)
+    (tmp_path / "in" / "b.png").write_bytes(b"half of a photo")
+    told = photos(tmp_path, lambda told: told.written + told.dropped + told.failed == 3)
+    assert (told.written, told.dropped, told.failed) == (1, 1, 1)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.png.jpg"]
+
+
+def test_a_photo_that_was_half_there_is_read_again_when_it_is_whole(tmp_path):
+    (tmp_path / "in").mkdir()
+    photo = tmp_path / "in" / "a.jpg"
+    photo.write_bytes(b"half of a photo")
+
+    def until(told):
+        if told.failed and photo.stat().st_size < 100:
+            Image.fromarray(clips.picture(0)).save(photo)
+        return told.written == 1
+
+    assert photos(tmp_path, until).failed == 1
+
+
+def test_detectors_see_a_turned_stream_upright(tmp_path):
+    """As a phone sends it: the pictures lie on their side, and say so."""
+    clip = clips.make(tmp_path / "a.mp4", 4, size=(64, 96), matrix=(0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30))
+    seen = []
+
+    class Source:
+        rate, is_live = 25.0, False
+
+        def frames(self, stop):
+            with av.open(str(clip)) as container:
+                yield from (Arrived(frame) for frame in container.decode(video=0))
+            stop.set()
+
+    class Sized(clips.BarDetector):
+        def detect(self, images):
+            seen.extend(image.shape[:2] for image in images)
+            return super().detect(images)
+
+    told, sink = run(Source(), Sized(), delay=0.0)
+    assert (told.written, set(seen)) == (4, {(64, 96)})
+    assert {frame.shape[:2] for frame in sink.frames} == {(96, 64)}
+
+
+def photos(tmp_path, until):
+    """What a stream of the photos in `in` told when it was told to end."""
+    stop, predictor = threading.Event(), Predictor(Settings(), detectors=[clips.BarDetector()])
+
+    def progress(told):
+        if until(told):
+            stop.set()
+
+    return stream.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.0, stop=stop, progress=progress)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
+def test_a_file_that_is_there_stays_and_a_stream_goes_on_beside_it(tmp_path, name):
+    (tmp_path / name).write_bytes(b"mine")
+    sink = sink_of(str(tmp_path / name), rate=25, quality=20)
+    for size in ((96, 64), (64, 96)):  # of another size no file can go on
+        for i in range(4):
+            picture = av.VideoFrame.from_ndarray(clips.picture(i, size), "rgb24").reformat(format="yuv420p")
+            sink.write(picture, 40 * i, "")
+    sink.close()
+    assert (tmp_path / name).read_bytes() == b"mine"
+    for number in (2, 3):
+        with av.open(str(tmp_path / name.replace(".", f"-{number}."))) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 4
+
+
+def test_numbered_frames_of_an_earlier_stream_stay(tmp_path):
+    for _ in range(2):
+        sink = sink_of(str(tmp_path / "out"), rate=25, quality=20)
+        sink.write(av.VideoFrame.from_ndarray(clips.picture(0), "rgb24"), 0, "")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00000001.jpg", "00000002.jpg"]
 
 
 @pytest.mark.parametrize("name", ["live.m3u8", "live.ts", "live.mkv"])
