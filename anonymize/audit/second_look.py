@@ -31,11 +31,11 @@ from .findings import Finding
 from .reader import Reader, Reading
 
 # Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
-SURE: Mapping[str, float] = {"face": 0.95, "plate": 0.95}
+SURE: Mapping[str, float] = {"face": 0.93, "plate": 0.95}
 LISTED = 0.4
 # The same of a plate, where a reader was asked: one in which nothing can be read, one with a short reading (a car's
 # model has one, too), with a long one, and with a long one that is sure.
-UNREAD, READ_SHORT, READ, READ_WELL = 0.997, 0.98, 0.8, 0.45
+UNREAD, READ_SHORT, READ, READ_WELL = 0.995, 0.98, 0.8, 0.45
 CHARACTERS, LONG, DIGITS = range(3, 10), 5, 2  # that a plate's reading has; that a long one, and any, has at least
 LEGIBLE, SURE_READING = 0.5, 0.9  # mean probability of a reading's characters, and of a sure one's
 CROPS = (0.0, 0.08, -0.06)  # of a plate's size, how far around it is read
