@@ -57,6 +57,7 @@ def run_pipeline(
                     done = work([ahead.result() for ahead, _ in some])
                     for one, (_, needed) in zip(done, some, strict=True):
                         finishing.append((pool.submit(finish, one), needed))
+                    del some, done, one  # whole photos, while the next is waited for
                 # Take what is done; wait for one only when there is nothing else to do.
                 while finishing and (finishing[0][0].done() or not reading):
                     behind, needed = finishing.popleft()

@@ -1,6 +1,6 @@
 """Of the plates that one network alone is sure of, how many does a preset not hide?
 
-    python -m bench.clear_plates IMAGES ANNOTATIONS [--preset balanced] [--networks street@640,plates@640,plates@1280]
+    python -m bench.clear_plates IMAGES ANNOTATIONS [--preset balanced] [--networks street@640,street@1280]
 
 Context and other networks' silence are evidence, and must never outvote a network that is sure (calibrated above .9):
 at most 1 of 200 such plates may stay without a box. One that is hidden in part has a box: it, or the mark, is too tight
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("annotations", type=Path)
     parser.add_argument("--preset", default="balanced", choices=tuple(PRESETS))
-    parser.add_argument("--networks", default="street@640,plates@640,plates@1280")
+    parser.add_argument("--networks", default="street@640,street@1280")
     given = parser.parse_args()
     settings = Settings().with_preset(given.preset)
     predictor = Predictor(settings)

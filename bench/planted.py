@@ -154,7 +154,7 @@ def _clean(args: argparse.Namespace, photos: Path, annotations: Sequence[Path], 
     options = Options(is_moving=False, is_reporting=bool(args.report), report=args.report, weights_dir=args.weights)
     audit = audit_folder(
         home / "out", records_path=home / "clean.jsonl", against=root, options=options,
-        progress=lambda a, n: print(f"{len(a.photos)}/{n}", file=sys.stderr, flush=True),
+        progress=lambda a, n: print(f"{len(a.photos)}/{n}, {len(a.failed)} alarms", file=sys.stderr, flush=True),
     )  # fmt: skip
     for photo in audit.photos:
         if photo.error:

@@ -41,11 +41,7 @@ LABELS = Path(__file__).parents[1] / "models" / "recipes" / "labels"
 FOLD = "fold 4 of models/recipes/labels and 50 drawn fronts, across sources"
 FAR = "the same photos seen from farther away (far.py)"
 MOST = f"sizes and thresholds: {FOLD}, and {FAR}; context, street's calibration: {FOLD}"
-CHOSEN_ON = {
-    "fast": "sizes and thresholds: the 58 street photos of docs/benchmarks.md",
-    "balanced": MOST,
-    "thorough": MOST,
-}
+CHOSEN_ON = dict.fromkeys(("fast", "balanced", "thorough"), MOST)
 KINDS = ("face", "plate")
 
 

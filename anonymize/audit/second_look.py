@@ -31,12 +31,12 @@ from .findings import Finding
 from .reader import Reader, Reading
 
 # Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
-SURE: Mapping[str, float] = {"face": 0.9, "plate": 0.95}
+SURE: Mapping[str, float] = {"face": 0.93, "plate": 0.95}
 LISTED = 0.4
 # The same of a plate, where a reader was asked: one in which nothing can be read, one with a short reading (a car's
 # model has one, too), with a long one, and with a long one that is sure.
-UNREAD, READ_SHORT, READ, READ_WELL = 0.997, 0.98, 0.8, 0.45
-CHARACTERS, LONG = range(3, 10), 5  # that a plate's reading has; that a long one has at least
+UNREAD, READ_SHORT, READ, READ_WELL = 0.995, 0.98, 0.8, 0.45
+CHARACTERS, LONG, DIGITS = range(3, 10), 5, 2  # that a plate's reading has; that a long one, and any, has at least
 LEGIBLE, SURE_READING = 0.5, 0.9  # mean probability of a reading's characters, and of a sure one's
 CROPS = (0.0, 0.08, -0.06)  # of a plate's size, how far around it is read
 SECOND = 0.3  # what the second network has to say of a sure one, where several vote
@@ -243,7 +243,8 @@ def _believed(region: Region, seen: Sequence[Region], read: Read | None) -> str 
 
 
 def _is_like_plate(text: Reading) -> bool:
-    return len(text.text) in CHARACTERS and any(map(str.isdigit, text.text)) and text.score >= LEGIBLE
+    digits = sum(map(str.isdigit, text.text))
+    return len(text.text) in CHARACTERS and digits >= DIGITS and text.score >= LEGIBLE
 
 
 def _is_sure_plate(text: Reading) -> bool:

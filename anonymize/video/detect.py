@@ -197,6 +197,10 @@ class Search:
         self._found, self._frames, self._last = {}, 0, None
         return out
 
+    def close(self) -> None:
+        """Nothing follows: wait for what is still searched, so that no detector works on after a stop."""
+        self._pool.shutdown()
+
     def _search_waiting(self) -> None:
         """Search the last of the waiting frames; where something came or went since the one before, the others too."""
         if not self._waiting:

@@ -23,7 +23,7 @@ import shutil
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segme
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
 RENDER_VERSION = 2
 SAMPLED = 8  # each n-th row and column, which say whether a frame is the same in both readings
+# Counted up when what makes tracks of detections changes: then every clip is searched anew.
+TRACKING_VERSION = 2
 INCOMPLETE = "incomplete: "  # before what is missing of a clip, in its record's warnings
 
 
@@ -68,7 +70,7 @@ Progress = Callable[[Step], None]
 
 def detection_of(predictor: Predictor, every: Every) -> str:
     """What a clip's record's `detection` is compared with: what searched, in which frames, and what was followed."""
-    return _key(predictor.detection_hash, every, FRAMES_A_SEGMENT, sorted(predictor.settings.kinds))
+    return _key(predictor.detection_hash, TRACKING_VERSION, every, FRAMES_A_SEGMENT, sorted(predictor.settings.kinds))
 
 
 def detect(
@@ -96,8 +98,7 @@ def detect(
     Raises:
         ClipError: nothing of it can be read. DetectionError: a detector failed. StoppedError: as asked.
     """
-    sha256 = sha256 or disk.sha256(clip.path)
-    detection = detection_of(predictor, every)
+    sha256, detection = sha256 or disk.sha256(clip.path), detection_of(predictor, every)
     folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
     warnings: list[str] = []
@@ -107,8 +108,9 @@ def detect(
         if progress:
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
-    numbered = enumerate(_segments(frames, stop))
-    found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in numbered]
+    with closing(search):
+        segments = enumerate(_segments(frames, stop))
+        found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in segments]
     if not found:
         raise ClipError("no frame of it could be decoded")
     whole = together(found)

@@ -196,7 +196,11 @@ def _taken(container: str) -> frozenset[str]:
 def write_segment(
     path: AnyPath, frames: Iterable[tuple[int, av.VideoFrame]], clip: Clip, form: Form, encoding: Encoding
 ) -> int:
-    """Encode frames (pts, picture) into a file that appears when all of them are in it; how many there were."""
+    """Encode frames (pts, picture) into a file that appears when all of them are in it; how many there were.
+
+    Raises:
+        UnsupportedClipError: the encoder refuses this clip.
+    """
     av = import_av()
     context = av.CodecContext.create(_ENCODERS[form.codec][0], "w")
     _configure(context, clip, form, encoding)
@@ -207,11 +211,23 @@ def write_segment(
             picture = _fitting(native, form, convert)
             picture.pts, picture.time_base = pts, clip.time_base
             picture.pict_type = 0  # not the source's: the encoder decides
-            _put(file, context.encode(picture))
+            _put(file, _encoded(context, picture, form))
             count += 1
         if count:
-            _put(file, context.encode(None))
+            _put(file, _encoded(context, None, form))
     return count
+
+
+def _encoded(context: Any, picture: av.VideoFrame | None, form: Form) -> Sequence[av.Packet]:
+    av = import_av()
+    try:
+        return list(context.encode(picture))
+    except av.error.FFmpegError as e:  # a frame rate or a size that it does not have
+        rate = float(context.framerate or 0)
+        raise UnsupportedClipError(
+            f"the encoder of {form.codec} refuses {form.width} x {form.height} px at {rate:g} frames a second; "
+            f"choose another codec ({e.strerror or e})"
+        ) from e
 
 
 def _put(file: Any, packets: Sequence[av.Packet]) -> None:

@@ -51,7 +51,7 @@ face = Region("face", (10, 10, 30, 34), 0.9)
 records.write(path, Header(str(path.parent)), [Record("a.jpg", "00", 100, 80, (face,), detectors={"one": {}})])
 review = Reviews().open(path)
 assert review.dataset.samples.count_documents({}) == 1
-running = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
+running = subprocess.run(["ps", "-ww", "-eo", "pid=,args="], capture_output=True, text=True).stdout.splitlines()
 commands = [(int(pid), command.split()) for pid, command in (line.split(None, 1) for line in running)]
 address = unquote(os.environ[URI])  # of its socket, beside its data
 data = {pid: c[c.index("--dbpath") + 1] for pid, c in commands if c[0].endswith("mongod") and "--dbpath" in c}

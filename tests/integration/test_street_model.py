@@ -40,7 +40,7 @@ def test_it_finds_faces_and_takes_nothing_there_for_a_plate(photo: np.ndarray):
     assert iou(FACES, boxes(found)).max(axis=1).min() > 0.5
 
 
-def test_the_default_looks_at_a_photo_with_each_network_once():
+def test_the_default_looks_at_a_whole_photo_with_each_network_once():
     (detector,) = Predictor("balanced").detectors
     names = PRESETS["balanced"].face_detector.removeprefix("in-context:").split("+")
     assert len({name.partition("@")[0] for name in names}) == len(names)

@@ -79,7 +79,7 @@ def test_what_goes_wrong_with_a_photo_is_said(site: Site, request_: Any):
     assert do.correct(request_, event(what="undo"), "gone")[0]["problem"]
     path = photo(session(request_).make_folder() / "photo.png")
     opened = event(id=path.parent.name, file="photo.png", name="a.png")
-    assert "threshold" in do.open(request_, opened, *values(face=7.0))[0]["problem"]
+    assert "Threshold is at least" in do.open(request_, opened, *values(face=7.0))[0]["problem"]
     value = do.open(request_, opened, *values())[0]
     wrong = do.correct(request_, event(what="move", region="gone", box=[1, 2, 3, 4]), value["id"])[0]
     assert wrong["problem"]

@@ -119,6 +119,7 @@ def test_a_plate_that_can_be_read_is_a_leak_and_a_lamp_that_networks_take_for_on
     assert said(0.9, "260") == "look"  # a truck's model
     assert said(0.985, "F99") == "leak"
     assert said(0.99, "TOYOTA", 0.99) == "look"
+    assert said(0.95, "OHAUS4RAD", 0.99) == "look"  # on a firm's car
     assert said(0.99, "POLICE131444", 0.99) == "look"
     assert said(0.5, "B52CNW", 0.95) == "leak"
     assert said(0.5, "B52CNW", 0.6) == "look"

@@ -162,3 +162,13 @@ def test_a_written_clip_that_lacks_a_frame_is_no_clip(tmp_path):
         with pytest.raises(ClipError, match="other frames"):
             writer._verify(source, form, wrong, Fraction(1, 400))
     writer._verify(source, form, [0, 16, 32, 48, 64, 80], Fraction(1, 400))
+
+
+def test_what_an_encoder_refuses_is_said(tmp_path):
+    """SVT-AV1 takes at most 240 frames a second."""
+    if "av1" not in codecs():
+        pytest.skip("no encoder for AV1 here")
+    clip = open_clip(clips.make(tmp_path / "a.mp4", 3, rate=400))
+    form = form_of(clip, Encoding("av1"))
+    with pytest.raises(UnsupportedClipError, match="refuses 96 x 64 px at 400 frames a second; choose another codec"):
+        write_segment(tmp_path / "0", ((f.pts, f.native) for f in clip.frames()), clip, form, Encoding("av1"))
