@@ -28,17 +28,18 @@ from ..settings import Settings
 from ..weights.registry import registry
 from .attacks import crop
 from .findings import Finding
-from .reader import Reader, Reading
+from .reader import HEIGHT, Reader, Reading
 
 # Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
 SURE: Mapping[str, float] = {"face": 0.93, "plate": 0.95}
 LISTED = 0.4
-# The same of a plate, where a reader was asked: one in which nothing can be read, one with a short reading (a car's
-# model has one, too), with a long one, and with a long one that is sure.
+# The same of a plate, where a reader was asked: one in which nothing can be read (and that is too small to say that a
+# plate would be), one with a short reading (a car's model has one, too), with a long one, and with a sure long one.
 UNREAD, READ_SHORT, READ, READ_WELL = 0.995, 0.98, 0.8, 0.45
 CHARACTERS, LONG, DIGITS = range(3, 10), 5, 2  # that a plate's reading has; that a long one, and any, has at least
 LEGIBLE, SURE_READING = 0.5, 0.9  # mean probability of a reading's characters, and of a sure one's
 CROPS = (0.0, 0.08, -0.06)  # of a plate's size, how far around it is read
+TWO_LINES = 2.6  # width of a plate by its height, below which its halves are read, too
 SECOND = 0.3  # what the second network has to say of a sure one, where several vote
 NARROWEST = 1.2  # width of a sure plate by its height: what is as tall as wide is a sign or a logo
 NARROWEST_READ = 0.8  # of one that can be read: plates of two lines
@@ -160,7 +161,10 @@ def reading(rgb: NDArray[np.uint8], looker: Looker) -> Read | None:
         return None
 
     def read(region: Region) -> list[Reading]:
-        pieces = (crop(rgb, _grown(region, share)) for share in CROPS)
+        pieces = [crop(rgb, _grown(region, share)) for share in CROPS]
+        if region.width < TWO_LINES * region.height:
+            whole = pieces[0]
+            pieces += [whole[: len(whole) // 2], whole[len(whole) // 2 :]]
         return [reader(piece) for piece in pieces if min(piece.shape[:2]) >= 4]
 
     return read
@@ -231,7 +235,8 @@ def _believed(region: Region, seen: Sequence[Region], read: Read | None) -> str 
     is_plate = region.kind == "plate"
     sure = UNREAD if is_plate and read is not None else SURE.get(region.kind, SURE["face"])
     is_in_shape = not is_plate or region.width >= NARROWEST * region.height
-    if region.score >= sure and is_in_shape and _is_seconded(region, seen):
+    is_legible = is_plate and read is not None and region.height >= HEIGHT  # what is written there would be read
+    if region.score >= sure and is_in_shape and not is_legible and _is_seconded(region, seen):
         return ""
     if is_plate and read is not None and region.width >= NARROWEST_READ * region.height:
         texts = [t for t in read(region) if _is_like_plate(t)] if region.score >= READ_WELL else []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
 from anonymize import images
 from anonymize.audit import second_look
-from anonymize.audit.reader import Reading
+from anonymize.audit.reader import Reader, Reading
 from anonymize.detectors import FakeDetector
 from anonymize.errors import WeightsError
 from anonymize.records import Record
@@ -115,6 +117,8 @@ def test_a_plate_that_can_be_read_is_a_leak_and_a_lamp_that_networks_take_for_on
 
     assert said(0.99, "") == "look"  # a lamp, a logo
     assert said(0.998, "") == "leak"
+    assert said(0.999, "", box=(10, 10, 250, 70)) == "look"  # as large as the reader needs: a sticker, a word on a wall
+    assert said(0.999, "AB123", box=(10, 10, 250, 70)) == "leak"
     assert said(0.81, "AB123") == "leak"
     assert said(0.9, "260") == "look"  # a truck's model
     assert said(0.985, "F99") == "leak"
@@ -126,6 +130,23 @@ def test_a_plate_that_can_be_read_is_a_leak_and_a_lamp_that_networks_take_for_on
     assert said(0.99, "AB123", box=(10, 10, 30, 32)) == "leak"  # of two lines
     assert said(0.998, "", box=(10, 10, 30, 32)) == "look"
     assert said(0.99, "AB123", box=(10, 10, 30, 16)) == "look"  # too small
+
+
+def test_a_plate_of_two_lines_is_read_line_by_line() -> None:
+    rows = np.arange(40, dtype=np.uint8)[:, None, None].repeat(60, 1).repeat(3, 2)
+    seen = []
+
+    def reader(piece: np.ndarray) -> Reading:
+        seen.append((int(piece[0, 0, 0]), len(piece)))
+        return Reading("", 0.0)
+
+    read = second_look.reading(rows, second_look.Looker((), {}, reader=cast(Reader, reader)))
+    assert read is not None
+    read(Region("plate", (0, 0, 60, 40), 0.9))
+    assert seen[-2:] == [(0, 20), (20, 20)]
+    seen.clear()
+    read(Region("plate", (0, 10, 60, 20), 0.9))
+    assert len(seen) == len(second_look.CROPS)
 
 
 def test_without_a_reader_the_networks_word_counts() -> None:
