@@ -134,7 +134,8 @@ def _table(result: VideoEvaluation) -> Table:
             kind, *seconds, _percent(result.leaks[kind]), str(time.flickers), f"{time.leaking} of {time.things}"
         )
     false, true = result.false_area, result.true_area
-    table.caption = f"over-blurred area {_percent(false)}, true area {_percent(true)}; {len(result.clips)} clips"
+    measured = len(result.clips) - len(result.withheld)
+    table.caption = f"over-blurred area {_percent(false)}, true area {_percent(true)}; clips: {measured}"
     return table
 
 

@@ -264,11 +264,11 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
         pixels = context.width * context.height
         if max_megapixels and pixels > max_megapixels * 1e6:
             raise UnsupportedClipError(f"{context.width} x {context.height} px is more than the limit allows")
+        if stream.metadata.get("alpha_mode") == "1":  # WebM has it beside the picture
+            raise UnsupportedClipError("its picture has transparency, which is not kept")
         first = _first(container, stream)
         if _has_no_base(context.codec_tag, first):
-            raise UnsupportedClipError(
-                "it is Dolby Vision without a base layer: its colors can be shown by no other codec"
-            )
+            raise UnsupportedClipError("it is Dolby Vision without a base layer: no other codec has its colors")
         count = stream.frames or None
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         orientation = orientation_of(first)

@@ -247,8 +247,9 @@ def test_a_picture_that_changes_its_size_is_refused(tmp_path):
     assert not (tmp_path / "out" / "c.ts.mp4").exists()
 
 
-def test_transparency_is_refused(tmp_path):
-    source = clips.make(tmp_path / "a.mkv", 2, codec="ffv1", pixel_format="yuva420p")
+@pytest.mark.parametrize(("name", "codec"), [("a.mkv", "ffv1"), ("a.webm", "libvpx-vp9")])
+def test_transparency_is_refused(tmp_path, name, codec):
+    source = clips.make(tmp_path / name, 2, codec=codec, pixel_format="yuva420p")
     with pytest.raises(UnsupportedClipError, match="transparency"):
         form_of(open_clip(source), Encoding())
 
