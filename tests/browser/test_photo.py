@@ -115,7 +115,7 @@ def test_a_jpeg_stays_within_its_rounding_and_loses_its_metadata(page: Page, zid
     expect(page.locator(RESULT)).to_contain_text("GPS position")
     clean = download(page, "Download the clean photo", tmp_path)
     regions = json.loads(download(page, "What was hidden (JSON)", tmp_path).read_text())["regions"]
-    assert len(regions) in (2, 3)  # two men, and what may be taken for a face in the crowd
+    assert len(regions) in (2, 3, 4)  # two men, a blurred head in the crowd, and what may be taken for a face
     old, new = pixels(source), pixels(clean)
     free = outside(regions, old.shape, 16)
     assert free.mean() > 0.5
