@@ -116,13 +116,17 @@ def test_chance() -> None:
 
 def test_the_rest_risk_has_the_interval_of_what_was_measured() -> None:
     assert wilson(2, 104) == pytest.approx((0.0053, 0.0674), abs=1e-4)
-    low, high = wilson(2, 77)
+    _, photos, leaked = MEASURED[0]
+    low, high = wilson(leaked, photos)
     assert wilson(0, 0) == (0.0, 1.0)
     quiet = of_photo(Record("a.jpg", width=100, height=100), Settings())
     assert (quiet.low, quiet.high) == (low, high)
-    faint = Region("face", (10, 10, 60, 70), 0.9 * Settings().kind("face").threshold)
-    risky = of_photo(Record("a.jpg", width=100, height=100, regions=(faint,)), Settings())
+    below = 0.9 * Settings().kind("face").threshold
+    faint = tuple(Region("face", (x, 10, x + 60, 70), below) for x in range(0, 700, 70))
+    risky = of_photo(Record("a.jpg", width=800, height=100, regions=faint), Settings())
     assert risky.estimate > quiet.estimate
     assert of_batch([quiet, risky]).estimate == pytest.approx((quiet.estimate + risky.estimate) / 2)
     assert quiet.low <= quiet.estimate <= quiet.high
     assert sum(photos for _, photos, _ in MEASURED) == 420
+    shares = [leaked / photos for _, photos, leaked in MEASURED]
+    assert shares == sorted(shares)
