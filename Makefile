@@ -44,8 +44,8 @@ sbom: $(VENV)/.installed-dev  ## sbom.json: what the app and the Docker image in
 # --strict: without it, what the index knows nothing of is passed over, and a mirror makes that everything.
 vulnerabilities: $(VENV)/.installed-dev  ## what is known of the locked versions
 	@$(BIN)/uvx pip-audit==2.10.1 --strict -r requirements-dev.lock --require-hashes --disable-pip || { \
-	  echo "Above: what is vulnerable, or the first package that could not be asked about. Only pypi.org itself knows"; \
-	  echo "vulnerabilities; a mirror of it, or no network, means that nothing was checked."; exit 1; }
+	  echo "Above: what is vulnerable, or the first package that could not be asked about. Only the package index itself"; \
+	  echo "knows vulnerabilities; a mirror of it, or no network, means that nothing was checked."; exit 1; }
 
 setup: $(VENV)/.installed
 setup-dev: $(VENV)/.installed-dev
