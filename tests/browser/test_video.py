@@ -215,3 +215,16 @@ def test_axe_finds_nothing_in_the_video_tab(new_page: Any, quick: Any, clip: Pat
     problems += violations(page, "correcting")
     assert not problems
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_another_search_depth_searches_a_finished_clip_again(new_page: Any, quick: Any, clip: Path) -> None:
+    page = new_page(quick.address)
+    page.get_by_role("tab", name="Video").click()
+    add(page, clip)
+    whole(page)
+    before = page.locator(DONE).get_attribute("href")
+    with quick.holding():
+        page.get_by_text("Thorough", exact=True).locator("visible=true").first.click()
+        expect(page.locator("#az-video .az-status")).to_contain_text("Searching for faces and plates")
+        expect(page.locator(f'#az-video-result a[href="{before}"]')).to_have_count(0)
+    whole(page)
