@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 ON_GPU = 8  # photos at a time
 LARGE = 3 * 2_000_000  # numbers in an input after which its buffers go; for each photo, that would cost 3 % of the time
-# Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number, 1,024,
-# holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
+# Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
+# 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
 PREPARED = 2048
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
 PRECISIONS = ("auto", "int8", "bf16", "f32")
