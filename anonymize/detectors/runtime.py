@@ -114,7 +114,8 @@ def open_network(
         path: a .onnx file, an OpenVINO .xml, or a folder with one.
         device: auto, cpu or cuda (settings.DEVICES).
         model: the onnx.ModelProto to run instead of what is in the .onnx file (`parse`, then changed).
-        exact: the network itself computes coordinates in px, which bfloat16 rounds (to 4 px beyond 512, 8 beyond 1024).
+        exact: its outputs must not be rounded: coordinates in px (bfloat16 rounds to 4 px beyond 512, 8 beyond
+            1024), or numbers that something was fitted to.
         scaling: what it makes of pixels, which it then takes as they are.
 
     Raises:
@@ -229,7 +230,7 @@ class OpenVino:
         precision = os.environ.get("ANONYMIZE_PRECISION") or PRECISIONS[0]
         if precision not in PRECISIONS:
             raise UnknownNameError("ANONYMIZE_PRECISION", precision, PRECISIONS)
-        ranges = int8.ranges_of(path) if precision in ("auto", "int8") else {}
+        ranges = int8.ranges_of(path) if precision in ("auto", "int8") and not exact else {}
         if precision == "bf16":
             config["INFERENCE_PRECISION_HINT"] = precision
         # What stays as it is in a network of integers must not be rounded differently on each processor.
