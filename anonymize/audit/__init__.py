@@ -24,11 +24,21 @@ from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
 from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, second_look
-from .findings import CHECKS, SYSTEM, Audit, Finding, PhotoAudit, counted
+from .findings import CHECKS, SYSTEM, THUMBNAILS, Audit, Finding, PhotoAudit, counted
 from .reader import Reader
 from .reader import load as load_reader
 
-__all__ = ["CHECKS", "SYSTEM", "Audit", "Finding", "Options", "PhotoAudit", "audit_folder", "report_folder"]
+__all__ = [
+    "CHECKS",
+    "SYSTEM",
+    "THUMBNAILS",
+    "Audit",
+    "Finding",
+    "Options",
+    "PhotoAudit",
+    "audit_folder",
+    "report_folder",
+]
 
 Progress = Callable[[Audit, int], None]
 REPORT_NAME, DATA_NAME, QUARANTINE = "report.html", "audit.json", "quarantine"
@@ -287,6 +297,7 @@ class _Work:
             )
         self.audit.strays += self.read.strays
         self.audit.of_system += self.read.of_system
+        self.audit.thumbnails += self.read.thumbnails
 
 
 def replace_limit(settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import AnonymizeError
-from .controls import FieldError, preset_of, put_back, settings_from, values_of
+from .controls import FieldError, put_back, settings_from, values_of
 from .job_view import audit_card, empty, order, pictures, progress, status_line, summary, threshold_table
 from .jobs import Job
 from .results import counts, explore, heights, scores, table, threshold_effect
@@ -96,7 +96,7 @@ class JobHandlers:
             job.refresh()
         uploaded = {"id": job.id, "photos": job.count}
         page = *self.watch(job), *self.results(job, "all", "face"), job.id, uploaded
-        return *page, preset_of(job.settings), *values_of(job.settings)
+        return *page, job.settings.preset, *values_of(job.settings)
 
     def ready(self, event: gr.EventData) -> Values:
         """Photos came in. What came in last is what starts: a folder that was named earlier is forgotten."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..audit import SYSTEM, Audit
+from ..audit import SYSTEM, THUMBNAILS, Audit
 from ..audit.findings import CHECKS
 from ..records import Record
 from .audit_progress import AuditProgress
@@ -195,7 +195,8 @@ def audit_card(job: Job) -> str:
 def audit_reasons(found: Audit) -> list[tuple[str, str]]:
     """The files that an audit did not pass, the first of each kind, and why."""
     reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in found.failed[:20]]
-    reasons += [(path, f"a file of the operating system, not looked at; {SYSTEM}") for path in found.of_system[:20]]
+    reasons += [(path, f"a file of the operating system; {THUMBNAILS}") for path in found.thumbnails[:20]]
+    reasons += [(path, f"a file of the operating system; {SYSTEM}") for path in found.of_system[:20]]
     return reasons + [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
 
 
