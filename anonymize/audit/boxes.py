@@ -44,6 +44,7 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
     if meta is None:
         raise ValueError("no meta box")
     kinds: dict[int, bytes] = {}
+    codings: list[bytes] = []
     places: dict[int, list[tuple[int, int]]] = {}
     for name, start, end in children(data, meta[0] + 4, meta[1]):
         if name == b"iinf":
@@ -52,6 +53,7 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
             places = _places(data, start)
         elif name == b"iprp":
             yield from _properties(data, start, end)
+            codings = list(_codings(data, start, end))
         elif name == b"iref":
             yield from _references(data, start, end)
         elif name not in _META:
@@ -64,7 +66,9 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
                 yield fault
         elif kind == b"mime":
             yield "XMP, or another text"
-        elif kind not in (b"hvc1", b"grid"):
+        elif kind == b"hvc1":
+            yield from _coded(raw, codings)
+        elif kind != b"grid":
             yield f"an item of type {text(kind)}"
     yield from _unused(data, media, [place for each in places.values() for place in each])
 
@@ -121,6 +125,23 @@ def _properties(data: bytes, start: int, end: int) -> Iterator[str]:
                 yield f"a property {text(kind)}"
             elif kind == b"auxC" and data[at + 4 : stop].split(b"\0")[0] not in _ALPHA:
                 yield f"an auxiliary picture: {text(data[at + 4 : stop])}"
+
+
+def _codings(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The hvcC properties."""
+    for name, a, b in children(data, start, end):
+        if name == b"ipco":
+            yield from (data[at:stop] for kind, at, stop in children(data, a, b) if kind == b"hvcC")
+
+
+def _coded(raw: bytes, codings: list[bytes]) -> Iterator[str]:
+    """What a coded picture, and the headers of all, carry besides pictures."""
+    from . import streams
+
+    for coding in codings:
+        yield from streams.head("hevc", coding)
+    if codings:
+        yield from streams.packet("hevc", codings[0], raw)
 
 
 def _references(data: bytes, start: int, end: int) -> Iterator[str]:

@@ -116,7 +116,11 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
         exported = {str(e.get("path")): e for e in json_lines.read_lines(output / EXPORTS_NAME)}
     clip_memory = {str(e["output"]): e for e in memory.read(output).values()}
     extensions = known[0].image_extensions if known else Settings().image_extensions
-    photos, clips, strays, of_system, thumbnails = [], [], [], [], []
+    photos: list[str] = []
+    clips: list[str] = []
+    strays: list[str] = []
+    of_system: list[str] = []
+    thumbnails: list[str] = []
     for name in _files(output):
         path_ = escape(name)
         extension = name.suffix.lower().strip(".")
