@@ -244,8 +244,7 @@ class _Work:
                 _, touched = destroyed.pieces(record, settings, photo.width, photo.height)
                 out.findings += destroyed.check(photo, record, settings)
                 self._attack(out, photo, data, record, settings)
-        seen = second_look.look(photo, self.looker, settings)
-        out.findings += second_look.check(seen, record, touched, settings, second_look.reading(photo.rgb, self.looker))
+        out.findings += second_look.findings(photo, self.looker, record, touched, settings)
 
     def clip(self, path: str) -> PhotoAudit:
         """One clip."""

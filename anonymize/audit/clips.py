@@ -240,8 +240,7 @@ class _Clip:
         found = list(self._destroyed(frame.native, regions, original)) if is_provable else []
         if record and original and self._is_exact:
             found += self._unchanged(frame, original, regions)
-        seen = second_look.look(photo, self._looker, self._settings)
-        found += second_look.check(seen, None, touched, self._settings, second_look.reading(photo.rgb, self._looker))
+        found += second_look.findings(photo, self._looker, None, touched, self._settings)
         at = f"at {frame.seconds:.1f} s (frame {frame.index}), "
         yield from (replace(f, text=at + f.text, frame=frame.index) for f in found)
 

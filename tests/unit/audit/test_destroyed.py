@@ -9,6 +9,7 @@ from anonymize import effects, images
 from anonymize.audit import against, destroyed
 from anonymize.images import formats
 from anonymize.images.forms import Form
+from anonymize.masks import changed
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import EFFECTS, Settings
@@ -127,6 +128,6 @@ def test_detail_that_comes_back_without_the_original_is_chance(share: float, mon
     monkeypatch.setattr(against, "hide_record", hide)
     monkeypatch.setattr(against, "SLOPE", -1.0)  # every region resembles what was there
     monkeypatch.setattr(against, "CORRELATION", -1.0)
-    data, _ = images.encode(source, hide(source), settings, against.changed(known.regions, settings, 180, 120))
+    data, _ = images.encode(source, hide(source), settings, changed(known.regions, settings, 180, 120))
     found = list(against.check(images.from_array(hide(source)), data, source, known, settings))
     assert [f.check for f in found] == ["destroyed"] * bool(share)
