@@ -55,7 +55,7 @@ class Bars:
     well: float
 
 
-CLOSE = Bars(face=1.5, plate=1.0, unread=1.0, short=0.5, long=0.0, well=-1.0)  # of close-ups
+CLOSE = Bars(face=2.0, plate=1.0, unread=0.75, short=0.5, long=0.0, well=-1.0)  # of close-ups
 VOTE = Bars(*map(log_odds, (0.93, 0.95, 0.995, 0.98, 0.8, 0.45)))  # of the first look, where no close-ups can be had
 # Log-odds of close-ups below which it is none, and not listed either: of 432 marked faces one lies below -3.
 NOTHING: Mapping[str, float] = {"face": -4.0}
@@ -288,22 +288,29 @@ def _evidence(region: Region, near: float | None, is_seconded: bool, read: Read 
     bars, odds, said = (CLOSE, near, ", also in close-ups") if near is not None else (VOTE, log_odds(region.score), "")
     if region.kind != "plate":
         return said if odds >= bars.face and is_seconded else None
+    if odds < (bars.plate if read is None else bars.well):
+        return None
+    texts = read(region) if read is not None else []
+    # What is written there would be read, and what is read says that it is none: a brand, a name's frame.
+    is_legible = read is not None and (region.height >= HEIGHT or any(map(_is_word, texts)))
     is_in_shape = region.width >= NARROWEST * region.height
-    is_legible = read is not None and region.height >= HEIGHT  # what is written there would be read
     if odds >= (bars.plate if read is None else bars.unread) and is_in_shape and not is_legible and is_seconded:
         return said
-    if read is not None and region.width >= NARROWEST_READ * region.height:
-        texts = [t for t in read(region) if _is_like_plate(t)] if odds >= bars.well else []
-        if any(map(_is_sure_plate, texts)):
-            return ", and can be read"
-        if any(odds >= (bars.long if len(t.text) >= LONG else bars.short) for t in texts):
-            return ", and can be read in part"
+    texts = [t for t in texts if _is_like_plate(t) and region.width >= NARROWEST_READ * region.height]
+    if any(map(_is_sure_plate, texts)):
+        return ", and can be read"
+    if any(odds >= (bars.long if len(t.text) >= LONG else bars.short) for t in texts):
+        return ", and can be read in part"
     return None
 
 
 def _is_like_plate(text: Reading) -> bool:
     digits = sum(map(str.isdigit, text.text))
     return len(text.text) in CHARACTERS and digits >= DIGITS and text.score >= LEGIBLE
+
+
+def _is_word(text: Reading) -> bool:
+    return len(text.text) >= CHARACTERS.start and not any(map(str.isdigit, text.text)) and text.score >= SURE_READING
 
 
 def _is_sure_plate(text: Reading) -> bool:
