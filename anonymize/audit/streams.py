@@ -81,25 +81,20 @@ def _lengths(data: bytes, size: int) -> Iterator[bytes]:
 
 def _in_head(codec: str, extra: bytes) -> Iterator[bytes]:
     """The units of an avcC or hvcC box."""
-    if codec == "hevc":
-        at = 23
-        for _ in range(extra[22]):
-            count, at = int.from_bytes(extra[at + 1 : at + 3], "big"), at + 3
-            for _ in range(count):
-                length = int.from_bytes(extra[at : at + 2], "big")
-                yield extra[at + 2 : at + 2 + length]
-                at += 2 + length
-    else:
-        at = 5
-        for mask in (31, 255):
-            count, at = extra[at] & mask, at + 1
-            for _ in range(count):
-                length = int.from_bytes(extra[at : at + 2], "big")
-                yield extra[at + 2 : at + 2 + length]
-                at += 2 + length
-        at += 4 if len(extra) > at and extra[1] in (100, 110, 122, 144, 244) else 0  # depths of samples
-    if at > len(extra):
-        raise ValueError("a header is cut off")
+    at, masks = (23, [0xFFFF] * extra[22]) if codec == "hevc" else (5, [31, 255])
+    for mask in masks:
+        size = 2 if codec == "hevc" else 1
+        at += codec == "hevc"  # which units follow
+        count = int.from_bytes(extra[at : at + size], "big") & mask
+        at += size
+        for _ in range(count):
+            length = int.from_bytes(extra[at : at + 2], "big")
+            if at + 2 + length > len(extra):
+                raise ValueError("a header is cut off")
+            yield extra[at + 2 : at + 2 + length]
+            at += 2 + length
+    if codec == "h264" and extra[1] in (100, 110, 122, 144, 244):
+        at += 4  # depths of samples
     if any(extra[at:]):
         yield b"\xff" + extra[at:]
 
@@ -120,8 +115,8 @@ def _unit(codec: str, unit: bytes) -> Iterator[str]:
 
 
 def _messages(body: bytes) -> Iterator[str]:
-    at = 0
-    while body[at:].rstrip(b"\0") not in (b"", b"\x80"):
+    at, end = 0, len(body.rstrip(b"\0").removesuffix(b"\x80"))
+    while at < end:
         numbers = []
         for _ in range(2):
             number = 0
