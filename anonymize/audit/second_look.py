@@ -43,20 +43,25 @@ class Bars:
 
     Attributes:
         face, plate: without a reader's word.
-        unread: of a plate in which a reader reads nothing (and that is too small to say that a plate would be read).
+        unread, tall: of a plate in which a reader reads nothing; of one that is large enough that it would be read.
         short, long, well: where it has a short reading (a car's model has one, too), a long one, and a sure long one.
     """
 
     face: float
     plate: float
     unread: float
+    tall: float
     short: float
     long: float
     well: float
 
 
-CLOSE = Bars(face=2.0, plate=1.0, unread=0.75, short=0.5, long=0.0, well=-1.0)  # of close-ups
-VOTE = Bars(*map(log_odds, (0.93, 0.95, 0.995, 0.98, 0.8, 0.45)))  # of the first look, where no close-ups can be had
+CLOSE = Bars(face=2.0, plate=1.0, unread=0.75, tall=1.5, short=0.5, long=0.0, well=-1.0)  # of close-ups
+# Of the first look, where no close-ups can be had: what would be read has to be.
+VOTE = Bars(
+    face=log_odds(0.93), plate=log_odds(0.95), unread=log_odds(0.995), tall=math.inf, short=log_odds(0.98),
+    long=log_odds(0.8), well=log_odds(0.45),
+)  # fmt: skip
 # Log-odds of close-ups below which it is none, and not listed either: of 432 marked faces one lies below -3.
 NOTHING: Mapping[str, float] = {"face": -4.0}
 CHARACTERS, LONG, DIGITS = range(3, 10), 5, 2  # that a plate's reading has; that a long one, and any, has at least
@@ -291,10 +296,9 @@ def _evidence(region: Region, near: float | None, is_seconded: bool, read: Read 
     if odds < (bars.plate if read is None else bars.well):
         return None
     texts = read(region) if read is not None else []
-    # What is written there would be read, and what is read says that it is none: a brand, a name's frame.
-    is_legible = read is not None and (region.height >= HEIGHT or any(map(_is_word, texts)))
+    bar = bars.plate if read is None else bars.tall if region.height >= HEIGHT else bars.unread
     is_in_shape = region.width >= NARROWEST * region.height
-    if odds >= (bars.plate if read is None else bars.unread) and is_in_shape and not is_legible and is_seconded:
+    if odds >= bar and is_in_shape and is_seconded and not any(map(_is_word, texts)):  # a brand, a name's frame
         return said
     texts = [t for t in texts if _is_like_plate(t) and region.width >= NARROWEST_READ * region.height]
     if any(map(_is_sure_plate, texts)):

@@ -171,7 +171,8 @@ def test_close_ups_decide_what_the_first_look_only_suspects() -> None:
     assert said(face, None) == "leak"  # no network is shown close-ups: votes count
     assert said(plate, bars.unread) == "leak"
     assert said(plate, bars.unread - 0.1) == said(plate, -9.0) == "look"
-    assert said(plate.replace(box=(10, 10, 250, 70)), 3.0) == "look"  # it would be read
+    large = plate.replace(box=(10, 10, 250, 70))  # it would be read
+    assert (said(large, bars.tall), said(large, bars.tall - 0.1)) == ("leak", "look")
     assert said(plate, 3.0, Reading("NEWS", 0.95)) == "look"  # a name's frame, a brand
     assert said(plate, 3.0, Reading("NEWS", 0.6)) == "leak"
     well, long, short = Reading("B52CNW", 0.95), Reading("B52CNW", 0.6), Reading("B52C", 0.95)
