@@ -111,6 +111,9 @@ class Looker:
             if not isinstance(d, str)
         ]
         missing = ", ".join(sorted({n.split("@")[0] for n in self.skipped}))
+        if self.close:
+            shown = " and ".join(f"{len(networks)} for {kind}s" for kind, networks in sorted(self.close.items()))
+            looking.append(f"close-ups were shown to {shown}")
         return ("; ".join(looking) or "no network") + (f" (could not be had: {missing})" if missing else "")
 
     def _called(self, network: str) -> str:
@@ -118,7 +121,8 @@ class Looker:
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
-        return {d.name: dict(d.weights) for d in self.detectors}
+        every = (*self.detectors, *(d for networks in self.close.values() for d in networks))
+        return {d.name: dict(d.weights) for d in every}
 
 
 def choose(

@@ -64,9 +64,7 @@ class JobHandlers:
         )
 
     def results(self, job: Job, which: str, of: str) -> Values:
-        """Values for `tab_batch.Results`; while it runs, pictures of what is done; they stay during an audit."""
-        if job.auditing:
-            return _skip(11)
+        """Values for `tab_batch.Results`; while it runs, pictures of what is done."""
         if job.state in ("waiting", "running"):
             if not job.summary.done:
                 return _skip(11)
@@ -159,7 +157,8 @@ class JobHandlers:
         """A second went by."""
         try:
             job = _find(request, id)
-            return *self.watch(job), *self.results(job, which, of)
+            now = self.watch(job)
+            return *now, *(_skip(11) if job.auditing else self.results(job, which, of))  # they stay during an audit
         except (AnonymizeError, OSError) as e:
             stopped = gr.update(interactive=True), gr.update(visible=False), gr.update(active=False)
             return status_line(self._message(e)), *stopped, "", *_skip(1), gr.update(visible=False), *_skip(11)

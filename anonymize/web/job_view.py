@@ -168,6 +168,8 @@ def audit_words(auditing: AuditProgress) -> list[str]:
 
 def audit_text(found: Audit) -> str:
     """What an audit found, in words."""
+    if found.stopped and not found.photos:
+        return "The audit was canceled before its first photo"
     begin = f"Audit of {found.counted}" + (", canceled before its end" if found.stopped else "")
     if failed := found.failed:
         return f"{begin}: {photos(len(failed))} failed, {sum(p.quarantined for p in failed)} taken out"

@@ -674,12 +674,18 @@ def test_a_zip_with_a_name_that_is_not_the_text_it_claims_to_be_is_a_sentence(jo
         job.take(packed, "in.zip", 10**9)
 
 
-def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path, monkeypatch):
+@pytest.fixture
+def looks_at_nothing(tmp_path, monkeypatch):
+    """Audits fetch no networks."""
     from anonymize.audit import second_look
 
     monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
     monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "a test"}))
     monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AnonymizeError("a test")))
+
+
+@pytest.mark.usefixtures("looks_at_nothing")
+def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path):
     with pytest.raises(GoneError):
         job.begin_audit()
     fill(job, tmp_path, "a.png", "b.png")
@@ -746,6 +752,17 @@ def test_an_audit_says_how_far_it_is_and_can_be_canceled(job, tmp_path, monkeypa
     assert not audit_card(job)
     wait_for(lambda: job.state not in BUSY)
     jobs.close()
+
+
+@pytest.mark.usefixtures("looks_at_nothing")
+def test_an_audit_that_is_canceled_at_once_looked_at_nothing(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    job.begin_audit()
+    job.auditing.stop.set()
+    job.audit()
+    assert "canceled before its first photo" in audit_card(job)
+    assert "no leak" not in audit_card(job)
 
 
 def test_an_audit_that_fails_says_so(job, tmp_path, monkeypatch):
