@@ -31,8 +31,14 @@ def text(raw: bytes) -> str:
     return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in raw[:32])
 
 
-def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str]:
-    """What a HEIC carries that an export does not write, in words."""
+def walk(
+    data: bytes, exif_fault: Callable[[bytes], str | None], coded: Callable[[bytes, list[bytes]], Iterator[str]]
+) -> Iterator[str]:
+    """What a HEIC carries that an export does not write, in words.
+
+    Args:
+        exif_fault: what an EXIF block carries. coded: what a coded picture carries, given all headers of pictures, too.
+    """
     meta, media = None, []
     for name, start, end in children(data, 0, len(data)):
         if name == b"meta":
@@ -67,7 +73,7 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
         elif kind == b"mime":
             yield "XMP, or another text"
         elif kind == b"hvc1":
-            yield from _coded(raw, codings)
+            yield from coded(raw, codings)
         elif kind != b"grid":
             yield f"an item of type {text(kind)}"
     yield from _unused(data, media, [place for each in places.values() for place in each])
@@ -132,16 +138,6 @@ def _codings(data: bytes, start: int, end: int) -> Iterator[bytes]:
     for name, a, b in children(data, start, end):
         if name == b"ipco":
             yield from (data[at:stop] for kind, at, stop in children(data, a, b) if kind == b"hvcC")
-
-
-def _coded(raw: bytes, codings: list[bytes]) -> Iterator[str]:
-    """What a coded picture, and the headers of all, carry besides pictures."""
-    from . import streams
-
-    for coding in codings:
-        yield from streams.head("hevc", coding)
-    if codings:
-        yield from streams.packet("hevc", codings[0], raw)
 
 
 def _references(data: bytes, start: int, end: int) -> Iterator[str]:

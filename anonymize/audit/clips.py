@@ -35,7 +35,7 @@ from ..video.records import ClipRecord
 from ..video.risk import keyframes
 from ..video.writer import LOSSLESS
 from . import against as against_
-from . import destroyed, matroska, mp4, names, second_look, streams
+from . import containers, destroyed, matroska, mp4, names, second_look, streams
 from .findings import Finding, PhotoAudit
 from .folder import Folder
 
@@ -317,8 +317,15 @@ def _coded(path: Path) -> tuple[int, list[str]]:
         for packet in container.demux(stream):
             if packet.size:
                 pictures += 1
-                keep(streams.packet(codec, extra, bytes(packet)))
+                keep(in_picture(codec, extra, bytes(packet)))
     return pictures, list(found.values())
+
+
+def in_picture(codec: str, extra: bytes, data: bytes) -> Iterator[str]:
+    """What a coded picture carries besides a picture, in words. Args and errors: as of `streams.packet`."""
+    if codec == "mjpeg":  # each frame is a photo's file
+        return (f"in a frame, {what.removeprefix('it carries ')}" for what in containers.check(data))
+    return streams.packet(codec, extra, data)
 
 
 def chosen(clip: Clip, record: ClipRecord | None, settings: Settings, most: int) -> frozenset[int]:

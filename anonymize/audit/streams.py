@@ -1,13 +1,13 @@
 """What a clip's coded pictures carry besides pictures: a camera writes where and when it filmed into messages there.
 
 H.264 and HEVC (ITU-T H.264 and H.265, annex D): units and messages on a list; of an encoder's own words, x264's and
-x265's, which name it and its numbers. AV1: its own units, and metadata of colors. MJPEG: each frame as a photo's file.
+x265's, which name it and its numbers. AV1: its own units, and metadata of colors.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from .boxes import text
 
@@ -56,15 +56,19 @@ def packet(codec: str, extra: bytes, data: bytes) -> Iterator[str]:
     """What one coded picture carries besides a picture, in words. Args and errors: as `head`; data: of the packet."""
     if codec == "av1":
         yield from _av1(data)
-    elif codec == "mjpeg":
-        from .containers import check
-
-        yield from (f"in a frame, {what.removeprefix('it carries ')}" for what in check(data))
     elif codec in _UNITS:
         at = {"h264": 4, "hevc": 21}[codec]
         size = (extra[at] & 3) + 1 if extra[:1] == b"\1" else 0
         for unit in _lengths(data, size) if size else re.split(rb"\x00\x00\x00?\x01", data)[1:]:
             yield from _unit(codec, unit)
+
+
+def heic(data: bytes, headers: Sequence[bytes]) -> Iterator[str]:
+    """The same of a picture of a HEIC and of the headers (hvcC) of all its pictures."""
+    for extra in headers:
+        yield from head("hevc", extra)
+    for extra in headers[:1]:
+        yield from packet("hevc", extra, data)
 
 
 def _lengths(data: bytes, size: int) -> Iterator[bytes]:

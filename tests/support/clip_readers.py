@@ -136,8 +136,8 @@ def read_coded_pictures(data: bytes) -> None:
     for codec in ("h264", "hevc", "av1", "mjpeg"):
         for read in (
             lambda codec=codec: streams.head(codec, data),
-            lambda codec=codec: streams.packet(codec, data[:64], data),
-            lambda codec=codec: streams.packet(codec, b"", data),
+            lambda codec=codec: audited_clips.in_picture(codec, data[:64], data),
+            lambda codec=codec: audited_clips.in_picture(codec, b"", data),
         ):
             with contextlib.suppress(ValueError, IndexError):  # the audit fails the clip for it
                 list(read())

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from anonymize.audit import streams
+from anonymize.audit.clips import in_picture
 from tests.support import clips
 
 GPS = bytes(range(16)) + b"48.137N 11.575E"
@@ -46,8 +47,8 @@ def test_frames_of_mjpeg_are_looked_at_as_photos() -> None:
     exif[0x010F] = "Camera"
     Image.new("RGB", (32, 32), "teal").save(clean, "JPEG")
     Image.new("RGB", (32, 32), "teal").save(camera, "JPEG", exif=exif)
-    assert not list(streams.packet("mjpeg", b"", clean.getvalue()))
-    (said,) = streams.packet("mjpeg", b"", camera.getvalue())
+    assert not list(in_picture("mjpeg", b"", clean.getvalue()))
+    (said,) = in_picture("mjpeg", b"", camera.getvalue())
     assert said.startswith("in a frame, ")
 
 
