@@ -323,6 +323,12 @@ class Settings:
         found = self.replace(face_detector=p.face_detector, plate_detector=p.plate_detector)
         return found.with_kind("face", threshold=p.face_threshold).with_kind("plate", threshold=p.plate_threshold)
 
+    @property
+    def preset(self) -> str | None:
+        """The preset whose detectors these are; thresholds may be others."""
+        detectors = self.face_detector, self.plate_detector
+        return next((n for n, p in PRESETS.items() if (p.face_detector, p.plate_detector) == detectors), None)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its exact inverse."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}

@@ -12,6 +12,7 @@ from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
 
 from .dataset import ReviewDataset, dataset_name
+from .exporting import Exporting
 from .queue import Queue
 from .store import ReviewStore
 
@@ -38,6 +39,7 @@ class Review:
     Attributes:
         name: the FiftyOne dataset's; also how the page names it.
         owner: the visitor's key whose photos these are; None: of everybody whom the server lets in.
+        exporting: the last export that is audited.
     """
 
     store: ReviewStore
@@ -45,6 +47,7 @@ class Review:
     name: str
     owner: str | None = None
     truth: Annotations | None = None
+    exporting: Exporting | None = None
     _dataset: ReviewDataset | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
 

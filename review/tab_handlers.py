@@ -5,9 +5,11 @@ It needs no FiftyOne: corrections go to the records through the same store.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from anonymize.corrections import parse
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
 from anonymize.settings import Settings
-from anonymize.web.telling import message_of
+from anonymize.web.telling import failure_of, message_of
 
 from .dataset import dataset_name
+from .exporting import Exporting
 from .items import Item
 from .reviews import Review, Reviews, User
 from .tab_view import FiftyOne, export_approved, in_list, other_thresholds, picture, view
@@ -58,8 +61,11 @@ class _Open(_Asked):
     photo: str = ""
 
 
-class _Photo(_Asked):
+class _Review(_Asked):
     review: str
+
+
+class _Photo(_Review):
     photo: str = ""
 
 
@@ -73,14 +79,12 @@ class _Decision(_Photo):
     box: list[float | int] | None = None
 
 
-class _Thresholds(_Asked):
-    review: str
+class _Thresholds(_Review):
     face: float
     plate: float
 
 
-class _Export(_Asked):
-    review: str
+class _Export(_Review):
     unreviewed: bool = False
     audit: bool = False
 
@@ -103,6 +107,7 @@ class ReviewHandlers:
     sources: Callable[[Any], Sequence[Source]]
     own_machine: bool
     read_only: bool = False
+    _exporting: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, scope: Any, what: str, data: Any) -> tuple[int, Values]:
         """The status and the value of an answer; an error is {"error": a sentence}, with what is there to be seen."""
@@ -115,6 +120,8 @@ class ReviewHandlers:
             "explore": (_Thresholds, self.explore),
             "use": (_Thresholds, self.use),
             "export": (_Export, self.export),
+            "exported": (_Review, self.exported),
+            "cancel": (_Review, self.cancel),
         }
         if what not in known:
             return 404, {"error": "There is nothing here."}
@@ -240,11 +247,33 @@ class ReviewHandlers:
         return self._page(review, user, self._next(review, user), text="New thresholds are used.")
 
     def export(self, scope: Any, ask: _Export) -> Values:
-        """Write what may go out."""
+        """Write what may go out; with an audit, in the background: `exported` says how far it is."""
         review, _ = self._find(scope, ask.review, decide=True)
         temporary = [s.records for s in self.sources(scope) if s.is_temporary]
         says_where = self.own_machine and review.store.path not in temporary
-        return export_approved(review, ask.unreviewed, says_where, is_audited=ask.audit)
+        with self._exporting:
+            if review.exporting and review.exporting.is_running:
+                raise RecordsError("These photos are being exported already.")
+            if not ask.audit:
+                review.exporting = None
+                return export_approved(review, ask.unreviewed, says_where)
+            review.exporting = Exporting(
+                partial(export_approved, review, ask.unreviewed, says_where),
+                lambda e: {"error": failure_of(e, self.own_machine, "an export")},
+            )
+            return review.exporting.values()
+
+    def exported(self, scope: Any, ask: _Review) -> Values:
+        """How far the last export with an audit is, or what it answers."""
+        review, _ = self._find(scope, ask.review, decide=True)
+        return review.exporting.values() if review.exporting else {}
+
+    def cancel(self, scope: Any, ask: _Review) -> Values:
+        """Look for leaks in no more photos; what was written stays, and what failed is taken out."""
+        review, _ = self._find(scope, ask.review, decide=True)
+        if review.exporting:
+            review.exporting.cancel()
+        return self.exported(scope, ask)
 
     def _page(self, review: Review, user: User, item: Item | None, error: str = "", text: str = "") -> Values:
         """What the tab shows."""

@@ -18,8 +18,9 @@ from anonymize.engine import export
 from anonymize.records import Record, unescape
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
+from anonymize.web.audit_progress import AuditProgress
 from anonymize.web.elements import editor_region
-from anonymize.web.job_view import audit_reasons, photos
+from anonymize.web.job_view import audit_reasons, audit_text, photos
 
 from .documents import FAINT, media_path
 from .items import Item
@@ -119,12 +120,13 @@ def other_thresholds(review: Review, thresholds: Mapping[str, float]) -> list[di
 
 
 def export_approved(
-    review: Review, allow_unreviewed: bool, says_where: bool, *, is_audited: bool = False
+    review: Review, allow_unreviewed: bool, says_where: bool, auditing: AuditProgress | None = None
 ) -> dict[str, Any]:
     """Write what may go out, and say what stayed behind.
 
     Args:
-        allow_unreviewed: also what nobody approved. says_where: name the folder. is_audited: look for leaks in it, too.
+        allow_unreviewed: also what nobody approved. says_where: name the folder.
+        auditing: look for leaks in it, too, and tell this how far that is.
     """
     settings = review.store.settings
     folder = review.output
@@ -135,8 +137,8 @@ def export_approved(
     lines = [f"{text[:1].upper()}{text[1:]}." for text in done.warning_texts()]
     lines += [f"{n} {reason}" for reason, n in Counter(done.withheld.values()).items()]
     lines += [f"{path}: {why}" for path, why in list(done.failures.items())[:20]]
-    if is_audited and done.done:
-        lines += _audited(review, says_where)
+    if auditing and done.done:
+        lines += _audited(review, says_where, auditing)
     nobody = review.queue.count("pending") if allow_unreviewed else 0
     link = f"/export?name={quote(review.name)}" + ("&unreviewed=yes" if allow_unreviewed else "")
     return {
@@ -148,7 +150,7 @@ def export_approved(
     }
 
 
-def _audited(review: Review, says_where: bool) -> list[str]:
+def _audited(review: Review, says_where: bool, auditing: AuditProgress) -> list[str]:
     """What an audit of the exported photos says; those that fail were taken away, and are flagged in the queue."""
     header = review.store.header
     root = Path(unescape(header.root))
@@ -157,7 +159,9 @@ def _audited(review: Review, says_where: bool) -> list[str]:
         records_path=review.store.path,
         against=root if root.is_dir() else None,
         settings=review.store.settings,
+        progress=auditing.watch,
+        stop=auditing.stop,
     )
-    lines = [f"Audit: {found.counted} looked at, {len(found.failed)} failed and taken out."]
+    lines = [f"{audit_text(found)}."]
     lines += [f"{path}: {why}" for path, why in audit_reasons(found)]
     return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if says_where else lines

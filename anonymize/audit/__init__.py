@@ -24,11 +24,21 @@ from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
 from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, second_look
-from .findings import CHECKS, SYSTEM, Audit, Finding, PhotoAudit, counted
+from .findings import CHECKS, SYSTEM, THUMBNAILS, Audit, Finding, PhotoAudit, counted
 from .reader import Reader
 from .reader import load as load_reader
 
-__all__ = ["CHECKS", "SYSTEM", "Audit", "Finding", "Options", "PhotoAudit", "audit_folder", "report_folder"]
+__all__ = [
+    "CHECKS",
+    "SYSTEM",
+    "THUMBNAILS",
+    "Audit",
+    "Finding",
+    "Options",
+    "PhotoAudit",
+    "audit_folder",
+    "report_folder",
+]
 
 Progress = Callable[[Audit, int], None]
 REPORT_NAME, DATA_NAME, QUARANTINE = "report.html", "audit.json", "quarantine"
@@ -234,8 +244,7 @@ class _Work:
                 _, touched = destroyed.pieces(record, settings, photo.width, photo.height)
                 out.findings += destroyed.check(photo, record, settings)
                 self._attack(out, photo, data, record, settings)
-        seen = second_look.look(photo, self.looker, settings)
-        out.findings += second_look.check(seen, record, touched, settings, second_look.reading(photo.rgb, self.looker))
+        out.findings += second_look.findings(photo, self.looker, record, touched, settings)
 
     def clip(self, path: str) -> PhotoAudit:
         """One clip."""
@@ -287,6 +296,7 @@ class _Work:
             )
         self.audit.strays += self.read.strays
         self.audit.of_system += self.read.of_system
+        self.audit.thumbnails += self.read.thumbnails
 
 
 def replace_limit(settings: Settings) -> Settings:

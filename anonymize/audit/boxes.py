@@ -31,8 +31,14 @@ def text(raw: bytes) -> str:
     return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in raw[:32])
 
 
-def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str]:
-    """What a HEIC carries that an export does not write, in words."""
+def walk(
+    data: bytes, exif_fault: Callable[[bytes], str | None], coded: Callable[[bytes, list[bytes]], Iterator[str]]
+) -> Iterator[str]:
+    """What a HEIC carries that an export does not write, in words.
+
+    Args:
+        exif_fault: what an EXIF block carries. coded: what a coded picture carries, given all headers of pictures, too.
+    """
     meta, media = None, []
     for name, start, end in children(data, 0, len(data)):
         if name == b"meta":
@@ -44,6 +50,7 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
     if meta is None:
         raise ValueError("no meta box")
     kinds: dict[int, bytes] = {}
+    codings: list[bytes] = []
     places: dict[int, list[tuple[int, int]]] = {}
     for name, start, end in children(data, meta[0] + 4, meta[1]):
         if name == b"iinf":
@@ -52,6 +59,7 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
             places = _places(data, start)
         elif name == b"iprp":
             yield from _properties(data, start, end)
+            codings = list(_codings(data, start, end))
         elif name == b"iref":
             yield from _references(data, start, end)
         elif name not in _META:
@@ -64,7 +72,9 @@ def walk(data: bytes, exif_fault: Callable[[bytes], str | None]) -> Iterator[str
                 yield fault
         elif kind == b"mime":
             yield "XMP, or another text"
-        elif kind not in (b"hvc1", b"grid"):
+        elif kind == b"hvc1":
+            yield from coded(raw, codings)
+        elif kind != b"grid":
             yield f"an item of type {text(kind)}"
     yield from _unused(data, media, [place for each in places.values() for place in each])
 
@@ -121,6 +131,13 @@ def _properties(data: bytes, start: int, end: int) -> Iterator[str]:
                 yield f"a property {text(kind)}"
             elif kind == b"auxC" and data[at + 4 : stop].split(b"\0")[0] not in _ALPHA:
                 yield f"an auxiliary picture: {text(data[at + 4 : stop])}"
+
+
+def _codings(data: bytes, start: int, end: int) -> Iterator[bytes]:
+    """The hvcC properties."""
+    for name, a, b in children(data, start, end):
+        if name == b"ipco":
+            yield from (data[at:stop] for kind, at, stop in children(data, a, b) if kind == b"hvcC")
 
 
 def _references(data: bytes, start: int, end: int) -> Iterator[str]:

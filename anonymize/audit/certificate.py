@@ -65,6 +65,7 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
     """The in-toto statement: the photos that passed are its subjects; the predicate has all the rest."""
     passed = [p for p in audit.photos if p.ok]
     photos = [_clip(p, read) if p.is_clip else _photo(p, read) for p in passed]
+    used = _settings(passed, read)
     rests = [r for p in passed if (r := _rest(p, read))]
     return {
         "_type": STATEMENT,
@@ -74,7 +75,8 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
             "program": {"name": "anonymize", "version": audit.version},
             "when": audit.when,
             "output": Path(unescape(audit.output)).name,
-            "settings": _settings(passed, read),
+            "settings": [s.to_dict() for s in used],
+            "presets": [_preset(s) for s in used],
             "detectors": _detectors(passed, read),
             "audit": {
                 "checks": {about: audit.checks[c] for c, about in CHECKS.items() if c in audit.checks},
@@ -85,8 +87,8 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
                 "passed": len(passed),
                 "failed and taken out": sum(p.quarantined for p in audit.failed),
                 "failed and still there": sum(not p.quarantined for p in audit.failed),
-                "other files": len(audit.strays),
-                "files of the operating system, not looked at": len(audit.of_system),
+                "other files": len(audit.strays) + len(audit.thumbnails),
+                "files of the operating system, without pictures": len(audit.of_system),
                 "stopped": audit.stopped,
             },
             "people": _people(photos),
@@ -100,7 +102,7 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
     }
 
 
-def _settings(passed: list[PhotoAudit], read: Folder) -> list[dict[str, Any]]:
+def _settings(passed: list[PhotoAudit], read: Folder) -> list[Settings]:
     """Each settings that something was written with; those of the folder where nothing says which."""
     used: list[Settings] = []
     for photo in passed:
@@ -108,7 +110,14 @@ def _settings(passed: list[PhotoAudit], read: Folder) -> list[dict[str, Any]]:
         own = clips.own_settings(read, photo.path) if photo.is_clip else record and read.settings_of(record)
         if own and own not in used:
             used.append(own)
-    return [s.to_dict() for s in used or read.settings[:1]]
+    return used or list(read.settings[:1])
+
+
+def _preset(settings: Settings) -> str:
+    """The name of the preset that searched, and whether it chose the thresholds, too; "" where it is none."""
+    name = settings.preset
+    is_whole = name and settings.with_preset(name).kinds == settings.kinds
+    return name + ("" if is_whole else ", with other thresholds") if name else ""
 
 
 def _detectors(passed: list[PhotoAudit], read: Folder) -> dict[str, Any]:

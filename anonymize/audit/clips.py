@@ -1,8 +1,9 @@
 """Clips of an output: opened again, every frame read, some of them looked at as a photo is.
 
-What is read of each clip: that it is the file that was written, what its container carries besides picture and sound,
-that it has as many frames as its record. In frames of each second, and in those that `video.risk` calls likeliest to
-leak, other networks look again, and what is hidden has to be what its effect leaves. Sound is not listened to.
+What is read of each clip: that it is the file that was written, what its container and its coded pictures carry besides
+picture and sound, that it has as many frames as its record. In frames of each second, and in those that `video.risk`
+calls likeliest to leak, other networks look again, and what is hidden has to be what its effect leaves. Sound is not
+listened to.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from ..video.records import ClipRecord
 from ..video.risk import keyframes
 from ..video.writer import LOSSLESS
 from . import against as against_
-from . import destroyed, matroska, mp4, names, second_look
+from . import containers, destroyed, matroska, mp4, names, second_look, streams
 from .findings import Finding, PhotoAudit
 from .folder import Folder
 
@@ -214,7 +215,9 @@ class _Clip:
         if record is not None and out.frames != record.frames:
             said = f"it has {out.frames} frames, its record {record.frames}"
             found.append(Finding("memory", "leak", said))
-        if (stored := _pictures(self._clip.path)) != out.frames:
+        stored, carried = _coded(self._clip.path)
+        out.findings += [Finding("metadata", "leak", text) for text in carried]
+        if stored != out.frames:
             said = f"it holds {stored} pictures, of which {out.frames} are shown"
             found.append(Finding("metadata", "leak", said))
         found = together(found, SAME_SECONDS * float(self._clip.frame_rate))
@@ -237,8 +240,7 @@ class _Clip:
         found = list(self._destroyed(frame.native, regions, original)) if is_provable else []
         if record and original and self._is_exact:
             found += self._unchanged(frame, original, regions)
-        seen = second_look.look(photo, self._looker, self._settings)
-        found += second_look.check(seen, None, touched, self._settings, second_look.reading(photo.rgb, self._looker))
+        found += second_look.findings(photo, self._looker, None, touched, self._settings)
         at = f"at {frame.seconds:.1f} s (frame {frame.index}), "
         yield from (replace(f, text=at + f.text, frame=frame.index) for f in found)
 
@@ -296,11 +298,34 @@ def _resembling(written: images.Photo, source: images.Photo, record: Record, set
         yield from against_.resembling(written.pixels, source.pixels, piece, settings)
 
 
-def _pictures(path: Path) -> int:
-    """How many pictures lie in a clip, those that an edit list cuts away included."""
+def _coded(path: Path) -> tuple[int, list[str]]:
+    """How many pictures lie in a clip, those that an edit list cuts away included; and what they carry, in words."""
     options = {**OPTIONS, "ignore_editlist": "1"} if path.suffix.lower() not in (".mkv", ".webm") else OPTIONS
+    pictures, found = 0, dict[str, str]()
     with import_av().open(str(path), options=options, metadata_errors="ignore") as container:
-        return sum(bool(packet.size) for packet in container.demux(container.streams.video[0]))
+        stream = container.streams.video[0]
+        codec, extra = stream.codec_context.codec.canonical_name, bytes(stream.codec_context.extradata or b"")
+
+        def keep(said: Iterable[str]) -> None:
+            try:
+                for what in said:  # each picture may say another place: the first of a kind is told
+                    found.setdefault(what.split(": ")[0], f"it carries {what}")
+            except (IndexError, ValueError) as e:
+                found.setdefault("", f"its coded pictures cannot be followed to the end ({e or type(e).__name__})")
+
+        keep(streams.head(codec, extra))
+        for packet in container.demux(stream):
+            if packet.size:
+                pictures += 1
+                keep(in_picture(codec, extra, bytes(packet)))
+    return pictures, list(found.values())
+
+
+def in_picture(codec: str, extra: bytes, data: bytes) -> Iterator[str]:
+    """What a coded picture carries besides a picture, in words. Args and errors: as of `streams.packet`."""
+    if codec == "mjpeg":  # each frame is a photo's file
+        return (f"in a frame, {what.removeprefix('it carries ')}" for what in containers.check(data))
+    return streams.packet(codec, extra, data)
 
 
 def chosen(clip: Clip, record: ClipRecord | None, settings: Settings, most: int) -> frozenset[int]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..images import metadata, profiles
-from . import boxes, tiff
+from . import boxes, streams, tiff
 from .boxes import text
 
 
@@ -50,7 +50,7 @@ def check(data: bytes, keep: tuple[str, ...] = ()) -> list[str]:
                 return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
     if data[4:8] == b"ftyp":
         try:
-            return _said(boxes.walk(data, allowed.exif))
+            return _said(boxes.walk(data, allowed.exif, streams.heic))
         except (IndexError, ValueError, KeyError) as e:
             return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
     return ["it is in no format that an export writes"]

@@ -23,7 +23,9 @@ CHECKS: Mapping[str, str] = {
 }
 
 
-SYSTEM = "it may name files, or hold small copies of photos; do not publish it"  # a file of the operating system
+# Of a file of the operating system: one that only may name others, and one with pictures in it.
+SYSTEM = "it may name files; do not publish it"
+THUMBNAILS = "it holds small copies of photos, maybe of originals that once lay here; delete it"
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,7 @@ class Audit:
         strays: files there that are none, and that no export wrote; with any of them it fails, since nothing looked at
             them.
         of_system: files there that an operating system or a network drive made; it names them, and does not fail.
+        thumbnails: files of that kind that hold pictures, of which nobody knows what they show: with any it fails.
         seconds: wall time. stopped: not all were looked at.
     """
 
@@ -120,6 +123,7 @@ class Audit:
     photos: list[PhotoAudit] = field(default_factory=list)
     strays: list[str] = field(default_factory=list)
     of_system: list[str] = field(default_factory=list)
+    thumbnails: list[str] = field(default_factory=list)
     seconds: float = 0.0
     stopped: bool = False
 
@@ -129,7 +133,7 @@ class Audit:
 
     @property
     def ok(self) -> bool:
-        return not (self.failed or self.strays or self.stopped)
+        return not (self.failed or self.strays or self.thumbnails or self.stopped)
 
     @property
     def counted(self) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,13 @@ _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
     ".directory": (b"[",),
     ".localized": (),
 }
+# How pictures and clips begin, anywhere in a file (a database of thumbnails holds many), and only at its beginning.
+_PICTURE = re.compile(
+    rb"\xff\xd8\xff[\xc0-\xfe]|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|8BPS\x00\x01|\x1a\x45\xdf\xa3"
+    rb"|ftyp(?:heic|heix|mif1|msf1|avif|avis|isom|mp4|qt  )",
+    re.DOTALL,
+)
+_BEGINS_PICTURE = (b"BM", b"II*\0", b"MM\0*")
 _FOLDERS_OF_SYSTEM = {"@eadir", ".spotlight-v100", ".trashes", ".fseventsd", "#recycle", "$recycle.bin"}
 _BESIDE = {"image", "width", "height", "regions"}  # what `outputs.detections` says
 
@@ -44,6 +53,7 @@ class Folder:
     Attributes:
         path: the folder. photos: relative paths, escaped, in order. strays: files that are no photo, no clip, not ours.
         of_system: files that an operating system or a network drive put there.
+        thumbnails: those of them that hold pictures, maybe of originals that once lay there.
         records_path: None where there are no records. header, records: of it.
         memory: path -> its last line in exports.jsonl. settings: every one that photos may have been written with.
         clips: relative paths, escaped, in order. clip_memory: clip -> its last line in clips.jsonl.
@@ -54,6 +64,7 @@ class Folder:
     photos: tuple[str, ...]
     strays: tuple[str, ...]
     of_system: tuple[str, ...]
+    thumbnails: tuple[str, ...]
     records_path: Path | None
     header: Header | None
     records: Mapping[str, Record]
@@ -105,12 +116,16 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
         exported = {str(e.get("path")): e for e in json_lines.read_lines(output / EXPORTS_NAME)}
     clip_memory = {str(e["output"]): e for e in memory.read(output).values()}
     extensions = known[0].image_extensions if known else Settings().image_extensions
-    photos, clips, strays, of_system = [], [], [], []
+    photos: list[str] = []
+    clips: list[str] = []
+    strays: list[str] = []
+    of_system: list[str] = []
+    thumbnails: list[str] = []
     for name in _files(output):
         path_ = escape(name)
         extension = name.suffix.lower().strip(".")
         if path_ not in exported and path_ not in clip_memory and _is_of_system(output, name):
-            of_system.append(path_)
+            (thumbnails if _holds_pictures(output / name) else of_system).append(path_)
         elif path_ in clip_memory or (extension in batch.EXTENSIONS and path_ not in exported):
             clips.append(path_)
         elif extension in extensions or path_ in exported:
@@ -118,8 +133,8 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
         elif not _is_ours(name, output, path):
             strays.append(path_)
     return Folder(
-        output, tuple(photos), tuple(strays), tuple(of_system), path, header, by_path, exported, tuple(known),
-        tuple(clips), clip_memory, clip_records,
+        output, tuple(photos), tuple(strays), tuple(of_system), tuple(thumbnails), path, header, by_path, exported,
+        tuple(known), tuple(clips), clip_memory, clip_records,
     )  # fmt: skip
 
 
@@ -168,6 +183,14 @@ def _is_of_system(output: Path, name: Path) -> bool:
     with open(file, "rb") as opened:
         head = opened.read(16)
     return not head or head.startswith(begins)
+
+
+def _holds_pictures(file: Path) -> bool:
+    with open(file, "rb") as opened:
+        if not (head := opened.read(4)):
+            return False
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return head.startswith(_BEGINS_PICTURE) or _PICTURE.search(data) is not None
 
 
 def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:

@@ -1,14 +1,15 @@
 """Looking again at written photos with networks that did not choose what was hidden.
 
 A network does not find its own misses. The others vote (`detectors.Ensemble`): one alone errs now and then, and in a
-clean export, where all real faces and plates are hidden, errors are all that it can find; two that see the same thing
-are believed. For plates a witness of another kind is asked, a reader: networks that were trained on like photos take
-the same signs, lamps and logos for plates, but nobody reads a plate's text on them. What is believed is a leak, the
-rest that is surer than `LISTED` a reason to look.
+clean export, where all real faces and plates are hidden, errors are all that it can find. So a vote is a reason to look
+closer and no more. What fails a photo is evidence: close-ups that nearly all networks take for a face or plate
+(`close_up`), and for plates a witness of another kind, a reader: networks that were trained on like photos take the
+same signs, lamps and logos for plates, but nobody reads a plate's text on them. All else is a reason to look.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -22,25 +23,52 @@ from .. import images, weights
 from ..detectors import Detector, create
 from ..errors import AnonymizeError
 from ..predictor import Predictor
+from ..probability import log_odds
 from ..records import Record
 from ..regions import Region, areas, boxes, intersections, iou
 from ..settings import Settings
 from ..weights.registry import registry
+from . import close_up
 from .attacks import crop
+from .close_up import Closely
 from .findings import Finding
 from .reader import HEIGHT, Reader, Reading
 
-# Probability, all networks together: of a sure leak by kind, and of what is listed (docs/audit.md: what was measured).
-SURE: Mapping[str, float] = {"face": 0.93, "plate": 0.95}
-LISTED = 0.4
-# The same of a plate, where a reader was asked: one in which nothing can be read (and that is too small to say that a
-# plate would be), one with a short reading (a car's model has one, too), with a long one, and with a sure long one.
-UNREAD, READ_SHORT, READ, READ_WELL = 0.995, 0.98, 0.8, 0.45
+LISTED = 0.4  # probability, all networks together, from which something is looked at closer, or listed
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Log-odds from which something is a leak (docs/audit.md: what was measured).
+
+    Attributes:
+        face, plate: without a reader's word.
+        unread, tall: of a plate in which a reader reads nothing; of one that is large enough that it would be read.
+        short, long, well: where it has a short reading (a car's model has one, too), a long one, and a sure long one.
+    """
+
+    face: float
+    plate: float
+    unread: float
+    tall: float
+    short: float
+    long: float
+    well: float
+
+
+CLOSE = Bars(face=2.0, plate=1.0, unread=0.75, tall=1.5, short=0.5, long=0.0, well=-1.0)  # of close-ups
+# Of the first look, where no close-ups can be had: what would be read has to be.
+VOTE = Bars(
+    face=log_odds(0.93), plate=log_odds(0.95), unread=log_odds(0.995), tall=math.inf, short=log_odds(0.98),
+    long=log_odds(0.8), well=log_odds(0.45),
+)  # fmt: skip
+# Log-odds of close-ups below which it is none, and not listed either: of 432 marked faces one lies below -3.
+NOTHING: Mapping[str, float] = {"face": -4.0}
 CHARACTERS, LONG, DIGITS = range(3, 10), 5, 2  # that a plate's reading has; that a long one, and any, has at least
 LEGIBLE, SURE_READING = 0.5, 0.9  # mean probability of a reading's characters, and of a sure one's
 CROPS = (0.0, 0.08, -0.06)  # of a plate's size, how far around it is read
 TWO_LINES = 2.6  # width of a plate by its height, below which its halves are read, too
-SECOND = 0.3  # what the second network has to say of a sure one, where several vote
+SECOND = 0.3  # what the second network has to say of a sure one, where several vote and there are no close-ups
 NARROWEST = 1.2  # width of a sure plate by its height: what is as tall as wide is a sign or a logo
 NARROWEST_READ = 0.8  # of one that can be read: plates of two lines
 FEWEST = 2  # networks that vote on a kind
@@ -63,6 +91,7 @@ class Looker:
         again: those of the networks that chose what was hidden; they look at another size.
         unchecked: hidden kind -> why no other network looked for it, so that silence about it says nothing.
         reader: reads what may be a plate; None: there is none.
+        close: kind -> networks that are shown close-ups; without them the votes count.
     """
 
     detectors: tuple[Detector, ...]
@@ -71,6 +100,7 @@ class Looker:
     unchecked: Mapping[str, str] = field(default_factory=dict)
     again: frozenset[str] = frozenset()
     reader: Reader | None = None
+    close: Mapping[str, tuple[Detector, ...]] = field(default_factory=dict)
 
     @property
     def said(self) -> str:
@@ -81,6 +111,9 @@ class Looker:
             if not isinstance(d, str)
         ]
         missing = ", ".join(sorted({n.split("@")[0] for n in self.skipped}))
+        if self.close:
+            shown = " and ".join(f"{len(networks)} for {kind}s" for kind, networks in sorted(self.close.items()))
+            looking.append(f"close-ups were shown to {shown}")
         return ("; ".join(looking) or "no network") + (f" (could not be had: {missing})" if missing else "")
 
     def _called(self, network: str) -> str:
@@ -88,7 +121,8 @@ class Looker:
 
     @property
     def weights(self) -> dict[str, Mapping[str, str]]:
-        return {d.name: dict(d.weights) for d in self.detectors}
+        every = (*self.detectors, *(d for networks in self.close.values() for d in networks))
+        return {d.name: dict(d.weights) for d in every}
 
 
 def choose(
@@ -138,7 +172,8 @@ def choose(
             unchecked[task] = "only networks that chose what was hidden, at another size"
             if not all(name.endswith(same) for name in loaded):
                 del unchecked[task]
-    return Looker(tuple(made.values()), skipped, tuple(made), unchecked, frozenset(again))
+    close = close_up.load(settings, weights_dir=weights_dir, progress=progress) if made else {}
+    return Looker(tuple(made.values()), skipped, tuple(made), unchecked, frozenset(again), close=close)
 
 
 def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region]:
@@ -149,6 +184,14 @@ def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region
         seen = Predictor(settings, detectors=[detector]).predict_photo(photo)  # type: ignore[list-item]
         out += [r for r in seen if kind in ("", r.kind)]
     return sorted(out, key=lambda r: -r.score)
+
+
+def findings(
+    photo: images.Photo, looker: Looker, record: Record | None, touched: NDArray[np.float32], settings: Settings
+) -> Iterator[Finding]:
+    """What is still recognizable in a written photo. Args: as of `look` and `check`."""
+    closely = close_up.closely(photo.rgb, looker.close)
+    yield from check(look(photo, looker, settings), record, touched, settings, reading(photo.rgb, looker), closely)
 
 
 Read = Callable[[Region], list[Reading]]
@@ -183,12 +226,13 @@ def check(
     touched: NDArray[np.float32],
     settings: Settings,
     read: Read | None = None,
+    closely: Closely | None = None,
 ) -> Iterator[Finding]:
     """What is still recognizable, the surest first.
 
     Args:
         seen: by `look`. record: None where there is none; its rejected regions are no alarm.
-        touched: (H, W), how much of each pixel was replaced, 0–1. read: of `reading`.
+        touched: (H, W), how much of each pixel was replaced, 0–1. read: of `reading`. closely: of `close_up`.
     """
     rejected = [r for r in record.regions if r.status == "rejected"] if record else []
     leaks: list[Region] = []
@@ -199,15 +243,18 @@ def check(
         hidden = _covered(region, touched)
         if hidden >= COVERED or _is_one_of(region, leaks):
             continue
-        level: Literal["leak", "look", "note"] = "look"
+        level: Literal["leak", "look", "note"] | None = "look"
         sure = f"{min(region.score, 0.99):.0%} sure"
         text = f"a {region.kind} can be recognized, {sure}{_seen_by(region)}"
         if _is_one_of(region, rejected):
             level, text = "note", f"a {region.kind} can be recognized that a person rejected"
         elif hidden >= PARTLY:
             text = f"a {region.kind} that is partly hidden may be recognized, {sure}"
-        elif (found := _believed(region, seen, read)) is not None:
-            level, text = "leak", text + found
+        else:
+            level, said = _judged(region, seen, read, closely if len(leaks) < MOST else None)
+            text += said
+        if level is None:
+            continue
         # Nothing that is only listed, in whatever number, keeps a leak from being told; nor does a smaller leak in it.
         if level != "leak" and (len(others) >= MOST or _overlaps(region, [*leaks, *others])):
             continue
@@ -228,28 +275,50 @@ def _is_seconded(region: Region, seen: Sequence[Region]) -> bool:
     return len(voters) < FEWEST or (len(votes) >= FEWEST and votes[-FEWEST] >= SECOND)
 
 
-def _believed(region: Region, seen: Sequence[Region], read: Read | None) -> str | None:
-    """None: not sure enough for a leak. Else what is to be said besides."""
+def _judged(
+    region: Region, seen: Sequence[Region], read: Read | None, closely: Closely | None
+) -> tuple[Literal["leak", "look"] | None, str]:
+    """Whether it is a leak, something to look at, or nothing; and what is to be said besides."""
+    near = closely(region) if closely else None
+    if near is not None and near < NOTHING.get(region.kind, -math.inf):
+        return None, ""
     if min(region.width, region.height) < SMALLEST.get(region.kind, 0):
+        return "look", ""
+    said = _evidence(region, near, near is not None or _is_seconded(region, seen), read)
+    return ("look", "") if said is None else ("leak", said)
+
+
+def _evidence(region: Region, near: float | None, is_seconded: bool, read: Read | None) -> str | None:
+    """What proves that it is what it seems, in words; None: nothing.
+
+    Args:
+        near: log-odds of close-ups; None: there are none. is_seconded: more than one network sees it.
+    """
+    bars, odds, said = (CLOSE, near, ", also in close-ups") if near is not None else (VOTE, log_odds(region.score), "")
+    if region.kind != "plate":
+        return said if odds >= bars.face and is_seconded else None
+    if odds < (bars.plate if read is None else bars.well):
         return None
-    is_plate = region.kind == "plate"
-    sure = UNREAD if is_plate and read is not None else SURE.get(region.kind, SURE["face"])
-    is_in_shape = not is_plate or region.width >= NARROWEST * region.height
-    is_legible = is_plate and read is not None and region.height >= HEIGHT  # what is written there would be read
-    if region.score >= sure and is_in_shape and not is_legible and _is_seconded(region, seen):
-        return ""
-    if is_plate and read is not None and region.width >= NARROWEST_READ * region.height:
-        texts = [t for t in read(region) if _is_like_plate(t)] if region.score >= READ_WELL else []
-        if any(map(_is_sure_plate, texts)):
-            return ", and can be read"
-        if any(region.score >= (READ if len(t.text) >= LONG else READ_SHORT) for t in texts):
-            return ", and can be read in part"
+    texts = read(region) if read is not None else []
+    bar = bars.plate if read is None else bars.tall if region.height >= HEIGHT else bars.unread
+    is_in_shape = region.width >= NARROWEST * region.height
+    if odds >= bar and is_in_shape and is_seconded and not any(map(_is_word, texts)):  # a brand, a name's frame
+        return said
+    texts = [t for t in texts if _is_like_plate(t) and region.width >= NARROWEST_READ * region.height]
+    if any(map(_is_sure_plate, texts)):
+        return ", and can be read"
+    if any(odds >= (bars.long if len(t.text) >= LONG else bars.short) for t in texts):
+        return ", and can be read in part"
     return None
 
 
 def _is_like_plate(text: Reading) -> bool:
     digits = sum(map(str.isdigit, text.text))
     return len(text.text) in CHARACTERS and digits >= DIGITS and text.score >= LEGIBLE
+
+
+def _is_word(text: Reading) -> bool:
+    return len(text.text) >= CHARACTERS.start and not any(map(str.isdigit, text.text)) and text.score >= SURE_READING
 
 
 def _is_sure_plate(text: Reading) -> bool:

@@ -125,7 +125,7 @@ def run_audit(
 
 def say(audit: Audit, options: Options) -> None:
     """What was found: a line for each photo that failed, and where the report is."""
-    from ..audit import CHECKS, SYSTEM, report_folder
+    from ..audit import CHECKS, SYSTEM, THUMBNAILS, report_folder
 
     for photo in audit.failed:
         why = "; ".join(f.text for f in photo.of("leak")) or photo.error
@@ -134,8 +134,10 @@ def say(audit: Audit, options: Options) -> None:
         click.echo("nothing was moved: without exports.jsonl or clips.jsonl these may be originals", err=True)
     for path in audit.strays:
         click.echo(f"not this program's: {path}: nobody looked at it; move it away", err=True)
+    for path in audit.thumbnails:
+        click.echo(f"of the operating system: {path}: {THUMBNAILS}", err=True)
     for path in audit.of_system:
-        click.echo(f"of the operating system: {path}: not looked at; {SYSTEM}", err=True)
+        click.echo(f"of the operating system: {path}: {SYSTEM}", err=True)
     looks = sum(bool(p.of("look")) for p in audit.photos)
     click.echo(f"{audit.counted}, {len(audit.failed)} failed, {looks} to look at")
     if said := audit.checks.get("clips"):

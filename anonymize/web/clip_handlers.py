@@ -16,7 +16,7 @@ from ..video.records import ClipRecord
 from ..video.writer import Encoding
 from .clip_session import ClipSession
 from .clip_view import summary, view
-from .controls import FieldError, preset_of, put_back, settings_from, values_of
+from .controls import FieldError, put_back, settings_from, values_of
 from .photo_session import OTHER
 from .sessions import GoneError
 from .site import Site, session_of
@@ -109,7 +109,7 @@ class ClipHandlers:
 
     def _controls(self, clip: ClipSession) -> Values:
         form = clip.encoding.codec, str(clip.encoding.quality), clip.encoding.audio
-        return preset_of(clip.settings), *values_of(clip.settings), *form
+        return clip.settings.preset, *values_of(clip.settings), *form
 
     def opened(self, request: gr.Request, event: gr.EventData, id: str, *values: Any) -> Values:
         """A clip came in: it is searched when it is its turn. The first of several is shown."""

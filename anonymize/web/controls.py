@@ -52,7 +52,7 @@ class Controls:
             gr.HTML("<h2>What to hide</h2>", js_on_load=None)
             self.preset = gr.Radio(
                 _PRESETS,
-                value=preset_of(s),
+                value=s.preset,
                 label="Search depth",
                 info="Thorough misses the fewest, hides some extra, and is slower.",
                 elem_classes="az-pills",
@@ -137,12 +137,6 @@ class Controls:
     def typed(self) -> list[Any]:
         """What a person types, and the notes beside it: values are put back when they cannot be used (`put_back`)."""
         return [self.fill, self.fill_note, self.face_detector, self.plate_detector, self.detector_note]
-
-
-def preset_of(settings: Settings) -> str | None:
-    """The preset whose detectors these are."""
-    detectors = settings.face_detector, settings.plate_detector
-    return next((n for n, p in PRESETS.items() if (p.face_detector, p.plate_detector) == detectors), None)
 
 
 def values_of(settings: Settings) -> list[Any]:

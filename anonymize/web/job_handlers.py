@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import AnonymizeError
-from .controls import FieldError, preset_of, put_back, settings_from, values_of
+from .controls import FieldError, put_back, settings_from, values_of
 from .job_view import audit_card, empty, order, pictures, progress, status_line, summary, threshold_table
 from .jobs import Job
 from .results import counts, explore, heights, scores, table, threshold_effect
@@ -32,7 +32,7 @@ def _find(request: gr.Request, id: str) -> Job:
 
 def _only(text: str) -> Values:
     """For `tab_batch.Running`: a sentence, the rest as it was."""
-    return status_line(text), *_skip(3)
+    return status_line(text), *_skip(6)
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,16 @@ class JobHandlers:
 
     def watch(self, job: Job) -> Values:
         """Values for `tab_batch.Running`."""
-        busy = job.state in ("waiting", "running")
+        busy, auditing = job.state in ("waiting", "running"), job.auditing
+        is_free = not (busy or auditing)
         return (
             progress(job, self.site.jobs.before(job)),
-            gr.update(interactive=not busy, variant="primary" if job.state == "empty" else "secondary"),
+            gr.update(interactive=is_free, variant="primary" if job.state == "empty" else "secondary"),
             gr.update(visible=busy, interactive=not job.stop.is_set()),
-            gr.update(active=busy),
+            gr.update(active=not is_free),
+            audit_card(job),
+            gr.update(interactive=is_free),
+            gr.update(visible=bool(auditing), interactive=not (auditing and auditing.stop.is_set())),
         )
 
     def results(self, job: Job, which: str, of: str) -> Values:
@@ -84,13 +88,13 @@ class JobHandlers:
         """The page is opened: the batch of this visitor, as they left it. For `tab_batch.whole`."""
         jobs = [j for j in session_of(request).of_kind(Job) if j.state != "empty" or j.count]
         if not jobs:
-            return _skip(4 + 11 + 3 + len(values_of(self.site.policy.defaults)))
+            return _skip(7 + 11 + 3 + len(values_of(self.site.policy.defaults)))
         job = jobs[-1]
         with suppress(AnonymizeError, OSError):
             job.refresh()
         uploaded = {"id": job.id, "photos": job.count}
         page = *self.watch(job), *self.results(job, "all", "face"), job.id, uploaded
-        return *page, preset_of(job.settings), *values_of(job.settings)
+        return *page, job.settings.preset, *values_of(job.settings)
 
     def ready(self, event: gr.EventData) -> Values:
         """Photos came in. What came in last is what starts: a folder that was named earlier is forgotten."""
@@ -105,7 +109,7 @@ class JobHandlers:
         """Other photos instead of more: what there was is stopped and deleted."""
         session_of(request).remove(id)
         off, hidden = gr.update(visible=False), gr.update(visible="hidden")  # unmounted, a plot would fail
-        first = "", gr.update(interactive=True, variant="secondary"), off, gr.update(active=False)
+        first = "", gr.update(interactive=True, variant="secondary"), off, gr.update(active=False), "", gr.skip(), off
         return *first, hidden, *_skip(7), empty(), off, {}, ""
 
     def check(self, request: gr.Request, id: str, *values: Any) -> Values:
@@ -153,10 +157,11 @@ class JobHandlers:
         """A second went by."""
         try:
             job = _find(request, id)
-            return *self.watch(job), *self.results(job, which, of)
+            now = self.watch(job)
+            return *now, *(_skip(11) if job.auditing else self.results(job, which, of))  # they stay during an audit
         except (AnonymizeError, OSError) as e:
             stopped = gr.update(interactive=True), gr.update(visible=False), gr.update(active=False)
-            return status_line(self._message(e)), *stopped, *_skip(11)
+            return status_line(self._message(e)), *stopped, "", *_skip(1), gr.update(visible=False), *_skip(11)
 
     def halt(self, request: gr.Request, id: str) -> Values:
         """Stop after the photos in hand."""
@@ -167,19 +172,24 @@ class JobHandlers:
         except (AnonymizeError, OSError) as e:
             return _only(self._message(e))
 
-    def audit_begins(self) -> Values:
-        """What is said until `audit` answers, and the button, which waits."""
-        line = status_line("Looking for leaks. This takes some seconds per photo.", is_busy=True)
-        return line, gr.update(interactive=False)
-
-    def audit(self, request: gr.Request, id: str, which: str) -> Values:
-        """Look for leaks in the clean photos. Values for what it says, the gallery, and the card."""
+    def audit(self, request: gr.Request, id: str) -> Values:
+        """Look for leaks in the clean photos."""
         try:
             job = _find(request, id)
-            said = audit_card(job, job.audit())
-            return said, pictures(job, which), summary(job)
+            self.site.jobs.audit(job)
+            return self.watch(job)
         except (AnonymizeError, OSError) as e:
-            return status_line(self._message(e)), gr.skip(), gr.skip()
+            return *_skip(4), status_line(self._message(e)), *_skip(2)
+
+    def cancel_audit(self, request: gr.Request, id: str) -> Values:
+        """Stop looking after the photo in hand."""
+        try:
+            job = _find(request, id)
+            if auditing := job.auditing:
+                auditing.stop.set()
+            return self.watch(job)
+        except (AnonymizeError, OSError) as e:
+            return *_skip(4), status_line(self._message(e)), *_skip(2)
 
     def show_only(self, request: gr.Request, id: str, which: str) -> Any:
         """Only photos of one status."""

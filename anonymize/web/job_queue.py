@@ -31,12 +31,23 @@ class JobQueue:
         with job.lock:
             if job.state in ("waiting", "running"):
                 raise SettingsError("This batch is already being worked on.")
+            if job.auditing:
+                raise SettingsError("Leaks are being looked for in these photos; please wait, or cancel it.")
             if not job.count and job.source is None:
                 raise SettingsError("Add some photos first.")
             job.is_other_choice = settings.export_hash() != job.settings.export_hash()
-            job.settings, job.state, job.problem = settings, "waiting", ""
+            job.settings, job.state, job.problem, job.audited, job.audit_problem = settings, "waiting", "", None, ""
             job.stop.clear()
         self.submit(job, lambda: job.work(lambda: self.pool.predictor(settings), again))
+
+    def audit(self, job: Job) -> None:
+        """Look for leaks in what a job wrote.
+
+        Raises:
+            GoneError: nothing has been written. SettingsError: it is being looked at already.
+        """
+        job.begin_audit()
+        self.submit(job, job.audit)
 
     def submit(self, job: Closeable, work: Callable[[], None]) -> None:
         """Do a job's work when it is its turn; `work` never raises."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..audit import SYSTEM, Audit
+from ..audit import SYSTEM, THUMBNAILS, Audit
 from ..audit.findings import CHECKS
 from ..records import Record
+from .audit_progress import AuditProgress
 from .job_results import HEIF
 from .jobs import Job
 from .results import STATUSES, count_text, warning_list
@@ -50,10 +52,13 @@ def progress(job: Job, before: int) -> str:
         words.append(f"{len(s.failures)} failed")
     if job.problem:  # why it stopped
         words.append(html.escape(job.problem))
-    percent = 100 * done / all_
-    busy = " data-busy" if job.state == "running" else ""
+    return _bar(done / all_, words, "Photos done", job.state == "running")
+
+
+def _bar(share: float, words: Sequence[str], label: str, is_busy: bool) -> str:
+    percent, busy = 100 * share, " data-busy" if is_busy else ""
     return (
-        f'<div class="az-progress"{busy} role="progressbar" aria-label="Photos done" aria-valuemin="0" '
+        f'<div class="az-progress"{busy} role="progressbar" aria-label="{label}" aria-valuemin="0" '
         f'aria-valuemax="100" aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
         f'<p class="az-status" role="status">{html.escape(" · ".join(words))}</p>'
     )
@@ -148,15 +153,41 @@ def _downloads(job: Job) -> str:
     )
 
 
-def audit_card(job: Job, found: Audit) -> str:
-    """What an audit found, and where its report is, as HTML."""
-    to_look = sum(bool(p.of("look")) for p in found.photos)
-    said = f"no leak found, which is no proof; {photos(to_look)} to look at" if to_look else "no leak found"
+def audit_words(auditing: AuditProgress) -> list[str]:
+    """How far an audit is, in words."""
+    if not auditing.of:
+        words = ["Looking for leaks; the first audit fetches its networks"]
+    else:
+        words = [f"Looked at {auditing.done} of {auditing.of}"]
+    if (left := auditing.seconds_left) is not None:
+        words.append(f"{duration(left)} left")
+    if auditing.failed:
+        words.append(f"{auditing.failed} failed")
+    return [*words, "stopping after the file in work"] if auditing.stop.is_set() else words
+
+
+def audit_text(found: Audit) -> str:
+    """What an audit found, in words."""
+    if found.stopped and not found.photos:
+        return "The audit was canceled before its first photo"
+    begin = f"Audit of {found.counted}" + (", canceled before its end" if found.stopped else "")
     if failed := found.failed:
-        said = f"{photos(len(failed))} failed and {'was' if len(failed) == 1 else 'were'} taken out"
+        return f"{begin}: {photos(len(failed))} failed, {sum(p.quarantined for p in failed)} taken out"
+    to_look = sum(bool(p.of("look")) for p in found.photos)
+    return f"{begin}: no leak found, which is no proof" + (f"; {photos(to_look)} to look at" if to_look else "")
+
+
+def audit_card(job: Job) -> str:
+    """How far an audit is, or what the last one found and where its report is, as HTML."""
+    if auditing := job.auditing:
+        return _bar(auditing.done / max(auditing.of, 1), audit_words(auditing), "Looked at", is_busy=True)
+    found = job.audited
+    if found is None:
+        problem = html.escape(job.audit_problem)
+        return problem and f'<p class="az-status problem" role="alert">{problem}</p>'
     rows = "".join(f"<li><strong>{html.escape(p)}</strong>: {html.escape(why)}</li>" for p, why in audit_reasons(found))
     return (
-        f'<div class="az-card"><h3>Audit of {found.counted}: {said}</h3>'
+        f'<div class="az-card"><h3>{audit_text(found)}</h3>'
         f"{f'<ul>{rows}</ul>' if rows else ''}{_not_done(found)}"
         f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"
@@ -166,7 +197,8 @@ def audit_card(job: Job, found: Audit) -> str:
 def audit_reasons(found: Audit) -> list[tuple[str, str]]:
     """The files that an audit did not pass, the first of each kind, and why."""
     reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in found.failed[:20]]
-    reasons += [(path, f"a file of the operating system, not looked at; {SYSTEM}") for path in found.of_system[:20]]
+    reasons += [(path, f"a file of the operating system; {THUMBNAILS}") for path in found.thumbnails[:20]]
+    reasons += [(path, f"a file of the operating system; {SYSTEM}") for path in found.of_system[:20]]
     return reasons + [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
 
 

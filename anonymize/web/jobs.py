@@ -18,6 +18,7 @@ from ..errors import SettingsError, StaleDecisionError
 from ..predictor import Predictor
 from ..records import Record, unescape
 from ..settings import Settings
+from .audit_progress import AuditProgress
 from .job_intake import Intake
 from .job_results import KnownRecords, thumbnail, write_audit, write_photos, write_records
 from .policy import Policy
@@ -33,6 +34,7 @@ class Job(Intake):
     Attributes:
         folder: theirs, in the visitor's session: `in` with the sources, `out` with what the engine wrote.
         state: what it is doing. summary: the engine's, which grows while it works. problem: why the whole batch failed.
+        auditing: the audit in work, or None. audited: what the last one found, or None, where `audit_problem` says why.
     """
 
     def __init__(self, id: str, folder: Path, policy: Policy) -> None:
@@ -43,6 +45,9 @@ class Job(Intake):
         self.settings = policy.defaults
         self.problem = ""
         self.stop = threading.Event()
+        self.auditing: AuditProgress | None = None
+        self.audited: Audit | None = None
+        self.audit_problem = ""
         self.closed = self.is_other_choice = False
         self.check_room: Callable[[], None] = lambda: None  # raises FullError where results have no more room
         self.made, self.started = time.monotonic(), 0.0
@@ -56,6 +61,8 @@ class Job(Intake):
         """Stop and delete; what is in flight is deleted when it ends."""
         self.closed = True
         self.stop.set()
+        if auditing := self.auditing:
+            auditing.stop.set()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # --- work ---
@@ -215,7 +222,7 @@ class Job(Intake):
         """
         with self.lock:
             now = self._stamp()
-            if self.state not in ("done", "stopped") or now in (None, self._seen[0]):
+            if self.auditing or self.state not in ("done", "stopped") or now in (None, self._seen[0]):
                 return False
             chosen, hash_ = self._choices()
             if hash_ != self._seen[1]:
@@ -256,17 +263,37 @@ class Job(Intake):
         write_photos(target, self.output, known, self.settings, heif_as_jpeg=heif_as_jpeg)
         return target
 
-    def audit(self) -> Audit:
-        """Look for leaks in the clean photos. Those that fail are taken away; `audit_zip` has the report.
+    def begin_audit(self) -> None:
+        """Before `audit` waits for its turn: until it ends, the photos stay as they are.
 
         Raises:
-            GoneError: nothing has been written.
+            GoneError: nothing has been written. SettingsError: it is being looked at already.
         """
         self._finished_records()
-        options = Options(report=self.folder / "audit")
-        found = audit_folder(self.output, against=self.source or self.inputs, settings=self.settings, options=options)
-        self.refresh()
-        return found
+        with self.lock:
+            if self.auditing:
+                raise SettingsError("These photos are being looked at already.")
+            self.auditing, self.audited, self.audit_problem = AuditProgress(), None, ""
+
+    def audit(self) -> None:
+        """Look for leaks in the clean photos; every failure ends in `audit_problem`.
+
+        Photos that fail are taken away; `audit_zip` has the report.
+        """
+        assert self.auditing is not None
+        source, options = self.source or self.inputs, Options(report=self.folder / "audit")
+        try:
+            self.audited = audit_folder(
+                self.output, against=source, settings=self.settings, options=options,
+                progress=self.auditing.watch, stop=self.auditing.stop,
+            )  # fmt: skip
+        except Exception as e:
+            self.audit_problem = failure_of(e, self.policy.own_machine, "an audit", is_logged=not self.closed)
+        self.auditing = None
+        if self.closed:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            self.refresh()
 
     def audit_zip(self) -> Path:
         """The last audit's report and certificate.

@@ -22,12 +22,15 @@ _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 @dataclass(frozen=True)
 class Running:
-    """The components that follow a batch while it runs, in the order of `JobHandlers.watch`."""
+    """The components that follow a batch, and an audit of it, in the order of `JobHandlers.watch`."""
 
     progress: gr.HTML
     start: gr.Button
     stop: gr.Button
     timer: gr.Timer
+    audited: gr.HTML
+    audit: gr.Button
+    cancel: gr.Button
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,6 @@ class Choices:
     status: gr.Radio
     kind: gr.Radio
     use: gr.Button
-    audit: gr.Button
-    audited: gr.HTML
 
 
 def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()) -> None:
@@ -70,13 +71,13 @@ def build(site: Site, photo: PhotoTab, tabs: gr.Tabs, others: Iterable[str] = ()
                 stop = gr.Button("Stop", variant="stop", visible=False, elem_id="az-batch-stop")
             progress = gr.HTML("", js_on_load=None, elem_id="az-batch-progress")
             card = gr.HTML(empty(), js_on_load=None, elem_id="az-batch-result")
-            shown, choices = _results(site, others)
+            shown, choices, audit = _results(site, others)
         with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
             again = gr.Button("Apply changed settings", visible=False, elem_id="az-batch-again")
             controls = Controls(site.policy, of="batch")
             told = element("told", value={})
     results = Results(**shown, card=card, again=again, told=told)
-    running = Running(progress, start, stop, gr.Timer(1.0, active=False))
+    running = Running(progress, start, stop, gr.Timer(1.0, active=False), *audit)
     do = JobHandlers(site, len(photo.whole))
     _wire_run(do, batch_id, upload, folder, running, results, controls)
     _wire_results(do, batch_id, running, results, choices, controls, photo, tabs)
@@ -93,8 +94,8 @@ def _folder(own_machine: bool) -> gr.Textbox:
     )
 
 
-def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices]:
-    """The components of `Results` that stand below the card, and the choices among them."""
+def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices, list[Any]]:
+    """The components of `Results` that stand below the card, the choices among them, and those of an audit."""
     with gr.Column(visible=False) as column:
         shown = ["all", *STATUSES]
         status = gr.Radio(shown, value="all", label="Show", elem_classes="az-pills", elem_id="az-batch-filter")
@@ -114,6 +115,7 @@ def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices
                 )
             # It takes seconds a photo, so it is for those whose machine it is.
             audit = gr.Button("Look for leaks", visible=site.policy.own_machine, elem_id="az-batch-audit")
+            cancel = gr.Button("Cancel", variant="stop", visible=False, elem_id="az-batch-audit-cancel")
         audited = gr.HTML("", js_on_load=None, elem_id="az-batch-audited")
         with gr.Accordion("Table", open=False, elem_classes="az-card"):
             widths = ["260px", "135px", "75px", "75px", "90px", "110px", "200px"]
@@ -129,8 +131,8 @@ def _results(site: Site, others: Iterable[str]) -> tuple[dict[str, Any], Choices
             use = gr.Button("Use this", size="sm", elem_id="az-use")
             thresholds = _frame("Other thresholds", max_height=320)
     frames = {"photos": photos, "scores": scores, "heights": heights, "thresholds": thresholds}
-    choices = Choices(status, kind, use, audit, audited)
-    return {"column": column, "gallery": gallery, **frames, "probe": probe, "moved": moved}, choices
+    shown_below = {"column": column, "gallery": gallery, **frames, "probe": probe, "moved": moved}
+    return shown_below, Choices(status, kind, use), [audited, audit, cancel]
 
 
 def _frame(label: str, **options: Any) -> gr.Dataframe:
@@ -159,6 +161,8 @@ def _wire_run(
     running.start.click(do.begin, [id, folder, *controls.all], [*now, id, results.card], **_PRIVATE)
     results.again.click(do.apply_again, [id, *controls.all], now, **_PRIVATE)
     running.stop.click(do.halt, [id], now, **_PRIVATE)
+    running.audit.click(do.audit, [id], now, **_PRIVATE)
+    running.cancel.click(do.cancel_audit, [id], now, **_PRIVATE)
     for typed in (controls.fill, controls.face_detector, controls.plate_detector):
         typed.input(do.check, [id, *controls.all], controls.typed, **_PRIVATE)
     whole = [*now, *shown, id, upload, controls.preset, *controls.all]
@@ -183,11 +187,6 @@ def _wire_results(
     photo.viewer.walked(do.walk, None, opened, trigger_mode="multiple", **_PRIVATE)
     again = [results.gallery, results.card, results.told, *thresholds]
     tabs.select(do.back, [id, choices.status], again, **_PRIVATE)
-    looked = [choices.audited, results.gallery, results.card]
-    # Our own line in place of Gradio's clock, which covers what stands below. One audit at a time.
-    asked = choices.audit.click(do.audit_begins, None, [choices.audited, choices.audit], **_PRIVATE)
-    asked = asked.then(do.audit, [id, choices.status], looked, **_PRIVATE)
-    asked.then(lambda: gr.update(interactive=True), None, choices.audit, **_PRIVATE)
     choices.status.change(do.show_only, [id, choices.status], results.gallery, **_PRIVATE)
     kind.change(do.explore_kind, [id, kind], explored, **_PRIVATE)
     probe.input(do.move, [id, kind, probe], results.moved, trigger_mode="always_last", **_PRIVATE)

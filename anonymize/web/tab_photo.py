@@ -13,7 +13,7 @@ import gradio as gr
 from ..corrections import parse
 from ..errors import AnonymizeError
 from ..settings import Settings
-from .controls import Controls, FieldError, preset_of, put_back, settings_from, values_of
+from .controls import Controls, FieldError, put_back, settings_from, values_of
 from .elements import element
 from .photo_session import PhotoSession
 from .photo_view import COLUMNS, empty, rows, summary, view
@@ -33,7 +33,7 @@ def show(photo: PhotoSession, settings: Settings) -> Shown:
 
 def show_with_controls(photo: PhotoSession, settings: Settings) -> Shown:
     """Values for `PhotoTab.whole`: the photo, and the controls as they stand for it."""
-    return *show(photo, settings), photo.id, preset_of(settings), *values_of(settings)
+    return *show(photo, settings), photo.id, settings.preset, *values_of(settings)
 
 
 def failure(problem: str, photo: PhotoSession | None = None) -> Shown:

@@ -201,3 +201,42 @@ def test_sliders_say_what_they_would_change_and_possible_misses_are_shown(
     page.get_by_label("Faces: score").first.fill("0.15")
     page.keyboard.press("Tab")
     expect(would.first).to_have_text("3 hidden; no more below")
+
+
+def test_an_audit_says_how_far_it_is_and_is_canceled(new_page: Any, quick: Any, street: Path, tmp_path: Path) -> None:
+    photos = [street, *(tmp_path / f"{i}.jpg" for i in range(3))]
+    for other in photos[1:]:
+        other.write_bytes(street.read_bytes())
+    page = new_page(quick.address)
+    page.get_by_role("tab", name="Many photos").click()
+    page.set_input_files("#az-batch-upload input[type=file]", [str(p) for p in photos])
+    page.get_by_text("4 photos are ready.").wait_for()
+    page.get_by_role("button", name="Hide faces and plates").click()
+    expect(page.locator("#az-batch-progress")).to_contain_text("4 of 4 photos · done")
+    cancel = page.locator("#az-batch-audit-cancel")
+    expect(cancel).to_be_hidden()
+    with quick.holding():
+        page.locator("#az-batch-audit").click()
+        expect(page.locator("#az-batch-audited [role=progressbar]")).to_be_visible()
+        expect(page.locator("#az-batch-audit")).to_be_disabled()
+        page.reload()  # it goes on
+        expect(page.locator("#az-batch-audited [role=progressbar]")).to_be_visible()
+        cancel.click()
+        expect(page.locator("#az-batch-audited")).to_contain_text("stopping after the file in work")
+    expect(page.locator("#az-batch-audited")).to_contain_text(
+        "Audit of 1 photo, canceled before its end: no leak found"
+    )
+    expect(cancel).to_be_hidden()
+    page.locator("#az-batch-audit").click()
+    expect(page.locator("#az-batch-audited")).to_contain_text("Audit of 4 photos: no leak found")
+
+    page.locator("#az-open-review").click()
+    page.get_by_text("Export", exact=True).click()
+    page.locator("#rv-unreviewed").check()
+    page.locator("#rv-audit").check()
+    with quick.holding():
+        page.locator("#rv-export").click()
+        expect(page.locator("#rv-exported progress")).to_be_visible()
+        page.locator("#rv-cancel").click()  # before the first photo, or in it
+    expect(page.locator("#rv-exported")).to_contain_text("canceled before its")
+    expect(page.locator("#rv-exported")).to_contain_text("4 photos exported")

@@ -162,7 +162,29 @@ def test_report_and_certificate_say_what_was_found_and_show_no_original(case: pl
     said = found.statement["predicate"]
     assert said["photos"][0]["hidden"] == {"face": 2}
     assert said["photos"][0]["input"]["sha256"] != said["photos"][0]["output"]["sha256"]
+    assert said["presets"] == ["balanced"]
+    assert "<dt>preset</dt><dd>balanced</dd>" in page
+    assert said["settings"][0]["face_detector"] == Settings().face_detector
+    assert Settings().face_detector not in page  # a spec says nothing to whoever reads a certificate
     assert 0 <= said["rest risk"]["of a photo"]["low"] <= said["rest risk"]["of a photo"]["high"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (
+            Settings().with_preset("fast").with_kind("face", threshold=0.3),
+            "<dd>fast, with other thresholds</dd>",
+        ),
+        (Settings().replace(face_detector="centerface"), "<dt>face detector</dt><dd>centerface<"),
+    ],
+)
+def test_a_certificate_names_the_preset_or_the_detectors(
+    settings: Settings, said: str, tmp_path: Path, zidane: Path
+) -> None:
+    case = planted.make(tmp_path, zidane, "jpg", FACES, settings=settings)
+    audit_folder(case.output, options=QUIET)
+    assert said in (report_folder(case.output) / "certificate.html").read_text("utf-8")
 
 
 def test_names_in_reports_are_text(tmp_path: Path, zidane: Path) -> None:

@@ -34,7 +34,7 @@ def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("leak", planted.LEAKS, ids=lambda leak: leak.name)
 def test_planted_leaks_are_found_and_clean_clips_are_not(leak: planted.Leak, tmp_path: Path) -> None:
-    case = planted.make(tmp_path, leak.clip)
+    case = planted.make(tmp_path, leak.clip, codec=leak.codec)
     clean = audit_folder(case.folder, options=QUIET)
     assert clean.ok, [f for p in clean.photos for f in p.findings]
     assert [p.is_clip for p in clean.photos] == [True]

@@ -5,6 +5,7 @@ As in `readers`, each function takes any bytes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import tempfile
@@ -16,7 +17,7 @@ import numpy as np
 
 from anonymize import hiding, images, records
 from anonymize.audit import clips as audited_clips
-from anonymize.audit import folder
+from anonymize.audit import folder, streams
 from anonymize.cluster import shards
 from anonymize.cluster.stores import Store
 from anonymize.errors import AnonymizeError
@@ -130,6 +131,18 @@ def read_container(data: bytes) -> None:
         audited_clips.metadata(Path(name) / "clip")
 
 
+def read_coded_pictures(data: bytes) -> None:
+    """What an audit looks for in the coded pictures of a clip."""
+    for codec in ("h264", "hevc", "av1", "mjpeg"):
+        for read in (
+            lambda codec=codec: streams.head(codec, data),
+            lambda codec=codec: audited_clips.in_picture(codec, data[:64], data),
+            lambda codec=codec: audited_clips.in_picture(codec, b"", data),
+        ):
+            with contextlib.suppress(ValueError, IndexError):  # the audit fails the clip for it
+                list(read())
+
+
 def read_clip_output(data: bytes) -> None:
     """What an audit reads beside clips."""
     with _home() as name:
@@ -225,6 +238,17 @@ def _shard() -> bytes:
         return Store(name).read(f"{shards.FOLDER}/00001-ab-0000000.parquet")
 
 
+def _coded() -> list[bytes]:
+    """Units with messages, with and without lengths, a header, and units of AV1."""
+    message = b"\5\x14" + bytes(range(16)) + b"48.1" + b"\1\2ab\x80"
+    h264, hevc = b"\6" + message, b"\x50\1" + message
+    units = [len(u).to_bytes(4, "big") + u for u in (h264, hevc)]
+    head = b"\1d\0\x0a\xff\xe1\0\4gd\0\x0a\1\0\4h\xef\6\xf2\xfd\xf8\xf8\0"
+    array = b"\1" + bytes(20) + b"\3\1\x27\0\1" + len(hevc).to_bytes(2, "big") + hevc
+    av1 = b"\x12\0\x2a\7\4\xb5gps12\x0a\3abc"
+    return [*units, b"\0\0\1" + h264 + b"\0\0\0\1" + hevc, head, array, b"\x81\0\x0c\0" + av1, av1]
+
+
 def _arrays() -> bytes:
     out = io.BytesIO()
     np.savez(out, end=np.array([9, 3]), starts=np.arange(3), sizes=np.arange(3), crcs=np.arange(3))
@@ -239,6 +263,7 @@ def targets() -> Mapping[str, tuple[Callable[[bytes], Any], list[bytes]]]:
         "clip": (read_clip, _clips()),
         "clip-container": (read_container, _clips()[:3]),
         "clip-output": (read_clip_output, [text_of(memory) + b"\n", _record(), _clips()[0]]),
+        "coded-pictures": (read_coded_pictures, _coded()),
         "clip-found": (read_found, [_arrays()]),
         "mot": (read_mot, [MOT]),
         "cvat": (read_cvat, [CVAT]),

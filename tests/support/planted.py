@@ -302,6 +302,19 @@ def _heic(**options: object) -> Callable[[Case], None]:
     return plant
 
 
+def heic_message(case: Case) -> None:
+    """A message behind the coded picture, in its own unit."""
+    data, body = case.file.read_bytes(), bytes(range(16)) + b"48.137N 11.575E"
+    unit = b"\x50\1\5" + bytes([len(body)]) + body + b"\x80"
+    unit = len(unit).to_bytes(4, "big") + unit
+    at = data.rindex(b"mdat") - 4
+    head = data[:at].rindex((len(data) - at - 8).to_bytes(4, "big"))  # the picture's length, among the places of items
+    for place in (head, at):
+        longer = int.from_bytes(data[place : place + 4], "big") + len(unit)
+        data = data[:place] + longer.to_bytes(4, "big") + data[place + 4 :]
+    case.write(data + unit)
+
+
 # What lies in the folder
 
 
@@ -408,6 +421,7 @@ LEAKS: Sequence[Leak] = (
     Leak("EXIF in a HEIC", "metadata", _heic(exif=_exif()), ("heic",)),
     Leak("XMP in a HEIC", "metadata", _heic(xmp=_XMP), ("heic",)),
     Leak("a thumbnail in a HEIC", "metadata", _heic(thumbnails=[64]), ("heic",)),
+    Leak("a place in a HEIC's picture", "metadata", heic_message, ("heic",)),
     Leak("a free box with text", "metadata", _appended(lambda _: _FREE), ("heic",)),
     Leak("a box of one's own", "metadata", _appended(lambda _: _UUID), ("heic",)),
     Leak("two photos swapped", "memory", swapped),

@@ -100,12 +100,13 @@ def _in_free(case: Case) -> None:
 
 @dataclass(frozen=True)
 class Leak:
-    """A kind of leak. Attributes: name: of it. check: that has to find it. plant: puts it in. clip: it needs."""
+    """A kind of leak. Attributes: name: of it. check: that has to find it. plant: puts it in. clip, codec: it needs."""
 
     name: str
     check: str
     plant: Callable[[Case], Any]
     clip: str = "a.mp4"
+    codec: str = "h264"
 
 
 _EBML_TAGS = bytes.fromhex("1254c367") + b"\x80"
@@ -136,7 +137,55 @@ LEAKS: Sequence[Leak] = (
     Leak("a block of no track", "metadata", lambda c: _stray_block(c), "a.mkv"),
     Leak("pictures that an edit list cuts away", "metadata", lambda c: _cut_away(c)),
     Leak("tracks taken out of the record", "memory", lambda c: _without_tracks(c)),
+    Leak("a place in each picture", "metadata", lambda c: _in_pictures(c, _unit(b"\6" + _sei(5, _GPS)))),
+    Leak("captions", "metadata", lambda c: _in_pictures(c, _unit(b"\6" + _sei(4, b"\xb5\0\x31GA94M-AB 1234")))),
+    Leak(
+        "a message behind an encoder's", "metadata", lambda c: _in_pictures(c, _unit(b"\6" + _X264 + _sei(19, b"M-AB")))
+    ),
+    Leak(
+        "more in an encoder's words", "metadata", lambda c: _in_pictures(c, _unit(b"\6" + _X264 + _sei(5, _LIKE_X264)))
+    ),
+    Leak("a unit of no known type", "metadata", lambda c: _in_pictures(c, _unit(b"\x18M-AB 1234"))),
+    Leak("a second view", "metadata", lambda c: _in_pictures(c, _unit(b"\x74" + bytes(60)))),
+    Leak("text in padding", "metadata", lambda c: _in_pictures(c, _unit(b"\x0c\xff\xffM-AB 1234\x80"))),
+    Leak("a place in a Matroska's", "metadata", lambda c: _in_pictures(c, _unit(b"\6" + _sei(5, _GPS))), "a.mkv"),
+    Leak("a place in HEVC", "metadata", lambda c: _in_pictures(c, _unit(b"\x50\1" + _sei(5, _GPS))), codec="hevc"),
+    Leak("a second layer of HEVC", "metadata", lambda c: _in_pictures(c, _unit(b"\2\x09" + bytes(60))), codec="hevc"),
 )
+
+
+_GPS = bytes(range(16)) + b"48.137N 11.575E M-AB 1234"  # behind an identifier
+_ID_X264 = bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef")
+_LIKE_X264 = _ID_X264 + b"x264 - core 165 - M-AB 1234 - options: cabac=1"
+
+
+def _sei(kind: int, body: bytes) -> bytes:
+    """A message of coded pictures, with the end of its unit."""
+    return bytes([kind, len(body)]) + body + b"\x80"
+
+
+_X264 = b"x264 - core 165 - H.264/MPEG-4 AVC codec - Copyleft 2003-2025 - http://www.videolan.org/x264.html"
+_X264 += b" - options: crf=20.0"
+_WORDS = b"\6" + _sei(5, _ID_X264 + _X264)[:-1]
+
+
+def _unit(body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + body
+
+
+def _in_pictures(case: Case, unit: bytes) -> None:
+    """A unit in front of each coded picture."""
+    mixed = case.home / f"mixed{case.output.suffix}"
+    with av.open(str(case.output)) as clean, av.open(str(mixed), "w", options={"fflags": "+bitexact"}) as out:
+        stream = out.add_stream_from_template(clean.streams.video[0])
+        stream.metadata.clear()
+        for packet in clean.demux(clean.streams.video[0]):
+            if packet.size:
+                other = av.Packet(unit + bytes(packet))
+                other.pts, other.dts, other.time_base = packet.pts, packet.dts, packet.time_base
+                other.is_keyframe, other.duration, other.stream = packet.is_keyframe, packet.duration, stream
+                out.mux_one(other)
+    case.write(mixed.read_bytes())
 
 
 def _second_picture(case: Case) -> None:

@@ -175,7 +175,17 @@
     const exported = make("div", { id: "rv-exported", role: "status" });
     const write = button("Export approved photos", async () => {
       exported.replaceChildren("Writing …");
-      const done = await ask("export", { review: page.review, unreviewed: unreviewed.checked, audit: audited.checked });
+      const asked = page.review;
+      let done = await ask("export", { review: asked, unreviewed: unreviewed.checked, audit: audited.checked });
+      const meter = make("progress", { "aria-label": "Looked at for leaks" }), text = make("p", { class: "az-small" });
+      const cancel = button("Cancel", () => { cancel.disabled = true; ask("cancel", { review: asked }); }, { id: "rv-cancel" });
+      if (done.running) exported.replaceChildren(meter, text, cancel);
+      while (done.running) {
+        meter.value = done.running.share;
+        text.textContent = done.running.text;
+        await new Promise((resolve) => { setTimeout(resolve, 1000); });
+        done = await ask("exported", { review: asked });
+      }
       const problem = done.error || done.warning;
       exported.replaceChildren(...(done.text ? [make("p", {}, done.text)] : []), ...(problem ? [make("p", { class: "az-status problem" }, problem)] : []),
         ...(done.zip ? [make("p", {}, make("a", { href: MOUNT + done.zip, class: "az-button az-primary", download: "" }, "Download as ZIP"))] : []),

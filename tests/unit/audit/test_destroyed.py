@@ -9,6 +9,7 @@ from anonymize import effects, images
 from anonymize.audit import against, destroyed
 from anonymize.images import formats
 from anonymize.images.forms import Form
+from anonymize.masks import changed
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import EFFECTS, Settings
@@ -112,3 +113,21 @@ def test_the_detail_of_the_original_is_found_again() -> None:
     assert leaking is not None
     assert leaking[0] > against.SLOPE
     assert leaking[1] > against.CORRELATION
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3])
+def test_detail_that_comes_back_without_the_original_is_chance(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fill that looks like what was there is no leak, where it is the same without what was there."""
+    settings, source = with_effect("inpaint"), images.from_array(draw(180, 120))
+    known = record(REGIONS[:1]).replace(sha256=source.sha256)
+
+    def hide(photo: images.Photo, *_: object) -> np.ndarray:
+        hidden = effects.apply(photo.pixels, REGIONS[:1], settings)
+        return np.rint((1 - share) * hidden + share * photo.pixels).astype(np.uint8)
+
+    monkeypatch.setattr(against, "hide_record", hide)
+    monkeypatch.setattr(against, "SLOPE", -1.0)  # every region resembles what was there
+    monkeypatch.setattr(against, "CORRELATION", -1.0)
+    data, _ = images.encode(source, hide(source), settings, changed(known.regions, settings, 180, 120))
+    found = list(against.check(images.from_array(hide(source)), data, source, known, settings))
+    assert [f.check for f in found] == ["destroyed"] * bool(share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -43,19 +44,40 @@ def test_files_of_others_fail_the_audit(output: Path, name: str) -> None:
     assert not audit.ok
 
 
-@pytest.mark.parametrize(
-    ("name", "begins"),
-    [
-        (".DS_Store", b"\0\0\0\1Bud1"), ("a/Thumbs.db", b"\xd0\xcf\x11\xe0"), ("desktop.ini", b"\r\n[.ShellClassInfo]"),
-        ("@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", b"\xff\xd8\xff"), ("._a.png", b"\0\5\x16\7"), (".localized", b""),
-    ],
-)  # fmt: skip
-def test_files_of_the_operating_system_are_told_and_do_not_fail_it(output: Path, name: str, begins: bytes) -> None:
+OF_SYSTEM = {
+    ".DS_Store": b"\0\0\0\1Bud1", "a/Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(2044), ".localized": b"",
+    "desktop.ini": b"\r\n[.ShellClassInfo]", "._a.png": b"\0\5\x16\7" + bytes(60), "@eaDir/a.png/SYNOINDEX": b"name",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_SYSTEM)
+def test_files_of_the_operating_system_are_told_and_do_not_fail_it(output: Path, name: str) -> None:
     (output / name).parent.mkdir(exist_ok=True, parents=True)
-    (output / name).write_bytes(begins)
+    (output / name).write_bytes(OF_SYSTEM[name])
     audit = audit_folder(output, options=OPTIONS)
     assert (audit.of_system, audit.strays, [p.path for p in audit.photos]) == ([name], [], ["a.png"])
     assert audit.ok
+
+
+BEFORE = {"Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(1532), "._a.png": b"\0\5\x16\7" + bytes(100)}
+WHOLE = ["@eaDir/a.png/SYNOPHOTO_THUMB_M", "#recycle/a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [(n, f) for n in (*BEFORE, *WHOLE) for f in ("JPEG", "PNG", "WEBP", "GIF")]
+    + [(n, f) for n in WHOLE for f in ("TIFF", "BMP")],
+)
+def test_thumbnails_that_the_operating_system_keeps_fail_it(output: Path, name: str, form: str) -> None:
+    """They may be of the originals, if these ever lay there."""
+    small = io.BytesIO()
+    Image.open(output.parent / "in" / "a.png").resize((96, 64)).save(small, form)
+    (output / name).parent.mkdir(exist_ok=True, parents=True)
+    (output / name).write_bytes(BEFORE.get(name, b"") + small.getvalue())
+    audit = audit_folder(output, options=OPTIONS)
+    assert (audit.thumbnails, audit.of_system, audit.strays) == ([name], [], [])
+    assert not audit.failed
+    assert not audit.ok
 
 
 @pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini"])

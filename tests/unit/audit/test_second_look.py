@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anonymize import images
-from anonymize.audit import second_look
+from anonymize.audit import close_up, second_look
 from anonymize.audit.reader import Reader, Reading
 from anonymize.detectors import FakeDetector
 from anonymize.errors import WeightsError
@@ -91,6 +91,7 @@ def test_a_kind_that_no_other_network_looked_for_is_not_called_checked(monkeypat
         return FakeDetector([], spec)
 
     monkeypatch.setattr(second_look, "create", create)
+    monkeypatch.setattr(close_up, "create", create)
     lacking = ("mtcnn", "yunet", "r50", "resnet50")
     used = ["retinaface-mobilenet", "centerface", "street", "plates"]
     assert second_look.choose(used, SETTINGS).unchecked == {
@@ -153,3 +154,36 @@ def test_without_a_reader_the_networks_word_counts() -> None:
     plate = Region("plate", (10, 10, 60, 30), 0.96)
     assert second_look.reading(np.zeros((40, 70, 3), np.uint8), second_look.Looker((), {})) is None
     assert check(plate) == [("leak", 0.96)]
+
+
+def test_close_ups_decide_what_the_first_look_only_suspects() -> None:
+    face, plate = Region("face", (10, 10, 40, 50), 0.99), Region("plate", (10, 10, 60, 30), 0.999)
+
+    def said(region: Region, odds: float | None, *read: Reading) -> str:
+        found = list(second_look.check([region], None, NONE, SETTINGS, lambda _: list(read), lambda _: odds))
+        return found[0].level if found else "nothing"
+
+    bars = second_look.CLOSE
+    assert said(face, bars.face) == said(face.replace(score=0.5), bars.face) == "leak"
+    assert said(face, bars.face - 0.1) == said(face, -3.0) == "look"
+    assert said(face, -5.0) == "nothing"  # a wheel
+    assert said(face.replace(box=(10, 10, 20, 24)), 5.0) == "look"  # too small
+    assert said(face, None) == "leak"  # no network is shown close-ups: votes count
+    assert said(plate, bars.unread) == "leak"
+    assert said(plate, bars.unread - 0.1) == said(plate, -9.0) == "look"
+    large = plate.replace(box=(10, 10, 250, 70))  # it would be read
+    assert (said(large, bars.tall), said(large, bars.tall - 0.1)) == ("leak", "look")
+    assert said(plate, 3.0, Reading("NEWS", 0.95)) == "look"  # a name's frame, a brand
+    assert said(plate, 3.0, Reading("NEWS", 0.6)) == "leak"
+    well, long, short = Reading("B52CNW", 0.95), Reading("B52CNW", 0.6), Reading("B52C", 0.95)
+    for reading, bar in ((well, bars.well), (long, bars.long), (short, bars.short)):
+        assert (said(plate, bar, reading), said(plate, bar - 0.1, reading)) == ("leak", "look")
+
+
+def test_after_many_leaks_votes_count() -> None:
+    """A folder of originals shows hundreds: a photo does not wait for a close-up of each."""
+    asked = []
+    row = [Region("face", (x, y, x + 17, y + 17), 0.98) for y in range(0, 80, 18) for x in range(0, 80, 18)]
+    found = second_look.check(row, None, NONE, SETTINGS, None, lambda r: asked.append(r) or 5.0)
+    assert [f.level for f in found] == ["leak"] * 25
+    assert len(asked) == second_look.MOST

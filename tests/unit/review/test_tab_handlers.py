@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from anonymize import records
+from anonymize.images import sha256
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -64,8 +67,12 @@ class Tab:
         return answer
 
     def export(self) -> dict[str, Any]:
-        """Of all photos, with an audit."""
-        return self.ask("export", review=self.page["review"], unreviewed=True, audit=True)
+        """Of all photos, with an audit, which is waited for."""
+        answer = self.ask("export", review=self.page["review"], unreviewed=True, audit=True)
+        while "running" in answer:
+            time.sleep(0.01)
+            answer = self.ask("exported", review=self.page["review"])
+        return answer
 
     def open(self, **data: str) -> dict[str, Any]:
         (batch,) = self.ask("batches")["batches"]
@@ -328,8 +335,8 @@ def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: 
     tab = Tab(tmp_path / "real.jsonl")
     plain = tab.ask("export", review=tab.page["review"], unreviewed=True)
     assert not any("Audit" in line for line in plain["lines"])
-    told = tab.ask("export", review=tab.page["review"], unreviewed=True, audit=True)
-    assert any("1 photo looked at, 0 failed" in line for line in told["lines"]), told
+    told = tab.export()
+    assert "Audit of 1 photo: no leak found, which is no proof." in told["lines"], told
     assert any(line.endswith("report.html") for line in told["lines"])
     assert told["folder"].startswith(str(tmp_path))
     # A batch lies in a temporary folder, which says nothing to a person and goes with the page.
@@ -337,3 +344,42 @@ def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: 
     told = Tab(tmp_path / "real.jsonl", sources=[batch]).export()
     assert told["zip"]
     assert str(tmp_path) not in json.dumps(told)
+
+
+def test_an_audited_export_says_how_far_it_is_and_can_be_canceled(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anonymize.audit import Audit, PhotoAudit
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def audit(*_: Any, progress: Any, stop: threading.Event, **__: Any) -> Audit:
+        found = Audit("out", "", "", "1", "now", photos=[PhotoAudit("a.png")])
+        progress(found, 4)
+        begun.set()
+        assert go_on.wait(10)
+        found.stopped = stop.is_set()
+        return found
+
+    monkeypatch.setattr("review.tab_view.audit_folder", audit)
+    for name in "abcd":
+        Image.new("RGB", (160, 100), "teal").save(path.parent / "in" / f"{name}.png")
+    header, known = records.read(path)
+    hashes = {r.path: sha256(path.parent / "in" / r.path) for r in known.values()}
+    records.write(path, header, [r.replace(sha256=hashes[r.path]) for r in known.values()])
+    tab = Tab(path)
+    assert tab.ask("exported", review=tab.page["review"]) == {}
+    assert "running" in tab.ask("export", review=tab.page["review"], unreviewed=True, audit=True)
+    assert begun.wait(10)
+    running = tab.ask("exported", review=tab.page["review"])["running"]
+    assert running == {"text": "Looked at 1 of 4", "share": 0.25}
+    assert "already" in tab.ask("export", review=tab.page["review"])["error"]
+    assert "stopping" in tab.ask("cancel", review=tab.page["review"])["running"]["text"]
+    go_on.set()
+    while "running" in (told := tab.ask("exported", review=tab.page["review"])):
+        time.sleep(0.01)
+    assert "Audit of 1 photo, canceled before its end: no leak found, which is no proof." in told["lines"]
+    assert tab.status == 200
+
+
+def test_an_audited_export_that_fails_says_so(path: Path) -> None:
+    path.with_name("r-approved").touch()  # a file where the folder should be
+    assert "r-approved" in Tab(path).export()["error"]

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import threading
 import zipfile
 
@@ -673,29 +674,104 @@ def test_a_zip_with_a_name_that_is_not_the_text_it_claims_to_be_is_a_sentence(jo
         job.take(packed, "in.zip", 10**9)
 
 
-def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path, monkeypatch):
+@pytest.fixture
+def looks_at_nothing(tmp_path, monkeypatch):
+    """Audits fetch no networks."""
     from anonymize.audit import second_look
 
     monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
     monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "a test"}))
     monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AnonymizeError("a test")))
+
+
+@pytest.mark.usefixtures("looks_at_nothing")
+def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tmp_path):
     with pytest.raises(GoneError):
-        job.audit()
+        job.begin_audit()
     fill(job, tmp_path, "a.png", "b.png")
     run(job)
     with pytest.raises(GoneError):
         job.audit_zip()
-    assert job.audit().ok
-    found = job.audit()
+    assert audited(job).ok
+    found = audited(job)
     found.skipped["faces"] = "too few"
-    card = audit_card(job, found)
+    card = audit_card(job)
     assert "2 photos: no leak found" in card
     assert "Not checked:" in card
     assert ": too few</li>" in card
     (job.output / "b.png").write_bytes((job.inputs / "b.png").read_bytes())
-    found = job.audit()
+    found = audited(job)
     assert [p.path for p in found.failed] == ["b.png"]
-    assert "<strong>b.png</strong>: the file was changed" in audit_card(job, found)
+    assert "1 photo failed, 1 taken out" in audit_card(job)
+    assert "<strong>b.png</strong>: the file was changed" in audit_card(job)
     assert zipfile.ZipFile(job.zip()).namelist() == ["a.png"]
     written = zipfile.ZipFile(job.audit_zip()).namelist()
     assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]
+
+
+def audited(job):
+    job.begin_audit()
+    job.audit()
+    return job.audited
+
+
+def test_an_audit_says_how_far_it_is_and_can_be_canceled(job, tmp_path, monkeypatch):
+    from anonymize.audit import Audit, PhotoAudit
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def audit(*_, progress, stop, **__):
+        found = Audit("out", "", "", "1", "now", photos=[PhotoAudit("a.png")])
+        progress(found, 4)
+        found.photos.append(PhotoAudit("b.png", error="it is gone"))
+        progress(found, 4)
+        begun.set()
+        assert go_on.wait(10)
+        found.stopped = stop.is_set()
+        return found
+
+    monkeypatch.setattr("anonymize.web.jobs.audit_folder", audit)
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    jobs = JobQueue(DetectorPool(detectors=[FakeDetector([])]))
+    assert not audit_card(job)
+    jobs.audit(job)
+    assert begun.wait(10)
+    assert re.search(r"Looked at 2 of 4 · \d+ \w+ left · 1 failed<", audit_card(job))
+    assert 'aria-valuenow="50"' in audit_card(job)
+    for busy in (lambda: jobs.audit(job), lambda: jobs.start(job, Settings())):
+        with pytest.raises(SettingsError, match="look"):
+            busy()
+    assert not job.refresh()  # what is looked at stays as it is
+    job.auditing.stop.set()
+    assert "stopping after the file in work" in audit_card(job)
+    go_on.set()
+    wait_for(lambda: job.auditing is None)
+    assert "Audit of 2 photos, canceled before its end: 1 photo failed" in audit_card(job)
+    jobs.start(job, Settings())  # what comes next was not looked at
+    assert not audit_card(job)
+    wait_for(lambda: job.state not in BUSY)
+    jobs.close()
+
+
+@pytest.mark.usefixtures("looks_at_nothing")
+def test_an_audit_that_is_canceled_at_once_looked_at_nothing(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    run(job)
+    job.begin_audit()
+    job.auditing.stop.set()
+    job.audit()
+    assert "canceled before its first photo" in audit_card(job)
+    assert "no leak" not in audit_card(job)
+
+
+def test_an_audit_that_fails_says_so(job, tmp_path, monkeypatch):
+    fill(job, tmp_path, "a.png")
+    run(job)
+
+    def audit(*_, **__):
+        raise AnonymizeError("no key")
+
+    monkeypatch.setattr("anonymize.web.jobs.audit_folder", audit)
+    assert audited(job) is None
+    assert "no key" in audit_card(job)
