@@ -112,8 +112,7 @@ def status_text(clip: ClipSession, before: int = 0) -> str:
         return f"Waiting: {before} other jobs come first." if before > 1 else "It starts in a moment."
     if clip.state in ("searching", "writing"):
         words = ["Searching for faces and plates" if clip.state == "searching" else "Writing the clean clip"]
-        is_all = clip.step is not None and clip.step.frame >= clip.frames > 0
-        if clip.state == "searching" and is_all:
+        if clip.step is not None and clip.step.name == "follow":
             return "Following what was found through the clip · then it is written"
         if clip.step is not None and clip.step.frame:
             words.append(f"{clip.step.frame} of {clip.frames or '?'} frames")
@@ -300,7 +299,7 @@ def thumbnail(clip: ClipSession, id: str) -> bytes:
     frame = best_frame(track)
     rgb = preview.still(frame)
     factor = rgb.shape[1] / record.width
-    x1, y1, x2, y2 = in_order(track.boxes[frame - track.first].tolist())
+    x1, y1, x2, y2 = in_order(tuple(track.found_box(frame).tolist()))
     side = max(x2 - x1, y2 - y1, 16 / factor) * 1.6 * factor
     x, y = (x1 + x2) / 2 * factor, (y1 + y2) / 2 * factor
     cut = Pil.fromarray(rgb).crop(tuple(round(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2)))
