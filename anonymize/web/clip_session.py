@@ -13,7 +13,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,11 +26,12 @@ from ..records import Header
 from ..settings import Settings
 from ..video import records
 from ..video.corrections import decide
-from ..video.preview import Preview, PreviewWriter, Watched, plays, write_preview
-from ..video.reader import Clip, Frame, open_clip
+from ..video.preview import Preview
+from ..video.reader import Clip
 from ..video.records import ClipRecord
-from ..video.run import Step, detect, render
+from ..video.run import Step
 from ..video.writer import Encoding, form_of
+from . import clip_work
 from .file_names import clean_name
 from .photo_session import QUALITY, looks_of, small_settings
 from .policy import Policy
@@ -42,7 +42,6 @@ State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "
 BUSY = ("waiting", "searching", "writing")
 KEPT = 2  # clean clips, each of other settings
 _SETTLE = 0.4  # s; a slider that is moved has moved on by then
-USUAL_RATE = 60  # frames a second; a longest clip of more has too many
 MOST_RATE = 250  # what is searched of a second of more would fill the memory
 _LOOK = 100  # frames after which it is looked whether there is room
 
@@ -189,29 +188,19 @@ class ClipSession:
     def _search(self, predictor: Predictor) -> None:
         self._begin("searching")
         self._sha256 = self._sha256 or disk.sha256(self.clip.path)
-        most = self.policy.most_clip_seconds
-        with ExitStack() as stack:
-            writer = None
-            if self.preview is None:
-                writer = stack.enter_context(PreviewWriter(self.folder / "preview.mp4", self.clip))
-
-            def seen(frame: Frame) -> None:
-                if frame.seconds > most or frame.index > most * USUAL_RATE:
-                    raise too_long(most)
-                if writer:
-                    writer.add(frame)
-
-            found = detect(
-                Watched.of(self.clip, seen),
-                self.name,
-                predictor,
-                self._parts,
-                sha256=self._sha256,
-                progress=self._show_step,
-                stop=self._stop,
-            )
+        found, preview = clip_work.search(
+            self.clip,
+            self.name,
+            predictor,
+            self.folder,
+            sha256=self._sha256,
+            most_seconds=self.policy.most_clip_seconds,
+            has_preview=self.preview is not None,
+            progress=self._show_step,
+            stop=self._stop,
+        )
         with self.lock:
-            self.preview = writer.preview if writer else self.preview
+            self.preview = preview or self.preview
             self.record = found.keep_decisions(self.record)
             self._found_with = predictor.detection_hash, predictor.settings.detection_hash()
 
@@ -224,26 +213,23 @@ class ClipSession:
         assert record is not None
         form = form_of(self.clip, encoding)
         target = self.folder / "out" / shows / clean_name(self.name, form.extension or self.clip.path.suffix)
-        played = target
         self._begin("writing")
-        if not target.is_file():
-            self.check_room()
-            render(
-                self.clip, record, target, settings, encoding, self._parts, progress=self._show_step, stop=self._stop
-            )
-        if not plays(target):  # what a browser shows instead is made of the file itself
-            played = target.with_name("preview.mp4")
-            if not played.is_file():
-                write_preview(played, open_clip(target), self._stop)
+        self.check_room()
+        played = clip_work.write(
+            self.clip,
+            record,
+            target,
+            settings,
+            encoding,
+            self.folder / "parts",
+            progress=self._show_step,
+            stop=self._stop,
+        )
         with self.lock:
             self._done = shows, target, played
         for old in sorted(target.parent.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
             if old != target.parent:
                 shutil.rmtree(old, ignore_errors=True)
-
-    @property
-    def _parts(self) -> Path:
-        return self.folder / "parts"
 
     @property
     def seconds_left(self) -> float | None:
@@ -338,22 +324,17 @@ class ClipSession:
         return target
 
 
-def too_long(most: float) -> UnsupportedClipError:
-    limit = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} seconds"
-    return UnsupportedClipError(f"it is longer than the {limit} that this server takes; cut it into parts")
-
-
 def open_upload(path: Path, name: str, policy: Policy) -> ClipSession:
     """A clip that came in, alone in its folder.
 
     Raises:
         ClipError: it cannot be read, or is larger or longer than this server takes. MissingExtraError: PyAV.
     """
-    clip = open_clip(path, max_megapixels=min(policy.defaults.max_megapixels, policy.most_clip_megapixels))
+    clip = clip_work.look(path, min(policy.defaults.max_megapixels, policy.most_clip_megapixels))
     if clip.frame_rate > MOST_RATE:
         raise UnsupportedClipError(f"it has {float(clip.frame_rate):.0f} frames a second; at most {MOST_RATE} are read")
     if (clip.duration or 0) > policy.most_clip_seconds:
-        raise too_long(policy.most_clip_seconds)
+        raise clip_work.too_long(policy.most_clip_seconds)
     return ClipSession(path.parent.name, name, path.parent, clip, policy, policy.defaults)
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
+import psutil
 import pytest
 
+from anonymize.errors import ClipError, WorkerError
 from anonymize.settings import Settings
 from anonymize.video.records import read
+from anonymize.web import clip_work
+from anonymize.web.api_video import job_of
 from anonymize.web.clip_handlers import ClipHandlers
 from anonymize.web.clip_session import ClipSession, open_upload
 from anonymize.web.clip_view import frame_view, track_list
@@ -161,6 +166,50 @@ def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold) ->
     do.choose(request_, event(what="start", id=clip.id), clip.id)
     wait_for(lambda: clip.state == "done")
     assert do.tick(request_, clip.id)[0]["clean"]
+
+
+class Killing(clips.BarDetector):
+    """Kills the process that reads the clip, once, in the middle of it."""
+
+    signal = 0
+
+    def detect(self, images: Any) -> Any:
+        if self.signal and self.seen == 7:
+            readers = [p for p in psutil.Process().children() if "anonymize.apart" in p.cmdline()]
+            for process in readers:
+                process.send_signal(self.signal)
+            self.signal = 0
+        return super().detect(images)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_clip_that_kills_what_reads_it_is_an_error_of_this_clip(tmp_path: Path, number: signal.Signals) -> None:
+    detector = Killing()
+    pool = DetectorPool(detectors=[detector])
+    site = Site(Policy(), Sessions(tmp_path / "sessions"), pool, JobQueue(pool))
+    visit = SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "secret": "", "user": "ana"}})
+    do, clip = ClipHandlers(site), added(visit)
+    detector.signal = number
+    do.opened(visit, event(id=clip.id), "", *values())
+    wait_for(lambda: not clip.is_busy)
+    assert job_of("", clip).state == "failed"
+    assert "broke off on this one" in clip.problem
+    assert number.name in clip.problem
+    assert clip.clean is None
+    do.choose(visit, event(what="start", id=clip.id), clip.id)  # the server lives, and tries it again when asked
+    wait_for(lambda: clip.state == "done")
+    assert [shown(f, i) for i, f in enumerate(decoded(clip.clean_file(clip.shows)))] == ["magenta"] * 30
+    site.sessions.close()
+    site.jobs.close()
+
+
+def test_a_file_that_kills_what_opens_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any, **__: Any) -> None:
+        raise WorkerError("it crashed (SIGSEGV)")
+
+    monkeypatch.setattr(clip_work.WORKERS, "call", dies)
+    with pytest.raises(ClipError, match="SIGSEGV"):
+        open_upload(clips.make(tmp_path / "clip.mp4", 3), "a.mp4", Policy())
 
 
 def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, detector: Hold) -> None:
