@@ -107,7 +107,8 @@ def test_what_hangs_is_ended(workers: Workers, monkeypatch: pytest.MonkeyPatch) 
 
 def test_while_it_waits_for_us_it_does_not_hang(workers: Workers) -> None:
     def slow() -> int:
-        time.sleep(1.0)
+        time.sleep(4.0)
         return 3
 
-    assert workers.call(elsewhere.ask, "slow", answers={"slow": slow}, silent=0.3) == 3
+    workers.call(elsewhere.who)  # it has started
+    assert workers.call(elsewhere.ask, "slow", answers={"slow": slow}, silent=3.0) == 3
