@@ -59,13 +59,14 @@ class Workers:
         answers: Mapping[str, Callable[..., Any]] | None = None,
         stop: threading.Event | None = None,
         silent: float = SILENT,
+        grace: float | None = None,
     ) -> Any:
         """`work(here, *given)` in another process; what it returns, or raises.
 
         Args:
             answers: what it may ask for, name -> what is called in this process.
             stop: set, it is ended GRACE seconds later, should it still run; whoever asks is told to stop by an answer.
-            silent: seconds, instead of SILENT.
+            silent, grace: seconds, instead of SILENT and GRACE.
 
         Raises:
             WorkerError: the process ended, or hung and was ended.
@@ -73,7 +74,7 @@ class Workers:
         with self._guard:
             process = self._idle.pop() if self._idle else _Process()
         try:
-            return process.call(work, given, answers or {}, stop, silent)
+            return process.call(work, given, answers or {}, stop, (silent, GRACE if grace is None else grace))
         finally:
             with self._guard:
                 is_kept = process.is_ready and len(self._idle) < KEPT
@@ -113,12 +114,12 @@ class _Process:
         given: tuple[Any, ...],
         answers: Mapping[str, Callable[..., Any]],
         stop: threading.Event | None,
-        silent: float,
+        limits: tuple[float, float],
     ) -> Any:
         assert self._process.stdout
         self._refused.clear()
         self.is_ready, self._heard, ended = False, time.monotonic(), threading.Event()
-        watching = threading.Thread(target=self._watch, args=(ended, stop, silent), daemon=True)
+        watching = threading.Thread(target=self._watch, args=(ended, stop, *limits), daemon=True)
         watching.start()
         try:
             self._send(("call", work, given))
@@ -165,14 +166,14 @@ class _Process:
             self._process.stdin.write(data)
             self._process.stdin.flush()
 
-    def _watch(self, ended: threading.Event, stop: threading.Event | None, silent: float) -> None:
+    def _watch(self, ended: threading.Event, stop: threading.Event | None, silent: float, grace: float) -> None:
         since: float | None = None
         while not ended.wait(_LOOK):
             now = time.monotonic()
             since = since or (now if stop and stop.is_set() else None)
             if self._asked:  # it waits for us
                 continue
-            if since is not None and now - max(since, self._heard) > GRACE:
+            if since is not None and now - max(since, self._heard) > grace:
                 self._why = "it did not stop, and was ended"
             elif now - self._heard > silent:
                 self._why = f"it said nothing for {silent:.0f} seconds, and was ended"

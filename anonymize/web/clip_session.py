@@ -6,9 +6,6 @@ Single frames show at once what a change does.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import shutil
 import threading
 import time
@@ -19,7 +16,7 @@ from typing import Any, Literal
 
 from .. import disk, effects
 from ..corrections import standing
-from ..errors import StoppedError, UnsupportedClipError
+from ..errors import AuditError, StoppedError, UnsupportedClipError
 from ..predictor import Predictor
 from ..preview import to_jpeg
 from ..records import Header
@@ -32,17 +29,19 @@ from ..video.records import ClipRecord
 from ..video.run import Step
 from ..video.writer import Encoding, form_of
 from . import clip_work
+from .clip_audit import ClipAudit, audit, report
 from .file_names import clean_name
-from .photo_session import QUALITY, looks_of, small_settings
+from .photo_session import QUALITY, small_settings
 from .policy import Policy
 from .sessions import GoneError
 from .telling import failure_of
 
-State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
-BUSY = ("waiting", "searching", "writing")
+State = Literal["ready", "waiting", "searching", "writing", "auditing", "done", "stopped", "failed"]
+WORKING = ("waiting", "searching", "writing")
 KEPT = 2  # clean clips, each of other settings
 _SETTLE = 0.4  # s; a slider that is moved has moved on by then
 MOST_RATE = 250  # what is searched of a second of more would fill the memory
+_LEAKS = "The audit found leaks in this clean clip. Correct its tracks, or change what is hidden."
 _LOOK = 100  # frames after which it is looked whether there is room
 
 
@@ -55,7 +54,7 @@ class ClipSession:
         clip: what is known of the file. settings, encoding: the last that were asked for. who: as decisions name them.
         record: what was found and decided; None until it was searched. preview: what a browser plays of the original.
         state: what is being done. step: where that is. problem: why it failed, or stopped.
-        made: when it came in.
+        made: when it came in. audited: the last audit.
         check_room: raises FullError where results have no more room.
     """
 
@@ -73,6 +72,7 @@ class ClipSession:
     step: Step | None = None
     problem: str = ""
     made: float = field(default_factory=time.monotonic)
+    audited: ClipAudit | None = None
     check_room: Callable[[], None] = lambda: None
     lock: threading.RLock = field(default_factory=threading.RLock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -84,6 +84,8 @@ class ClipSession:
     _began: float = 0.0
     _done: tuple[str, Path, Path] | None = None  # what is whole: what it shows, the file, what a browser plays of it
     _shown: tuple[Any, str] = (None, "")
+    _is_audit_asked: bool = False
+    _failed: set[str] = field(default_factory=set)  # what no audit let pass, by what it shows
 
     def close(self) -> None:
         """Stop and delete; what is in flight is deleted when it ends."""
@@ -94,7 +96,7 @@ class ClipSession:
 
     @property
     def is_busy(self) -> bool:
-        return self.state in BUSY
+        return self.state in (*WORKING, "auditing")
 
     # --- what is asked for ---
 
@@ -119,6 +121,22 @@ class ClipSession:
         """Begin, or go on where it was stopped."""
         self._is_halted = False
         self.ask(start)
+
+    def look_for_leaks(self, start: Callable[[], None]) -> None:
+        """Audit the clean clip; one that fails is taken away.
+
+        Raises:
+            GoneError: there is none now.
+        """
+        with self.lock:
+            if self.clean is None or not self.policy.own_machine:
+                raise GoneError(
+                    "Wait until the clean clip is written. On a server for many, nobody can ask for an audit."
+                )
+            if not self.is_busy:
+                self._is_audit_asked, self._is_halted = True, False
+                self.state, self.step = "waiting", None
+                start()
 
     def halt(self) -> None:
         """Stop at the next frame, and begin nothing until `go_on`; what is done so far is kept."""
@@ -156,6 +174,8 @@ class ClipSession:
                 asked = self._asked
                 self._stop.clear()
             end = self._once(predictor)
+            if end == "done" and self._is_audit_asked:
+                end = self._audit()
             with self.lock:
                 if asked == self._asked or self._is_halted or self._is_closed:
                     self.state = end
@@ -176,6 +196,44 @@ class ClipSession:
         except Exception as e:
             self.problem = failure_of(e, self.policy.own_machine, "a clip", is_logged=not self._is_closed)
         return "failed"
+
+    def _audit(self) -> State:
+        self._is_audit_asked = False
+        with self.lock:
+            record, settings, encoding, ready = self.record, self.settings, self.encoding, self._done
+        assert record is not None
+        assert ready is not None
+        self._begin("auditing")
+        shows, clean, _ = ready
+        try:
+            found = audit(self._audit_folder, self.clip.path, clean, record, settings, encoding, shows, stop=self._stop)
+        except StoppedError:
+            self._is_halted = False  # the audit was not wanted any more, not the clip
+            return "done"
+        except Exception as e:
+            self.problem = failure_of(e, self.policy.own_machine, "an audit", is_logged=not self._is_closed)
+            return "done"
+        self.audited = found
+        if found.leaks:
+            self._failed.add(shows)
+            self._done = None
+            shutil.rmtree(clean.parent, ignore_errors=True)
+            self.problem = _LEAKS
+        return "failed" if found.leaks else "done"
+
+    @property
+    def _audit_folder(self) -> Path:
+        return self.folder / "audit"
+
+    def audit_zip(self) -> Path:
+        """The last audit's report and certificate.
+
+        Raises:
+            GoneError: there was none.
+        """
+        if self.audited is None:
+            raise GoneError("This clip was not audited.")
+        return report(self._audit_folder)
 
     def _begin(self, state: State) -> None:
         self.state, self.step, self._began = state, None, time.monotonic()
@@ -211,6 +269,8 @@ class ClipSession:
         with self.lock:
             record, settings, encoding, shows = self.record, self.settings, self.encoding, self.shows
         assert record is not None
+        if shows in self._failed:
+            raise AuditError(_LEAKS)
         form = form_of(self.clip, encoding)
         target = self.folder / "out" / shows / clean_name(self.name, form.extension or self.clip.path.suffix)
         self._begin("writing")
@@ -256,7 +316,7 @@ class ClipSession:
                 return ""
             key = self.record, self.settings, self.encoding
             if self._shown[0] is None or any(a is not b for a, b in zip(self._shown[0], key, strict=True)):
-                self._shown = key, _shows(*key)
+                self._shown = key, clip_work.shown_by(*key)
             return self._shown[1]
 
     def _is_stale(self) -> bool:
@@ -266,7 +326,7 @@ class ClipSession:
     @property
     def clean(self) -> Path | None:
         """The clean clip, where it is whole and shows what is asked for now."""
-        return None if self._done is None or self.is_busy or self._is_stale() else self._done[1]
+        return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[1]
 
     def original(self) -> Preview:
         """What a browser plays of the original.
@@ -336,14 +396,3 @@ def open_upload(path: Path, name: str, policy: Policy) -> ClipSession:
     if (clip.duration or 0) > policy.most_clip_seconds:
         raise clip_work.too_long(policy.most_clip_seconds)
     return ClipSession(path.parent.name, name, path.parent, clip, policy, policy.defaults)
-
-
-def _shows(record: ClipRecord, settings: Settings, encoding: Encoding) -> str:
-    """A hash of what is hidden and how, and of the form: settings that hide the same alike write the same clip."""
-    out = hashlib.sha256(record.sha256.encode())
-    for track in record.hidden(settings):
-        out.update(json.dumps([track.kind, track.first, len(track.boxes)]).encode())
-        out.update(track.boxes.tobytes())
-    out.update(settings.replace(kinds=looks_of(settings)).export_hash().encode())
-    out.update(json.dumps(dataclasses.asdict(encoding), sort_keys=True).encode())
-    return out.hexdigest()[:16]

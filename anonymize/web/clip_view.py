@@ -18,6 +18,7 @@ from ..video.records import ClipRecord
 from ..video.risk import Moment, moments
 from ..video.run import INCOMPLETE
 from ..video.tracks import Track
+from .clip_audit import card
 from .clip_session import ClipSession
 from .elements import editor_region
 from .job_view import duration
@@ -80,6 +81,7 @@ def view(clip: ClipSession | None, others: list[ClipSession], before: int = 0) -
             "before": f"{base}/before.mp4" if searched else "",
             "clean": f"{base}/watch?shows={clip.shows}" if whole else "",
             "shows": clip.shows,
+            "audits": whole and clip.policy.own_machine,
             "version": _version(clip),
             "undo": clip.can_undo,
             "counts": counts(clip.record, clip.settings) if clip.record else {},
@@ -110,6 +112,8 @@ def status_text(clip: ClipSession, before: int = 0) -> str:
     """What is being done, in a line."""
     if clip.state == "waiting":
         return f"Waiting: {before} other jobs come first." if before > 1 else "It starts in a moment."
+    if clip.state == "auditing":
+        return "Looking for leaks. This takes a minute or two."
     if clip.state in ("searching", "writing"):
         words = ["Searching for faces and plates" if clip.state == "searching" else "Writing the clean clip"]
         if clip.step is not None and clip.step.name == "follow":
@@ -340,7 +344,7 @@ def summary(clip: ClipSession | None) -> str:
     parts.append(
         warning_list(f"Part of the clip could not be read, and is not in the clean one: {w}." for w in missing)
     )
-    parts += [_downloads(clip), reversible(settings), _left_out(clip)]
+    parts += [_downloads(clip), _audited(clip), reversible(settings), _left_out(clip)]
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
@@ -358,6 +362,12 @@ def _downloads(clip: ClipSession) -> str:
         f'{link}<p class="az-small"><a class="az-link" href="{base}/record" download>Download the record</a>: where '
         "faces and plates are, with scores and decisions. It says more than the clean clip does: do not publish it.</p>"
     )
+
+
+def _audited(clip: ClipSession) -> str:
+    """What an audit of what is shown found."""
+    found = clip.audited
+    return "" if found is None or found.shows != clip.shows else card(found, f"videos/{clip.id}/audit.zip")
 
 
 def _left_out(clip: ClipSession) -> str:

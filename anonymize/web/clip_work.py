@@ -6,10 +6,12 @@ found comes back as a record's file, and is read as one.
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ from ..video.reader import Clip, Frame, open_clip
 from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding
+from .photo_session import looks_of
 
 USUAL_RATE = 60  # frames a second; a longest clip of more has too many
 OPENING = 60.0  # seconds in which a file has to say what it is
@@ -43,17 +46,30 @@ def work(call: Callable[..., Any], *given: Any, **more: Any) -> Any:
     """`call(here, *given)` in a process of its own; `more` as of `Workers.call`.
 
     Raises:
-        ClipError: that process crashed or hung.
+        ClipError: that process crashed or hung. StoppedError: it was asked to stop, and was ended.
     """
     try:
         return WORKERS.call(call, *given, **more)
     except WorkerError as e:
+        if (stop := more.get("stop")) and stop.is_set():
+            raise StoppedError("stopped; the same call goes on from here") from e
         raise ClipError(f"what reads clips broke off on this one: {e}") from e
 
 
 def too_long(most: float) -> UnsupportedClipError:
     limit = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} seconds"
     return UnsupportedClipError(f"it is longer than the {limit} that this server takes; cut it into parts")
+
+
+def shown_by(record: ClipRecord, settings: Settings, encoding: Encoding) -> str:
+    """A hash of what is hidden and how, and of the form: settings that hide the same alike write the same clip."""
+    out = hashlib.sha256(record.sha256.encode())
+    for track in record.hidden(settings):
+        out.update(json.dumps([track.kind, track.first, len(track.boxes)]).encode())
+        out.update(track.boxes.tobytes())
+    out.update(settings.replace(kinds=looks_of(settings)).export_hash().encode())
+    out.update(json.dumps(dataclasses.asdict(encoding), sort_keys=True).encode())
+    return out.hexdigest()[:16]
 
 
 def look(path: Path, max_megapixels: float) -> Clip:
@@ -146,7 +162,7 @@ class _There(Predictor):
 
 def _look(_: Here, path: Path, max_megapixels: float) -> dict[str, Any]:
     clip = open_clip(path, max_megapixels=max_megapixels)
-    known = {f.name: getattr(clip, f.name) for f in fields(clip)}
+    known = {f.name: getattr(clip, f.name) for f in dataclasses.fields(clip)}
     orientation = clip.orientation
     changed = {"path": str(path), "orientation": [orientation.a, orientation.b, orientation.c, orientation.d]}
     return {n: str(v) if isinstance(v, Fraction) else v for n, v in {**known, **changed}.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,11 @@ import numpy as np
 import psutil
 import pytest
 
+from anonymize.audit import Options
 from anonymize.errors import ClipError, WorkerError
 from anonymize.settings import Settings
 from anonymize.video.records import read
-from anonymize.web import clip_work
+from anonymize.web import clip_audit, clip_work
 from anonymize.web.api_video import job_of
 from anonymize.web.clip_handlers import ClipHandlers
 from anonymize.web.clip_session import ClipSession, open_upload
@@ -342,3 +344,61 @@ def test_a_clip_by_rest(tmp_path: Path) -> None:
     keys = Policy(api_keys=("k" * 20,))
     with visitor(tmp_path / "other", keys, detectors=[clips.BarDetector()]) as ana:
         assert ana.post("/api/v1/videos", files={"video": ("a.mp4", path.read_bytes())}).status_code == 401
+
+
+def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
+    site: Site, request_: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(clip_audit, "OPTIONS", Options(is_looking=False, is_attacking=False))
+    do, clip = ClipHandlers(site), added(request_)
+    asked = event(what="audit", id=clip.id)
+    assert "Wait until" in do.choose(request_, asked, clip.id)[0]["problem"]
+    with pytest.raises(GoneError):
+        clip.audit_zip()
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: not clip.is_busy)
+    assert do.tick(request_, clip.id)[0]["audits"]
+    do.choose(request_, asked, clip.id)
+    wait_for(lambda: not clip.is_busy)
+    assert (clip.state, clip.problem) == ("done", "")
+    card = do.tick(request_, clip.id)[1]
+    assert "Audit: no leak found" in card
+    assert "All 30 frames were read" in card
+    assert "Not checked:" in card
+    assert "/clean?shows=" in card
+    written = zipfile.ZipFile(clip.audit_zip()).namelist()
+    assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]
+    # Other settings: what was audited is another clip.
+    do.adjust(request_, clip.id, *values(effect="pixelate"))
+    assert "Audit:" not in do.tick(request_, clip.id)[1]
+    wait_for(lambda: not clip.is_busy)
+    assert clip.clean is not None
+    bad, shows = clip.clean, clip.shows
+    bad.write_bytes(clips.make(tmp_path / "open.mp4", 30, metadata={"comment": "12 Rose Street"}).read_bytes())
+    do.choose(request_, asked, clip.id)
+    wait_for(lambda: not clip.is_busy)
+    value, card, _, _ = do.tick(request_, clip.id)
+    assert clip.state == "failed"
+    assert "found leaks" in value["problem"]
+    assert "it failed, and cannot be downloaded" in card
+    assert 'aria-disabled="true"' in card
+    assert not bad.exists()
+    with pytest.raises(GoneError):
+        clip.clean_file(shows)
+    do.choose(request_, event(what="start", id=clip.id), clip.id)  # the same is not written again
+    wait_for(lambda: not clip.is_busy)
+    assert clip.clean is None
+    do.adjust(request_, clip.id, *values(effect="solid"))
+    wait_for(lambda: not clip.is_busy)
+    assert clip.clean is not None
+
+
+def test_only_whose_machine_it_is_may_ask_for_an_audit(site: Site, request_: Any) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: not clip.is_busy)
+    clip.policy = Policy(public=True)
+    assert not do.tick(request_, clip.id)[0]["audits"]
+    assert do.choose(request_, event(what="audit", id=clip.id), clip.id)[0]["problem"]
+    assert clip.state == "done"

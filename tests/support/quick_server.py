@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import app
+from anonymize.audit import Options
 from anonymize.detectors import Image
 from anonymize.regions import Region
+from anonymize.web import clip_audit
 from anonymize.web.application import assemble
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import Policy
@@ -54,6 +56,7 @@ class Quick:
 
 def main(port: int, folder: Path) -> None:
     rules = Policy()
+    clip_audit.OPTIONS = Options(is_looking=False, is_attacking=False)  # networks need time
     pool = DetectorPool(rules.defaults, detectors=[Quick(folder)])
     serve(assemble(rules, pool, folder / "data", **app.review_parts(rules, [])), "127.0.0.1", port)
 
