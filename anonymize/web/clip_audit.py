@@ -13,11 +13,10 @@ from typing import Any
 
 from .. import disk, images
 from ..audit import CHECKS, Options, audit_folder
-from ..outputs import SUMMARY_NAME
 from ..records import Header, escape, unescape
 from ..settings import Settings
 from ..video import records
-from ..video.batch import RECORD_SUFFIX
+from ..video.batch import RECORD_SUFFIX, SUMMARY_NAME
 from ..video.memory import Memory
 from ..video.records import ClipRecord
 from ..video.writer import Encoding

@@ -30,6 +30,7 @@ _MOST_SHOWN = 400  # tracks
 _SHOWN_FROM = 0.05  # score of what is not hidden, and risk of a moment
 _MOST_MOMENTS = 30
 _THUMB = 112  # px
+_LONG = 10.0  # s; of what is shorter, tenths are said
 
 
 def advice(error: Exception) -> str:
@@ -49,6 +50,14 @@ def clock(seconds: float) -> str:
     minutes, s = divmod(int(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+def span(first: float, last: float) -> str:
+    """From when to when, with tenths of a second where it is short: 0:03.2–0:03.9."""
+    if last - first >= _LONG:
+        return f"{clock(first)}–{clock(last)}"
+    begin, end = (f"{clock(s)}.{int(10 * s) % 10}" for s in (first + 1e-6, last + 1e-6))
+    return begin if begin == end else f"{begin}–{end}"
 
 
 # --- the player's value ---
@@ -175,7 +184,7 @@ def track_list(clip: ClipSession) -> dict[str, Any]:
                 "first": t.first,
                 "last": t.last,
                 "best": best_frame(t),
-                "time": f"{clock(seconds[t.first])}–{clock(seconds[t.last])}",
+                "time": span(seconds[t.first], seconds[t.last]),
                 "score": round(t.score, 4),
                 "status": t.status,
                 "hidden": t.is_hidden(settings),

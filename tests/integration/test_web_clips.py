@@ -21,7 +21,7 @@ from anonymize.web import clip_audit, clip_work
 from anonymize.web.api_video import job_of
 from anonymize.web.clip_handlers import ClipHandlers
 from anonymize.web.clip_session import ClipSession, open_upload
-from anonymize.web.clip_view import frame_view, track_list
+from anonymize.web.clip_view import frame_view, span, track_list
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.job_queue import JobQueue
 from anonymize.web.policy import Policy
@@ -402,3 +402,10 @@ def test_only_whose_machine_it_is_may_ask_for_an_audit(site: Site, request_: Any
     assert not do.tick(request_, clip.id)[0]["audits"]
     assert do.choose(request_, event(what="audit", id=clip.id), clip.id)[0]["problem"]
     assert clip.state == "done"
+
+
+def test_short_times_are_told_in_tenths() -> None:
+    assert span(3.2, 3.9) == "0:03.2–0:03.9"
+    assert span(0.0, 0.0) == "0:00.0"
+    assert span(59.96, 60.04) == "0:59.9–1:00.0"
+    assert span(3.0, 75.5) == "0:03–1:15"
