@@ -35,11 +35,14 @@ TALL = {"face": 48.0, "plate": 96.0}
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 1.5, 32.0, 160.0
 CARRIERS = {"face": "person", "plate": "vehicle"}  # what shows where one may be
 AROUND = 0.1  # of the longer side of a head or vehicle
-GAP, STEP = 8, 128  # px between two pieces in the picture; its sides are multiples of STEP, or twice that
-WIDE_STEP = 512  # the same on a GPU, which plans each shape, and looks at several of one shape together
+GAP = 8  # px between two pieces in the picture
+# Few widths and few heights: a network prepares for each shape, which costs up to 30 ms, and keeps what
+# it prepared only for so many. These are half as many shapes as with free widths, for 2 % more pixels.
+WIDTHS, FURTHER = (384, 768, 1280), 640  # px; wider ones are multiples
+STEP = 128  # px of which the height is a multiple
+WIDE_STEP = 512  # of which both sides are, on a GPU, which looks at several pictures of one shape together
 ALL = 0.8  # of the photo's area: pieces that need more are the whole photo
 FILL = 114
-WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.2)  # of the photo's, of which a picture of pieces has the one that wastes least
 LIKELY = 0.003  # probability below which what a closer look sees is nothing
 Point = tuple[int, int]
 
@@ -162,14 +165,14 @@ def pack(image: Image, some: Sequence[Place], long_side: int, step: int = STEP) 
     Args:
         some: at least one.
         long_side: px, which the whole photo would have.
-        step: px, of which the picture's sides are multiples.
+        step: px, of which both sides of the picture are multiples.
     """
     height, width = image.shape[:2]
     scale = long_side / max(height, width)
-    corners, (wide, tall) = _laid_out(some, round(width * scale), step)
+    corners, (wide, tall) = _laid_out(some, step)
     if wide * tall > ALL * width * height * scale**2:
         some = [Place((0, 0, width, height), scale)]
-        corners, (wide, tall) = _laid_out(some, round(width * scale), step)
+        corners, (wide, tall) = _laid_out(some, step)
     pixels = np.full((tall, wide, 3), FILL, np.uint8)
     for place, (x, y) in zip(some, corners, strict=True):
         (x1, y1, x2, y2), (w, h) = place.window, place.size
@@ -178,11 +181,11 @@ def pack(image: Image, some: Sequence[Place], long_side: int, step: int = STEP) 
     return Packed(pixels, some, corners)
 
 
-def _laid_out(some: Sequence[Place], width: int, step: int) -> tuple[list[Point], Point]:
+def _laid_out(some: Sequence[Place], step: int) -> tuple[list[Point], Point]:
     """Each piece's top left corner, and the picture's size, px; of several widths, the one that wastes least."""
     sizes = [place.size for place in some]
     widest = max(w for w, _ in sizes)
-    every = [_rows(sizes, max(widest, round(share * width)), step) for share in WIDTHS]
+    every = [_rows(sizes, most, step) for most in [w for w in WIDTHS if w >= widest] or [widest]]
     return min(every, key=lambda laid: laid[1][0] * laid[1][1])
 
 
@@ -203,12 +206,12 @@ def _rows(sizes: Sequence[Point], most: int, step: int) -> tuple[list[Point], Po
         corners[i] = (column, top)
         row, right, below = max(row, h), column + w, top + h
         wide = max(wide, right)
-    return corners, (_rounded(wide, step), _rounded(top + row, step))
+    width = next((w for w in WIDTHS if w >= wide), _up(wide, FURTHER))
+    return corners, (_up(width, step), _up(top + row, step))
 
 
-def _rounded(side: int, step: int) -> int:
-    """Up to one of few sides: a network takes 12 ms to prepare for a size that it has not seen before."""
-    step = step if side <= 4 * STEP else max(step, 2 * STEP)
+def _up(side: int, step: int) -> int:
+    """The next multiple of a step."""
     return -(-side // step) * step
 
 
