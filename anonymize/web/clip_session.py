@@ -135,13 +135,13 @@ class ClipSession:
                 )
             if not self.is_busy:
                 self._is_audit_asked, self._is_halted = True, False
-                self.state, self.step = "waiting", None
+                self.state, self.step, self.problem = "auditing", None, ""
                 start()
 
     def halt(self) -> None:
         """Stop at the next frame, and begin nothing until `go_on`; what is done so far is kept."""
         with self.lock:
-            self._is_halted = True
+            self._is_halted, self._is_audit_asked = True, False
             self._stop.set()
 
     def correct(self, what: str, start: Callable[[], None], **given: Any) -> None:
@@ -173,7 +173,8 @@ class ClipSession:
                     break
                 asked = self._asked
                 self._stop.clear()
-            end = self._once(predictor)
+            is_written = self._is_audit_asked and self.clean is not None
+            end = "done" if is_written else self._once(predictor)
             if end == "done" and self._is_audit_asked:
                 end = self._audit()
             with self.lock:

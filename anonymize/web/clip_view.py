@@ -192,7 +192,12 @@ def track_list(clip: ClipSession) -> dict[str, Any]:
             for t in tracks
         ],
         "look": [
-            {"track": m.track, "frame": m.frame, "time": clock(seconds[m.frame]), "text": moment_text(m, record)}
+            {
+                "track": m.track,
+                "frame": m.frame,
+                "time": span(seconds[m.frame], seconds[m.frame]),
+                "text": moment_text(m, record),
+            }
             for m in _of_each_track(moments(record, settings))[:_MOST_MOMENTS]
             if m.p >= _SHOWN_FROM
         ],
