@@ -133,7 +133,7 @@ def test_a_box_is_drawn_on_a_frame_and_reaches_to_the_end(new_page: Any, quick: 
     chosen.get_by_role("button", name="Hide to the end").click()
     expect(chosen.get_by_role("button", name="Hide to the end")).to_have_count(0)
     drawn = page.locator(".az-tracks li.chosen")
-    expect(drawn).to_contain_text("0:00–0:01")
+    expect(drawn).to_contain_text("0:00.4–0:01.1")
     page.get_by_role("button", name="Undo").last.click()
     expect(chosen.get_by_role("button", name="Hide to the end")).to_be_visible()
     # Where to look first leads to the frame.
