@@ -85,7 +85,8 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         action="append",
         default=[],
         metavar="RECORDS",
-        help="a records file that everybody here may review (with --public: only look at, instead of the sample)",
+        help="a records file, or a folder of clips' records, that everybody here may review (with --public: a file, "
+        "only to look at, instead of the sample)",
     )
     add(
         "--reviewers",
@@ -157,7 +158,12 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
         return User(session_of(request).key, name_of(request, rules), rules.may_review(user_of(request)))
 
     for path in shared:
-        registry.open(path)
+        if path.is_dir():
+            clips = registry.open_clips(path)
+            print(f"Clips to review: /review/open?name={clips.name}")
+        else:
+            registry.open(path)
+    shared = [path for path in shared if not path.is_dir()]
     handlers = ReviewHandlers(
         registry,
         who,

@@ -15,6 +15,7 @@
     │   ├── UnsupportedClipError   a clip whose form cannot be kept (transparency, a codec that is not here)
     │   └── DamagedClipError       a part of it could not be read; the frames before and after it were given
     ├── StoppedError               a stop was asked for; what is done is kept
+    ├── WorkerError                a process that worked for this one crashed or hung; the message says how
     ├── DetectionError             a detector failed on a photo (never the same as "found nothing")
     ├── WeightsError               a model's weights
     │   ├── WeightsUnavailableError  no source could deliver them; the message names each and what to do by hand
@@ -116,6 +117,10 @@ class UnsupportedClipError(ClipError):
 
 class DamagedClipError(ClipError):
     """Raised after the last frame of a clip of which a part is missing, so that nobody takes the rest for all."""
+
+
+class WorkerError(AnonymizeError):
+    pass
 
 
 class StoppedError(AnonymizeError):

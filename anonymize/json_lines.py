@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,7 +39,7 @@ class _Lock(FileLock):
             raise RecordsError(f"{name} is busy: another program is writing it; try again when it is done") from e
 
 
-def to_line(value: Mapping[str, Any]) -> bytes:
+def to_line(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 

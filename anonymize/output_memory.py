@@ -13,6 +13,7 @@ from .disk import remove_leftovers, stamp, write_whole
 from .errors import RecordsError
 from .json_lines import JsonLines, lock, read_lines, to_line
 
+LOCKED = "exports.jsonl"  # whose lock is the folder's, whatever is written into it
 WRITING = "?"  # what a file shows while it is written: nothing that it could be taken for
 
 
@@ -50,7 +51,7 @@ class OutputMemory:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(lock(self._file))
+            stack.enter_context(lock(self._file.with_name(LOCKED)))
             self._tidy()
             self._log = stack.enter_context(JsonLines(self._file))
             remove_leftovers(self._file.parent)  # of a killed run

@@ -21,8 +21,8 @@ from anonymize import records
 
 PHOTOS = 24
 OWN = (
-    *("records.jsonl", "exports.jsonl", "clips.jsonl", "summary.json"),
-    *(".records.jsonl.lock", ".exports.jsonl.lock", ".clips.jsonl.lock"),
+    *("records.jsonl", "exports.jsonl", "clips.jsonl", "summary.json", "clips-summary.json"),
+    *(".records.jsonl.lock", ".exports.jsonl.lock"),
 )
 PHOTO = (".png", ".jpg", ".mp4")
 

@@ -94,12 +94,7 @@ def show_photo(opened: Page, photo: Path) -> None:
 
 
 def open_tab(opened: Page, name: str) -> None:
-    tab = opened.get_by_role("tab", name=name)
-    if tab.count():
-        tab.click()
-    else:  # a narrow window has a menu of the tabs that do not fit
-        opened.locator(".overflow-menu > button").click()
-        opened.locator(".overflow-dropdown button", has_text=name).click()
+    opened.get_by_role("tab", name=name).click()
     opened.wait_for_timeout(300)
 
 

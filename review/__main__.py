@@ -42,6 +42,7 @@ def cli() -> None:
 
     \b
     python -m review RECORDS                     FiftyOne's App with the queue, on this machine only
+    python -m review CLIPS                       the same of a folder that `video` wrote
     python -m review queue RECORDS               the riskiest photos first, with reasons
     python -m review approve RECORDS a.jpg       and flag, undo
     python -m review export RECORDS OUTPUT       only approved photos
@@ -215,11 +216,11 @@ def dataset(
 
 
 @cli.command()
-@RECORDS
+@click.argument("records", type=click.Path(exists=True, path_type=Path))
 @click.option("--port", type=int, default=7861, show_default=True, help="Port on 127.0.0.1.")
 @click.option("--annotations", type=click.Path(path_type=Path), help="Ground truth, to show misses and leaks.")
 def serve(records: Path, port: int, annotations: Path | None) -> None:
-    """Open RECORDS in FiftyOne's App, on this machine only."""
+    """Open RECORDS, or a folder of clips' records, in FiftyOne's App, on this machine only."""
     from .loopback import serve as run
 
     run(records, port, annotations)

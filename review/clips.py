@@ -7,21 +7,24 @@
     fo.launch_app(dataset).wait()
     clips.take(dataset)                    # then `video` writes the clips again, without detecting
 
-The dataset is a lens: decisions live in the clips' records. It shows originals. Our guarded server does not show it.
+The dataset is a lens: decisions live in the clips' records. It shows originals. The guarded server shows it, too
+(`ClipsReview`): there, decisions are the plugin's operators.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
+import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from anonymize.corrections import find, person
 from anonymize.disk import AnyPath
-from anonymize.errors import ReviewError, SettingsError, StaleDecisionError
+from anonymize.errors import RecordsError, ReviewError, SettingsError, StaleDecisionError
 from anonymize.json_lines import lock
 from anonymize.records import unescape
 from anonymize.regions import Box
@@ -41,6 +44,13 @@ _MOVED = 0.002  # share of the picture's sides; less is rounding
 _LOOK = 30  # moments of a clip that are named
 
 
+def dataset_name(folder: AnyPath) -> str:
+    """The dataset of a folder of clips' records."""
+    path = os.path.realpath(folder)
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).name).strip("-")[:40]
+    return f"clips-{stem}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
+
+
 def make(folder: AnyPath) -> Any:
     """The dataset of all clips' records below a folder; made anew, from the records as they are.
 
@@ -57,10 +67,11 @@ def make(folder: AnyPath) -> Any:
         raise ReviewError(f"there is no clip's record ({RECORD_SUFFIX}) below {folder}")
     fo = fiftyone()
     path = os.path.realpath(folder)
-    name = f"clips-{Path(path).name}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
+    name = dataset_name(folder)
     if fo.dataset_exists(name):
         fo.delete_dataset(name)
     dataset = fo.Dataset(name, persistent=True)
+    dataset.info = {"clips": path}  # the plugin's operators go there
     samples = [_sample(fo, file) for file in found]
     dataset.add_samples(sorted(samples, key=lambda s: -s["risk"]), progress=False)
     return dataset
@@ -99,12 +110,129 @@ def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
                 records.write(file, header, record)
         if said:
             made[record.path] = said
-            _show(fo, sample, record, settings)
-            sample.save()
-            shown = dataset[sample.id]  # a sample whose frames were saved keeps its other fields as they were
-            _tell(shown, record, settings)
-            shown.save()
+            _renew(fo, dataset, sample, record, settings)
     return made
+
+
+class ClipsReview:
+    """A folder of clips' records under review in the guarded server. Thread-safe.
+
+    Args:
+        folder: as of `make`.
+
+    Attributes:
+        name: the FiftyOne dataset's.
+
+    Raises:
+        ReviewError: there is no clip's record.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.name = folder, dataset_name(folder)
+        if not any(folder.rglob(f"*{RECORD_SUFFIX}")):
+            raise ReviewError(f"there is no clip's record ({RECORD_SUFFIX}) below {folder}")
+        self._dataset: Any = None
+        self._guard = threading.RLock()
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the FiftyOne dataset was made."""
+        return self._dataset is not None
+
+    @property
+    def shown(self) -> Any:
+        """The `fiftyone.Dataset`; made at the first call, which takes seconds."""
+        with self._guard:
+            if self._dataset is None:
+                self._dataset = make(self.folder)
+            return self._dataset
+
+    def update(self) -> None:
+        """Samples whose records changed since, in the Video command or elsewhere, show them."""
+        with self._guard:
+            fo = fiftyone()
+            for sample in self.shown:
+                header, record = records.read(sample["record"])
+                if (record.content_hash(), record.review) != (sample["tracks_hash"], sample["review"]):
+                    _renew(fo, self.shown, sample, record, header.review or header.settings)
+
+    def homes(self) -> list[str]:
+        """Folders that no answer names."""
+        return [str(self.folder.absolute()), *{str(Path(f).parent) for f in self._files()}]
+
+    def file(self, wanted: str) -> Path | None:
+        """The clip that a browser asks for, if it is one of these."""
+        return Path(wanted) if wanted in self._files() and Path(wanted).is_file() else None
+
+    def _files(self) -> list[str]:
+        return [] if self._dataset is None else [str(f) for f in self._dataset.values("filepath")]
+
+    def decide_on_labels(self, picks: Sequence[tuple[str, str]], what: str, *, who: str, **given: Any) -> int:
+        """One decision on the tracks of these labels, each once for all its frames; on how many.
+
+        Args:
+            picks: ids of a sample and of a label in any of its frames.
+
+        Raises:
+            RecordsError: none of them is one. StaleDecisionError: the record changed since it was shown.
+        """
+        with self._guard:
+            chosen: dict[str, set[str]] = defaultdict(set)
+            for sample, label in picks:
+                if track := self._track(sample, label):
+                    chosen[sample].add(track)
+            if not chosen:
+                raise RecordsError("select a track first: click its box in the clip")
+            for sample, tracks in chosen.items():
+                self._decide(sample, [(what, {**given, "id": track}) for track in sorted(tracks)], who)
+            return sum(map(len, chosen.values()))
+
+    def decide_on_clips(self, samples: Sequence[str], what: str, *, who: str, **given: Any) -> None:
+        """One decision on each of these clips: approve, flag, undo, draw."""
+        with self._guard:
+            for sample in samples:
+                self._decide(sample, [(what, given)], who)
+
+    def kinds(self) -> list[str]:
+        """What may be drawn."""
+        return list(records.read(self.shown.first()["record"])[0].settings.kinds)
+
+    def _decide(self, id: str, said: Sequence[tuple[str, Mapping[str, Any]]], who: str) -> None:
+        sample = self.shown[id]
+        file = Path(sample["record"])
+        with lock(file):
+            header, record = records.read(file)
+            settings = header.review or header.settings
+            if record.content_hash() != sample["tracks_hash"]:
+                raise StaleDecisionError(f"{record.path} changed meanwhile; look at it again")
+            for what, given in said:
+                if what == "extend":  # as it is at its nearer end
+                    track = find(record, given["id"])
+                    given = {**given, "box": track.box(min(max(given["frame"], track.first), track.last))}
+                record = decide(record, what, who=who, settings=settings, **given)
+            records.write(file, header, record)
+        _renew(fiftyone(), self.shown, sample, record, settings)
+
+    def _track(self, sample: str, label: str) -> str:
+        """The track that a label in some frame is of; "" where there is none."""
+        from bson import ObjectId
+
+        if not (ObjectId.is_valid(sample) and ObjectId.is_valid(label)):
+            return ""
+        place = f"{FIELD}.detections"
+        found = self.shown._frame_collection.find_one(
+            {"_sample_id": ObjectId(sample), f"{place}._id": ObjectId(label)}, {f"{place}.$": 1}
+        )
+        return str(found[FIELD]["detections"][0].get("track") or "") if found else ""
+
+
+def _renew(fo: Any, dataset: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
+    """A sample shows what its record has become."""
+    _show(fo, sample, record, settings)
+    sample.save()
+    shown = dataset[sample.id]  # a sample whose frames were saved keeps its other fields as they were
+    _tell(shown, record, settings)
+    shown.save()
 
 
 def _sample(fo: Any, file: Path) -> Any:

@@ -73,6 +73,22 @@ def serve(records: Path, port: int, annotations: Path | None = None) -> None:
     """
     import uvicorn
 
+    if records.is_dir():
+        clips = registry.open_clips(records)
+        print("clips; starting FiftyOne …", flush=True)
+        _ = clips.shown
+        name = clips.name
+    else:
+        name = _open(records, annotations)
+    secret = secrets.token_urlsafe(24)
+    print(f"Review: http://127.0.0.1:{port}/start?key={secret}&name={name}  (Ctrl+C stops it)", flush=True)
+    # The App's event stream has no end of its own: it does not hold the server up.
+    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
+    uvicorn.run(build(secret), host="127.0.0.1", port=port, timeout_graceful_shutdown=1, **quiet)
+
+
+def _open(records: Path, annotations: Path | None) -> str:
+    """The name of the review of photos, with its dataset made."""
     review = registry.open(records)
     if annotations is not None:
         from anonymize.evaluate.ground_truth import read as read_annotations
@@ -85,8 +101,4 @@ def serve(records: Path, port: int, annotations: Path | None = None) -> None:
         review.truth = truth
     print(f"{review.queue.progress()}; starting FiftyOne …", flush=True)
     _ = review.dataset
-    secret = secrets.token_urlsafe(24)
-    print(f"Review: http://127.0.0.1:{port}/start?key={secret}&name={review.name}  (Ctrl+C stops it)", flush=True)
-    # The App's event stream has no end of its own: it does not hold the server up.
-    quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
-    uvicorn.run(build(secret), host="127.0.0.1", port=port, timeout_graceful_shutdown=1, **quiet)
+    return review.name

@@ -6,11 +6,14 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from anonymize.corrections import person
 from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
 
+from .clips import ClipsReview
+from .clips import dataset_name as dataset_name_of_clips
 from .dataset import ReviewDataset, dataset_name
 from .exporting import Exporting
 from .queue import Queue
@@ -77,6 +80,19 @@ class Review:
         """Whether the FiftyOne dataset was made."""
         return self._dataset is not None
 
+    @property
+    def shown(self) -> Any:
+        """The `fiftyone.Dataset`."""
+        return self.dataset.dataset
+
+    def update(self) -> None:
+        """The dataset shows the records as they are."""
+        self.dataset.update()
+
+    def homes(self) -> list[str]:
+        """Folders that no answer names."""
+        return [str(self.store.path.absolute().parent), str(self.store.header.root)]
+
     def refresh(self, path: str) -> None:
         """After a decision outside FiftyOne: its sample follows, at the next update where the database fails now."""
         if self._dataset is not None:
@@ -91,6 +107,7 @@ class Reviews:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str | None], Review] = {}
+        self._clips: dict[str, ClipsReview] = {}
         self._guard = threading.Lock()
 
     def open(self, records: Path, *, owner: str | None = None, truth: Annotations | None = None) -> Review:
@@ -106,6 +123,24 @@ class Reviews:
                 store = ReviewStore(records)
                 review = self._open[name, owner] = Review(store, Queue(store), name, owner, truth)
             return review
+
+    def open_clips(self, folder: Path) -> ClipsReview:
+        """The review of a folder of clips' records; the same one each time.
+
+        Raises:
+            ReviewError: there is none in it.
+        """
+        name = dataset_name_of_clips(folder)
+        with self._guard:
+            if name not in self._clips:
+                self._clips[name] = ClipsReview(folder)
+            return self._clips[name]
+
+    @property
+    def clips(self) -> list[ClipsReview]:
+        """Those that are open: of everybody who may open FiftyOne."""
+        with self._guard:
+            return list(self._clips.values())
 
     def of(self, user: User) -> list[Review]:
         with self._guard:

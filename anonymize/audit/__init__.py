@@ -180,6 +180,7 @@ class _Work:
             self.audit.skipped["recognizable"] = "not asked for"
             return second_look.Looker((), {})
         used = {name for r in self.read.records.values() for w in r.detectors.values() for name in w}
+        used |= clips.networks(self.read)
         looker = second_look.choose(
             sorted(used), self.settings,
             names=self.options.detectors, weights_dir=self.options.weights_dir, progress=fetching,

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .. import disk, images
 from ..effects import MOSAICS
-from ..errors import ClipError, RecordsError, SettingsError
+from ..errors import AnonymizeError, ClipError, RecordsError, SettingsError
 from ..outputs import QUARANTINED, why
 from ..records import Record, unescape
 from ..regions import Box, Region
@@ -131,6 +131,16 @@ def record_file(folder: Folder, path: str) -> Path:
     """Where the record of a clip lies that `folder` remembers."""
     source = images.output_path(unescape(str(folder.clip_memory[path]["path"])), folder.clip_records)
     return source.with_name(source.name + batch.RECORD_SUFFIX)
+
+
+def networks(folder: Folder) -> set[str]:
+    """Those that chose what is hidden in clips."""
+    out: set[str] = set()
+    for path in folder.clip_memory:
+        with suppress(AnonymizeError, OSError):  # `check` says it
+            _, record = clip_records.read(record_file(folder, path))
+            out |= {name for weights in record.detectors.values() for name in weights}
+    return out
 
 
 def _record(folder: Folder, path: str) -> tuple[ClipRecord | None, list[Finding]]:

@@ -24,7 +24,7 @@ from ..video import batch, memory
 from ..video.records import read as read_clip
 from .findings import Finding
 
-_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME)
+_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME)
 # What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
 # of such a name is a stranger's file. Folders of theirs count with all that is in them.
 _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
@@ -101,13 +101,14 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
     """
     if not output.is_dir():
         raise AuditError(f"{output} is not a folder")
-    summary = _json(output / SUMMARY_NAME)
+    summary, of_clips = _json(output / SUMMARY_NAME), _json(output / batch.SUMMARY_NAME)
     known = [settings] if settings else []
-    with contextlib.suppress(SettingsError, TypeError):
-        known += [Settings.from_dict(summary["settings"])] if "settings" in summary else []
+    for said in (summary, of_clips):
+        with contextlib.suppress(SettingsError, TypeError):
+            known += [Settings.from_dict(said["settings"])] if "settings" in said else []
     header: Header | None = None
     by_path: dict[str, Record] = {}
-    clip_records = _clip_records(output, records_path, summary)
+    clip_records = _clip_records(output, records_path, of_clips)
     if path := _find_records(output, records_path, summary):
         header, by_path = records.read(path)
         known += [s for s in (header.review, header.settings) if s]

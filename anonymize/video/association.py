@@ -1,8 +1,8 @@
 """Which detections of different frames are of one thing: ByteTrack, run over a clip in both directions of time.
 
 A tracker that runs forward gives a thing up or takes it for a new one where it is hidden for a while; run backward it
-does so elsewhere. What either of them links is one chain. Long clips are followed window by window, so that memory does
-not grow with what was found, and chains go on from one window to the next.
+does so elsewhere. What either of them links is one chain. Long clips are followed window by window, and chains go on
+from one window to the next: of hours, what is open of them is in memory, and no more.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..extras import extra
 from .motion import Motion
+from .spilled import Table
 
 if TYPE_CHECKING:
     from trackers import ByteTrackTracker
@@ -48,7 +49,7 @@ WINDOW, OVERLAP = 60.0, 6.0  # seconds
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What was found of one kind in a clip.
+    """What was found of one kind in some frames.
 
     Attributes:
         searched: frames that were searched, ascending; also those in which nothing was found.
@@ -61,9 +62,39 @@ class Detections:
     rows: Floats
     width: int
 
+    def take(self, places: Places) -> Detections:
+        """Only these detections."""
+        return Detections(self.searched, self.frames[places], self.rows[places], self.width)
 
-def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]:
-    """Chains of detections, as their places in `found`, ascending; never two of one frame.
+    def beside(self, pan: Floats, first: int) -> Detections:
+        """The same where the camera does not pan; `pan` is of the frames from `first` on."""
+        moved = pan[self.frames - first]
+        boxes = self.rows[:, :4] - np.concatenate([moved, moved], axis=1)
+        return Detections(self.searched, self.frames, np.concatenate([boxes, self.rows[:, 4:]], axis=1), self.width)
+
+
+@dataclass(frozen=True, eq=False)
+class AllDetections:
+    """What was found of one kind in a clip.
+
+    Attributes:
+        searched: bool (frames,), which frames were. width: of the picture, px.
+        table: of each detection frame, x1, y1, x2, y2 px, score; in order of frames.
+    """
+
+    searched: NDArray[np.bool_]
+    table: Table
+    width: int
+
+    def between(self, first: int, stop: int) -> tuple[int, Detections]:
+        """How many detections come before a run of frames, and those in it."""
+        before, rows = self.table.between(first, stop)
+        searched = first + np.flatnonzero(self.searched[first:stop])
+        return before, Detections(searched, rows[:, 0].astype(np.int64), rows[:, 1:], self.width)
+
+
+def chains(found: AllDetections, frame_rate: float, motion: Motion) -> Iterator[Detections]:
+    """Chains of detections, never two of one frame; in no order.
 
     Every detection of LEVELS[-1] and more is in exactly one.
 
@@ -71,30 +102,53 @@ def chains(found: Detections, frame_rate: float, motion: Motion) -> list[Places]
         frame_rate: frames per second.
         motion: of the clip. Things are followed beside its pan, and never across a cut.
     """
-    # Where the camera pans or is shaken, boxes are compared as if it stood still.
-    pan = motion.pan()[found.frames]
-    rows = np.concatenate([found.rows[:, :4] - np.concatenate([pan, pan], axis=1), found.rows[:, 4:]], axis=1)
-    still = Detections(found.searched, found.frames, rows, motion.width)
-    apart = np.median(np.diff(found.searched)) if len(found.searched) > 1 else 1
+    searched = np.flatnonzero(found.searched)
+    apart = np.median(np.diff(searched)) if len(searched) > 1 else 1
     follow = _Follow(frame_rate, min(BUFFER * float(apart), MOST_BUFFER), sorted(motion.cuts))
-    joined: list[list[Places]] = []
+    windows = list(_windows(searched, frame_rate))
+    del searched
+    whole: dict[int, list[tuple[Detections, Detections]]] = {}  # number of a chain -> what it is so far
     open_: dict[int, int] = {}  # detection in the overlap with the window before -> number of its chain
-    for first, own, stop in _windows(found.searched, frame_rate):
+    count, seen, moved = 0, 0, np.zeros(2)
+    for n, (first, own, stop) in enumerate(windows):
+        # Where the camera pans or is shaken, boxes are compared as if it stood still.
+        pan = motion.pan(seen, stop, moved)[first - seen :]
+        before, here = found.between(first, stop)
+        still = here.beside(pan, first)
         goes_on: dict[int, int] = {}
         taken: set[int] = set()
         for chain in sorted(follow(still, first, stop), key=len, reverse=True):
-            frames = found.frames[chain]
+            frames = here.frames[chain]
             mine = chain[(frames >= own.start) & (frames < own.stop)]
-            votes = Counter(open_[i] for i in chain.tolist() if i in open_ and open_[i] not in taken)
-            number = votes.most_common(1)[0][0] if votes else len(joined)
-            if number == len(joined):
-                joined.append([])
+            places = (chain + before).tolist()
+            votes = Counter(open_[i] for i in places if i in open_ and open_[i] not in taken)
+            number, count = (votes.most_common(1)[0][0], count) if votes else (count, count + 1)
+            whole.setdefault(number, []).append((here.take(mine), still.take(mine)))
             taken.add(number)
-            joined[number].append(mine)
-            goes_on.update(dict.fromkeys(chain.tolist(), number))
-        open_ = goes_on
-    whole = [piece for pieces in joined for piece in _alike(np.concatenate(pieces), still, frame_rate)]
-    return [c for c in whole if found.rows[c, 4].max() >= LEVELS[-1]]
+            goes_on.update(dict.fromkeys(places, number))
+        following = windows[n + 1][0] if n + 1 < len(windows) else stop
+        seen, moved = following, pan[following - first - 1]
+        shared = before + int(np.searchsorted(here.frames, following))
+        open_ = {place: number for place, number in goes_on.items() if place >= shared}
+        for number in whole.keys() - open_.values():
+            yield from _pieces(whole.pop(number), frame_rate)
+
+
+def _pieces(parts: list[tuple[Detections, Detections]], frame_rate: float) -> Iterator[Detections]:
+    """A chain of several windows as one or more; what never reaches LEVELS[-1] is none.
+
+    Args:
+        parts: as found, and beside the pan.
+    """
+    shown, still = map(_together, zip(*parts, strict=True))
+    for piece in _alike(np.arange(len(still.frames)), still, frame_rate):
+        if len(piece) and shown.rows[piece, 4].max() >= LEVELS[-1]:
+            yield shown.take(piece)
+
+
+def _together(parts: Sequence[Detections]) -> Detections:
+    frames, rows = np.concatenate([p.frames for p in parts]), np.concatenate([p.rows for p in parts])
+    return Detections(parts[0].searched, frames, rows, parts[0].width)
 
 
 def _alike(chain: Places, found: Detections, frame_rate: float) -> list[Places]:

@@ -38,7 +38,7 @@ EXTENSIONS = (
     "ogv", "vob", "dv", "nut", "ivf", "mjpeg", "mjpg", "h264", "hevc", "insv", "lrv",
 )  # fmt: skip
 RECORD_SUFFIX = ".tracks.jsonl"
-SUMMARY_NAME = "summary.json"
+SUMMARY_NAME = "clips-summary.json"
 SECOND_PICTURE = "a second picture"
 
 Progress = Callable[["Summary"], None]

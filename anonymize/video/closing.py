@@ -43,23 +43,29 @@ class Path:
 def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, NDArray[np.uint8]]:
     """The path without gaps, and beyond its ends: first frame, boxes, sources."""
     frames, state = path.frames.tolist(), _state(path.boxes)
-    boxes: dict[int, Floats] = dict(zip(frames, path.boxes, strict=True))
-    sources = dict.fromkeys(frames, DETECTED)
-    for i in range(len(frames) - 1):
-        speeds = (
-            _speed(frames[: i + 1], state[: i + 1], 1, frame_rate, motion),
-            _speed(frames[:i:-1], state[:i:-1], -1, frame_rate, motion),
-        )
-        for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], speeds, frame_rate, motion):
-            boxes[frame], sources[frame] = box, FILLED
     is_doubtful = int((path.scores >= LEVELS[0]).sum()) < FEW
+    beyond = {}
     for step in (1, -1):
         large = size_in(float(state[::step][-1, 2:].min()), motion.width) if is_doubtful else 1.0
         share = max(1 / large, SHORTEST)
-        for frame, box in _beyond(frames[::step], state[::step], step, frame_rate, motion, share):
-            boxes[frame], sources[frame] = box, EXTENDED
-    every = range(min(boxes), max(boxes) + 1)
-    return every[0], np.array([boxes[f] for f in every]), np.array([sources[f] for f in every], np.uint8)
+        beyond[step] = _beyond(frames[::step], state[::step], step, frame_rate, motion, share)
+    first = min([frames[0], *(f for f, _ in beyond[-1])])
+    last = max([frames[-1], *(f for f, _ in beyond[1])])
+    boxes, sources = np.zeros((last + 1 - first, 4)), np.full(last + 1 - first, EXTENDED, np.uint8)
+    sources[frames[0] - first : frames[-1] - first] = FILLED
+    boxes[path.frames - first], sources[path.frames - first] = path.boxes, DETECTED
+    for frame, box in (*beyond[-1], *beyond[1]):
+        boxes[frame - first] = box
+    recent = int(RECENT * frame_rate) + 2  # detections of which a speed is taken, at most
+    for i in range(len(frames) - 1):
+        before, after = slice(max(i + 1 - recent, 0), i + 1), slice(min(i + recent, len(frames) - 1), i, -1)
+        speeds = (
+            _speed(frames[before], state[before], 1, frame_rate, motion),
+            _speed(frames[after], state[after], -1, frame_rate, motion),
+        )
+        for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], speeds, frame_rate, motion):
+            boxes[frame - first] = box
+    return first, boxes, sources
 
 
 def _state(boxes: Floats) -> Floats:

@@ -6,10 +6,13 @@ takes no more memory than a minute.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,7 +26,7 @@ from ..records import Record
 from ..records_file import unpack
 from ..regions import Region, boxes, iou
 from .association import JOIN
-from .motion import Image, Motion, Watch, joined
+from .motion import GRID, Image, Motion, Watch, joined
 
 Every = int | Literal["auto"]
 MOST_EVERY = 30
@@ -35,6 +38,7 @@ RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
 MISSING = 0.5  # seconds for which every frame is searched after a thing was not found again
 AHEAD = 2  # frames that may be read before the search of one has ended; searched is one at a time, in order
+AT_HAND = 12  # segments whose motion is in memory
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
 
 
@@ -63,7 +67,7 @@ class Found:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is to be said of it."""
-        return (f"found, and not hidden: {', '.join(self.others)} (--hide KIND hides them)",) if self.others else ()
+        return _warnings(self.others)
 
     def regions(self) -> Iterator[tuple[Region, ...] | None]:
         """For each frame what was found, or None where nobody looked; for `make_tracks`."""
@@ -118,6 +122,57 @@ def together(parts: Sequence[Found]) -> Found:
     others = tuple(sorted({kind for p in parts for kind in p.others}))
     motion = joined([p.motion for p in parts])
     return Found(searched, np.concatenate(rows), parts[0].kinds, motion, parts[0].detection, others)
+
+
+class Segments:
+    """What was found in a clip, in files of its segments: looked at one after the other, never in memory together.
+
+    Args:
+        files: of `Found.save`, in order.
+
+    Attributes:
+        frames, kinds, warnings: of all of them. searched: frames that were. motion: of the clip.
+
+    Raises:
+        RecordsError: none, not such files, or not of one detection.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files, self._starts, self.searched = files, [0], 0
+        self._shifts = lru_cache(AT_HAND)(lambda number: np.asarray(Found.load(files[number]).motion.shifts[:]))
+        others, cuts, same = set[str](), set[int](), set[tuple[object, ...]]()
+        for found in map(Found.load, files):
+            same.add((found.kinds, found.detection, found.motion.width, found.motion.height))
+            cuts |= {cut + self.frames for cut in found.motion.cuts}
+            others |= set(found.others)
+            self.searched += int(found.searched.sum())
+            self._starts.append(self.frames + found.frames)
+        if len(same) != 1:
+            raise RecordsError("segments of one clip are of one detection, one or more; detect it again")
+        size = found.motion.width, found.motion.height
+        self.kinds, self.motion = found.kinds, Motion(self, frozenset(cuts), *size)  # type: ignore[arg-type]
+        self.warnings = _warnings(sorted(others))
+
+    @property
+    def frames(self) -> int:
+        return self._starts[-1]
+
+    def regions(self) -> Iterator[tuple[Region, ...] | None]:
+        """As `Found.regions`."""
+        for file in self._files:
+            yield from Found.load(file).regions()
+
+    def __len__(self) -> int:
+        return self.frames
+
+    def __getitem__(self, frames: int | slice) -> NDArray[np.float16]:
+        """The motion's `shifts`."""
+        if isinstance(frames, slice):
+            every = [self[frame] for frame in range(*frames.indices(self.frames))]
+            return np.array(every, np.float16).reshape(-1, *GRID, 2)
+        number = bisect_right(self._starts, frames) - 1
+        shifts: NDArray[np.float16] = self._shifts(number)[frames - self._starts[number]]
+        return shifts
 
 
 class Search:
@@ -247,6 +302,10 @@ class Search:
             self._looks = [*self._looks[-1:], self._predictor.turns_of(rgb)]
             self._since = 0
         return tuple(dict.fromkeys(k for look in reversed(self._looks) for k in look))
+
+
+def _warnings(others: Sequence[str]) -> tuple[str, ...]:
+    return (f"found, and not hidden: {', '.join(others)} (--hide KIND hides them)",) if others else ()
 
 
 def _misses(first: Sequence[Region], then: Sequence[Region]) -> bool:

@@ -10,7 +10,7 @@ from ..predictor import Predictor
 from ..regions import Region, boxes, iou
 from ..settings import Settings
 from .detect import Every, Found, Search, together
-from .tracks import Track, check_thresholds, make_tracks, regions_at
+from .tracks import Shown, Track, check_thresholds, make_tracks
 
 HISTORY = 2.0  # s of frames before those that are given out, of which tracks are made
 SAME = 0.3  # IoU with something that was hidden a frame ago, from which a doubtful thing is that thing
@@ -83,10 +83,9 @@ class Live:
         tracks = make_tracks(found.regions(), self._rate, found.motion, found.kinds)
         hidden = [t for t in tracks if t.is_hidden(self._settings) or self._was_hidden(t)]
         hidden = [t.replace(status="accepted") if t.status == "auto" else t for t in hidden]
-        out = []
-        for frame in range(self._given, end):
-            self._last = regions_at(hidden, frame - self._start, self._settings)
-            out.append(self._last)
+        shown = Shown(hidden, range(self._given - self._start, end - self._start), self._settings)
+        out = [shown.regions_at(frame - self._start) for frame in range(self._given, end)]
+        self._last = out[-1]
         self._given = end
         while self._parts and self._start + self._parts[0].frames <= self._given - self._history:
             self._start += self._parts.popleft().frames

@@ -27,7 +27,7 @@ class Motion:
 
     Attributes:
         shifts: float16 (frames, *GRID, 2): x, y px of the clip that each cell of the frame before moved by until this
-            one; 0 for the first.
+            one; 0 for the first. Or what gives parts of such an array.
         cuts: frames with which another scene begins; nothing is followed across.
         width, height: the clip's, px.
     """
@@ -55,15 +55,22 @@ class Motion:
         v = min(max(y / self.height * rows - 0.5, 0.0), rows - 1.0)
         i, j = min(int(v), rows - 2), min(int(u), columns - 2)
         a, b = v - i, u - j
-        cells = self.shifts[frame + 1, i : i + 2, j : j + 2].astype(np.float64)
+        cells = self.shifts[frame + 1][i : i + 2, j : j + 2].astype(np.float64)
         mixed = (1 - a) * ((1 - b) * cells[0, 0] + b * cells[0, 1]) + a * ((1 - b) * cells[1, 0] + b * cells[1, 1])
         return float(mixed[0]), float(mixed[1])
 
-    def pan(self) -> Floats:
-        """How far the whole picture has moved until each frame, (frames, 2) px: the medians of `shifts`, added up."""
-        flat = self.shifts.reshape(len(self.shifts), GRID[0] * GRID[1], 2)
-        parts = [np.median(flat[n : n + CHUNK].astype(np.float64), axis=1) for n in range(0, len(flat), CHUNK)]
-        pan: Floats = np.cumsum(np.concatenate([*parts, np.zeros((0, 2))]), axis=0)
+    def pan(self, first: int, stop: int, before: Floats) -> Floats:
+        """How far the whole picture has moved until each frame from `first` to before `stop`, (frames, 2) px: the
+        medians of `shifts`, added up.
+
+        Args:
+            before: how far until the frame before the first.
+        """
+        parts = [before[None]]
+        for n in range(first, stop, CHUNK):
+            shifts = self.shifts[n : min(n + CHUNK, stop)].astype(np.float64)
+            parts.append(np.median(shifts.reshape(-1, GRID[0] * GRID[1], 2), axis=1))
+        pan: Floats = np.cumsum(np.concatenate(parts), axis=0)[1:]
         return pan
 
     def scene(self, frame: int) -> tuple[int, int]:

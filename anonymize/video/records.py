@@ -2,7 +2,7 @@
 
 The first line is a header as photos' records have one, with the clip in it; then a line for each track and one for
 each decision. The file is written whole or not at all: a clip has a few hundred tracks, and an hour of them some
-megabytes.
+megabytes. Their boxes lie in a file in memory's stead (`spilled`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ..records import Header, Reviewed, check_decisions
 from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
 from .closing import DETECTED
+from .spilled import Spill
 from .tracks import Track, regions_at
 
 SCHEMA = 1  # of clips; the header's own is photos'
@@ -85,7 +86,8 @@ class ClipRecord(Reviewed):
     def content_hash(self) -> str:
         out = hashlib.sha256(self.sha256.encode())
         for track in self.tracks:
-            out.update(to_line(track.to_dict()))
+            for part in (*track.to_json(), b"\n"):
+                out.update(part)
         return out.hexdigest()[:16]
 
     def is_settled(self, fresh: Sequence[Track], decided: Sequence[Track]) -> list[bool]:
@@ -129,7 +131,10 @@ def write(path: AnyPath, header: Header, record: ClipRecord) -> None:
     first = {**header.to_dict(), "video": SCHEMA, "clip": record.to_dict()}
     with replacing(path) as temporary, open(temporary, "xb") as file:
         file.write(to_line(first))
-        file.writelines(to_line({"track": t.to_dict()}) for t in record.tracks)
+        for track in record.tracks:
+            file.write(b'{"track":')
+            file.writelines(track.to_json())
+            file.write(b"}\n")
         file.writelines(to_line({"decision": d}) for d in record.decisions)
         # Its last line: a file that was cut off is no record of a clip with fewer tracks.
         file.write(to_line({"tracks": len(record.tracks), "decisions": len(record.decisions)}))
@@ -150,7 +155,7 @@ def read(path: AnyPath) -> tuple[Header, ClipRecord]:
             raise RecordsError(f"{path} is not a clip's record of schema {SCHEMA}: detect the clip again")
         tracks: list[Track] = []
         decisions: list[Mapping[str, Any]] = []
-        counts = _read_lines(lines, tracks, decisions)
+        counts = _read_lines(lines, tracks, decisions, Spill(os.path.dirname(os.fspath(path)) or "."))
         if counts != {"tracks": len(tracks), "decisions": len(decisions)}:
             raise RecordsError(f"{path} was cut off: detect the clip again")
         return Header.from_dict(first), ClipRecord.from_dict(first["clip"], tracks, decisions)
@@ -160,12 +165,12 @@ def read(path: AnyPath) -> tuple[Header, ClipRecord]:
 
 
 def _read_lines(
-    lines: Iterator[dict[str, Any]], tracks: list[Track], decisions: list[Mapping[str, Any]]
+    lines: Iterator[dict[str, Any]], tracks: list[Track], decisions: list[Mapping[str, Any]], spill: Spill
 ) -> Mapping[str, Any]:
     """The counts of the last line; {} where there is none."""
     for line in lines:
         if "track" in line:
-            tracks.append(Track.from_dict(line["track"]))
+            tracks.append(Track.from_dict(line["track"]).spilled(spill))
         elif "decision" in line:
             decisions.append(line["decision"])
         else:

@@ -82,7 +82,7 @@ def _ends(track: Track, record: ClipRecord) -> Iterator[Moment]:
         border = frame if step < 0 else frame + 1
         if border in (0, record.frames, *record.cuts) or _leaves(track, record, step):
             continue
-        x1, y1, x2, y2 = track.boxes[at].tolist()
+        x1, y1, x2, y2 = track.found_box(frame).tolist()
         p = SUDDEN if y2 - y1 >= LARGE else GRADUAL
         text = f"a {track.kind} of {y2 - y1:.0f} px {sign} in the middle of the picture"
         yield Moment(
@@ -92,7 +92,7 @@ def _ends(track: Track, record: ClipRecord) -> Iterator[Moment]:
 
 def _leaves(track: Track, record: ClipRecord, step: int) -> bool:
     """Whether the last box on a side, found or extended, is at the picture's edge."""
-    x1, y1, x2, y2 = track.boxes[-1 if step > 0 else 0].tolist()
+    x1, y1, x2, y2 = track.found_box(track.last if step > 0 else track.first).tolist()
     dx, dy = EDGE * (x2 - x1), EDGE * (y2 - y1)
     return x1 < dx or y1 < dy or x2 > record.width - dx or y2 > record.height - dy
 
@@ -115,7 +115,8 @@ def _filled(track: Track, record: ClipRecord) -> Iterator[Moment]:
 def _candidate(track: Track, hidden: list[Track], record: ClipRecord, settings: Settings) -> Moment:
     """Where a track that is not hidden is likeliest to be real."""
     at = int(track.scores.argmax())
-    frame, box = track.first + at, track.boxes[at]
+    frame = track.first + at
+    box = track.found_box(frame)
     p, where = track.score, ""
     if any(t.kind == track.kind and _is_beside(box, frame, t, record) for t in hidden):
         p, where = min(BESIDE * p, 1.0), " beside a hidden one"
@@ -131,6 +132,6 @@ def _is_beside(box: np.ndarray, frame: int, track: Track, record: ClipRecord) ->
     reach = AROUND * record.frame_rate
     if not track.first - reach <= frame <= track.last + reach:
         return False
-    other = track.boxes[min(max(frame, track.first), track.last) - track.first]
+    other = track.found_box(min(max(frame, track.first), track.last))
     size = NEAR * np.maximum(box[2:] - box[:2], other[2:] - other[:2])
     return bool((np.abs(box[:2] + box[2:] - other[:2] - other[2:]) / 2 <= size).all())

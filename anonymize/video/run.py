@@ -22,7 +22,7 @@ import json
 import shutil
 import threading
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,11 +36,12 @@ from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionE
 from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
-from .detect import Every, Found, Search, together
+from .detect import Every, Found, Search, Segments
 from .planes import Hider, samples
 from .reader import Clip, Frame
 from .records import ClipRecord
-from .tracks import check_thresholds, make_tracks, regions_at
+from .spilled import Spill
+from .tracks import Shown, check_thresholds, make_tracks
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
@@ -56,7 +57,7 @@ class Step:
     """Where the work on one clip is.
 
     Attributes:
-        name: "detect", "render" or "join".
+        name: "detect", "follow" (what was found, through the clip), "render" or "join".
         frame: frames that are done. frames: of how many, or None where that is not known.
     """
 
@@ -109,11 +110,15 @@ def detect(
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
     with closing(search):
-        segments = enumerate(_segments(frames, stop))
-        found = [_found(segment, folder / f"{number:06}.npz", search, told) for number, segment in segments]
-    if not found:
+        files = []
+        for number, segment in enumerate(_segments(frames, stop)):
+            files.append(folder / f"{number:06}.npz")
+            _search(segment, files[-1], search, told)
+    if not files:
         raise ClipError("no frame of it could be decoded")
-    whole = together(found)
+    if progress:
+        progress(Step("follow", frames.count, frames.count))
+    whole = Segments(files)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
     rate = frames.rate or float(clip.frame_rate)
@@ -124,8 +129,8 @@ def detect(
         height=clip.height,
         frames=whole.frames,
         frame_rate=rate,
-        tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds),
-        searched=int(whole.searched.sum()),
+        tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds, Spill(folder)),
+        searched=whole.searched,
         cuts=tuple(sorted(whole.motion.cuts)),
         kinds=whole.kinds,
         detectors=predictor.detector_weights,
@@ -135,8 +140,8 @@ def detect(
     )
 
 
-def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> Found:
-    """What is in a segment: as an earlier run found it, or searched for now."""
+def _search(segment: Iterable[Frame], file: Path, search: Search, told: Callable[[Frame], None]) -> None:
+    """Write what is in a segment, unless an earlier run did."""
     known = None
     with suppress(RecordsError):  # a disk may damage it
         known = Found.load(file)
@@ -147,9 +152,7 @@ def _found(segment: Iterable[Frame], file: Path, search: Search, told: Callable[
             search.look(frame.rgb)
         told(frame)
     if known is None:
-        known = search.take()
-        known.save(file)
-    return known
+        search.take().save(file)
 
 
 def render(
@@ -280,18 +283,18 @@ class _Draw:
         self._hider, self._convert = Hider(settings), VideoReformatter()
 
     def pictures(self, frames: Iterable[Frame], progress: Progress | None) -> Iterator[tuple[int, Any]]:
-        near: Sequence[Any] | None = None
+        shown: Shown | None = None
         clip = self._clip
         for frame in frames:
-            if near is None:  # of hours of tracks, those that this segment may show
-                end = frame.index + FRAMES_A_SEGMENT
-                near = [t for t in self._tracks if t.first < end and t.last >= frame.index]
+            if shown is None:  # of hours of tracks, those of this segment
+                segment = range(frame.index, frame.index + FRAMES_A_SEGMENT)
+                shown = Shown(self._tracks, segment, self._settings)
             if frame.index >= self._record.frames:
                 raise ChangedSourceError(f"frame {frame.index} was not there when the clip was detected")
             native = frame.native
             if native.format.name != self._form.planar:
                 native = self._convert.reformat(native, format=self._form.planar)
-            regions = regions_at(near, frame.index, self._settings)
+            regions = shown.regions_at(frame.index)
             stored = [clip.orientation.stored(r, clip.stored_width, clip.stored_height) for r in regions]
             yield frame.pts, self._hider.hide(native, stored)
             if progress:

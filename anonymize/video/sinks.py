@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from ..disk import write_whole
 from ..errors import SettingsError, WriteError
+from ..output_memory import OutputMemory
+from ..records import escape, unescape
 from .reader import import_av
 from .sources import no_protocol
 
@@ -69,6 +71,9 @@ def sink_of(text: str, *, rate: float, quality: int) -> Sink:
     )
 
 
+MEMORY = "stream.jsonl"  # which photos of a folder a stream wrote
+
+
 def _free(path: str) -> str:
     """A path at which nothing lies: this one, or with a number."""
     stem, ending = os.path.splitext(path)
@@ -83,20 +88,36 @@ def to_jpeg(native: av.VideoFrame, quality: int) -> bytes:
 
 
 class Files:
-    """A JPEG for each frame, whole or not there; one that came in a photo has its name."""
+    """A JPEG for each frame, whole or not there; one that came in a photo has its name, and replaces only what an
+    earlier stream wrote."""
 
     def __init__(self, folder: Path, quality: int) -> None:
         self._folder, self._quality, self._count = folder, quality, 0
         self._taken: dict[str, str] = {}  # file -> the photo that it shows
+        self._memory: OutputMemory | None = None  # open from the first photo on
+        self._open = contextlib.ExitStack()
 
     def write(self, native: av.VideoFrame, milliseconds: int, name: str) -> None:
         file = self._numbered() if not name else name if name.lower().endswith((".jpg", ".jpeg")) else f"{name}.jpg"
         if name and (other := self._taken.setdefault(file, name)) != name:
             raise WriteError(f"{name} would get the name of {other}, {file}; rename one of them")
+        target = self._folder / file
         try:
-            write_whole(self._folder / file, to_jpeg(native, self._quality))
+            memory = self._remember() if name else None
+            if memory and os.path.lexists(target) and not memory.is_whole(escape(file), target):
+                raise WriteError(f"{target} is a file that no stream wrote, or that was changed since; move it away")
+            write_whole(target, to_jpeg(native, self._quality))
+            if memory:
+                memory.put(escape(file), target, "stream")
         except OSError as e:
             raise WriteError(f"{self._folder} cannot be written: {e}") from e
+
+    def _remember(self) -> OutputMemory:
+        if self._memory is None:
+            folder = self._folder
+            memory = OutputMemory(folder / MEMORY, lambda entry: folder / unescape(entry["path"]))
+            self._memory = self._open.enter_context(memory)
+        return self._memory
 
     def _numbered(self) -> str:
         """The next number's; those of an earlier stream stay."""
@@ -106,7 +127,7 @@ class Files:
         return f"{self._count:08}.jpg"
 
     def close(self) -> None:
-        pass
+        self._open.close()
 
 
 class Encoded:

@@ -6,28 +6,59 @@ tracks of lower scores are made, too, so that another threshold needs no new det
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SettingsError
+from ..json_lines import to_line
 from ..regions import STATUSES, Box, Region, Status
 from ..settings import Settings
-from .association import LEVELS, Detections, chains
+from .association import LEVELS, AllDetections, chains
 from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
 from .motion import Motion
+from .spilled import Spill, Spilled, Table
 
 SOURCES = {DETECTED: "detected", FILLED: "filled", EXTENDED: "extended", DRAWN: "drawn"}
 RATES = 1.0, 240.0  # frames per second that are believed: seconds before and after a track have to end somewhere
 SMOOTH = 4  # frames on each side, by whose boxes it is known where a box's edges should be
 TREMBLE = 0.1  # of the size; what edges tremble by at most
 _LETTERS = "dfem"  # of SOURCES, as records have them
+_PIECE = 1000  # frames of a track that are written at a time
+
+
+class _Rows:
+    """A field that holds an array, a row for each frame, or knows where it lies in a file.
+
+    Args:
+        dtype: of the array. shape: of a row.
+    """
+
+    def __init__(self, dtype: type, *shape: int) -> None:
+        self._dtype, self._shape = dtype, shape
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, track: Any, owner: type | None = None) -> NDArray[Any]:
+        if track is None:
+            raise AttributeError(self._name)  # so a dataclass sees no default
+        return self.of(track)
+
+    def __set__(self, track: Any, values: Any) -> None:
+        track.__dict__[self._name] = np.asarray(values, self._dtype).reshape(-1, *self._shape)
+
+    def of(self, track: Any, start: int = 0, stop: int | None = None) -> NDArray[Any]:
+        rows = track.__dict__[self._name]
+        return rows.load(start, stop) if isinstance(rows, Spilled) else rows[start:stop]
+
+    def spill(self, track: Any, spill: Spill) -> None:
+        track.__dict__[self._name] = spill.put(self.of(track))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,39 +79,42 @@ class Track:
 
     kind: str
     first: int
-    boxes: NDArray[np.float64]
-    sources: NDArray[np.uint8]
-    scores: NDArray[np.float64]
+    boxes: _Rows = _Rows(np.float64, 4)
+    sources: _Rows = _Rows(np.uint8)
+    scores: _Rows = _Rows(np.float64)
     status: Status = "auto"
     id: str = ""
+    _length: int = field(init=False, repr=False)
+    _score: float = field(init=False, repr=False)  # the best, and the best of a detection
+    _found: float = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        set_ = object.__setattr__
-        set_(self, "boxes", np.asarray(self.boxes, np.float64).reshape(-1, 4))
-        set_(self, "sources", np.asarray(self.sources, np.uint8).reshape(-1))
-        set_(self, "scores", np.asarray(self.scores, np.float64).reshape(-1))
-        if not len(self.boxes) or not len(self.boxes) == len(self.sources) == len(self.scores):
+        set_, boxes, scores = object.__setattr__, self.boxes, self.scores
+        if not len(boxes) or not len(boxes) == len(self.sources) == len(scores):
             raise SettingsError("a track has a box, a source and a score for each of its frames, one or more")
-        if self.first < 0 or not np.isfinite(self.boxes).all() or (self.boxes[:, :2] > self.boxes[:, 2:]).any():
-            raise SettingsError(f"not the boxes of a track from frame {self.first}: {self.boxes[:3].tolist()} …")
-        if not ((self.scores >= 0) & (self.scores <= 1)).all() or self.sources.max() >= len(SOURCES):
+        if self.first < 0 or not np.isfinite(boxes).all() or (boxes[:, :2] > boxes[:, 2:]).any():
+            raise SettingsError(f"not the boxes of a track from frame {self.first}: {boxes[:3].tolist()} …")
+        if not ((scores >= 0) & (scores <= 1)).all() or self.sources.max() >= len(SOURCES):
             raise SettingsError("a track's scores lie in 0–1, its sources are " + ", ".join(SOURCES.values()))
+        set_(self, "_length", len(boxes))
+        set_(self, "_score", float(scores.max()))
+        set_(self, "_found", float(scores[self.sources == DETECTED].max(initial=-1)))
         if self.status not in STATUSES or not self.kind:
             raise SettingsError(f"a status is one of {', '.join(STATUSES)}; received {self.status!r}")
         if not self.id:
-            text = "{} {} {:.2f} {:.2f} {:.2f} {:.2f}".format(self.kind, self.first, *self.boxes[0])
+            text = "{} {} {:.2f} {:.2f} {:.2f} {:.2f}".format(self.kind, self.first, *boxes[0])
             set_(self, "id", hashlib.blake2s(text.encode(), digest_size=6).hexdigest())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Track) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash((self.id, self.first, len(self.boxes)))
+        return hash((self.id, self.first, self._length))
 
     @property
     def last(self) -> int:
         """The last frame, in which it still is."""
-        return self.first + len(self.boxes) - 1
+        return self.first + self._length - 1
 
     @property
     def frames(self) -> range:
@@ -89,27 +123,47 @@ class Track:
     @property
     def score(self) -> float:
         """The best of its scores."""
-        return float(self.scores.max())
+        return self._score
 
-    @cached_property
+    def spilled(self, spill: Spill) -> Track:
+        """The same track, whose boxes, sources and scores lie in a file."""
+        out = copy.copy(self)
+        for rows in _ROWS:
+            rows.spill(out, spill)
+        return out
+
+    @property
     def hidden_boxes(self) -> NDArray[np.float64]:
-        """What is hidden in each frame, (frames, 4): each box and where its edges should be by those of the frames
-        around it, whichever is farther out. So a mask does not tremble, and a face of which half is behind a post for
-        some frames is hidden whole."""
-        expected, spread = _expected(self.boxes)
-        spread = np.minimum(spread, TREMBLE * np.tile(self.boxes[:, 2:] - self.boxes[:, :2], 2))
-        low = np.minimum(self.boxes[:, :2], (expected - spread)[:, :2])
-        return np.concatenate([low, np.maximum(self.boxes[:, 2:], (expected + spread)[:, 2:])], axis=1)
+        """What is hidden in each frame: see `hidden_between`."""
+        return self.hidden_between(self.first, self.last + 1)
+
+    def hidden_between(self, first: int, stop: int) -> NDArray[np.float64]:
+        """What is hidden in a run of its frames, (frames, 4): each box and where its edges should be by those of the
+        frames around it, whichever is farther out. So a mask does not tremble, and a face of which half is behind a
+        post for some frames is hidden whole."""
+        begin, end = first - self.first, stop - self.first
+        low, high = max(begin - SMOOTH, 0), min(end + SMOOTH, self._length)
+        near = _BOXES.of(self, low, high)
+        at = np.arange(low, high)
+        expected, spread = _expected(near, np.minimum(SMOOTH, np.minimum(at, self._length - 1 - at)))
+        spread = np.minimum(spread, TREMBLE * np.tile(near[:, 2:] - near[:, :2], 2))
+        smaller = np.minimum(near[:, :2], (expected - spread)[:, :2])
+        larger = np.maximum(near[:, 2:], (expected + spread)[:, 2:])
+        return np.concatenate([smaller, larger], axis=1)[begin - low : end - low]
 
     def box(self, frame: int) -> Box | None:
         """What is hidden in a frame; None where the track does not run."""
         if frame not in self.frames:
             return None
-        x1, y1, x2, y2 = self.hidden_boxes[frame - self.first].tolist()
+        x1, y1, x2, y2 = self.hidden_between(frame, frame + 1)[0].tolist()
         return x1, y1, x2, y2
 
+    def found_box(self, frame: int) -> NDArray[np.float64]:
+        """Its box in one of its frames, as `boxes` has it."""
+        return _BOXES.of(self, frame - self.first, frame - self.first + 1)[0]
+
     def source(self, frame: int) -> str:
-        return SOURCES[int(self.sources[frame - self.first])]
+        return SOURCES[int(_SOURCES.of(self, frame - self.first, frame - self.first + 1)[0])]
 
     def is_hidden(self, settings: Settings) -> bool:
         """Whether an export hides it, in all its frames: what a person decided, else whether the settings hide any of
@@ -119,6 +173,8 @@ class Track:
         kind = settings.kinds.get(self.kind)
         if kind is None:
             return False
+        if kind.min_size <= 0 and kind.max_size <= 0:
+            return self._found >= kind.threshold
         found = self.sources == DETECTED
         sizes = (self.boxes[:, 2:] - self.boxes[:, :2])[found]
         hides = (self.scores[found] >= kind.threshold) & (sizes.min(axis=1) >= kind.min_size)
@@ -137,6 +193,19 @@ class Track:
         out["scores"] = self.scores.tolist()
         return {**out, "status": self.status} if self.status != "auto" else out
 
+    def to_json(self) -> Iterator[bytes]:
+        """`to_dict` as a line of JSON without its end, some frames at a time: a track may last for an hour."""
+        yield to_line({"id": self.id, "kind": self.kind, "first": self.first})[:-2]
+        for name, rows in zip(("boxes", "sources", "scores"), _ROWS, strict=True):
+            opening, closing, between = ('"', '"', "") if rows is _SOURCES else ("[", "]", ",")
+            yield f',"{name}":{opening}'.encode()
+            for start in range(0, self._length, _PIECE):
+                values = rows.of(self, start, start + _PIECE).tolist()
+                said = "".join(_LETTERS[s] for s in values) if rows is _SOURCES else to_line(values)[1:-2].decode()
+                yield f"{between if start else ''}{said}".encode()
+            yield closing.encode()
+        yield f',"status":"{self.status}"}}'.encode() if self.status != "auto" else b"}"
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Track:
         try:
@@ -146,15 +215,18 @@ class Track:
             raise SettingsError(f"not a track: {data!s:.80} ({e})") from e
 
 
-def _expected(boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edges (frames, 4) as a straight line through the SMOOTH frames on each side has them, and how far the frames lie
-    from it (root mean square)."""
+_BOXES, _SOURCES, _SCORES = _ROWS = tuple(vars(Track)[name] for name in ("boxes", "sources", "scores"))
+
+
+def _expected(boxes: NDArray[np.float64], size: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Edges (frames, 4) as a straight line through `size` frames on each side has them, and how far the frames lie from
+    it (root mean square); not to be believed where so many frames are not there."""
     n = len(boxes)
     t = np.arange(n, dtype=np.float64)[:, None]
     moments = np.concatenate([np.ones((n, 1)), t, t * t, boxes, boxes * t, boxes * boxes], axis=1)
     total = np.concatenate([np.zeros((1, moments.shape[1])), np.cumsum(moments, axis=0)])
     at = np.arange(n)
-    size = np.minimum(SMOOTH, np.minimum(at, n - 1 - at))
+    size = np.minimum(size, np.minimum(at, n - 1 - at))
     sums = total[at + size + 1] - total[at - size]
     count, mean_t = sums[:, :1], sums[:, 1:2] / sums[:, :1]
     mean = sums[:, 3:7] / count
@@ -179,6 +251,7 @@ def make_tracks(
     frame_rate: float,
     motion: Motion,
     kinds: Iterable[str] = ("face", "plate"),
+    spill: Spill | None = None,
 ) -> tuple[Track, ...]:
     """Tracks of what was found in a clip's frames.
 
@@ -188,26 +261,24 @@ def make_tracks(
     Args:
         detections: for each frame its regions, or None where it was not searched.
         frame_rate: frames per second. motion: of the whole clip. kinds: those that are followed.
+        spill: where what is found lies; of short clips it is in memory.
 
     Returns:
         Tracks in order of their first frames, without gaps; before and after what was found they go on for a while.
     """
     frame_rate = min(max(frame_rate, RATES[0]), RATES[1])
-    rows = {kind: (array("q"), array("d")) for kind in kinds}
-    searched = array("q")
+    spill = spill or Spill()
+    tables = {kind: Table(spill, 6) for kind in kinds}
+    searched = bytearray()
     for frame, regions in enumerate(detections):
-        if regions is not None:
-            searched.append(frame)
-            for region in regions:
-                if region.kind in rows:
-                    frames, values = rows[region.kind]
-                    frames.append(frame)
-                    values.extend((*_outward(region.box), region.score))
+        searched.append(regions is not None)
+        for region in regions or ():
+            if region.kind in tables:
+                tables[region.kind].add((frame, *_outward(region.box), region.score))
     tracks: list[Track] = []
-    for kind, (frames, values) in rows.items():
-        places = np.array(searched, np.int64), np.array(frames, np.int64)
-        found = Detections(*places, np.array(values, np.float64).reshape(-1, 5), motion.width)
-        tracks += _of_kind(kind, found, frame_rate, motion)
+    for kind, table in tables.items():
+        found = AllDetections(np.frombuffer(searched, bool), table, motion.width)
+        tracks += (track.spilled(spill) for track in _of_kind(kind, found, frame_rate, motion))
     return tuple(sorted(tracks, key=lambda t: (t.first, t.id)))
 
 
@@ -217,9 +288,9 @@ def _outward(box: Box) -> Box:
     return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
 
-def _of_kind(kind: str, found: Detections, frame_rate: float, motion: Motion) -> Iterator[Track]:
+def _of_kind(kind: str, found: AllDetections, frame_rate: float, motion: Motion) -> Iterator[Track]:
     for chain in chains(found, frame_rate, motion):
-        path = Path(found.frames[chain], found.rows[chain, :4], found.rows[chain, 4])
+        path = Path(chain.frames, chain.rows[:, :4], chain.rows[:, 4])
         first, boxes, sources = close(path, frame_rate, motion)
         scores = np.zeros(len(boxes))
         scores[path.frames - first] = path.scores
@@ -227,13 +298,31 @@ def _of_kind(kind: str, found: Detections, frame_rate: float, motion: Motion) ->
         yield Track(kind, first, boxes, sources, scores, id=f"{path.frames[0]}-{Region(kind, (x1, y1, x2, y2)).id}")
 
 
+class Shown:
+    """What must be hidden in a run of frames, worked out once for all of them.
+
+    Args:
+        tracks: of the whole clip. frames: the run. settings: what is hidden.
+    """
+
+    def __init__(self, tracks: Iterable[Track], frames: range, settings: Settings) -> None:
+        self._near = []
+        for track in tracks:
+            first, stop = max(track.first, frames.start), min(track.last + 1, frames.stop)
+            if first < stop and track.is_hidden(settings):
+                self._near.append((track, first, track.hidden_between(first, stop).tolist()))
+
+    def regions_at(self, frame: int) -> tuple[Region, ...]:
+        """All that must be hidden in a frame; each region has its track's id and is hidden by any settings."""
+        out = []
+        for track, first, boxes in self._near:
+            if first <= frame < first + len(boxes):
+                x1, y1, x2, y2 = boxes[frame - first]
+                status: Status = "manual" if track.status == "manual" else "accepted"
+                out.append(Region(track.kind, (x1, y1, x2, y2), track.score, status=status, id=track.id))
+        return tuple(out)
+
+
 def regions_at(tracks: Iterable[Track], frame: int, settings: Settings) -> tuple[Region, ...]:
-    """All that must be hidden in a frame; each region has its track's id and is hidden by any settings."""
-    out = []
-    for track in tracks:
-        if track.first <= frame <= track.last and track.is_hidden(settings):
-            status: Status = "manual" if track.status == "manual" else "accepted"
-            box = track.box(frame)
-            assert box is not None
-            out.append(Region(track.kind, box, track.score, status=status, id=track.id))
-    return tuple(out)
+    """All that must be hidden in one frame; of many frames, `Shown` knows it sooner."""
+    return Shown(tracks, range(frame, frame + 1), settings).regions_at(frame)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import struct
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -301,11 +302,11 @@ def join(
     Raises:
         ClipError: what was written is not what the segments hold.
     """
-    times = [pts for path in segments for pts, _, _ in _packets(path)]
+    times = array("q", (pts for path in segments for pts, _, _ in _packets(path)))
     if any(b <= a for a, b in itertools.pairwise(times)):
         raise ClipError("frames came out of the encoder in another order")
     with replacing(target) as temporary:
-        _mux(clip, form, encoding, segments, temporary, [*times[1:], times[-1] + last_duration])
+        _mux(clip, form, encoding, segments, temporary, times[1:] + array("q", [times[-1] + last_duration]))
         _verify(temporary, form, times, clip.time_base)
 
 

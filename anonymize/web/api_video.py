@@ -43,7 +43,7 @@ class ClipUpload(Options):
 
 class ClipJob(BaseModel):
     id: str = Field(description="a secret: whoever knows it has the clip")
-    state: Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
+    state: Literal["ready", "waiting", "searching", "writing", "auditing", "done", "stopped", "failed"]
     frame: int = Field(description="frames of this step that are done")
     frames: int = Field(description="how many there are, as far as that is known; else 0")
     seconds_left: float | None = Field(description="of this step, a guess")

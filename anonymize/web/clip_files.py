@@ -74,6 +74,13 @@ class ClipFiles:
             path = clip.write_record()
         return FileResponse(path, filename=f"{Path(clip.name).stem}{RECORD_SUFFIX}")
 
+    def audit(self, request: Request, id: str) -> Response:
+        """The last audit's report and certificate."""
+        clip = _clip(request, id)
+        with session_of(request).writing:
+            path = clip.audit_zip()
+        return FileResponse(path, filename=f"audit-of-{Path(clip.name).stem}.zip")
+
     def tracks(self, request: Request, id: str) -> dict[str, Any]:
         return track_list(_clip(request, id))
 
@@ -99,6 +106,7 @@ def router(policy: Policy) -> APIRouter:
         ("GET", "/videos/{id}/watch", files.watch),
         ("GET", "/videos/{id}/clean", files.clean),
         ("GET", "/videos/{id}/record", files.record),
+        ("GET", "/videos/{id}/audit.zip", files.audit),
         ("GET", "/videos/{id}/tracks.json", files.tracks),
         ("GET", "/videos/{id}/frames/{number}.json", files.frame),
         ("GET", "/videos/{id}/frames/{number}-{what}.jpg", files.still),

@@ -144,6 +144,8 @@ class ClipHandlers:
                 return *self.show(request, kept), *(self._controls(kept) if kept else skipped)
             if what == "stop":
                 clip.halt()
+            elif what == "audit":
+                clip.look_for_leaks(self._start(clip))
             elif what == "start":
                 clip.go_on(self._start(clip))
             elif what != "show":

@@ -6,44 +6,42 @@ Single frames show at once what a change does.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
 import shutil
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from .. import disk, effects
 from ..corrections import standing
-from ..errors import StoppedError, UnsupportedClipError
+from ..errors import AuditError, StoppedError, UnsupportedClipError
 from ..predictor import Predictor
 from ..preview import to_jpeg
 from ..records import Header
 from ..settings import Settings
 from ..video import records
 from ..video.corrections import decide
-from ..video.preview import Preview, PreviewWriter, Watched, plays, write_preview
-from ..video.reader import Clip, Frame, open_clip
+from ..video.preview import Preview
+from ..video.reader import Clip
 from ..video.records import ClipRecord
-from ..video.run import Step, detect, render
+from ..video.run import Step
 from ..video.writer import Encoding, form_of
+from . import clip_work
+from .clip_audit import ClipAudit, audit, report
 from .file_names import clean_name
-from .photo_session import QUALITY, looks_of, small_settings
+from .photo_session import QUALITY, small_settings
 from .policy import Policy
 from .sessions import GoneError
 from .telling import failure_of
 
-State = Literal["ready", "waiting", "searching", "writing", "done", "stopped", "failed"]
-BUSY = ("waiting", "searching", "writing")
+State = Literal["ready", "waiting", "searching", "writing", "auditing", "done", "stopped", "failed"]
+WORKING = ("waiting", "searching", "writing")
 KEPT = 2  # clean clips, each of other settings
 _SETTLE = 0.4  # s; a slider that is moved has moved on by then
-USUAL_RATE = 60  # frames a second; a longest clip of more has too many
 MOST_RATE = 250  # what is searched of a second of more would fill the memory
+_LEAKS = "The audit found leaks in this clean clip. Correct its tracks, or change what is hidden."
 _LOOK = 100  # frames after which it is looked whether there is room
 
 
@@ -56,7 +54,7 @@ class ClipSession:
         clip: what is known of the file. settings, encoding: the last that were asked for. who: as decisions name them.
         record: what was found and decided; None until it was searched. preview: what a browser plays of the original.
         state: what is being done. step: where that is. problem: why it failed, or stopped.
-        made: when it came in.
+        made: when it came in. audited: the last audit.
         check_room: raises FullError where results have no more room.
     """
 
@@ -74,6 +72,7 @@ class ClipSession:
     step: Step | None = None
     problem: str = ""
     made: float = field(default_factory=time.monotonic)
+    audited: ClipAudit | None = None
     check_room: Callable[[], None] = lambda: None
     lock: threading.RLock = field(default_factory=threading.RLock)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -85,6 +84,8 @@ class ClipSession:
     _began: float = 0.0
     _done: tuple[str, Path, Path] | None = None  # what is whole: what it shows, the file, what a browser plays of it
     _shown: tuple[Any, str] = (None, "")
+    _is_audit_asked: bool = False
+    _failed: set[str] = field(default_factory=set)  # what no audit let pass, by what it shows
 
     def close(self) -> None:
         """Stop and delete; what is in flight is deleted when it ends."""
@@ -95,7 +96,7 @@ class ClipSession:
 
     @property
     def is_busy(self) -> bool:
-        return self.state in BUSY
+        return self.state in (*WORKING, "auditing")
 
     # --- what is asked for ---
 
@@ -121,10 +122,26 @@ class ClipSession:
         self._is_halted = False
         self.ask(start)
 
+    def look_for_leaks(self, start: Callable[[], None]) -> None:
+        """Audit the clean clip; one that fails is taken away.
+
+        Raises:
+            GoneError: there is none now.
+        """
+        with self.lock:
+            if self.clean is None or not self.policy.own_machine:
+                raise GoneError(
+                    "Wait until the clean clip is written. On a server for many, nobody can ask for an audit."
+                )
+            if not self.is_busy:
+                self._is_audit_asked, self._is_halted = True, False
+                self.state, self.step, self.problem = "auditing", None, ""
+                start()
+
     def halt(self) -> None:
         """Stop at the next frame, and begin nothing until `go_on`; what is done so far is kept."""
         with self.lock:
-            self._is_halted = True
+            self._is_halted, self._is_audit_asked = True, False
             self._stop.set()
 
     def correct(self, what: str, start: Callable[[], None], **given: Any) -> None:
@@ -156,7 +173,10 @@ class ClipSession:
                     break
                 asked = self._asked
                 self._stop.clear()
-            end = self._once(predictor)
+            is_written = self._is_audit_asked and self.clean is not None
+            end = "done" if is_written else self._once(predictor)
+            if end == "done" and self._is_audit_asked:
+                end = self._audit()
             with self.lock:
                 if asked == self._asked or self._is_halted or self._is_closed:
                     self.state = end
@@ -178,6 +198,44 @@ class ClipSession:
             self.problem = failure_of(e, self.policy.own_machine, "a clip", is_logged=not self._is_closed)
         return "failed"
 
+    def _audit(self) -> State:
+        self._is_audit_asked = False
+        with self.lock:
+            record, settings, encoding, ready = self.record, self.settings, self.encoding, self._done
+        assert record is not None
+        assert ready is not None
+        self._begin("auditing")
+        shows, clean, _ = ready
+        try:
+            found = audit(self._audit_folder, self.clip.path, clean, record, settings, encoding, shows, stop=self._stop)
+        except StoppedError:
+            self._is_halted = False  # the audit was not wanted any more, not the clip
+            return "done"
+        except Exception as e:
+            self.problem = failure_of(e, self.policy.own_machine, "an audit", is_logged=not self._is_closed)
+            return "done"
+        self.audited = found
+        if found.leaks:
+            self._failed.add(shows)
+            self._done = None
+            shutil.rmtree(clean.parent, ignore_errors=True)
+            self.problem = _LEAKS
+        return "failed" if found.leaks else "done"
+
+    @property
+    def _audit_folder(self) -> Path:
+        return self.folder / "audit"
+
+    def audit_zip(self) -> Path:
+        """The last audit's report and certificate.
+
+        Raises:
+            GoneError: there was none.
+        """
+        if self.audited is None:
+            raise GoneError("This clip was not audited.")
+        return report(self._audit_folder)
+
     def _begin(self, state: State) -> None:
         self.state, self.step, self._began = state, None, time.monotonic()
 
@@ -189,29 +247,19 @@ class ClipSession:
     def _search(self, predictor: Predictor) -> None:
         self._begin("searching")
         self._sha256 = self._sha256 or disk.sha256(self.clip.path)
-        most = self.policy.most_clip_seconds
-        with ExitStack() as stack:
-            writer = None
-            if self.preview is None:
-                writer = stack.enter_context(PreviewWriter(self.folder / "preview.mp4", self.clip))
-
-            def seen(frame: Frame) -> None:
-                if frame.seconds > most or frame.index > most * USUAL_RATE:
-                    raise too_long(most)
-                if writer:
-                    writer.add(frame)
-
-            found = detect(
-                Watched.of(self.clip, seen),
-                self.name,
-                predictor,
-                self._parts,
-                sha256=self._sha256,
-                progress=self._show_step,
-                stop=self._stop,
-            )
+        found, preview = clip_work.search(
+            self.clip,
+            self.name,
+            predictor,
+            self.folder,
+            sha256=self._sha256,
+            most_seconds=self.policy.most_clip_seconds,
+            has_preview=self.preview is not None,
+            progress=self._show_step,
+            stop=self._stop,
+        )
         with self.lock:
-            self.preview = writer.preview if writer else self.preview
+            self.preview = preview or self.preview
             self.record = found.keep_decisions(self.record)
             self._found_with = predictor.detection_hash, predictor.settings.detection_hash()
 
@@ -222,28 +270,27 @@ class ClipSession:
         with self.lock:
             record, settings, encoding, shows = self.record, self.settings, self.encoding, self.shows
         assert record is not None
+        if shows in self._failed:
+            raise AuditError(_LEAKS)
         form = form_of(self.clip, encoding)
         target = self.folder / "out" / shows / clean_name(self.name, form.extension or self.clip.path.suffix)
-        played = target
         self._begin("writing")
-        if not target.is_file():
-            self.check_room()
-            render(
-                self.clip, record, target, settings, encoding, self._parts, progress=self._show_step, stop=self._stop
-            )
-        if not plays(target):  # what a browser shows instead is made of the file itself
-            played = target.with_name("preview.mp4")
-            if not played.is_file():
-                write_preview(played, open_clip(target), self._stop)
+        self.check_room()
+        played = clip_work.write(
+            self.clip,
+            record,
+            target,
+            settings,
+            encoding,
+            self.folder / "parts",
+            progress=self._show_step,
+            stop=self._stop,
+        )
         with self.lock:
             self._done = shows, target, played
         for old in sorted(target.parent.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
             if old != target.parent:
                 shutil.rmtree(old, ignore_errors=True)
-
-    @property
-    def _parts(self) -> Path:
-        return self.folder / "parts"
 
     @property
     def seconds_left(self) -> float | None:
@@ -270,7 +317,7 @@ class ClipSession:
                 return ""
             key = self.record, self.settings, self.encoding
             if self._shown[0] is None or any(a is not b for a, b in zip(self._shown[0], key, strict=True)):
-                self._shown = key, _shows(*key)
+                self._shown = key, clip_work.shown_by(*key)
             return self._shown[1]
 
     def _is_stale(self) -> bool:
@@ -280,7 +327,7 @@ class ClipSession:
     @property
     def clean(self) -> Path | None:
         """The clean clip, where it is whole and shows what is asked for now."""
-        return None if self._done is None or self.is_busy or self._is_stale() else self._done[1]
+        return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[1]
 
     def original(self) -> Preview:
         """What a browser plays of the original.
@@ -338,31 +385,15 @@ class ClipSession:
         return target
 
 
-def too_long(most: float) -> UnsupportedClipError:
-    limit = f"{most / 60:.0f} minutes" if most >= 120 else f"{most:.0f} seconds"
-    return UnsupportedClipError(f"it is longer than the {limit} that this server takes; cut it into parts")
-
-
 def open_upload(path: Path, name: str, policy: Policy) -> ClipSession:
     """A clip that came in, alone in its folder.
 
     Raises:
         ClipError: it cannot be read, or is larger or longer than this server takes. MissingExtraError: PyAV.
     """
-    clip = open_clip(path, max_megapixels=min(policy.defaults.max_megapixels, policy.most_clip_megapixels))
+    clip = clip_work.look(path, min(policy.defaults.max_megapixels, policy.most_clip_megapixels))
     if clip.frame_rate > MOST_RATE:
         raise UnsupportedClipError(f"it has {float(clip.frame_rate):.0f} frames a second; at most {MOST_RATE} are read")
     if (clip.duration or 0) > policy.most_clip_seconds:
-        raise too_long(policy.most_clip_seconds)
+        raise clip_work.too_long(policy.most_clip_seconds)
     return ClipSession(path.parent.name, name, path.parent, clip, policy, policy.defaults)
-
-
-def _shows(record: ClipRecord, settings: Settings, encoding: Encoding) -> str:
-    """A hash of what is hidden and how, and of the form: settings that hide the same alike write the same clip."""
-    out = hashlib.sha256(record.sha256.encode())
-    for track in record.hidden(settings):
-        out.update(json.dumps([track.kind, track.first, len(track.boxes)]).encode())
-        out.update(track.boxes.tobytes())
-    out.update(settings.replace(kinds=looks_of(settings)).export_hash().encode())
-    out.update(json.dumps(dataclasses.asdict(encoding), sort_keys=True).encode())
-    return out.hexdigest()[:16]

@@ -18,6 +18,7 @@ from ..video.records import ClipRecord
 from ..video.risk import Moment, moments
 from ..video.run import INCOMPLETE
 from ..video.tracks import Track
+from .clip_audit import card
 from .clip_session import ClipSession
 from .elements import editor_region
 from .job_view import duration
@@ -29,6 +30,7 @@ _MOST_SHOWN = 400  # tracks
 _SHOWN_FROM = 0.05  # score of what is not hidden, and risk of a moment
 _MOST_MOMENTS = 30
 _THUMB = 112  # px
+_LONG = 10.0  # s; of what is shorter, tenths are said
 
 
 def advice(error: Exception) -> str:
@@ -48,6 +50,14 @@ def clock(seconds: float) -> str:
     minutes, s = divmod(int(seconds), 60)
     hours, m = divmod(minutes, 60)
     return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"
+
+
+def span(first: float, last: float) -> str:
+    """From when to when, with tenths of a second where it is short: 0:03.2–0:03.9."""
+    if last - first >= _LONG:
+        return f"{clock(first)}–{clock(last)}"
+    begin, end = (f"{clock(s)}.{int(10 * s) % 10}" for s in (first + 1e-6, last + 1e-6))
+    return begin if begin == end else f"{begin}–{end}"
 
 
 # --- the player's value ---
@@ -80,6 +90,7 @@ def view(clip: ClipSession | None, others: list[ClipSession], before: int = 0) -
             "before": f"{base}/before.mp4" if searched else "",
             "clean": f"{base}/watch?shows={clip.shows}" if whole else "",
             "shows": clip.shows,
+            "audits": whole and clip.policy.own_machine,
             "version": _version(clip),
             "undo": clip.can_undo,
             "counts": counts(clip.record, clip.settings) if clip.record else {},
@@ -110,10 +121,11 @@ def status_text(clip: ClipSession, before: int = 0) -> str:
     """What is being done, in a line."""
     if clip.state == "waiting":
         return f"Waiting: {before} other jobs come first." if before > 1 else "It starts in a moment."
+    if clip.state == "auditing":
+        return "Looking for leaks. This takes a minute or two."
     if clip.state in ("searching", "writing"):
         words = ["Searching for faces and plates" if clip.state == "searching" else "Writing the clean clip"]
-        is_all = clip.step is not None and clip.step.frame >= clip.frames > 0
-        if clip.state == "searching" and is_all:
+        if clip.step is not None and clip.step.name == "follow":
             return "Following what was found through the clip · then it is written"
         if clip.step is not None and clip.step.frame:
             words.append(f"{clip.step.frame} of {clip.frames or '?'} frames")
@@ -172,7 +184,7 @@ def track_list(clip: ClipSession) -> dict[str, Any]:
                 "first": t.first,
                 "last": t.last,
                 "best": best_frame(t),
-                "time": f"{clock(seconds[t.first])}–{clock(seconds[t.last])}",
+                "time": span(seconds[t.first], seconds[t.last]),
                 "score": round(t.score, 4),
                 "status": t.status,
                 "hidden": t.is_hidden(settings),
@@ -180,7 +192,12 @@ def track_list(clip: ClipSession) -> dict[str, Any]:
             for t in tracks
         ],
         "look": [
-            {"track": m.track, "frame": m.frame, "time": clock(seconds[m.frame]), "text": moment_text(m, record)}
+            {
+                "track": m.track,
+                "frame": m.frame,
+                "time": span(seconds[m.frame], seconds[m.frame]),
+                "text": moment_text(m, record),
+            }
             for m in _of_each_track(moments(record, settings))[:_MOST_MOMENTS]
             if m.p >= _SHOWN_FROM
         ],
@@ -300,7 +317,7 @@ def thumbnail(clip: ClipSession, id: str) -> bytes:
     frame = best_frame(track)
     rgb = preview.still(frame)
     factor = rgb.shape[1] / record.width
-    x1, y1, x2, y2 = in_order(track.boxes[frame - track.first].tolist())
+    x1, y1, x2, y2 = in_order(tuple(track.found_box(frame).tolist()))
     side = max(x2 - x1, y2 - y1, 16 / factor) * 1.6 * factor
     x, y = (x1 + x2) / 2 * factor, (y1 + y2) / 2 * factor
     cut = Pil.fromarray(rgb).crop(tuple(round(v) for v in (x - side / 2, y - side / 2, x + side / 2, y + side / 2)))
@@ -341,7 +358,7 @@ def summary(clip: ClipSession | None) -> str:
     parts.append(
         warning_list(f"Part of the clip could not be read, and is not in the clean one: {w}." for w in missing)
     )
-    parts += [_downloads(clip), reversible(settings), _left_out(clip)]
+    parts += [_downloads(clip), _audited(clip), reversible(settings), _left_out(clip)]
     return f'<div class="az-card az-result">{"".join(parts)}</div>'
 
 
@@ -359,6 +376,12 @@ def _downloads(clip: ClipSession) -> str:
         f'{link}<p class="az-small"><a class="az-link" href="{base}/record" download>Download the record</a>: where '
         "faces and plates are, with scores and decisions. It says more than the clean clip does: do not publish it.</p>"
     )
+
+
+def _audited(clip: ClipSession) -> str:
+    """What an audit of what is shown found."""
+    found = clip.audited
+    return "" if found is None or found.shows != clip.shows else card(found, f"videos/{clip.id}/audit.zip")
 
 
 def _left_out(clip: ClipSession) -> str:

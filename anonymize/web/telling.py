@@ -61,6 +61,7 @@ def place_of(error: BaseException) -> str:
     """Where in the code an error came from: its message, and a traceback's, may name a visitor's files."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     where = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed(frames))
+    where = getattr(error, "place", "") or where  # of another process (`apart`)
     return f"{type(error).__name__} in {where or 'no frame'}"
 
 

@@ -15,6 +15,7 @@ OPERATORS = (
     "reject",
     "add",
     "set_kind",
+    "extend",
     "approve",
     "flag",
     "undo",

@@ -92,6 +92,9 @@ class Params(Closed):
     x2: Number = None
     y2: Number = None
     method: Literal[METHODS] | None = Field(None, alias="__method__")  # type: ignore[valid-type]
+    first: int | None = None  # frames of a clip, counted from 1
+    last: int | None = None
+    frame: int | None = None
     path: Path | None = None
     value: SampleId | None = None  # the photo that was opened
     panel_id: Text | None = None
@@ -169,6 +172,32 @@ class Values(Closed):
     slices: list[Text] | None = None
 
 
+class Frames(Closed):
+    """Frames of a clip with their labels."""
+
+    dataset: Dataset
+    sampleId: SampleId
+    frameNumber: int
+    numFrames: int
+    frameCount: int
+    view: View = []
+    extended: Extended | None = None
+
+
+class VideoLabels(Closed):
+    """Where a clip's labels are: in a run of its frames, or in all."""
+
+    dataset: Dataset
+    sampleId: SampleId
+    fields: Annotated[list[Path], Field(max_length=50)]
+    view: View = []
+    extended: Extended | None = None
+    filters: Filters | None = None
+    startFrame: int | None = None
+    endFrame: int | None = None
+    dynamicAttributes: Annotated[list[Path], Field(max_length=50)] | None = None
+
+
 class Sort(Closed):
     dataset: Dataset
     view: View
@@ -179,6 +208,7 @@ class Sort(Closed):
 
 ROUTES: Mapping[str, type[Closed]] = {
     "/events": Events,
+    "/frames": Frames,
     "/operators": OfOperators,
     "/operators/execute": Operator,
     "/operators/resolve-execution-options": Operator,
@@ -187,6 +217,8 @@ ROUTES: Mapping[str, type[Closed]] = {
     "/sort": Sort,
     "/tagging": Tagging,
     "/values": Values,
+    "/video-labels/index": VideoLabels,
+    "/video-labels/window": VideoLabels,
 }
 # The App's queries: the first 32 digits of the SHA-256 of each text -> its variables.
 QUERIES: Mapping[str, type[Closed]] = {

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 from review import photos
+from review.clips import ClipsReview
 from review.dataset import PLUGIN, fiftyone
 from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 from review.tab_handlers import ONLY_LOOKED_AT, ReviewHandlers
@@ -37,6 +38,7 @@ from .proxy import as_json, change_json, collect, replay, replay_body, strip_err
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
 FAILED = "The operator failed; the server's log says why."
+Shown = Sequence[Review | ClipsReview]
 STATIC = ("", "/", "/index.html", "/favicon.ico")
 
 
@@ -121,16 +123,18 @@ class ReviewServer:
                 raise ReadOnlyError(ONLY_LOOKED_AT)
             anything = request.query_params.get("unreviewed") == "yes"
             return await run_in_threadpool(photos.export_zip, review, anything)
-        shown = [r for r in self.reviews.of(user) if r.owner is None]
+        shown: list[Review | ClipsReview] = [r for r in self.reviews.of(user) if r.owner is None]
         if self.read_only or not user.is_reviewer:
             raise RefusedError("FiftyOne is for reviewers")
+        clips = self.reviews.clips
         if path == "/open":  # the page's link: makes the dataset, then shows it
-            review = self.reviews.find(request.query_params.get("name", ""), user)
-            await run_in_threadpool(lambda: review.dataset.update())
-            return RedirectResponse(_address(scope, review.name), 303)
-        if not shown:
+            name = request.query_params.get("name", "")
+            of_clips = next((c for c in clips if c.name == name), None)
+            await run_in_threadpool((of_clips or self.reviews.find(name, user)).update)
+            return RedirectResponse(_address(scope, name), 303)
+        if not (shown or clips):
             raise RefusedError("no review is open")
-        shown = [r for r in shown if r.is_shown]
+        shown = [r for r in (*shown, *clips) if r.is_shown]
         app = await self._fiftyone()
         if method in ("GET", "HEAD"):
             if path in STATIC and shown and root:
@@ -145,7 +149,7 @@ class ReviewServer:
             raise RefusedError("a method that is not offered")
         return await self._post(request, path, shown, user, app)
 
-    async def _check_page(self, path: str, shown: Sequence[Review]) -> None:
+    async def _check_page(self, path: str, shown: Shown) -> None:
         """What may be got of FiftyOne: its page for one of these reviews, and what that needs.
 
         Raises:
@@ -157,16 +161,16 @@ class ReviewServer:
             if review is None and not self._is_static("/" + path.partition("/datasets/")[2]):
                 raise RefusedError("another dataset")
             if review is not None and path == f"/datasets/{name}":  # the page is loaded anew: so are its samples
-                await run_in_threadpool(lambda: review.dataset.update())
+                await run_in_threadpool(review.update)
         elif path not in (*STATIC, "/plugins", "/fiftyone") and not self._is_static(path):
             raise RefusedError("a route that is not offered")
 
-    async def _post(self, request: Request, path: str, shown: Sequence[Review], user: User, app: ASGIApp) -> ASGIApp:
+    async def _post(self, request: Request, path: str, shown: Shown, user: User, app: ASGIApp) -> ASGIApp:
         """A request with a body: checked against what the App sends, and written afresh."""
         names = {r.name for r in shown}
         body, _ = await whole_body(request)
         value = as_json(body)
-        requests.check(path, value, names | {str(r.dataset.dataset._doc.id) for r in shown})
+        requests.check(path, value, names | {str(r.shown._doc.id) for r in shown})
         if path.startswith("/operators"):
             app = self.operators
         if path in ("/operators/execute", "/operators/resolve-type", "/operators/resolve-execution-options"):
@@ -179,9 +183,7 @@ class ReviewServer:
         if path in ("/operators", "/operators/resolve-placements"):
             return strip_errors(change_json(inner, _only_ours))
         if path.startswith("/operators"):
-            homes = [
-                str(p) for r in shown for p in (r.store.path.absolute().parent, r.store.header.root) if len(str(p)) > 1
-            ]
+            homes = [place for r in shown for place in r.homes() if len(place) > 1]
             return strip_errors(change_json(inner, lambda answer: _without(_no_traceback(answer), homes)))
         return strip_errors(inner)
 
@@ -219,7 +221,7 @@ class ReviewServer:
         return photos.clean(review, request.query_params.get("photo", ""))
 
     def media(self, request: Request, user: User) -> Response:
-        """A photo of an open review, upright. Anything else is refused with one and the same answer."""
+        """A photo of an open review, upright; or a clip. Anything else is refused with one and the same answer."""
         refused = PlainTextResponse(NOTHING, 404)
         given = parse_qs(request.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=10)
         wanted = given.get("filepath", [])
@@ -228,14 +230,18 @@ class ReviewServer:
         for review in self.reviews.of(user):
             if source := photos.photo_file(review, wanted[0]):
                 return photos.answer(source, review, is_small=given.get("size") == ["screen"])
+        if user.is_reviewer and not self.read_only:
+            for clips in self.reviews.clips:
+                if source := clips.file(wanted[0]):
+                    return FileResponse(source, headers={"Cache-Control": "no-store"})  # a player asks for parts of it
         return refused
 
     # --- changes ---
 
-    async def _edit(self, request: Request, sample: Any, shown: Sequence[Review], user: User, app: ASGIApp) -> ASGIApp:
+    async def _edit(self, request: Request, sample: Any, shown: Shown, user: User, app: ASGIApp) -> ASGIApp:
         """A label drawn, moved or deleted in FiftyOne: FiftyOne's database, then the records, then the answer."""
-        review = next((r for r in shown if str(r.dataset.dataset._doc.id) == sample[1]), None)
-        if review is None or request.method not in ("PATCH", "GET"):
+        review = next((r for r in shown if str(r.shown._doc.id) == sample[1]), None)
+        if not isinstance(review, Review) or request.method not in ("PATCH", "GET"):
             raise RefusedError("another dataset")
         if request.method == "GET":
             return strip_errors(app)

@@ -142,6 +142,13 @@ class SampleFilter(Closed):
     id: SampleId | None = None
 
 
+class Instance(Closed):
+    """What labels of several frames are of."""
+
+    cls: Literal["Instance"] = Field(alias="_cls")
+    id: Id | None = Field(None, alias="_id")
+
+
 class Label(Closed):
     """A label that is selected."""
 
@@ -155,6 +162,7 @@ class Label(Closed):
     instance_id: Text | None = None
     instanceId: Text | None = None
     type: Text | None = None
+    instance: Instance | None = None
 
 
 class Selected(Closed):

@@ -20,6 +20,7 @@ from fiftyone.operators import types
 from anonymize.corrections import gate, person
 from anonymize.engine import export
 from anonymize.errors import AnonymizeError, RecordsError, StaleDecisionError
+from review.clips import ClipsReview
 from review.documents import CORNERS, REGION_FIELDS
 from review.photos import preview
 from review.reviews import Review, registry
@@ -39,7 +40,10 @@ def _review(ctx: Any) -> Review:
     Raises:
         RecordsError: it is none of a review, or its records are not where they were.
     """
-    records = ((ctx.dataset.info if ctx.dataset is not None else None) or {}).get("records")
+    known = (ctx.dataset.info if ctx.dataset is not None else None) or {}
+    records = known.get("records")
+    if "clips" in known:
+        raise RecordsError("this is for photos; of clips, select a track in any frame and use the buttons above it")
     if not records:
         raise RecordsError(
             "no review made this dataset; the operator `Review: open records` makes one of a records file"
@@ -52,6 +56,29 @@ def _review(ctx: Any) -> Review:
     return review
 
 
+def _clips(ctx: Any) -> ClipsReview | None:
+    """The review of clips, where the App shows one."""
+    folder = ((ctx.dataset.info if ctx.dataset is not None else None) or {}).get("clips")
+    if not folder:
+        return None
+    review = registry.open_clips(Path(folder))
+    if ctx.dataset.name != review.name:
+        raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
+    return review
+
+
+def _kinds(ctx: Any) -> list[str]:
+    clips = _clips(ctx)
+    return clips.kinds() if clips else list(_review(ctx).store.settings.kinds)
+
+
+def _finish_clips(ctx: Any, text: str) -> dict[str, Any]:
+    ctx.ops.clear_selected_labels()
+    ctx.ops.reload_samples()
+    ctx.ops.notify(f"{text}. The command `video` writes the clips again.", variant="success")
+    return {"message": text}
+
+
 def review_with_edits(ctx: Any) -> Review:
     """The review, with what was drawn and moved in the App in its records."""
     review = _review(ctx)
@@ -60,8 +87,7 @@ def review_with_edits(ctx: Any) -> Review:
 
 
 def _who(ctx: Any) -> str:
-    # The review's server writes the name of the visitor here, over whatever a browser sent; elsewhere it is this
-    # account.
+    # The review's server writes the visitor's name here, over whatever a browser sent; elsewhere it is this account.
     return str(ctx.params.get("reviewer") or person())
 
 
@@ -139,7 +165,8 @@ class _Operator(foo.Operator):
     def resolve_placement(self, ctx: Any) -> Any:
         if self.operator_name not in ("accept", "reject", "approve", "flag", "next"):
             return None
-        if ctx.dataset is None or "records" not in (ctx.dataset.info or {}):
+        known = (ctx.dataset.info if ctx.dataset is not None else None) or {}
+        if "records" not in known and ("clips" not in known or self.operator_name == "next"):
             return None  # somebody's own FiftyOne has other datasets, too
         return types.Placement(
             types.Places.SAMPLES_VIEWER_ACTIONS,
@@ -185,6 +212,10 @@ class _OnLabels(_Operator):
 
     def act(self, ctx: Any) -> Any:
         picks = [(str(p["sample_id"]), str(p["label_id"])) for p in ctx.selected_labels or ()]
+        if clips := _clips(ctx):
+            what = self.operator_name.replace("_", "-")
+            count = clips.decide_on_labels(picks, what, who=_who(ctx), **self.parameters(ctx))
+            return _finish_clips(ctx, f"{self.label}: {_count(count, 'track')}, each in all its frames")
         review, samples = _samples(ctx, ids := list(dict.fromkeys(sample for sample, _ in picks)))
         work = []
         for sample, label in picks:
@@ -215,7 +246,7 @@ class SetKind(_Form, _OnLabels):
     operator_name, label = "set_kind", "set kind"
 
     def ask(self, inputs: Any, ctx: Any) -> None:
-        inputs.enum("kind", list(_review(ctx).store.settings.kinds), label="Kind", required=True)
+        inputs.enum("kind", _kinds(ctx), label="Kind", required=True)
 
     def parameters(self, ctx: Any) -> dict[str, Any]:
         return {"kind": str(ctx.params["kind"])}
@@ -225,22 +256,44 @@ class Add(_Form):
     operator_name, label = "add", "add missed region"
 
     def ask(self, inputs: Any, ctx: Any) -> None:
-        inputs.enum("kind", list(_review(ctx).store.settings.kinds), label="Kind", required=True)
+        inputs.enum("kind", _kinds(ctx), label="Kind", required=True)
         for name, text in (("x1", "Left"), ("y1", "Top"), ("x2", "Right"), ("y2", "Bottom")):
-            inputs.float(name, label=f"{text}, px of the photo", required=True)
+            inputs.float(name, label=f"{text}, px of the picture", required=True)
+        for name, text in (("first", "From frame"), ("last", "To frame")) if _clips(ctx) else ():
+            inputs.int(name, label=f"{text}, counted from 1", required=True)
 
     def act(self, ctx: Any) -> Any:
+        box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
+        if clips := _clips(ctx):
+            ids, kind = _selected_ids(ctx), str(ctx.params["kind"])
+            boxes = {int(ctx.params[k]) - 1: box for k in ("first", "last")}
+            clips.decide_on_clips(ids[:1], "draw", who=_who(ctx), kind=kind, boxes=boxes)
+            return _finish_clips(ctx, f"added a {kind}")
         review, samples = _samples(ctx, _selected_ids(ctx))
         if len(samples) != 1:
             raise RecordsError("open one photo")
-        box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
         path, expected = samples[0]["photo"], _hash_seen(samples[0])
         review.store.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
         return _finish(ctx, review, [path], f"added a {ctx.params['kind']}")
 
 
+class Extend(_Form, _OnLabels):
+    operator_name, label = "extend", "hide it to a frame"
+
+    def ask(self, inputs: Any, ctx: Any) -> None:
+        inputs.int("frame", label="First or last frame in which it can be seen, counted from 1", required=True)
+
+    def parameters(self, ctx: Any) -> dict[str, Any]:
+        if not _clips(ctx):
+            raise RecordsError("this is for clips")
+        return {"frame": int(ctx.params["frame"]) - 1}
+
+
 class _OnPhotos(_Operator):
     def act(self, ctx: Any) -> Any:
+        if clips := _clips(ctx):
+            clips.decide_on_clips(ids := _selected_ids(ctx), self.operator_name, who=_who(ctx))
+            return _finish_clips(ctx, f"{self.label}: {_count(len(ids), 'clip')}")
         review, samples = _samples(ctx, _selected_ids(ctx))
         for seen in samples:
             review.store.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_hash_seen(seen))
@@ -344,4 +397,4 @@ def open_photo(ctx: Any) -> str | None:
     return next((str(d["photo"]) for d in found.values()), None)
 
 
-ALL = (Accept, Reject, Add, SetKind, Approve, Flag, Undo, Next, SaveEdits, Preview, Export, Open)
+ALL = (Accept, Reject, Add, SetKind, Extend, Approve, Flag, Undo, Next, SaveEdits, Preview, Export, Open)

@@ -177,3 +177,13 @@ def test_sigterm_stops_it_and_leaves_nothing(browser: Any, tmp_path: Path, zidan
     finally:
         context.close()
         process.kill()
+
+
+def test_on_a_phone_every_tab_is_in_sight(new_page: Any, quick: Any) -> None:
+    page = new_page(quick.address, viewport=NARROW)
+    page.get_by_role("tab", name="One photo").wait_for()
+    for name in ("Many photos", "Video", "Review", "Models", "About", "One photo"):
+        tab = page.get_by_role("tab", name=name)
+        expect(tab).to_be_in_viewport()
+        tab.click()
+        expect(tab).to_have_attribute("aria-selected", "true")

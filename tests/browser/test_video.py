@@ -133,7 +133,7 @@ def test_a_box_is_drawn_on_a_frame_and_reaches_to_the_end(new_page: Any, quick: 
     chosen.get_by_role("button", name="Hide to the end").click()
     expect(chosen.get_by_role("button", name="Hide to the end")).to_have_count(0)
     drawn = page.locator(".az-tracks li.chosen")
-    expect(drawn).to_contain_text("0:00–0:01")
+    expect(drawn).to_contain_text("0:00.4–0:01.1")
     page.get_by_role("button", name="Undo").last.click()
     expect(chosen.get_by_role("button", name="Hide to the end")).to_be_visible()
     # Where to look first leads to the frame.
@@ -228,3 +228,19 @@ def test_another_search_depth_searches_a_finished_clip_again(new_page: Any, quic
         expect(page.locator("#az-video .az-status")).to_contain_text("Searching for faces and plates")
         expect(page.locator(f'#az-video-result a[href="{before}"]')).to_have_count(0)
     whole(page)
+
+
+def test_leaks_are_looked_for(new_page: Any, quick: Any, clip: Path) -> None:
+    page = new_page(f"{quick.address}/#video")
+    add(page, clip)
+    button = page.get_by_role("button", name="Look for leaks").locator("visible=true")
+    whole(page)
+    button.click()
+    card = page.locator("#az-video-result")
+    expect(card).to_contain_text("Audit: no leak found", timeout=60_000)
+    expect(card).to_contain_text(f"All {FRAMES} frames were read")
+    expect(page.locator(DONE)).to_have_count(1)  # it can still be downloaded
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name="Download report and certificate").locator("visible=true").click()
+    assert waiting.value.suggested_filename == "audit-of-street.zip"
+    assert violations(page, "audited") == []

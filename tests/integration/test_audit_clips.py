@@ -152,7 +152,15 @@ def test_records_of_clips_may_lie_elsewhere(tmp_path: Path) -> None:
     predictor = Predictor(detectors=[FakeDetector([planted.FACE])])
     assert batch.run(tmp_path / "in", tmp_path / "out", predictor, records_folder=tmp_path / "records").ok
     assert audit_folder(tmp_path / "out", options=QUIET).ok
-    os.unlink(tmp_path / "out" / "summary.json")
+    # Photos that come into the same folder later, their records elsewhere, too; then clips again.
+    Image.new("RGB", (64, 48), "gray").save(tmp_path / "in" / "b.png")
+    photos = Predictor(Settings().with_kind("face", effect="solid"), detectors=[FakeDetector([])])
+    assert engine.run(tmp_path / "in", tmp_path / "out", photos, records_path=tmp_path / "photos.jsonl").ok
+    assert audit_folder(tmp_path / "out", options=QUIET).ok
+    assert batch.run(tmp_path / "in", tmp_path / "out", predictor, records_folder=tmp_path / "records").ok
+    found = audit_folder(tmp_path / "out", options=QUIET)
+    assert (found.ok, found.counted) == (True, "1 photo and 1 clip")
+    os.unlink(tmp_path / "out" / "clips-summary.json")
     assert not audit_folder(
         tmp_path / "out", options=Options(is_looking=False, is_attacking=False, is_moving=False, is_reporting=False)
     ).ok

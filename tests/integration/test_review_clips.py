@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
-from anonymize.errors import ReviewError, SettingsError, StaleDecisionError
+from anonymize.errors import RecordsError, ReviewError, SettingsError, StaleDecisionError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
-from anonymize.video import batch, records
+from anonymize.video import batch, corrections, records
 from review import clips as lens
+from review.guarded.offered import RefusedError
+from review.guarded.requests import check
+from review.guarded.server import ReviewServer
+from review.reviews import Reviews, User
 from tests.support import clips
 
 
@@ -66,3 +72,97 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
 def test_a_folder_without_records(tmp_path: Path) -> None:
     with pytest.raises(ReviewError, match="no clip's record"):
         lens.make(tmp_path)
+
+
+# --- in the guarded server ---
+
+
+class Page:
+    """The guarded mount, as a reviewer's browser reaches it, with one clip under review."""
+
+    def __init__(self, folder: Path, *, is_reviewer: bool = True) -> None:
+        self.reviews = Reviews()
+        self.review = self.reviews.open_clips(folder)
+        user = User("ana", "ana", is_reviewer)
+        self.client = TestClient(ReviewServer(self.reviews, who=lambda _: user), raise_server_exceptions=True)
+        self.file = folder / "ride.mp4.tracks.jsonl"
+
+    @property
+    def record(self) -> records.ClipRecord:
+        return records.read(self.file)[1]
+
+    def label(self, frame: int, number: int = 0) -> tuple[str, str]:
+        sample = self.review.shown.first()
+        return sample.id, sample.frames[frame][lens.FIELD].detections[number].id
+
+    def media(self, path: Path, **headers: str) -> Any:
+        return self.client.get("/media", params={"filepath": str(path)}, headers=headers)
+
+
+def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -> None:
+    page = Page(clean)
+    assert len(page.record.tracks) == 1
+    with pytest.raises(RecordsError, match="select a track"):
+        page.review.decide_on_labels([("0" * 24, "0" * 24), ("x", "y")], "reject", who="ana")
+    assert page.review.decide_on_labels([page.label(5), page.label(7)], "reject", who="ana") == 1  # one track
+    assert [t.status for t in page.record.tracks] == ["rejected"]
+    page.review.decide_on_labels([page.label(3)], "extend", who="ana", frame=page.record.frames - 1)
+    assert (page.record.tracks[0].status, page.record.tracks[0].last) == ("accepted", page.record.frames - 1)
+    id = page.review.shown.first().id
+    page.review.decide_on_clips([id], "draw", who="bob", kind="face", boxes={0: (1, 1, 20, 20), 9: (1, 1, 20, 20)})
+    drawn = next(t for t in page.record.tracks if t.status == "manual")
+    assert (drawn.kind, drawn.frames) == ("face", range(10))
+    assert [d["who"] for d in page.record.decisions] == ["ana", "ana", "bob"]
+    sample = page.review.shown.first()
+    assert {d.label for d in sample.frames[4][lens.FIELD].detections} == {"plate", "face"}
+    page.review.decide_on_clips([id], "approve", who="bob")
+    assert page.review.shown.first()["review"] == "approved"
+    # What was changed elsewhere meanwhile is not decided on; looked at anew, it is there.
+    header, record = records.read(page.file)
+    records.write(page.file, header, corrections.reject(record, who="eve", id=drawn.id))
+    with pytest.raises(StaleDecisionError, match="changed meanwhile"):
+        page.review.decide_on_clips([id], "undo", who="bob")
+    page.review.update()
+    page.review.decide_on_clips([id], "flag", who="bob")
+    assert page.record.review == "flagged"
+    assert "face" in page.review.kinds()
+
+
+def test_the_guarded_server_gives_out_these_clips_in_parts_and_nothing_else(clean: Path, fiftyone_home: Path) -> None:
+    page, source = Page(clean), clean.parent / "in" / "ride.mp4"
+    assert page.media(source).status_code == 404  # before it is opened
+    page.review.update()
+    whole = page.media(source)
+    assert (whole.status_code, whole.content) == (200, source.read_bytes())
+    part = page.media(source, range="bytes=10-19")
+    assert (part.status_code, part.content) == (206, source.read_bytes()[10:20])
+    (clean.parent / "in" / "other.mp4").write_bytes(source.read_bytes())
+    for other in (
+        clean.parent / "in" / "other.mp4",
+        page.file,
+        Path("/etc/passwd"),
+        Path(f"{source.parent}/../in/ride.mp4"),
+    ):
+        assert page.media(other).status_code == 404
+    assert Page(clean, is_reviewer=False).media(source).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/frames", {"frameNumber": 1, "numFrames": 30, "frameCount": 60}),
+        ("/video-labels/window", {"fields": ["detections", "regions"], "startFrame": 1, "endFrame": 60}),
+        ("/video-labels/index", {"fields": ["regions"], "dynamicAttributes": []}),
+    ],
+)
+def test_what_the_app_asks_of_a_clip_is_let_through_and_nothing_more(path: str, body: dict[str, Any]) -> None:
+    asked = {"sampleId": "0" * 24, "dataset": "clips-a", "view": [], **body}
+    check(path, asked, {"clips-a"})
+    for wrong in ({"dataset": "other"}, {"more": 1}, {"view": [{"_cls": "fiftyone.core.stages.Mongo", "kwargs": []}]}):
+        with pytest.raises(RefusedError):
+            check(path, {**asked, **wrong}, {"clips-a"})
+
+
+def test_a_folder_without_clips_is_no_review(tmp_path: Path) -> None:
+    with pytest.raises(ReviewError, match="no clip's record"):
+        Reviews().open_clips(tmp_path)

@@ -31,7 +31,20 @@ from review.store import ReviewStore
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (10, 10, 30, 34), 0.9, {"one": 0.9})
 FAINT = Region("plate", (50, 50, 80, 60), 0.2, {"two": 0.2})
-NAMES = ("accept", "reject", "add", "set_kind", "approve", "flag", "undo", "next", "save_edits", "preview", "export")
+NAMES = (
+    "accept",
+    "reject",
+    "add",
+    "set_kind",
+    "extend",
+    "approve",
+    "flag",
+    "undo",
+    "next",
+    "save_edits",
+    "preview",
+    "export",
+)
 
 
 @pytest.fixture(scope="module")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import signal
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
+import psutil
 import pytest
 
+from anonymize.audit import Options
+from anonymize.errors import ClipError, WorkerError
 from anonymize.settings import Settings
 from anonymize.video.records import read
+from anonymize.web import clip_audit, clip_work
+from anonymize.web.api_video import job_of
 from anonymize.web.clip_handlers import ClipHandlers
 from anonymize.web.clip_session import ClipSession, open_upload
-from anonymize.web.clip_view import frame_view, track_list
+from anonymize.web.clip_view import frame_view, span, track_list
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.job_queue import JobQueue
 from anonymize.web.policy import Policy
@@ -163,6 +170,50 @@ def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold) ->
     assert do.tick(request_, clip.id)[0]["clean"]
 
 
+class Killing(clips.BarDetector):
+    """Kills the process that reads the clip, once, in the middle of it."""
+
+    signal = 0
+
+    def detect(self, images: Any) -> Any:
+        if self.signal and self.seen == 7:
+            readers = [p for p in psutil.Process().children() if "anonymize.apart" in p.cmdline()]
+            for process in readers:
+                process.send_signal(self.signal)
+            self.signal = 0
+        return super().detect(images)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_clip_that_kills_what_reads_it_is_an_error_of_this_clip(tmp_path: Path, number: signal.Signals) -> None:
+    detector = Killing()
+    pool = DetectorPool(detectors=[detector])
+    site = Site(Policy(), Sessions(tmp_path / "sessions"), pool, JobQueue(pool))
+    visit = SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "secret": "", "user": "ana"}})
+    do, clip = ClipHandlers(site), added(visit)
+    detector.signal = number
+    do.opened(visit, event(id=clip.id), "", *values())
+    wait_for(lambda: not clip.is_busy)
+    assert job_of("", clip).state == "failed"
+    assert "broke off on this one" in clip.problem
+    assert number.name in clip.problem
+    assert clip.clean is None
+    do.choose(visit, event(what="start", id=clip.id), clip.id)  # the server lives, and tries it again when asked
+    wait_for(lambda: clip.state == "done")
+    assert [shown(f, i) for i, f in enumerate(decoded(clip.clean_file(clip.shows)))] == ["magenta"] * 30
+    site.sessions.close()
+    site.jobs.close()
+
+
+def test_a_file_that_kills_what_opens_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any, **__: Any) -> None:
+        raise WorkerError("it crashed (SIGSEGV)")
+
+    monkeypatch.setattr(clip_work.WORKERS, "call", dies)
+    with pytest.raises(ClipError, match="SIGSEGV"):
+        open_upload(clips.make(tmp_path / "clip.mp4", 3), "a.mp4", Policy())
+
+
 def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, detector: Hold) -> None:
     do, clip = ClipHandlers(site), added(request_)
     detector.held = True
@@ -293,3 +344,68 @@ def test_a_clip_by_rest(tmp_path: Path) -> None:
     keys = Policy(api_keys=("k" * 20,))
     with visitor(tmp_path / "other", keys, detectors=[clips.BarDetector()]) as ana:
         assert ana.post("/api/v1/videos", files={"video": ("a.mp4", path.read_bytes())}).status_code == 401
+
+
+def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
+    site: Site, request_: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(clip_audit, "OPTIONS", Options(is_looking=False, is_attacking=False))
+    do, clip = ClipHandlers(site), added(request_)
+    asked = event(what="audit", id=clip.id)
+    assert "Wait until" in do.choose(request_, asked, clip.id)[0]["problem"]
+    with pytest.raises(GoneError):
+        clip.audit_zip()
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: not clip.is_busy)
+    assert do.tick(request_, clip.id)[0]["audits"]
+    do.choose(request_, asked, clip.id)
+    wait_for(lambda: not clip.is_busy)
+    assert (clip.state, clip.problem) == ("done", "")
+    card = do.tick(request_, clip.id)[1]
+    assert "Audit: no leak found" in card
+    assert "All 30 frames were read" in card
+    assert "Not checked:" in card
+    assert "/clean?shows=" in card
+    written = zipfile.ZipFile(clip.audit_zip()).namelist()
+    assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]
+    # Other settings: what was audited is another clip.
+    do.adjust(request_, clip.id, *values(effect="pixelate"))
+    assert "Audit:" not in do.tick(request_, clip.id)[1]
+    wait_for(lambda: not clip.is_busy)
+    assert clip.clean is not None
+    bad, shows = clip.clean, clip.shows
+    bad.write_bytes(clips.make(tmp_path / "open.mp4", 30, metadata={"comment": "12 Rose Street"}).read_bytes())
+    do.choose(request_, asked, clip.id)
+    wait_for(lambda: not clip.is_busy)
+    value, card, _, _ = do.tick(request_, clip.id)
+    assert clip.state == "failed"
+    assert "found leaks" in value["problem"]
+    assert "it failed, and cannot be downloaded" in card
+    assert 'aria-disabled="true"' in card
+    assert not bad.exists()
+    with pytest.raises(GoneError):
+        clip.clean_file(shows)
+    do.choose(request_, event(what="start", id=clip.id), clip.id)  # the same is not written again
+    wait_for(lambda: not clip.is_busy)
+    assert clip.clean is None
+    do.adjust(request_, clip.id, *values(effect="solid"))
+    wait_for(lambda: not clip.is_busy)
+    assert clip.clean is not None
+
+
+def test_only_whose_machine_it_is_may_ask_for_an_audit(site: Site, request_: Any) -> None:
+    do, clip = ClipHandlers(site), added(request_)
+    do.opened(request_, event(id=clip.id), "", *values())
+    wait_for(lambda: not clip.is_busy)
+    clip.policy = Policy(public=True)
+    assert not do.tick(request_, clip.id)[0]["audits"]
+    assert do.choose(request_, event(what="audit", id=clip.id), clip.id)[0]["problem"]
+    assert clip.state == "done"
+
+
+def test_short_times_are_told_in_tenths() -> None:
+    assert span(3.2, 3.9) == "0:03.2–0:03.9"
+    assert span(0.0, 0.0) == "0:00.0"
+    assert span(59.96, 60.04) == "0:59.9–1:00.0"
+    assert span(3.0, 75.5) == "0:03–1:15"

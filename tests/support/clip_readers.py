@@ -147,7 +147,7 @@ def read_clip_output(data: bytes) -> None:
     """What an audit reads beside clips."""
     with _home() as name:
         home = Path(name)
-        for file in ("clips.jsonl", "summary.json", "1.mp4.tracks.jsonl", "1.mp4"):
+        for file in ("clips.jsonl", "clips-summary.json", "1.mp4.tracks.jsonl", "1.mp4"):
             (home / file).write_bytes(data)
         found = answers(folder.read, home)
         from anonymize.audit.second_look import Looker

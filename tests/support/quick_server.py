@@ -13,10 +13,11 @@ from pathlib import Path
 
 import app
 from anonymize import audit
-from anonymize.audit import second_look
+from anonymize.audit import Options, second_look
 from anonymize.detectors import Image
 from anonymize.errors import WeightsError
 from anonymize.regions import Region
+from anonymize.web import clip_audit
 from anonymize.web.application import assemble
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.policy import Policy
@@ -69,6 +70,7 @@ def no_reader(*_: object) -> None:
 def main(port: int, folder: Path) -> None:
     rules = Policy()
     audit_with(Quick(folder))
+    clip_audit.OPTIONS = Options(is_looking=False, is_attacking=False)  # networks need time
     pool = DetectorPool(rules.defaults, detectors=[Quick(folder)])
     serve(assemble(rules, pool, folder / "data", **app.review_parts(rules, [])), "127.0.0.1", port)
 

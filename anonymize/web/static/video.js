@@ -71,7 +71,8 @@
     const playTab = button("Watch", () => setMode("play"));
     const correctTab = button("Correct", () => setMode("correct"));
     const tabs = make("div", { class: "az-segments az-modes", role: "group", "aria-label": "View" }, playTab, correctTab);
-    const top = make("div", { class: "az-bar", hidden: true }, tabs, make("span", { class: "az-space" }), remove);
+    const audit = button("Look for leaks", () => trigger("chosen", { what: "audit", id: value().id }));
+    const top = make("div", { class: "az-bar", hidden: true }, tabs, make("span", { class: "az-space" }), audit, remove);
     const films = player({ onframe: (n) => { if (mode === "correct") frame(n); } });
     const act = (what, more = {}) => {
       changed = true;
@@ -183,7 +184,7 @@
       root.dataset.state = now.state || "";
       root.classList.toggle("has", has || Boolean(sending));
       title.textContent = has ? "Add another clip" : "Choose a clip";
-      const busy = ["waiting", "searching", "writing"].includes(now.state);
+      const busy = ["waiting", "searching", "writing", "auditing"].includes(now.state);
       if (!sending) {
         status.textContent = now.problem || now.said || "";
         status.classList.toggle("problem", Boolean(now.problem));
@@ -205,6 +206,8 @@
       const ready = Boolean(now.before), listedTracks = ready && info?.of === now.id;
       if (!ready) { showLocal(mine[now.id]); shown = null; asked = ""; } else { showLocal(null); delete mine[now.id]; fetchTracks(now); }
       top.hidden = !has;
+      audit.hidden = !now.audits;
+      audit.disabled = busy;
       tabs.hidden = panels.hidden = !listedTracks;
       if (!listedTracks) { films.hide(); editor.hide(); return; }
       if (films.root.dataset.shows !== `${now.id} ${now.version} ${now.clean}`) {

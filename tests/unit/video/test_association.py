@@ -6,18 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anonymize.video.association import Detections, chains
+from anonymize.video.association import AllDetections, chains
 from anonymize.video.motion import Motion
+from anonymize.video.spilled import Spill, Table
 
 RATE = 30.0
 
 
 def of(rows: Sequence[tuple[int, float, float, float]], searched: Sequence[int] = range(60)) -> list[list[int]]:
-    """Chains of squares: (frame, x, side, score)."""
-    boxes = [(x, 50, x + side, 50 + side, score) for _, x, side, score in rows]
-    frames = np.array([r[0] for r in rows], np.int64)
-    found = Detections(np.array(searched, np.int64), frames, np.array(boxes, np.float64).reshape(-1, 5), 640)
-    return sorted(c.tolist() for c in chains(found, RATE, Motion.still(60, 640, 360)))
+    """Chains of squares (frame, x, side, score), each as the places of its squares."""
+    boxes = [(frame, x, 50, x + side, 50 + side, score) for frame, x, side, score in rows]
+    table = Table(Spill(), 6)
+    for box in boxes:
+        table.add(box)
+    found = AllDetections(np.isin(np.arange(60), np.array(searched)), table, 640)
+    every = chains(found, RATE, Motion.still(60, 640, 360))
+    return sorted([boxes.index((f, *row)) for f, row in zip(c.frames, c.rows.tolist(), strict=True)] for c in every)
 
 
 def test_what_moves_on_is_one_thing_from_its_first_frame_to_its_last() -> None:

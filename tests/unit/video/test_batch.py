@@ -2,11 +2,13 @@ import json
 
 import pytest
 
-from anonymize.errors import PathError, SettingsError
+from anonymize.errors import PathError, RecordsError, SettingsError
+from anonymize.outputs import Output
 from anonymize.predictor import Predictor
 from anonymize.settings import Kind, Settings
 from anonymize.video import batch, corrections, records
 from anonymize.video.association import LEVELS
+from anonymize.video.memory import Memory
 from anonymize.video.reader import open_clip
 from anonymize.video.run import detect, render
 from anonymize.video.writer import Encoding
@@ -35,12 +37,12 @@ def test_a_folder_comes_out_with_its_structure_and_records(folder, tmp_path):
     assert summary.skipped == {"txt": 1}
     files = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()}
     assert files == {
-        "a.mp4", "a.mp4.tracks.jsonl", "deep/b.mkv", "deep/b.mkv.tracks.jsonl", "clips.jsonl", ".clips.jsonl.lock",
-        "summary.json",
+        "a.mp4", "a.mp4.tracks.jsonl", "deep/b.mkv", "deep/b.mkv.tracks.jsonl", "clips.jsonl", ".exports.jsonl.lock",
+        "clips-summary.json",
     }  # fmt: skip
     for name in ("a.mp4", "deep/b.mkv"):
         assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / name).frames())
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["ok"]
+    assert json.loads((tmp_path / "out" / "clips-summary.json").read_text())["ok"]
 
 
 def test_run_again_it_does_nothing(folder, tmp_path):
@@ -80,7 +82,7 @@ def test_what_earlier_runs_left_in_the_output_is_said(folder, tmp_path):
     stricter = Settings().with_kind("plate", threshold=0.05)
     summary = run(folder / "some.txt", tmp_path / "out", settings=stricter)
     assert summary.left_over["deep/b.mkv"] == "it was written with other settings"
-    assert json.loads((tmp_path / "out" / "summary.json").read_text())["left_over"] == summary.left_over
+    assert json.loads((tmp_path / "out" / "clips-summary.json").read_text())["left_over"] == summary.left_over
 
 
 def test_what_people_decided_on_another_file_is_not_lost_in_silence(folder, tmp_path):
@@ -175,3 +177,11 @@ def test_a_kind_that_is_hidden_from_now_on_is_looked_for_again(folder, tmp_path)
     assert summary.ok
     assert not summary.warnings
     assert not any(clips.bar(f.rgb) for f in open_clip(tmp_path / "out" / "a.mp4").frames())
+
+
+def test_photos_and_clips_of_one_output_wait_for_each_other(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("anonymize.json_lines.LOCK_SECONDS", 0.1)
+    with Output(tmp_path / "out", Settings()), pytest.raises(RecordsError, match="is busy"):
+        run(folder, tmp_path / "out")
+    with Memory(tmp_path / "out"), pytest.raises(RecordsError, match="is busy"), Output(tmp_path / "out", Settings()):
+        pass

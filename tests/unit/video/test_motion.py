@@ -36,7 +36,7 @@ def test_a_pan_is_seen_as_far_as_it_goes() -> None:
     assert 0.008 < moved < 0.03
     for frame in range(5):
         assert motion.shift(frame, 160, 90) == pytest.approx((4, -2), abs=0.8)
-    assert motion.pan()[5] == pytest.approx((20, -10), abs=3)
+    assert motion.pan(0, 6, np.zeros(2))[5] == pytest.approx((20, -10), abs=3)
     assert motion.shift(5, 160, 90) == (0, 0)  # nobody knows what follows
 
 

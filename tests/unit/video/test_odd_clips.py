@@ -198,6 +198,15 @@ def test_what_an_edit_list_cuts_away_stays_away(tmp_path):
     assert sum(1 for _ in av.open(str(target)).demux(video=0)) - 1 == 15  # packets, too, and one that ends them
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm"])
+def test_a_matroska_that_begins_late_is_whole(tmp_path, name):
+    form = {} if name == "a.mkv" else {"codec": "libvpx-vp9"}
+    source = clips.make(tmp_path / name, 8, times=[16 * (75 + n) for n in range(8)], **form)
+    frames = list(open_clip(source).frames())  # raises for one of which a part is missing
+    assert len(frames) == 8
+    assert frames[0].seconds == pytest.approx(3, abs=0.01)
+
+
 def test_a_cut_off_mp4_gives_what_is_whole(tmp_path):
     whole = clips.make(
         tmp_path / "whole.mp4", 40, size=(320, 240), options={"g": "10"}, container_options={"movflags": "faststart"}

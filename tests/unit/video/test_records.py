@@ -10,6 +10,7 @@ import pytest
 
 from anonymize import Settings
 from anonymize.errors import RecordsError
+from anonymize.json_lines import to_line
 from anonymize.records import Header
 from anonymize.records import read as read_photos
 from anonymize.video import corrections
@@ -20,7 +21,7 @@ from anonymize.video.tracks import Track
 def track(first: int = 3, frames: int = 10, x: float = 20.0, score: float = 0.9, kind: str = "face") -> Track:
     boxes = np.array([[x + n, 30, x + n + 20, 55.25] for n in range(frames)])
     sources = [0 if n % 3 == 0 else 1 for n in range(frames)]
-    return Track(kind, first, boxes, sources, [score if s == 0 else 0 for s in sources])  # type: ignore[arg-type]
+    return Track(kind, first, boxes, sources, [score if s == 0 else 0 for s in sources])
 
 
 def clip(*tracks: Track) -> ClipRecord:
@@ -132,3 +133,11 @@ def test_what_goes_over_to_something_else_is_not_what_was_rejected() -> None:
     boxes[25:] += 80  # from here on it is somebody else
     swapped = track(3, 30).replace(boxes=boxes, id="other")
     assert clip(swapped).keep_decisions(old).regions_at(30, Settings())
+
+
+def test_a_long_track_is_written_in_pieces_and_reads_the_same(tmp_path: Path) -> None:
+    for long in (track(0, 2500), track(0, 1000).replace(status="accepted"), track(0, 1)):
+        assert b"".join(long.to_json()) + b"\n" == to_line(long.to_dict())
+    record = clip(track(3, 10)).replace(frames=3000, tracks=(track(0, 2500),))
+    write(tmp_path / "a.jsonl", HEADER, record)
+    assert read(tmp_path / "a.jsonl")[1] == record

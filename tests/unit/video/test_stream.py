@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anonymize.errors import ClipError, DetectionError, PathError, SettingsError
+from anonymize.errors import ClipError, DetectionError, PathError, SettingsError, WriteError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from anonymize.video import sources, stream
@@ -142,8 +142,8 @@ def test_photos_that_fill_a_folder_come_out_under_their_names(tmp_path):
     told = stream.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.1, stop=stop)
     thread.join()
     assert (told.written, told.failed) == (4, 1)
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [f"{i}.png.jpg" for i in range(4)]
-    for path in (tmp_path / "out").iterdir():
+    assert sorted(p.name for p in (tmp_path / "out").glob("*.jpg")) == [f"{i}.png.jpg" for i in range(4)]
+    for path in (tmp_path / "out").glob("*.jpg"):
         with Image.open(path) as photo:
             assert not clips.bar(np.asarray(photo))
 
@@ -186,7 +186,7 @@ def test_two_photos_are_never_one_output(tmp_path):
     (tmp_path / "in" / "b.png").write_bytes(b"half of a photo")
     told = photos(tmp_path, lambda told: told.written + told.dropped + told.failed == 3)
     assert (told.written, told.dropped, told.failed) == (1, 1, 1)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["a.png.jpg"]
+    assert [p.name for p in (tmp_path / "out").glob("*.jpg")] == ["a.png.jpg"]
 
 
 def test_a_photo_that_was_half_there_is_read_again_when_it_is_whole(tmp_path):
@@ -256,6 +256,24 @@ def test_numbered_frames_of_an_earlier_stream_stay(tmp_path):
         sink = sink_of(str(tmp_path / "out"), rate=25, quality=20)
         sink.write(av.VideoFrame.from_ndarray(clips.picture(0), "rgb24"), 0, "")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["00000001.jpg", "00000002.jpg"]
+
+
+def test_a_photo_that_no_stream_wrote_stays(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "1.jpg").write_bytes(b"a stranger's")
+    picture = av.VideoFrame.from_ndarray(clips.picture(0), "rgb24")
+    for _ in range(2):  # what the first one wrote, the second one may replace
+        sink = sink_of(str(out), rate=25, quality=20)
+        with pytest.raises(WriteError, match="no stream wrote"):
+            sink.write(picture, 0, "1.jpg")
+        sink.write(picture, 40, "2.jpg")
+        sink.close()
+    assert (out / "1.jpg").read_bytes() == b"a stranger's"
+    (out / "2.jpg").write_bytes(b"changed since")
+    with pytest.raises(WriteError):
+        sink_of(str(out), rate=25, quality=20).write(picture, 0, "2.jpg")
+    assert (out / "2.jpg").read_bytes() == b"changed since"
 
 
 @pytest.mark.parametrize("name", ["live.m3u8", "live.ts", "live.mkv"])

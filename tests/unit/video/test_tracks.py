@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from unittest import mock
 
 import numpy as np
@@ -17,7 +18,8 @@ from anonymize.video import association
 from anonymize.video.association import JOIN, LEVELS
 from anonymize.video.closing import BLINK, DETECTED, EXTENDED
 from anonymize.video.motion import Motion
-from anonymize.video.tracks import Track, make_tracks, regions_at
+from anonymize.video.spilled import Spill
+from anonymize.video.tracks import Shown, Track, make_tracks, regions_at
 
 RATE, WIDTH, HEIGHT = 30.0, 640, 360
 Frames = list[tuple[Region, ...] | None]
@@ -246,6 +248,29 @@ def test_long_clips_are_followed_window_by_window(seconds: float, monkeypatch: p
     monkeypatch.setattr(association, "OVERLAP", 0.5)
     assert make_tracks(both, RATE, still(300)) == whole
     assert [(t.first, t.last) for t in whole] == [(0, 299), (0, 299)]
+
+
+def test_a_run_of_frames_hides_what_the_whole_track_hides() -> None:
+    found = walking(120, {n: 0.9 if n % 20 else 0.3 for n in range(120) if n % 9 < 6}, step=3.0)
+    tracks = make_tracks(found, RATE, still(120))
+    (track,) = tracks
+    for first, stop in ((0, 5), (3, 9), (40, 41), (100, 120), (0, 120)):
+        assert track.hidden_between(first, stop) == pytest.approx(track.hidden_boxes[first:stop], abs=1e-6)
+        shown = Shown(tracks, range(first, stop), Settings())
+        for frame in range(first, stop):
+            (here,) = shown.regions_at(frame)
+            assert here.box == pytest.approx(track.hidden_boxes[frame], abs=1e-6)
+            assert regions_at(tracks, frame, Settings())[0].id == here.id == track.id
+    assert Shown(tracks, range(200, 210), Settings()).regions_at(205) == ()
+
+
+def test_a_track_in_a_file_is_the_same_track() -> None:
+    (track,) = make_tracks(walking(60, dict.fromkeys(range(60), 0.9)), RATE, still(60))
+    there = track.spilled(Spill())
+    assert there == track == pickle.loads(pickle.dumps(there))
+    assert there.replace(status="rejected").to_dict() == track.replace(status="rejected").to_dict()
+    assert (there.score, there.last, there.source(30)) == (track.score, track.last, track.source(30))
+    assert there.found_box(30).tolist() == track.boxes[30].tolist()
 
 
 numbers = st.floats(0, 300, allow_nan=False)

@@ -1,0 +1,120 @@
+"""A clean clip looked at for leaks, as `audit` does it: in a folder that has what an export's has, in a process of its
+own."""
+
+from __future__ import annotations
+
+import html
+import os
+import shutil
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .. import disk, images
+from ..audit import CHECKS, Options, audit_folder
+from ..records import Header, escape, unescape
+from ..settings import Settings
+from ..video import records
+from ..video.batch import RECORD_SUFFIX, SUMMARY_NAME
+from ..video.memory import Memory
+from ..video.records import ClipRecord
+from ..video.writer import Encoding
+from .clip_work import work
+from .job_results import write_audit
+
+OPTIONS = Options()
+SILENT = 3600.0  # seconds; nothing is told before the end
+MOST = 20  # places to look at that are listed
+
+
+@dataclass(frozen=True)
+class ClipAudit:
+    """What was found.
+
+    Attributes:
+        shows: names what the clip shows that was looked at.
+        leaks, looks: in words. skipped: what was not checked -> why. looked_at: frames, of `frames`.
+    """
+
+    shows: str
+    leaks: tuple[str, ...]
+    looks: tuple[str, ...]
+    skipped: dict[str, str]
+    looked_at: int
+    frames: int
+
+
+def audit(
+    folder: Path,
+    source: Path,
+    clean: Path,
+    record: ClipRecord,
+    settings: Settings,
+    encoding: Encoding,
+    shows: str,
+    *,
+    stop: threading.Event,
+) -> ClipAudit:
+    """Look for leaks in a clean clip.
+
+    Args:
+        folder: for what the audit needs and writes; what lies there goes. source: the original. clean: the clip.
+        record, settings, encoding, shows: by which it was written.
+
+    Raises:
+        ClipError: what looks for them broke off.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    output, originals, known = folder / "clean", folder / "originals", folder / "records"
+    target = output / clean.name
+    for file, place in ((clean, target), (source, images.output_path(unescape(record.path), originals))):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, place)
+        except OSError:  # a disk that has no links
+            shutil.copyfile(file, place)
+    records.write(
+        images.output_path(unescape(record.path) + RECORD_SUFFIX, known),
+        Header("clips", settings, record.detectors),
+        record,
+    )
+    with Memory(output) as memory:
+        memory.note(record.path, target, shows, record.approval_hash(settings), encoding.quality, settings.to_dict())
+    disk.write_json(output / SUMMARY_NAME, {"settings": settings.to_dict(), "clip_records": escape(known)})
+    options = replace(OPTIONS, report=folder / "report")
+    found = work(_audit, output, originals, settings, options, stop=stop, silent=SILENT, grace=0.0)
+    return ClipAudit(shows, tuple(found["leaks"]), tuple(found["looks"]), *found["more"])
+
+
+def report(folder: Path) -> Path:
+    """A zip of the last audit's report and certificate."""
+    return write_audit(folder / "audit.zip", folder / "report")
+
+
+def card(found: ClipAudit, address: str) -> str:
+    """What an audit found, as HTML. `address` is that of its report."""
+    said = f"no leak found, which is no proof; {len(found.looks)} places to look at"
+    said = said.replace("1 places", "1 place") if found.looks else "no leak found"
+    said = "it failed, and cannot be downloaded" if found.leaks else said
+    skipped = [f"{CHECKS[check]}: {why}" for check, why in found.skipped.items()]
+    return (
+        f'<div class="az-audit"><h3>Audit: {said}</h3>'
+        f'<p class="az-small">All {found.frames} frames were read, {found.looked_at} of them looked at.</p>'
+        f"{_list(found.leaks)}{_list(found.looks[:MOST])}"
+        f"{'<p>Not checked:</p>' + _list(skipped) if skipped else ''}"
+        f'<p><a class="az-link" href="{address}" download>Download report and certificate</a></p></div>'
+    )
+
+
+def _list(texts: Any) -> str:
+    return f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>" if texts else ""
+
+
+def _audit(_: Any, output: Path, originals: Path, settings: Settings, options: Options) -> dict[str, Any]:
+    """Over there."""
+    found = audit_folder(output, against=originals, settings=settings, options=options)
+    (clip,) = found.photos
+    leaks = [clip.error] if clip.error else [f.text for f in clip.of("leak")]
+    looks = [f.text for f in clip.of("look")]
+    return {"leaks": leaks, "looks": looks, "more": [found.skipped, clip.looked_at, clip.frames]}

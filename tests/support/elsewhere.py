@@ -1,0 +1,74 @@
+"""What test_apart.py runs in another process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from anonymize.apart import Here
+from anonymize.errors import ClipError
+
+
+def echo(_: Here, *given: Any) -> Any:
+    return list(given)
+
+
+def who(_: Here) -> int:
+    print("not an answer")
+    sys.stdout.flush()
+    return os.getpid()
+
+
+def ask(here: Here, name: str, *given: Any) -> Any:
+    return here.ask(name, *given)
+
+
+def ask_twice_at_once(here: Here) -> Any:
+    """While one answer is waited for, another thread gets its own."""
+    got: list[Any] = []
+    slow = threading.Thread(target=lambda: got.append(here.ask("slow")))
+    slow.start()
+    got.append(here.ask("fast"))
+    slow.join()
+    return got
+
+
+def ask_for_ever(here: Here) -> None:
+    while True:
+        here.ask("step")
+        time.sleep(0.01)
+
+
+def die(_: Here, number: int) -> None:
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
+def leave(_: Here) -> None:
+    os._exit(7)
+
+
+def sleep(_: Here) -> None:
+    time.sleep(600)
+
+
+def fail(_: Here, what: str) -> None:
+    if what == "disk":
+        raise OSError(28, "full")
+    raise ClipError("it is none") if what == "clip" else RuntimeError("odd")
+
+
+def talk_nonsense(here: Here) -> None:
+    here._target.write(b"\xff\xff\xff\x00nonsense")
+    here._target.flush()
+    os._exit(0)
+
+
+def objects(_: Here) -> Any:
+    return {"said": np.array([{}], object)}
