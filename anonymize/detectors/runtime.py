@@ -42,8 +42,8 @@ log = logging.getLogger(__name__)
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 ON_GPU = 8  # photos at a time
 LARGE = 3 * 2_000_000  # numbers in an input after which its buffers go; for each photo, that would cost 3 % of the time
-# Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number, 1,024,
-# holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
+# Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
+# 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
 PREPARED = 2048
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
 PRECISIONS = ("auto", "int8", "bf16", "f32")
@@ -114,7 +114,8 @@ def open_network(
         path: a .onnx file, an OpenVINO .xml, or a folder with one.
         device: auto, cpu or cuda (settings.DEVICES).
         model: the onnx.ModelProto to run instead of what is in the .onnx file (`parse`, then changed).
-        exact: the network itself computes coordinates in px, which bfloat16 rounds (to 4 px beyond 512, 8 beyond 1024).
+        exact: its outputs must not be rounded: coordinates in px (bfloat16 rounds to 4 px beyond 512, 8 beyond
+            1024), or numbers that something was fitted to.
         scaling: what it makes of pixels, which it then takes as they are.
 
     Raises:
@@ -229,7 +230,7 @@ class OpenVino:
         precision = os.environ.get("ANONYMIZE_PRECISION") or PRECISIONS[0]
         if precision not in PRECISIONS:
             raise UnknownNameError("ANONYMIZE_PRECISION", precision, PRECISIONS)
-        ranges = int8.ranges_of(path) if precision in ("auto", "int8") else {}
+        ranges = int8.ranges_of(path) if precision in ("auto", "int8") and not exact else {}
         if precision == "bf16":
             config["INFERENCE_PRECISION_HINT"] = precision
         # What stays as it is in a network of integers must not be rounded differently on each processor.

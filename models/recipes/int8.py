@@ -1,4 +1,4 @@
-"""Between which values the inputs of each convolution lie: models/int8.json, for networks in 8-bit integers.
+"""What the inputs of each convolution hold, lowest, highest, mean: models/int8.json, for networks in 8-bit integers.
 
     python -m models.recipes.int8 DATA [--networks street=640-1280,…] [--output models/int8.json]
 
@@ -38,7 +38,7 @@ from models.recipes.plates.marks import load
 
 PHOTOS = {"photos": 48, "rides": 16, "masks": 24, "empty": 8}  # of each source
 CHECKED = 4  # every so manieth photo: where scores are compared
-MOST = 0.25  # root mean square of what quantization may move a score, in log-odds
+MOST = 0.15  # root mean square of what quantization may move a score, in log-odds
 LEAST_SCORE = 0.05  # of candidates that are compared
 LOST = 3.0  # log-odds; what is gone, or moved by more, counts as this
 NETWORKS = "street=640-1280,coco=320-640"
@@ -55,7 +55,7 @@ def photos(data: Path) -> list[Image]:
 
 
 class Observed(runtime.OpenVino):
-    """A network that notes the least and greatest value of each convolution's input."""
+    """A network that notes the least and greatest value of each convolution's input, and its channels' means."""
 
     def __init__(self, path: Path, source: Path | bytes, **options: Any) -> None:
         import openvino as ov
@@ -63,7 +63,7 @@ class Observed(runtime.OpenVino):
         super().__init__(path, source, **options)
         model = ov.Core().read_model(source)
         nodes = quantized.convolutions(model)
-        self.seen: dict[str, list[tuple[float, float]]] = {n: [] for n, node in nodes.items() if not is_last(node)}
+        self.seen: dict[str, list[quantized.Range]] = {n: [] for n, node in nodes.items() if not is_last(node)}
         inputs = {name: nodes[name].input_value(0) for name in self.seen}
         model.add_outputs(list(inputs.values()))
         ports = [result.input_value(0) for result in model.get_results()]
@@ -74,7 +74,9 @@ class Observed(runtime.OpenVino):
     def __call__(self, batch: NDArray[Any]) -> runtime.Outputs:
         results = self._observing(batch if self._scaling is None else self._scaling.apply(batch))
         for name, index in self._index.items():
-            self.seen[name].append((float(results[index].min()), float(results[index].max())))
+            values = results[index][0]
+            means = values.mean(axis=(1, 2), dtype=np.float32)
+            self.seen[name].append(quantized.Range(float(values.min()), float(values.max()), means))
         return super().__call__(batch)
 
 
@@ -88,7 +90,7 @@ def is_last(node: Any) -> bool:
         for output in todo.pop().outputs():
             for target in output.get_target_inputs():
                 follower = target.get_node()
-                if follower.get_type_name() in quantized.CONVOLUTIONS:
+                if follower.get_type_name() == quantized.CONVOLUTION:
                     return False
                 if (name := follower.get_friendly_name()) not in done:
                     done.add(name)
@@ -105,8 +107,8 @@ def observe(name: str, sides: Sequence[int], images: Sequence[Image]) -> quantiz
     network = opened.pop()  # the sizes share it; it must go with them, or it would be the one that is opened next
     out = {}
     for convolution, seen in network.seen.items():
-        low, high = np.mean(seen, axis=0)
-        out[convolution] = (float(f"{min(low, 0):.5g}"), float(f"{max(high, 0):.5g}"))
+        low, high = np.mean([one.low for one in seen]), np.mean([one.high for one in seen])
+        out[convolution] = quantized.Range(min(low, 0), max(high, 0), np.mean([one.mean for one in seen], axis=0))
     return out
 
 
@@ -149,6 +151,11 @@ def choose(name: str, side: int, ranges: quantized.Ranges, images: Sequence[Imag
     return left
 
 
+def rounded(value: float) -> float:
+    """Four digits, which the file has room for."""
+    return float(f"{value:.4g}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -162,8 +169,12 @@ def main() -> None:
         name, _, sides = one.partition("=")
         low, high = (int(side) for side in sides.split("-"))
         ranges = choose(name, low, observe(name, (low, high), images), images[::CHECKED])
-        out[name] = {"sha256": sha256(fetch(model(name))), "ranges": {k: list(v) for k, v in ranges.items()}}
-        given.output.write_text(json.dumps(out, indent=1) + "\n")
+        rows = {k: [rounded(r.low), rounded(r.high), [rounded(m) for m in r.mean]] for k, r in ranges.items()}
+        out[name] = {"sha256": sha256(fetch(model(name))), "ranges": rows}
+        text = json.dumps(out)
+        for mark in ('{"sha256"', '"ranges"', '"/model'):  # a line for each convolution
+            text = text.replace(mark, "\n" + mark)
+        given.output.write_text(text + "\n")
 
 
 if __name__ == "__main__":
