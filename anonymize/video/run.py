@@ -33,6 +33,7 @@ import numpy as np
 from .. import __version__, disk
 from ..disk import AnyPath
 from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, RecordsError, StoppedError
+from ..pipeline import give_back_memory
 from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
@@ -116,12 +117,15 @@ def detect(
             _search(segment, files[-1], search, told)
     if not files:
         raise ClipError("no frame of it could be decoded")
+    give_back_memory()
     if progress:
         progress(Step("follow", frames.count, frames.count))
     whole = Segments(files)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
     rate = frames.rate or float(clip.frame_rate)
+    tracks = make_tracks(whole.regions(), rate, whole.motion, whole.kinds, Spill(folder))
+    give_back_memory()
     return ClipRecord(
         path=escape(path),
         sha256=sha256,
@@ -129,7 +133,7 @@ def detect(
         height=clip.height,
         frames=whole.frames,
         frame_rate=rate,
-        tracks=make_tracks(whole.regions(), rate, whole.motion, whole.kinds, Spill(folder)),
+        tracks=tracks,
         searched=whole.searched,
         cuts=tuple(sorted(whole.motion.cuts)),
         kinds=whole.kinds,
@@ -205,6 +209,7 @@ def render(
         raise ChangedSourceError(
             "it was read otherwise than when it was detected; it is damaged, repair or detect it again"
         )
+    give_back_memory()  # FFmpeg's index of hours comes on top
     if progress:
         progress(Step("join", frames.count, record.frames))
     try:

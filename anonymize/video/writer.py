@@ -12,6 +12,7 @@ import itertools
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -319,21 +320,19 @@ def _packets(path: Path) -> Iterator[tuple[int, bool, bytes]]:
 
 def _mux(clip: Clip, form: Form, encoding: Encoding, segments: Sequence[Path], path: Path, ends: Sequence[int]) -> None:
     av = import_av()
-    options = {"movie_timescale": str(clip.time_base.denominator)} if form.container in ("mp4", "mov") else {}
+    options = {"fflags": "+bitexact"}
     if form.container in ("mp4", "mov"):
-        options["movflags"] = "+faststart"
-    with (
-        opened(clip.path) as (source, _),
-        av.open(str(path), "w", format=form.container, options={**options, "fflags": "+bitexact"}) as out,
-    ):
+        options |= {"movie_timescale": str(clip.time_base.denominator), "movflags": "+faststart"}
+    with ExitStack() as stack:  # the index of hours takes memory, so what has no sound is not opened
+        has_sound = clip.audio and encoding.audio == "keep"
+        source = stack.enter_context(opened(clip.path))[0] if has_sound else None
+        out = stack.enter_context(av.open(str(path), "w", format=form.container, options=options))
         stream = out.add_stream(_ENCODERS[form.codec][0], rate=clip.frame_rate)
         _configure(stream.codec_context, clip, form, encoding)
         stream.time_base = clip.time_base
         if not clip.orientation.is_upright:
             stream.set_display_matrix(clip.orientation.matrix())
-        audio = (
-            {s.index: out.add_stream_from_template(s) for s in source.streams.audio} if encoding.audio == "keep" else {}
-        )
+        audio = {t.index: out.add_stream_from_template(t) for t in (source.streams.audio if source else ())}
         for track in audio.values():
             track.metadata.clear()
             context = track.codec_context

@@ -7,8 +7,6 @@ path, and no list of paths, lets one visitor into another's photos.
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import gc
 import hashlib
 import logging
 import os
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import AnonymizeError
+from ..pipeline import give_back_memory
 from .limits import NO_DISK, is_full, room_on_disk
 from .telling import place_of
 
@@ -62,14 +61,6 @@ class Closeable(Protocol):
     id: str
 
     def close(self) -> None: ...
-
-
-def give_back_memory() -> None:
-    """Return freed memory to the system: glibc keeps what threads that are gone had used. Elsewhere nothing is done."""
-    gc.collect()
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _key(secret: str) -> str:
