@@ -163,7 +163,7 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
             print(f"Clips to review: /review/open?name={clips.name}")
         else:
             registry.open(path)
-    shared = [path for path in shared if not path.is_dir()]
+    shared[:] = [path for path in shared if not path.is_dir()]  # in place: `sample` adds to it later
     handlers = ReviewHandlers(
         registry,
         who,

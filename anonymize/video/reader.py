@@ -241,9 +241,8 @@ class _Reading:
         reasons = []
         if self._damaged:
             reasons.append(f"{self._damaged} damaged parts were left out")
-        duration, start = self._clip.duration, (self._container.start_time or 0) / 1_000_000
-        if "matroska" in self._container.format.name:  # which counts from 0, whenever the first frame is shown
-            start = 0.0
+        duration = self._clip.duration  # Matroska's counts from 0, whenever the first frame is shown
+        start = 0.0 if "matroska" in self._container.format.name else (self._container.start_time or 0) / 1_000_000
         if duration is not None and self._end - start < duration - SHORT:
             reasons.append(f"it ends after {self._end - start:.1f} of {duration:.1f} seconds")
         return "; ".join(reasons)
