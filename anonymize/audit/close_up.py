@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .. import weights
 from ..detectors import Detector, create
+from ..detectors.upright import turn
 from ..errors import AnonymizeError
 from ..probability import log_odds
 from ..regions import Region, boxes, iou
@@ -30,6 +31,7 @@ FEWEST = 2  # networks that have to be there
 FILL = 114  # gray, beyond the photo's edge
 
 Closely = Callable[[Region], float | None]
+CloseUp = tuple[NDArray[np.uint8], Region]
 
 
 def load(
@@ -51,27 +53,38 @@ def load(
     return out
 
 
-def closely(rgb: NDArray[np.uint8], networks: Mapping[str, Sequence[Detector]]) -> Closely:
-    """What the networks say of a region's close-ups: the mean of their log-odds; None: none looks for its kind."""
+def closely(rgb: NDArray[np.uint8], networks: Mapping[str, Sequence[Detector]], turns: Sequence[int] = (0,)) -> Closely:
+    """What the networks say of a region's close-ups: the mean of their log-odds; None: none looks for its kind.
+
+    Args:
+        turns: quarter turns that may make the photo upright (`Upright.turns`); the one counts in which they say most.
+    """
 
     def look(region: Region) -> float | None:
         asked = networks.get(region.kind, ())
         if not asked:
             return None
         near, far = (cut(rgb, region, zoom) for zoom in ZOOMS[region.kind])
-        pictures = [near[0], np.ascontiguousarray(far[0][:, ::-1])]
-        shown = [near[1], far[1]]  # in the middle of both, so a mirror leaves it
-        odds = [
-            log_odds(_seen(found, box))
-            for network in asked
-            for found, box in zip(network.detect(pictures), shown, strict=True)
-        ]
-        return float(np.mean(odds))
+        return max(_odds(asked, near, far, k) for k in turns)
 
     return look
 
 
-def cut(rgb: NDArray[np.uint8], region: Region, zoom: float) -> tuple[NDArray[np.uint8], Region]:
+def _odds(networks: Sequence[Detector], near: CloseUp, far: CloseUp, turns: int) -> float:
+    """The mean of what the networks say of two close-ups after quarter turns; the farther one is mirrored then."""
+    pictures = [turn(near[0], turns), np.ascontiguousarray(turn(far[0], turns)[:, ::-1])]
+    shown = [_turned(near[1], turns), _turned(far[1], turns)]  # in the middle, so a mirror leaves it
+    answers = [zip(network.detect(pictures), shown, strict=True) for network in networks]
+    return float(np.mean([log_odds(_seen(found, box)) for answer in answers for found, box in answer]))
+
+
+def _turned(region: Region, turns: int) -> Region:
+    """A region in the middle of a square picture, after quarter turns of that."""
+    x1, y1, x2, y2 = region.box
+    return region.replace(box=(y1, x1, y2, x2)) if turns % 2 else region
+
+
+def cut(rgb: NDArray[np.uint8], region: Region, zoom: float) -> CloseUp:
     """A close-up, (SIDE, SIDE, 3), with a region in its middle, and that region in it.
 
     Args:

@@ -20,11 +20,11 @@ from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
 from ..records_file import is_kept
 from ..settings import Settings
-from ..video import batch, memory
+from ..video import batch, memory, sinks
 from ..video.records import read as read_clip
 from .findings import Finding
 
-_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME)
+_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)
 # What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
 # of such a name is a stranger's file. Folders of theirs count with all that is in them.
 _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from .. import images, weights
 from ..detectors import Detector, create
+from ..detectors.upright import Upright
+from ..detectors.upright import load as load_upright
 from ..errors import AnonymizeError
 from ..predictor import Predictor
 from ..probability import log_odds
@@ -92,6 +94,7 @@ class Looker:
         unchecked: hidden kind -> why no other network looked for it, so that silence about it says nothing.
         reader: reads what may be a plate; None: there is none.
         close: kind -> networks that are shown close-ups; without them the votes count.
+        upright: tells in which turns a photo is looked at; None: as it comes.
     """
 
     detectors: tuple[Detector, ...]
@@ -101,6 +104,7 @@ class Looker:
     again: frozenset[str] = frozenset()
     reader: Reader | None = None
     close: Mapping[str, tuple[Detector, ...]] = field(default_factory=dict)
+    upright: Upright | None = None
 
     @property
     def said(self) -> str:
@@ -173,7 +177,12 @@ def choose(
             if not all(name.endswith(same) for name in loaded):
                 del unchecked[task]
     close = close_up.load(settings, weights_dir=weights_dir, progress=progress) if made else {}
-    return Looker(tuple(made.values()), skipped, tuple(made), unchecked, frozenset(again), close=close)
+    upright = None
+    try:
+        upright = load_upright(settings, weights_dir=weights_dir, progress=progress) if made else None
+    except AnonymizeError as e:
+        skipped["coco, for how photos lie"] = str(e).split(". ")[0]
+    return Looker(tuple(made.values()), skipped, tuple(made), unchecked, frozenset(again), close=close, upright=upright)
 
 
 def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region]:
@@ -181,7 +190,8 @@ def look(photo: images.Photo, looker: Looker, settings: Settings) -> list[Region
     out: list[Region] = []
     for detector, kind in zip_longest(looker.detectors, looker.kinds, fillvalue=""):
         # Each for itself: of two that see the same, only one would be left, with its own votes.
-        seen = Predictor(settings, detectors=[detector]).predict_photo(photo)  # type: ignore[list-item]
+        predictor = Predictor(settings, detectors=[detector], upright=looker.upright)  # type: ignore[list-item]
+        seen = predictor.predict_photo(photo)
         out += [r for r in seen if kind in ("", r.kind)]
     return sorted(out, key=lambda r: -r.score)
 
@@ -190,7 +200,8 @@ def findings(
     photo: images.Photo, looker: Looker, record: Record | None, touched: NDArray[np.float32], settings: Settings
 ) -> Iterator[Finding]:
     """What is still recognizable in a written photo. Args: as of `look` and `check`."""
-    closely = close_up.closely(photo.rgb, looker.close)
+    turns = looker.upright.turns(photo.rgb) if looker.upright else (0,)
+    closely = close_up.closely(photo.rgb, looker.close, turns)
     yield from check(look(photo, looker, settings), record, touched, settings, reading(photo.rgb, looker), closely)
 
 

@@ -9,12 +9,13 @@ import shutil
 import stat
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from anonymize import engine, records
-from anonymize.audit import Options, audit_folder, report_folder
+from anonymize import engine, images, records
+from anonymize.audit import Options, audit_folder, report_folder, second_look
 from anonymize.audit.certificate import verify
 from anonymize.audit.quarantine import release
 from anonymize.cli import cli
@@ -57,11 +58,19 @@ def test_planted_leaks_are_found_and_clean_exports_are_not(
     assert audit.ok == (leak.level != "leak")
 
 
+@pytest.mark.weights
+@pytest.mark.parametrize("turns", [1, 2])
+def test_open_faces_of_a_photo_that_lies_otherwise_are_leaks(zidane: Path, turns: int) -> None:
+    looker = second_look.choose(["street"], Settings())
+    rgb = np.ascontiguousarray(np.rot90(np.asarray(Image.open(zidane).convert("RGB")), turns))
+    untouched = np.zeros(rgb.shape[:2], np.float32)
+    found = second_look.findings(images.from_array(rgb), looker, None, untouched, Settings())
+    assert sum(f.level == "leak" and f.kind == "face" for f in found) == 2
+
+
 def test_what_detectors_missed_is_found_by_others(case: planted.Case) -> None:
     planted.missed(case)
     found = FakeDetector([case.open.replace(score=0.97)], name="other")
-    from anonymize.audit import second_look
-
     looker = second_look.Looker((found,), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(second_look, "choose", lambda *_, **__: looker)
@@ -272,7 +281,6 @@ def test_the_command_line_names_what_failed(case: planted.Case) -> None:
 
 
 def test_runs_audit_what_they_wrote_when_asked(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anonymize.audit import second_look
 
     monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((), {"none": "test"}))
     monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AuditError("no weights here")))

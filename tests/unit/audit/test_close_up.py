@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from anonymize.audit import close_up
-from anonymize.detectors import FakeDetector
+from anonymize.detectors import FakeDetector, upright
 from anonymize.detectors.detector import Image
 from anonymize.errors import WeightsError
 from anonymize.probability import log_odds
@@ -65,6 +65,35 @@ def test_the_mean_of_log_odds_counts_every_yes_and_every_no() -> None:
     assert odds(Sees(0.9), Sees(0.9, shift=200)) == pytest.approx((log_odds(0.9) + log_odds(0)) / 2)  # another thing
     assert odds(Sees(0.9), FakeDetector([])) == pytest.approx((log_odds(0.9) + log_odds(0)) / 2)
     assert close_up.closely(rgb, {"plate": (Sees(0.9),)})(face) is None
+
+
+class SeesUpright(Sees):
+    """Sees what is bright, where it is brighter above than below."""
+
+    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+        found = super().detect(images)
+        for image, regions in zip(images, found, strict=True):
+            ys, xs = np.nonzero(image[:, :, 0] > 200)
+            middle, inside = (ys.min() + ys.max()) // 2, slice(xs.min(), xs.max() + 1)
+            if image[ys.min() : middle, inside].mean() <= image[middle : ys.max() + 1, inside].mean() + 5:
+                regions.clear()
+        return found
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_a_photo_that_lies_otherwise_is_shown_upright(turns: int) -> None:
+    rgb = np.full((90, 100, 3), 40, np.uint8)
+    rgb[20:30, 10:26] = 250
+    rgb[30:44, 10:26] = 215
+    face = Region("face", (10, 20, 26, 44), 0.5)
+    lying = np.ascontiguousarray(np.rot90(rgb, -turns))
+    there = upright.turn_back(face, turns, lying.shape[1], lying.shape[0])
+    networks = {"face": (SeesUpright(0.9), SeesUpright(0.9))}
+    assert close_up.closely(lying, networks, (0, turns))(there) == pytest.approx(log_odds(0.9))
+    if turns:
+        unturned = close_up.closely(lying, networks)(there)
+        assert unturned is not None
+        assert unturned < 0
 
 
 def test_one_network_alone_is_no_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
