@@ -159,8 +159,7 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
 
     for path in shared:
         if path.is_dir():
-            clips = registry.open_clips(path)
-            print(f"Clips to review: /review/open?name={clips.name}")
+            registry.open_clips(path)
         else:
             registry.open(path)
     shared[:] = [path for path in shared if not path.is_dir()]  # in place: `sample` adds to it later
@@ -216,6 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
         from anonymize.web.application import assemble
         from anonymize.web.detector_pool import DetectorPool
         from anonymize.web.serving import serve
+        from review.reviews import registry
 
         pool = DetectorPool(rules.defaults, weights_dir=given.weights, trust=given.trust, fetching=fetching)
         shows_sample = given.public and not given.review
@@ -225,7 +225,10 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"error: {e}", file=sys.stderr)
             return 1
         shown = "127.0.0.1" if given.host in LOOPBACK else given.host
-        print(f"anonymize is at http://{shown}:{given.port}  (Ctrl+C stops it)", flush=True)
+        address = f"http://{shown}:{given.port}{root_path}"
+        print(f"anonymize is at {address}  (Ctrl+C stops it)", flush=True)
+        for clips in registry.clips:
+            print(f"Clips to review: {address}/review/open?name={clips.name}", flush=True)
         with sample(pool, data / "sample", given.review) if shows_sample else contextlib.nullcontext():
             serve(app, given.host, given.port, given.proxy, root_path)
     return 0

@@ -50,6 +50,7 @@ class Workers:
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._idle: list[_Process] = []
+        self._busy: set[_Process] = set()
         atexit.register(self.close)
 
     def call(
@@ -73,10 +74,12 @@ class Workers:
         """
         with self._guard:
             process = self._idle.pop() if self._idle else _Process()
+            self._busy.add(process)
         try:
             return process.call(work, given, answers or {}, stop, (silent, GRACE if grace is None else grace))
         finally:
             with self._guard:
+                self._busy.remove(process)
                 is_kept = process.is_ready and len(self._idle) < KEPT
                 if is_kept:
                     self._idle.append(process)
@@ -84,9 +87,11 @@ class Workers:
                 process.end()
 
     def close(self) -> None:
-        """End the processes that wait for a call."""
+        """End all processes at once; calls that run raise WorkerError."""
         with self._guard:
             idle, self._idle = self._idle, []
+            for process in self._busy:
+                process.break_off("nobody waits for it any more, and it was ended")
         for process in idle:
             process.end()
 
@@ -180,6 +185,11 @@ class _Process:
             if self._why:
                 self._process.kill()
                 return
+
+    def break_off(self, why: str) -> None:
+        """End it in the middle of a call, from another thread."""
+        self._why = why
+        self._process.kill()
 
     def _end_of(self) -> str:
         self._process.kill()  # should it talk nonsense

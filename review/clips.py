@@ -37,8 +37,10 @@ from anonymize.video.risk import moments, risk_of
 from anonymize.video.tracks import Track
 
 from .dataset import fiftyone
+from .documents import CANDIDATES, HIDDEN
+from .views import dress_clips
 
-FIELD = "regions"
+FIELDS = (HIDDEN, CANDIDATES)  # of a frame, as photos have them
 DECIDES = ("accept", "reject", "reset")  # tags of a label in any frame, which decide on its whole track
 _MOVED = 0.002  # share of the picture's sides; less is rounding
 _LOOK = 30  # moments of a clip that are named
@@ -56,7 +58,7 @@ def make(folder: AnyPath) -> Any:
 
     Returns:
         A `fiftyone.Dataset`: a sample for each clip, riskiest first, with `risk`, `review`, `look` (the moments to look
-        at, in words); its frames' labels in `regions` have the track's number as
+        at, in words); its frames' labels in `hidden` and `candidates` have the track's number as
         `index`, and its id, status and source.
 
     Raises:
@@ -74,6 +76,7 @@ def make(folder: AnyPath) -> Any:
     dataset.info = {"clips": path}  # the plugin's operators go there
     samples = [_sample(fo, file) for file in found]
     dataset.add_samples(sorted(samples, key=lambda s: -s["risk"]), progress=False)
+    dress_clips(fo, dataset)
     return dataset
 
 
@@ -219,11 +222,14 @@ class ClipsReview:
 
         if not (ObjectId.is_valid(sample) and ObjectId.is_valid(label)):
             return ""
-        place = f"{FIELD}.detections"
-        found = self.shown._frame_collection.find_one(
-            {"_sample_id": ObjectId(sample), f"{place}._id": ObjectId(label)}, {f"{place}.$": 1}
-        )
-        return str(found[FIELD]["detections"][0].get("track") or "") if found else ""
+        for name in FIELDS:
+            place = f"{name}.detections"
+            found = self.shown._frame_collection.find_one(
+                {"_sample_id": ObjectId(sample), f"{place}._id": ObjectId(label)}, {f"{place}.$": 1}
+            )
+            if found:
+                return str(found[name]["detections"][0].get("track") or "")
+        return ""
 
 
 def _renew(fo: Any, dataset: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
@@ -249,20 +255,20 @@ def _sample(fo: Any, file: Path) -> Any:
 
 
 def _show(fo: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
-    labels: dict[int, list[Any]] = defaultdict(list)
+    labels: dict[int, dict[str, list[Any]]] = defaultdict(lambda: {name: [] for name in FIELDS})
     for index, track in enumerate(record.tracks, 1):
-        is_hidden = track.is_hidden(settings)
+        field = HIDDEN if track.is_hidden(settings) else CANDIDATES
         for frame in track.frames:
-            labels[frame].append(
+            labels[frame][field].append(
                 fo.Detection(
                     label=track.kind, bounding_box=_relative(track, frame, record), index=index,
-                    confidence=track.score, track=track.id, status=track.status, hidden=is_hidden,
-                    source=track.source(frame),
+                    confidence=track.score, track=track.id, status=track.status, source=track.source(frame),
                 )
             )  # fmt: skip
     sample.frames.clear()
-    for frame, found in labels.items():
-        sample.frames[frame + 1] = fo.Frame(**{FIELD: fo.Detections(detections=found)})  # FiftyOne counts from 1
+    for frame, fields in labels.items():
+        shown = {name: fo.Detections(detections=found) for name, found in fields.items()}
+        sample.frames[frame + 1] = fo.Frame(**shown)  # FiftyOne counts from 1
 
 
 def _tell(sample: Any, record: ClipRecord, settings: Settings) -> None:
@@ -291,7 +297,7 @@ def _said(sample: Any, record: ClipRecord) -> Iterator[tuple[str, Mapping[str, A
     drawn: dict[tuple[str, Any], dict[int, Box]] = defaultdict(dict)
     moved: list[tuple[str, int, Box]] = []
     for number, frame in sample.frames.items():
-        for label in (frame.get_field(FIELD) and frame[FIELD].detections) or ():
+        for label in [label for name in FIELDS if (found := frame[name]) for label in found.detections]:
             id, at = label.get_attribute_value("track", None), number - 1
             if not id:
                 drawn[label.label, label.index][at] = _absolute(label.bounding_box, record)

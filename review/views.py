@@ -12,6 +12,7 @@ from .documents import CANDIDATES, CONTEXT, CORNERS, HIDDEN, TRUTH
 # One color a meaning: false positives and misses must be seen at once, also by people who do not tell red from green.
 COLORS = {"tp": "#2a9d8f", "fp": "#e9a200", "fn": "#d1006c", "ignored": "#8d8d8d"}
 HEIGHTS = ((0, 16), (16, 32), (32, math.inf))  # px, of the saved views
+CANDIDATE = "#f4a261"
 STATUS_COLORS = {"auto": "#2a9d8f", "accepted": "#0057b8", "manual": "#7b2cbf", "rejected": "#8d8d8d"}
 
 
@@ -31,6 +32,18 @@ def dress(fo: ModuleType, dataset: Any, kinds: Iterable[str], *, has_truth: bool
     }
     dataset.set_label_schemas({HIDDEN: schema, CANDIDATES: schema})
     dataset.active_label_schemas = [HIDDEN, CANDIDATES]
+    dataset.save()
+
+
+def dress_clips(fo: ModuleType, dataset: Any) -> None:
+    """Colors and what is shown at first, of a dataset of clips: what is hidden and what is not must be seen at once."""
+    colors = {HIDDEN: STATUS_COLORS["auto"], CANDIDATES: CANDIDATE}
+    for name in colors:  # where nothing is found in any clip, there is the field nevertheless
+        dataset.add_frame_field(name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    fields = [{"path": f"frames.{name}", "fieldColor": color} for name, color in colors.items()]
+    config = dataset.app_config
+    config.color_scheme = fo.ColorScheme(color_by="field", fields=fields, color_pool=list(colors.values()))
+    config.active_fields = fo.ActiveFields(paths=[*(f"frames.{name}" for name in colors), "risk", "review"])
     dataset.save()
 
 
@@ -92,8 +105,8 @@ def _colors(fo: ModuleType, has_truth: bool) -> Any:
     ]
     if has_truth:
         fields.append({"path": TRUTH, "fieldColor": COLORS["fn"], "colorByAttribute": "eval", "valueColors": values})
-    suspected = [{"value": v, "color": c} for v, c in (STATUS_COLORS | {"auto": "#f4a261"}).items()]
-    fields.append({"path": CANDIDATES, "fieldColor": "#f4a261", "colorByAttribute": "status", "valueColors": suspected})
+    suspected = [{"value": v, "color": c} for v, c in (STATUS_COLORS | {"auto": CANDIDATE}).items()]
+    fields.append({"path": CANDIDATES, "fieldColor": CANDIDATE, "colorByAttribute": "status", "valueColors": suspected})
     fields.append({"path": CONTEXT, "fieldColor": "#6c757d"})
     fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
     return fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])

@@ -86,6 +86,7 @@ def audit_folder(
     progress: Progress | None = None,
     fetching: weights.Progress | None = None,
     stop: threading.Event | None = None,
+    frames: clips.Progress = lambda done, of: None,
 ) -> Audit:
     """Audit a folder that `run` or `export` wrote.
 
@@ -95,6 +96,7 @@ def audit_folder(
         settings: those of the export; None: as its summary and its records say.
         progress: told after each photo: the audit so far, and how many photos there are.
         fetching: told of weights on their way. stop: set it to end after the photo in work.
+        frames: told how many of a clip's frames were looked at, and of how many.
 
     Raises:
         RecordsError: records that cannot be read. PathError: a folder that is not there; a report in the output.
@@ -119,7 +121,7 @@ def audit_folder(
         version=__version__,
         when=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    work = _Work(read, options, Path(against) if against else None, audit, fetching)
+    work = _Work(read, options, Path(against) if against else None, audit, fetching, frames)
     for check, paths in ((work.photo, read.photos), (work.clip, read.clips)):
         for path in paths:
             if stop and stop.is_set():
@@ -157,7 +159,9 @@ class _Work:
         against: Path | None,
         audit: Audit,
         fetching: weights.Progress | None,
+        frames: clips.Progress,
     ) -> None:
+        self.frames = frames
         self.read, self.options, self.against, self.audit = read, options, against, audit
         self.settings = read.settings[0] if read.settings else Settings()
         self.reader = self._reader(fetching)
@@ -249,7 +253,8 @@ class _Work:
 
     def clip(self, path: str) -> PhotoAudit:
         """One clip."""
-        found = clips.check(self.read, path, self.looker, self.settings, self.against, self.options.frames)
+        most, told = self.options.frames, self.frames
+        found = clips.check(self.read, path, self.looker, self.settings, self.against, most, told)
         self.compared, self.not_compared = (
             self.compared + found.is_compared,
             self.not_compared + (not found.is_compared),

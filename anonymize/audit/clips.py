@@ -9,7 +9,7 @@ listened to.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -48,6 +48,7 @@ MOST = 20  # findings of one clip that are listed
 SAME_SECONDS = 3.0  # within which one thing is looked for again
 # Of 255, what a lossy clip's coding may change in a hidden area; and the quality beyond which it changes more.
 LIMIT, COARSEST = 24.0, 35
+Progress = Callable[[int, int], None]  # frames that were looked at, of how many
 _MAGIC = b"\x1a\x45\xdf\xa3"  # of Matroska and WebM
 
 
@@ -67,13 +68,19 @@ def metadata(path: Path) -> list[str]:
 
 
 def check(
-    folder: Folder, path: str, looker: second_look.Looker, settings: Settings, against: Path | None, most: int = FRAMES
+    folder: Folder,
+    path: str,
+    looker: second_look.Looker,
+    settings: Settings,
+    against: Path | None,
+    most: int,
+    progress: Progress,
 ) -> PhotoAudit:
     """One clip; what cannot be read fails.
 
     Args:
         folder: the output. path: of the clip. looker: looks again. settings: where its own are not known.
-        against: the originals' folder. most: frames that are looked at.
+        against: the originals' folder. most: frames that are looked at. progress: told after each of them.
     """
     out = PhotoAudit(path, is_clip=True)
     file = folder.file(path)
@@ -96,7 +103,7 @@ def check(
         if clip.audio:
             out.findings.append(Finding("clips", "note", "it has sound, which may name people; nobody listened to it"))
         quality = int(known.get("quality", 0))
-        _Clip(clip, record, own or settings, looker, out, most, quality).look(_original(record, against, out))
+        _Clip(clip, record, own or settings, looker, out, most, quality).look(_original(record, against, out), progress)
     except Exception as e:
         out.error = f"it could not be audited: {why(e)}"
     out.findings.sort(key=lambda f: ("leak", "look", "note").index(f.level))
@@ -201,7 +208,7 @@ class _Clip:
         self._hider = Hider(settings)
         self._quality = quality
 
-    def look(self, source: Clip | None) -> None:
+    def look(self, source: Clip | None, progress: Progress) -> None:
         record, out = self._record, self._out
         if record is not None:
             for track in record.hidden(self._settings):
@@ -222,6 +229,7 @@ class _Clip:
             if frame.index in wanted:
                 out.looked_at += 1
                 found += self._frame(frame, original)
+                progress(out.looked_at, len(wanted))
         if record is not None and out.frames != record.frames:
             said = f"it has {out.frames} frames, its record {record.frames}"
             found.append(Finding("memory", "leak", said))

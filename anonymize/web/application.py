@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, Response
 from starlette.types import ASGIApp
 
-from . import api, api_docs, api_video, clip_files, files, ui
+from . import api, api_docs, api_video, clip_files, clip_work, files, ui
 from .answers import METHODS, handle_errors
 from .controls import offered_detectors
 from .detector_pool import DetectorPool
@@ -64,8 +64,9 @@ def assemble(
                 if run := getattr(getattr(mounted, "router", None), "lifespan_context", None):
                     await stack.enter_async_context(run(mounted))
             yield
-        jobs.close()
-        sessions.close()
+            jobs.close()
+            sessions.close()  # first of all they know that they are closed, and begin nothing again
+            clip_work.WORKERS.close()
 
     # FastAPI's own documentation pages fetch scripts from other hosts; api_docs.py has ours.
     app = FastAPI(

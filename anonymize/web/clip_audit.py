@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .. import disk, images
+from ..apart import Here
 from ..audit import CHECKS, Options, audit_folder
+from ..audit.clips import Progress
 from ..records import Header, escape, unescape
 from ..settings import Settings
 from ..video import records
@@ -24,7 +26,7 @@ from .clip_work import work
 from .job_results import write_audit
 
 OPTIONS = Options()
-SILENT = 3600.0  # seconds; nothing is told before the end
+SILENT = 3600.0  # seconds; before the first frame and after the last one nothing is told
 MOST = 20  # places to look at that are listed
 
 
@@ -54,13 +56,14 @@ def audit(
     encoding: Encoding,
     shows: str,
     *,
+    progress: Progress,
     stop: threading.Event,
 ) -> ClipAudit:
     """Look for leaks in a clean clip.
 
     Args:
         folder: for what the audit needs and writes; what lies there goes. source: the original. clean: the clip.
-        record, settings, encoding, shows: by which it was written.
+        record, settings, encoding, shows: by which it was written. progress: told after each frame that is looked at.
 
     Raises:
         ClipError: what looks for them broke off.
@@ -83,7 +86,8 @@ def audit(
         memory.note(record.path, target, shows, record.approval_hash(settings), encoding.quality, settings.to_dict())
     disk.write_json(output / SUMMARY_NAME, {"settings": settings.to_dict(), "clip_records": escape(known)})
     options = replace(OPTIONS, report=folder / "report")
-    found = work(_audit, output, originals, settings, options, stop=stop, silent=SILENT, grace=0.0)
+    asked = output, originals, settings, options
+    found = work(_audit, *asked, answers={"looked": progress}, stop=stop, silent=SILENT, grace=0.0)
     return ClipAudit(shows, tuple(found["leaks"]), tuple(found["looks"]), *found["more"])
 
 
@@ -111,9 +115,13 @@ def _list(texts: Any) -> str:
     return f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>" if texts else ""
 
 
-def _audit(_: Any, output: Path, originals: Path, settings: Settings, options: Options) -> dict[str, Any]:
+def _audit(here: Here, output: Path, originals: Path, settings: Settings, options: Options) -> dict[str, Any]:
     """Over there."""
-    found = audit_folder(output, against=originals, settings=settings, options=options)
+
+    def looked(done: int, of: int) -> None:
+        here.ask("looked", done, of)
+
+    found = audit_folder(output, against=originals, settings=settings, options=options, frames=looked)
     (clip,) = found.photos
     leaks = [clip.error] if clip.error else [f.text for f in clip.of("leak")]
     looks = [f.text for f in clip.of("look")]

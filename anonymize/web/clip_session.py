@@ -206,8 +206,13 @@ class ClipSession:
         assert ready is not None
         self._begin("auditing")
         shows, clean, _ = ready
+        asked = self._audit_folder, self.clip.path, clean, record, settings, encoding, shows
+
+        def looked(done: int, of: int) -> None:
+            self.step = Step("audit", done, of)
+
         try:
-            found = audit(self._audit_folder, self.clip.path, clean, record, settings, encoding, shows, stop=self._stop)
+            found = audit(*asked, progress=looked, stop=self._stop)
         except StoppedError:
             self._is_halted = False  # the audit was not wanted any more, not the clip
             return "done"
@@ -247,11 +252,9 @@ class ClipSession:
     def _search(self, predictor: Predictor) -> None:
         self._begin("searching")
         self._sha256 = self._sha256 or disk.sha256(self.clip.path)
+        asked = self.clip, self.name, predictor, self.folder
         found, preview = clip_work.search(
-            self.clip,
-            self.name,
-            predictor,
-            self.folder,
+            *asked,
             sha256=self._sha256,
             most_seconds=self.policy.most_clip_seconds,
             has_preview=self.preview is not None,
@@ -276,16 +279,8 @@ class ClipSession:
         target = self.folder / "out" / shows / clean_name(self.name, form.extension or self.clip.path.suffix)
         self._begin("writing")
         self.check_room()
-        played = clip_work.write(
-            self.clip,
-            record,
-            target,
-            settings,
-            encoding,
-            self.folder / "parts",
-            progress=self._show_step,
-            stop=self._stop,
-        )
+        asked = self.clip, record, target, settings, encoding, self.folder / "parts"
+        played = clip_work.write(*asked, progress=self._show_step, stop=self._stop)
         with self.lock:
             self._done = shows, target, played
         for old in sorted(target.parent.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
@@ -295,10 +290,15 @@ class ClipSession:
     @property
     def seconds_left(self) -> float | None:
         """Of this step; a guess from the rate so far, None where there is none."""
-        step, all_ = self.step, self.frames
+        step, all_ = self.step, self.step_frames
         if not self.is_busy or step is None or not step.frame or not all_:
             return None
         return max(0.0, (time.monotonic() - self._began) / step.frame * (all_ - step.frame))
+
+    @property
+    def step_frames(self) -> int:
+        """How many frames this step has to do; 0 where nobody knows."""
+        return self.step.frames or 0 if self.step and self.state == "auditing" else self.frames
 
     @property
     def frames(self) -> int:

@@ -112,9 +112,9 @@ def _short(clip: ClipSession) -> str:
 
 def _share(clip: ClipSession) -> float | None:
     """How much of this step is done, 0 to 1; None where nobody knows."""
-    if not clip.is_busy or clip.step is None or not clip.frames:
+    if not clip.is_busy or clip.step is None or not clip.step_frames:
         return None
-    return min(1.0, clip.step.frame / clip.frames)
+    return min(1.0, clip.step.frame / clip.step_frames)
 
 
 def status_text(clip: ClipSession, before: int = 0) -> str:
@@ -122,7 +122,9 @@ def status_text(clip: ClipSession, before: int = 0) -> str:
     if clip.state == "waiting":
         return f"Waiting: {before} other jobs come first." if before > 1 else "It starts in a moment."
     if clip.state == "auditing":
-        return "Looking for leaks. This takes a minute or two."
+        if clip.step is None:
+            return "Looking for leaks. This takes a minute or two."
+        return f"Looking for leaks · {clip.step.frame} of {clip.step_frames} frames looked at"
     if clip.state in ("searching", "writing"):
         words = ["Searching for faces and plates" if clip.state == "searching" else "Writing the clean clip"]
         if clip.step is not None and clip.step.name == "follow":

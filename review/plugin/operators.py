@@ -235,11 +235,11 @@ class _OnLabels(_Operator):
 
 
 class Accept(_OnLabels):
-    operator_name, label, icon = "accept", "hide this", "check"
+    operator_name, label, icon = "accept", "hide this", "visibility_off"
 
 
 class Reject(_OnLabels):
-    operator_name, label, icon = "reject", "false alarm", "close"
+    operator_name, label, icon = "reject", "false alarm", "visibility"
 
 
 class SetKind(_Form, _OnLabels):
@@ -340,7 +340,7 @@ class Next(_Operator):
 
 
 class Preview(_Operator):
-    operator_name, label, icon = "preview", "preview the anonymized photo", "visibility"
+    operator_name, label, icon = "preview", "preview the anonymized photo", "preview"
 
     def act(self, ctx: Any) -> Any:
         review, samples = _samples(ctx, _selected_ids(ctx)[:1])

@@ -44,6 +44,8 @@ class QueuePanel(foo.Panel):
     def render(self, ctx: Any) -> Any:
         panel = types.Object()
         panel.md(ctx.panel.state.told or _summary(ctx), name="told")
+        if _is_of_clips(ctx):  # a clip's buttons are above it
+            return types.Property(panel)
         buttons = panel.h_stack("buttons", gap=1)
         buttons.btn("next", label="Next", on_click=self.go_next)
         buttons.btn("approve", label="Approve, next", on_click=self.approve_next)
@@ -52,8 +54,25 @@ class QueuePanel(foo.Panel):
         return types.Property(panel)
 
 
+def _is_of_clips(ctx: Any) -> bool:
+    """Whether the App shows a dataset of clips, the review's or a copy."""
+    return ctx.dataset is not None and "clips" in (ctx.dataset.info or {})
+
+
+def _summary_of_clips(ctx: Any) -> str:
+    """How many clips are approved, and what to look at in the open one."""
+    done = ctx.dataset.values("review")
+    lines = [f"**{done.count('approved')} of {len(done)} clips approved**", ""]
+    here = ctx.dataset.select([ctx.current_sample] if ctx.current_sample else [])
+    for clip, review, risk, look in zip(*here.values(["clip", "review", "risk", "look"]), strict=True):
+        lines += [f"`{clip}`: {review}, risk {risk:.2f}", *(f"- {moment}" for moment in look or ()), ""]
+    return "\n".join([*lines, "Select a track in any frame, and use the buttons above the clip."])
+
+
 def _summary(ctx: Any) -> str:
     """The running figures, the open photo's reasons, the next ones. What was drawn in another photo is saved first."""
+    if _is_of_clips(ctx):
+        return _summary_of_clips(ctx)
     try:
         review = review_with_edits(ctx)
         queue = review.queue

@@ -13,6 +13,7 @@ from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from anonymize.video import batch, corrections, records
 from review import clips as lens
+from review.documents import CANDIDATES, HIDDEN
 from review.guarded.offered import RefusedError
 from review.guarded.requests import check
 from review.guarded.server import ReviewServer
@@ -38,18 +39,19 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
     assert dataset.media_type == "video"
     sample = dataset.first()
     assert (sample["clip"], sample.metadata.total_frame_count) == ("ride.mp4", before.frames)
-    (label,) = sample.frames[5][lens.FIELD].detections
+    (label,) = sample.frames[5][HIDDEN].detections
     (track,) = before.tracks
-    assert (label.track, label.index, label.hidden) == (track.id, 1, True)
+    assert (label.track, label.index) == (track.id, 1)
+    assert not sample.frames[5][CANDIDATES].detections
     box = track.box(4)
     assert box is not None
     assert label.bounding_box[0] * before.width == pytest.approx(box[0])
     assert lens.take(dataset) == {}  # nothing was done
 
     sample = dataset.first()
-    sample.frames[5][lens.FIELD].detections[0].tags = ["reject"]
+    sample.frames[5][HIDDEN].detections[0].tags = ["reject"]
     drawn = fo.Detection(label="face", bounding_box=[0.5, 0.5, 0.25, 0.25])
-    sample.frames[2][lens.FIELD].detections.append(drawn)
+    sample.frames[2][CANDIDATES].detections.append(drawn)
     sample.save()
     assert lens.take(dataset, who="ana") == {"ride.mp4": ["draw", "reject"]}
     after = records.read(file)[1]
@@ -59,7 +61,11 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
     assert lens.take(dataset) == {}  # shown as it became, and so decided once
 
     sample = dataset.first()
-    sample.frames[2][lens.FIELD].detections[0].tags = ["accept", "reset"]
+    assert [d.label for d in sample.frames[2][HIDDEN].detections] == ["face"]
+    assert [d.status for d in sample.frames[2][CANDIDATES].detections] == [
+        "rejected"
+    ]  # shown as one that is not hidden
+    sample.frames[2][HIDDEN].detections[0].tags = ["accept", "reset"]
     sample.save()
     with pytest.raises(SettingsError, match="tagged accept and reset"):
         lens.take(dataset)
@@ -72,6 +78,14 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
 def test_a_folder_without_records(tmp_path: Path) -> None:
     with pytest.raises(ReviewError, match="no clip's record"):
         lens.make(tmp_path)
+
+
+def test_what_is_hidden_and_what_is_not_have_colors_of_their_own(clean: Path, fiftyone_home: Path) -> None:
+    config = lens.make(clean).app_config
+    colors = {field["path"]: field["fieldColor"] for field in config.color_scheme.fields}
+    assert colors.keys() == {f"frames.{HIDDEN}", f"frames.{CANDIDATES}"}
+    assert len(set(colors.values())) == 2
+    assert colors.keys() <= set(config.active_fields.paths)
 
 
 # --- in the guarded server ---
@@ -91,9 +105,9 @@ class Page:
     def record(self) -> records.ClipRecord:
         return records.read(self.file)[1]
 
-    def label(self, frame: int, number: int = 0) -> tuple[str, str]:
+    def label(self, frame: int, field: str = HIDDEN) -> tuple[str, str]:
         sample = self.review.shown.first()
-        return sample.id, sample.frames[frame][lens.FIELD].detections[number].id
+        return sample.id, sample.frames[frame][field].detections[0].id
 
     def media(self, path: Path, **headers: str) -> Any:
         return self.client.get("/media", params={"filepath": str(path)}, headers=headers)
@@ -106,7 +120,7 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
         page.review.decide_on_labels([("0" * 24, "0" * 24), ("x", "y")], "reject", who="ana")
     assert page.review.decide_on_labels([page.label(5), page.label(7)], "reject", who="ana") == 1  # one track
     assert [t.status for t in page.record.tracks] == ["rejected"]
-    page.review.decide_on_labels([page.label(3)], "extend", who="ana", frame=page.record.frames - 1)
+    page.review.decide_on_labels([page.label(3, CANDIDATES)], "extend", who="ana", frame=page.record.frames - 1)
     assert (page.record.tracks[0].status, page.record.tracks[0].last) == ("accepted", page.record.frames - 1)
     id = page.review.shown.first().id
     page.review.decide_on_clips([id], "draw", who="bob", kind="face", boxes={0: (1, 1, 20, 20), 9: (1, 1, 20, 20)})
@@ -114,7 +128,7 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
     assert (drawn.kind, drawn.frames) == ("face", range(10))
     assert [d["who"] for d in page.record.decisions] == ["ana", "ana", "bob"]
     sample = page.review.shown.first()
-    assert {d.label for d in sample.frames[4][lens.FIELD].detections} == {"plate", "face"}
+    assert {d.label for d in sample.frames[4][HIDDEN].detections} == {"plate", "face"}
     page.review.decide_on_clips([id], "approve", who="bob")
     assert page.review.shown.first()["review"] == "approved"
     # What was changed elsewhere meanwhile is not decided on; looked at anew, it is there.
@@ -126,6 +140,24 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
     page.review.decide_on_clips([id], "flag", who="bob")
     assert page.record.review == "flagged"
     assert "face" in page.review.kinds()
+
+
+def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fiftyone_home: Path) -> None:
+    from types import SimpleNamespace
+
+    from review.plugin.panel import QueuePanel
+
+    page = Page(clean)
+    sample = page.review.shown.first()
+    state = SimpleNamespace(told="")
+    ctx = SimpleNamespace(dataset=page.review.shown, current_sample=sample.id, panel=SimpleNamespace(state=state))
+    panel = QueuePanel()
+    assert list(panel.render(ctx).type.properties) == ["told"]
+    panel.on_load(ctx)
+    assert "0 of 1 clips approved" in state.told
+    assert "`ride.mp4`" in state.told
+    page.review.shown.info = {}  # of anybody's photos
+    assert "buttons" in panel.render(ctx).type.properties
 
 
 def test_the_guarded_server_gives_out_these_clips_in_parts_and_nothing_else(clean: Path, fiftyone_home: Path) -> None:
@@ -151,8 +183,8 @@ def test_the_guarded_server_gives_out_these_clips_in_parts_and_nothing_else(clea
     ("path", "body"),
     [
         ("/frames", {"frameNumber": 1, "numFrames": 30, "frameCount": 60}),
-        ("/video-labels/window", {"fields": ["detections", "regions"], "startFrame": 1, "endFrame": 60}),
-        ("/video-labels/index", {"fields": ["regions"], "dynamicAttributes": []}),
+        ("/video-labels/window", {"fields": ["detections", "hidden", "candidates"], "startFrame": 1, "endFrame": 60}),
+        ("/video-labels/index", {"fields": ["hidden", "candidates"], "dynamicAttributes": []}),
     ],
 )
 def test_what_the_app_asks_of_a_clip_is_let_through_and_nothing_more(path: str, body: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from anonymize.audit import Options
 from anonymize.errors import ClipError, WorkerError
 from anonymize.settings import Settings
 from anonymize.video.records import read
+from anonymize.video.run import Step
 from anonymize.web import clip_audit, clip_work
 from anonymize.web.api_video import job_of
 from anonymize.web.clip_handlers import ClipHandlers
@@ -362,6 +363,14 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
     do.choose(request_, asked, clip.id)
     wait_for(lambda: not clip.is_busy)
     assert (clip.state, clip.problem) == ("done", "")
+    assert clip.audited is not None
+    looked = clip.audited.looked_at
+    assert clip.step == Step("audit", looked, looked)  # told after the last one
+    clip.state = "auditing"
+    value = do.tick(request_, clip.id)[0]
+    assert f"{looked} of {looked} frames looked at" in value["said"]
+    assert value["done"] == 1
+    clip.state = "done"
     card = do.tick(request_, clip.id)[1]
     assert "Audit: no leak found" in card
     assert "All 30 frames were read" in card

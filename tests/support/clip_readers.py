@@ -153,7 +153,7 @@ def read_clip_output(data: bytes) -> None:
         from anonymize.audit.second_look import Looker
 
         for path in found.clips if found else ():
-            audited_clips.check(found, path, Looker((), {}), Settings(), None, 2)
+            audited_clips.check(found, path, Looker((), {}), Settings(), None, 2, lambda done, of: None)
 
 
 def read_found(data: bytes) -> None:

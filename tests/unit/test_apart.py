@@ -105,6 +105,12 @@ def test_what_hangs_is_ended(workers: Workers, monkeypatch: pytest.MonkeyPatch) 
         workers.call(elsewhere.sleep, stop=stop)
 
 
+def test_when_all_are_closed_a_call_that_runs_is_broken_off() -> None:
+    workers = Workers()
+    with pytest.raises(WorkerError, match="nobody waits"):
+        workers.call(elsewhere.ask_and_sleep, answers={"step": workers.close})
+
+
 def test_while_it_waits_for_us_it_does_not_hang(workers: Workers) -> None:
     def slow() -> int:
         time.sleep(4.0)
