@@ -102,9 +102,9 @@ def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
         file = Path(sample["record"])
         with lock(file):
             header, record = records.read(file)
-            if record.content_hash() != sample["tracks_hash"]:
-                raise StaleDecisionError(f"{record.path} changed meanwhile; make the dataset again")
             settings, said = header.review or header.settings, []
+            if (record.content_hash(), settings.export_hash()) != (sample["tracks_hash"], sample["settings_hash"]):
+                raise StaleDecisionError(f"{record.path} changed meanwhile; make the dataset again")
             for what, given in _said(sample, record):
                 changed = decide(record, what, who=who or person(), settings=settings, **given)
                 said += [what] if changed is not record else []
@@ -156,8 +156,9 @@ class ClipsReview:
             fo = fiftyone()
             for sample in self.shown:
                 header, record = records.read(sample["record"])
-                if (record.content_hash(), record.review) != (sample["tracks_hash"], sample["review"]):
-                    _renew(fo, self.shown, sample, record, header.review or header.settings)
+                settings = header.review or header.settings
+                if any(sample[name] != value for name, value in _state(record, settings).items()):
+                    _renew(fo, self.shown, sample, record, settings)
 
     def homes(self) -> list[str]:
         """Folders that no answer names."""
@@ -208,6 +209,8 @@ class ClipsReview:
             settings = header.review or header.settings
             if record.content_hash() != sample["tracks_hash"]:
                 raise StaleDecisionError(f"{record.path} changed meanwhile; look at it again")
+            if settings.export_hash() != sample["settings_hash"]:
+                raise StaleDecisionError(f"{record.path} was written with other settings meanwhile; look at it again")
             for what, given in said:
                 if what == "extend":  # as it is at its nearer end
                     track = find(record, given["id"])
@@ -272,9 +275,17 @@ def _show(fo: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
 
 
 def _tell(sample: Any, record: ClipRecord, settings: Settings) -> None:
-    sample["clip"], sample["review"], sample["tracks_hash"] = record.path, record.review, record.content_hash()
+    for name, value in {"clip": record.path, **_state(record, settings)}.items():
+        sample[name] = value
     sample["risk"] = risk_of(record, settings)
     sample["look"] = [f"frame {m.frame + 1}: {m.text}" for m in moments(record, settings)[:_LOOK]]
+
+
+def _state(record: ClipRecord, settings: Settings) -> dict[str, str]:
+    """What a decision is about: tracks, and the settings that the clip is written with."""
+    is_other = record.review == "approved" and not record.is_approved(settings)
+    review = "pending" if is_other else record.review
+    return {"review": review, "tracks_hash": record.content_hash(), "settings_hash": settings.export_hash()}
 
 
 def _relative(track: Track, frame: int, record: ClipRecord) -> list[float]:

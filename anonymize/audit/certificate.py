@@ -149,8 +149,8 @@ def _clip(clip: PhotoAudit, read: Folder) -> dict[str, Any]:
     record, review = None, "unknown"
     if clip.path in read.clip_memory:
         _, record = clip_records.read(clips.record_file(read, clip.path))
-        is_approved = any(record.is_approved(s) for s in clips.settings_of(read, clip.path))
-        review = "approved" if is_approved else "not approved"
+        own = clips.own_settings(read, clip.path)  # an approval under any others is of another clip
+        review = "approved" if own and record.is_approved(own) else "not approved"
     decisions = [_decision(d) for d in record.decisions] if record else []
     frames = {"in it": clip.frames, "looked at": clip.looked_at}
     return {**_photo(clip, read), "frames": frames, "review": review, "decisions": decisions}

@@ -207,6 +207,8 @@ def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
         return not file.stat().st_size
     if any(os.path.abspath(file) in map(os.path.abspath, (lines_beside(p), queue_beside(p))) for p in own):
         return is_kept(file)
+    if file.name.endswith(f"{batch.RECORD_SUFFIX}.lock"):
+        return not file.stat().st_size
     if file.name.endswith(batch.RECORD_SUFFIX):
         with contextlib.suppress(RecordsError):
             return bool(read_clip(file))

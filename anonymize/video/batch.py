@@ -6,6 +6,7 @@ other settings, or after a review, clips are written anew from their records, wi
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -21,6 +22,7 @@ from typing import Any
 from .. import disk, images
 from ..disk import AnyPath
 from ..errors import ClipError, PathError, StoppedError
+from ..json_lines import lock
 from ..outputs import why
 from ..predictor import Predictor
 from ..records import Header, escape
@@ -229,7 +231,7 @@ class _Job:
         sha256 = disk.sha256(clip.path)
         detection = detection_of(self.predictor, self.every)
         if earlier and earlier.error is None and (earlier.sha256, earlier.detection) == (sha256, detection):
-            return earlier
+            return self._renewed(file)
         record = detect(
             clip, path, self.predictor, parts,
             sha256=sha256, every=self.every, progress=self._told(path), stop=self.stop,
@@ -239,6 +241,16 @@ class _Job:
                 escape(os.path.abspath(self.root)), self.predictor.settings, self.predictor.detector_weights
             )
             records.write(file, header, record)
+        return record
+
+    def _renewed(self, file: Path) -> ClipRecord:
+        """An earlier run's record, which says from now on what this run hides: that is what people look at."""
+        header, record = records.read(file)
+        settings = self.predictor.settings
+        if self.memory and (header.review or header.settings).export_hash() != settings.export_hash():
+            with lock(file):
+                header, record = records.read(file)
+                records.write(file, dataclasses.replace(header, review=settings), record)
         return record
 
     def _write(self, clip: Clip, form: Form, record: ClipRecord, target: Path, parts: Path) -> bool:

@@ -220,20 +220,25 @@ _BOXES, _SOURCES, _SCORES = _ROWS = tuple(vars(Track)[name] for name in ("boxes"
 
 def _expected(boxes: NDArray[np.float64], size: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Edges (frames, 4) as a straight line through `size` frames on each side has them, and how far the frames lie from
-    it (root mean square); not to be believed where so many frames are not there."""
-    n = len(boxes)
-    t = np.arange(n, dtype=np.float64)[:, None]
-    moments = np.concatenate([np.ones((n, 1)), t, t * t, boxes, boxes * t, boxes * boxes], axis=1)
-    total = np.concatenate([np.zeros((1, moments.shape[1])), np.cumsum(moments, axis=0)])
-    at = np.arange(n)
-    size = np.minimum(size, np.minimum(at, n - 1 - at))
-    sums = total[at + size + 1] - total[at - size]
-    count, mean_t = sums[:, :1], sums[:, 1:2] / sums[:, :1]
-    mean = sums[:, 3:7] / count
-    across = sums[:, 2:3] / count - mean_t**2
-    slope = np.where(across > 0, (sums[:, 7:11] / count - mean_t * mean) / np.maximum(across, 1e-9), 0)
-    left = sums[:, 11:15] / count - mean**2 - slope**2 * across
-    return mean + slope * (t - mean_t), np.sqrt(np.maximum(left, 0))
+    it (root mean square). What it says of a frame rests on that frame and those beside it alone, to the last bit:
+    whoever asks for one frame or for many gets the same boxes."""
+    steps = np.arange(-SMOOTH, SMOOTH + 1)
+    at = np.clip(np.arange(len(boxes)) + steps[:, None], 0, len(boxes) - 1)
+    there = (np.abs(steps)[:, None] <= size)[..., None]
+    away = np.where(there, boxes[at] - boxes, 0)  # (steps, frames, 4), from the frame in the middle
+    count, across = 2.0 * size[:, None] + 1, (steps**2 @ there[..., 0])[:, None]
+    mean = _sum(away) / count
+    slope = _sum(away * steps[:, None, None]) / np.maximum(across, 1)
+    left = np.where(there, away - mean - slope * steps[:, None, None], 0)
+    return boxes + mean.round(6), np.sqrt(_sum(left * left) / count).round(6)
+
+
+def _sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over the first axis, one after the other: NumPy's own sums go in an order that the array's shape decides."""
+    out = np.zeros(values.shape[1:])
+    for value in values:
+        out += value
+    return out
 
 
 def check_thresholds(settings: Settings) -> None:

@@ -20,7 +20,8 @@ from anonymize.errors import AuditError
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import EFFECTS, Settings
-from anonymize.video import batch
+from anonymize.video import batch, records
+from anonymize.video.corrections import decide
 from tests.support import clips
 from tests.support import planted_clips as planted
 
@@ -133,6 +134,28 @@ def test_the_certificate_names_clips_and_how_much_of_them_was_looked_at(tmp_path
     assert "Estimated share" not in page
     case.output.write_bytes(case.output.read_bytes() + b"x")
     assert verify(place / "certificate.json").changed == [case.output.name]
+
+
+def test_an_approval_is_of_the_settings_that_wrote_the_clip(tmp_path: Path) -> None:
+    case = planted.make(tmp_path)
+    file = next(case.folder.rglob(f"*{batch.RECORD_SUFFIX}"))
+
+    def certified() -> str:
+        assert audit_folder(case.folder, options=QUIET).ok
+        said = verify(report_folder(case.folder) / "certificate.json").statement["predicate"]
+        return str(said["photos"][0]["review"])
+
+    header, record = records.read(file)
+    records.write(file, header, decide(record, "approve", who="ana", settings=header.settings))
+    assert certified() == "approved"
+    hides_less = Settings().with_kind("face", threshold=0.999)
+    predictor = Predictor(hides_less, detectors=[FakeDetector([planted.FACE])])
+    assert batch.run(tmp_path / "in", case.folder, predictor, every=1).ok
+    assert certified() != "approved"
+    header, record = records.read(file)
+    assert header.review == hides_less  # what people are shown from now on
+    records.write(file, header, decide(record, "approve", who="ana", settings=hides_less))
+    assert certified() == "approved"
 
 
 def test_the_command_line_says_how_much_was_looked_at(tmp_path: Path) -> None:

@@ -160,6 +160,28 @@ def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fift
     assert "buttons" in panel.render(ctx).type.properties
 
 
+def test_what_was_shown_under_other_settings_is_not_approved(clean: Path, fiftyone_home: Path) -> None:
+    page = Page(clean)
+    dataset = page.review.shown
+    assert dataset.first()["review"] == "pending"
+    hides_less = Predictor(Settings().with_kind("plate", threshold=0.999), detectors=[clips.BarDetector()])
+    assert batch.run(clean.parent / "in", clean, hides_less).ok
+    with pytest.raises(StaleDecisionError, match="other settings"):
+        page.review.decide_on_clips([dataset.first().id], "approve", who="ana")
+    with pytest.raises(StaleDecisionError, match="changed meanwhile"):
+        lens.take(dataset)
+    page.review.update()
+    assert not page.record.hidden(hides_less.settings)
+    frame = page.review.shown.first().frames[5]
+    assert not frame[HIDDEN].detections
+    assert frame[CANDIDATES].detections
+    page.review.decide_on_clips([dataset.first().id], "approve", who="ana")
+    assert page.record.is_approved(hides_less.settings)
+    assert batch.run(clean.parent / "in", clean, Predictor(detectors=[clips.BarDetector()])).ok  # hides other things
+    page.review.update()
+    assert page.review.shown.first()["review"] == "pending"
+
+
 def test_the_guarded_server_gives_out_these_clips_in_parts_and_nothing_else(clean: Path, fiftyone_home: Path) -> None:
     page, source = Page(clean), clean.parent / "in" / "ride.mp4"
     assert page.media(source).status_code == 404  # before it is opened

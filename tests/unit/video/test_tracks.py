@@ -264,6 +264,29 @@ def test_a_run_of_frames_hides_what_the_whole_track_hides() -> None:
     assert Shown(tracks, range(200, 210), Settings()).regions_at(205) == ()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_a_frame_hides_the_same_to_the_last_bit_whoever_asks(seed: int) -> None:
+    """What was written is compared with the record frame by frame: a pixel more or less is a leak there."""
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 2000, 2) + np.cumsum(rng.normal(0, seed % 4, (40, 2)), axis=0)
+    boxes = np.concatenate([corners, corners + rng.uniform(4, 300, 2)], axis=1).round(seed % 3)
+    track = Track("face", 100, boxes, np.zeros(40), np.full(40, 0.9))
+    whole = track.hidden_boxes
+    for first in range(100, 140):
+        for stop in range(first + 1, 141):
+            assert np.array_equal(track.hidden_between(first, stop), whole[first - 100 : stop - 100])
+    if seed % 4 == 0:  # it stands still
+        assert np.array_equal(whole, boxes)
+
+
+def test_a_thing_that_moves_evenly_is_hidden_where_it_is() -> None:
+    boxes = np.arange(30)[:, None] * 1.1 + np.array([20.0, 21, 75, 70])
+    track = Track("face", 0, boxes.round(2), np.zeros(30), np.full(30, 0.9))
+    assert track.hidden_boxes == pytest.approx(boxes, abs=1e-6)
+    assert (track.hidden_boxes[:, :2] <= track.boxes[:, :2]).all()
+    assert (track.hidden_boxes[:, 2:] >= track.boxes[:, 2:]).all()
+
+
 def test_a_track_in_a_file_is_the_same_track() -> None:
     (track,) = make_tracks(walking(60, dict.fromkeys(range(60), 0.9)), RATE, still(60))
     there = track.spilled(Spill())
