@@ -16,6 +16,7 @@ import atexit
 import contextlib
 import itertools
 import json
+import math
 import os
 import pickle
 import queue
@@ -72,11 +73,19 @@ class Workers:
         Raises:
             WorkerError: the process ended, or hung and was ended.
         """
+        limits = silent, GRACE if grace is None else grace
         with self._guard:
-            process = self._idle.pop() if self._idle else _Process()
+            kept = self._idle.pop() if self._idle else None
+        if kept:
+            with contextlib.suppress(_NeverBeganError):  # it died while it waited: nothing of this call was done
+                return self._run(kept, work, given, answers or {}, stop, limits)
+        return self._run(_Process(), work, given, answers or {}, stop, limits)
+
+    def _run(self, process: _Process, *asked: Any) -> Any:
+        with self._guard:
             self._busy.add(process)
         try:
-            return process.call(work, given, answers or {}, stop, (silent, GRACE if grace is None else grace))
+            return process.call(*asked)
         finally:
             with self._guard:
                 self._busy.remove(process)
@@ -94,6 +103,10 @@ class Workers:
                 process.break_off("nobody waits for it any more, and it was ended")
         for process in idle:
             process.end()
+
+
+class _NeverBeganError(WorkerError):
+    """The process ended before it began with the call."""
 
 
 class _Process:
@@ -124,6 +137,7 @@ class _Process:
         assert self._process.stdout
         self._refused.clear()
         self.is_ready, self._heard, ended = False, time.monotonic(), threading.Event()
+        has_begun = False
         watching = threading.Thread(target=self._watch, args=(ended, stop, *limits), daemon=True)
         watching.start()
         try:
@@ -131,18 +145,25 @@ class _Process:
             with ThreadPoolExecutor(_TALKS, "answer") as pool:
                 while True:
                     what, number, said = _read(self._process.stdout)
-                    if what != "ask":
+                    if what == "ask":
+                        self._count(1)
+                        pool.submit(self._answer, number, answers, *said)
+                    elif what != "began":
                         break
-                    self._count(1)
-                    pool.submit(self._answer, number, answers, *said)
-        except (EOFError, OSError, TypeError, ValueError) as e:  # it is gone, or talks nonsense
-            raise WorkerError(self._why or self._end_of()) from e
+                    has_begun = True
+            error = _error(*said) if what == "raised" else None
+        except (EOFError, OSError) as e:  # it is gone
+            kind = WorkerError if has_begun or self._why else _NeverBeganError
+            raise kind(self._why or self._end_of()) from e
+        except (TypeError, ValueError, ArithmeticError, LookupError, MemoryError, RecursionError, SyntaxError) as e:
+            self._process.kill()
+            raise WorkerError(self._why or "it said what makes no sense, and was ended") from e
         finally:
             ended.set()
             watching.join()
         self.is_ready = True
-        if what == "raised":
-            raise next((e for e in self._refused if type(e).__name__ == said[0]), None) or _error(*said)
+        if error:
+            raise next((e for e in self._refused if type(e).__name__ == said[0]), error)
         return said
 
     def _answer(self, number: int, answers: Mapping[str, Callable[..., Any]], name: str, asked: Any) -> None:
@@ -236,6 +257,7 @@ class Here:
         self._waiting.pop(number).put((what, said))
 
     def run(self, work: Callable[..., Any], given: tuple[Any, ...]) -> None:
+        self._send(("began", 0, None))
         try:
             message = "returned", 0, work(self, *given)
         except BaseException as e:
@@ -252,6 +274,7 @@ class Here:
 # --- what comes back ---
 
 _LENGTH = struct.Struct("<I")
+MOST_TEXT, MOST_ARRAYS = 2**26, 2**32  # bytes of one message
 
 
 def _packed(message: Any) -> list[Any]:
@@ -275,6 +298,7 @@ def _read(source: IO[bytes]) -> Any:
         EOFError: nothing comes any more. ValueError, TypeError: it is something else.
     """
     arrays: dict[int, NDArray[Any]] = {}
+    sizes: list[int] = []
 
     def placed(value: dict[str, Any]) -> Any:
         if value.keys() != {"array", "dtype", "shape"}:
@@ -282,11 +306,16 @@ def _read(source: IO[bytes]) -> Any:
         dtype = np.dtype(str(value["dtype"]))
         if dtype.hasobject:
             raise ValueError("not an array of numbers")
-        return arrays.setdefault(int(value["array"]), np.empty([int(n) for n in value["shape"]], dtype))
+        shape = [int(n) for n in value["shape"]]
+        sizes.append(math.prod(shape) * dtype.itemsize)
+        if sum(sizes) > MOST_ARRAYS:
+            raise ValueError("more than anybody asked for")
+        return arrays.setdefault(int(value["array"]), np.empty(shape, dtype))
 
-    message = json.loads(
-        _whole(source, bytearray(_LENGTH.unpack(_whole(source, bytearray(_LENGTH.size)))[0])), object_hook=placed
-    )
+    (length,) = _LENGTH.unpack(_whole(source, bytearray(_LENGTH.size)))
+    if length > MOST_TEXT:
+        raise ValueError("more than anybody asked for")
+    message = json.loads(_whole(source, bytearray(length)), object_hook=placed)
     for _, array in sorted(arrays.items()):
         _whole(source, array.data.cast("B") if array.size else bytearray())
     return message

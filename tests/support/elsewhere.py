@@ -59,6 +59,11 @@ def ask_and_sleep(here: Here) -> None:
     time.sleep(600)
 
 
+def ask_and_leave(here: Here) -> None:
+    here.ask("step")
+    os._exit(7)
+
+
 def sleep(_: Here) -> None:
     time.sleep(600)
 
@@ -67,6 +72,13 @@ def fail(_: Here, what: str) -> None:
     if what == "disk":
         raise OSError(28, "full")
     raise ClipError("it is none") if what == "clip" else RuntimeError("odd")
+
+
+def say(here: Here, head: bytes, length: int = 0) -> None:
+    """A message as it is; of a length that it may not have."""
+    here._target.write((length or len(head)).to_bytes(4, "little") + head)
+    here._target.flush()
+    time.sleep(600)
 
 
 def talk_nonsense(here: Here) -> None:

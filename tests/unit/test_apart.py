@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -93,6 +94,44 @@ def test_nonsense_is_no_answer_and_no_objects_come_in(workers: Workers) -> None:
     with pytest.raises((WorkerError, RuntimeError)):
         workers.call(elsewhere.objects)
     assert workers.call(elsewhere.echo, 1) == [1]
+
+
+def _array(dtype: str, *shape: object) -> bytes:
+    return json.dumps(["returned", 0, {"array": 0, "dtype": dtype, "shape": shape}]).encode()
+
+
+@pytest.mark.parametrize(
+    ("head", "length"),
+    [
+        (b"{}", 2**32 - 1), (b"[" * 100_000, 0), (_array("f8", 2**40), 0), (_array("f8", 10**30), 0),
+        (_array("f8", 0, 10**30), 0), (_array("f8", -1), 0), (_array("V2147483647", 2**30), 0), (_array("((", 1), 0),
+        (_array("f8", float("inf")), 0), (_array("f8", None), 0), (b'["raised", 0, 3]', 0), (b'["returned"]', 0),
+    ],
+)  # fmt: skip
+def test_what_is_too_large_or_makes_no_sense_is_an_error_of_this_call(
+    workers: Workers, head: bytes, length: int
+) -> None:
+    with pytest.raises(WorkerError, match="no sense"):
+        workers.call(elsewhere.say, head, length, silent=30)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_process_that_died_while_it_waited_is_nobodys_error(is_seen: bool) -> None:
+    workers = Workers()
+    pid = workers.call(elsewhere.who)
+    os.kill(pid, signal.SIGKILL)
+    if is_seen:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert workers.call(elsewhere.who) != pid
+    workers.close()
+
+
+def test_a_call_that_began_is_not_begun_again(workers: Workers) -> None:
+    asked: list[int] = []
+    workers.call(elsewhere.who)
+    with pytest.raises(WorkerError, match="exit code 7"):
+        workers.call(elsewhere.ask_and_leave, answers={"step": lambda: asked.append(1)})
+    assert asked == [1]
 
 
 def test_what_hangs_is_ended(workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
