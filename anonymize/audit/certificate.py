@@ -137,7 +137,7 @@ def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:
         "input": {"sha256": photo.source_sha256},
         "output": {"sha256": photo.sha256},
         "hidden": dict(sorted(photo.hidden.items())),
-        "review": _review(record, filter(None, [record and read.settings_of(record)])),
+        "review": _review(record, filter(None, [read.settings_of(record) if record else None])),
         "decisions": [_decision(d) for d in record.decisions] if record else [],
         "to look at": [f.text for f in photo.of("look")],
         "notes": [f.text for f in photo.of("note")],
