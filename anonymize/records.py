@@ -55,7 +55,7 @@ def escape(path: AnyPath) -> str:
 
 def first_of(paths: Sequence[str]) -> str:
     """Some paths, for people: the first five."""
-    return ", ".join(paths[:5]) + (" …" if len(paths) > 5 else "")
+    return ", ".join(paths[:5]) + (f", and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def unescape(text: str) -> str:

@@ -20,7 +20,7 @@ from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
 from anonymize.web.audit_progress import AuditProgress
 from anonymize.web.elements import editor_region
-from anonymize.web.job_view import audit_reasons, audit_text, photos
+from anonymize.web.job_view import audit_looks, audit_reasons, audit_text, photos
 
 from .documents import FAINT, media_path
 from .items import Item
@@ -164,4 +164,5 @@ def _audited(review: Review, says_where: bool, auditing: AuditProgress) -> list[
     )
     lines = [f"{audit_text(found)}."]
     lines += [f"{path}: {why}" for path, why in audit_reasons(found)]
+    lines += [text for text in [audit_looks(found)] if text]
     return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if says_where else lines

@@ -24,7 +24,7 @@ from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
 from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, second_look
-from .findings import CHECKS, SYSTEM, THUMBNAILS, Audit, Finding, PhotoAudit, counted
+from .findings import CHECKS, SYSTEM, THUMBNAILS, TO_DO, Audit, Finding, PhotoAudit, counted
 from .reader import Reader
 from .reader import load as load_reader
 
@@ -32,6 +32,7 @@ __all__ = [
     "CHECKS",
     "SYSTEM",
     "THUMBNAILS",
+    "TO_DO",
     "Audit",
     "Finding",
     "Options",
@@ -55,6 +56,7 @@ class Options:
         is_moving: photos that fail move to quarantine. is_reporting: write report and certificate.
         report: the folder for report, certificate and quarantine; None: OUTPUT-audit.
         frames: of a clip that are looked at, at most.
+        name: what report and certificate call the output; "": as its folder is called.
         key: the private key's file; None: the user's own.
         weights_dir: where weights are kept instead of the user's cache.
     """
@@ -66,6 +68,7 @@ class Options:
     is_reporting: bool = True
     report: Path | None = None
     frames: int = clips.FRAMES
+    name: str = ""
     key: Path | None = None
     weights_dir: Path | None = None
 
@@ -115,6 +118,7 @@ def audit_folder(
     if options.is_reporting:
         keys.load(options.key)  # what cannot be signed in the end is said before the work
     audit = Audit(
+        name=options.name or escape(read.path.absolute().name),
         output=escape(read.path.absolute()),
         records=escape(read.records_path.absolute()) if read.records_path else "",
         against=escape(Path(against).absolute()) if against else "",
@@ -196,6 +200,13 @@ class _Work:
         self.audit.detectors = looker.weights
         return looker
 
+    @property
+    def _no_attack(self) -> str:
+        """Why nobody tries to undo what is hidden, or ""."""
+        if not self.options.is_attacking:
+            return "not asked for"
+        return "it is not done for clips" if self.read.clips and not self.read.photos else ""
+
     def _reader(self, fetching: weights.Progress | None) -> Reader | None:
         if "plate" not in self.settings.kinds:
             self.audit.skipped["plates"] = "plates were not to be hidden"
@@ -206,10 +217,10 @@ class _Work:
         try:
             reader = load_reader(self.settings.device, self.options.weights_dir, fetching)
         except AnonymizeError as e:
-            self.audit.skipped["plates"] = str(e).split(". ")[0]
+            self.audit.skipped["plates"] = self._no_attack or str(e).split(". ")[0]
             return None
-        reason = "not asked for" if not self.options.is_attacking else "there are no records that say where plates are"
-        has_places = self.options.is_attacking and self.read.records_path is not None
+        reason = self._no_attack or "there are no records that say where plates are"
+        has_places = not self._no_attack and self.read.records_path is not None
         self._say("plates", has_places, "PP-OCR, on photos", reason)
         return reader
 
@@ -281,13 +292,9 @@ class _Work:
         """What can be said of all photos together, and of what lies beside them."""
         if self.against is not None and (self.not_compared or not self.compared):
             self.audit.checks.pop("unchanged", None)
-            of = self.compared + self.not_compared
-            reason = f"only {self.compared} of {of} files could be compared with an original"
-            reason += "; of clips, only those in a lossless codec can be" if self.read.clips else ""
-            self.audit.skipped["unchanged"] = reason
-        if not self.options.is_attacking or self.against is None:
-            reason = "not asked for" if not self.options.is_attacking else "it needs --against INPUT"
-            self.audit.skipped["faces"] = reason
+            self.audit.skipped["unchanged"] = self._why_not_compared()
+        if self._no_attack or self.against is None:
+            self.audit.skipped["faces"] = self._no_attack or "it needs --against INPUT"
         else:
             said, found = attacks.match_faces(self.gallery)
             self._say("faces", "not enough" not in said, f"local binary patterns; {said}", said)
@@ -303,6 +310,17 @@ class _Work:
         self.audit.strays += self.read.strays
         self.audit.of_system += self.read.of_system
         self.audit.thumbnails += self.read.thumbnails
+
+    def _why_not_compared(self) -> str:
+        """Why files were not compared with their originals, in words."""
+        lossy = sum(p.is_lossy for p in self.audit.photos)
+        said = []
+        if lossy:
+            clips_ = "1 clip was" if lossy == 1 else f"{lossy} clips were"
+            said.append(f"{clips_} written in a lossy codec; only lossless ones can be compared")
+        if missing := self.not_compared - lossy:
+            said.append(f"only {self.compared} of {self.compared + missing} files could be compared with an original")
+        return "; ".join(said) or "there was nothing to compare"
 
 
 def replace_limit(settings: Settings) -> Settings:

@@ -19,6 +19,7 @@ from ..extras import extra
 from ..records import Record, escape, unescape
 from ..settings import Settings
 from ..video import records as clip_records
+from ..video.records import ClipRecord
 from . import clips, keys, rest_risk
 from .findings import CHECKS, Audit, PhotoAudit
 from .folder import Folder
@@ -74,7 +75,7 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
         "predicate": {
             "program": {"name": "anonymize", "version": audit.version},
             "when": audit.when,
-            "output": Path(unescape(audit.output)).name,
+            "output": audit.name,
             "settings": [s.to_dict() for s in used],
             "presets": [_preset(s) for s in used],
             "detectors": _detectors(passed, read),
@@ -136,7 +137,7 @@ def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:
         "input": {"sha256": photo.source_sha256},
         "output": {"sha256": photo.sha256},
         "hidden": dict(sorted(photo.hidden.items())),
-        "review": _review(record, read),
+        "review": _review(record, filter(None, [read.settings_of(record) if record else None])),
         "decisions": [_decision(d) for d in record.decisions] if record else [],
         "to look at": [f.text for f in photo.of("look")],
         "notes": [f.text for f in photo.of("note")],
@@ -146,21 +147,23 @@ def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:
 
 def _clip(clip: PhotoAudit, read: Folder) -> dict[str, Any]:
     """As a photo, with its frames; nobody estimated a clip's risk."""
-    record, review = None, "unknown"
+    record = None
     if clip.path in read.clip_memory:
         _, record = clip_records.read(clips.record_file(read, clip.path))
-        own = clips.own_settings(read, clip.path)  # an approval under any others is of another clip
-        review = "approved" if own and record.is_approved(own) else "not approved"
+    own = clips.own_settings(read, clip.path)  # an approval under any others is of another clip
+    review = _review(record, (own,) if own else ())
     decisions = [_decision(d) for d in record.decisions] if record else []
     frames = {"in it": clip.frames, "looked at": clip.looked_at}
     return {**_photo(clip, read), "frames": frames, "review": review, "decisions": decisions}
 
 
-def _review(record: Record | None, read: Folder) -> str:
+def _review(record: Record | ClipRecord | None, written: Iterable[Settings]) -> str:
+    """What people said of it. Args: the settings that it may have been written with."""
     if record is None:
         return "unknown"
-    settings = read.settings_of(record)
-    return "approved" if settings and record.is_approved(settings) else "not approved"
+    if any(map(record.is_approved, written)):
+        return "approved"
+    return "not approved" if record.decisions or record.review != "pending" else "no review"
 
 
 def _decision(decision: Mapping[str, Any]) -> dict[str, str]:

@@ -9,7 +9,7 @@ listened to.
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -217,7 +217,8 @@ class _Clip:
             said = f"it was written in a quality of {self._quality}, too coarse to prove from its pixels that it hides"
             out.findings.append(Finding("destroyed", "note", said))
         out.is_compared = source is not None and self._is_exact
-        if source and not self._is_exact:
+        out.is_lossy = source is not None and not self._is_exact
+        if out.is_lossy:
             said = "its codec changes every pixel a little, so what lies outside of hidden regions was not compared"
             out.findings.append(Finding("unchanged", "note", said))
         wanted = chosen(self._clip, record, self._settings, self._most)
@@ -389,12 +390,15 @@ def _is_near(a: Box | None, b: Box | None) -> bool:
     return apart[0] <= 2 * width and apart[1] <= 2 * height and 0.5 <= (b[2] - b[0]) / max(width, 1e-9) <= 2
 
 
-def picture(file: Path, frame: int) -> NDArray[np.uint8]:
-    """One frame of a clip, uint8 RGB.
+def pictures(file: Path, frames: Collection[int]) -> Iterator[Frame]:
+    """Some frames of a clip, in their order, in one pass.
 
     Raises:
-        ClipError: it cannot be read, or has no such frame.
+        ClipError: it cannot be read up to the last of them.
     """
-    if (found := next(open_clip(file).frames(frame), None)) is None:
-        raise ClipError(f"it has no frame {frame}")
-    return found.rgb
+    last = max(frames)
+    for frame in open_clip(file).frames(min(frames)):
+        if frame.index in frames:
+            yield frame
+        if frame.index >= last:
+            return

@@ -21,8 +21,8 @@ CHECKS: Mapping[str, str] = {
     "faces": "Attack: a face recognizer",
     "plates": "Attack: a plate reader",
 }
-
-
+# What is to be done with what a person should look at.
+TO_DO = "look at each in the report; if one is a face or a plate, hide it in review and export again"
 # Of a file of the operating system: one that only may name others, and one with pictures in it.
 SYSTEM = "it may name files; do not publish it"
 THUMBNAILS = "it holds small copies of photos, maybe of originals that once lay here; delete it"
@@ -68,7 +68,7 @@ class PhotoAudit:
         findings: the worst first. hidden: kind -> regions that are hidden in it.
         quarantined: it was moved out of the output. error: why it could not be looked at, or None; then it fails, too.
         is_clip: it is a clip. frames: that it has. looked_at: how many of them.
-        is_compared: a clip was compared with its original, sample by sample.
+        is_compared: a clip was compared with its original, sample by sample. is_lossy: it could not be, for its codec.
     """
 
     path: str
@@ -82,6 +82,7 @@ class PhotoAudit:
     frames: int = 0
     looked_at: int = 0
     is_compared: bool = False
+    is_lossy: bool = False
 
     @property
     def ok(self) -> bool:
@@ -100,6 +101,7 @@ class Audit:
     """The audit of one output folder.
 
     Attributes:
+        name: what report and certificate call the output.
         output, records, against: the folders and the file that were looked at; `against` is "" without the originals.
         version: of this program. when: ISO 8601, UTC.
         checks: check -> how it was done, for people. skipped: check -> why it was not done.
@@ -112,6 +114,7 @@ class Audit:
         seconds: wall time. stopped: not all were looked at.
     """
 
+    name: str
     output: str
     records: str
     against: str
@@ -130,6 +133,11 @@ class Audit:
     @property
     def failed(self) -> list[PhotoAudit]:
         return [p for p in self.photos if not p.ok]
+
+    @property
+    def to_look_at(self) -> list[str]:
+        """The files that passed or failed in which something is for a person to look at, by path."""
+        return [p.path for p in self.photos if p.of("look")]
 
     @property
     def ok(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ..extras import extra
 from ..records import unescape
 from ..settings import Settings
 from . import clips
-from .findings import CHECKS, Audit, Finding, PhotoAudit
+from .findings import CHECKS, TO_DO, Audit, Finding, PhotoAudit
 from .folder import Folder
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 PICTURES = 60  # photos that are shown; a page of more would be too large to open
 SIDE, CROP, QUALITY = 560, 160, 80  # px of a photo's longer side and of a finding's crop; JPEG quality
-SHOWN = 4  # findings of one photo that are shown as crops
+PLACES = 12  # of one photo or clip that are shown: crops of a photo, frames of a clip
+CLIP_SIDE = 400  # px of the longer side of a clip's frame: a clip has several
 _RED, _AMBER = (214, 40, 57), (224, 138, 0)  # RGB
 
 
@@ -50,10 +52,9 @@ def _environment() -> Environment:
 def render(audit: Audit, read: Folder, quarantine: Path) -> str:
     """The report: it shows what is still recognizable, so it is not to be published."""
     photos = sorted((p for p in audit.photos if p.findings or p.error), key=lambda p: (p.ok, not p.of("look")))
-    shown = [(p, _picture(p, read, quarantine) if i < PICTURES else {}) for i, p in enumerate(photos)]
+    shown = [_Shown(p, *(_pictures(p, read, quarantine) if i < PICTURES else ())) for i, p in enumerate(photos)]
     return _environment().get_template("report.html").render(
-        audit=audit, checks=_checks(audit), photos=shown, pictures=PICTURES,
-        output=Path(unescape(audit.output)).name,
+        audit=audit, checks=_checks(audit), photos=shown, pictures=PICTURES, to_do=TO_DO,
     )  # fmt: skip
 
 
@@ -71,27 +72,53 @@ def _checks(audit: Audit) -> list[dict[str, Any]]:
     return out
 
 
-def _picture(photo: PhotoAudit, read: Folder, quarantine: Path) -> dict[str, Any]:
-    """The photo with its findings drawn, and a crop of each; of a clip, one frame. {} where it cannot be shown."""
-    place = quarantine / unescape(photo.path) if photo.quarantined else read.file(photo.path)
-    boxed = [f for f in photo.findings if f.box and f.level != "note"]
-    frame = boxed[0].frame if boxed else 0
-    boxed = [f for f in boxed if f.frame == frame]
-    try:
-        if photo.is_clip:
-            rgb = clips.picture(place, frame or 0)
-        else:
-            rgb = images.load(place, Settings(max_megapixels=1000.0)).rgb
-    except (AnonymizeError, OSError):
-        return {}
-    crops = [{"src": _crop(rgb, f), "text": f.text} for f in boxed[:SHOWN]]
+class _Shown:
+    """A photo or clip as the report shows it.
+
+    Attributes:
+        pictures: of it; what is found in a clip's frame stands with its picture.
+        listed: findings that stand in a list, since no picture says them. more: places without a picture.
+    """
+
+    def __init__(self, photo: PhotoAudit, *pictures: dict[str, Any]) -> None:
+        self.photo, self.pictures = photo, pictures
+        said = [f for p in pictures for f in p["findings"]] if photo.is_clip else []
+        self.listed = [f for f in photo.findings if f not in said]
+        self.more = max(0, len(_places(photo)) - PLACES) if pictures else 0
+
+
+def _places(photo: PhotoAudit) -> list[Finding]:
+    """What is found in one place of a photo, or in one frame of a clip."""
+    return [f for f in photo.findings if f.level != "note" and (f.box or f.frame is not None)]
+
+
+def _pictures(photo: PhotoAudit, read: Folder, quarantine: Path) -> list[dict[str, Any]]:
+    """A photo with its findings drawn, and a crop of each; of a clip, each frame with one; as far as it can be read."""
+    file = quarantine / unescape(photo.path) if photo.quarantined else read.file(photo.path)
+    places = _places(photo)
+    out: list[dict[str, Any]] = []
+    with suppress(AnonymizeError, OSError):
+        if not photo.is_clip:
+            return [_picture(images.load(file, Settings(max_megapixels=1000.0)).rgb, places, SIDE)]
+        of_frame: dict[int, list[Finding]] = {}
+        for finding in places[:PLACES]:
+            of_frame.setdefault(finding.frame or 0, []).append(finding)
+        for frame in clips.pictures(file, of_frame or (0,)):
+            picture = _picture(frame.rgb, of_frame.get(frame.index, []), CLIP_SIDE)
+            out.append({**picture, "at": f"{frame.seconds:.1f} s, frame {frame.index}"})
+    return out
+
+
+def _picture(rgb: NDArray[np.uint8], found: list[Finding], side: int) -> dict[str, Any]:
+    boxed = [f for f in found if f.box]
+    crops = [{"src": _crop(rgb, f), "text": f.text} for f in boxed[:PLACES]]
     height, width = rgb.shape[:2]
-    share = min(1.0, SIDE / max(height, width))
+    share = min(1.0, side / max(height, width))
     small = cv2.resize(rgb, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA)
     for finding in reversed(boxed):
         x1, y1, x2, y2 = (round(v * share) for v in finding.box or ())
         cv2.rectangle(small, (x1, y1), (x2, y2), _RED if finding.level == "leak" else _AMBER, 2)
-    return {"src": _data(small), "width": small.shape[1], "height": small.shape[0], "crops": crops, "frame": frame}
+    return {"src": _data(small), "width": small.shape[1], "height": small.shape[0], "crops": crops, "findings": found}
 
 
 def _crop(rgb: NDArray[np.uint8], finding: Finding) -> str:

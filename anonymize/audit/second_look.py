@@ -256,14 +256,15 @@ def check(
             continue
         level: Literal["leak", "look", "note"] | None = "look"
         sure = f"{min(region.score, 0.99):.0%} sure"
-        text = f"a {region.kind} can be recognized, {sure}{_seen_by(region)}"
+        text = f"this may be a recognizable {region.kind}, {sure}{_seen_by(region)}"
         if _is_one_of(region, rejected):
-            level, text = "note", f"a {region.kind} can be recognized that a person rejected"
+            level, text = "note", f"what looks like a {region.kind} was rejected by a person"
         elif hidden >= PARTLY:
-            text = f"a {region.kind} that is partly hidden may be recognized, {sure}"
+            text = f"this may be a recognizable {region.kind} that is partly hidden, {sure}"
         else:
             level, said = _judged(region, seen, read, closely if len(leaks) < MOST else None)
-            text += said
+            if level == "leak":
+                text = f"a {region.kind} can be recognized, {sure}{_seen_by(region)}{said}"
         if level is None:
             continue
         # Nothing that is only listed, in whatever number, keeps a leak from being told; nor does a smaller leak in it.

@@ -125,7 +125,8 @@ def run_audit(
 
 def say(audit: Audit, options: Options) -> None:
     """What was found: a line for each photo that failed, and where the report is."""
-    from ..audit import CHECKS, SYSTEM, THUMBNAILS, report_folder
+    from ..audit import CHECKS, SYSTEM, THUMBNAILS, TO_DO, report_folder
+    from ..records import first_of
 
     for photo in audit.failed:
         why = "; ".join(f.text for f in photo.of("leak")) or photo.error
@@ -138,8 +139,10 @@ def say(audit: Audit, options: Options) -> None:
         click.echo(f"of the operating system: {path}: {THUMBNAILS}", err=True)
     for path in audit.of_system:
         click.echo(f"of the operating system: {path}: {SYSTEM}", err=True)
-    looks = sum(bool(p.of("look")) for p in audit.photos)
-    click.echo(f"{audit.counted}, {len(audit.failed)} failed, {looks} to look at")
+    looks = audit.to_look_at
+    click.echo(f"{audit.counted}, {len(audit.failed)} failed, {len(looks)} to look at")
+    if looks:
+        click.echo(f"to look at: {first_of(looks)}: {TO_DO}")
     if said := audit.checks.get("clips"):
         click.echo(said)
     for check, reason in audit.skipped.items():

@@ -15,6 +15,8 @@ from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 if TYPE_CHECKING:
     from ..video.batch import Summary
 
+ENDED = ("done", "unchanged", "failed")  # steps of clips that are no more worked on
+
 
 @click.command()
 @click.argument("source")
@@ -88,12 +90,18 @@ def video(
 class _Bar:
     """A progress bar of the clip that is being worked on; in a `with`, what is told of a summary.
 
+    A log gets a line for each clip instead, when it has ended.
+
     Args:
         is_quiet: show nothing.
     """
 
     def __init__(self, is_quiet: bool) -> None:
-        self._bar = bar("{task.fields[frames]}", "left", quiet=is_quiet)
+        from rich.console import Console
+
+        is_log = not Console(stderr=True).is_terminal
+        self._bar = bar("{task.fields[frames]}", "left", quiet=is_quiet or is_log)
+        self._is_log = is_log and not is_quiet
         self._task = self._bar.add_task("clips", total=None, frames="")
         self._doing: tuple[str, str] | None = None
 
@@ -110,14 +118,15 @@ class _Bar:
         if summary.now is None:
             return
         path, step = summary.now
+        ended, frames = step.name in ENDED, f"{step.frame}/{step.frames or '?'} frames"
+        number = f"{summary.done + len(summary.failures) + (not ended)}/{summary.clips}"
+        if ended and self._is_log:
+            click.echo(f"{number} {path}: {step.name}" + (f", {step.frames} frames" if step.frames else ""), err=True)
         if (path, step.name) != self._doing:  # time left is of this step of this clip
             self._doing = path, step.name
-            number = summary.done + len(summary.failures) + 1
             self._bar.reset(self._task, total=step.frames)
-            self._bar.update(self._task, description=escape(f"{number}/{summary.clips} {path}: {step.name}"))
-        self._bar.update(
-            self._task, completed=step.frame, total=step.frames, frames=f"{step.frame}/{step.frames or '?'} frames"
-        )
+            self._bar.update(self._task, description=escape(f"{number} {path}: {step.name}"))
+        self._bar.update(self._task, completed=step.frame, total=step.frames, frames=frames)
 
 
 def _say(summary: Summary) -> None:

@@ -117,7 +117,8 @@ def run(
         encoding: how clips are written. every: search every n-th frame, or "auto".
         records_folder: where records lie. Default: beside the clips.
         dry_run: detect and count, write nothing.
-        progress: called after each frame. stop: set it to end before the next frame; nothing that is done is lost.
+        progress: called after each frame, and after each clip.
+        stop: set it to end before the next frame; nothing that is done is lost.
 
     Raises:
         PathError: no such input, or an output that would touch it. SettingsError: no detector looks for what is to be
@@ -184,12 +185,15 @@ class _Job:
                 self.summary.stopped = True
                 return
             try:
-                self._clip(path, taken)
+                ended = self._clip(path, taken)
             except StoppedError:
                 self.summary.stopped = True
                 return
             except Exception as e:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
+                ended = Step("failed", 0, None)
+            if told := self._told(path):
+                told(ended)
 
     def lose(self) -> None:
         """Clips whose file is no longer as it was written are failures."""
@@ -206,7 +210,8 @@ class _Job:
             return f"; an earlier output may still be there: {why(e)}"
         return ""
 
-    def _clip(self, path: str, taken: dict[Path, str]) -> None:
+    def _clip(self, path: str, taken: dict[Path, str]) -> Step:
+        """Find and write one clip; how it ended."""
         predictor, summary = self.predictor, self.summary
         clip = open_clip(self.root / path, max_megapixels=predictor.settings.max_megapixels)
         form = form_of(clip, self.encoding)  # what cannot be written need not be searched
@@ -223,6 +228,7 @@ class _Job:
             told = f"was made even, {form.width} x {form.height} px, for the encoder"
             summary.warnings.setdefault(record.path, []).append(told)
         summary._count(clip, record, predictor.settings, is_changed)
+        return Step("done" if is_changed else "unchanged", record.frames, record.frames)
 
     def _record(self, clip: Clip, path: str, parts: Path) -> ClipRecord:
         """The clip's record of an earlier run, where that searched the same file in the same way; or a new one."""

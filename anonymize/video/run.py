@@ -58,7 +58,8 @@ class Step:
     """Where the work on one clip is.
 
     Attributes:
-        name: "detect", "follow" (what was found, through the clip), "render" or "join".
+        name: "detect", "follow" (what was found, through the clip), "render" or "join". Of `batch`, when a
+            clip has ended, "done", "unchanged" or "failed", too.
         frame: frames that are done. frames: of how many, or None where that is not known.
     """
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import disk, images
 from ..apart import Here
-from ..audit import CHECKS, Options, audit_folder
+from ..audit import CHECKS, TO_DO, Options, audit_folder
 from ..audit.clips import Progress
 from ..records import Header, escape, unescape
 from ..settings import Settings
@@ -85,7 +85,7 @@ def audit(
     with Memory(output) as memory:
         memory.note(record.path, target, shows, record.approval_hash(settings), encoding.quality, settings.to_dict())
     disk.write_json(output / SUMMARY_NAME, {"settings": settings.to_dict(), "clip_records": escape(known)})
-    options = replace(OPTIONS, report=folder / "report")
+    options = replace(OPTIONS, report=folder / "report", name=f"the clip {clean.name}")
     asked = output, originals, settings, options
     found = work(_audit, *asked, answers={"looked": progress}, stop=stop, silent=SILENT, grace=0.0)
     return ClipAudit(shows, tuple(found["leaks"]), tuple(found["looks"]), *found["more"])
@@ -105,7 +105,7 @@ def card(found: ClipAudit, address: str) -> str:
     return (
         f'<div class="az-audit"><h3>Audit: {said}</h3>'
         f'<p class="az-small">All {found.frames} frames were read, {found.looked_at} of them looked at.</p>'
-        f"{_list(found.leaks)}{_list(found.looks[:MOST])}"
+        f"{_list(found.leaks)}{_list(found.looks[:MOST])}{f'<p>To do: {TO_DO}.</p>' if found.looks else ''}"
         f"{'<p>Not checked:</p>' + _list(skipped) if skipped else ''}"
         f'<p><a class="az-link" href="{address}" download>Download report and certificate</a></p></div>'
     )

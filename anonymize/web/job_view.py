@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..audit import SYSTEM, THUMBNAILS, Audit
+from ..audit import SYSTEM, THUMBNAILS, TO_DO, Audit
 from ..audit.findings import CHECKS
-from ..records import Record
+from ..records import Record, first_of
 from .audit_progress import AuditProgress
 from .job_results import HEIF
 from .jobs import Job
@@ -173,8 +173,13 @@ def audit_text(found: Audit) -> str:
     begin = f"Audit of {found.counted}" + (", canceled before its end" if found.stopped else "")
     if failed := found.failed:
         return f"{begin}: {photos(len(failed))} failed, {sum(p.quarantined for p in failed)} taken out"
-    to_look = sum(bool(p.of("look")) for p in found.photos)
+    to_look = len(found.to_look_at)
     return f"{begin}: no leak found, which is no proof" + (f"; {photos(to_look)} to look at" if to_look else "")
+
+
+def audit_looks(found: Audit) -> str:
+    """The files that a person should look at, the first of them, and what to do, in words; "" for none."""
+    return f"To look at: {first_of(found.to_look_at)}: {TO_DO}." if found.to_look_at else ""
 
 
 def audit_card(job: Job) -> str:
@@ -186,9 +191,10 @@ def audit_card(job: Job) -> str:
         problem = html.escape(job.audit_problem)
         return problem and f'<p class="az-status problem" role="alert">{problem}</p>'
     rows = "".join(f"<li><strong>{html.escape(p)}</strong>: {html.escape(why)}</li>" for p, why in audit_reasons(found))
+    looks = audit_looks(found)
     return (
         f'<div class="az-card"><h3>{audit_text(found)}</h3>'
-        f"{f'<ul>{rows}</ul>' if rows else ''}{_not_done(found)}"
+        f"{f'<ul>{rows}</ul>' if rows else ''}{f'<p>{html.escape(looks)}</p>' if looks else ''}{_not_done(found)}"
         f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
         "</div>"
     )

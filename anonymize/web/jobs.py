@@ -281,7 +281,7 @@ class Job(Intake):
         Photos that fail are taken away; `audit_zip` has the report.
         """
         assert self.auditing is not None
-        source, options = self.source or self.inputs, Options(report=self.folder / "audit")
+        source, options = self.source or self.inputs, Options(report=self.folder / "audit", name="a batch of photos")
         try:
             self.audited = audit_folder(
                 self.output, against=source, settings=self.settings, options=options,

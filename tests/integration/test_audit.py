@@ -172,6 +172,9 @@ def test_report_and_certificate_say_what_was_found_and_show_no_original(case: pl
     assert said["photos"][0]["hidden"] == {"face": 2}
     assert said["photos"][0]["input"]["sha256"] != said["photos"][0]["output"]["sha256"]
     assert said["presets"] == ["balanced"]
+    assert said["output"] == case.output.name
+    assert f"<title>Audit of {case.output.name}</title>" in report
+    assert said["photos"][0]["review"] == "no review"  # nobody was asked, so it reads like no rejection
     assert "<dt>preset</dt><dd>balanced</dd>" in page
     assert said["settings"][0]["face_detector"] == Settings().face_detector
     assert Settings().face_detector not in page  # a spec says nothing to whoever reads a certificate
@@ -278,6 +281,18 @@ def test_the_command_line_names_what_failed(case: planted.Case) -> None:
     failed = CliRunner().invoke(cli, arguments)
     assert failed.exit_code == 4
     assert "(now in quarantine)" in failed.output
+
+
+def test_the_command_line_names_what_to_look_at(case: planted.Case) -> None:
+    names = [f"AB-{n}23-CD.jpg" for n in range(1, 8)]  # reads like a plate
+    for name in names:
+        shutil.copy(case.source, case.home / "in" / name)
+    ran = engine.run(case.home / "in", case.output, Predictor(detectors=[FakeDetector(case.regions)]))
+    assert ran.ok
+    said = CliRunner().invoke(cli, ["audit", str(case.output), "--no-detect", "--no-attack", "--quiet"])
+    assert said.exit_code == 0, said.output
+    assert "8 photos, 0 failed, 7 to look at" in said.output
+    assert f"to look at: {', '.join(names[:5])}, and 2 more: look at each" in said.output
 
 
 def test_runs_audit_what_they_wrote_when_asked(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

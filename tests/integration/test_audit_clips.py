@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from anonymize import engine
-from anonymize.audit import Options, audit_folder, report_folder, second_look
+from anonymize.audit import TO_DO, Options, audit_folder, report_folder, second_look
 from anonymize.audit.certificate import verify
 from anonymize.cli import cli
 from anonymize.detectors import FakeDetector
@@ -63,6 +63,8 @@ def test_what_was_exported_passes_the_comparison_with_the_original(effect: str, 
     audit = audit_folder(case.folder, against=tmp_path / "in", options=QUIET)
     assert audit.ok, [f for p in audit.photos for f in p.findings]
     assert ("unchanged" in audit.checks) == (codec == "ffv1")
+    assert ("only lossless ones can be compared" in audit.skipped.get("unchanged", "")) == (codec != "ffv1")
+    assert "files could be compared" not in audit.skipped.get("unchanged", "")
 
 
 def test_a_lossless_clip_that_was_changed_outside_of_what_is_hidden_is_found(tmp_path: Path) -> None:
@@ -93,6 +95,47 @@ def test_other_networks_look_at_frames_of_each_second(tmp_path: Path, monkeypatc
     report = (report_folder(case.folder) / "report.html").read_text("utf-8")
     assert f"{clip.looked_at} of 8 frames looked at" in report
     assert "data:image/jpeg" in report
+
+
+class Moving:
+    """Sees something else in each frame, too far from the last to be the same."""
+
+    name, kinds, weights = "moving", ("face",), {}
+
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def detect(self, pictures: list[np.ndarray]) -> list[list[Region]]:
+        out = []
+        for _ in pictures:
+            x = (2.0, 60.0)[self.seen % 2]
+            out.append([Region("face", (x, 2.0, x + 20 + 5 * (self.seen % 3), 30.0), 0.5)])
+            self.seen += 1
+        return out
+
+
+@pytest.mark.parametrize("most", [12, 3])
+def test_the_report_shows_each_place_of_a_clip(most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = planted.make(tmp_path)
+    monkeypatch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((Moving(),), {}))
+    monkeypatch.setattr("anonymize.audit.load_reader", lambda *_: (_ for _ in ()).throw(AuditError("no weights here")))
+    monkeypatch.setattr("anonymize.audit.clips.together", lambda found, _: list(found))
+    monkeypatch.setattr("anonymize.audit.report.PLACES", most)
+    (clip,) = audit_folder(case.folder, options=Options(name="a test")).photos
+    looks = clip.of("look")
+    assert len(looks) > 3
+    report = (report_folder(case.folder) / "report.html").read_text("utf-8")
+    assert "<h1>Audit of a test</h1>" in report
+    assert f"To do: {TO_DO}." in report
+    for finding in looks:
+        assert finding.text.startswith("at ")
+        assert report.count(f"<strong>Look:</strong> {finding.text}") == 1
+        is_shown = looks.index(finding) < most
+        assert (f"s, frame {finding.frame}</p>" in report) == is_shown
+    assert report.count("<figure>") == min(most, len(looks))
+    assert ("more place" in report) == (most < len(looks))
+    if most < len(looks):
+        assert f"… and {len(looks) - most} more place" in report
 
 
 def test_clips_that_fail_leave_the_output_and_come_back_when_released(tmp_path: Path) -> None:
@@ -130,7 +173,8 @@ def test_the_certificate_names_clips_and_how_much_of_them_was_looked_at(tmp_path
     assert photo["rest risk"] is None
     page = (place / "certificate.html").read_text("utf-8")
     assert "1 of 1 clips passed the audit" in page
-    assert "There is no such estimate for clips" in page
+    assert "How many clips still show a face or plate was not estimated" in page
+    assert photo["review"] == "no review"
     assert "Estimated share" not in page
     case.output.write_bytes(case.output.read_bytes() + b"x")
     assert verify(place / "certificate.json").changed == [case.output.name]
@@ -165,6 +209,7 @@ def test_the_command_line_says_how_much_was_looked_at(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "1 clip, 0 failed, 0 to look at" in result.output
     assert "all 8 frames were read, 2 of them looked at" in result.output
+    assert "Attack: a plate reader: not asked for" in result.output
     told = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert (told["photos"][0]["is_clip"], told["photos"][0]["looked_at"]) == (True, 2)
 
@@ -214,6 +259,8 @@ def test_clips_are_audited_after_they_were_written_when_asked(tmp_path: Path, mo
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert "1 clip, 0 failed" in result.output
+    assert "not done: Attack: a plate reader: it is not done for clips" in result.output
+    assert "not done: Attack: a face recognizer: it is not done for clips" in result.output
     assert (tmp_path / "out-audit" / "certificate.json").is_file()
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert CliRunner().invoke(cli, arguments).exit_code == 4

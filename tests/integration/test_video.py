@@ -32,6 +32,17 @@ def test_a_clip_from_end_to_end(tmp_path: Path) -> None:
     assert "of those unchanged" in video(source, tmp_path / "out").output
 
 
+def test_a_log_gets_a_line_for_each_clip(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    clips.make(tmp_path / "in" / "a.mp4", 8)
+    (tmp_path / "in" / "b.mp4").write_bytes(b"no clip")
+    arguments = ["video", str(tmp_path / "in"), str(tmp_path / "out"), *(m for m in MINE if m != "--quiet")]
+    for how in ("done", "unchanged"):
+        lines = CliRunner().invoke(cli, arguments).stderr.splitlines()
+        assert lines[:2] == [f"1/2 a.mp4: {how}, 8 frames", "2/2 b.mp4: failed"]
+    assert "1/2" not in CliRunner().invoke(cli, [*arguments, "--quiet"]).stderr
+
+
 def test_exit_codes(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     assert "no clip" in video(tmp_path / "in", tmp_path / "out", code=3).output

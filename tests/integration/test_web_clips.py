@@ -378,6 +378,7 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
     assert "/clean?shows=" in card
     written = zipfile.ZipFile(clip.audit_zip()).namelist()
     assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]
+    assert "Audit of the clip " in zipfile.ZipFile(clip.audit_zip()).read("report.html").decode()
     # Other settings: what was audited is another clip.
     do.adjust(request_, clip.id, *values(effect="pixelate"))
     assert "Audit:" not in do.tick(request_, clip.id)[1]

@@ -30,6 +30,13 @@ def test_the_surest_come_first_and_each_thing_once() -> None:
     assert check(same, other, faint, sure) == [("leak", 0.95), ("look", 0.5)]
 
 
+def test_what_passes_is_not_called_recognizable_for_certain() -> None:
+    sure, doubtful = Region("face", (10, 10, 40, 50), 0.95), Region("plate", (60, 60, 90, 70), 0.47)
+    leak, look = second_look.check([sure, doubtful], None, NONE, SETTINGS)
+    assert (leak.level, leak.text) == ("leak", "a face can be recognized, 95% sure")
+    assert (look.level, look.text) == ("look", "this may be a recognizable plate, 47% sure")
+
+
 def test_hidden_and_rejected_ones_are_no_alarm() -> None:
     touched = NONE.copy()
     touched[10:50, 10:40] = 1

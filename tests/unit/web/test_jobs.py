@@ -699,6 +699,14 @@ def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tm
     assert "2 photos: no leak found" in card
     assert "Not checked:" in card
     assert ": too few</li>" in card
+    assert "To look at" not in card
+    from anonymize.audit import Finding
+
+    found.photos[1].findings.append(Finding("recognizable", "look", "this may be a recognizable face"))
+    assert "1 photo to look at" in audit_card(job)
+    assert "<p>To look at: b.png: look at each in the report;" in audit_card(job)
+    report = zipfile.ZipFile(job.audit_zip()).read("report.html").decode()
+    assert "<h1>Audit of a batch of photos</h1>" in report
     (job.output / "b.png").write_bytes((job.inputs / "b.png").read_bytes())
     found = audited(job)
     assert [p.path for p in found.failed] == ["b.png"]
@@ -721,7 +729,7 @@ def test_an_audit_says_how_far_it_is_and_can_be_canceled(job, tmp_path, monkeypa
     begun, go_on = threading.Event(), threading.Event()
 
     def audit(*_, progress, stop, **__):
-        found = Audit("out", "", "", "1", "now", photos=[PhotoAudit("a.png")])
+        found = Audit("out", "out", "", "", "1", "now", photos=[PhotoAudit("a.png")])
         progress(found, 4)
         found.photos.append(PhotoAudit("b.png", error="it is gone"))
         progress(found, 4)
