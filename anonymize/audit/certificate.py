@@ -194,7 +194,8 @@ class Verified:
     Attributes:
         statement: what was signed. fingerprint: of the key that signed. is_known_key: it is the one that was asked for.
         compared: the folder of photos that was compared with it; None: none was.
-        changed, missing, added: photos of the output that differ from the certificate's.
+        changed, missing, added: photos of the output that differ from the certificate's; added are also the files there
+            that nobody looked at.
     """
 
     statement: dict[str, Any]
@@ -208,6 +209,13 @@ class Verified:
     @property
     def is_same(self) -> bool:
         return not (self.changed or self.missing or self.added)
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the audit that was certified had failed, in words; [] where it had not."""
+        said = self.statement["predicate"]["audit"]
+        counts = ("failed and taken out", "failed and still there", "other files")
+        return [f"{name}: {said[name]}" for name in counts if said.get(name)] + ["stopped"] * bool(said.get("stopped"))
 
 
 def verify(path: Path, output: Path | None = None, public: Path | None = None) -> Verified:
@@ -245,7 +253,7 @@ def verify(path: Path, output: Path | None = None, public: Path | None = None) -
     out = Verified(stated, keys.fingerprint(keys.raw(key)), public is not None)
     out.compared = output or _beside(path, wanted)
     if out.compared is not None:
-        _compare(out, wanted, out.compared)
+        _compare(out, wanted, out.compared, path)
     return out
 
 
@@ -258,7 +266,7 @@ def _beside(path: Path, wanted: Iterable[str]) -> Path | None:
     return place if any((place / unescape(name)).is_file() for name in wanted) else None
 
 
-def _compare(out: Verified, wanted: Mapping[str, str], output: Path) -> None:
+def _compare(out: Verified, wanted: Mapping[str, str], output: Path, certificate: Path) -> None:
     from .folder import read
 
     there = read(output)
@@ -267,4 +275,6 @@ def _compare(out: Verified, wanted: Mapping[str, str], output: Path) -> None:
             out.added.append(name)
         elif disk.sha256(there.file(name)) != wanted[name]:
             out.changed.append(name)
+    own = {certificate.absolute(), output.absolute() / PAGE_NAME}
+    out.added += sorted(n for n in (*there.strays, *there.thumbnails) if there.file(n).absolute() not in own)
     out.missing += [escape(unescape(n)) for n in wanted if n not in {*there.photos, *there.clips}]

@@ -26,7 +26,7 @@ from .findings import Finding
 
 _OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)
 # What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
-# of such a name is a stranger's file. Folders of theirs count with all that is in them.
+# of such a name is a stranger's file. In folders of theirs only these pass, too: a recycle bin holds originals.
 _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
     ".ds_store": (b"\0\0\0\1Bud1",),
     "thumbs.db": (b"\xd0\xcf\x11\xe0",),
@@ -34,10 +34,12 @@ _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
     "desktop.ini": (b"[", b"\r\n[", b";", b"\xff\xfe", b"\xef\xbb\xbf"),
     ".directory": (b"[",),
     ".localized": (),
+    "synoindex": (b"name",),
 }
+_LARGEST = 1 << 20  # bytes of a file that only names others
 # How pictures and clips begin, anywhere in a file (a database of thumbnails holds many), and only at its beginning.
 _PICTURE = re.compile(
-    rb"\xff\xd8\xff[\xc0-\xfe]|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|8BPS\x00\x01|\x1a\x45\xdf\xa3"
+    rb"\xff\xd8\xff[\xc0-\xfe]|jP  \r\n\x87\n|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|8BPS\x00\x01|\x1a\x45\xdf\xa3"
     rb"|ftyp(?:heic|heix|mif1|msf1|avif|avis|isom|mp4|qt  )",
     re.DOTALL,
 )
@@ -125,8 +127,11 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
     for name in _files(output):
         path_ = escape(name)
         extension = name.suffix.lower().strip(".")
-        if path_ not in exported and path_ not in clip_memory and _is_of_system(output, name):
+        is_known = path_ in exported or path_ in clip_memory
+        if not is_known and _is_of_system(output, name):
             (thumbnails if _holds_pictures(output / name) else of_system).append(path_)
+        elif not is_known and _is_in_folder_of_system(name):
+            (thumbnails if _is_file(output / name) and _holds_pictures(output / name) else strays).append(path_)
         elif path_ in clip_memory or (extension in batch.EXTENSIONS and path_ not in exported):
             clips.append(path_)
         elif extension in extensions or path_ in exported:
@@ -171,16 +176,22 @@ def _files(output: Path) -> Iterator[Path]:
             yield Path(folder, name).relative_to(output)
 
 
+def _is_file(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()
+
+
+def _is_in_folder_of_system(name: Path) -> bool:
+    return any(part.lower() in _FOLDERS_OF_SYSTEM for part in name.parts[:-1])
+
+
 def _is_of_system(output: Path, name: Path) -> bool:
-    """Whether an operating system or a network drive put a file there, by its place or name, and by what is in it."""
+    """Whether a file is one that an operating system or a network drive makes: by its name, and by what is in it."""
     file = output / name
-    if file.is_symlink() or not file.is_file():
+    if not _is_file(file) or file.stat().st_size > _LARGEST:
         return False
-    if any(part.lower() in _FOLDERS_OF_SYSTEM for part in name.parts[:-1]) or is_companion(file):
-        return True
     begins = _OF_SYSTEM.get(name.name.lower())
     if begins is None:
-        return False
+        return is_companion(file) or (_is_in_folder_of_system(name) and not file.stat().st_size)
     with open(file, "rb") as opened:
         head = opened.read(16)
     return not head or head.startswith(begins)

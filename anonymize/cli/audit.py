@@ -38,7 +38,8 @@ def audit() -> None:
     python -m anonymize audit OUTPUT --against PHOTOS   compare with the originals, too
     python -m anonymize audit verify CERTIFICATE        check a certificate and its photos
 
-    Exit codes: 0 nothing found, 4 a photo or clip failed or another file lies there, 5 a certificate does not hold.
+    Exit codes: 0 nothing found, 4 a photo or clip failed or another file lies there (`verify`: so it was when the
+    certificate was signed), 5 a certificate does not hold.
     """
 
 
@@ -171,6 +172,10 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
     audit_ = found.statement["predicate"]["audit"]
     files = audit_["photos"] + audit_.get("clips", 0)
     click.echo(f"{found.statement['predicate']['when']}: {audit_['passed']} of {files} passed")
+    for fault in found.faults:
+        click.echo(f"the audit had failed: {fault}", err=True)
+    for about, why in audit_["not done"].items():
+        click.echo(f"not done: {about}: {why}")
     for what, paths in (
         ("changed", found.changed),
         ("missing", found.missing),
@@ -184,6 +189,8 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
         click.echo(f"{found.compared} holds exactly these")
     if not found.is_same:
         click.get_current_context().exit(NOT_VALID)
+    if found.faults:
+        click.get_current_context().exit(LEAKS)
 
 
 @audit.command()

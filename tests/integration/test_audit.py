@@ -255,6 +255,38 @@ def test_changed_certificates_and_photos_do_not_hold(case: planted.Case, tmp_pat
     assert verify(path).missing == [case.name]
 
 
+@pytest.mark.parametrize("name", ["@eaDir/orig.jpg", "#recycle/o.avi", "orig.dat", "sub/Thumbs.db"])
+def test_files_that_came_after_the_certificate_are_not_of_it(case: planted.Case, name: str) -> None:
+    audit_folder(case.output, options=QUIET)
+    path = report_folder(case.output) / "certificate.json"
+    (case.output / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    assert verify(path).is_same
+    (case.output / name).parent.mkdir(exist_ok=True)
+    shutil.copy(case.home / "in" / case.name, case.output / name)
+    assert verify(path).added == [name]
+    result = CliRunner().invoke(cli, ["audit", "verify", str(path)])
+    assert result.exit_code == 5
+    assert f"not in the certificate: {name}" in result.output
+    assert "holds exactly these" not in result.output
+
+
+def test_a_certificate_of_an_audit_that_failed_says_so(case: planted.Case) -> None:
+    arguments = ["audit", "verify", str(report_folder(case.output) / "certificate.json")]
+    (case.output / "orig.dat").write_bytes(b"x")
+    audit_folder(case.output, options=QUIET)
+    (case.output / "orig.dat").unlink()
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 4
+    assert "the audit had failed: other files: 1" in result.output
+    assert "not done: Attack: a plate reader" in result.output
+    planted.open_region(case)
+    audit_folder(case.output, options=QUIET)
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 4
+    assert "0 of 1 passed" in result.output
+    assert "the audit had failed: failed and taken out: 1" in result.output
+
+
 def test_a_key_that_others_may_read_is_refused(case: planted.Case, own_key: Path) -> None:
     audit_folder(case.output, options=QUIET)
     own_key.chmod(0o644)

@@ -47,6 +47,7 @@ def test_files_of_others_fail_the_audit(output: Path, name: str) -> None:
 OF_SYSTEM = {
     ".DS_Store": b"\0\0\0\1Bud1", "a/Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(2044), ".localized": b"",
     "desktop.ini": b"\r\n[.ShellClassInfo]", "._a.png": b"\0\5\x16\7" + bytes(60), "@eaDir/a.png/SYNOINDEX": b"name",
+    "#recycle/desktop.ini": b"[x]", ".fseventsd/no_log": b"",
 }  # fmt: skip
 
 
@@ -77,6 +78,18 @@ def test_thumbnails_that_the_operating_system_keeps_fail_it(output: Path, name: 
     audit = audit_folder(output, options=OPTIONS)
     assert (audit.thumbnails, audit.of_system, audit.strays) == ([name], [], [])
     assert not audit.failed
+    assert not audit.ok
+
+
+@pytest.mark.parametrize("folder_", ["@eaDir", "#recycle", "$RECYCLE.BIN/S-1-5", ".Trashes", ".fseventsd"])
+@pytest.mark.parametrize("content", [b"RIFF....AVI LIST", b"G" + bytes(187), b"\0\0\1\xba", b"PK\3\4", b"P6 8 8 255\n"])
+def test_in_a_folder_of_the_operating_system_only_what_is_known_passes(
+    output: Path, folder_: str, content: bytes
+) -> None:
+    (output / folder_).mkdir(parents=True)
+    (output / folder_ / "a.dat").write_bytes(content)
+    audit = audit_folder(output, options=OPTIONS)
+    assert (audit.of_system, audit.thumbnails, audit.strays) == ([], [], [f"{folder_}/a.dat"])
     assert not audit.ok
 
 
