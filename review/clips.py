@@ -22,6 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from anonymize.corrections import find, person
 from anonymize.disk import AnyPath
 from anonymize.errors import RecordsError, ReviewError, SettingsError, StaleDecisionError
@@ -212,9 +214,8 @@ class ClipsReview:
             if settings.export_hash() != sample["settings_hash"]:
                 raise StaleDecisionError(f"{record.path} was written with other settings meanwhile; look at it again")
             for what, given in said:
-                if what == "extend":  # as it is at its nearer end
-                    track = find(record, given["id"])
-                    given = {**given, "box": track.box(min(max(given["frame"], track.first), track.last))}
+                if what == "extend":
+                    given = {**given, "box": _nearest(record, find(record, given["id"]), given["frame"])}
                 record = decide(record, what, who=who, settings=settings, **given)
             records.write(file, header, record)
         _renew(fiftyone(), self.shown, sample, record, settings)
@@ -286,6 +287,17 @@ def _state(record: ClipRecord, settings: Settings) -> dict[str, str]:
     is_other = record.review == "approved" and not record.is_approved(settings)
     review = "pending" if is_other else record.review
     return {"review": review, "tracks_hash": record.content_hash(), "settings_hash": settings.export_hash()}
+
+
+def _nearest(record: ClipRecord, track: Track, frame: int) -> Box:
+    """What is hidden of a track at its end nearer to a frame, moved into the picture: what left it may be outside."""
+    box = track.box(min(max(frame, track.first), track.last))
+    assert box is not None
+    low, high = np.array(box[:2]), np.array(box[2:])
+    size = np.maximum(high - low, 1)
+    low = np.minimum(np.maximum(low, 0), np.array([record.width, record.height]) - size)
+    x1, y1, x2, y2 = (*low.tolist(), *(low + size).tolist())
+    return x1, y1, x2, y2
 
 
 def _relative(track: Track, frame: int, record: ClipRecord) -> list[float]:

@@ -38,6 +38,7 @@ from . import against as against_
 from . import containers, destroyed, matroska, mp4, names, second_look, streams
 from .findings import Finding, PhotoAudit
 from .folder import Folder
+from .second_look import Looker
 
 if TYPE_CHECKING:
     import av
@@ -68,13 +69,7 @@ def metadata(path: Path) -> list[str]:
 
 
 def check(
-    folder: Folder,
-    path: str,
-    looker: second_look.Looker,
-    settings: Settings,
-    against: Path | None,
-    most: int,
-    progress: Progress,
+    folder: Folder, path: str, looker: Looker, settings: Settings, against: Path | None, most: int, progress: Progress
 ) -> PhotoAudit:
     """One clip; what cannot be read fails.
 
@@ -197,7 +192,7 @@ class _Clip:
         clip: Clip,
         record: ClipRecord | None,
         settings: Settings,
-        looker: second_look.Looker,
+        looker: Looker,
         out: PhotoAudit,
         most: int,
         quality: int,

@@ -11,13 +11,14 @@ import hashlib
 import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .. import disk
 from ..apart import Here, Workers
 from ..detectors import Image
 from ..errors import ClipError, StoppedError, UnsupportedClipError, WorkerError
@@ -42,8 +43,11 @@ _opening = threading.Lock()
 WORKERS = Workers()
 
 
-def work(call: Callable[..., Any], *given: Any, **more: Any) -> Any:
+def work(call: Callable[..., Any], *given: Any, folder: Path | None = None, **more: Any) -> Any:
     """`call(here, *given)` in a process of its own; `more` as of `Workers.call`.
+
+    Args:
+        folder: in which it alone writes: parts of files that it leaves there when it is killed go.
 
     Raises:
         ClipError: that process crashed or hung. StoppedError: it was asked to stop, and was ended.
@@ -54,6 +58,10 @@ def work(call: Callable[..., Any], *given: Any, **more: Any) -> Any:
         if (stop := more.get("stop")) and stop.is_set():
             raise StoppedError("stopped; the same call goes on from here") from e
         raise ClipError(f"what reads clips broke off on this one: {e}") from e
+    finally:
+        if folder:
+            with suppress(OSError):  # the clip was deleted meanwhile
+                disk.remove_leftovers(folder)
 
 
 def too_long(most: float) -> UnsupportedClipError:
@@ -101,7 +109,8 @@ def search(
 
     answers = {**_steps(progress, stop), "turns": predictor.turns_of, "predict": predict}
     asked = clip, name, predictor.settings, predictor.detection_hash, predictor.detector_weights
-    times = work(_search, *asked, folder, sha256, most_seconds, has_preview, answers=answers, stop=stop)
+    given = *asked, folder, sha256, most_seconds, has_preview
+    times = work(_search, *given, folder=folder, answers=answers, stop=stop)
     file = folder / _FOUND
     record = records.read(file)[1]
     file.unlink()
@@ -119,9 +128,13 @@ def write(
     progress: Callable[[Step], None],
     stop: threading.Event,
 ) -> Path:
-    """`render`, unless the file is there; what a browser plays of it."""
+    """`render`, unless the file is there; what a browser plays of it.
+
+    Args:
+        parts: a folder in the clip's own.
+    """
     asked = clip, record, target, settings, encoding, parts
-    return target.with_name(str(work(_write, *asked, answers=_steps(progress, stop), stop=stop)))
+    return target.with_name(str(work(_write, *asked, folder=parts.parent, answers=_steps(progress, stop), stop=stop)))
 
 
 def _steps(progress: Callable[[Step], None], stop: threading.Event) -> Mapping[str, Callable[..., Any]]:

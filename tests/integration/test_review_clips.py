@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -142,6 +143,7 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
     assert "face" in page.review.kinds()
 
 
+<<<<<<< HEAD
 def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fiftyone_home: Path) -> None:
     from types import SimpleNamespace
 
@@ -158,6 +160,22 @@ def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fift
     assert "`ride.mp4`" in state.told
     page.review.shown.info = {}  # of anybody's photos
     assert "buttons" in panel.render(ctx).type.properties
+=======
+@pytest.mark.parametrize("way", [(2.0, 0.0), (-2.0, 0.0), (0.0, 2.0), (0.0, -2.0), (-1.5, -1.5)])
+def test_what_left_the_picture_is_hidden_to_a_frame(clean: Path, way: tuple[float, float]) -> None:
+    record = records.read(clean / "ride.mp4.tracks.jsonl")[1]
+    (track,) = record.tracks
+    away = np.array(way * 2) * np.array([record.width, record.height] * 2)
+    outside = track.replace(first=0, boxes=track.boxes[:5] + away, sources=track.sources[:5], scores=track.scores[:5])
+    record = record.replace(tracks=(outside,))
+    box = lens._nearest(record, outside, 9)
+    record = corrections.extend(record, who="ana", id=outside.id, frame=9, box=box)
+    assert record.tracks[0].last == 9
+    x1, y1, x2, y2 = record.tracks[0].boxes[-1]
+    assert 0 <= x1 < x2 <= record.width
+    assert 0 <= y1 < y2 <= record.height
+    assert (x2 - x1) * (y2 - y1) >= 0.9 * np.prod(outside.boxes[4, 2:] - outside.boxes[4, :2])
+>>>>>>> tracks
 
 
 def test_what_was_shown_under_other_settings_is_not_approved(clean: Path, fiftyone_home: Path) -> None:

@@ -199,6 +199,7 @@ def test_a_clip_that_kills_what_reads_it_is_an_error_of_this_clip(tmp_path: Path
     assert "broke off on this one" in clip.problem
     assert number.name in clip.problem
     assert clip.clean is None
+    assert not list(clip.folder.rglob("*.tmp"))  # a part of what a browser would have played
     do.choose(visit, event(what="start", id=clip.id), clip.id)  # the server lives, and tries it again when asked
     wait_for(lambda: clip.state == "done")
     assert [shown(f, i) for i, f in enumerate(decoded(clip.clean_file(clip.shows)))] == ["magenta"] * 30
