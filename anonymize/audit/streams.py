@@ -10,28 +10,19 @@ import re
 from collections.abc import Iterator, Sequence
 
 from .boxes import text
+from .encoders import ENCODERS
 
 # Codec -> units that hold pictures, what is needed to read them, and padding.
 _UNITS = {"h264": {1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12}, "hevc": {*range(10), *range(16, 22), *range(32, 39)}}
 _MESSAGES_IN = {"h264": {6}, "hevc": {39, 40}}
 _PADDING = {"h264": 12, "hevc": 38}
-# Messages of buffers, of how pictures are shown, checked and come in order, and of colors and light.
-_MESSAGES = {0, 1, 6, 45, 47, 128, 129, 130, 132, 137, 144, 147}
+_MARKS = {"h264": {9: 1, 10: 0, 11: 0}, "hevc": {35: 1, 36: 0, 37: 0}}  # type -> bytes of a unit that only separates
+# Messages that an export may write, and how many bytes each has at most: fields, where to start, colors and light.
+_MESSAGES = {1: 1, 6: 4, 137: 24, 144: 4, 147: 1}
 _FILLER, _REGISTERED, _UNREGISTERED = 3, 4, 5
-_OPTIONS = rb" - options:(?: [a-z0-9_-]+(?:=[\w.:,/+-]{0,40})?)*\0?"
-# Identifiers of the encoders (the first 16 bytes), and what they write.
-_ENCODERS = {
-    bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef"): re.compile(
-        rb"x264 - core \d+(?: r\d+\S{0,12} [0-9a-f]+)? - H\.264/MPEG-4 AVC codec - Copyleft 2003-20\d\d - "
-        rb"http://www\.videolan\.org/x264\.html" + _OPTIONS
-    ),
-    bytes.fromhex("2ca2de09b51747dbbb55a4fe7fc2fc4e"): re.compile(
-        rb"x265 \(build \d+\) - [\w.+-]{1,40}:[\w\[\]. +-]{0,80} - H\.265/HEVC codec - Copyright 2013-20\d\d "
-        rb"\(c\) Multicoreware, Inc - http://x265\.org" + _OPTIONS
-    ),
-}
 _AV1_PICTURES, _AV1_METADATA, _AV1_PADDING = {1, 2, 3, 4, 6, 7}, 5, 15
-_AV1_OF_COLORS = {1, 2}
+_AV1_DELIMITER = 2
+_AV1_OF_COLORS = {1: 6, 2: 26}  # type -> bytes, with type and end
 
 
 def head(codec: str, extra: bytes) -> Iterator[str]:
@@ -59,7 +50,10 @@ def packet(codec: str, extra: bytes, data: bytes) -> Iterator[str]:
     elif codec in _UNITS:
         at = {"h264": 4, "hevc": 21}[codec]
         size = (extra[at] & 3) + 1 if extra[:1] == b"\1" else 0
-        for unit in _lengths(data, size) if size else re.split(rb"\x00\x00\x00?\x01", data)[1:]:
+        before, *units = [b"", *_lengths(data, size)] if size else re.split(rb"\x00\x00\x00?\x01", data)
+        if any(before):
+            yield f"bytes before its pictures: “{text(before)}”"
+        for unit in units:
             yield from _unit(codec, unit)
 
 
@@ -114,6 +108,9 @@ def _unit(codec: str, unit: bytes) -> Iterator[str]:
             yield f"bytes in a padding of its pictures: “{text(body)}”"
     elif layer or kind not in _UNITS[codec] | _MESSAGES_IN[codec]:
         yield f"a unit of type {kind} beside its pictures" + f", in a layer {layer}" * bool(layer)
+    elif kind in _MARKS[codec]:
+        if len(mark := body.rstrip(b"\0")) != _MARKS[codec][kind] or any(byte & 31 != 16 for byte in mark):
+            yield f"bytes in a unit of type {kind} between its pictures: “{text(body)}”"
     elif kind in _MESSAGES_IN[codec]:
         yield from _messages(body.replace(b"\0\0\3", b"\0\0"))
 
@@ -137,7 +134,7 @@ def _messages(body: bytes) -> Iterator[str]:
 
 def _message(kind: int, body: bytes) -> Iterator[str]:
     if kind == _UNREGISTERED:
-        known = _ENCODERS.get(body[:16])
+        known = ENCODERS.get(body[:16])
         if known is None or not known.fullmatch(body[16:]):
             yield f"data of a camera or program in its pictures: “{text(body[16:])}”"
     elif kind == _REGISTERED:
@@ -145,8 +142,13 @@ def _message(kind: int, body: bytes) -> Iterator[str]:
     elif kind == _FILLER:
         if body.strip(b"\xff"):
             yield f"bytes in a padding of its pictures: “{text(body)}”"
-    elif kind not in _MESSAGES:
+    elif len(body) > _MESSAGES.get(kind, -1) or _is_words(body):
         yield f"a message of type {kind} in its pictures: “{text(body)}”"
+
+
+def _is_words(body: bytes) -> bool:
+    body = body.rstrip(b"\x80\0")
+    return len(body) > 1 and all(32 <= byte < 127 for byte in body)
 
 
 def _av1(data: bytes) -> Iterator[str]:
@@ -165,11 +167,13 @@ def _av1(data: bytes) -> Iterator[str]:
         at += length
         if kind == _AV1_METADATA:
             meant, _ = _leb128(body, 0)
-            if meant not in _AV1_OF_COLORS:
+            if len(body.rstrip(b"\0")) > _AV1_OF_COLORS.get(meant, -1) or _is_words(body[1:]):
                 yield f"metadata of type {meant} in its pictures: “{text(body)}”"
         elif kind == _AV1_PADDING:
             if any(body.rstrip(b"\0")[:-1]):
                 yield f"bytes in a padding of its pictures: “{text(body)}”"
+        elif kind == _AV1_DELIMITER and any(body):
+            yield f"bytes in a delimiter of its pictures: “{text(body)}”"
         elif kind not in _AV1_PICTURES:
             yield f"a unit of type {kind} beside its pictures"
 
