@@ -293,11 +293,11 @@ def _nearest(record: ClipRecord, track: Track, frame: int) -> Box:
     """What is hidden of a track at its end nearer to a frame, moved into the picture: what left it may be outside."""
     box = track.box(min(max(frame, track.first), track.last))
     assert box is not None
+    picture = np.array([record.width, record.height])
     low, high = np.array(box[:2]), np.array(box[2:])
-    size = np.maximum(high - low, 1)
-    low = np.minimum(np.maximum(low, 0), np.array([record.width, record.height]) - size)
-    x1, y1, x2, y2 = (*low.tolist(), *(low + size).tolist())
-    return x1, y1, x2, y2
+    size = np.clip(high - low, 1, picture)
+    low = np.clip(low, 0, picture - size)
+    return float(low[0]), float(low[1]), float(low[0] + size[0]), float(low[1] + size[1])
 
 
 def _relative(track: Track, frame: int, record: ClipRecord) -> list[float]:

@@ -143,7 +143,6 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
     assert "face" in page.review.kinds()
 
 
-<<<<<<< HEAD
 def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fiftyone_home: Path) -> None:
     from types import SimpleNamespace
 
@@ -160,7 +159,8 @@ def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fift
     assert "`ride.mp4`" in state.told
     page.review.shown.info = {}  # of anybody's photos
     assert "buttons" in panel.render(ctx).type.properties
-=======
+
+
 @pytest.mark.parametrize("way", [(2.0, 0.0), (-2.0, 0.0), (0.0, 2.0), (0.0, -2.0), (-1.5, -1.5)])
 def test_what_left_the_picture_is_hidden_to_a_frame(clean: Path, way: tuple[float, float]) -> None:
     record = records.read(clean / "ride.mp4.tracks.jsonl")[1]
@@ -175,7 +175,6 @@ def test_what_left_the_picture_is_hidden_to_a_frame(clean: Path, way: tuple[floa
     assert 0 <= x1 < x2 <= record.width
     assert 0 <= y1 < y2 <= record.height
     assert (x2 - x1) * (y2 - y1) >= 0.9 * np.prod(outside.boxes[4, 2:] - outside.boxes[4, :2])
->>>>>>> tracks
 
 
 def test_what_was_shown_under_other_settings_is_not_approved(clean: Path, fiftyone_home: Path) -> None:
