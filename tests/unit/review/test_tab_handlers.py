@@ -352,7 +352,7 @@ def test_an_audited_export_says_how_far_it_is_and_can_be_canceled(path: Path, mo
     begun, go_on = threading.Event(), threading.Event()
 
     def audit(*_: Any, progress: Any, stop: threading.Event, **__: Any) -> Audit:
-        found = Audit("out", "", "", "1", "now", photos=[PhotoAudit("a.png")])
+        found = Audit("out", "out", "", "", "1", "now", photos=[PhotoAudit("a.png")])
         progress(found, 4)
         begun.set()
         assert go_on.wait(10)
