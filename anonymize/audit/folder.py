@@ -172,7 +172,8 @@ def _clip_records(output: Path, given: Path | None, summary: Mapping[str, Any]) 
 def _files(output: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(output):
         folders.sort()
-        for name in sorted(names):
+        links = [name for name in folders if Path(folder, name).is_symlink()]  # are not entered: what shows is unknown
+        for name in sorted([*names, *links]):
             yield Path(folder, name).relative_to(output)
 
 

@@ -6,6 +6,7 @@ other settings, or after a review, clips are written anew from their records, wi
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -241,13 +242,17 @@ class _Job:
         record = detect(
             clip, path, self.predictor, parts,
             sha256=sha256, every=self.every, progress=self._told(path), stop=self.stop,
-        ).keep_decisions(earlier)  # fmt: skip
+        )  # fmt: skip
         if self.memory:
             header = Header(
                 escape(os.path.abspath(self.root)), self.predictor.settings, self.predictor.detector_weights
             )
-            records.write(file, header, record)
-        return record
+            # What people decided during the search counts, too; where there was no record, there was nothing to decide on.
+            with lock(file) if file.exists() else contextlib.nullcontext():
+                record = record.keep_decisions(records.read(file)[1] if file.exists() else None)
+                records.write(file, header, record)
+            return record
+        return record.keep_decisions(earlier)
 
     def _renewed(self, file: Path) -> ClipRecord:
         """An earlier run's record, which says from now on what this run hides: that is what people look at."""

@@ -44,6 +44,14 @@ def test_files_of_others_fail_the_audit(output: Path, name: str) -> None:
     assert not audit.ok
 
 
+def test_a_link_to_a_folder_fails_the_audit(output: Path) -> None:
+    """It is not entered, so nobody knows what it shows: the originals, here."""
+    (output / "more").symlink_to(output.parent / "in", target_is_directory=True)
+    audit = audit_folder(output, options=OPTIONS)
+    assert audit.strays == ["more"]
+    assert not audit.ok
+
+
 OF_SYSTEM = {
     ".DS_Store": b"\0\0\0\1Bud1", "a/Thumbs.db": b"\xd0\xcf\x11\xe0" + bytes(2044), ".localized": b"",
     "desktop.ini": b"\r\n[.ShellClassInfo]", "._a.png": b"\0\5\x16\7" + bytes(60), "@eaDir/a.png/SYNOINDEX": b"name",

@@ -98,6 +98,27 @@ def test_what_people_decided_on_another_file_is_not_lost_in_silence(folder, tmp_
         assert summary.warnings == {"a.mp4": [records.ClipRecord.FORGOTTEN]}
 
 
+def test_what_people_decide_during_a_search_counts(folder, tmp_path):
+    """The same file is searched anew with another detector, and somebody draws a face meanwhile."""
+    assert run(folder, tmp_path / "out").ok
+    file = tmp_path / "out" / "a.mp4.tracks.jsonl"
+
+    class Meanwhile(clips.BarDetector):
+        def detect(self, images):
+            header, record = records.read(file)
+            if not record.decisions:
+                drawn = corrections.draw(record, who="ann", kind="face", boxes={0: (4, 12, 30, 36)})
+                records.write(file, header, drawn)
+            return super().detect(images)
+
+    detector = Meanwhile(blind=range(99))
+    detector.name, detector.weights = "another", {"another": "1" * 64}
+    assert run(folder, tmp_path / "out", detector).ok
+    record = records.read(file)[1]
+    assert detector.seen
+    assert [track.kind for track in record.hidden(Settings())] == ["face"]
+
+
 def test_another_programs_file_stays(folder, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.mp4").write_text("mine")
