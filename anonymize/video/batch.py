@@ -247,7 +247,7 @@ class _Job:
             header = Header(
                 escape(os.path.abspath(self.root)), self.predictor.settings, self.predictor.detector_weights
             )
-            # What people decided during the search counts, too; where there was no record, there was nothing to decide on.
+            # What people decided during the search counts, too; without an earlier record nobody could.
             with lock(file) if file.exists() else contextlib.nullcontext():
                 record = record.keep_decisions(records.read(file)[1] if file.exists() else None)
                 records.write(file, header, record)
