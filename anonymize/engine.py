@@ -1,7 +1,7 @@
 """From files to files: `detect` makes records of photos, `export` writes anonymized photos, `run` does both at once.
 
-Reading, inference and writing overlap: threads read ahead and write behind, the calling thread runs the detectors. A
-photo that fails at any step has an `error` in its record and no output; the others go on.
+Reading, inference and writing overlap, and detectors search some photos side by side. A photo that fails at any step
+has an `error` in its record and no output; the others go on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images, records
-from .detectors.runtime import batch_size
+from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
@@ -68,6 +68,10 @@ class _Detection:
     earlier: Mapping[str, Record]
     target: Output | None
     dry_run: bool
+
+    @property
+    def at_once(self) -> int:
+        return self.predictor.at_once
 
     def read(self, path: str) -> _Task:
         name = escape(path)
@@ -122,6 +126,7 @@ class _Export:
     settings: Settings
     gate: Gate | None
     root_exists: bool
+    at_once = 1  # no detector runs
 
     def read(self, path: str) -> _Task:
         record = self.known[escape(path)]
@@ -164,18 +169,22 @@ class _Job:
 
     def work(self, summary: Summary, keep: Callable[[_Task], None]) -> None:
         """All photos, each counted and its record kept when it is finished."""
+        threads = self.settings.jobs or os.cpu_count() or 1
+        many = min(self.steps.at_once, threads, len(self.found.paths))
         done = run_pipeline(
             self.found.paths,
             self.steps.read,
             self.steps.infer,
             self.steps.finish,
-            threads=self.settings.jobs or os.cpu_count() or 1,
+            threads=threads,
             size=lambda path: images.count_pixels(self.found.root / path),
             room=PIXELS_IN_FLIGHT,
             batch=batch_size(self.settings.device),
+            at_once=max(many, 1),
             stop=self.stop,
         )
-        with contextlib.closing(done):  # photos in flight end before the caller's files are closed
+        together = side_by_side() if many > 1 else contextlib.nullcontext()
+        with together, contextlib.closing(done):  # photos in flight end before the caller's files are closed
             for task in done:
                 keep(task)
                 summary.count(
