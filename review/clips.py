@@ -31,11 +31,11 @@ from anonymize.json_lines import lock
 from anonymize.records import unescape
 from anonymize.regions import Box
 from anonymize.settings import Settings
-from anonymize.video import records
+from anonymize.video import clip_records
 from anonymize.video.batch import RECORD_SUFFIX
-from anonymize.video.corrections import decide
-from anonymize.video.records import ClipRecord
-from anonymize.video.risk import moments, risk_of
+from anonymize.video.clip_corrections import decide
+from anonymize.video.clip_records import ClipRecord
+from anonymize.video.moments import moments, risk_of
 from anonymize.video.tracks import Track
 
 from .dataset import fiftyone
@@ -103,7 +103,7 @@ def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
     for sample in dataset:
         file = Path(sample["record"])
         with lock(file):
-            header, record = records.read(file)
+            header, record = clip_records.read(file)
             settings, said = header.review or header.settings, []
             if (record.content_hash(), settings.export_hash()) != (sample["tracks_hash"], sample["settings_hash"]):
                 raise StaleDecisionError(f"{record.path} changed meanwhile; make the dataset again")
@@ -112,7 +112,7 @@ def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
                 said += [what] if changed is not record else []
                 record = changed
             if said:
-                records.write(file, header, record)
+                clip_records.write(file, header, record)
         if said:
             made[record.path] = said
             _renew(fo, dataset, sample, record, settings)
@@ -157,7 +157,7 @@ class ClipsReview:
         with self._guard:
             fo = fiftyone()
             for sample in self.shown:
-                header, record = records.read(sample["record"])
+                header, record = clip_records.read(sample["record"])
                 settings = header.review or header.settings
                 if any(sample[name] != value for name, value in _state(record, settings).items()):
                     _renew(fo, self.shown, sample, record, settings)
@@ -201,13 +201,13 @@ class ClipsReview:
 
     def kinds(self) -> list[str]:
         """What may be drawn."""
-        return list(records.read(self.shown.first()["record"])[0].settings.kinds)
+        return list(clip_records.read(self.shown.first()["record"])[0].settings.kinds)
 
     def _decide(self, id: str, said: Sequence[tuple[str, Mapping[str, Any]]], who: str) -> None:
         sample = self.shown[id]
         file = Path(sample["record"])
         with lock(file):
-            header, record = records.read(file)
+            header, record = clip_records.read(file)
             settings = header.review or header.settings
             if record.content_hash() != sample["tracks_hash"]:
                 raise StaleDecisionError(f"{record.path} changed meanwhile; look at it again")
@@ -217,7 +217,7 @@ class ClipsReview:
                 if what == "extend":
                     given = {**given, "box": _nearest(record, find(record, given["id"]), given["frame"])}
                 record = decide(record, what, who=who, settings=settings, **given)
-            records.write(file, header, record)
+            clip_records.write(file, header, record)
         _renew(fiftyone(), self.shown, sample, record, settings)
 
     def _track(self, sample: str, label: str) -> str:
@@ -246,7 +246,7 @@ def _renew(fo: Any, dataset: Any, sample: Any, record: ClipRecord, settings: Set
 
 
 def _sample(fo: Any, file: Path) -> Any:
-    header, record = records.read(file)
+    header, record = clip_records.read(file)
     clip = Path(unescape(header.root)) / unescape(record.path)
     size = {"frame_width": record.width, "frame_height": record.height, "frame_rate": record.frame_rate}
     sample = fo.Sample(

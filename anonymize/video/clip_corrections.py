@@ -28,8 +28,8 @@ from ..corrections import (
 )
 from ..errors import SettingsError
 from ..regions import Box
+from .clip_records import ClipRecord
 from .closing import DRAWN
-from .records import ClipRecord
 from .tracks import Track
 
 
