@@ -37,13 +37,10 @@ def photo_file(review: Review, wanted: str) -> Path | None:
     """The file behind a sample's file path, if it is a photo of this review: named in its records, and no link."""
     root = review.store.header.root.rstrip("/")
     shown = unescape(root)
-    for base, is_escaped in ((shown, False), (root, True)):
+    for base, as_in_records in ((shown, escape), (root, str)):
         if not wanted.startswith(base + "/"):
             continue
-        name = wanted[len(base) + 1 :]
-        path = name if is_escaped else None
-        if path is None:
-            path = escape(name)
+        path = as_in_records(wanted[len(base) + 1 :])
         if path not in review.store.refresh():
             continue
         source = Path(shown) / unescape(path)

@@ -22,9 +22,8 @@ from anonymize.settings import Settings
 from anonymize.web.telling import failure_of, message_of
 
 from .dataset import dataset_name
-from .exporting import Exporting
 from .items import Item
-from .reviews import Review, Reviews, User
+from .reviews import Exporting, Review, Reviews, User
 from .tab_view import FiftyOne, export_approved, in_list, other_thresholds, picture, view
 
 ONLY_LOOKED_AT = "This sample is only to be looked at. Your own photos can be reviewed."
@@ -305,4 +304,4 @@ class ReviewHandlers:
 
 def shared(records: Path, label: str) -> Source:
     """A records file that is everybody's."""
-    return Source(dataset_name(records), label, records)
+    return Source(dataset_name("review", records), label, records)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from anonymize import corrections
 from anonymize.errors import RecordsError, ReviewError, SettingsError, StaleDecisionError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from anonymize.video import batch, clip_corrections, clip_records
-from review import clips as lens
+from review import clip_dataset as lens
 from review.documents import CANDIDATES, HIDDEN
 from review.guarded.offered import RefusedError
 from review.guarded.requests import check
@@ -134,7 +135,7 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
     assert page.review.shown.first()["review"] == "approved"
     # What was changed elsewhere meanwhile is not decided on; looked at anew, it is there.
     header, record = clip_records.read(page.file)
-    clip_records.write(page.file, header, clip_corrections.reject(record, who="eve", id=drawn.id))
+    clip_records.write(page.file, header, corrections.reject(record, who="eve", id=drawn.id))
     with pytest.raises(StaleDecisionError, match="changed meanwhile"):
         page.review.decide_on_clips([id], "undo", who="bob")
     page.review.update()
@@ -185,7 +186,7 @@ def test_what_was_shown_under_other_settings_is_not_approved(clean: Path, fiftyo
     assert batch.run(clean.parent / "in", clean, hides_less).ok
     with pytest.raises(StaleDecisionError, match="other settings"):
         page.review.decide_on_clips([dataset.first().id], "approve", who="ana")
-    with pytest.raises(StaleDecisionError, match="changed meanwhile"):
+    with pytest.raises(StaleDecisionError, match="other settings meanwhile; make the dataset again"):
         lens.take(dataset)
     page.review.update()
     assert not page.record.hidden(hides_less.settings)

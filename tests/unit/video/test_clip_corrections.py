@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
-from anonymize import Settings
+from anonymize import Settings, corrections
 from anonymize.corrections import gate, status
 from anonymize.errors import RecordsError, SettingsError, StaleDecisionError, UnknownNameError
 from anonymize.video import clip_corrections
@@ -21,19 +21,19 @@ ONE = track().id
 
 
 def test_one_decision_counts_for_all_frames_and_is_written_down() -> None:
-    record = clip_corrections.reject(clip(track()), who="ann", id=ONE, note="a poster")
+    record = corrections.reject(clip(track()), who="ann", id=ONE, note="a poster")
     assert not any(record.regions_at(n, Settings()) for n in range(60))
     last = record.decisions[-1]
     assert (last["who"], last["what"], last["track"], last["note"]) == ("ann", "reject", ONE, "a poster")
     assert "boxes" not in last["before"]
-    faint = clip_corrections.accept(clip(track(score=0.05)), who="ann", id=ONE)
+    faint = corrections.accept(clip(track(score=0.05)), who="ann", id=ONE)
     assert all(faint.regions_at(n, Settings()) for n in range(3, 13))
 
 
 def test_what_changes_nothing_is_no_decision() -> None:
-    once = clip_corrections.accept(clip(track()), who="ann", id=ONE)
-    assert clip_corrections.accept(once, who="bob", id=ONE) is once
-    assert clip_corrections.reset(clip(track()), who="ann", id=ONE).decisions == ()
+    once = corrections.accept(clip(track()), who="ann", id=ONE)
+    assert corrections.accept(once, who="bob", id=ONE) is once
+    assert corrections.reset(clip(track()), who="ann", id=ONE).decisions == ()
 
 
 def test_a_drawn_track_goes_from_box_to_box_and_goes_away_when_rejected() -> None:
@@ -46,7 +46,7 @@ def test_a_drawn_track_goes_from_box_to_box_and_goes_away_when_rejected() -> Non
     assert all(record.regions_at(n, Settings()) for n in range(10, 21))
     again = clip_corrections.draw(record, who="ann", kind="plate", boxes={10: (20, 20, 60, 30), 20: (160, 70, 120, 60)})
     assert again is record
-    assert clip_corrections.reject(record, who="ann", id=drawn.id).tracks == ()
+    assert corrections.reject(record, who="ann", id=drawn.id).tracks == ()
 
 
 @pytest.mark.parametrize("frame", [0, 1, 20, 59])
@@ -58,7 +58,7 @@ def test_a_track_is_extended_to_a_box_and_hidden_from_then_on(frame: int) -> Non
     assert all(record.regions_at(n, Settings()) for n in longer.frames)
     box = longer.box(frame) or (0, 0, 0, 0)
     assert inside((5, 5, 30, 30), box)
-    assert clip_corrections.undo(record, who="ann").tracks == before.tracks
+    assert corrections.undo(record, who="ann").tracks == before.tracks
 
 
 def test_within_a_track_more_is_hidden_and_nothing_less() -> None:
@@ -98,7 +98,7 @@ def test_a_clip_is_approved_as_a_photo_is() -> None:
     assert gate(settings)(record) == "not approved"
     approved = decide(record, "approve", who="ann", settings=settings)
     assert (status(approved, settings), gate(settings)(approved)) == ("approved", None)
-    changed = clip_corrections.reject(approved, who="bob", id=ONE)
+    changed = corrections.reject(approved, who="bob", id=ONE)
     assert status(changed, settings) == "pending"
     assert gate(settings)(changed) == "its regions or the settings changed after it was approved"
     assert gate(settings)(decide(record, "flag", who="ann", settings=settings)) == "flagged"
@@ -107,11 +107,11 @@ def test_a_clip_is_approved_as_a_photo_is() -> None:
 
 
 def test_nobody_takes_back_what_another_decided() -> None:
-    record = clip_corrections.reject(clip(track()), who="ann", id=ONE)
+    record = corrections.reject(clip(track()), who="ann", id=ONE)
     with pytest.raises(StaleDecisionError):
-        clip_corrections.undo(record, who="bob")
+        corrections.undo(record, who="bob")
     with pytest.raises(RecordsError):
-        clip_corrections.undo(clip(), who="ann")
+        corrections.undo(clip(), who="ann")
 
 
 steps = st.sampled_from(
@@ -136,6 +136,6 @@ def test_undo_takes_everything_back(actions: list[tuple[str, dict[str, object]]]
     for what, arguments in actions:
         record = decide(record, what, who="ann", settings=Settings(), **arguments)
     for _ in range(len(record.decisions)):
-        record = clip_corrections.undo(record, who="ann")
+        record = corrections.undo(record, who="ann")
     assert (record.tracks, record.review, record.approved_hash) == (first.tracks, first.review, first.approved_hash)
     assert isinstance(record, ClipRecord)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonymize import Settings
+from anonymize import Settings, corrections
 from anonymize.errors import RecordsError
 from anonymize.json_lines import to_line
 from anonymize.records import Header
@@ -46,8 +46,8 @@ HEADER = Header("/clips", Settings(), {"fake": {}})
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
-    record = clip_corrections.accept(clip(track(), track(30, x=100, kind="plate")), who="ann", id=track().id)
-    record = clip_corrections.approve(record, who="ann", settings=Settings())
+    record = corrections.accept(clip(track(), track(30, x=100, kind="plate")), who="ann", id=track().id)
+    record = corrections.approve(record, who="ann", settings=Settings())
     write(tmp_path / "a.jsonl", HEADER, record)
     header, again = read(tmp_path / "a.jsonl")
     assert (header, again) == (HEADER, record)
@@ -94,7 +94,7 @@ def test_regions_of_a_frame_are_those_of_its_tracks() -> None:
 
 
 def test_a_new_detection_keeps_what_people_decided() -> None:
-    old = clip_corrections.reject(clip(track(), track(30, x=100)), who="ann", id=track().id)
+    old = corrections.reject(clip(track(), track(30, x=100)), who="ann", id=track().id)
     old = clip_corrections.draw(old, who="ann", kind="plate", boxes={40: (5, 5, 40, 15)})
     again = track(3, 12, x=19.0)  # the same thing, a little otherwise
     new = clip(again, track(30, x=100.5, kind="face"), track(20, x=200)).keep_decisions(old)
@@ -106,7 +106,7 @@ def test_a_new_detection_keeps_what_people_decided() -> None:
     assert other.keep_decisions(old) == other.replace(warnings=(*other.warnings, ClipRecord.FORGOTTEN))
 
 
-@pytest.mark.parametrize("decide", [clip_corrections.accept, clip_corrections.reject])
+@pytest.mark.parametrize("decide", [corrections.accept, corrections.reject])
 @pytest.mark.parametrize(
     "fresh",
     [
@@ -128,7 +128,7 @@ def test_what_a_decision_did_not_see_is_hidden(decide: Any, fresh: Track) -> Non
 
 
 def test_what_goes_over_to_something_else_is_not_what_was_rejected() -> None:
-    old = clip_corrections.reject(clip(track(3, 30)), who="ann", id=track(3, 30).id)
+    old = corrections.reject(clip(track(3, 30)), who="ann", id=track(3, 30).id)
     boxes = track(3, 30).boxes.copy()
     boxes[25:] += 80  # from here on it is somebody else
     swapped = track(3, 30).replace(boxes=boxes, id="other")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymize import Settings
-from anonymize.video import clip_corrections
+from anonymize import Settings, corrections
 from anonymize.video.clip_records import ClipRecord
 from anonymize.video.moments import moments, risk_of
 from anonymize.video.tracks import Track
@@ -58,7 +57,7 @@ def test_faint_candidates_count_more_beside_a_hidden_track() -> None:
 def test_what_people_decided_is_no_news() -> None:
     record = clip(track("eedddee"), track("ddd", x=200, score=0.1))
     for t in record.tracks:
-        record = clip_corrections.reject(record, who="ann", id=t.id)
+        record = corrections.reject(record, who="ann", id=t.id)
     assert moments(record, Settings()) == []
     assert risk_of(record, Settings()) == 0
 
