@@ -173,7 +173,7 @@ class Queue:
 
         Without vehicles and persons nobody can say where something was missed without a trace. And where people look
         anyway, a second more of a machine is cheap: with the preset `thorough` fewer photos leak, and these come
-        sooner (README has the curves).
+        sooner (docs/benchmarks.md has the curves).
         """
         with self._guard:
             index = self._update()
