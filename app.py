@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,8 +149,8 @@ def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Sour
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
+    from anonymize.web.elements import element
     from anonymize.web.site import name_of, session_of, user_of
-    from review import tab
     from review.guarded.server import ReviewServer
     from review.reviews import User, registry
     from review.tab_handlers import ReviewHandlers
@@ -171,7 +172,7 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
         read_only=rules.public,
     )
     server = ReviewServer(registry, who=who, read_only=rules.public, handlers=handlers)
-    return {"mounts": {"/review": server}, "tabs": {"Review": tab.build}}
+    return {"mounts": {"/review": server}, "tabs": {"Review": partial(element, "review", elem_id="rv")}}
 
 
 @contextlib.contextmanager

@@ -18,8 +18,8 @@ from ..errors import AuditError
 from ..extras import extra
 from ..records import Record, escape, unescape
 from ..settings import Settings
-from ..video import records as clip_records
-from ..video.records import ClipRecord
+from ..video import clip_records
+from ..video.clip_records import ClipRecord
 from . import clips, keys, rest_risk
 from .findings import CHECKS, Audit, PhotoAudit
 from .folder import Folder

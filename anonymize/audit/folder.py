@@ -21,7 +21,7 @@ from ..records import Header, Record, escape, lines_beside, queue_beside, unesca
 from ..records_file import is_kept
 from ..settings import Settings
 from ..video import batch, memory, sinks
-from ..video.records import read as read_clip
+from ..video.clip_records import read as read_clip
 from .findings import Finding
 
 _OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)

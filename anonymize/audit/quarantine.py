@@ -19,7 +19,7 @@ from ..errors import AuditError, RecordsError
 from ..images import output_path
 from ..outputs import QUARANTINED, Output
 from ..records import Record, unescape
-from ..video import records as clip_records
+from ..video import clip_records
 from ..video.memory import Memory
 from . import clips
 from .findings import PhotoAudit

@@ -17,10 +17,10 @@ from ..audit import CHECKS, TO_DO, Options, audit_folder
 from ..audit.clips import Progress
 from ..records import Header, escape, unescape
 from ..settings import Settings
-from ..video import records
+from ..video import clip_records
 from ..video.batch import RECORD_SUFFIX, SUMMARY_NAME
+from ..video.clip_records import ClipRecord
 from ..video.memory import Memory
-from ..video.records import ClipRecord
 from ..video.writer import Encoding
 from .clip_work import work
 from .job_results import write_audit
@@ -77,7 +77,7 @@ def audit(
             os.link(file, place)
         except OSError:  # a disk that has no links
             shutil.copyfile(file, place)
-    records.write(
+    clip_records.write(
         images.output_path(unescape(record.path) + RECORD_SUFFIX, known),
         Header("clips", settings, record.detectors),
         record,

@@ -11,8 +11,8 @@ import gradio as gr
 
 from ..corrections import find
 from ..errors import AnonymizeError, SettingsError, UnknownNameError
-from ..video.corrections import ACTIONS
-from ..video.records import ClipRecord
+from ..video.clip_corrections import ACTIONS
+from ..video.clip_records import ClipRecord
 from ..video.writer import Encoding
 from .clip_session import ClipSession
 from .clip_view import summary, view

@@ -21,11 +21,11 @@ from ..predictor import Predictor
 from ..preview import to_jpeg
 from ..records import Header
 from ..settings import Settings
-from ..video import records
-from ..video.corrections import decide
+from ..video import clip_records
+from ..video.clip_corrections import decide
+from ..video.clip_records import ClipRecord
 from ..video.preview import Preview
 from ..video.reader import Clip
-from ..video.records import ClipRecord
 from ..video.run import Step
 from ..video.writer import Encoding, form_of
 from . import clip_work
@@ -381,7 +381,7 @@ class ClipSession:
             raise GoneError("Wait until the clip has been searched.")
         target = self.folder / "record.jsonl"
         # Where this server keeps a visitor's files is nobody's business.
-        records.write(target, Header("clips", settings, record.detectors), record)
+        clip_records.write(target, Header("clips", settings, record.detectors), record)
         return target
 
 

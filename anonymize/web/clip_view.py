@@ -14,8 +14,8 @@ from ..errors import DamagedClipError, MissingExtraError, UnsupportedClipError
 from ..preview import to_jpeg
 from ..regions import Box, Region
 from ..settings import Settings
-from ..video.records import ClipRecord
-from ..video.risk import Moment, moments
+from ..video.clip_records import ClipRecord
+from ..video.moments import Moment, moments
 from ..video.run import INCOMPLETE
 from ..video.tracks import Track
 from .clip_audit import card
