@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from anonymize.web.audit_progress import AuditProgress
 from anonymize.web.job_view import audit_words
+from anonymize.web.jobs import AuditProgress
 
 Values = dict[str, Any]
 
