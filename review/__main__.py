@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from anonymize import engine
-from anonymize.cli import Group as Edge
+from anonymize.cli import Group
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
 from anonymize.cli.options import RECORDS as RECORDS_FILE
@@ -27,16 +27,9 @@ WHO = click.option("--who", default=person, help="Who decides [this account's na
 PHOTOS = click.argument("photos", nargs=-1)
 
 
-class Group(Edge):
-    """`python -m review RECORDS` is `python -m review serve RECORDS`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            args = ["serve", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=Group, default="serve", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
 def cli() -> None:
     """Find what was missed, correct it, and export only approved photos.
 

@@ -12,8 +12,8 @@ from typing import Any
 from anonymize.corrections import person
 from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
-from anonymize.web.audit_progress import AuditProgress
 from anonymize.web.job_view import audit_words
+from anonymize.web.jobs import AuditProgress
 
 from .clip_dataset import ClipsReview
 from .dataset import ReviewDataset, dataset_name

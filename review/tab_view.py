@@ -19,9 +19,9 @@ from anonymize.records import Record, unescape
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
 from anonymize.settings import Settings
-from anonymize.web.audit_progress import AuditProgress
 from anonymize.web.elements import editor_region
 from anonymize.web.job_view import audit_looks, audit_reasons, audit_text, photos
+from anonymize.web.jobs import AuditProgress
 
 from .documents import FAINT, media_path
 from .items import Item

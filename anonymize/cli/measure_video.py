@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTOR_OPTIONS, EVERY, MAX_MEGAPIXELS, QUIET, THRESHOLDS, VERBOSE, predictor_of, settings_of
+from . import options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", metavar="CLIPS")
-@click.argument("annotations", type=click.Path(exists=True, path_type=Path))
+@click.argument("annotations", type=options.EXISTING)
 @click.option(
     "--records",
     "records_folder",
-    type=click.Path(exists=True, path_type=Path),
+    type=options.EXISTING,
     help="Use the clips' records in this folder (as `video` wrote them), and detect nothing.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
-@EVERY
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@MAX_MEGAPIXELS
-@QUIET
-@VERBOSE
+@options.JSON
+@options.EVERY
+@options.DETECTOR_OPTIONS
+@options.THRESHOLDS
+@options.MAX_MEGAPIXELS
+@options.QUIET
+@options.VERBOSE
 def evaluate_video(
     source: str, annotations: Path, records_folder: Path | None, json_path: Path | None, every: Any, **given: Any
 ) -> None:
@@ -54,10 +54,10 @@ def evaluate_video(
     from ..records import escape
     from ..video.batch import EXTENSIONS
 
-    settings = settings_of(given, *_settings_of(records_folder))
+    settings = options.settings_of(given, *_settings_of(records_folder))
     found = images.find(source, settings.replace(image_extensions=EXTENSIONS))
     truth = clip_truth.read(annotations, found.root, found.paths, settings.kinds)
-    predictor = None if records_folder else predictor_of(settings, given)
+    predictor = None if records_folder else options.predictor_of(settings, given)
     console, results = Console(stderr=True, quiet=given.get("quiet", False)), list[ClipResult]()
     names = {escape(p): p for p in found.paths}
     for path, true in truth.clips.items():

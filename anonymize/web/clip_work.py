@@ -29,7 +29,7 @@ from ..settings import Settings
 from ..video import clip_records
 from ..video.clip_records import ClipRecord
 from ..video.orientation import Orientation
-from ..video.preview import Preview, PreviewWriter, Watched, plays, write_preview
+from ..video.preview import Preview, plays, write_preview, writing
 from ..video.reader import Clip, Frame, open_clip
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding
@@ -200,7 +200,7 @@ def _search(
     has_preview: bool,
 ) -> list[int] | None:
     with ExitStack() as stack:
-        writer = None if has_preview else stack.enter_context(PreviewWriter(folder / _PREVIEW, clip))
+        writer = None if has_preview else stack.enter_context(writing(folder / _PREVIEW, clip))
 
         def seen(frame: Frame) -> None:
             if frame.seconds > most_seconds or frame.index > most_seconds * USUAL_RATE:
@@ -209,11 +209,12 @@ def _search(
                 writer.add(frame)
 
         record = detect(
-            Watched.of(clip, seen),
+            clip,
             name,
             _There(here, settings, detection, weights),
             folder / "parts",
             sha256=sha256,
+            seen=seen,
             progress=lambda step: here.ask("step", step.name, step.frame, step.frames),
         )
     clip_records.write(folder / _FOUND, Header("clips", settings, weights), record)
@@ -233,5 +234,5 @@ def _write(
         played = target.with_name(_PREVIEW)
         if not played.is_file():
             done = Step("join", record.frames, record.frames)
-            write_preview(played, Watched.of(open_clip(target), lambda _: told(done)))
+            write_preview(played, open_clip(target), lambda _: told(done))
     return played.name
