@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -53,8 +53,8 @@ class Index:
 
     def __init__(self, records: RecordsFile, settings: Settings, told: Told | None = None) -> None:
         self._records, self._settings, self._told = records, settings, told
-        self._seen: OrderedDict[str, tuple[int, Seen]] = OrderedDict()
-        self._items: OrderedDict[str, tuple[tuple[int, ...], Item]] = OrderedDict()
+        # What was made of lines, by path and CRC.
+        self._seen, self._items = lru_cache(HELD)(self._look_at), lru_cache(HELD)(self._describe)
         self._low = {kind: lowest(settings, kind) for kind in settings.kinds}
         self._generation, self._taken = -1, 0
         self.names: list[str] = []
@@ -114,7 +114,7 @@ class Index:
 
     def _put(self, row: int) -> None:
         path = self._records.names[row]
-        seen = self._see(path)
+        seen, scores = self._seen(path, self._records.crc(row))
         risk = risk_of(suspected(seen, self._frames(path)))
         peak = max(risk, self.rows["peak"][row]) if seen.decided else risk
         self.rows[row] = self._records.crc(row), risk, peak, STATUSES.index(seen.status), seen.has_carrier
@@ -122,35 +122,26 @@ class Index:
             self.decided[row] = seen.decided
         else:
             self.decided.pop(row, None)
+        for kind, found in scores.items():
+            self.scores[kind][row] = found
 
-    def _see(self, path: str) -> Seen:
-        crc = self._records.crc(self._records.row(path))
-        held = self._seen.get(path)
-        if held is None or held[0] != crc:
-            record = self._records[path]
-            held = self._seen[path] = crc, see(record, self._settings)
-            for kind, low in self._low.items():
-                found = scores_under(record, low, kind).astype(np.float32)
-                self.scores[kind][self._records.row(path)] = found.tobytes()
-            while len(self._seen) > HELD:
-                self._seen.popitem(last=False)
-        return held[1]
+    def _look_at(self, path: str, crc: int) -> tuple[Seen, dict[str, bytes]]:
+        record = self._records[path]
+        scores = {kind: scores_under(record, low, kind).astype(np.float32) for kind, low in self._low.items()}
+        return see(record, self._settings), {kind: found.tobytes() for kind, found in scores.items()}
 
     def _frames(self, path: str) -> list[Seen]:
-        return [self._see(n) for n in neighbors(path, self._records)]
+        records = self._records
+        return [self._seen(n, records.crc(records.row(n)))[0] for n in neighbors(path, records)]
 
     def item(self, path: str) -> Item:
         """A photo with its reasons."""
         records = self._records
-        near = neighbors(path, records)
-        crcs = tuple(records.crc(records.row(n)) for n in (path, *near))
-        held = self._items.get(path)
-        if held is None or held[0] != crcs:
-            seen, frames = self._see(path), self._frames(path)
-            held = self._items[path] = crcs, to_item(records[path], self._settings, seen, frames)
-            while len(self._items) > HELD:
-                self._items.popitem(last=False)
-        return held[1]
+        return self._items(path, tuple(records.crc(records.row(n)) for n in (path, *neighbors(path, records))))
+
+    def _describe(self, path: str, crcs: tuple[int, ...]) -> Item:
+        seen, _ = self._seen(path, crcs[0])
+        return to_item(self._records[path], self._settings, seen, self._frames(path))
 
     def flat(self, kind: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """All photos' scores of a kind in a row, and where each photo's begin and the last one's end, (N + 1,)."""
