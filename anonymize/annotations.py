@@ -162,12 +162,28 @@ def not_as_written(error: ValidationError, source: Path, what: str) -> Annotatio
     )
 
 
-def read_coco(source: Path) -> Coco:
+def read_json(model: type[M], source: Path, what: str) -> M:
     """Raises AnnotationError: not such a file, and where. OSError: it cannot be read."""
     try:
-        return Coco.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        return model.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
     except ValidationError as e:
-        raise not_as_written(e, source, "a COCO file") from e
+        raise not_as_written(e, source, what) from e
+
+
+def read_xml(source: Path, program: str, what: str) -> Any:
+    """The root element of a program's XML. Raises AnnotationError: not such a file."""
+    with extra("evaluate", f"reading {program} annotations"):
+        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
+
+    try:
+        return parse(source).getroot()
+    except (OSError, ParseError, ValueError, LookupError) as e:  # LookupError: an encoding that nobody knows
+        raise AnnotationError(f"{source} is not {what}: {e!r}") from e
+
+
+def read_coco(source: Path) -> Coco:
+    """Errors as `read_json`."""
+    return read_json(Coco, source, "a COCO file")
 
 
 def read_data_yaml(source: Path) -> tuple[DataYaml, dict[str, Any]]:
@@ -191,13 +207,7 @@ def read_voc(source: Path) -> tuple[str | None, VocSize, list[tuple[VocObject, b
     Raises:
         AnnotationError: not such a file; an element is missing or is no number.
     """
-    with extra("evaluate", "reading Pascal VOC annotations"):
-        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
-
-    try:
-        root = parse(source).getroot()
-    except (OSError, ParseError, ValueError, LookupError) as e:  # LookupError: an encoding that nobody knows
-        raise AnnotationError(f"{source} is not a Pascal VOC file: {e!r}") from e
+    root = read_xml(source, "Pascal VOC", "a Pascal VOC file")
     found = []
     for number, thing in enumerate(root.findall("object")):
         sides = {side: thing.findtext(f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")}

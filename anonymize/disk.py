@@ -52,8 +52,12 @@ def write_whole(target: AnyPath, data: bytes, verify: Callable[[Path], None] = l
         verify(temporary)
 
 
+def to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode()
+
+
 def write_json(target: AnyPath, value: Any) -> None:
-    write_whole(target, (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(target, to_json(value))
 
 
 def remove_leftovers(folder: AnyPath) -> int:

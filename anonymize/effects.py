@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from . import inpainting
 from .errors import SettingsError, UnsupportedImageError
+from .inpainting import inpaint, resize
 from .masks import PixelBox, mask
 from .regions import Region
 from .settings import Kernel, Kind, Settings
@@ -63,7 +63,7 @@ class Strength:
 def _mosaic(crop: Pixels, cell: float) -> Pixels:
     """One pixel for each cell, the mean over its area. Cells divide the crop evenly; none is smaller than `cell`."""
     h, w = crop.shape[:2]
-    return _resize(crop, max(1, int(w / cell)), max(1, int(h / cell)), cv2.INTER_AREA)
+    return resize(crop, (max(1, int(h / cell)), max(1, int(w / cell))), cv2.INTER_AREA)
 
 
 def blur(crop: Pixels, strength: Strength) -> Pixels:
@@ -76,23 +76,17 @@ def blur(crop: Pixels, strength: Strength) -> Pixels:
     reach = 2 * math.ceil(5 * sigma / shrink) + 1  # beyond five sigma nothing of 16 bit is left
     taps = min(round(size / shrink) | 1, reach) if size else reach
     base = _mosaic(crop, strength.cell) if strength.mosaic else crop
-    work = math.ceil(w / shrink), math.ceil(h / shrink)
-    smaller = work[0] <= base.shape[1] and work[1] <= base.shape[0]
-    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    soft = cv2.GaussianBlur(_resize(base, *work, how), (taps, taps), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
-    return _resize(soft, w, h, cv2.INTER_LINEAR)
-
-
-def _resize(crop: Pixels, width: int, height: int, how: int) -> Pixels:
-    if crop.ndim == 3 and crop.shape[2] > 4:  # OpenCV's limit
-        return np.dstack([cv2.resize(channel, (width, height), interpolation=how) for channel in cv2.split(crop)])
-    return cv2.resize(crop, (width, height), interpolation=how)
+    work = math.ceil(h / shrink), math.ceil(w / shrink)
+    smaller = work[0] <= base.shape[0] and work[1] <= base.shape[1]
+    base = resize(base, work, cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    soft = cv2.GaussianBlur(base, (taps, taps), sigma / shrink, borderType=cv2.BORDER_REPLICATE)
+    return resize(soft, (h, w), cv2.INTER_LINEAR)
 
 
 def pixelate(crop: Pixels, strength: Strength) -> Pixels:
     """The mosaic itself."""
     h, w = crop.shape[:2]
-    return _resize(_mosaic(crop, strength.cell), w, h, cv2.INTER_NEAREST)
+    return resize(_mosaic(crop, strength.cell), (h, w), cv2.INTER_NEAREST)
 
 
 def solid(crop: Pixels, strength: Strength) -> Pixels:
@@ -183,7 +177,7 @@ def _fill(
         _view(known, box)[alpha > 0] = False
         if alpha.size and kind.effect == "inpaint":
             inpainted.append((box, alpha))
-    for box, members, values in inpainting.inpaint(pixels, [b for b, _ in inpainted], known):
+    for box, members, values in inpaint(pixels, [b for b, _ in inpainted], known):
         if mode in ("LA", "RGBA") and not _view(known, box).any():
             values[..., -1] = np.iinfo(pixels.dtype).max
         share = np.zeros(values.shape[:2], np.float32)
@@ -199,10 +193,8 @@ def _view(pixels: NDArray[Any], box: PixelBox) -> NDArray[Any]:
 
 
 def strength_of(region: Region, kind: Kind, weak: bool, mode: str, pixels: Pixels) -> Strength:
-    mosaic_blocks, least = (
-        (kind.mosaic_blocks, 1.0) if weak else (min(kind.mosaic_blocks, MAX_MOSAIC_BLOCKS), MIN_BLOCK)
-    )
-    cell = max(max(region.width, region.height) / mosaic_blocks, least)
+    most, least = (math.inf, 1.0) if weak else (MAX_MOSAIC_BLOCKS, MIN_BLOCK)
+    cell = max(max(region.width, region.height) / min(kind.mosaic_blocks, most), least)
     color = _color(kind.fill, mode, pixels) if kind.effect == "solid" else ()
     return Strength(cell, kind.kernel, not weak, color)
 
@@ -231,10 +223,7 @@ def _composite(piece: Pixels, hidden: Pixels, alpha: NDArray[np.float32]) -> Non
     out = cv2.copyTo(hidden, (alpha == 1).view(np.uint8), piece.copy())
     edge = np.flatnonzero((alpha > 0) & (alpha < 1))
     weight = alpha.reshape(-1, 1)[edge]
-    new, flat = (
-        hidden.reshape(alpha.size, -1),
-        out.reshape(alpha.size, -1),
-    )  # one row a pixel; views, both are contiguous
+    new, flat = (p.reshape(alpha.size, -1) for p in (hidden, out))  # one row a pixel; views, both are contiguous
     old = flat[edge].astype(np.float32)
     flat[edge] = np.rint(old + (new[edge] - old) * weight).astype(piece.dtype)
     piece[...] = out

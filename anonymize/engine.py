@@ -1,24 +1,21 @@
 """From files to files: `detect` makes records of photos, `export` writes anonymized photos, `run` does both at once.
 
-Reading, inference and writing overlap: threads read ahead and write behind, the calling thread runs the detectors. A
-photo that fails at any step has an `error` in its record and no output; the others go on.
+Reading, inference and writing overlap, and detectors search some photos side by side. A photo that fails at any step
+has an `error` in its record and no output; the others go on.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from . import images, records
-from .detectors.runtime import batch_size
+from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
@@ -36,6 +33,7 @@ RECORDS_NAME = "records.jsonl"
 GONE = "no longer in the input"
 
 Gate = Callable[[Record], str | None]
+Keep = Callable[["_Task"], None]
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,10 @@ class _Task:
     is_gone: bool = False
     is_changed: bool = False
 
+    def finished(self, record: Record, is_changed: bool, withheld: str | None = None) -> _Task:
+        """The photo itself is let go of: others are waiting for its room."""
+        return replace(self, record=record, photo=None, is_changed=is_changed, withheld=withheld)
+
 
 @dataclass(frozen=True)
 class _Detection:
@@ -67,7 +69,10 @@ class _Detection:
     root: Path
     earlier: Mapping[str, Record]
     target: Output | None
-    dry_run: bool
+
+    @property
+    def at_once(self) -> int:
+        return self.predictor.at_once
 
     def read(self, path: str) -> _Task:
         name = escape(path)
@@ -82,16 +87,13 @@ class _Detection:
         except Exception as e:
             # What people decided stays, should the photo come back.
             return _Task(path, (last or Record(name)).replace(error=why(e)), last=last)
-        if known and known.sha256 == photo.sha256:
-            return _Task(path, known, photo, last)
-        return _Task(path, Record(name, photo.sha256), photo, last)
+        is_known = known and known.sha256 == photo.sha256
+        return _Task(path, known if known and is_known else Record(name, photo.sha256), photo, last)
 
     def infer(self, tasks: list[_Task]) -> list[_Task]:
         new = [t for t in tasks if t.photo is not None and t.record.detection != self.detection]
         done = dict(zip(map(id, new), self._records(new), strict=True))
-        return [
-            dataclasses.replace(t, record=done[id(t)].keep_decisions(t.last)) if id(t) in done else t for t in tasks
-        ]
+        return [replace(t, record=done[id(t)].keep_decisions(t.last)) if id(t) in done else t for t in tasks]
 
     def _records(self, tasks: list[_Task]) -> list[Record]:
         """What detectors say of photos that were read; of one that fails, why."""
@@ -106,10 +108,9 @@ class _Detection:
             return [tasks[0].record.replace(width=photos[0].width, height=photos[0].height, error=why(e))]
 
     def finish(self, task: _Task) -> _Task:
-        if self.dry_run or self.target is None:
-            return _Task(task.path, task.record, last=task.last, is_changed=task.record is not task.last)
-        record, is_changed = self.target.write(task.record, task.photo)
-        return _Task(task.path, record, last=task.last, is_changed=is_changed)
+        if self.target is None:
+            return task.finished(task.record, task.record is not task.last)
+        return task.finished(*self.target.write(task.record, task.photo))
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class _Export:
     settings: Settings
     gate: Gate | None
     root_exists: bool
+    at_once = 1  # no detector runs
 
     def read(self, path: str) -> _Task:
         record = self.known[escape(path)]
@@ -144,51 +146,67 @@ class _Export:
 
     def finish(self, task: _Task) -> _Task:
         if task.withheld is None:
-            record, is_changed = self.target.write(task.record, task.photo)
-            return _Task(task.path, record, is_changed=is_changed)
+            return task.finished(*self.target.write(task.record, task.photo))
         record, _ = self.target.write(task.record.replace(error=task.withheld), None)
         # What lies in its place and could not be taken away makes it a failure.
-        withheld = task.withheld if record.error == task.withheld else None
-        return _Task(task.path, record, withheld=withheld, is_gone=task.is_gone)
+        return task.finished(record, False, task.withheld if record.error == task.withheld else None)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Some photos, the steps that each goes through, and who is told of it."""
+    """Some photos, where they go, and who is told of it."""
 
     found: images.Found
-    steps: _Detection | _Export
     settings: Settings
+    target: Output | None
+    records_path: Path
     progress: Progress | None
     stop: threading.Event | None
+    started: float
 
-    def work(self, summary: Summary, keep: Callable[[_Task], None]) -> None:
+    def run(self, steps: _Detection | _Export, recording: AbstractContextManager[Keep]) -> Summary:
+        """All photos, into the target, with the memory of it and the file that says what was done."""
+        path = self.target.folder / SUMMARY_NAME if self.target else self.records_path.with_suffix(f".{SUMMARY_NAME}")
+        with self.target or nullcontext():
+            path.unlink(missing_ok=True)  # a run that is killed has none
+            with recording as keep:
+                summary = self.work(steps, keep)
+            if self.target:
+                summary.lose(self.target.lost())
+                summary.left_over = self.target.left_over(self.found)
+        summary.seconds = time.perf_counter() - self.started
+        write_json(path, summary.to_file(self.settings, escape(os.path.abspath(self.records_path))))
+        return summary
+
+    def work(self, steps: _Detection | _Export, keep: Keep) -> Summary:
         """All photos, each counted and its record kept when it is finished."""
+        skipped = {escape(extension): n for extension, n in self.found.skipped.items()}
+        summary = Summary(photos=len(self.found.paths), skipped=skipped)
+        threads = self.settings.jobs or os.cpu_count() or 1
+        many = min(steps.at_once, threads, len(self.found.paths))
         done = run_pipeline(
             self.found.paths,
-            self.steps.read,
-            self.steps.infer,
-            self.steps.finish,
-            threads=self.settings.jobs or os.cpu_count() or 1,
+            steps.read,
+            steps.infer,
+            steps.finish,
+            threads=threads,
             size=lambda path: images.count_pixels(self.found.root / path),
             room=PIXELS_IN_FLIGHT,
             batch=batch_size(self.settings.device),
+            at_once=max(many, 1),
             stop=self.stop,
         )
-        with contextlib.closing(done):  # photos in flight end before the caller's files are closed
-            for task in done:
-                keep(task)
-                summary.count(
-                    task.record,
-                    self.settings,
-                    is_changed=task.is_changed,
-                    withheld=task.withheld,
-                    is_gone=task.is_gone,
-                )
+        together = side_by_side() if many > 1 else nullcontext()
+        with together, closing(done):  # photos in flight end before the caller's files are closed
+            for t in done:
+                keep(t)
+                summary.count(t.record, self.settings, is_changed=t.is_changed, withheld=t.withheld, is_gone=t.is_gone)
                 if self.progress:
                     self.progress(summary)
         finished = summary.done + len(summary.withheld) + len(summary.gone)
         summary.stopped = bool(self.stop and self.stop.is_set() and finished < summary.photos)
+        summary.seconds = time.perf_counter() - self.started
+        return summary
 
 
 def detect(
@@ -252,45 +270,20 @@ def _detect(
     stop: threading.Event | None,
     exclude: AnyPath | None = None,
 ) -> Summary:
-    started = time.perf_counter()
-    settings = predictor.settings
+    started, settings = time.perf_counter(), predictor.settings
     if target:
         predictor.check_hides()
-    exclude = target.folder if target else exclude
+        exclude = target.folder
     found = source if isinstance(source, images.Found) else images.find(source, settings, exclude=exclude)
     if target:
         target.check(found, path)
-    summary = Summary(photos=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
+    job = _Job(found, settings, None if dry_run else target, path, progress, stop, started)
     # No decision of a person may fall between reading what is known and writing it anew.
-    with contextlib.nullcontext() if dry_run else records.lock(path):
+    with nullcontext() if dry_run else records.lock(path):
         header = Header(escape(os.path.abspath(found.root)), settings, predictor.detector_weights)
         header, earlier = _earlier(path, header)
-        steps = _Detection(predictor, predictor.detection_hash, found.root, earlier, target, dry_run)
-        job = _Job(found, steps, settings, progress, stop)
-        if dry_run:
-            job.work(summary, lambda _: None)
-            summary.seconds = time.perf_counter() - started
-            return summary
-        summary_path = target.folder / SUMMARY_NAME if target else path.with_suffix(f".{SUMMARY_NAME}")
-        with target or contextlib.nullcontext():
-            summary_path.unlink(missing_ok=True)  # a run that is killed has none
-            if isinstance(earlier, RecordsFile):
-                earlier.rewrite(header)
-            else:
-                records.write(path, header, ())
-            with records.Writer(path, header) as writer:
-                job.work(summary, partial(_write_changed, writer))
-            if target:
-                summary.lose(target.lost())
-                summary.left_over = target.left_over(found)
-        summary.seconds = time.perf_counter() - started
-        write_json(summary_path, _summary(summary, settings, path))
-    return summary
-
-
-def _summary(summary: Summary, settings: Settings, records_path: Path) -> dict[str, Any]:
-    """A run's summary as its file has it: with the settings of what was written, and where the records are."""
-    return {**summary.to_dict(), "settings": settings.to_dict(), "records": escape(os.path.abspath(records_path))}
+        steps = _Detection(predictor, predictor.detection_hash, found.root, earlier, job.target)
+        return job.work(steps, _forget) if dry_run else job.run(steps, _recording(path, header, earlier))
 
 
 def _earlier(path: Path, header: Header) -> tuple[Header, Mapping[str, Record]]:
@@ -303,13 +296,28 @@ def _earlier(path: Path, header: Header) -> tuple[Header, Mapping[str, Record]]:
         raise RecordsError(f"{path} belongs to another input, {old.root}")
     if old.review and old.settings.export_hash() == header.settings.export_hash():
         kept = {name: getattr(old.review, name) for name in ("kinds", "allow_weak", "keep_metadata")}
-        header = dataclasses.replace(header, review=header.settings.replace(**kept))
+        header = replace(header, review=header.settings.replace(**kept))
     return header, earlier
 
 
-def _write_changed(writer: records.Writer, task: _Task) -> None:
-    if task.record != task.last:
-        writer.write(task.record)
+@contextmanager
+def _recording(path: Path, header: Header, earlier: Mapping[str, Record]) -> Iterator[Keep]:
+    """The records file under its new header; what changed is added as it comes."""
+    if isinstance(earlier, RecordsFile):
+        earlier.rewrite(header)
+    else:
+        records.write(path, header, ())
+    with records.Writer(path, header) as writer:
+
+        def keep(task: _Task) -> None:
+            if task.record != task.last:
+                writer.write(task.record)
+
+        yield keep
+
+
+def _forget(task: _Task) -> None:
+    """Of an export, and of a run that writes nothing, no record is kept."""
 
 
 def export(
@@ -336,8 +344,7 @@ def export(
     Raises:
         PathError: an output that would touch the input. RecordsError: not a records file.
     """
-    started = time.perf_counter()
-    path = Path(records_path)
+    started, path = time.perf_counter(), Path(records_path)
     known = RecordsFile(path)
     header = known.header
     settings = settings or header.settings
@@ -347,13 +354,5 @@ def export(
     root = Path(unescape(header.root))
     found = images.Found(root, [unescape(p) for p in known])
     target.check(found, path)
-    summary = Summary(photos=len(known))
-    job = _Job(found, _Export(root, known, target, settings, gate, root.is_dir()), settings, progress, stop)
-    with target:
-        (target.folder / SUMMARY_NAME).unlink(missing_ok=True)  # an export that is killed has none
-        job.work(summary, lambda _: None)
-        summary.lose(target.lost())
-        summary.left_over = target.left_over(found)
-    summary.seconds = time.perf_counter() - started
-    write_json(target.folder / SUMMARY_NAME, _summary(summary, settings, path))
-    return summary
+    steps = _Export(root, known, target, settings, gate, root.is_dir())
+    return _Job(found, settings, target, path, progress, stop, started).run(steps, nullcontext(_forget))

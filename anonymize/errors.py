@@ -43,8 +43,7 @@ class AnonymizeError(Exception):
     """The root: `except AnonymizeError` catches all that is ours and nothing else."""
 
 
-class SettingsError(AnonymizeError, ValueError):
-    pass
+class SettingsError(AnonymizeError, ValueError): ...
 
 
 class UnknownNameError(SettingsError):
@@ -61,8 +60,7 @@ class UnknownNameError(SettingsError):
         super().__init__(f"unknown {what} {name!r}; valid: {names}")
 
 
-class MissingExtraError(AnonymizeError):
-    pass
+class MissingExtraError(AnonymizeError): ...
 
 
 class DetectorSpecError(UnknownNameError):
@@ -83,97 +81,75 @@ class DetectorSpecError(UnknownNameError):
         super(UnknownNameError, self).__init__(message)
 
 
-class PathError(AnonymizeError, ValueError):
-    pass
+class PathError(AnonymizeError, ValueError): ...
 
 
-class ImageError(AnonymizeError):
-    pass
+class ImageError(AnonymizeError): ...
 
 
-class UnreadableImageError(ImageError):
-    pass
+class UnreadableImageError(ImageError): ...
 
 
-class UnsupportedImageError(ImageError):
-    pass
+class UnsupportedImageError(ImageError): ...
 
 
-class ImageTooLargeError(ImageError):
-    pass
+class ImageTooLargeError(ImageError): ...
 
 
-class WriteError(ImageError):
-    pass
+class WriteError(ImageError): ...
 
 
-class ClipError(AnonymizeError):
-    pass
+class ClipError(AnonymizeError): ...
 
 
-class UnsupportedClipError(ClipError):
-    pass
+class UnsupportedClipError(ClipError): ...
 
 
 class DamagedClipError(ClipError):
     """Raised after the last frame of a clip of which a part is missing, so that nobody takes the rest for all."""
 
 
-class WorkerError(AnonymizeError):
-    pass
+class WorkerError(AnonymizeError): ...
 
 
-class StoppedError(AnonymizeError):
-    pass
+class StoppedError(AnonymizeError): ...
 
 
-class DetectionError(AnonymizeError):
-    pass
+class DetectionError(AnonymizeError): ...
 
 
-class WeightsError(AnonymizeError):
-    pass
+class WeightsError(AnonymizeError): ...
 
 
-class WeightsUnavailableError(WeightsError):
-    pass
+class WeightsUnavailableError(WeightsError): ...
 
 
-class HashMismatchError(WeightsError):
-    pass
+class HashMismatchError(WeightsError): ...
 
 
-class UntrustedWeightsError(WeightsError):
-    pass
+class UntrustedWeightsError(WeightsError): ...
 
 
-class RecordsError(AnonymizeError):
-    pass
+class RecordsError(AnonymizeError): ...
 
 
-class ChangedSourceError(RecordsError):
-    pass
+class ChangedSourceError(RecordsError): ...
 
 
-class StaleDecisionError(RecordsError):
-    pass
+class StaleDecisionError(RecordsError): ...
 
 
 class ReviewError(AnonymizeError):
     """The review's App cannot be had; everything but it works without."""
 
 
-class ReadOnlyError(ReviewError):
-    pass
+class ReadOnlyError(ReviewError): ...
 
 
-class ClusterError(AnonymizeError):
-    pass
+class ClusterError(AnonymizeError): ...
 
 
-class AnnotationError(AnonymizeError):
-    pass
+class AnnotationError(AnonymizeError): ...
 
 
-class AuditError(AnonymizeError):
-    pass
+class AuditError(AnonymizeError): ...

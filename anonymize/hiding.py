@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -124,16 +125,12 @@ def check_detected(record: Record) -> None:
 def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:
     """Why these regions may not be all of a photo's: as many likely ones of a kind as are kept. None where they are."""
     # Those that are too small to be hidden, or that a person rejected, took places too; what a person drew did not.
-    likely = Counter(r.kind for r in regions if r.status != "manual" and _could_hide(r, settings))
+    least = {name: max(kind.threshold, UNLIKELY) for name, kind in settings.kinds.items()}
+    likely = Counter(r.kind for r in regions if r.status != "manual" and r.score >= least.get(r.kind, math.inf))
     for kind, count in likely.items():
         if count >= settings.max_regions:
             return f"{count} regions of kind {kind} are as many as are kept; raise max_regions"
     return None
-
-
-def _could_hide(region: Region, settings: Settings) -> bool:
-    kind = settings.kinds.get(region.kind)
-    return kind is not None and region.score >= max(kind.threshold, UNLIKELY)
 
 
 def warnings_of(record: Record, settings: Settings) -> list[str]:

@@ -67,14 +67,14 @@ def membrane(pixels: NDArray[Any], known: NDArray[np.bool_], shrink: int = 1) ->
     sums, weights = levels[-1]
     out = np.broadcast_to(sums.sum(axis=(0, 1)) / weights.sum(), sums.shape).astype(np.float32)
     for sums, weights in reversed(levels):
-        out = _resize(out, weights.shape, cv2.INTER_LINEAR)
+        out = resize(out, weights.shape, cv2.INTER_LINEAR)
         free = np.repeat((1 - weights)[..., None], sums.shape[2], axis=2)  # numpy takes far longer to spread it itself
         for _ in range(STEPS):
             out = cv2.blur(out, (3, 3)).reshape(out.shape)
             out *= free
             out += sums
     np.clip(np.rint(out, out=out), 0, np.iinfo(pixels.dtype).max, out=out)
-    return _resize(out.astype(pixels.dtype), known.shape, cv2.INTER_LINEAR).reshape(pixels.shape)
+    return resize(out.astype(pixels.dtype), known.shape, cv2.INTER_LINEAR).reshape(pixels.shape)
 
 
 def _smaller(
@@ -82,10 +82,11 @@ def _smaller(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Each cell's mean of known pixels times their weights, and of the weights."""
     size = math.ceil(weights.shape[0] / factor), math.ceil(weights.shape[1] / factor)
-    return _resize(sums, size, cv2.INTER_AREA).astype(np.float32), _resize(weights, size, cv2.INTER_AREA)
+    return resize(sums, size, cv2.INTER_AREA).astype(np.float32), resize(weights, size, cv2.INTER_AREA)
 
 
-def _resize(values: NDArray[Any], size: tuple[int, ...], how: int) -> NDArray[Any]:
+def resize(values: NDArray[Any], size: tuple[int, ...], how: int) -> NDArray[Any]:
+    """`cv2.resize` for any number of channels; size: height and width."""
     height, width = size
     if values.shape[:2] == (height, width):
         return values

@@ -6,7 +6,7 @@ It is here once, so that `coverage`, from which leak rates are measured, cannot 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -139,14 +139,11 @@ def _polygon(corners: NDArray[np.float64], piece: PixelBox) -> NDArray[np.bool_]
     x1, y1, x2, y2 = piece
     x, y = np.arange(x1, x2) + 0.5, np.arange(y1, y2) + 0.5
     inside = np.ones((y2 - y1, x2 - x1), dtype=bool)
-    for (px, py), (ex, ey) in _edges(corners):
+    edges = np.roll(corners, -1, axis=0) - corners
+    for (px, py), (ex, ey) in zip(corners, edges, strict=True):
         reach = (abs(ex) + abs(ey)) / 2  # half a pixel, seen along the edge's normal
         inside &= (ex * (y - py))[:, None] - (ey * (x - px))[None, :] >= -reach - 1e-9 * reach
     return inside
-
-
-def _edges(corners: NDArray[np.float64]) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    yield from zip(corners, np.roll(corners, -1, axis=0) - corners, strict=True)
 
 
 def _plausible(region: Region, width: int, height: int) -> bool:

@@ -37,13 +37,20 @@ class OutputMemory:
     Args:
         file: where it is kept. place: the file that an entry is of; it raises for one that leads elsewhere.
         keeps: what of an entry is held in memory besides; of a million photos nothing is.
+        beside: a further folder that is written together with this one.
 
     Attributes:
         known: path of a photo or clip -> its last entry.
     """
 
-    def __init__(self, file: Path, place: Callable[[Mapping[str, Any]], Path], keeps: tuple[str, ...] = ()) -> None:
-        self._file, self._place, self._keeps = file, place, keeps
+    def __init__(
+        self,
+        file: Path,
+        place: Callable[[Mapping[str, Any]], Path],
+        keeps: tuple[str, ...] = (),
+        beside: Path | None = None,
+    ) -> None:
+        self._file, self._place, self._keeps, self._beside = file, place, keeps, beside
         self.known: dict[str, Entry] = {}
         self._guard = threading.Lock()
         self._open = contextlib.ExitStack()
@@ -54,7 +61,8 @@ class OutputMemory:
             stack.enter_context(lock(self._file.with_name(LOCKED)))
             self._tidy()
             self._log = stack.enter_context(JsonLines(self._file))
-            remove_leftovers(self._file.parent)  # of a killed run
+            for folder in filter(None, (self._file.parent, self._beside)):
+                remove_leftovers(folder)  # of a killed run
             self._open = stack.pop_all()
         return self
 

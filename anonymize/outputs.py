@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import zipfile
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images
-from .disk import AnyPath, remove_leftovers, write_json
+from .disk import AnyPath, write_json
 from .errors import AnonymizeError, AuditError, DetectionError, PathError
 from .hiding import check_detected, hide_record
 from .masks import changed
@@ -49,10 +48,9 @@ class Output:
         self.folder, self.settings = Path(folder), settings
         self.write_detections, self.preview = write_detections, None if preview is None else Path(preview)
         self._memory = OutputMemory(
-            self.folder / EXPORTS_NAME, lambda entry: images.output_path(unescape(entry["path"]), self.folder)
+            self.folder / EXPORTS_NAME, lambda entry: self._place(entry["path"]), beside=self.preview
         )
         self._finished: set[str] = set()  # paths that `write` found or made good
-        self._open = contextlib.ExitStack()
 
     def check(self, found: images.Found, records_path: AnyPath) -> None:
         """Refuse what would touch a source, show an original, or be two files in one place.
@@ -77,22 +75,21 @@ class Output:
                     )
 
     def __enter__(self) -> Output:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._memory)
-            if self.preview is not None:
-                remove_leftovers(self.preview)
-            self._open = stack.pop_all()
+        self._memory.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._open.close()
+    def __exit__(self, *error: object) -> None:
+        self._memory.__exit__(*error)
 
     def _note(self, record: Record, shows: str, digest: str = "") -> None:
         """digest: the file's SHA-256, by which an audit sees that it is still the one that was written."""
         self._memory.put(record.path, self.path(record), shows, sha256=digest)
 
     def path(self, record: Record) -> Path:
-        return images.output_path(unescape(record.path), self.folder)
+        return self._place(record.path)
+
+    def _place(self, path: str) -> Path:
+        return images.output_path(unescape(path), self.folder)
 
     def _more(self, record: Record) -> list[Path]:
         """What else is written for a photo: its detections, its preview."""
@@ -116,7 +113,7 @@ class Output:
         out = {}
         for path in sorted(self._memory.known.keys() - looked_at):
             shows = self._memory.shows(path)
-            if not shows or not os.path.lexists(images.output_path(unescape(path), self.folder)):
+            if not shows or not os.path.lexists(self._place(path)):
                 continue
             if not os.path.lexists(found.root / unescape(path)):
                 out[path] = "its photo is no longer in the input"
@@ -126,8 +123,7 @@ class Output:
 
     def lost(self) -> list[str]:
         """Photos whose file is no longer as `write` left it: another program removed or changed it meanwhile."""
-        places = {path: images.output_path(unescape(path), self.folder) for path in sorted(self._finished)}
-        return [path for path, place in places.items() if not self._memory.is_whole(path, place)]
+        return [path for path in sorted(self._finished) if not self._memory.is_whole(path, self._place(path))]
 
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""

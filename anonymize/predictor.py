@@ -12,6 +12,7 @@ from pathlib import Path
 from . import images, labels, weights
 from .detectors import Detector, Image, create
 from .detectors.detector import kinds_of
+from .detectors.runtime import at_once
 from .detectors.tiled import search
 from .detectors.upright import Upright, turn, turn_all_back
 from .detectors.upright import load as load_upright
@@ -59,19 +60,18 @@ class Predictor:
         self._loading = threading.Lock()
 
     @cached_property
-    def _loaded(self) -> list[Detector]:
-        given = self._given
-        detectors = [self._create(n, self.settings) for n in self._names] if given is None else list(given)
+    def _loaded(self) -> tuple[list[Detector], Upright | None]:
+        if self._given is None:
+            detectors = [self._create(n, self.settings) for n in self._names]
+            upright: Upright | None = self._load_upright(self.settings)
+        else:
+            detectors, upright = list(self._given), self._given_upright
         if self.settings.kind("plate").mask != "quad":
-            return detectors
+            return detectors, upright
         from .detectors.plate_corners import WithCorners, load
 
         corners = load(self.settings, weights_dir=self._weights_dir)
-        return [WithCorners(detector, corners) for detector in detectors]
-
-    @cached_property
-    def _upright(self) -> Upright | None:
-        return self._given_upright if self._given is not None else self._load_upright(self.settings)
+        return [WithCorners(detector, corners) for detector in detectors], upright
 
     @property
     def _names(self) -> list[str]:
@@ -84,7 +84,12 @@ class Predictor:
     @property
     def detectors(self) -> list[Detector]:
         with self._loading:
-            return self._loaded
+            return self._loaded[0]
+
+    @property
+    def at_once(self) -> int:
+        """How many photos are worth searching side by side, a thread each; 1 for given detectors: who knows theirs."""
+        return at_once(self.settings.device) if self._given is None else 1
 
     def check_hides(self, settings: Settings | None = None) -> None:
         """Raise SettingsError where these settings hide a kind that no detector looks for, and nobody said `none`."""
@@ -101,7 +106,7 @@ class Predictor:
     def upright(self) -> Upright | None:
         """What tells how photos lie."""
         with self._loading:
-            return self._upright
+            return self._loaded[1]
 
     @property
     def detector_weights(self) -> dict[str, Mapping[str, str]]:

@@ -48,6 +48,10 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
 
+    def to_file(self, settings: Settings, records: str) -> dict[str, Any]:
+        """What its file says: also the settings of what was written, and where the records are."""
+        return {**self.to_dict(), "settings": settings.to_dict(), "records": records}
+
     def warning_texts(self) -> list[str]:
         """What a person should know before the photos go out, in sentences without their point."""
         out = []

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from anonymize import engine
-from anonymize.cli import Group as Edge
+from anonymize.cli import Group
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
 from anonymize.cli.options import RECORDS as RECORDS_FILE
@@ -18,7 +18,7 @@ from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
-from . import training
+from . import training_set
 from .queue import Queue
 from .store import ReviewStore
 
@@ -27,16 +27,9 @@ WHO = click.option("--who", default=person, help="Who decides [this account's na
 PHOTOS = click.argument("photos", nargs=-1)
 
 
-class Group(Edge):
-    """`python -m review RECORDS` is `python -m review serve RECORDS`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
-            args = ["serve", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=Group, default="serve", context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120}
+)
 def cli() -> None:
     """Find what was missed, correct it, and export only approved photos.
 
@@ -102,19 +95,6 @@ def status(records: Path, **given: Any) -> None:
         click.echo(f"{decision['when']}  {decision['who']}  {decision['what']}  {path}{note}")
 
 
-def _decide(what: str, records: Path, photos: tuple[str, ...], who: str, note: str, given: dict[str, Any]) -> None:
-    store = _store(records, given)
-    if not photos:
-        raise RecordsError("name the photos, as the queue prints them")
-    known = store.refresh()
-    for photo in photos:  # all or none
-        if photo not in known:
-            raise RecordsError(f"{records} has no photo {photo!r}")
-    for photo in photos:
-        store.decide(photo, what, who=who, note=note)
-        click.echo(f"{what}: {photo}")
-
-
 def _add_decision(what: str, text: str) -> None:
     @RECORDS
     @PHOTOS
@@ -123,7 +103,16 @@ def _add_decision(what: str, text: str) -> None:
     @THRESHOLDS
     @HIDING
     def command(records: Path, photos: tuple[str, ...], who: str, note: str, **given: Any) -> None:
-        _decide(what, records, photos, who, note, given)
+        store = _store(records, given)
+        if not photos:
+            raise RecordsError("name the photos, as the queue prints them")
+        known = store.refresh()
+        for photo in photos:  # all or none
+            if photo not in known:
+                raise RecordsError(f"{records} has no photo {photo!r}")
+        for photo in photos:
+            store.decide(photo, what, who=who, note=note)
+            click.echo(f"{what}: {photo}")
 
     command.__doc__ = text
     cli.command(what)(command)
@@ -206,7 +195,9 @@ def dataset(
     records: Path, output: Path, form: str, val: float, test: float, allow_unreviewed: bool, **given: Any
 ) -> None:
     """Write reviewed photos and regions as a training data set with splits. It contains ORIGINAL photos."""
-    counts = training.write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    counts = training_set.write(
+        _store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed
+    )
     if not any(counts[part] for part in ("train", "val", "test")):
         click.echo("no photo is approved, so no data set was written", err=True)
         click.get_current_context().exit(NOTHING_TO_DO)

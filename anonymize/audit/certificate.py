@@ -18,7 +18,7 @@ from ..errors import AuditError
 from ..extras import extra
 from ..records import Record, escape, unescape
 from ..settings import Settings
-from ..video.records import ClipRecord
+from ..video.clip_records import ClipRecord
 from . import keys, rest_risk
 from .findings import CHECKS, Audit, PhotoAudit
 from .folder import Folder

@@ -1,7 +1,7 @@
 """Clips of an output: opened again, every frame read, some of them looked at as a photo is.
 
 What is read of each clip: that it is the file that was written, what its container and its coded pictures carry besides
-picture and sound, that it has as many frames as its record. In frames of each second, and in those that `video.risk`
+picture and sound, that it has as many frames as its record. In frames of each second, and in those that `video.moments`
 calls likeliest to leak, other networks look again, and what is hidden has to be what its effect leaves. Sound is not
 listened to.
 """
@@ -24,11 +24,11 @@ from ..outputs import QUARANTINED, why
 from ..records import Record, unescape
 from ..regions import Box, Region
 from ..settings import Settings
+from ..video.clip_records import ClipRecord
 from ..video.memory import place
+from ..video.moments import keyframes
 from ..video.planes import Hider, samples, shift_of
 from ..video.reader import OPTIONS, Clip, Frame, import_av, open_clip
-from ..video.records import ClipRecord
-from ..video.risk import keyframes
 from ..video.writer import LOSSLESS
 from . import against as against_
 from . import containers, destroyed, second_look, streams

@@ -21,9 +21,8 @@ from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
 from ..records_file import is_kept
 from ..settings import Settings
-from ..video import batch, memory, sinks
-from ..video import records as clip_records
-from ..video.records import ClipRecord
+from ..video import batch, clip_records, memory, sinks
+from ..video.clip_records import ClipRecord
 from .findings import Finding
 
 _OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)

@@ -19,7 +19,7 @@ from ..errors import AuditError, RecordsError
 from ..images import output_path
 from ..outputs import QUARANTINED
 from ..records import unescape
-from ..video import records as clip_records
+from ..video import clip_records
 from .findings import PhotoAudit
 from .folder import Folder, read
 

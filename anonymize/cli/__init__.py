@@ -32,7 +32,20 @@ COMMANDS = {
 
 
 class Group(click.Group):
-    """Errors of ours are one line on stderr and exit 1, or 2 for wrong options and paths; --verbose shows the place."""
+    """Errors of ours are one line on stderr and exit 1, or 2 for wrong options and paths; --verbose shows the place.
+
+    Args:
+        default: the command whose name may be left out.
+    """
+
+    def __init__(self, *args: Any, default: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._default = default
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self._default and args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [self._default, *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of the code

@@ -7,29 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import VERBOSE, WEIGHTS, grouped
+from . import Group
+from .options import PATH, QUIET, VERBOSE, WEIGHTS, grouped
 from .progress import bar, fetching
 
 if TYPE_CHECKING:
     from ..audit import Audit, Options
 
 LEAKS, NOT_VALID = 4, 5  # exit codes
-PATH = click.Path(path_type=Path)
 KEY = click.option("--key", type=PATH, help="Private key to sign with, PEM [the user's own; made at the first use].")
 AGAINST = click.option("--against", type=PATH, help="Folder of the originals, to compare with.")
+RECORDS = click.option(
+    "--records", "records_path", type=PATH, help="Records file, or folder of clips' records [of OUTPUT]."
+)
 REPORT = click.option("--report", type=PATH, help="Folder for report, certificate and quarantine [OUTPUT-audit].")
 
 
-class Group(click.Group):
-    """`audit OUTPUT` is `audit folder OUTPUT`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["folder", *args]
-        return super().parse_args(ctx, args)
-
-
-@click.group(cls=Group)
+@click.group(cls=Group, default="folder")
 def audit() -> None:
     """Look for what is still recognizable in an output; certify what passed.
 
@@ -45,7 +39,7 @@ def audit() -> None:
 
 @audit.command()
 @click.argument("output", type=PATH)
-@click.option("--records", "records_path", type=PATH, help="Records file, or folder of clips' records [of OUTPUT].")
+@RECORDS
 @AGAINST
 @click.option("--detector", "detectors", multiple=True, metavar="NAME", help="Detector that looks again [unused ones].")
 @click.option("--no-detect", is_flag=True, help="Do not look again with other networks.")
@@ -55,40 +49,26 @@ def audit() -> None:
 @REPORT
 @KEY
 @click.option("--json", "as_json", is_flag=True, help="Print all findings as JSON.")
-@click.option("--quiet", is_flag=True, help="No progress bar.")
+@QUIET
 @WEIGHTS
 @VERBOSE
 def folder(
     output: Path,
     records_path: Path | None,
     against: Path | None,
-    detectors: tuple[str, ...],
     no_detect: bool,
     no_attack: bool,
     quarantine: bool,
-    frames: int,
-    report: Path | None,
-    key: Path | None,
     as_json: bool,
     quiet: bool,
-    weights_dir: Path | None,
-    verbose: bool,
+    **given: Any,
 ) -> None:
     """Audit OUTPUT, a folder that `run`, `export` or `video` wrote (the word `folder` may be left out)."""
     import json
 
     from ..audit import Options
 
-    options = Options(
-        detectors,
-        not no_detect,
-        not no_attack,
-        quarantine,
-        report=report,
-        frames=frames,
-        key=key,
-        weights_dir=weights_dir,
-    )
+    options = Options(is_looking=not no_detect, is_attacking=not no_attack, is_moving=quarantine, **given)
     done = run_audit(output, options, records_path=records_path, against=against, quiet=quiet or as_json)
     if as_json:
         click.echo(json.dumps(done.to_dict(), indent=1, ensure_ascii=False))
@@ -136,10 +116,9 @@ def say(audit: Audit, options: Options) -> None:
         click.echo("nothing was moved: without exports.jsonl or clips.jsonl these may be originals", err=True)
     for path in audit.strays:
         click.echo(f"not this program's: {path}: nobody looked at it; move it away", err=True)
-    for path in audit.thumbnails:
-        click.echo(f"of the operating system: {path}: {THUMBNAILS}", err=True)
-    for path in audit.of_system:
-        click.echo(f"of the operating system: {path}: {SYSTEM}", err=True)
+    for why, paths in ((THUMBNAILS, audit.thumbnails), (SYSTEM, audit.of_system)):
+        for path in paths:
+            click.echo(f"of the operating system: {path}: {why}", err=True)
     looks = audit.to_look_at
     click.echo(f"{audit.counted}, {len(audit.failed)} failed, {len(looks)} to look at")
     if looks:
@@ -157,7 +136,7 @@ def say(audit: Audit, options: Options) -> None:
 @click.option("--output", type=PATH, help="Folder of the photos [beside the certificate's].")
 @click.option("--public-key", type=PATH, help="PEM file of the key that should have signed.")
 @VERBOSE
-def verify(certificate: Path, output: Path | None, public_key: Path | None, verbose: bool) -> None:
+def verify(certificate: Path, output: Path | None, public_key: Path | None) -> None:
     """Check CERTIFICATE: its signature, and whether the photos and clips are still those."""
     from ..audit.certificate import verify as check
     from ..errors import AuditError
@@ -176,11 +155,8 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
         click.echo(f"the audit had failed: {fault}", err=True)
     for about, why in audit_["not done"].items():
         click.echo(f"not done: {about}: {why}")
-    for what, paths in (
-        ("changed", found.changed),
-        ("missing", found.missing),
-        ("not in the certificate", found.added),
-    ):
+    lists = ("changed", found.changed), ("missing", found.missing), ("not in the certificate", found.added)
+    for what, paths in lists:
         for path in paths:
             click.echo(f"{what}: {path}", err=True)
     if found.compared is None:
@@ -196,12 +172,10 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None, verb
 @audit.command()
 @click.argument("output", type=PATH)
 @click.argument("photos", nargs=-1)
-@click.option("--records", "records_path", type=PATH, help="Records file, or folder of clips' records [of OUTPUT].")
+@RECORDS
 @REPORT
 @VERBOSE
-def release(
-    output: Path, photos: tuple[str, ...], records_path: Path | None, report: Path | None, verbose: bool
-) -> None:
+def release(output: Path, photos: tuple[str, ...], records_path: Path | None, report: Path | None) -> None:
     """Move PHOTOS, or clips, back from quarantine into OUTPUT (without PHOTOS: all)."""
     from ..audit import QUARANTINE, report_folder
     from ..audit.quarantine import release as back
@@ -216,7 +190,7 @@ def release(
 @audit.command("key")
 @KEY
 @VERBOSE
-def key_(key: Path | None, verbose: bool) -> None:
+def key_(key: Path | None) -> None:
     """Print the public key, PEM, for those who verify; its fingerprint goes to stderr."""
     from ..audit import keys
 

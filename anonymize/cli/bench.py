@@ -9,15 +9,16 @@ import click
 
 from ..disk import write_json
 from ..settings import PRESETS
+from .options import EXISTING, JSON
 
 
 @click.command()
 @click.argument("folder", metavar="PHOTOS", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("source", metavar="[ANNOTATIONS]", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument("source", metavar="[ANNOTATIONS]", required=False, type=EXISTING)
 @click.option("--presets", default="fast,balanced", show_default=True, help=f"Of {', '.join(PRESETS)}.")
 @click.option("--count", type=click.IntRange(2), default=20, show_default=True, help="Photos to take, evenly spread.")
 @click.option("--repeats", type=click.IntRange(1), default=3, show_default=True, help="How often each runs.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@JSON
 def bench(folder: Path, source: Path | None, presets: str, count: int, repeats: int, json_path: Path | None) -> None:
     """Time this program's presets on JPEGs and PNGs of PHOTOS, and the other programs that are installed.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..disk import write_json
-from .options import DETECTING, DETECTOR_OPTIONS, FILES, HIDING, SEARCHING, THRESHOLDS, predictor_of, settings_of
+from . import options
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -44,23 +43,22 @@ def _read_annotations(
 
 
 @click.command()
-@click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
-@click.argument("source", metavar="ANNOTATIONS", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", metavar="IMAGES", type=options.PATH)
+@click.argument("source", metavar="ANNOTATIONS", type=options.EXISTING)
 @click.option(
     "--records",
     "records_path",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Use these detections at their own settings, which other options override; detect nothing.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
-@click.option("--plots", type=click.Path(path_type=Path), help="Write PR and leak curves as PNG to this folder.")
-@click.option("--matches", type=click.Path(path_type=Path), help="Write detections, truths and matches as JSON lines.")
-@click.option("--pickle", "pickle_path", type=click.Path(path_type=Path), help="The same as a pickled list (GRUBLES).")
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@HIDING
-@SEARCHING
-@FILES
+@options.JSON
+@click.option("--plots", type=options.PATH, help="Write PR and leak curves as PNG to this folder.")
+@click.option("--matches", type=options.PATH, help="Write detections, truths and matches as JSON lines.")
+@options.DETECTOR_OPTIONS
+@options.THRESHOLDS
+@options.HIDING
+@options.SEARCHING
+@options.FILES
 def evaluate(
     folder: Path,
     source: Path,
@@ -68,7 +66,6 @@ def evaluate(
     json_path: Path | None,
     plots: Path | None,
     matches: Path | None,
-    pickle_path: Path | None,
     **given: Any,
 ) -> None:
     """Measure on IMAGES with ANNOTATIONS (a COCO .json, a YOLO data.yaml or labels folder, a folder of VOC .xml).
@@ -83,12 +80,12 @@ def evaluate(
     from ..evaluate import reports
     from .run import report
 
-    settings = settings_of(given) if records_path is None else _settings_of_records(records_path, given)
-    _, annotations = _read_annotations(folder, source, settings, json_path, matches, pickle_path)
+    settings = options.settings_of(given) if records_path is None else _settings_of_records(records_path, given)
+    _, annotations = _read_annotations(folder, source, settings, json_path, matches)
     with tempfile.TemporaryDirectory() as temporary:
         if records_path is None:
             records_path = Path(temporary) / "records.jsonl"
-            predictor = predictor_of(settings, given)
+            predictor = options.predictor_of(settings, given)
             report(given, partial(engine.detect, folder, records_path, predictor), is_part=True)
         header, known = records.read(records_path)
     # As in an export: how many regions were kept is the detection's.
@@ -103,8 +100,6 @@ def evaluate(
         drawing.leaks_by_threshold(result, plots / "leaks.png")
     if matches:
         reports.write_json_lines(matches, result)
-    if pickle_path:
-        reports.write_pickle(pickle_path, result)
     if failed := sum(r.error is not None for r in known.values()):
         click.echo(f"{failed} of {len(known)} photos failed and were not measured", err=True)
     if _say_withheld(result) or failed:
@@ -112,21 +107,21 @@ def evaluate(
 
 
 # What only a detection could heed.
-_OF_DETECTION = {
-    "preset": "preset", "face_detector": "face-detector", "plate_detector": "plate-detector", "other": "detector",
-    "vehicle_threshold": "vehicle-threshold", "iou_threshold": "iou-threshold", "device": "device",
-    "weights_dir": "weights", "trust": "trust",
-}  # fmt: skip
+_OF_DETECTION = (
+    *("preset", "face_detector", "plate_detector", "other", "vehicle_threshold", "iou_threshold", "device"),
+    *("weights_dir", "trust"),
+)
+_CALLED = {"other": "detector", "weights_dir": "weights"}
 
 
 def _settings_of_records(path: Path, given: dict[str, Any]) -> Settings:
     """Those that the records were made, or last reviewed, with, and on top of them what was given here."""
     from .. import records
 
-    if useless := [f"--{option}" for name, option in _OF_DETECTION.items() if given.get(name)]:
+    if useless := [f"--{_CALLED.get(n, n).replace('_', '-')}" for n in _OF_DETECTION if given.get(n)]:
         raise click.UsageError(f"with --records nothing is detected: {', '.join(useless)} cannot be used")
     header, _ = records.read(path)
-    settings = settings_of(given, header.review or header.settings)
+    settings = options.settings_of(given, header.review or header.settings)
     thresholds = ", ".join(f"{name} {kind.threshold:g}" for name, kind in settings.kinds.items())
     click.echo(f"thresholds: {thresholds}", err=True)
     return settings
@@ -137,40 +132,30 @@ def _say_withheld(result: Evaluation) -> bool:
     for path, reason in result.withheld.items():
         click.echo(f"not measured: {path}: {reason}", err=True)
     if result.withheld:
-        click.echo(
-            f"{len(result.withheld)} of {len(result.photos)} annotated photos were not measured: "
-            "the figures are of the others only",
-            err=True,
-        )
+        count = f"{len(result.withheld)} of {len(result.photos)} annotated photos were not measured"
+        click.echo(f"{count}: the figures are of the others only", err=True)
     return bool(result.withheld)
 
 
 @click.command()
-@click.argument("folder", metavar="IMAGES", type=click.Path(path_type=Path))
-@click.argument("source", metavar="ANNOTATIONS", type=click.Path(exists=True, path_type=Path))
+@click.argument("folder", metavar="IMAGES", type=options.PATH)
+@click.argument("source", metavar="ANNOTATIONS", type=options.EXISTING)
 @click.option(
     "--detectors", required=True, metavar="A,B@1280,…", help="Detectors to measure, each alone, in this order."
 )
 @click.option("--sizes", default="", metavar="640,1280", help="Long sides for detectors that name none.")
 @click.option("--false-positives", type=float, help="Lowest thresholds with at most X false positives per photo.")
 @click.option(
-    "--hidden-area",
-    type=float,
-    metavar="PERCENT",
-    help="Or lowest thresholds that hide at most so much of the area.",
+    "--hidden-area", type=float, metavar="PERCENT", help="Or lowest thresholds that hide at most so much of the area."
 )
-@click.option(
-    "--plots",
-    type=click.Path(path_type=Path),
-    help="Folder for plots of leaks over false positives and hidden area.",
-)
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
+@click.option("--plots", type=options.PATH, help="Folder for plots of leaks over false positives and hidden area.")
+@options.JSON
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
-@DETECTING
-@THRESHOLDS
-@HIDING
-@SEARCHING
-@FILES
+@options.DETECTING
+@options.THRESHOLDS
+@options.HIDING
+@options.SEARCHING
+@options.FILES
 def compare(
     folder: Path,
     source: Path,
@@ -196,19 +181,14 @@ def compare(
 
     if false_positives is not None and hidden_area is not None:
         raise click.UsageError("--false-positives and --hidden-area both choose the thresholds; give one")
-    settings = settings_of(given)
+    settings = options.settings_of(given)
     found, annotations = _read_annotations(folder, source, settings, json_path)
     names = [sized for name in detectors.split(",") for sized in _at_sizes(name, sizes)]
     contenders = [_contender(name, settings, found, given) for name in names]
     console = Console(stderr=True)
-    rows = comparing.compare(
-        contenders,
-        annotations,
-        false_positives,
-        progress=lambda label: console.print(f"… {label}"),
-        hidden_area=None if hidden_area is None else hidden_area / 100,
-        curves=plots is not None,
-    )
+    area = None if hidden_area is None else hidden_area / 100
+    say = lambda label: console.print(f"… {label}")  # noqa: E731
+    rows = comparing.compare(contenders, annotations, false_positives, say, hidden_area=area, curves=plots is not None)
     if plots is not None:
         from ..evaluate import plots as drawing
 
@@ -222,8 +202,7 @@ def compare(
         Console().print(reports.comparison(rows))
     if json_path:
         write_json(json_path, [row.to_dict() for row in rows])
-    withheld = max((row.evaluation for row in rows), key=lambda e: len(e.withheld))
-    if _say_withheld(withheld):
+    if _say_withheld(max((row.evaluation for row in rows), key=lambda e: len(e.withheld))):
         click.get_current_context().exit(1)
 
 
@@ -252,34 +231,28 @@ def _contender(name: str, settings: Settings, found: Found, given: dict[str, Any
         size = str(model(leaf.name).size)
     tasks = list(dict.fromkeys(task for m in models(spec) for task in model(m).tasks))
     kinds = tuple(t for t in tasks if t != "vehicle" or tasks == ["vehicle"])  # vehicles only help to find plates
-    return Contender(label, size, settings, _detect(name, settings, found, given), kinds)
+    return Contender(label, size, settings, partial(_detect, name, settings, found, given), kinds)
 
 
-def _detect(
-    name: str, settings: Settings, found: Found, given: dict[str, Any]
-) -> Callable[[], tuple[Iterable[Record], float]]:
+def _detect(name: str, settings: Settings, found: Found, given: dict[str, Any]) -> tuple[list[Record], float]:
     """All photos through one detector, read before its clock starts: ms per photo are the detector's alone."""
+    from .. import images
+    from ..errors import AnonymizeError
+    from ..outputs import why
+    from ..records import Record, escape
 
-    def detect() -> tuple[Iterable[Record], float]:
-        from .. import images
-        from ..errors import AnonymizeError
-        from ..outputs import why
-        from ..records import Record, escape
-
-        alone = settings.replace(face_detector=name, plate_detector="none", other_detectors=())
-        predictor = predictor_of(alone, dict(given))
-        out, seconds, seen = [], 0.0, 0
-        for path in found.paths:
-            try:
-                photo = images.load(found.root / path, settings)
-                if not seen:
-                    predictor.predict_photo(photo)  # compile, outside the clock
-                started = time.perf_counter()
-                regions = predictor.predict_photo(photo)
-                seconds, seen = seconds + time.perf_counter() - started, seen + 1
-                out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
-            except AnonymizeError as e:
-                out.append(Record(escape(path), error=why(e)))
-        return out, 1000 * seconds / max(seen, 1)
-
-    return detect
+    alone = settings.replace(face_detector=name, plate_detector="none", other_detectors=())
+    predictor = options.predictor_of(alone, dict(given))
+    out, seconds, seen = [], 0.0, 0
+    for path in found.paths:
+        try:
+            photo = images.load(found.root / path, settings)
+            if not seen:
+                predictor.predict_photo(photo)  # compile, outside the clock
+            started = time.perf_counter()
+            regions = predictor.predict_photo(photo)
+            seconds, seen = seconds + time.perf_counter() - started, seen + 1
+            out.append(Record(escape(path), photo.sha256, photo.width, photo.height, regions))
+        except AnonymizeError as e:
+            out.append(Record(escape(path), error=why(e)))
+    return out, 1000 * seconds / max(seen, 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DETECTOR_OPTIONS, EVERY, MAX_MEGAPIXELS, QUIET, THRESHOLDS, VERBOSE, predictor_of, settings_of
+from . import options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from ..evaluate.leak_seconds import ClipResult, VideoEvaluation
     from ..predictor import Predictor
     from ..settings import Settings
-    from ..video.records import ClipRecord
+    from ..video.clip_records import ClipRecord
 
 
 @click.command()
 @click.argument("source", metavar="CLIPS")
-@click.argument("annotations", type=click.Path(exists=True, path_type=Path))
+@click.argument("annotations", type=options.EXISTING)
 @click.option(
     "--records",
     "records_folder",
-    type=click.Path(exists=True, path_type=Path),
+    type=options.EXISTING,
     help="Use the clips' records in this folder (as `video` wrote them), and detect nothing.",
 )
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all figures to this file.")
-@EVERY
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@MAX_MEGAPIXELS
-@QUIET
-@VERBOSE
+@options.JSON
+@options.EVERY
+@options.DETECTOR_OPTIONS
+@options.THRESHOLDS
+@options.MAX_MEGAPIXELS
+@options.QUIET
+@options.VERBOSE
 def evaluate_video(
     source: str, annotations: Path, records_folder: Path | None, json_path: Path | None, every: Any, **given: Any
 ) -> None:
@@ -54,10 +54,10 @@ def evaluate_video(
     from ..records import escape
     from ..video.batch import EXTENSIONS
 
-    settings = settings_of(given, *_settings_of(records_folder))
+    settings = options.settings_of(given, *_settings_of(records_folder))
     found = images.find(source, settings.replace(image_extensions=EXTENSIONS))
     truth = clip_truth.read(annotations, found.root, found.paths, settings.kinds)
-    predictor = None if records_folder else predictor_of(settings, given)
+    predictor = None if records_folder else options.predictor_of(settings, given)
     console, results = Console(stderr=True, quiet=given.get("quiet", False)), list[ClipResult]()
     names = {escape(p): p for p in found.paths}
     for path, true in truth.clips.items():
@@ -86,19 +86,19 @@ def evaluate_video(
 def _settings_of(folder: Path | None) -> list[Settings]:
     """The settings that the records in a folder were made with."""
     from ..errors import RecordsError
-    from ..video import records
+    from ..video import clip_records
     from ..video.batch import RECORD_SUFFIX
 
     if folder is None:
         return []
     if not (files := sorted(folder.rglob(f"*{RECORD_SUFFIX}"))):
         raise RecordsError(f"there are no records of clips in {folder}")
-    return [records.read(files[0])[0].settings]
+    return [clip_records.read(files[0])[0].settings]
 
 
 def _record(root: Path, path: str, predictor: Predictor | None, folder: Path | None, every: Any) -> ClipRecord:
     from .. import images
-    from ..video import records
+    from ..video import clip_records
     from ..video.batch import RECORD_SUFFIX
     from ..video.reader import open_clip
     from ..video.run import detect
@@ -106,7 +106,7 @@ def _record(root: Path, path: str, predictor: Predictor | None, folder: Path | N
     if predictor is None:
         assert folder is not None
         file = images.output_path(path, folder)
-        return records.read(file.with_name(file.name + RECORD_SUFFIX))[1]
+        return clip_records.read(file.with_name(file.name + RECORD_SUFFIX))[1]
     clip = open_clip(root / path, max_megapixels=predictor.settings.max_megapixels)
     with tempfile.TemporaryDirectory() as parts:
         return detect(clip, path, predictor, parts, every=every)

@@ -28,7 +28,7 @@ def models() -> None:
 @models.command("list")
 @WEIGHTS
 @VERBOSE
-def list_(weights_dir: Path | None, verbose: bool) -> None:
+def list_(weights_dir: Path | None) -> None:
     """All models of the registry."""
     from rich.console import Console
     from rich.table import Table
@@ -52,7 +52,7 @@ def list_(weights_dir: Path | None, verbose: bool) -> None:
 @click.option("--trust", is_flag=True, help="Take weights of which the registry knows no hash.")
 @WEIGHTS
 @VERBOSE
-def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None, verbose: bool) -> None:
+def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None) -> None:
     """Fetch and verify weights (without NAMES: what the defaults need), so that later runs need no network."""
     from .. import weights
 
@@ -68,7 +68,7 @@ def fetch(names: tuple[str, ...], trust: bool, weights_dir: Path | None, verbose
 @click.argument("names", nargs=-1)
 @WEIGHTS
 @VERBOSE
-def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> None:
+def verify(names: tuple[str, ...], weights_dir: Path | None) -> None:
     """Hash weights again (without NAMES: all that are here)."""
     from .. import weights
     from ..weights.registry import registry
@@ -87,7 +87,7 @@ def verify(names: tuple[str, ...], weights_dir: Path | None, verbose: bool) -> N
 @click.option("--trust", is_flag=True, help="Unpickle a .pt that is not in models/registry.toml.")
 @WEIGHTS
 @VERBOSE
-def convert(name: str, trust: bool, weights_dir: Path | None, verbose: bool) -> None:
+def convert(name: str, trust: bool, weights_dir: Path | None) -> None:
     """Convert NAME (of the registry, or a path to a .pt) to the ONNX that is run; it is kept in the cache."""
     from .. import weights
     from ..weights.registry import registry

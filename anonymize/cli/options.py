@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 DEFAULTS = Settings()
 
 
-def _each(values: Iterable[str], settings: Settings, name: str, parse: Callable[[str], Any]) -> Settings:
-    """`VALUE` for every kind that is hidden, `KIND=VALUE` for one of them."""
+def _each(
+    values: Iterable[str], settings: Settings, name: str, parse: Callable[[str], Any]
+) -> tuple[Settings, set[str]]:
+    """`VALUE` for every kind that is hidden, `KIND=VALUE` for one of them; and for which kinds there was one."""
+    chosen: set[str] = set()
     for value in values:
         kind, _, text = value.rpartition("=")
         if kind and kind not in settings.kinds:  # a slip would leave the kind that was meant as it is
@@ -29,7 +32,8 @@ def _each(values: Iterable[str], settings: Settings, name: str, parse: Callable[
         for k in [kind] if kind else list(settings.kinds):
             with _option(name):
                 settings = settings.with_kind(k, **{name: parse(text)})
-    return settings
+            chosen.add(k)
+    return settings, chosen
 
 
 @contextmanager
@@ -53,66 +57,77 @@ def grouped(*options: Callable) -> Callable[[Callable], Callable]:
     return wrap
 
 
-WEIGHTS = click.option(
-    "--weights", "weights_dir", type=click.Path(path_type=Path), help="Folder of weights (default: the user's cache)."
-)
-VERBOSE = click.option("--verbose", is_flag=True, help="Show where an error came from.")
+PATH = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+
+
+def _setting(name: str, type_: Any = str, metavar: str | None = None) -> Callable:
+    """The option of a setting, with its help text and default."""
+    return click.option(f"--{name.replace('_', '-')}", type=type_, metavar=metavar, help=option_help(name))
+
+
+# Settings of a kind, which are given as VALUE or KIND=VALUE -> how the value is read, and its name in the help
+PER_KIND: dict[str, tuple[Callable[[str], Any], str]] = {
+    "padding": (float, "X"),
+    "mask": (str, "MASK"),
+    "min_size": (float, "PX"),
+    "max_size": (float, "PX"),
+    "effect": (str, "EFFECT"),
+    "kernel": (str, "SIZE,SIGMA,FEATHER"),
+    "mosaic_blocks": (int, "N"),
+    "fill": (str, "COLOR"),
+}
+
+
+def _of_kind(name: str) -> Callable:
+    choices = {"mask": MASKS, "effect": EFFECTS}.get(name)
+    text = (f"{', '.join(choices)}: " if choices else "") + option_help(name, Kind)
+    option = "--fill-color" if name == "fill" else f"--{name.replace('_', '-')}"
+    return click.option(option, name, multiple=True, metavar=f"[KIND=]{PER_KIND[name][1]}", help=text)
+
+
+def _threshold(kind: str) -> Callable:
+    text = f"lowest score to hide, 0.001–1.0 [{DEFAULTS.kinds[kind].threshold}]"
+    return click.option(f"--{kind}-threshold", type=float, help=text)
+
+
+WEIGHTS = click.option("--weights", "weights_dir", type=PATH, help="Folder of weights (default: the user's cache).")
+VERBOSE = click.option("--verbose", is_flag=True, expose_value=False, help="Show where an error came from.")
+QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+JSON = click.option("--json", "json_path", type=PATH, help="Write all figures to this file.")
 DETECTING = grouped(  # with whichever detectors
-    click.option("--vehicle-threshold", type=float, help=option_help("vehicle_threshold")),
-    click.option("--iou-threshold", type=float, help=option_help("iou_threshold")),
-    click.option("--max-regions", type=int, help=option_help("max_regions")),
-    click.option("--device", type=str, help=option_help("device")),
-    click.option("--max-seconds", type=float, help=option_help("max_seconds")),
+    _setting("vehicle_threshold", float),
+    _setting("iou_threshold", float),
+    _setting("max_regions", int),
+    _setting("device"),
+    _setting("max_seconds", float),
     WEIGHTS,
     click.option("--trust", is_flag=True, help="Load pickled weights (.pt) that are not in models/registry.toml."),
 )
+_PRESETS = "; ".join(f"{name}: {p.help}" for name, p in PRESETS.items())
 DETECTOR_OPTIONS = grouped(
-    click.option(
-        "--preset",
-        metavar="NAME",
-        help="Detectors and thresholds; other options override it. "
-        + "; ".join(f"{name}: {p.help}" for name, p in PRESETS.items())
-        + ".",
-    ),
-    click.option("--face-detector", metavar="NAME", help=option_help("face_detector")),
-    click.option("--plate-detector", metavar="NAME", help=option_help("plate_detector")),
+    click.option("--preset", metavar="NAME", help=f"Detectors and thresholds; other options override it. {_PRESETS}."),
+    _setting("face_detector", metavar="NAME"),
+    _setting("plate_detector", metavar="NAME"),
     click.option("--detector", "other", multiple=True, metavar="NAME", help=option_help("other_detectors")),
     DETECTING,
 )
 THRESHOLDS = grouped(
-    click.option(
-        "--face-threshold", type=float, help=f"lowest score to hide, 0.001–1.0 [{DEFAULTS.kinds['face'].threshold}]"
-    ),
-    click.option(
-        "--plate-threshold", type=float, help=f"lowest score to hide, 0.001–1.0 [{DEFAULTS.kinds['plate'].threshold}]"
-    ),
+    _threshold("face"),
+    _threshold("plate"),
     click.option("--hide", multiple=True, metavar="KIND[=THRESHOLD]", help="Also hide this kind, found by --detector."),
-    click.option("--padding", multiple=True, metavar="[KIND=]X", help=option_help("padding", Kind)),
-    click.option(
-        "--mask", multiple=True, metavar="[KIND=]MASK", help=f"{', '.join(MASKS)}: {option_help('mask', Kind)}"
-    ),
-    click.option("--min-size", multiple=True, metavar="[KIND=]PX", help=option_help("min_size", Kind)),
-    click.option("--max-size", multiple=True, metavar="[KIND=]PX", help=option_help("max_size", Kind)),
+    *map(_of_kind, ("padding", "mask", "min_size", "max_size")),
 )
 EFFECT = grouped(
-    click.option(
-        "--effect", multiple=True, metavar="[KIND=]EFFECT", help=f"{', '.join(EFFECTS)}: {option_help('effect', Kind)}"
-    ),
-    click.option("--kernel", multiple=True, metavar="[KIND=]SIZE,SIGMA,FEATHER", help=option_help("kernel", Kind)),
-    click.option("--mosaic-blocks", multiple=True, metavar="[KIND=]N", help=option_help("mosaic_blocks", Kind)),
-    click.option("--fill-color", multiple=True, metavar="[KIND=]COLOR", help=option_help("fill", Kind)),
+    *map(_of_kind, ("effect", "kernel", "mosaic_blocks", "fill")),
     click.option("--allow-weak", is_flag=True, default=None, help=option_help("allow_weak")),
 )
-HIDING = grouped(
-    EFFECT,
-    click.option("--keep-metadata", metavar="NAMES", help=option_help("keep_metadata")),
-    click.option("--jpeg", metavar="lossless|reencode", help=option_help("jpeg")),
-)
-MAX_MEGAPIXELS = click.option("--max-megapixels", type=float, help=option_help("max_megapixels"))
-QUIET = click.option("--quiet", is_flag=True, help="No progress bar.")
-FILES = grouped(MAX_MEGAPIXELS, click.option("--jobs", type=int, help=option_help("jobs")), QUIET, VERBOSE)
+HIDING = grouped(EFFECT, _setting("keep_metadata", metavar="NAMES"), _setting("jpeg", metavar="lossless|reencode"))
+MAX_MEGAPIXELS = _setting("max_megapixels", float)
+FILES = grouped(MAX_MEGAPIXELS, _setting("jobs", int), QUIET, VERBOSE)
 CLIPS = grouped(DETECTOR_OPTIONS, THRESHOLDS, EFFECT, MAX_MEGAPIXELS, QUIET, VERBOSE)
-SEARCHING = click.option("--image-extensions", metavar="jpg,png", help=option_help("image_extensions"))
+SEARCHING = _setting("image_extensions", metavar="jpg,png")
 SEQUENCE = click.option(
     "--sequence",
     "is_sequence",
@@ -179,11 +194,11 @@ WRITING = grouped(
 )
 
 
-PER_KIND: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("padding", "min_size", "max_size"), float),
-    **dict.fromkeys(("mask", "effect", "kernel", "fill_color"), str),
-    "mosaic_blocks": int,
-}
+# Options that are a setting each, as it is.
+_PLAIN = (
+    *("face_detector", "plate_detector", "vehicle_threshold", "iou_threshold", "max_regions", "device", "max_seconds"),
+    *("max_megapixels", "jobs", "allow_weak", "jpeg"),
+)
 
 
 def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
@@ -191,13 +206,7 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     take = given.pop
     if preset := take("preset", None):
         base = base.with_preset(preset)
-    changes: dict[str, Any] = {}
-    for name in (
-        "face_detector", "plate_detector", "vehicle_threshold", "iou_threshold", "max_regions", "device", "max_seconds",
-        "max_megapixels", "jobs", "allow_weak", "jpeg",
-    ):  # fmt: skip
-        if (value := take(name, None)) is not None:
-            changes[name] = value
+    changes = {name: value for name in _PLAIN if (value := take(name, None)) is not None}
     if other := take("other", ()):
         changes["other_detectors"] = other
     for name in ("keep_metadata", "image_extensions"):
@@ -207,19 +216,14 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     for value in take("hide", ()):
         kind, _, threshold = value.partition("=")
         with _option("hide"):
-            found = float(threshold or Kind().threshold)
-            settings = settings.with_kind(kind, threshold=found)
+            settings = settings.with_kind(kind, threshold=float(threshold or Kind().threshold))
     for kind in ("face", "plate"):
         if (value := take(f"{kind}_threshold", None)) is not None:
             with _option(f"{kind}_threshold"):
                 settings = settings.with_kind(kind, threshold=value)
-    chosen: dict[str, set[str]] = {}
-    for option, parse in PER_KIND.items():
-        name, values = "fill" if option == "fill_color" else option, take(option, ())
-        settings = _each(values, settings, name, parse)
-        chosen[name] = {k for v in values for k in ([v.rpartition("=")[0]] if "=" in v else settings.kinds)}
-    for name, kinds in chosen.items():
-        if why := unread(name, [settings.kinds[k] for k in kinds]):
+    for name, (parse, _) in PER_KIND.items():  # effects before what only some of them read
+        settings, chosen = _each(take(name, ()), settings, name, parse)
+        if why := unread(name, [settings.kinds[k] for k in chosen]):
             click.echo(f"warning: {why}", err=True)
     return settings
 

@@ -12,21 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import PathError, SettingsError
+from . import options
 from .audit import AUDIT, audit_after
-from .options import (
-    CLUSTER,
-    DETECTOR_OPTIONS,
-    FILES,
-    HIDING,
-    RECORDS,
-    SEARCHING,
-    SEQUENCE,
-    THRESHOLDS,
-    VERBOSE,
-    WRITING,
-    predictor_of,
-    settings_of,
-)
 from .progress import bar, print_table, skipped_rows
 
 if TYPE_CHECKING:
@@ -38,37 +25,31 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: wrong options or p
 
 @click.command()
 @click.argument("source")
-@click.option(
-    "--records",
-    "records_path",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Records file to write or continue.",
-)
-@click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
-@SEQUENCE
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@SEARCHING
-@FILES
+@click.option("--records", "records_path", required=True, type=options.PATH, help="Records file to write or continue.")
+@options.DRY_RUN
+@options.SEQUENCE
+@options.DETECTOR_OPTIONS
+@options.THRESHOLDS
+@options.SEARCHING
+@options.FILES
 def detect(source: str, records_path: Path, dry_run: bool, is_sequence: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
     from .. import engine
 
-    predictor = predictor_of(settings_of(given), given)
+    predictor = options.predictor_of(options.settings_of(given), given)
     work = partial(engine.detect, source, records_path, predictor, dry_run=dry_run)
     report(given, work, then=(lambda: _follow(records_path)) if is_sequence and not dry_run else None)
 
 
 @click.command()
-@click.argument("records_path", metavar="RECORDS", type=RECORDS)
-@click.argument("output", type=click.Path(path_type=Path))
-@SEQUENCE
-@THRESHOLDS
-@HIDING
-@WRITING
+@click.argument("records_path", metavar="RECORDS", type=options.RECORDS)
+@click.argument("output", type=options.PATH)
+@options.SEQUENCE
+@options.THRESHOLDS
+@options.HIDING
+@options.WRITING
 @AUDIT
-@FILES
+@options.FILES
 def export(
     records_path: Path, output: Path, is_sequence: bool, no_write_detections: bool, preview: bool, **given: Any
 ) -> None:
@@ -79,37 +60,28 @@ def export(
     from .. import engine
     from ..records_file import RecordsFile
 
-    settings = warn(settings_of(given, RecordsFile(records_path).header.settings))
+    settings = warn(options.settings_of(given, RecordsFile(records_path).header.settings))
     if is_sequence:
         _follow(records_path)
-    report(
-        given,
-        partial(
-            engine.export,
-            records_path,
-            output,
-            settings,
-            write_detections=not no_write_detections,
-            preview=_preview(output, preview),
-        ),
-        then=lambda: audit_after(output, given, records_path),
-    )
+    writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(output, preview)}
+    work = partial(engine.export, records_path, output, settings, **writing)
+    report(given, work, then=lambda: audit_after(output, given, records_path))
 
 
 @click.command()
 @click.argument("source")
 @click.argument("output")
-@click.option("--records", "records_path", type=click.Path(path_type=Path), help="Records file [OUTPUT/records.jsonl].")
-@click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
-@SEQUENCE
-@CLUSTER
-@DETECTOR_OPTIONS
-@THRESHOLDS
-@HIDING
-@WRITING
+@click.option("--records", "records_path", type=options.PATH, help="Records file [OUTPUT/records.jsonl].")
+@options.DRY_RUN
+@options.SEQUENCE
+@options.CLUSTER
+@options.DETECTOR_OPTIONS
+@options.THRESHOLDS
+@options.HIDING
+@options.WRITING
 @AUDIT
-@SEARCHING
-@FILES
+@options.SEARCHING
+@options.FILES
 def run(
     source: str,
     output: str,
@@ -128,30 +100,20 @@ def run(
 
     if given["cluster"] is not None:
         unread = {"--dry-run": dry_run, "--preview": preview, "--audit": given["is_audited"], "--trust": given["trust"]}
-        unread["--sequence"] = is_sequence
-        _run_on_cluster(
-            source, output, records_path, not no_write_detections, [n for n, v in unread.items() if v], given
-        )
+        for name, is_given in (unread | {"--sequence": is_sequence}).items():
+            if is_given:
+                raise SettingsError(f"{name} does nothing with --cluster; leave it out")
+        _run_on_cluster(source, output, records_path, not no_write_detections, given)
         return
     for place in (source, output):
         if "://" in place and not os.path.lexists(place):
             raise PathError(f"{place} is a URL; only runs with --cluster read and write those")
     folder = Path(output)
-    predictor = predictor_of(warn(settings_of(given)), given)
-    report(
-        given,
-        partial(
-            sequence.run if is_sequence else engine.run,
-            source,
-            folder,
-            predictor,
-            records_path=records_path,
-            write_detections=not no_write_detections,
-            preview=_preview(folder, preview),
-            dry_run=dry_run,
-        ),
-        then=None if dry_run else lambda: audit_after(folder, given, records_path),
-    )
+    predictor = options.predictor_of(warn(options.settings_of(given)), given)
+    writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(folder, preview)}
+    how = sequence.run if is_sequence else engine.run
+    work = partial(how, source, folder, predictor, records_path=records_path, dry_run=dry_run, **writing)
+    report(given, work, then=None if dry_run else lambda: audit_after(folder, given, records_path))
 
 
 def _follow(records_path: Path) -> int:
@@ -164,42 +126,23 @@ def _follow(records_path: Path) -> int:
 
 
 def _run_on_cluster(
-    source: str,
-    output: str,
-    records_path: Path | None,
-    write_detections: bool,
-    unread: list[str],
-    given: dict[str, Any],
+    source: str, output: str, records_path: Path | None, write_detections: bool, given: dict[str, Any]
 ) -> None:
     from ..cluster import Cluster
-    from ..cluster import run as work
+    from ..cluster import run as run_there
 
-    if unread:
-        raise SettingsError(f"{unread[0]} does nothing with --cluster; leave it out")
     cluster = Cluster(given["cluster"], given["cluster_cpus"], given["cluster_workers"], given["cluster_shard"])
-    weights_dir = given["weights_dir"]
-    predictor = predictor_of(warn(settings_of(given)), given)
-    report(
-        given,
-        partial(
-            work,
-            source,
-            output,
-            predictor,
-            cluster,
-            records_path=records_path,
-            write_detections=write_detections,
-            weights_dir=weights_dir,
-        ),
-    )
+    places: dict[str, Any] = {"records_path": records_path, "weights_dir": given["weights_dir"]}
+    predictor = options.predictor_of(warn(options.settings_of(given)), given)
+    report(given, partial(run_there, source, output, predictor, cluster, write_detections=write_detections, **places))
 
 
 @click.command()
 @click.argument("output")
-@click.argument("records_path", metavar="RECORDS", type=click.Path(path_type=Path))
-@click.option("--root", type=click.Path(path_type=Path), help="Where this machine sees the photos (a mounted bucket).")
-@VERBOSE
-def gather(output: str, records_path: Path, root: Path | None, verbose: bool) -> None:
+@click.argument("records_path", metavar="RECORDS", type=options.PATH)
+@click.option("--root", type=options.PATH, help="Where this machine sees the photos (a mounted bucket).")
+@options.VERBOSE
+def gather(output: str, records_path: Path, root: Path | None) -> None:
     """Make one records file of the Parquet shards in OUTPUT, which a cluster run wrote, for review and export.
 
     Run it again after the next cluster run. What people decided in RECORDS stays.
@@ -256,11 +199,13 @@ def report(
         print_table(_rows(summary))
         say_other_command(summary.skipped, EXTENSIONS, "clip", "video")
     _say_what_failed(summary)
+    if is_part:
+        return
     code = then() if then and summary.photos else 0
-    if not summary.ok and not is_part:
+    if not summary.ok:
         click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
         click.get_current_context().exit(1)
-    if not summary.done and not is_part:
+    if not summary.done:
         none = "there was no photo to do (--image-extensions says which files are photos)"
         click.echo("no photo was written: see above" if summary.photos else none, err=True)
         click.get_current_context().exit(NOTHING_TO_DO)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
+from collections.abc import Callable
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,7 @@ def stream(source: str, sink: str, delay: float, every: Any, quality: int, secon
         clock.daemon = True
         clock.start()
     try:
-        progress = None if given.get("quiet") else _Line()
+        progress = None if given.get("quiet") else _rewriting()
         told = run(source, sink, predictor, delay=delay, every=every, quality=quality, progress=progress, stop=stop)
     finally:
         for number, handler in kept.items():
@@ -68,18 +70,17 @@ def _stopper(stop: threading.Event) -> Any:
     return handler
 
 
-class _Line:
+def _rewriting() -> Callable[[Told], None]:
     """One line that is written again a few times a second."""
+    last = 0.0
 
-    def __init__(self) -> None:
-        import time
-
-        self._clock, self._last = time.monotonic, 0.0
-
-    def __call__(self, told: Told) -> None:
-        if self._clock() - self._last > 0.5:
-            self._last = self._clock()
+    def tell(told: Told) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
             click.echo(f"\r{_line(told)}  ", nl=False, err=True)
+
+    return tell
 
 
 def _line(told: Told) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import click
 
-from .options import VERBOSE, WEIGHTS
+from .options import EXISTING, PATH, VERBOSE, WEIGHTS
 
 
 @click.command()
-@click.argument("data", metavar="DATA.yaml", type=click.Path(exists=True, path_type=Path))
-@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for all results.")
+@click.argument("data", metavar="DATA.yaml", type=EXISTING)
+@click.option("--output", required=True, type=PATH, help="Folder for all results.")
 @click.option("--name", default="", help="The model's name (default: the folder's).")
 @click.option("--base", metavar="NAME|PATH", help="Where to start: a model with a .pt, your .pt, or yolov8n.yaml.")
 @click.option("--epochs", type=int, help="Passes over the data. [50]")
@@ -30,14 +30,7 @@ from .options import VERBOSE, WEIGHTS
 @WEIGHTS
 @VERBOSE
 def train(
-    data: Path,
-    output: Path,
-    name: str,
-    resume: bool,
-    trust: bool,
-    weights_dir: Path | None,
-    verbose: bool,
-    **given: Any,
+    data: Path, output: Path, name: str, resume: bool, trust: bool, weights_dir: Path | None, **given: Any
 ) -> None:
     """Train a detector on photos of your own: faces, plates, or any kind that your classes name.
 
@@ -48,6 +41,5 @@ def train(
     options = training.Options(**{k: v for k, v in given.items() if v is not None})
     done = training.train(data, output, options, name=name, resume=resume, trust=trust, cache=weights_dir)
     click.echo(f"{done.onnx}  use it with --plate-detector or --face-detector yolo:{done.onnx}")
-    click.echo(
-        f"{done.card}  what it is" + (f"; {done.entry} its entry for models/registry.toml" if done.entry else "")
-    )
+    entry = f"; {done.entry} its entry for models/registry.toml" if done.entry else ""
+    click.echo(f"{done.card}  what it is{entry}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .audit import AUDIT, audit_now
-from .options import CLIPS, DEFAULTS, EVERY, predictor_of, settings_of
+from .options import CLIPS, DEFAULTS, DRY_RUN, EVERY, PATH, predictor_of, settings_of
 from .progress import bar, print_table, skipped_rows
 from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
@@ -20,10 +20,8 @@ ENDED = ("done", "unchanged", "failed")  # steps of clips that are no more worke
 
 @click.command()
 @click.argument("source")
-@click.argument("output", type=click.Path(path_type=Path))
-@click.option(
-    "--records", "records_folder", type=click.Path(path_type=Path), help="Folder of the clips' records [OUTPUT]."
-)
+@click.argument("output", type=PATH)
+@click.option("--records", "records_folder", type=PATH, help="Folder of the clips' records [OUTPUT].")
 @EVERY
 @click.option(
     "--codec",
@@ -34,19 +32,20 @@ ENDED = ("done", "unchanged", "failed")  # steps of clips that are no more worke
 )
 @click.option("--quality", default=20, type=int, help="0 (best) to 51, as H.264's CRF [20].")
 @click.option("--audio", default="keep", metavar="keep|drop", help="Copy the sound as it is, or leave it out [keep].")
-@click.option("--dry-run", is_flag=True, help="Detect and count, write nothing.")
+@DRY_RUN
 @AUDIT
 @CLIPS
 def video(
     source: str,
     output: Path,
-    records_folder: Path | None,
-    every: Any,
     codec: str,
     quality: int,
     audio: str,
-    dry_run: bool,
     is_audited: bool,
+    key: Path | None,
+    records_folder: Path | None,
+    every: Any,
+    dry_run: bool,
     **given: Any,
 ) -> None:
     """Find and hide: clips of SOURCE (a clip, a folder, a glob or a .txt list) in, anonymized clips in OUTPUT.
@@ -58,20 +57,11 @@ def video(
     from ..video import batch
     from ..video.writer import Encoding
 
-    key = given.pop("key", None)
     encoding = Encoding(codec, quality, audio)
     predictor = predictor_of(warn(settings_of(given)), given)
     with _Bar(given.get("quiet", False)) as told:
-        summary = batch.run(
-            source,
-            output,
-            predictor,
-            encoding=encoding,
-            every=every,
-            records_folder=records_folder,
-            dry_run=dry_run,
-            progress=told,
-        )
+        more: dict[str, Any] = {"every": every, "records_folder": records_folder, "dry_run": dry_run}
+        summary = batch.run(source, output, predictor, encoding=encoding, progress=told, **more)
     _say(summary)  # first: an audit may end with an error
     code = 0
     if is_audited and summary.done and not dry_run:

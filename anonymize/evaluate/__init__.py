@@ -21,7 +21,7 @@ from ..hiding import max_regions_reached
 from ..records import Record
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, Settings
-from .figures import Estimate, Evaluation, KindResult, PhotoResult, Point, Share
+from .figures import Estimate, Evaluation, KindResult, PhotoResult, Point, Share, interval, ratio, resamples
 from .ground_truth import Annotations, Truth
 from .matching import Matches, average_precision, match
 
@@ -31,7 +31,6 @@ __all__ = ["Estimate", "Evaluation", "KindResult", "PhotoResult", "Point", "Shar
 LEAK_COVERAGE, MISS_COVERAGE = 0.9, 0.5
 HEIGHTS = (("<8", 0.0, 8.0), ("8–16", 8.0, 16.0), ("16–32", 16.0, 32.0), ("32–64", 32.0, 64.0), (">64", 64.0, math.inf))
 THRESHOLDS: tuple[float, ...] = tuple(round(float(t), 4) for t in np.geomspace(MIN_THRESHOLD, 1.0, 25))
-RESAMPLES, SEED = 500, 0  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -89,32 +88,25 @@ def evaluate(
     matched = match(
         [(m.record.regions, m.truths) for m in measured], annotations.kinds, opened.hides, _score, settings.hides
     )
-    weights = _resamples(len(measured))
-    kinds = {name: _kind_result(name, m, measured, settings, weights, curves) for name, m in matched.items()}
+    drawn, one = resamples(len(measured)), np.ones(len(measured))
+    kinds = {name: _kind_result(name, m, measured, settings, drawn, curves) for name, m in matched.items()}
     results = {m.record.path: _photo_result(i, m, matched, settings) for i, m in enumerate(measured)}
     clean = sum(all(c >= LEAK_COVERAGE or t.ignore for t, c in zip(m.truths, m.covered, strict=True)) for m in measured)
     return Evaluation(
         photos=tuple(results.get(p) or PhotoResult(p, error=withheld[p]) for p in annotations.photos),
         kinds=kinds,
         clean=Share(clean, len(measured)),
-        over_blurred=_mean([m.for_nothing for m in measured], weights),
-        true_area=_mean([m.true_area for m in measured], weights),
+        over_blurred=ratio([m.for_nothing for m in measured], one, drawn),
+        true_area=ratio([m.true_area for m in measured], one, drawn),
         unknown=dict(annotations.unknown),
         unannotated=len(annotations.unannotated),
     )
 
 
-def _resamples(photos: int) -> NDArray[np.int64]:
-    """How often each photo is drawn in each of the bootstrap's resamples, (RESAMPLES, photos)."""
-    if not photos:
-        return np.zeros((RESAMPLES, 0), np.int64)
-    return np.random.default_rng(SEED).multinomial(photos, [1 / photos] * photos, RESAMPLES)
-
-
-def _pixels(box: Sequence[float]) -> tuple[slice, slice]:
+def whole_pixels(box: Sequence[float]) -> tuple[slice, slice]:
     """A box's whole pixels as (rows, columns), rounded outward."""
-    x1, y1, x2, y2 = box
-    return slice(max(0, int(y1)), math.ceil(y2)), slice(max(0, int(x1)), math.ceil(x2))
+    x1, y1, x2, y2 = (max(0, v) for v in box)
+    return slice(int(y1), math.ceil(y2)), slice(int(x1), math.ceil(x2))
 
 
 def _measure(record: Record, truths: tuple[Truth, ...], settings: Settings) -> _Measured:
@@ -123,8 +115,8 @@ def _measure(record: Record, truths: tuple[Truth, ...], settings: Settings) -> _
     for t in truths:
         if min(t.box[2:]) <= 0 or t.box[0] >= record.width or t.box[1] >= record.height:
             raise AnnotationError(f"box {t.id} lies outside the photo, which is {record.width}x{record.height} px")
-        true[_pixels(t.box)] = True
-    covered = tuple(float(hidden[_pixels(t.box)].mean()) for t in truths)
+        true[whole_pixels(t.box)] = True
+    covered = tuple(float(hidden[whole_pixels(t.box)].mean()) for t in truths)
     return _Measured(record, truths, covered, float((hidden & ~true).mean()), float(true.mean()))
 
 
@@ -155,7 +147,7 @@ def _photo_result(i: int, photo: _Measured, matched: dict[str, Matches], setting
 
 
 def _kind_result(
-    kind: str, m: Matches, photos: Sequence[_Measured], settings: Settings, weights: NDArray[np.int64], curves: bool
+    kind: str, m: Matches, photos: Sequence[_Measured], settings: Settings, drawn: NDArray[np.int64], curves: bool
 ) -> KindResult:
     real = int(m.real.sum())
     hits, false = int(np.sum(m.hit & m.hidden)), m.false & m.hidden
@@ -177,11 +169,11 @@ def _kind_result(
         threshold=settings.kinds[kind].threshold if kind in settings.kinds else None,
         recall=Share(hits, real),
         precision=Share(hits, hits + int(false.sum())),
-        false_positives=_mean(np.bincount(m.photo[false], minlength=len(photos)), weights),
+        false_positives=ratio(np.bincount(m.photo[false], minlength=len(photos)), np.ones(len(photos)), drawn),
         leaks=below(LEAK_COVERAGE),
         misses=below(MISS_COVERAGE),
         by_height={name: pair for name, pair in by_height.items() if pair[0].of or name != "<8"},
-        ap50=Estimate(m.ap, _ap_interval(m, weights)),
+        ap50=Estimate(m.ap, _ap_interval(m, drawn)),
         ar50=m.ar,
         precision_recall=m.precision_recall,
         curve=_curve(kind, m, photos, settings) if curves and real else (),
@@ -195,7 +187,7 @@ def _curve(kind: str, m: Matches, photos: Sequence[_Measured], settings: Setting
     covered: list[list[float]] = [[] for _ in THRESHOLDS]
     areas = [0.0 for _ in THRESHOLDS]
     for photo in photos:
-        boxes = [_pixels(t.box) for t in photo.truths if t.kind == kind and not t.ignore]
+        boxes = [whole_pixels(t.box) for t in photo.truths if t.kind == kind and not t.ignore]
         record = photo.record
         size = (record.width, record.height)
         others = masks.coverage((r for r in record.regions if r.kind != kind), settings, *size)
@@ -219,21 +211,8 @@ def _curve(kind: str, m: Matches, photos: Sequence[_Measured], settings: Setting
     return tuple(points)
 
 
-def _interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
-    if np.isnan(values).all():
-        return None
-    low, high = np.nanquantile(values, (0.025, 0.975))
-    return float(low), float(high)
-
-
-def _mean(values: Sequence[float] | NDArray[np.int64], weights: NDArray[np.int64]) -> Estimate:
-    """The mean over photos; `weights` (resamples, photos) says how often each is drawn."""
-    x = np.asarray(values, dtype=float)
-    return Estimate(float(x.mean()), _interval(weights @ x / len(x))) if len(x) else Estimate(None)
-
-
-def _ap_interval(m: Matches, weights: NDArray[np.int64]) -> tuple[float, float] | None:
+def _ap_interval(m: Matches, drawn: NDArray[np.int64]) -> tuple[float, float] | None:
     order = np.argsort(-m.score, kind="mergesort")
     order = order[~m.ignored[order]]
     hit, photo = m.hit[order], m.photo[order]
-    return _interval(np.array([average_precision(hit, w[photo], int(w @ m.real)) for w in weights]))
+    return interval(np.array([average_precision(hit, w[photo], int(w @ m.real)) for w in drawn]))

@@ -246,29 +246,21 @@ def table(rows: Sequence[Row]) -> str:
         if row.networks:
             times = _spread(_ratios(row.seconds, row.networks), "{:.2f}")
             cpu = f" ({_spread(_ratios(row.cpu, row.networks_cpu), '{:.2f}')})"
-        cells = [
-            row.name,
-            _spread(_ratios([1.0] * len(row.seconds), row.seconds), "{:.2f}"),
-            _spread(_positive(row.cpu), "{:.2f}"),
-            times + cpu,
-        ]
-        cells += [_spread(row.megabytes, "{:.0f}"), _spread(_positive(row.start), "{:.1f}")]
+        speed = _spread(_ratios([1.0] * len(row.seconds), row.seconds), "{:.2f}")
+        cells = [row.name, speed, _spread(row.cpu, "{:.2f}"), times + cpu]
+        cells += [_spread(row.megabytes, "{:.0f}"), _spread(row.start, "{:.1f}")]
         cells += [f"{s.count} of {s.of}" if (s := row.leaks.get(kind)) else "–" for kind in kinds]
         lines.append("| " + " | ".join([*cells, "–" if row.area is None else f"{row.area:.1%}"]) + " |")
     return "\n".join(lines)
 
 
 def _ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:
-    return _positive(a / b for a, b in zip(some, others, strict=True) if b)
-
-
-def _positive(values: Iterable[float]) -> list[float]:
-    """Without what is no measurement: on a busy machine one photo may take longer than several."""
-    return [v for v in values if v > 0]
+    return [a / b for a, b in zip(some, others, strict=True) if b]
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    if not values:
+    # Without what is no measurement: on a busy machine one photo may take longer than several.
+    if not (values := [v for v in values if v > 0]):
         return "–"
     middle = form.format(statistics.median(values))
     return f"{middle} ({form.format(min(values))}–{form.format(max(values))})" if len(values) > 1 else middle

@@ -6,17 +6,16 @@ Frames are numbered from 0 here. What a number, a name or a box cannot be is an 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from ..annotations import CocoCategory, Flag, Id, Side, Strict, not_as_written
+from ..annotations import CocoCategory, Flag, Id, Side, Strict, read_json, read_xml
 from ..errors import AnnotationError
-from ..extras import extra
 from ..regions import Box
 from .ground_truth import Photo, Truth
 
@@ -142,19 +141,12 @@ def read_cvat(source: Path) -> ClipTruth:
     Raises:
         AnnotationError: not such a file; shapes that are no boxes.
     """
-    with extra("evaluate", "reading CVAT annotations"):
-        from defusedxml.ElementTree import ParseError, parse  # type: ignore[import-untyped]
-
-    try:
-        root = parse(source).getroot()
-    except (OSError, ParseError, ValueError, LookupError) as e:
-        raise AnnotationError(f"{source} is not CVAT's XML for video: {e!r}") from e
-    tracks = root.findall("track")
+    root = read_xml(source, "CVAT", "CVAT's XML for video")
     try:
         if root.tag != "annotations" or root.find("image") is not None:
             raise ValueError("it has no tracks; export as CVAT for video")
         found: dict[str, _Growing] = {}
-        for number, track in enumerate(tracks):
+        for number, track in enumerate(root.findall("track")):
             name = track.get("id", str(number))
             if name in found:
                 raise ValueError(f"there are two tracks {name}")
@@ -194,14 +186,11 @@ def _cvat_track(track: Any, name: str) -> _Growing:
     return thing
 
 
-def _straight(a: tuple[int, Any], b: tuple[int, Any]) -> list[tuple[int, Box]]:
+def _straight(a: tuple[int, Any], b: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
     """The frames between two boxes."""
-    out = []
     for frame in range(a[0] + 1, b[0]):
         t = (frame - a[0]) / (b[0] - a[0])
-        x1, y1, x2, y2 = ((1 - t) * np.array(a[1]) + t * np.array(b[1])).tolist()
-        out.append((frame, (x1, y1, x2, y2)))
-    return out
+        yield frame, tuple(((1 - t) * np.array(a[1]) + t * np.array(b[1])).tolist())
 
 
 class CocoVideo(Strict):
@@ -268,13 +257,9 @@ def read_coco_video(source: Path) -> list[ClipTruth]:
         AnnotationError: not such a file, and where.
     """
     try:
-        data = CocoVideos.model_validate_json(source.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-    except (ValidationError, OSError) as e:
-        if isinstance(e, ValidationError):
-            raise not_as_written(e, source, "a COCO file of videos") from e
+        return _coco_clips(read_json(CocoVideos, source, "a COCO file of videos"))
+    except OSError as e:
         raise AnnotationError(f"cannot read {source}: {e}") from e
-    try:
-        return _coco_clips(data)
     except (ValueError, KeyError) as e:
         what = f"it refers to {e}, which it does not list" if isinstance(e, KeyError) else e
         raise AnnotationError(f"{source} is not a COCO file of videos: {what}") from e

@@ -6,6 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..extras import extra
 from ..regions import Region
 from .ground_truth import Truth
@@ -46,6 +49,34 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         return {"value": self.value, "interval": self.interval}
+
+
+RESAMPLES, SEED = 500, 0  # of the bootstrap
+
+
+def resamples(count: int) -> NDArray[np.int64]:
+    """How often each photo (or clip) is drawn in each of the bootstrap's resamples, (RESAMPLES, count)."""
+    if not count:
+        return np.zeros((RESAMPLES, 0), np.int64)
+    return np.random.default_rng(SEED).multinomial(count, [1 / count] * count, RESAMPLES)
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float] | None:
+    """The 95 % in the middle of what the resamples give; None where none of them gives anything."""
+    if np.isnan(values).all():
+        return None
+    low, high = np.nanquantile(values, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def ratio(part: Any, whole: Any, drawn: NDArray[np.int64]) -> Estimate:
+    """sum(part) / sum(whole), each an entry a photo (or clip), and its interval over the resamples `drawn`."""
+    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+    if not whole.sum():
+        return Estimate(None)
+    totals = drawn @ whole
+    is_any = totals > 0
+    return Estimate(float(part.sum() / whole.sum()), interval((drawn @ part)[is_any] / totals[is_any]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +127,13 @@ class KindResult:
     false_positive_scores: tuple[float, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        shares = {n: getattr(self, n).to_dict() for n in ("recall", "precision", "leaks", "misses")}
+        shares = ("recall", "precision", "leaks", "misses", "false_positives", "ap50")
         heights = {n: {"leaks": a.to_dict(), "misses": b.to_dict()} for n, (a, b) in self.by_height.items()}
         return {
             "kind": self.kind,
             "threshold": self.threshold,
             "truths": self.leaks.of,
-            **shares,
-            "false_positives": self.false_positives.to_dict(),
-            "ap50": self.ap50.to_dict(),
+            **{name: getattr(self, name).to_dict() for name in shares},
             "ar50": self.ar50,
             "by_height": heights,
             "precision_recall": [list(p) for p in self.precision_recall],

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -68,15 +68,13 @@ class Photo:
             was = "x".join(f"{v:g}" for v in self.size)
             raise AnnotationError(f"the boxes are for a photo of {was} px, but it is {width}x{height} px, upright")
 
-        def scale(v: float, f: float) -> float:
+        def scale(t: Truth) -> Truth:
+            sides = [v * f for v, f in zip(t.box, (fx, fy, fx, fy), strict=True)]
             # Six decimals of a fraction: not rounded, a whole pixel would become a little more than one.
-            return round(v * f, 2) if relative else v * f
+            x1, y1, x2, y2 = (round(v, 2) for v in sides) if relative else sides
+            return replace(t, box=(x1, y1, x2, y2))
 
-        def move(t: Truth) -> Truth:
-            x1, y1, x2, y2 = t.box
-            return Truth(t.kind, (scale(x1, fx), scale(y1, fy), scale(x2, fx), scale(y2, fy)), t.ignore, t.id)
-
-        return tuple(move(t) for t in self.truths)
+        return tuple(map(scale, self.truths))
 
 
 @dataclass(frozen=True)
@@ -122,17 +120,15 @@ def read(source: AnyPath, folder: AnyPath, paths: Sequence[str], kinds: Iterable
     """
     source, folder = Path(source), Path(folder)
     reader = _Reader(folder, [PurePosixPath(p) for p in paths], tuple(kinds))
+    if not source.is_dir() and not source.is_file():
+        raise AnnotationError(f"there are no annotations at {source}")
     try:
         if source.is_dir() and any(source.rglob("*.xml")):
             _read_voc(source, reader)
         elif source.is_dir() or source.suffix.lower() in (".yaml", ".yml"):
             _read_yolo(source, reader)
-        elif source.is_file():
-            _read_coco(source, reader)
         else:
-            raise AnnotationError(f"there are no annotations at {source}")
-    except AnnotationError:
-        raise
+            _read_coco(source, reader)
     except (OSError, ValueError) as e:
         raise AnnotationError(f"cannot read the annotations {source}: {e}") from e
     return reader.finish(source)

@@ -13,13 +13,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import masks
 from ..regions import Box, Region
 from ..settings import Settings
-from . import LEAK_COVERAGE, RESAMPLES, SEED
-from .figures import Estimate
+from . import LEAK_COVERAGE, whole_pixels
+from .figures import Estimate, ratio, resamples
 
 if TYPE_CHECKING:
     from .clip_annotations import ClipTruth, TrueTrack
@@ -125,10 +124,10 @@ def measure(
         hidden = masks.coverage(regions(frame), settings, width, height)
         marked = np.zeros_like(hidden)
         for track, box in by_frame.get(frame, ()):
-            (y1, y2), (x1, x2) = _inside(box[1], box[3], height), _inside(box[0], box[2], width)
-            marked[y1:y2, x1:x2] = True
-            if frame not in track.ignored and y2 > y1 and x2 > x1:
-                seen[track.id][frame] = float(hidden[y1:y2, x1:x2].mean()) < LEAK_COVERAGE
+            place = whole_pixels(box)
+            marked[place] = True
+            if frame not in track.ignored and (within := hidden[place]).size:
+                seen[track.id][frame] = float(within.mean()) < LEAK_COVERAGE
         false.append(float((hidden & ~marked).mean()))
         true.append(float(marked.mean()))
     kinds: dict[str, KindTime] = {}
@@ -137,11 +136,6 @@ def measure(
     return ClipResult(
         path, frames, frames / frame_rate, kinds, float(np.mean(false or [0])), float(np.mean(true or [0]))
     )
-
-
-def _inside(low: float, high: float, most: int) -> tuple[int, int]:
-    """Whole pixels of a side, rounded outward, in the picture."""
-    return min(max(int(np.floor(low)), 0), most), min(max(int(np.ceil(high)), 0), most)
 
 
 def _time(leaks: Mapping[int, bool], frame_rate: float) -> KindTime:
@@ -169,33 +163,20 @@ def summary(results: Iterable[ClipResult], annotations: ClipAnnotations) -> Vide
     done = [c for c in clips if c.error is None]
     names = sorted({k for c in done for k in c.kinds})
     kinds = {name: sum((c.kinds.get(name, KindTime()) for c in done), KindTime()) for name in names}
-    # One clip says nothing of how others differ.
-    n = len(done)
-    drawn = np.random.default_rng(SEED).multinomial(n, [1 / n] * n, RESAMPLES) if n > 1 else np.zeros((0, n))
+    drawn, one = resamples(len(done)), np.ones(len(done))
+    if len(done) == 1:  # which says nothing of how others differ
+        drawn = drawn[:0]
 
     def share(name: str) -> Estimate:
-        pairs = np.array([(t.visible, t.seconds) for t in (c.kinds.get(name, KindTime()) for c in done)])
-        return _estimate(pairs[:, 0], pairs[:, 1], drawn)
+        times = [c.kinds.get(name, KindTime()) for c in done]
+        return ratio([t.visible for t in times], [t.seconds for t in times], drawn)
 
-    one = np.ones(n)
     return VideoEvaluation(
         clips=clips,
         kinds=kinds,
         leaks={k: share(k) for k in names},
-        false_area=_estimate(np.array([c.false_area for c in done]), one, drawn),
-        true_area=_estimate(np.array([c.true_area for c in done]), one, drawn),
+        false_area=ratio([c.false_area for c in done], one, drawn),
+        true_area=ratio([c.true_area for c in done], one, drawn),
         unknown=annotations.unknown,
         unannotated=len(annotations.unannotated),
     )
-
-
-def _estimate(part: NDArray[Any], whole: NDArray[Any], drawn: NDArray[Any]) -> Estimate:
-    """sum(part) / sum(whole), and its interval over the draws, (draws, clips)."""
-    if not whole.sum():
-        return Estimate(None)
-    value = float(part.sum() / whole.sum())
-    totals = drawn @ whole
-    if not (totals > 0).any():
-        return Estimate(value)
-    low, high = np.quantile((drawn @ part)[totals > 0] / totals[totals > 0], (0.025, 0.975))
-    return Estimate(value, (float(low), float(high)))

@@ -24,7 +24,7 @@ LEGEND: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "framealpha
 
 def precision_recall(evaluation: Evaluation, path: AnyPath) -> None:
     """Precision over recall for each kind, all candidates; a marker shows the current threshold."""
-    figure, (axes,) = _figure(1, (6.4, 5.2))
+    figure, (axes,) = _figure((6.4, 5.2))
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.03))
     axes.set_title("Precision and recall at IoU 0.5", loc="left")
     for (color, marker), kind in zip(cycle(STYLES), evaluation.kinds.values(), strict=False):
@@ -33,23 +33,16 @@ def precision_recall(evaluation: Evaluation, path: AnyPath) -> None:
         recall, precision, _ = zip(*kind.precision_recall, strict=True)
         axes.plot(recall, precision, color=color, lw=2, label=f"{kind.kind}: AP {kind.ap50.value:.3f}")
         if kind.threshold is not None and kind.precision.rate is not None and kind.recall.rate is not None:
-            axes.plot(
-                [kind.recall.rate],
-                [kind.precision.rate],
-                color=color,
-                marker=marker,
-                ms=9,
-                mec="white",
-                ls="none",
-                label=f"{kind.kind} at threshold {kind.threshold:g}",
-            )
+            style: dict[str, Any] = {"color": color, "marker": marker, "ms": 9, "mec": "white", "ls": "none"}
+            label = f"{kind.kind} at threshold {kind.threshold:g}"
+            axes.plot([kind.recall.rate], [kind.precision.rate], **style, label=label)
     axes.legend(loc="lower left", **LEGEND)
     _save(figure, path)
 
 
 def leaks_by_threshold(evaluation: Evaluation, path: AnyPath) -> None:
     """What a lower threshold changes: leak and miss rate above, false positives per photo below, for each kind."""
-    figure, (above, below) = _figure(2, (7.2, 6.8))
+    figure, (above, below) = _figure((7.2, 6.8), rows=2)
     above.set_title("Leaks against false positives", loc="left")
     above.set(ylabel="share of true regions", ylim=(0, 1.02), xscale="log")
     below.set(ylabel="false positives per photo", xlabel="threshold", xscale="log")
@@ -60,13 +53,8 @@ def leaks_by_threshold(evaluation: Evaluation, path: AnyPath) -> None:
         at = [p.threshold for p in kind.curve]
         solid: dict[str, Any] = {"color": color, "marker": marker, "ms": 4, "lw": 2}
         above.plot(at, [p.leak_rate for p in kind.curve], **solid, label=f"{kind.kind}: leaks (under 90 % hidden)")
-        above.plot(
-            at,
-            [p.miss_rate for p in kind.curve],
-            color=color,
-            ls=(0, (2, 2)),
-            label=f"{kind.kind}: missed (under 50 %)",
-        )
+        misses = [p.miss_rate for p in kind.curve]
+        above.plot(at, misses, color=color, ls=(0, (2, 2)), label=f"{kind.kind}: missed (under 50 %)")
         below.plot(at, [p.false_positives for p in kind.curve], **solid, label=kind.kind)
         _mark_threshold(kind, color, above, below)
     above.legend(loc="upper left", **LEGEND)
@@ -83,17 +71,11 @@ def contenders(rows: Sequence[Row], kind: str, path: AnyPath) -> None:
     Args:
         rows: of `compare.compare(…, curves=True)`; those that do not look for this kind are left out.
     """
-    with extra("evaluate", "plotting"):
-        from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.8), layout="constrained")
-    alarms, areas = figure.subplots(1, 2, sharey=True)
+    figure, (alarms, areas) = _figure((11, 4.8), columns=2)
     alarms.set_title(f"{kind}s that leak, by false positives", loc="left")
     alarms.set(xlabel="false positives per photo", ylabel="share of true regions that leak", xlim=(0, 2), ylim=(0, 0.6))
     areas.set_title("by what is hidden", loc="left")
     areas.set(xlabel="% of the photos' area hidden")
-    for axes in (alarms, areas):
-        _plain(axes)
     for n, row in enumerate(r for r in rows if kind in r.kinds):
         color, marker = STYLES[n % len(STYLES)]
         result = row.evaluation.kinds[kind]
@@ -115,36 +97,23 @@ def _mark_threshold(kind: KindResult, color: str, *panels: Axes) -> None:
         return
     for axes in panels:
         axes.axvline(kind.threshold, color=color, lw=1, ls=":")
-    panels[0].annotate(
-        f"{kind.kind} {kind.threshold:g}",
-        (kind.threshold, 1.0),
-        xycoords=("data", "axes fraction"),
-        xytext=(-3, -4),
-        textcoords="offset points",
-        rotation=90,
-        ha="right",
-        va="top",
-        color=color,
-        fontsize=9,
-    )
+    place: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "xytext": (-3, -4), "textcoords": "offset points"}
+    look: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "top", "color": color, "fontsize": 9}
+    panels[0].annotate(f"{kind.kind} {kind.threshold:g}", (kind.threshold, 1.0), **place, **look)
 
 
-def _figure(rows: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def _figure(size: tuple[float, float], rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
     # Not pyplot: it keeps figures in a global table and picks a window system; a Figure alone draws with Agg.
     with extra("evaluate", "plotting"):
         from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0].tolist()
-    for axes in panels:
-        _plain(axes)
-    return figure, panels
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(color="#dddddd", lw=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    panels = figure.subplots(rows, columns, sharex=rows > 1, sharey=columns > 1, squeeze=False)
+    for axes in panels.flat:
+        axes.grid(color="#dddddd", lw=0.7)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels.ravel().tolist()
 
 
 def _save(figure: Figure, path: AnyPath) -> None:

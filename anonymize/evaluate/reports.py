@@ -1,13 +1,10 @@
-"""Evaluations for people and for other programs: tables, Markdown, JSON lines, GRUBLES' pickle."""
+"""Evaluations for people and for other programs: tables, Markdown, JSON lines."""
 
 from __future__ import annotations
 
 import io
 import json
-import pickle
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -15,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..disk import AnyPath
-from . import Estimate, Evaluation, KindResult, PhotoResult, Share
+from . import Estimate, Evaluation, KindResult, Share
 from .compare import Row
 
 NONE = "–"
@@ -142,32 +139,3 @@ def write_json_lines(path: AnyPath, evaluation: Evaluation) -> None:
     with open(path, "w", encoding="utf-8") as file:
         for photo in evaluation.photos:
             file.write(json.dumps(photo.to_dict(), ensure_ascii=False) + "\n")
-
-
-def write_pickle(path: AnyPath, evaluation: Evaluation) -> None:
-    """A pickled list of {det, filename, gt, matches}, GRUBLES' form.
-
-    Detections are ImageAI's dicts (scores in percent, whole pixels), truths {name, xmin, ymin, xmax, ymax, difficult},
-    matches (index in det, index in gt) tuples. Plain values only, so reading it needs no code of this package. Withheld
-    photos are left out, for the form has no place for them.
-    """
-    Path(path).write_bytes(pickle.dumps([_grubles(p) for p in evaluation.photos if p.error is None], protocol=4))
-
-
-def _grubles(photo: PhotoResult) -> dict[str, Any]:
-    def whole_pixels(values: Sequence[float]) -> list[int]:
-        return [round(v) for v in values]
-
-    sides = ("xmin", "ymin", "xmax", "ymax")
-    return {
-        "det": [
-            {"name": d.kind, "percentage_probability": 100 * d.score, "box_points": whole_pixels(d.box)}
-            for d in photo.detections
-        ],
-        "filename": photo.path,
-        "gt": [
-            {"name": t.kind, **dict(zip(sides, whole_pixels(t.box), strict=True)), "difficult": int(t.ignore)}
-            for t in photo.truths
-        ],
-        "matches": list(photo.matches),
-    }

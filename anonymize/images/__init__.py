@@ -12,7 +12,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -226,7 +226,7 @@ def to_pillow(photo: Photo) -> Image.Image:
 
 
 def _bytes(path: AnyPath, limit: float) -> bytes:
-    try:
+    with _readable():
         found = os.stat(path)  # before opening: a named pipe would wait for ever
         if not stat.S_ISREG(found.st_mode):
             listable = stat.S_ISDIR(found.st_mode)
@@ -234,16 +234,18 @@ def _bytes(path: AnyPath, limit: float) -> bytes:
         if found.st_size > limit:
             raise ImageTooLargeError(f"the file has {found.st_size / 1e6:.0f} MB; no photo within the limit needs that")
         return Path(path).read_bytes()
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except PermissionError as e:
+        raise UnreadableImageError("the file may not be read (permission denied)") from e
+    except FileNotFoundError as e:
+        raise UnreadableImageError("the file is not there") from e
     except OSError as e:
-        raise _unreadable(e) from e
-
-
-def _unreadable(e: OSError) -> UnreadableImageError:
-    if isinstance(e, PermissionError):
-        return UnreadableImageError("the file may not be read (permission denied)")
-    if isinstance(e, FileNotFoundError):
-        return UnreadableImageError("the file is not there")
-    return UnreadableImageError(f"the file cannot be read ({e.strerror or e})")
+        raise UnreadableImageError(f"the file cannot be read ({e.strerror or e})") from e
 
 
 def sha256(path: AnyPath) -> str:
@@ -252,12 +254,10 @@ def sha256(path: AnyPath) -> str:
     Raises:
         UnreadableImageError: not there, not permitted, not a regular file.
     """
-    try:
+    with _readable():
         if not stat.S_ISREG(os.stat(path).st_mode):
             raise UnreadableImageError("this is not a regular file")
         return disk.sha256(path)
-    except OSError as e:
-        raise _unreadable(e) from e
 
 
 def taken(path: AnyPath) -> float | None:
@@ -305,11 +305,11 @@ def encode(
     photo: Photo, pixels: Pixels, settings: Settings | None, changed: Sequence[Piece] | None
 ) -> tuple[bytes, bool]:
     """The bytes that `save` writes, and whether a JPEG that was to be kept was encoded anew."""
-    keep, is_kept = settings.keep_metadata if settings else (), False
+    settings, form = settings or Settings(), photo.form
     data = None
-    if changed is not None and photo.form.format == "JPEG" and (settings or Settings()).jpeg == "lossless":
-        data, is_kept = formats.encode_kept(pixels, photo.form, keep, changed), True
-    return data or formats.encode(pixels, photo.form, keep), is_kept and data is None
+    if is_to_keep := changed is not None and form.format == "JPEG" and settings.jpeg == "lossless":
+        data = formats.encode_kept(pixels, form, settings.keep_metadata, changed or ())
+    return data or formats.encode(pixels, form, settings.keep_metadata), is_to_keep and data is None
 
 
 def save(

@@ -77,12 +77,11 @@ class Source:
     def is_possible(self) -> bool:
         """Whether this shape can be written anew, and turned without a part of a block in a wrong place."""
         across, down = (max(s[i] for s in self.sampling) for i in (0, 1))
-        flips = (
-            self.turn in (2, 3, 6, 7) and self.width % (8 * across),
-            self.turn in (3, 4, 7, 8) and self.height % (8 * down),
-        )
+        flips = self.turn in (2, 3, 6, 7) and self.width % (8 * across)
+        flops = self.turn in (3, 4, 7, 8) and self.height % (8 * down)
         return (
-            not any(flips)
+            not flips
+            and not flops
             and all(across % h == 0 and down % v == 0 for h, v in self.sampling)
             and (len(self.sampling) == 1 or sum(h * v for h, v in self.sampling) <= _MOST_BLOCKS)
             and all(t.min() > 0 for t in self.tables)
@@ -278,17 +277,8 @@ def _blank(source: Source) -> bytes:
     bits = np.tile(np.frombuffer(unit.encode(), np.uint8) & 1, units)
     data = np.packbits(np.pad(bits, (0, -len(bits) % 8), constant_values=1)).tobytes()
     count = bytes([len(source.sampling)])
-    return b"".join(
-        [
-            b"\xff\xd8",
-            _segment(0xDB, tables),
-            _segment(0xC1, b"\x08" + shape + count + frame),
-            _segment(0xC4, codes),
-            _segment(0xDA, count + scan + b"\0\x3f\0"),
-            data,
-            b"\xff\xd9",
-        ]
-    )
+    head = _segment(0xDB, tables) + _segment(0xC1, b"\x08" + shape + count + frame) + _segment(0xC4, codes)
+    return b"\xff\xd8" + head + _segment(0xDA, count + scan + b"\0\x3f\0") + data + b"\xff\xd9"
 
 
 @contextlib.contextmanager

@@ -35,23 +35,23 @@ _HEAD = 4096
 _HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
 _STILL = frozenset((b"mif1", b"mif2", b"msf1", b"miaf"))
 # First bytes -> what is no photo that is read here, and what can be done
-_OTHERS: tuple[tuple[bytes, str], ...] = (
-    (b"GIF8", "GIFs are not read; save it as PNG"),
-    (b"\xff\x0a", "JPEG XL is not read; save it as JPEG or PNG"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL is not read; save it as JPEG or PNG"),
-    (b"\0\0\0\x0cjP", "JPEG 2000 is not read; save it as JPEG or PNG"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000 is not read; save it as JPEG or PNG"),
-    (b"8BPS", "Photoshop files are not read; save it as TIFF, PNG or JPEG"),
-    (b"\0\0\1\0", "icons are not read; save it as PNG"),
-    (b"IIRO", "raw files of cameras are not read; export it as TIFF or JPEG with a raw converter"),
-    (b"IIU\0", "raw files of cameras are not read; export it as TIFF or JPEG with a raw converter"),
-    (b"FUJIFILMCCD-RAW", "raw files of cameras are not read; export it as TIFF or JPEG with a raw converter"),
-    (b"%PDF", "this is a PDF, not a photo; export its pages as PNG or JPEG"),
-    (b"PK\3\4", "this is a zip archive, not a photo; unpack it first"),
-    (b"Rar!", "this is an archive, not a photo; unpack it first"),
-    (b"7z\xbc\xaf", "this is an archive, not a photo; unpack it first"),
-    (b"\x1a\x45\xdf\xa3", "this is a video, not a photo; the command video and the Video tab take it"),
+_RAW = "raw files of cameras are not read; export it as TIFF or JPEG with a raw converter"
+_VIDEO = "this is a video, not a photo; the command video and the Video tab take it"
+_OTHERS: tuple[tuple[tuple[bytes, ...], str], ...] = (
+    ((b"GIF8",), "GIFs are not read; save it as PNG"),
+    ((b"\xff\x0a", b"\0\0\0\x0cJXL "), "JPEG XL is not read; save it as JPEG or PNG"),
+    ((b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51"), "JPEG 2000 is not read; save it as JPEG or PNG"),
+    ((b"8BPS",), "Photoshop files are not read; save it as TIFF, PNG or JPEG"),
+    ((b"\0\0\1\0",), "icons are not read; save it as PNG"),
+    ((b"IIRO", b"IIU\0", b"FUJIFILMCCD-RAW"), _RAW),
+    ((b"%PDF",), "this is a PDF, not a photo; export its pages as PNG or JPEG"),
+    ((b"PK\3\4",), "this is a zip archive, not a photo; unpack it first"),
+    ((b"Rar!", b"7z\xbc\xaf"), "this is an archive, not a photo; unpack it first"),
+    ((b"\x1a\x45\xdf\xa3",), _VIDEO),
 )
+_STARTS: Mapping[str, tuple[bytes, ...]] = {
+    "JPEG": (b"\xff\xd8\xff",), "PNG": (png.MAGIC,), "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "BMP": (b"BM",),
+}  # fmt: skip
 
 
 class Read(NamedTuple):
@@ -71,23 +71,18 @@ def kind(data: Any) -> str:
         UnreadableImageError: no format that is known.
     """
     head = bytes(data[:_HEAD])
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(png.MAGIC):
-        return "PNG"
+    for name, starts in _STARTS.items():
+        if head.startswith(starts):
+            return name
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WEBP"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return "TIFF"
-    if head.startswith(b"BM"):
-        return "BMP"
     if head[4:8] == b"ftyp":
         return _box_kind(head)
-    for start, sentence in _OTHERS:
-        if head.startswith(start):
+    for starts, sentence in _OTHERS:
+        if head.startswith(starts):
             raise UnsupportedImageError(sentence)
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        raise UnsupportedImageError("this is a video, not a photo; the command video and the Video tab take it")
+        raise UnsupportedImageError(_VIDEO)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith((b"<svg", b"<?xml", b"<!doctype", b"<html")):
         name = "an SVG drawing" if b"<svg" in text else "a web page" if b"<html" in text else "an XML file"
@@ -105,10 +100,10 @@ def _box_kind(head: bytes) -> str:
     if brands & {b"avif", b"avis"}:
         raise UnsupportedImageError("AVIF is not read; save it as JPEG, PNG or HEIC")
     if b"crx " in brands:
-        raise UnsupportedImageError("raw files of cameras are not read; export it as TIFF or JPEG with a raw converter")
+        raise UnsupportedImageError(_RAW)
     if brands & _STILL:
         return "HEIF"
-    raise UnsupportedImageError("this is a video, not a photo; the command video and the Video tab take it")
+    raise UnsupportedImageError(_VIDEO)
 
 
 def size(data: Any) -> tuple[int, int]:
@@ -177,12 +172,10 @@ def encode(pixels: Pixels, form: Form, keep: Iterable[str] = ()) -> bytes:
 
 
 def encode_kept(pixels: Pixels, form: Form, keep: Iterable[str], changed: Sequence[Piece]) -> bytes | None:
-    """As `encode`, but a JPEG keeps its coefficients wherever no pixel is in `changed`; None where that cannot be.
+    """As `encode` of a JPEG that keeps its coefficients wherever no pixel is in `changed`; None where that cannot be.
 
     Args:
         changed: boxes (x1, y1, x2, y2) and which of their pixels are not the source's.
     """
-    if form.format != "JPEG":
-        return None
     fields = metadata.choose(form.fields, keep)
     return jpeg.write_kept(pixels, form, fields, form.dpi if "resolution" in keep else None, changed)

@@ -25,6 +25,11 @@ from .segments import COMMENT, DQT, PROGRESSIVE, SEQUENTIAL, Jpeg, size, tables,
 _PROFILE = 65519  # bytes of a color profile in one segment
 _SPACES = {1: "GRAY", 3: "RGB", 4: "CMYK"}
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+# Marker and first bytes of what else a segment may be -> its name
+_CARRIED = (
+    *((0xE0, b"JFXX\0", "thumbnails"), (0xE1, b"http://ns.adobe.com/", "xmp"), (0xE2, b"MPF\0", "mp")),
+    *((0xED, b"Photoshop 3.0\0", "photoshop"), (COMMENT, b"", "comment")),
+)
 
 
 def read(data: bytes, guard: Guard) -> Decoded:
@@ -56,13 +61,8 @@ def read(data: bytes, guard: Guard) -> Decoded:
     source = _source(jpeg, turn, each, sampling)
     while len(each) > 1 and each[-1] == each[-2]:
         each.pop()  # the encoder repeats the last table for further components
-    options = {
-        "progressive": jpeg.frame in PROGRESSIVE,
-        "keep_rgb": jpeg.is_rgb,
-        "sampling": sampling,
-        "qtables": each,
-        "source": source,
-    }
+    options: dict[str, Any] = {"progressive": jpeg.frame in PROGRESSIVE, "keep_rgb": jpeg.is_rgb, "sampling": sampling}
+    options |= {"qtables": each, "source": source}
     form = Form("JPEG", _MODES[len(jpeg.components)], options=options)
     return Decoded(upright(pixels, turn), form, exif, _info(jpeg), is_turned=turn >= 5)
 
@@ -216,20 +216,11 @@ def _info(jpeg: Jpeg) -> Mapping[str, Any]:
             unit, density = body[7], tuple(int.from_bytes(body[i : i + 2], "big") for i in (8, 10))
             if unit in (1, 2):
                 info["dpi"] = tuple(v * (1 if unit == 1 else 2.54) for v in density)
-        elif marker == 0xE0 and body.startswith(b"JFXX\0"):
-            info["thumbnails"] = True
-        elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/"):
-            info["xmp"] = True
         elif marker == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
             profile.setdefault(body[12], body[14:])
-        elif marker == 0xE2 and body.startswith(b"MPF\0"):
-            info["mp"] = True
-        elif marker == 0xED and body.startswith(b"Photoshop 3.0\0"):
-            info["photoshop"] = True
-        elif marker == COMMENT:
-            info["comment"] = True
-        elif body[:6] != b"Exif\0\0":
-            info["further"] = True
+        elif body[:6] != b"Exif\0\0" or marker == COMMENT:
+            known = (name for of, start, name in _CARRIED if of == marker and body.startswith(start))
+            info[next(known, "further")] = True
     rest = jpeg.rest.lstrip(b"\0\xff")
     info["mp"] = info.get("mp", False) or rest.startswith(b"\xd8\xff")
     info["further"] = info.get("further", False) or bool(rest and not info["mp"])

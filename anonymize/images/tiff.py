@@ -30,16 +30,8 @@ _TYPES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 6: "b", 7: "B", 8: "h", 9: "i
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS, _ORIENTATION = 256, 257, 258, 259, 262, 273, 274
 _SAMPLES, _COUNTS, _PLANES, _PREDICTOR, _COLORMAP, _TILE_WIDTH, _TILE_LENGTH = 277, 279, 284, 317, 320, 322, 323
 _TILE_OFFSETS, _TILE_COUNTS, _EXTRA, _FORMAT, _TABLES, _SUBSAMPLING, _ICC = 324, 325, 338, 339, 347, 530, 34675
-_FILL_ORDER, _SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES, _XMP, _IPTC, _PHOTOSHOP, _DNG = (
-    266,
-    254,
-    255,
-    330,
-    700,
-    33723,
-    34377,
-    50706,
-)
+_FILL_ORDER, _SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES = 266, 254, 255, 330
+_XMP, _IPTC, _PHOTOSHOP, _DNG = 700, 33723, 34377, 50706
 _STRUCTURE = frozenset((
     _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, 266, _OFFSETS, _SAMPLES, 278, _COUNTS, _PLANES, 292, 293,
     _PREDICTOR, _COLORMAP, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_COUNTS, 332, _EXTRA, _FORMAT, _TABLES, 529,
@@ -178,11 +170,8 @@ def read(data: bytes, guard: Guard) -> Decoded:
     guard(*size(data))
     pages = list(_directories(data))
     first = pages[0]
-    if (
-        bytes(data[8:10]) == b"CR"
-        or _DNG in first.entries
-        or (_is_small(first) and len(pages) + (330 in first.entries) > 1)
-    ):
+    is_raw = bytes(data[8:10]) == b"CR" or _DNG in first.entries
+    if is_raw or (_is_small(first) and len(pages) + (_SUB_DIRECTORIES in first.entries) > 1):
         raise UnsupportedImageError("raw files of cameras are not read; export it as TIFF or JPEG with a raw converter")
     if not all(_is_small(p) or _is_smaller(p, first) for p in pages[1:]):
         raise UnsupportedImageError(

@@ -37,11 +37,11 @@ from ..pipeline import give_back_memory
 from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
+from .clip_records import ClipRecord
 from .detect import Every, Search
 from .found import Found, Segments
 from .planes import Hider, samples
 from .reader import Clip, Frame
-from .records import ClipRecord
 from .spilled import Spill
 from .tracks import Shown, check_thresholds, make_tracks
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment

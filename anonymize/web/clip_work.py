@@ -26,11 +26,11 @@ from ..predictor import Predictor
 from ..records import Header
 from ..regions import Region
 from ..settings import Settings
-from ..video import records
+from ..video import clip_records
+from ..video.clip_records import ClipRecord
 from ..video.orientation import Orientation
 from ..video.preview import Preview, plays, write_preview, writing
 from ..video.reader import Clip, Frame, open_clip
-from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding
 from .photo_session import looks_of
@@ -112,7 +112,7 @@ def search(
     given = *asked, folder, sha256, most_seconds, has_preview
     times = work(_search, *given, folder=folder, answers=answers, stop=stop)
     file = folder / _FOUND
-    record = records.read(file)[1]
+    record = clip_records.read(file)[1]
     file.unlink()
     return record, None if times is None else Preview(folder / _PREVIEW, np.array(times, np.int64), clip.time_base)
 
@@ -217,7 +217,7 @@ def _search(
             seen=seen,
             progress=lambda step: here.ask("step", step.name, step.frame, step.frames),
         )
-    records.write(folder / _FOUND, Header("clips", settings, weights), record)
+    clip_records.write(folder / _FOUND, Header("clips", settings, weights), record)
     return writer.preview.times.tolist() if writer else None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -108,14 +107,12 @@ def test_detect_export_evaluate(folder: Path, tmp_path: Path) -> None:
     coco = {"images": [image], "annotations": [truth, missed], "categories": [{"id": 1, "name": "face"}]}
     (tmp_path / "coco.json").write_text(json.dumps(coco))
     outputs = ["--json", tmp_path / "e.json", "--plots", tmp_path / "plots", "--matches", tmp_path / "m.jsonl"]
-    pickled = tmp_path / "m.pkl"
-    result = run("evaluate", folder, tmp_path / "coco.json", "--records", path, *outputs, "--pickle", pickled)
+    result = run("evaluate", folder, tmp_path / "coco.json", "--records", path, *outputs)
     assert "leak rate" in result.output
     figures = json.loads((tmp_path / "e.json").read_text())["kinds"]["face"]
     assert (figures["leaks"]["count"], figures["leaks"]["of"]) == (1, 2)
     assert {p.name for p in (tmp_path / "plots").iterdir()} == {"precision-recall.png", "leaks.png"}
     assert json.loads((tmp_path / "m.jsonl").read_text())["matches"] == [[0, 0]]
-    assert pickle.loads(pickled.read_bytes())[0]["matches"] == [(0, 0)]
     detected = run("evaluate", folder, tmp_path / "coco.json", *MINE)
     assert "1 of 2" in detected.output
     compared = run(
@@ -320,7 +317,7 @@ def test_annotated_photos_that_are_not_there_are_named_and_no_success(
     assert "1 of 2 annotated photos were not measured" in result.output
 
 
-@pytest.mark.parametrize("option", ["--json", "--matches", "--pickle"])
+@pytest.mark.parametrize("option", ["--json", "--matches"])
 @pytest.mark.parametrize("name", ["in/a/1.jpg", "truth.json"])
 def test_measuring_never_writes_over_what_it_measures(folder: Path, tmp_path: Path, option: str, name: str) -> None:
     truth = coco(tmp_path / "truth.json", "1.jpg")

@@ -105,7 +105,7 @@ def test_the_clusters_job_is_a_command_of_this_version(monkeypatch: pytest.Monke
     assert f"ray[data]=={job['rayClusterSpec']['rayVersion']}" in pins
     given = job["entrypoint"].split()[3:]
     asked = []
-    monkeypatch.setattr("anonymize.cli.run.predictor_of", lambda *_: None)
+    monkeypatch.setattr("anonymize.cli.options.predictor_of", lambda *_: None)
     monkeypatch.setattr(cluster, "run", lambda source, output, predictor, of, **_: asked.append((source, output, of)))
     with pytest.raises(AttributeError):  # there is no summary to report
         cli(given, standalone_mode=False)

@@ -83,7 +83,7 @@ def test_of_photos_that_are_looked_at_together_only_the_one_that_fails_has_no_ou
             return super().detect(images)
 
     Image.new("RGB", (60, 50)).save(folder / "dark.png")
-    steps = _Detection(Predictor(MAGENTA, detectors=[TooDark([FACE])]), "hash", folder, {}, None, dry_run=True)
+    steps = _Detection(Predictor(MAGENTA, detectors=[TooDark([FACE])]), "hash", folder, {}, None)
     paths = ["1.jpg", "dark.png", "1.png", "notes.txt", "a/1.jpg"]
     tasks = steps.infer([steps.read(path) for path in paths])
     assert asked == [4, 1, 1, 1, 1]

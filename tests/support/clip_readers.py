@@ -26,12 +26,11 @@ from anonymize.records import Header, Record
 from anonymize.records_file import RecordsFile
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from anonymize.video import planes
-from anonymize.video import records as clip_records
+from anonymize.video import clip_records, planes
+from anonymize.video.clip_records import ClipRecord
 from anonymize.video.found import Found
+from anonymize.video.moments import moments
 from anonymize.video.reader import open_clip
-from anonymize.video.records import ClipRecord
-from anonymize.video.risk import moments
 from anonymize.video.tracks import Track
 from tests.support import clips, fuzzing
 from tests.support.hostile import text_of

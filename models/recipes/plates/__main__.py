@@ -73,7 +73,6 @@ def build(
     no_clean: bool,
     seed: int,
     weights_dir: Path | None,
-    verbose: bool,
 ) -> None:
     """From marked photos (COCO, category 2 is plate) to a data set with drawn plates, for `train` and `plates corners`.
 
@@ -109,7 +108,7 @@ def build(
 @click.option("--device", help="auto, cpu or cuda. [auto]")
 @click.option("--seed", type=int, help="Of everything random. [0]")
 @VERBOSE
-def corners(folder: Path, output: Path, held_out: Path | None, verbose: bool, **given: Any) -> None:
+def corners(folder: Path, output: Path, held_out: Path | None, **given: Any) -> None:
     """Train the network that knows plates' corners, on plates drawn into PHOTOS (any photos of streets).
 
     YOLO labels beside them (as `plates build` writes them) say where real plates are, which makes it better. The same

@@ -6,7 +6,6 @@ import dataclasses
 import io
 import json
 import math
-import pickle
 
 import numpy as np
 import pytest
@@ -502,16 +501,6 @@ def test_json_lines(by_hand, tmp_path):
         "ignore": False,
         "covered": 0.875,
     }
-
-
-def test_pickle_is_grubles_form(by_hand, tmp_path):
-    reports.write_pickle(tmp_path / "x.pkl", by_hand)
-    data = pickle.loads((tmp_path / "x.pkl").read_bytes())
-    assert [set(d) for d in data] == [{"det", "filename", "gt", "matches"}] * 3
-    assert data[0]["det"][0] == {"name": "face", "percentage_probability": 90.0, "box_points": [10, 10, 50, 45]}
-    truth = {"name": "face", "xmin": 10, "ymin": 10, "xmax": 50, "ymax": 50, "difficult": 0}
-    assert data[0]["gt"][0] == truth
-    assert data[1]["matches"] == [(1, 1)]
 
 
 def test_plots_show_both_kinds(by_hand, tmp_path):
