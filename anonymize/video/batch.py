@@ -31,8 +31,8 @@ from . import clip_records
 from .clip_records import ClipRecord
 from .detect import Every
 from .memory import Memory
+from .passes import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .reader import Clip, import_av, open_clip
-from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .tracks import check_thresholds
 from .writer import Encoding, Form, form_of
 
