@@ -18,7 +18,7 @@ from ..records import Record
 from ..regions import Region, boxes, iou
 from ..settings import Settings
 from .findings import Finding
-from .reader import Reader, is_same
+from .plate_reader import Reader, is_same
 
 Rgb = NDArray[np.uint8]
 NOISE = 0.003  # Wiener's noise-to-signal ratio: 8-bit rounding and coding

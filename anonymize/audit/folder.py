@@ -21,11 +21,11 @@ from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
 from ..records_file import is_kept
 from ..settings import Settings
-from ..video import batch, clip_records, memory, sinks
+from ..video import batch, clip_records, memory, stream_sinks
 from ..video.clip_records import ClipRecord
 from .findings import Finding
 
-_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)
+_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, stream_sinks.MEMORY)
 # What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
 # of such a name is a stranger's file. In folders of theirs only these pass, too: a recycle bin holds originals.
 _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {

@@ -26,13 +26,13 @@ from ..errors import ClipError, PathError, StoppedError
 from ..json_lines import lock
 from ..outputs import why
 from ..predictor import Predictor
-from ..records import Header, escape
+from ..records import Header, escape, unescape
 from . import clip_records
 from .clip_records import ClipRecord
 from .detect import Every
 from .memory import Memory
+from .passes import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .reader import Clip, import_av, open_clip
-from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .tracks import check_thresholds
 from .writer import Encoding, Form, form_of
 
@@ -148,7 +148,8 @@ def run(
         job.work(found.paths)
         job.lose()
         if job.memory:
-            summary.left_over = job.memory.left_over(map(escape, found.paths), found.root, predictor.settings)
+            looked_at, ours = map(escape, found.paths), predictor.settings.export_hash()
+            summary.left_over = job.memory.left_over("clip", looked_at, lambda p: found.root / unescape(p), ours)
     summary.now, summary.seconds = None, time.perf_counter() - started
     if not dry_run:
         told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
