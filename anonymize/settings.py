@@ -261,7 +261,7 @@ class Settings:
     max_seconds: float = _option(
         600.0, "seconds that a detector may take for one photo, which then fails; 0: no limit", ge=0.0, le=86_400.0
     )
-    jobs: int = _option(0, "threads that read and write photos; 0: one per core", ge=0, le=256)
+    jobs: int = _option(0, "photos that are read, searched, and written at a time; 0: one per core", ge=0, le=256)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
