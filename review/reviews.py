@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # The answer to whoever may not have something: not whether it is there.
 NOTHING = "There is nothing here for you."
+EXPORTED_ALREADY = "These photos are being exported already."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,23 @@ class Review:
     exporting: Exporting | None = None
     _dataset: ReviewDataset | None = None
     _guard: threading.Lock = field(default_factory=threading.Lock)
+    _export: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def one_export(self) -> Iterator[None]:
+        """Hold while an export is written, or one with an audit begins; those of other reviews do not wait.
+
+        Raises:
+            RecordsError: these photos are being exported already.
+        """
+        if not self._export.acquire(blocking=False):
+            raise RecordsError(EXPORTED_ALREADY)
+        try:
+            if self.exporting and self.exporting.is_running:
+                raise RecordsError(EXPORTED_ALREADY)
+            yield
+        finally:
+            self._export.release()
 
     @property
     def dataset(self) -> ReviewDataset:

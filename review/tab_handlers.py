@@ -5,9 +5,8 @@ It needs no FiftyOne: corrections go to the records through the same store.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import islice
@@ -71,7 +70,6 @@ class ReviewHandlers:
     sources: Callable[[Any], Sequence[Source]]
     own_machine: bool
     read_only: bool = False
-    _exporting: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, scope: Any, what: str, data: Any) -> tuple[int, Values]:
         """The status and the value of an answer; an error is {"error": a sentence}, with what is there to be seen."""
@@ -216,9 +214,7 @@ class ReviewHandlers:
         found, _ = self._find(scope, review, decide=True)
         temporary = [s.records for s in self.sources(scope) if s.is_temporary]
         write = partial(export_approved, found, unreviewed, self.own_machine and found.store.path not in temporary)
-        with self._exporting:
-            if found.exporting and found.exporting.is_running:
-                raise RecordsError("These photos are being exported already.")
+        with found.one_export():
             if not audit:
                 found.exporting = None
                 return write()

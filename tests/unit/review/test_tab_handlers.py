@@ -7,6 +7,8 @@ import json
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +382,31 @@ def test_an_audited_export_says_how_far_it_is_and_can_be_canceled(path: Path, mo
         time.sleep(0.01)
     assert "Audit of 1 photo, canceled before its end: no leak found, which is no proof." in told["lines"]
     assert tab.status == 200
+
+
+def test_an_export_waits_for_that_of_no_other_review(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copy = path.with_name("copy.jsonl")
+    copy.write_bytes(path.read_bytes())
+    tab = Tab(path)
+    other = tab.handlers.answer({}, "open", {"records": str(copy)})[1]["review"]
+    begun, go_on = threading.Event(), threading.Event()
+
+    def export(review: Any, *_: Any) -> dict[str, Any]:
+        if review.name == other:
+            return {"text": "written"}
+        begun.set()
+        return {"text": "waited"} if go_on.wait(10) else {"error": "nobody told it to go on"}
+
+    monkeypatch.setattr("review.tab_handlers.export_approved", export)
+    ask = partial(tab.handlers.answer, {}, "export")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(ask, {"review": tab.page["review"]})
+        assert begun.wait(10)
+        assert "already" in ask({"review": tab.page["review"]})[1]["error"]
+        assert ask({"review": other}) == (200, {"text": "written"})
+        go_on.set()
+        assert first.result() == (200, {"text": "waited"})
+    assert ask({"review": tab.page["review"]})[0] == 200
 
 
 def test_an_audited_export_that_fails_says_so(path: Path) -> None:
