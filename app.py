@@ -9,7 +9,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ os.environ.update(
 from anonymize.errors import AnonymizeError, SettingsError
 from anonymize.time_limit import note_exit_code
 from anonymize.web.data_folder import data_folder, stopped_by_signals
-from anonymize.web.openid import Provider, of_space
+from anonymize.web.openid import Provider, names_in, of_space
 from anonymize.web.policy import LOOPBACK, Policy, for_public, read_keys
 from anonymize.web.root_path import check
 from anonymize.web.users import read_users
@@ -104,22 +104,18 @@ def policy(given: argparse.Namespace) -> Policy:
     Raises:
         SettingsError: reachable by others without login or --public; options that exclude each other; a bad file.
     """
-    users = read_users(given.auth) if given.auth else {}
-    openid = of_space(given.openid_users)
-    if given.openid:
-        names = tuple(filter(None, (name.strip() for name in given.openid_users.split(","))))
-        secret = os.environ.get("ANONYMIZE_OPENID_SECRET", "")
-        openid = Provider(given.openid, given.openid_client, secret, names)
-    keys = read_keys(given.api_keys) if given.api_keys else ()
     if given.public and given.trust:
         raise SettingsError("--public and --trust exclude each other: visitors may not bring weights that run code")
     if given.public and given.reviewers:
         raise SettingsError("--public and --reviewers exclude each other: a public demo has no FiftyOne")
+    names, openid = names_in(given.openid_users), of_space(given.openid_users)
+    if given.openid:
+        openid = Provider(given.openid, given.openid_client, os.environ.get("ANONYMIZE_OPENID_SECRET", ""), names)
+    who: dict[str, Any] = {"users": read_users(given.auth) if given.auth else {}, "openid": openid}
+    who["api_keys"] = read_keys(given.api_keys) if given.api_keys else ()
     if given.public:
-        rules = for_public(given.host, space=bool(os.environ.get("SPACE_ID")), users=users, keys=keys)
-        return replace(rules, openid=openid)
-    reviewers = frozenset(filter(None, (name.strip() for name in given.reviewers.split(","))))
-    return Policy(host=given.host, users=users, openid=openid, api_keys=keys, reviewers=reviewers)
+        return for_public(given.host, space=bool(os.environ.get("SPACE_ID")), **who)
+    return Policy(host=given.host, reviewers=frozenset(names_in(given.reviewers)), **who)
 
 
 def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Source]:
@@ -148,14 +144,14 @@ def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Sour
 
 def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
     """The review's mount and tab, and what they may know of a visitor: `web` and `review` do not know each other."""
+    from anonymize.web.elements import element
     from anonymize.web.site import name_of, session_of, user_of
-    from review import tab
     from review.guarded.server import ReviewServer
     from review.reviews import User, registry
     from review.tab_handlers import ReviewHandlers
 
     def who(request: Any) -> User:
-        return User(session_of(request).key, name_of(request, rules), rules.may_review(user_of(request)))
+        return User(session_of(request).key, name_of(request), rules.may_review(user_of(request)))
 
     for path in shared:
         if path.is_dir():
@@ -171,7 +167,7 @@ def review_parts(rules: Policy, shared: list[Path]) -> dict[str, Any]:
         read_only=rules.public,
     )
     server = ReviewServer(registry, who=who, read_only=rules.public, handlers=handlers)
-    return {"mounts": {"/review": server}, "tabs": {"Review": tab.build}}
+    return {"mounts": {"/review": server}, "tabs": {"Review": partial(element, "review", elem_id="rv")}}
 
 
 @contextlib.contextmanager

@@ -137,8 +137,12 @@ def undo(record: R, *, who: str, when: str = "", note: str = "") -> R:
     Raises:
         RecordsError: there is none. StaleDecisionError: it is another person's, or the region changed since.
     """
-    place = to_undo(record, who)
-    last = record.decisions[place]
+    left = standing(record)
+    if not left:
+        raise RecordsError(f"{record.path}: there is no decision to undo")
+    last = record.decisions[left[-1]]
+    if last["who"] != who:
+        raise StaleDecisionError(f"{record.path}: the last decision is {last['who']}'s ({last['what']}), not {who}'s")
     if "state" in last:
         record = record.replace(**last["state"])
     else:
@@ -149,25 +153,15 @@ def undo(record: R, *, who: str, when: str = "", note: str = "") -> R:
                 f"{record.path}: the {record.PART} changed since, so {last['what']} cannot be undone"
             )
         record = record.put(after, before)
-    return append_decision(record, "undo", who, when, note, undoes=place)
-
-
-def to_undo(record: Reviewed, who: str) -> int:
-    """The index of the decision that an undo takes back. Errors as `undo`."""
-    left = standing(record)
-    if not left:
-        raise RecordsError(f"{record.path}: there is no decision to undo")
-    last = record.decisions[left[-1]]
-    if last["who"] != who:
-        raise StaleDecisionError(f"{record.path}: the last decision is {last['who']}'s ({last['what']}), not {who}'s")
-    return left[-1]
+    return append_decision(record, "undo", who, when, note, undoes=left[-1])
 
 
 ON_REGIONS: Mapping[str, Callable[..., Record]] = {
     "accept": accept, "reject": reject, "reset": reset, "set-kind": set_kind, "move": move, "add": add,
 }  # fmt: skip
-ON_PHOTOS: Mapping[str, Callable[..., Record]] = {"approve": approve, "flag": flag, "unflag": unflag, "undo": undo}
-ACTIONS: Mapping[str, Callable[..., Record]] = {**ON_REGIONS, **ON_PHOTOS}
+ACTIONS: Mapping[str, Callable[..., Record]] = {
+    **ON_REGIONS, "approve": approve, "flag": flag, "unflag": unflag, "undo": undo,
+}  # fmt: skip
 
 
 def decide(

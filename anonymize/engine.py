@@ -1,7 +1,7 @@
 """From files to files: `detect` makes records of photos, `export` writes anonymized photos, `run` does both at once.
 
-Reading, inference and writing overlap: threads read ahead and write behind, the calling thread runs the detectors. A
-photo that fails at any step has an `error` in its record and no output; the others go on.
+Reading, inference and writing overlap, and detectors search some photos side by side. A photo that fails at any step
+has an `error` in its record and no output; the others go on.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import images, records
-from .detectors.runtime import batch_size
+from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
@@ -70,6 +70,10 @@ class _Detection:
     earlier: Mapping[str, Record]
     target: Output | None
 
+    @property
+    def at_once(self) -> int:
+        return self.predictor.at_once
+
     def read(self, path: str) -> _Task:
         name = escape(path)
         last = self.earlier.get(name)
@@ -119,6 +123,7 @@ class _Export:
     settings: Settings
     gate: Gate | None
     root_exists: bool
+    at_once = 1  # no detector runs
 
     def read(self, path: str) -> _Task:
         record = self.known[escape(path)]
@@ -177,18 +182,22 @@ class _Job:
         """All photos, each counted and its record kept when it is finished."""
         skipped = {escape(extension): n for extension, n in self.found.skipped.items()}
         summary = Summary(photos=len(self.found.paths), skipped=skipped)
+        threads = self.settings.jobs or os.cpu_count() or 1
+        many = min(steps.at_once, threads, len(self.found.paths))
         done = run_pipeline(
             self.found.paths,
             steps.read,
             steps.infer,
             steps.finish,
-            threads=self.settings.jobs or os.cpu_count() or 1,
+            threads=threads,
             size=lambda path: images.count_pixels(self.found.root / path),
             room=PIXELS_IN_FLIGHT,
             batch=batch_size(self.settings.device),
+            at_once=max(many, 1),
             stop=self.stop,
         )
-        with closing(done):  # photos in flight end before the caller's files are closed
+        together = side_by_side() if many > 1 else nullcontext()
+        with together, closing(done):  # photos in flight end before the caller's files are closed
             for t in done:
                 keep(t)
                 summary.count(t.record, self.settings, is_changed=t.is_changed, withheld=t.withheld, is_gone=t.is_gone)

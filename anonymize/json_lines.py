@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -56,17 +56,13 @@ def each_line(path: AnyPath) -> Iterator[dict[str, Any]]:
     """`read_lines`, one after the other."""
     try:
         with open(path, "rb") as lines:
-            yield from _parse(lines, path)
+            for number, line in enumerate(lines, 1):
+                if (value := value_of(line)) is not None:
+                    yield value
+                elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
+                    raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
     except OSError as e:
         raise RecordsError(f"cannot read records {path}: {e}") from e
-
-
-def _parse(lines: Iterable[bytes], path: AnyPath) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(lines, 1):
-        if (value := value_of(line)) is not None:
-            yield value
-        elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
-            raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
 
 
 def value_of(line: bytes) -> dict[str, Any] | None:

@@ -85,22 +85,6 @@ class Output:
         """digest: the file's SHA-256, by which an audit sees that it is still the one that was written."""
         self._memory.put(record.path, self.path(record), shows, sha256=digest)
 
-    def note_quarantine(self, record: Record, digest: str) -> None:
-        """An audit takes this photo away: it is not written again until its regions or the settings are others.
-
-        Args:
-            digest: the exported file's SHA-256. No other file comes back.
-        """
-        self._note(record, QUARANTINED + record.approval_hash(self.settings), digest)
-
-    def note_shown(self, record: Record) -> None:
-        """The file in a photo's place shows this record: it came back from quarantine."""
-        self._note(record, record.approval_hash(self.settings), images.sha256(self.path(record)))
-
-    def note_gone(self, record: Record) -> None:
-        """There is no file in a photo's place any more."""
-        self._note(record, "")
-
     def path(self, record: Record) -> Path:
         return self._place(record.path)
 
@@ -188,7 +172,7 @@ class Output:
             from .preview import save_preview
 
             save_preview(photo, pixels, record.hidden(self.settings), self._more(record)[-1])
-        self.note_shown(record)
+        self._note(record, record.approval_hash(self.settings), images.sha256(self.path(record)))
         return record, True
 
 

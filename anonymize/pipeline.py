@@ -1,4 +1,4 @@
-"""Three steps over many items at the same time: threads read ahead, the caller's thread works, threads finish."""
+"""Three steps over many items at the same time: some threads read ahead, some work, some finish."""
 
 from __future__ import annotations
 
@@ -9,13 +9,23 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
+
+
+@dataclass
+class _Flying(Generic[B, D]):
+    """An item in flight: it is read, then worked on, then finished."""
+
+    size: int
+    read: Future[B]
+    finished: Future[Future[D]] = field(default_factory=Future)
 
 
 def run_pipeline(
@@ -28,50 +38,62 @@ def run_pipeline(
     size: Callable[[A], int],
     room: int,
     batch: int = 1,
+    at_once: int = 1,
     stop: threading.Event | None = None,
 ) -> Generator[D]:
     """`read`, `work` and `finish` for each item, in order; an exception of any step ends it.
 
     Args:
         items: what to do.
-        read, finish: run in threads. work: runs in the calling thread, on as many items as are read, `batch` at most.
-        threads: how many. At most 2 * threads + 1 items are in flight.
+        work: on as many items as are read, `batch` at most.
+        threads: that read and finish. At most 2 * threads + 1 items are in flight.
         size: of an item; the sizes of all in flight stay within `room`, except that one item may always be.
+        at_once: threads that work.
         stop: when set, items in flight are finished and no further one begins.
     """
     waiting = deque(items)
-    reading: deque[tuple[Future[B], int]] = deque()
-    finishing: deque[tuple[Future[D], int]] = deque()
-    used = 0
-    with ThreadPoolExecutor(threads) as pool:
+    flying: deque[_Flying[B, D]] = deque()
+    unworked: deque[_Flying[B, D]] = deque()
+    taking = threading.Lock()
+
+    def step() -> None:
+        """The next item that nobody works on, with those after it that are read; nothing where others took them."""
+        with taking:
+            some = [unworked.popleft()] if unworked else []
+        if not some:
+            return
+        wait([some[0].read])
+        with taking:
+            while unworked and len(some) < batch and unworked[0].read.done():
+                some.append(unworked.popleft())
         try:
-            while waiting or reading or finishing:
+            for one, done in zip(some, work([one.read.result() for one in some]), strict=True):
+                one.finished.set_result(pool.submit(finish, done))
+        except BaseException as e:  # whoever waits for it raises it
+            for one in some:
+                if not one.finished.done():
+                    one.finished.set_exception(e)
+
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(at_once) as workers:
+        try:
+            while waiting or flying:
                 if stop and stop.is_set():
                     waiting.clear()
-                while waiting and len(reading) + len(finishing) <= 2 * threads:
+                while waiting and len(flying) <= 2 * threads:
                     needed = size(waiting[0])
-                    if used and used + needed > room:
+                    if flying and sum(one.size for one in flying) + needed > room:
                         break
-                    used += needed
-                    reading.append((pool.submit(read, waiting.popleft()), needed))
-                if reading:
-                    some = [reading.popleft()]
-                    while reading and len(some) < batch and reading[0][0].done():
-                        some.append(reading.popleft())
-                    done = work([ahead.result() for ahead, _ in some])
-                    for one, (_, needed) in zip(done, some, strict=True):
-                        finishing.append((pool.submit(finish, one), needed))
-                    del some, done, one  # whole photos, while the next is waited for
-                # Take what is done; wait for one only when there is nothing else to do.
-                while finishing and (finishing[0][0].done() or not reading):
-                    behind, needed = finishing.popleft()
-                    yield behind.result()
-                    used -= needed
-                    if waiting and not reading:
-                        break
+                    flying.append(_Flying(needed, pool.submit(read, waiting.popleft())))
+                    with taking:
+                        unworked.append(flying[-1])
+                    workers.submit(step)
+                if flying:
+                    yield flying.popleft().finished.result().result()
         finally:
-            for unread, _ in reading:
-                unread.cancel()
+            with taking:
+                unworked.clear()
+            for one in flying:
+                one.read.cancel()
 
 
 def give_back_memory() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from . import images, labels, weights
 from .detectors import Detector, Image, create
 from .detectors.detector import kinds_of
+from .detectors.runtime import at_once
 from .detectors.tiled import search
 from .detectors.upright import Upright, turn, turn_all_back
 from .detectors.upright import load as load_upright
@@ -84,6 +85,11 @@ class Predictor:
     def detectors(self) -> list[Detector]:
         with self._loading:
             return self._loaded[0]
+
+    @property
+    def at_once(self) -> int:
+        """How many photos are worth searching side by side, a thread each; 1 for given detectors: who knows theirs."""
+        return at_once(self.settings.device) if self._given is None else 1
 
     def check_hides(self, settings: Settings | None = None) -> None:
         """Raise SettingsError where these settings hide a kind that no detector looks for, and nobody said `none`."""

@@ -15,7 +15,7 @@ import threading
 import zipfile
 import zlib
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,15 +28,11 @@ from .errors import RecordsError
 from .json_lines import value_of
 from .records import Header, Record, is_canonical, lines_beside, rewrite
 
-# Where a record's last line stands in the file: (offset, length). It changes with the record, and with a rewrite.
-Span = tuple[int, int]
-VERSION = 1  # counted up when what is kept beside a file means something else
+VERSION = 2  # counted up when what is kept beside a file means something else
 KEPT = 50_000  # lines that are read anew before they are kept beside the file
 _PATH = re.compile(rb'\{"path":"((?:[^"\\]|\\.)*)"')
 _PLAIN = re.compile(r"(?:\w[\w-]*(?:\.[\w-]+)*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)  # a path that needs no closer look
-_KEPT_NAME = re.compile(
-    r"(?:end|starts|sizes|crcs|names|sample|key|risk|state|carriers|decided|kinds|(?:scores|counts)\d+)\.npy"
-)
+_KEPT_NAME = re.compile(r"(?:end|lines|names|sample|key|rows|decided|(?:scores|counts)\d+)\.npy")
 _SAMPLES = 64  # lines that tell whether what is kept fits
 
 
@@ -51,7 +47,7 @@ class RecordsFile(Mapping[str, Record]):
         is_written: another process may be writing it: a last line without its end counts at the next look.
 
     Attributes:
-        names: paths, a row each, in order of first appearance. crcs: of each row's last line, CRC-32.
+        names: paths, a row each, in order of first appearance.
         guard: held while several things are asked of the same state of the file.
         taken: paths in the order in which their lines were read, since `generation` last changed.
         generation: counted up when the file is another one: all rows are new.
@@ -74,7 +70,7 @@ class RecordsFile(Mapping[str, Record]):
         self.names: list[str] = []
         self.taken: list[str] = []
         self._rows: dict[str, int] = {}
-        self._starts, self._sizes, self.crcs = array("q"), array("q"), array("L" if array("L").itemsize == 4 else "I")
+        self._spans = array("q")  # of each row's last line: where it starts, its size, its CRC-32
 
     @property
     def header(self) -> Header:
@@ -139,13 +135,8 @@ class RecordsFile(Mapping[str, Record]):
         row = self._rows.setdefault(name, len(self.names))
         if row == len(self.names):
             self.names.append(name)
-            self._starts.append(start)
-            self._sizes.append(size)
-            self.crcs.append(crc)
-        else:
-            name = self.names[row]
-            self._starts[row], self._sizes[row], self.crcs[row] = start, size, crc
-        self.taken.append(name)
+        self._spans[3 * row : 3 * row + 3] = array("q", (start, size, crc))
+        self.taken.append(self.names[row])
         self._lines += 1
 
     # --- what is kept beside the file ---
@@ -153,11 +144,9 @@ class RecordsFile(Mapping[str, Record]):
     def _keep(self) -> None:
         arrays = {
             "end": np.array([self._end, self._lines]),
-            "starts": np.array(self._starts),
-            "sizes": np.array(self._sizes),
-            "crcs": np.array(self.crcs),
+            "lines": np.array(self._spans),
             "names": np.frombuffer("\n".join(self.names).encode(), np.uint8),
-            "sample": np.frombuffer(self._sample(self._end, self._starts, self._sizes), np.uint8),
+            "sample": np.frombuffer(self._sample(self._end, self._spans), np.uint8),
         }
         with suppress(OSError):  # a folder that may not be written: it is read again next time
             write_whole(lines_beside(self.path), pack(arrays))
@@ -166,31 +155,26 @@ class RecordsFile(Mapping[str, Record]):
     def _recall(self) -> None:
         """Take what is kept, where it fits the file."""
         assert self._file is not None
-        kept = unpack(lines_beside(self.path), ("end", "starts", "sizes", "crcs", "names", "sample"))
+        kept = unpack(lines_beside(self.path), ("end", "lines", "names", "sample"))
         if kept is None or kept["end"].shape != (2,) or os.fstat(self._file.fileno()).st_size < kept["end"][0]:
             return
-        starts, sizes, crcs = (array(a.typecode, b"") for a in (self._starts, self._sizes, self.crcs))
-        for into, name in ((starts, "starts"), (sizes, "sizes"), (crcs, "crcs")):
-            into.frombytes(np.ascontiguousarray(kept[name], np.dtype(into.typecode)).tobytes())
-        names = bytes(kept["names"]).decode().split("\n")
-        if not len(names) == len(starts) == len(sizes) == len(crcs):
-            return
-        if self._sample(int(kept["end"][0]), starts, sizes) != bytes(kept["sample"]):
+        names, spans = bytes(kept["names"]).decode().split("\n"), array("q", kept["lines"].astype("q").tobytes())
+        if len(spans) != 3 * len(names) or self._sample(int(kept["end"][0]), spans) != bytes(kept["sample"]):
             return
         header = self._file.readline()
         with suppress(ValueError):
             self._header = Header.from_dict(json.loads(header))
             self._end, self.names, self.taken = int(kept["end"][0]), names, list(names)
-            self._starts, self._sizes, self.crcs = starts, sizes, crcs
-            self._rows = {name: row for row, name in enumerate(names)}
+            self._spans, self._rows = spans, {name: row for row, name in enumerate(names)}
             self._kept, self._lines = len(names), int(kept["end"][1])
 
-    def _sample(self, end: int, starts: Sequence[int], sizes: Sequence[int]) -> bytes:
+    def _sample(self, end: int, spans: array[int]) -> bytes:
         """A hash of the header, of some of these lines, and of where they end."""
-        digest = hashlib.sha256(str((VERSION, end, len(starts))).encode())
-        digest.update(self._bytes(0, min(starts, default=0)))
-        for row in np.linspace(0, len(starts) - 1, min(_SAMPLES, len(starts))).astype(int):
-            digest.update(self._bytes(starts[row], sizes[row]))
+        count = len(spans) // 3
+        digest = hashlib.sha256(str((VERSION, end, count)).encode())
+        digest.update(self._bytes(0, min(spans[::3], default=0)))
+        for row in np.linspace(0, count - 1, min(_SAMPLES, count)).astype(int):
+            digest.update(self._bytes(*spans[3 * row : 3 * row + 2]))
         return digest.digest()
 
     # --- records ---
@@ -206,7 +190,7 @@ class RecordsFile(Mapping[str, Record]):
     def line(self, path: str) -> bytes:
         """A photo's last line, its end included."""
         row = self._rows[path]
-        line = self._bytes(self._starts[row], self._sizes[row])
+        line = self._bytes(*self._spans[3 * row : 3 * row + 2])
         return line if line.endswith(b"\n") else line + b"\n"
 
     def rewrite(self, header: Header, forgotten: Container[str] = ()) -> None:
@@ -226,15 +210,6 @@ class RecordsFile(Mapping[str, Record]):
         yield from (self.line(n) for n in self.names if n not in forgotten)
         self.close()  # Windows replaces no file that is open
 
-    def span(self, path: str) -> Span:
-        """Where a photo's last line stands.
-
-        Raises:
-            KeyError: there is none.
-        """
-        row = self._rows[path]
-        return self._starts[row], self._sizes[row]
-
     def row(self, path: str) -> int:
         """A photo's row.
 
@@ -242,6 +217,14 @@ class RecordsFile(Mapping[str, Record]):
             KeyError: there is none.
         """
         return self._rows[path]
+
+    def crc(self, row: int) -> int:
+        """Of a row's last line, CRC-32: where it is another, so is the record."""
+        return self._spans[3 * row + 2]
+
+    def crcs(self) -> NDArray[np.int64]:
+        """Those of all rows."""
+        return np.array(self._spans).reshape(-1, 3)[:, 2]
 
     def __getitem__(self, path: str) -> Record:
         """A photo's record.

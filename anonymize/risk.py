@@ -134,16 +134,9 @@ def places(record: Record, settings: Settings, kind: str) -> Places:
     # What was rejected is decided: the same thing found again is no news.
     settled = [r for r in record.regions if settings.hides(r) or (r.kind == kind and r.status == "rejected")]
     open_ = distinct(open_, settled)
-    found = boxes(open_)
-    carrier = CARRIER.get(kind, "")
-    # A person may reject a carrier too: then it is none.
-    of_carrier = [r for r in record.regions if r.kind == carrier and r.status != "rejected"]
-    carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
-    where = zones(kind, carriers)
-    on = centers_in(where, found)
-    on_carrier = np.where(on.any(axis=0), 1.0, -1.0) if of_carrier else np.zeros(len(open_))
+    carriers, on, on_carrier = _on_carriers(record, kind, open_)
     same = boxes([r for r in record.regions if r.kind == kind and (settings.hides(r) or r.status == "rejected")])
-    is_empty = np.logical_not(np.any(centers_in(where, same), axis=1))
+    is_empty = np.logical_not(np.any(centers_in(zones(kind, carriers), same), axis=1))
     empty = [c for c, e in zip(carriers, is_empty.tolist(), strict=True) if e]
     tall = np.log2(np.array([max(c.height, 1.0) for c in empty]) / 128)
     sure = logit(np.array([c.score for c in empty], dtype=np.float64))
@@ -151,6 +144,15 @@ def places(record: Record, settings: Settings, kind: str) -> Places:
     faint = np.where(inside, [r.score for r in open_], MIN_THRESHOLD).max(axis=1, initial=MIN_THRESHOLD)
     empty_features = np.stack([np.ones(len(empty)), sure, tall, logit(faint)], axis=1)
     return Places(open_, candidate_features(record, open_, on_carrier), empty, empty_features, inside)
+
+
+def _on_carriers(record: Record, kind: str, found: Sequence[Region]) -> tuple[list[Region], NDArray[np.bool_], Floats]:
+    """What may carry a kind; which of `found` lie on which, (C, N); `on_carrier` of `candidate_features`, (N,)."""
+    # A person may reject a carrier too: then it is none.
+    seen = [r for r in record.regions if r.kind == CARRIER.get(kind) and r.status != "rejected"]
+    carriers = [r for r in seen if r.score >= CARRIER_SCORE]
+    on = centers_in(zones(kind, carriers), boxes(found))
+    return carriers, on, np.where(on.any(axis=0), 1.0, -1.0) if seen else np.zeros(len(found))
 
 
 def distinct(found: Sequence[Region], settled: Sequence[Region]) -> list[Region]:
@@ -197,21 +199,18 @@ def moved_off(record: Record, settings: Settings) -> list[tuple[Region, float]]:
 
 def misses(record: Record, settings: Settings) -> list[Reason]:
     """Where something may have been missed, likeliest first. A carrier and the candidates on it are one place."""
-    out = [
-        Reason(max(r.score, SUSPICIOUS), f"a {r.kind} was found here and its box moved; {shared:.0%} of it are hidden",
-               r.kind, box=r.box, sign="moved")
-        for r, shared in moved_off(record, settings)
-    ]  # fmt: skip
+    out: list[Reason] = []
+    for r, shared in moved_off(record, settings):
+        text = f"a {r.kind} was found here and its box moved; {shared:.0%} of it are hidden"
+        out.append(Reason(max(r.score, SUSPICIOUS), text, r.kind, box=r.box, sign="moved"))
     for kind in settings.kinds:
         found = places(record, settings, kind)
         weights = CANDIDATE.get(kind, CANDIDATE["plate"])
         chances = probability(weights, found.features)
         threshold = settings.kinds[kind].threshold
-        taken = np.any(found.inside, axis=0)
         counted = np.zeros(len(chances), dtype=bool)  # a candidate on two carriers is one place
-        for i, (carrier, base) in enumerate(
-            zip(found.empty, probability(EMPTY.get(kind, EMPTY["plate"]), found.empty_features), strict=True)
-        ):
+        bases = probability(EMPTY.get(kind, EMPTY["plate"]), found.empty_features)
+        for i, (carrier, base) in enumerate(zip(found.empty, bases, strict=True)):
             on = np.flatnonzero(found.inside[i] & ~counted)
             counted |= found.inside[i]
             together = 1 - float(np.prod(1 - chances[on]))
@@ -223,23 +222,20 @@ def misses(record: Record, settings: Settings) -> list[Reason]:
                 out.append(Reason(p, text, kind, best.id, best.box))
             else:
                 out.append(Reason(p, text, kind, carrier.id, carrier.box, "carrier"))
-        for region, p in zip(
-            (r for r, t in zip(found.candidates, taken.tolist(), strict=True) if not t), chances[~taken], strict=True
-        ):
-            out.append(Reason(float(p), _faint(record, region, threshold), kind, region.id, region.box))
+        for region, p, is_counted in zip(found.candidates, chances.tolist(), counted.tolist(), strict=True):
+            if not is_counted:
+                out.append(Reason(p, _faint(region, threshold), kind, region.id, region.box))
     return sorted(out, key=lambda r: -r.p)
 
 
-def _faint(record: Record, region: Region, threshold: float) -> str:
+def _faint(region: Region, threshold: float) -> str:
     """A candidate in words; with detectors that disagree named."""
     if region.score >= threshold:
         return f"a {region.kind} (score {region.score:.3g}) that the size limits leave alone"
     text = f"a candidate for a {region.kind} scores {region.score:.3g}, the threshold is {threshold:g}"
     if len(region.detector_scores) > 1:
-        seen = ", ".join(
-            f"{name} {score:.2f}" for name, score in sorted(region.detector_scores.items(), key=lambda v: -v[1])
-        )
-        text += f"; detectors disagree: {seen}"
+        scores = sorted(region.detector_scores.items(), key=lambda v: -v[1])
+        text += f"; detectors disagree: {', '.join(f'{name} {score:.2f}' for name, score in scores)}"
     return text
 
 
@@ -250,10 +246,7 @@ def false_positives(record: Record, settings: Settings) -> list[Reason]:
         shown = [r for r in record.hidden(settings) if r.kind == kind and r.status == "auto"]
         if not shown:
             continue
-        of_carrier = [r for r in record.regions if r.kind == CARRIER.get(kind)]
-        carriers = [r for r in of_carrier if r.score >= CARRIER_SCORE]
-        on = centers_in(zones(kind, carriers), boxes(shown)).any(axis=0)
-        where = np.where(on, 1.0, -1.0) if of_carrier else np.zeros(len(shown))
+        where = _on_carriers(record, kind, shown)[2]
         features = candidate_features(record, shown, where)
         chances = 1 - probability(CANDIDATE.get(kind, CANDIDATE["plate"]), features)
         for region, p, w in zip(shown, chances, where, strict=True):

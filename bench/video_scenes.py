@@ -23,7 +23,8 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.video.detect import Every, Search
 from anonymize.video.motion import Motion
-from anonymize.video.tracks import make_tracks, regions_at
+from anonymize.video.tracks import regions_at
+from tests.support.found import make_tracks, regions_of
 from tests.support.moving import Scene, scene
 
 Found = Sequence[tuple[Region, ...] | None]
@@ -99,7 +100,7 @@ def searched(drawn: Scene, predictor: Predictor, how: Every) -> tuple[Found, Mot
     for rgb in drawn.draw():
         searching.add(rgb)
     found = searching.take()
-    return list(found.regions()), found.motion
+    return regions_of(found), found.motion
 
 
 def auto_of(found: Found, motion: Motion, drawn: Scene) -> Found:
@@ -119,7 +120,7 @@ def auto_of(found: Found, motion: Motion, drawn: Scene) -> Found:
     for n, rgb in enumerate(drawn.draw()):
         rgb[0, 0, 0], rgb[0, 0, 1] = n // 256, n % 256
         searching.add(rgb)
-    return list(searching.take().regions())
+    return regions_of(searching.take())
 
 
 def line(name: str, of: VideoEvaluation, frames: str = "") -> str:

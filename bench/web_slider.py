@@ -19,8 +19,9 @@ from anonymize.detectors import FakeDetector
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool
+from anonymize.web.photo_view import rows, summary, view
+from anonymize.web.policy import Policy
 from anonymize.web.sessions import Sessions, new_secret
-from anonymize.web.tab_photo import show
 
 SIZE, COUNT = (4000, 3000), 30
 
@@ -40,7 +41,7 @@ def regions() -> list[Region]:
 def main(moves: int) -> None:
     rng = np.random.default_rng(1)
     with tempfile.TemporaryDirectory() as folder:
-        session = Sessions(Path(folder) / "sessions").of(new_secret())
+        session = Sessions(Path(folder) / "sessions", Policy()).of(new_secret())
         path = session.make_folder() / "photo.jpg"
         smooth = Image.fromarray(rng.integers(0, 256, (SIZE[1] // 40, SIZE[0] // 40, 3), dtype=np.uint8))
         smooth.resize(SIZE, Image.Resampling.BICUBIC).save(path, quality=92)
@@ -54,7 +55,8 @@ def main(moves: int) -> None:
             if i % 5 == 4:  # now and then another control: everything is rendered anew
                 settings = settings.with_kind("face", padding=float(rng.uniform(0, 0.5)))
             started = time.perf_counter()
-            show(photo, settings)
+            photo.show(settings)
+            view(photo), summary(photo), rows(photo)
             photo.show(photo.settings)  # the request for after.jpg
             spent.append(1000 * (time.perf_counter() - started))
         median, p95 = np.percentile(spent, [50, 95])

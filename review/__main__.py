@@ -18,7 +18,7 @@ from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
-from . import training
+from . import training_set
 from .queue import Queue
 from .store import ReviewStore
 
@@ -95,19 +95,6 @@ def status(records: Path, **given: Any) -> None:
         click.echo(f"{decision['when']}  {decision['who']}  {decision['what']}  {path}{note}")
 
 
-def _decide(what: str, records: Path, photos: tuple[str, ...], who: str, note: str, given: dict[str, Any]) -> None:
-    store = _store(records, given)
-    if not photos:
-        raise RecordsError("name the photos, as the queue prints them")
-    known = store.refresh()
-    for photo in photos:  # all or none
-        if photo not in known:
-            raise RecordsError(f"{records} has no photo {photo!r}")
-    for photo in photos:
-        store.decide(photo, what, who=who, note=note)
-        click.echo(f"{what}: {photo}")
-
-
 def _add_decision(what: str, text: str) -> None:
     @RECORDS
     @PHOTOS
@@ -116,7 +103,16 @@ def _add_decision(what: str, text: str) -> None:
     @THRESHOLDS
     @HIDING
     def command(records: Path, photos: tuple[str, ...], who: str, note: str, **given: Any) -> None:
-        _decide(what, records, photos, who, note, given)
+        store = _store(records, given)
+        if not photos:
+            raise RecordsError("name the photos, as the queue prints them")
+        known = store.refresh()
+        for photo in photos:  # all or none
+            if photo not in known:
+                raise RecordsError(f"{records} has no photo {photo!r}")
+        for photo in photos:
+            store.decide(photo, what, who=who, note=note)
+            click.echo(f"{what}: {photo}")
 
     command.__doc__ = text
     cli.command(what)(command)
@@ -199,7 +195,9 @@ def dataset(
     records: Path, output: Path, form: str, val: float, test: float, allow_unreviewed: bool, **given: Any
 ) -> None:
     """Write reviewed photos and regions as a training data set with splits. It contains ORIGINAL photos."""
-    counts = training.write(_store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed)
+    counts = training_set.write(
+        _store(records, given), output, form, val=val, test=test, allow_unreviewed=allow_unreviewed
+    )
     if not any(counts[part] for part in ("train", "val", "test")):
         click.echo("no photo is approved, so no data set was written", err=True)
         click.get_current_context().exit(NOTHING_TO_DO)

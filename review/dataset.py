@@ -13,14 +13,16 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from anonymize.corrections import last_words, person
+from anonymize.disk import AnyPath
 from anonymize.errors import AnonymizeError, ReviewError, StaleDecisionError
 from anonymize.records import Record
 
@@ -30,7 +32,7 @@ from .documents import (
     HIDDEN,
     REGION_FIELDS,
     TRUTH,
-    Change,
+    Decision,
     Document,
     absolute,
     changes,
@@ -80,11 +82,12 @@ def fiftyone() -> ModuleType:
     return fo
 
 
-def dataset_name(records: Path) -> str:
-    """The dataset of a records file: its name, and a hash of its path."""
-    path = os.path.realpath(records)
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).parent.name + "-" + Path(path).stem).strip("-")[:40]
-    return f"review-{stem}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
+def dataset_name(kind: str, place: AnyPath) -> str:
+    """The dataset of a records file ("review"), or of a folder of them ("clips"): its name, and a hash of its path."""
+    path = os.path.realpath(place)
+    words = Path(path).name if kind == "clips" else f"{Path(path).parent.name}-{Path(path).stem}"
+    stem = re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")[:40]
+    return f"{kind}-{stem}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
 
 
 class ReviewDataset:
@@ -101,16 +104,14 @@ class ReviewDataset:
 
     def __init__(self, queue: Queue, truth: Annotations | None = None) -> None:
         self.queue, self.store, self.truth = queue, queue.store, truth
-        self.name = dataset_name(self.store.path)
+        self.name = dataset_name("review", self.store.path)
         self._guard = threading.RLock()
         fo = fiftyone()
         try:
             if fo.dataset_exists(self.name):
                 self.dataset = fo.load_dataset(self.name)
                 if set(self._columns()) - set(self.dataset.get_field_schema()):
-                    fo.delete_dataset(
-                        self.name
-                    )  # made by another version, or without ground truth: records have it all
+                    fo.delete_dataset(self.name)  # of another version, or without ground truth: records have it all
             is_new = not fo.dataset_exists(self.name)
             if is_new:
                 self.dataset = self._make(fo)
@@ -130,50 +131,28 @@ class ReviewDataset:
         return self.dataset._sample_collection
 
     def _columns(self) -> list[str]:
-        return [*REGION_FIELDS, CORNERS, "photo", "risk", "settings_hash", "shown_at", *([TRUTH] if self.truth else [])]
+        return [*REGION_FIELDS, CORNERS, "photo", "faint", "settings_hash", *([TRUTH] if self.truth else [])]
 
     def _make(self, fo: ModuleType) -> Any:
         # What is temporary (a batch of the page) leaves nothing behind: FiftyOne drops it when it starts anew.
         is_temporary = Path(os.path.realpath(self.store.path)).is_relative_to(os.path.realpath(tempfile.gettempdir()))
         dataset = fo.Dataset(self.name, persistent=not is_temporary)
         dataset.info = {"records": os.path.realpath(self.store.path)}  # the plugin's operators go there
-        found = {
-            "region": "",
-            "status": "auto",
-            "height_px": 1.0,
-            "seen_by": ["x"],
-            "chance": 0.5,
-            "rank": 0,
-            "data": "{}",
-        }
-        compared = {"eval": "", "eval_id": ""} if self.truth else {}
-        box = {"label": "face", "bounding_box": [0.0, 0.0, 1.0, 1.0]}
-        shape = fo.Sample(
-            "/shape.jpg",
-            metadata=fo.ImageMetadata(width=1, height=1),
-            photo="",
-            review="pending",
-            risk=0.5,
-            reasons=["x"],
-            error="x",
-            regions_hash="",
-            settings_hash="",
-            record="{}",
-            state="",
-            shown_at=datetime.now(UTC),
-            **{
-                f: fo.Detections(detections=[fo.Detection(**box, confidence=0.5, **found, **compared)])
-                for f in REGION_FIELDS
-            },
+        box = {"label": "face", "bounding_box": [0.0, 0.0, 1.0, 1.0], "height_px": 1.0}
+        box |= {"eval": "", "eval_id": ""} if self.truth else {}
+        found = {"confidence": 0.5, "region": "", "status": "auto", "was": "auto", "seen_by": ["x"], "chance": 0.5}
+        drawn = fo.Polyline(label="plate", points=[[(0.0, 0.0)]], closed=True, confidence=0.5, region="")
+        fields: dict[str, Any] = dict.fromkeys(
+            ("photo", "regions_hash", "settings_hash", "faint", "state", "error"), ""
         )
-        shape[CORNERS] = fo.Polylines(
-            polylines=[fo.Polyline(label="plate", points=[[(0.0, 0.0)]], closed=True, confidence=0.5, region="")]
-        )
+        fields |= {"review": "pending", "risk": 0.5, "reasons": ["x"], "shown_at": datetime.now(UTC)}
+        fields |= {f: fo.Detections(detections=[fo.Detection(**box, **found)]) for f in REGION_FIELDS}
+        fields[CORNERS] = fo.Polylines(polylines=[drawn])
         if self.truth:
-            real = fo.Detection(**box, **compared, height_px=1.0, covered=0.5, leak=False, iscrowd=False)
-            shape[TRUTH] = fo.Detections(detections=[real])
-            for name in ("leaks", "eval_tp", "eval_fp", "eval_fn"):
-                shape[name] = 0
+            real = fo.Detection(**box, covered=0.5, leak=False, iscrowd=False)
+            fields[TRUTH] = fo.Detections(detections=[real])
+            fields |= dict.fromkeys(("leaks", "eval_tp", "eval_fp", "eval_fn"), 0)
+        shape = fo.Sample("/shape.jpg", metadata=fo.ImageMetadata(width=1, height=1), **fields)
         # A sample with everything declares the fields; the real ones go to the database as they are.
         dataset.add_sample(shape, dynamic=True)
         if self.truth:
@@ -205,37 +184,30 @@ class ReviewDataset:
             StaleDecisionError: as `save_edits`. RecordsError: the records cannot be read. ReviewError: the database
                 failed.
         """
-        from pymongo import InsertOne, ReplaceOne
-
         with self._guard, answering():
             self.save_edits(person())  # left behind by a FiftyOne that was closed: the samples are written over here
             items = self.queue.items(0, LOADED)
             known = {d["photo"]: d for d in self.samples.find({}, {"photo": 1, "state": 1, "created_at": 1})}
-            work: list[Any] = []
-            changed = 0
-            for place, item in enumerate(items):
-                state = self._state(item)
-                old = known.pop(item.path, None)
-                if old is not None and old.get("state") == state:
-                    continue
-                document = self._document(self.store.read(item.path), item)
-                document["state"] = state
-                work.append(
-                    ReplaceOne({"_id": old["_id"]}, _with_keys(document, self.dataset, old))
-                    if old
-                    else InsertOne(_with_keys(document, self.dataset, None, place))
-                )
-                changed += 1
-                if len(work) >= 500:
-                    self.samples.bulk_write(work, ordered=False)
-                    work = []
-            if work:
-                self.samples.bulk_write(work, ordered=False)
+            changed, work = 0, self._work(items, known)
+            while some := list(islice(work, 500)):
+                self.samples.bulk_write(some, ordered=False)
+                changed += len(some)
             if known:
                 self.samples.delete_many({"_id": {"$in": [d["_id"] for d in known.values()]}})
             if changed or known:
                 self.dataset._reload(hard=True)
             return changed + len(known)
+
+    def _work(self, items: Sequence[Item], known: dict[str, Any]) -> Iterator[Any]:
+        """What is to be written. Of `known`, the samples by photo, those that are no longer of a photo remain."""
+        from pymongo import InsertOne, ReplaceOne
+
+        for place, item in enumerate(items):
+            state, old = self._state(item), known.pop(item.path, None)
+            if old is None or old.get("state") != state:
+                document = {**self._document(self.store.records[item.path], item), "state": state}
+                document = _with_keys(document, self.dataset, old, place)
+                yield ReplaceOne({"_id": old["_id"]}, document) if old else InsertOne(document)
 
     def _state(self, item: Item) -> str:
         """What a sample shows; when it is the same, the sample is."""
@@ -268,7 +240,7 @@ class ReviewDataset:
             edited = list(self.samples.find({"$expr": {"$ne": ["$last_modified_at", "$shown_at"]}}, {"photo": 1}))
             return [d["photo"] for d in edited if d["photo"] in known and self.sync(str(d["_id"]), who)]
 
-    def sync(self, sample_id: str, who: str) -> list[Change]:
+    def sync(self, sample_id: str, who: str) -> list[Decision]:
         """Write what a person changed in one sample's labels to the records, as decisions; then show what they became.
 
         Raises:
@@ -286,10 +258,8 @@ class ReviewDataset:
                 if record.content_hash() != expected:
                     raise StaleDecisionError(f"{path} changed meanwhile{last_words(record)}; look at it again")
                 made = changes(document, record)
-                for change in made:
-                    expected = self.store.decide(
-                        path, change.what, who=who, expected=expected, **change.given
-                    ).content_hash()
+                for what, given in made:
+                    expected = self.store.decide(path, what, who=who, expected=expected, **given).content_hash()
             finally:
                 self._show(path, document)
             return made
@@ -319,25 +289,22 @@ class ReviewDataset:
 def keep_label_order(document: Document, edited: Mapping[str, Any]) -> None:
     """Put labels where the App has them: in its fields, in its order; those that it does not know come last.
 
-    A box that is the same but for rounding, and a rank, stay as the App has them: it would send its own again, without
-    end. So does a drawn box that was rejected: no region any more, but the App shows it, and may be told otherwise.
+    A box that is the same but for rounding stays as the App has it: it would send its own again, without end. So does
+    a drawn box that was rejected: no region any more, but the App shows it, and may be told otherwise.
     """
     fresh = {label["_id"]: (f, label) for f in REGION_FIELDS for label in document[f]["detections"]}
     size = document["metadata"]["width"], document["metadata"]["height"]
     for name in REGION_FIELDS:
-        shown = [
-            label
-            for label in (edited.get(name) or {}).get("detections") or ()
-            if label["_id"] in fresh or label.get("status") == "rejected"
-        ]
-        none = {"region": "", "data": "{}"}
-        document[name]["detections"] = [
-            fresh.pop(label["_id"])[1] if label["_id"] in fresh else {**label, **none} for label in shown
-        ]
-        for label, its in zip(document[name]["detections"], shown, strict=True):
-            label["rank"] = its.get("rank", label.get("rank", 0))
-            if is_same_box(label["bounding_box"], its["bounding_box"], *size):
-                label["bounding_box"] = its["bounding_box"]
+        document[name]["detections"] = labels = []
+        known = set(fresh)
+        for its in (edited.get(name) or {}).get("detections") or ():
+            if its["_id"] in fresh:
+                label = fresh.pop(its["_id"])[1]
+                if is_same_box(label["bounding_box"], its["bounding_box"], *size):
+                    label["bounding_box"] = its["bounding_box"]
+                labels.append(label)
+            elif its["_id"] in known or its.get("status") == "rejected":
+                labels.append({**its, "region": ""})
     for name, label in fresh.values():
         document[name]["detections"].append(label)
 

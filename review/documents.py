@@ -1,8 +1,8 @@
 """Records ⇄ FiftyOne samples, as plain values: the only place where pixels meet relative boxes. Imports no fiftyone.
 
-A sample carries the whole record: what a person may look at as labels (each with its exact region as JSON), the rest
-as JSON. So reading a sample that nobody touched gives the very record, to the last bit, though FiftyOne's boxes are
-fractions; and what a person changed in the App is what differs.
+What a person may look at are labels, each with its region's id; of the rest a sample names the ids. What a person
+changed in the App is what differs from the record: it stays as it is, to the last bit, though FiftyOne's boxes are
+fractions.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from bson import ObjectId
@@ -28,10 +27,11 @@ from .items import Item
 # threshold, rejected). context: vehicles and persons.
 HIDDEN, CANDIDATES, CONTEXT, CORNERS, TRUTH = "hidden", "candidates", "context", "corners", "ground_truth"
 REGION_FIELDS = (HIDDEN, CANDIDATES, CONTEXT)
-# Fainter candidates that are no reason to look stay in the sample's JSON: they are hundreds a photo.
+# Fainter candidates that are no reason to look are no labels: they are hundreds a photo.
 FAINT = 0.05
 HUNDREDTH = 0.01 + 1e-6  # px
 Document = dict[str, Any]
+Decision = tuple[str, Mapping[str, Any]]  # what, and its arguments, as `corrections.decide` takes them
 
 
 def label_id(path: str, region: str) -> ObjectId:
@@ -84,20 +84,18 @@ def to_document(
     nothing = {r.region: r.p for r in item.doubts}
     fields: dict[str, list[Document]] = {name: [] for name in REGION_FIELDS}
     corners: list[Document] = []
-    rest: list[tuple[int, dict[str, Any]]] = []
-    for rank, region in enumerate(record.regions):
+    faint: list[str] = []
+    for region in record.regions:
         hides = settings.hides(region)
         p = missed.get(region.id, 0.0)
         if region.status == "auto" and not hides and region.score < FAINT and p < SHOWN_REASON:
-            rest.append((rank, region.to_dict()))
+            faint.append(region.id)
             continue
         name = HIDDEN if hides else CANDIDATES if region.kind in settings.kinds or region.status != "auto" else CONTEXT
         chance = nothing.get(region.id, 0.0) if hides else p
-        fields[name].append(_detection(record, region, rank, chance))
+        fields[name].append(_detection(record, region, chance))
         if region.corners:
             corners.append(_polyline(record, region, region.corners))
-    kept = record.to_dict()
-    del kept["regions"]
     out: Document = {
         "filepath": media_path(header, record),
         "tags": [item.status],
@@ -111,7 +109,7 @@ def to_document(
         "settings_hash": settings.export_hash(),
         **{name: {"_cls": "Detections", "detections": labels} for name, labels in fields.items()},
         CORNERS: {"_cls": "Polylines", "polylines": corners},
-        "record": json.dumps({"kept": kept, "rest": rest}, ensure_ascii=False),
+        "faint": json.dumps(faint),
     }
     if result is not None:
         _compare(out, record, result)
@@ -124,7 +122,7 @@ def _label(record: Record, region: Region, name: str, cls: str) -> Document:
     return {**same, "label": region.kind, "confidence": region.score, "region": region.id}
 
 
-def _detection(record: Record, region: Region, rank: int, chance: float) -> Document:
+def _detection(record: Record, region: Region, chance: float) -> Document:
     return {
         **_label(record, region, region.id, "Detection"),
         "tags": [] if region.status == "auto" else [region.status],
@@ -133,8 +131,7 @@ def _detection(record: Record, region: Region, rank: int, chance: float) -> Docu
         "height_px": region.height,
         "seen_by": sorted(region.detector_scores),
         "chance": chance,
-        "rank": rank,
-        "data": json.dumps(region.to_dict(), ensure_ascii=False),
+        "was": region.status,  # `status` is what a person changes
     }
 
 
@@ -182,15 +179,7 @@ def _labels(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [label for f in REGION_FIELDS for label in (document.get(f) or {}).get("detections") or ()]
 
 
-@dataclass(frozen=True)
-class Change:
-    """One decision that a person made by editing labels: `what` and its arguments, as `decisions.decide` takes them."""
-
-    what: str
-    given: Mapping[str, Any] = field(default_factory=dict)
-
-
-def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
+def changes(document: Mapping[str, Any], record: Record) -> list[Decision]:
     """What a person changed in a sample's labels in FiftyOne: drawn, moved, renamed, deleted, status set.
 
     A drawn box that is rejected leaves the record, and stays in the App as long as that shows it: with another status
@@ -203,9 +192,9 @@ def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
     Raises:
         SettingsError: a label without a class, or a status that is none.
     """
-    out: list[Change] = []
+    out: list[Decision] = []
     known = {r.id: r for r in record.regions}
-    shown = {data["id"] for _, data in json.loads(document["record"])["rest"]}
+    shown = set(json.loads(document["faint"]))
     for label in _labels(document):
         box = absolute(label["bounding_box"], record.width, record.height)
         region = known.get(label.get("region") or "")
@@ -214,32 +203,24 @@ def changes(document: Mapping[str, Any], record: Record) -> list[Change]:
                 raise SettingsError("a drawn box needs a class: face, plate or a kind of your own")
             name = str(label["_id"])
             if name not in known and label.get("status") != "rejected":  # that one is not to be hidden
-                out.append(Change("add", {"box": _whole(box, record), "kind": label["label"], "id": name}))
+                out.append(("add", {"box": _whole(box, record), "kind": label["label"], "id": name}))
             shown.add(name)
             continue
         shown.add(region.id)
         was = relative(region.box, record.width, record.height)
         if not is_same_box(label["bounding_box"], was, record.width, record.height):
-            out.append(Change("move", {"id": region.id, "box": _whole(box, record)}))
+            out.append(("move", {"id": region.id, "box": _whole(box, record)}))
         if label.get("label") and label["label"] != region.kind:
-            out.append(Change("set-kind", {"id": region.id, "kind": label["label"]}))
+            out.append(("set-kind", {"id": region.id, "kind": label["label"]}))
         given = label.get("status", region.status)
         # The App may send a label as it was shown before an earlier edit: its status says nothing new then.
-        if given not in (region.status, _shown_status(label)):
+        if given not in (region.status, label.get("was", "")):
             verb = {"accepted": "accept", "manual": "accept", "rejected": "reject", "auto": "reset"}.get(given)
             if verb is None:
                 raise SettingsError(f"a status is accepted, rejected or auto; received {given!r}")
-            out.append(Change(verb, {"id": region.id}))
-    out += [Change("reject", {"id": r.id}) for r in record.regions if r.id not in shown and r.status != "rejected"]
+            out.append((verb, {"id": region.id}))
+    out += [("reject", {"id": r.id}) for r in record.regions if r.id not in shown and r.status != "rejected"]
     return out
-
-
-def _shown_status(label: Mapping[str, Any]) -> str:
-    """The status of the region when the label was made of it."""
-    try:
-        return str(json.loads(label["data"]).get("status", "auto"))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return ""
 
 
 def _whole(box: Box, record: Record) -> Box:

@@ -123,10 +123,8 @@ def is_near(a: Box, b: Box) -> bool:
 def beside(here: Seen, frames: Sequence[Seen]) -> list[Reason]:
     """What neighbor frames hide in places where this one hides nothing of that kind."""
     lost: list[tuple[str, Box, set[int]]] = []
-    own = [
-        *here.hidden,
-        *((kind, box) for box in here.rejected for kind in {k for n in frames for k, _ in n.hidden}),
-    ]
+    kinds = {kind for neighbor in frames for kind, _ in neighbor.hidden}
+    own = [*here.hidden, *((kind, box) for box in here.rejected for kind in kinds)]
     for i, neighbor in enumerate(frames):
         if neighbor.size != here.size:
             continue
@@ -139,16 +137,9 @@ def beside(here: Seen, frames: Sequence[Seen]) -> list[Reason]:
                     break
             else:
                 lost.append((kind, box, {i}))
-    return [
-        Reason(
-            BESIDE[min(len(who), 2) - 1],
-            f"a neighbor frame has a {kind} here" if len(who) == 1 else f"both neighbor frames have a {kind} here",
-            kind,
-            box=box,
-            sign="neighbor",
-        )
-        for kind, box, who in lost
-    ]
+    words = "a neighbor frame has a", "both neighbor frames have a"
+    which = ((kind, box, min(len(who), 2) - 1) for kind, box, who in lost)
+    return [Reason(BESIDE[n], f"{words[n]} {kind} here", kind, box=box, sign="neighbor") for kind, box, n in which]
 
 
 def suspected(seen: Seen, frames: Sequence[Seen]) -> tuple[Reason, ...]:
@@ -158,8 +149,8 @@ def suspected(seen: Seen, frames: Sequence[Seen]) -> tuple[Reason, ...]:
         assert lost.box is not None
         # The same place is counted once, with what speaks for it most.
         same = [r for r in reasons if r.kind == lost.kind and r.box is not None and is_near(r.box, lost.box)]
-        if same and max(same, key=lambda r: r.p).p >= lost.p:
-            best = max(same, key=lambda r: r.p)
+        best = max(same, key=lambda r: r.p, default=None)
+        if best is not None and best.p >= lost.p:
             reasons[reasons.index(best)] = replace(best, text=f"{best.text}; {lost.text}")
         else:
             reasons = [r for r in reasons if r not in same] + [lost]

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anonymize.errors import AnnotationError
 
 from .guarded.server import ReviewServer
-from .reviews import NOTHING, registry
+from .reviews import NOTHING, Review, registry
 
 COOKIE = "anonymize_review"
 
@@ -37,7 +37,8 @@ class LoopbackMiddleware:
             await send({"type": "websocket.close", "code": 1008})
             return
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("key", [""])[0]
+        asked = parse_qs(scope["query_string"].decode("latin-1"))
+        given, name = asked.get("key", [""])[0], asked.get("name", [""])[0]
         host = urlsplit(f"//{headers.get('host', '')}").hostname
         origin = headers.get("origin")
         cookie: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
@@ -46,7 +47,6 @@ class LoopbackMiddleware:
         is_ours &= origin is None or urlsplit(origin).netloc == headers.get("host")
         is_ours &= headers.get("sec-fetch-site") != "cross-site" or scope["path"] == "/start"
         if is_ours and scope["path"] == "/start" and secrets.compare_digest(given.encode(), self.secret.encode()):
-            name = parse_qs(scope["query_string"].decode("latin-1")).get("name", [""])[0]
             response = RedirectResponse(f"/review/open?name={name}", 303)
             response.set_cookie(COOKIE, self.secret, httponly=True, samesite="strict")
             await response(scope, receive, send)
@@ -61,8 +61,7 @@ def build(secret: str) -> ASGIApp:
     from starlette.applications import Starlette
     from starlette.routing import Mount
 
-    server = ReviewServer(registry)
-    return LoopbackMiddleware(Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context), secret)
+    return LoopbackMiddleware(Starlette(routes=[Mount("/review", ReviewServer(registry))]), secret)
 
 
 def serve(records: Path, port: int, annotations: Path | None = None) -> None:
@@ -73,22 +72,18 @@ def serve(records: Path, port: int, annotations: Path | None = None) -> None:
     """
     import uvicorn
 
-    if records.is_dir():
-        clips = registry.open_clips(records)
-        print("clips; starting FiftyOne …", flush=True)
-        _ = clips.shown
-        name = clips.name
-    else:
-        name = _open(records, annotations)
+    review = registry.open_clips(records) if records.is_dir() else _open(records, annotations)
+    print(f"{review.queue.progress() if isinstance(review, Review) else 'clips'}; starting FiftyOne …", flush=True)
+    _ = review.shown
     secret = secrets.token_urlsafe(24)
-    print(f"Review: http://127.0.0.1:{port}/start?key={secret}&name={name}  (Ctrl+C stops it)", flush=True)
+    print(f"Review: http://127.0.0.1:{port}/start?key={secret}&name={review.name}  (Ctrl+C stops it)", flush=True)
     # The App's event stream has no end of its own: it does not hold the server up.
     quiet: dict[str, Any] = {"log_level": "warning", "access_log": False}
     uvicorn.run(build(secret), host="127.0.0.1", port=port, timeout_graceful_shutdown=1, **quiet)
 
 
-def _open(records: Path, annotations: Path | None) -> str:
-    """The name of the review of photos, with its dataset made."""
+def _open(records: Path, annotations: Path | None) -> Review:
+    """The review of photos, with its ground truth."""
     review = registry.open(records)
     if annotations is not None:
         from anonymize.evaluate.ground_truth import read as read_annotations
@@ -99,6 +94,4 @@ def _open(records: Path, annotations: Path | None) -> str:
         if not truth.photos:
             raise AnnotationError(f"{annotations} says nothing of these photos")
         review.truth = truth
-    print(f"{review.queue.progress()}; starting FiftyOne …", flush=True)
-    _ = review.dataset
-    return review.name
+    return review

@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,13 +38,10 @@ def photo_file(review: Review, wanted: str) -> Path | None:
     """The file behind a sample's file path, if it is a photo of this review: named in its records, and no link."""
     root = review.store.header.root.rstrip("/")
     shown = unescape(root)
-    for base, is_escaped in ((shown, False), (root, True)):
+    for base, as_in_records in ((shown, escape), (root, str)):
         if not wanted.startswith(base + "/"):
             continue
-        name = wanted[len(base) + 1 :]
-        path = name if is_escaped else None
-        if path is None:
-            path = escape(name)
+        path = as_in_records(wanted[len(base) + 1 :])
         if path not in review.store.refresh():
             continue
         source = Path(shown) / unescape(path)
@@ -109,12 +107,16 @@ def answer(source: Path, review: Review, is_small: bool = False) -> Response:
         return Response(small, media_type="image/jpeg", headers=KEPT)
     if kind:
         return FileResponse(source, media_type=kind, headers=KEPT)
+    return _as_jpeg(lambda: to_jpeg(images.load(source, review.store.settings).rgb, 92))
+
+
+def _as_jpeg(made: Callable[[], bytes]) -> Response:
+    """What was made; where it cannot be, nothing, and the log says why."""
     try:
-        photo = images.load(source, review.store.settings)
+        return Response(made(), media_type="image/jpeg", headers=KEPT)
     except AnonymizeError as e:
         log.info("%s", e)
         return PlainTextResponse(NOTHING, 404)
-    return Response(to_jpeg(photo.rgb, 92), media_type="image/jpeg", headers=KEPT)
 
 
 def preview(review: Review, path: str, size: int = PREVIEW) -> bytes:
@@ -140,11 +142,6 @@ def preview(review: Review, path: str, size: int = PREVIEW) -> bytes:
 
 def clean(review: Review, path: str) -> Response:
     """The same as an answer; its address names what it shows, so that a browser may keep it for a while."""
-    source = photo_file(review, f"{review.store.header.root.rstrip('/')}/{path}")
-    if source is None:
+    if photo_file(review, f"{review.store.header.root.rstrip('/')}/{path}") is None:
         return PlainTextResponse(NOTHING, 404)
-    try:
-        return Response(preview(review, path), media_type="image/jpeg", headers=KEPT)
-    except AnonymizeError as e:
-        log.info("%s", e)
-        return PlainTextResponse(NOTHING, 404)
+    return _as_jpeg(lambda: preview(review, path))

@@ -88,7 +88,7 @@ class Queue:
             self._settings = settings
         index = self._index
         if index.update():
-            self._order = np.lexsort((-np.array(index.peak), _states(index) == STATUSES.index("error")))
+            self._order = np.lexsort((-index.rows["peak"], index.rows["state"] == STATUSES.index("error")))
             self._places = np.empty_like(self._order)
             self._places[self._order] = np.arange(len(self._order))
         return index
@@ -140,7 +140,7 @@ class Queue:
             index, place = self._update(), self.place(path) if path is not None else None
             start = 0 if place is None else place + 1
             rows = np.concatenate([self._order[start:], self._order[:start]])
-            rows = rows[_states(index)[rows] == STATUSES.index("pending")]
+            rows = rows[index.rows["state"][rows] == STATUSES.index("pending")]
             names = self.store.records.names
         for row in rows:
             with self._guard:
@@ -173,13 +173,13 @@ class Queue:
 
         Without vehicles and persons nobody can say where something was missed without a trace. And where people look
         anyway, a second more of a machine is cheap: with the preset `thorough` fewer photos leak, and these come
-        sooner (README has the curves).
+        sooner (docs/benchmarks.md has the curves).
         """
         with self._guard:
             index = self._update()
             if not len(index):
                 return ""
-            has_carriers = any(index.carriers)
+            has_carriers = index.rows["has_carrier"].any()
         used = self.store.header.settings
         if used.plate_detector in (PRESETS["fast"].plate_detector, PRESETS["balanced"].plate_detector):
             return (
@@ -196,7 +196,7 @@ class Queue:
     def count(self, status: str) -> int:
         """How many photos are "pending", "approved", "flagged" or have an "error"."""
         with self._guard:
-            return int(np.count_nonzero(_states(self._update()) == STATUSES.index(status)))
+            return int(np.count_nonzero(self._update().rows["state"] == STATUSES.index(status)))
 
     def decided(self) -> dict[str, tuple[str, str]]:
         """Photos with a decision that stands: path -> (who, when) of the last one."""
@@ -206,16 +206,13 @@ class Queue:
     def progress(self) -> Progress:
         with self._guard:
             index = self._update()
-            counts = np.bincount(_states(index), minlength=len(STATUSES)).tolist()
+            states = index.rows["state"]
+            counts = np.bincount(states, minlength=len(STATUSES)).tolist()
             count = dict(zip(STATUSES, counts, strict=True))
             finished = (STATUSES.index("approved"), STATUSES.index("flagged"))
-            pace = _pace(d for row, d in index.decided.items() if index.state[row] in finished)
+            pace = _pace(d for row, d in index.decided.items() if states[row] in finished)
         left = None if pace is None else pace * count["pending"]
         return Progress(len(index), count["approved"], count["flagged"], count["error"], left)
-
-
-def _states(index: Index) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes(index.state), np.uint8)
 
 
 def _pace(done: Iterable[tuple[str, str]]) -> float | None:

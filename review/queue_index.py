@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from array import array
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,7 +30,10 @@ from .items import Item, Seen, neighbors, risk_of, see, suspected, to_item
 STATUSES = ("pending", "approved", "flagged", "error")
 HELD = 20_000  # photos whose neighbors' boxes and reasons are held in memory
 MANY, SAVED = 2_000, 100_000  # rows that are kept when all are there, and on the way, should this process end
-VERSION = 1  # counted up when what is kept means something else
+VERSION = 2  # counted up when what is kept means something else
+# A row. crc: of the line that it is of. risk: now. peak: the highest since a person decided on it, its place.
+# state: index of its status in STATUSES. has_carrier: a vehicle or a person was found.
+ROW = np.dtype([("crc", "u4"), ("risk", "f8"), ("peak", "f8"), ("state", "u1"), ("has_carrier", "?")])
 
 Told = Callable[[int, int], None]
 
@@ -44,8 +46,7 @@ class Index:
         told: called now and then with (photos looked at, of how many), where there are many.
 
     Attributes:
-        risk: each row's. peak: the highest that it had since a person decided on it: its place.
-        state: index of its status in STATUSES. carriers: 1 where a vehicle or a person was found.
+        rows: (N,) of ROW. names: their photos.
         decided: row -> (who, when) of the last decision that stands.
         scores: kind -> each row's `hiding_scores`, float32, as bytes.
     """
@@ -56,51 +57,58 @@ class Index:
         self._items: OrderedDict[str, tuple[tuple[int, ...], Item]] = OrderedDict()
         self._low = {kind: lowest(settings, kind) for kind in settings.kinds}
         self._generation, self._taken = -1, 0
-        self._clear()
-
-    def _clear(self) -> None:
-        self.risk, self.peak, self.state, self.carriers = array("d"), array("d"), bytearray(), bytearray()
-        self._crcs = array(self._records.crcs.typecode)
+        self.names: list[str] = []
+        self.rows = np.zeros(0, ROW)
         self.decided: dict[int, tuple[str, str]] = {}
-        self.scores: dict[str, list[bytes]] = {kind: [] for kind in self._settings.kinds}
+        self.scores: dict[str, list[bytes]] = {kind: [] for kind in settings.kinds}
 
     def __len__(self) -> int:
-        return len(self.state)
+        return len(self.rows)
 
     def update(self) -> bool:
         """Look at what changed in the file since; whether anything did."""
         records = self._records
-        if self._generation != records.generation:
-            known, self._generation, self._taken = self._before(), records.generation, len(records.taken)
-            self._clear()
-            self._look(self._align(known))
+        if self._generation != records.generation:  # the file is another one
+            if not len(self):
+                self._recall()
+            self._look(self._align())
+            self._generation, self._taken = records.generation, len(records.taken)
             return True
-        fresh, self._taken = records.taken[self._taken :], len(records.taken)
+        fresh = records.taken[self._taken :]
+        more = len(records) - len(self)
+        self.rows = np.concatenate([self.rows, np.zeros(more, ROW)])
+        for of_kind in self.scores.values():
+            of_kind += [b""] * more
         self._look([records.row(path) for path in fresh])
+        self._taken += len(fresh)  # not before: what could not be read is looked at again
         return bool(fresh)
 
+    def _align(self) -> list[int]:
+        """Take over the rows of lines that are the same; the others, which are to be looked at."""
+        records, places = self._records, {name: i for i, name in enumerate(self.names[: len(self)])}
+        before = np.array([places.get(name, -1) for name in records.names], np.intp)
+        rows = np.zeros(len(before), ROW)
+        rows[before >= 0] = self.rows[before[before >= 0]]
+        is_same = (before >= 0) & (rows["crc"] == records.crcs())
+        for name in ("risk", "state", "has_carrier"):
+            rows[name][~is_same] = 0
+        kept = list(zip(before.tolist(), is_same.tolist(), strict=True))
+        self.decided = {row: self.decided[i] for row, (i, same) in enumerate(kept) if same and i in self.decided}
+        self.scores = {kind: [of[i] if same else b"" for i, same in kept] for kind, of in self.scores.items()}
+        self.rows, self.names = rows, records.names
+        return np.flatnonzero(~is_same).tolist()
+
     def _look(self, todo: list[int]) -> None:
-        for _ in range(len(self), len(self._records)):
-            self.risk.append(0.0)
-            self.peak.append(0.0)
-            self.state.append(0)
-            self.carriers.append(0)
-            self._crcs.append(0)
-            for of_kind in self.scores.values():
-                of_kind.append(b"")
         names = self._records.names
         # What is hidden in a frame, or no longer, is news of its neighbors, too.
         near = {self._records.row(n) for row in todo for n in neighbors(names[row], self._records)}
         rows = sorted({*todo, *near})
-        since = 0
         for done, row in enumerate(rows):
-            self._put(row)
-            since += 1
             if self._told and done % 1000 == 0:
                 self._told(done, len(rows))
-            if since == SAVED:
+            self._put(row)
+            if done % SAVED == SAVED - 1:
                 self._keep(row + 1)
-                since = 0
         if len(rows) > MANY:
             self._keep(len(self))
 
@@ -108,16 +116,15 @@ class Index:
         path = self._records.names[row]
         seen = self._see(path)
         risk = risk_of(suspected(seen, self._frames(path)))
-        self.risk[row], self.state[row] = risk, STATUSES.index(seen.status)
-        self.peak[row] = max(risk, self.peak[row]) if seen.decided else risk
-        self.carriers[row], self._crcs[row] = seen.has_carrier, self._records.crcs[row]
+        peak = max(risk, self.rows["peak"][row]) if seen.decided else risk
+        self.rows[row] = self._records.crc(row), risk, peak, STATUSES.index(seen.status), seen.has_carrier
         if seen.decided:
             self.decided[row] = seen.decided
         else:
             self.decided.pop(row, None)
 
     def _see(self, path: str) -> Seen:
-        crc = self._records.crcs[self._records.row(path)]
+        crc = self._records.crc(self._records.row(path))
         held = self._seen.get(path)
         if held is None or held[0] != crc:
             record = self._records[path]
@@ -136,7 +143,7 @@ class Index:
         """A photo with its reasons."""
         records = self._records
         near = neighbors(path, records)
-        crcs = tuple(records.crcs[records.row(n)] for n in (path, *near))
+        crcs = tuple(records.crc(records.row(n)) for n in (path, *near))
         held = self._items.get(path)
         if held is None or held[0] != crcs:
             seen, frames = self._see(path), self._frames(path)
@@ -160,15 +167,11 @@ class Index:
         return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).digest()
 
     def _keep(self, count: int) -> None:
-        arrays: dict[str, NDArray[Any]] = {
+        arrays = {
             "key": np.frombuffer(self._key, np.uint8),
             "names": _bytes("\n".join(self._records.names[:count])),
-            "crcs": np.array(self._crcs[:count]),
-            "risk": np.array(self.risk[:count]),
-            "state": np.frombuffer(bytes(self.state[:count]), np.uint8),
-            "carriers": np.frombuffer(bytes(self.carriers[:count]), np.uint8),
+            "rows": self.rows[:count],
             "decided": _bytes(json.dumps({row: d for row, d in self.decided.items() if row < count})),
-            "kinds": _bytes(json.dumps(list(self.scores))),
         }
         for n, of_kind in enumerate(self.scores.values()):
             arrays[f"scores{n}"] = np.frombuffer(b"".join(of_kind[:count]), np.float32)
@@ -176,64 +179,23 @@ class Index:
         with suppress(OSError):
             write_whole(queue_beside(self._records.path), pack(arrays))
 
-    def _before(self) -> dict[str, Any] | None:
-        """The rows as they were: of the file before it was written anew, else what is kept."""
-        if len(self):
-            return {
-                "names": self._names_before, "crcs": self._crcs, "risk": self.risk, "peak": self.peak,
-                "state": self.state, "carriers": self.carriers, "decided": self.decided, "scores": self.scores,
-            }  # fmt: skip
-        names = ("key", "names", "crcs", "risk", "state", "carriers", "decided", "kinds")
-        path = queue_beside(self._records.path)
-        found = unpack(path, names)
-        if found is None or bytes(found["key"]) != self._key:
-            return None
-        kinds = json.loads(bytes(found["kinds"]))
-        more = unpack(path, [f"{what}{n}" for n in range(len(kinds)) for what in ("scores", "counts")])
-        if more is None:
-            return None
-        scores = {k: _split(more[f"scores{n}"], more[f"counts{n}"]) for n, k in enumerate(kinds)}
-        return {
-            "names": bytes(found["names"]).decode().split("\n"), "scores": scores, "peak": found["risk"].tolist(),
-            **{n: found[n].tolist() for n in ("crcs", "risk", "state", "carriers")},
-            "decided": {int(row): tuple(d) for row, d in json.loads(bytes(found["decided"])).items()},
-        }  # fmt: skip
-
-    def _align(self, known: dict[str, Any] | None) -> list[int]:
-        """Take over the rows of lines that are the same; the others are to be looked at."""
-        records = self._records
-        self._names_before = records.names
-        if known is None:
-            return list(range(len(records)))
-        count = len(known["names"])
-        if known["names"] == records.names[:count]:
-            self.risk, self.peak = array("d", known["risk"]), array("d", known["peak"])
-            self.state, self.carriers = bytearray(known["state"]), bytearray(known["carriers"])
-            self._crcs, self.scores, self.decided = known["crcs"], known["scores"], known["decided"]
-            others = np.flatnonzero(np.array(self._crcs) != np.array(records.crcs[:count])).tolist()
-            return [*others, *range(count, len(records))]
-        rows, todo = {name: i for i, name in enumerate(known["names"])}, []
-        for row, name in enumerate(records.names):
-            i = rows.get(name)
-            is_known = i is not None and known["crcs"][i] == records.crcs[row]
-            if not is_known:
-                todo.append(row)
-            self.risk.append(known["risk"][i] if is_known else 0.0)
-            self.peak.append(known["peak"][i] if i is not None else 0.0)
-            self.state.append(known["state"][i] if is_known else 0)
-            self.carriers.append(known["carriers"][i] if is_known else 0)
-            self._crcs.append(records.crcs[row])
-            for kind, of_kind in self.scores.items():
-                of_kind.append(known["scores"][kind][i] if is_known else b"")
-            if is_known and i in known["decided"]:
-                self.decided[row] = known["decided"][i]
-        return todo
+    def _recall(self) -> None:
+        """Take what is kept, where it is of these settings."""
+        of_kinds = [f"{what}{n}" for n in range(len(self.scores)) for what in ("scores", "counts")]
+        kept = unpack(queue_beside(self._records.path), ["key", "names", "rows", "decided", *of_kinds])
+        if kept is None or bytes(kept["key"]) != self._key or kept["rows"].dtype != ROW:
+            return
+        self.names = bytes(kept["names"]).decode().split("\n")
+        self.rows = kept["rows"]
+        self.rows["peak"] = self.rows["risk"]
+        self.decided = {int(row): tuple(d) for row, d in json.loads(bytes(kept["decided"])).items()}
+        self.scores = {k: _split(kept[f"scores{n}"], kept[f"counts{n}"]) for n, k in enumerate(self.scores)}
 
 
-def _bytes(text: str) -> NDArray[np.uint8]:
+def _bytes(text: str) -> NDArray[Any]:
     return np.frombuffer(text.encode(), np.uint8)
 
 
-def _split(flat: NDArray[np.float32], counts: NDArray[np.int32]) -> list[bytes]:
+def _split(flat: NDArray[Any], counts: NDArray[Any]) -> list[bytes]:
     data, ends = flat.tobytes(), (4 * np.cumsum([0, *counts.tolist()])).tolist()
     return [data[a:b] for a, b in pairwise(ends)]

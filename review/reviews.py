@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ from typing import Any
 from anonymize.corrections import person
 from anonymize.errors import RecordsError, ReviewError
 from anonymize.evaluate.ground_truth import Annotations
+from anonymize.web.job_view import audit_words
+from anonymize.web.jobs import AuditProgress
 
-from .clips import ClipsReview
-from .clips import dataset_name as dataset_name_of_clips
+from .clip_dataset import ClipsReview
 from .dataset import ReviewDataset, dataset_name
-from .exporting import Exporting
 from .queue import Queue
 from .store import ReviewStore
 
@@ -33,6 +34,46 @@ class User:
     key: str
     name: str
     is_reviewer: bool = True
+
+
+class Exporting:
+    """An export that is audited, in the background: an audit takes seconds per photo, longer than a browser waits.
+
+    It starts at once.
+
+    Args:
+        work: writes and audits; what it returns is the answer.
+        failed: the answer to what it raises.
+    """
+
+    def __init__(
+        self, work: Callable[[AuditProgress], dict[str, Any]], failed: Callable[[Exception], dict[str, Any]]
+    ) -> None:
+        self._progress, self._answer = AuditProgress(), dict[str, Any]()
+        self._work, self._failed = work, failed
+        self._thread = threading.Thread(target=self._run, name="audited export", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._answer = self._work(self._progress)
+        except Exception as e:
+            self._answer = self._failed(e)
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
+    def cancel(self) -> None:
+        """Audit no more photos after the one in work."""
+        self._progress.stop.set()
+
+    def values(self) -> dict[str, Any]:
+        """How far it is, and its answer at the end."""
+        if self.is_running:
+            p = self._progress
+            return {"running": {"text": " · ".join(audit_words(p)), "share": p.done / max(p.of, 1)}}
+        return self._answer
 
 
 @dataclass
@@ -116,7 +157,7 @@ class Reviews:
         Raises:
             RecordsError: not a records file.
         """
-        name = dataset_name(records)
+        name = dataset_name("review", records)
         with self._guard:
             review = self._open.get((name, owner))
             if review is None:
@@ -130,7 +171,7 @@ class Reviews:
         Raises:
             ReviewError: there is none in it.
         """
-        name = dataset_name_of_clips(folder)
+        name = dataset_name("clips", folder)
         with self._guard:
             if name not in self._clips:
                 self._clips[name] = ClipsReview(folder)

@@ -103,23 +103,15 @@ class ReviewStore:
         self.records.refresh()
         return self.records
 
-    def read(self, path: str) -> Record:
-        """A photo's record as `refresh` found it.
-
-        Raises:
-            RecordsError: its line is broken, or the file was rewritten since.
-        """
-        return self.records[path]
-
     def __getitem__(self, path: str) -> Record:
         with self._guard:
             if path not in self.refresh():
                 raise RecordsError(f"{self.path} has no photo {path!r}")
-            return self.read(path)
+            return self.records[path]
 
     def __iter__(self) -> Iterator[Record]:
         """Every photo's record as it is now, one after the other."""
-        return map(self.read, self.refresh())
+        return map(self.records.__getitem__, self.refresh())
 
     def decide(self, path: str, what: str, *, who: str, expected: str | None = None, **given: Any) -> Record:
         """One decision on one photo, written through to the disk when this returns.
@@ -147,9 +139,3 @@ class ReviewStore:
                 writer.write(changed)
                 writer.sync()
             return self[path]
-
-    def __enter__(self) -> ReviewStore:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.records.close()

@@ -6,7 +6,7 @@ It needs no FiftyOne: corrections go to the records through the same store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, ValidationError, validate_call
 
 from anonymize.corrections import parse
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError
@@ -22,14 +22,14 @@ from anonymize.settings import Settings
 from anonymize.web.telling import failure_of, message_of
 
 from .dataset import dataset_name
-from .exporting import Exporting
 from .items import Item
-from .reviews import Review, Reviews, User
+from .reviews import Exporting, Review, Reviews, User
 from .tab_view import FiftyOne, export_approved, in_list, other_thresholds, picture, view
 
 ONLY_LOOKED_AT = "This sample is only to be looked at. Your own photos can be reviewed."
 AHEAD = 3  # photos that a browser fetches before they are asked for
 LISTED = 30, 90  # photos of the queue that are listed before and behind the open one
+OFFERED = ("batches", "open", "show", "next", "decide", "explore", "use", "export", "exported", "cancel")
 Values = dict[str, Any]
 
 
@@ -49,44 +49,8 @@ class Source:
     is_temporary: bool = False
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class _Open(_Asked):
-    """A batch by its id, or a records file by its path; at a photo, or at the one that comes first."""
-
-    batch: str = ""
-    records: str = ""
-    photo: str = ""
-
-
-class _Review(_Asked):
-    review: str
-
-
-class _Photo(_Review):
-    photo: str = ""
-
-
-class _Decision(_Photo):
-    """`hash`: of the regions and settings that the person saw."""
-
-    what: str
-    hash: str = ""
-    region: str | None = None
-    kind: str | None = None
-    box: list[float | int] | None = None
-
-
-class _Thresholds(_Review):
-    face: float
-    plate: float
-
-
-class _Export(_Review):
-    unreviewed: bool = False
-    audit: bool = False
+# A handler's arguments are what a browser sends: these keys, of these types, and no others.
+_checked = validate_call(config=ConfigDict(strict=True, arbitrary_types_allowed=True))
 
 
 @dataclass(frozen=True)
@@ -111,23 +75,12 @@ class ReviewHandlers:
 
     def answer(self, scope: Any, what: str, data: Any) -> tuple[int, Values]:
         """The status and the value of an answer; an error is {"error": a sentence}, with what is there to be seen."""
-        known: Mapping[str, tuple[type[_Asked], Callable[..., Values]]] = {
-            "batches": (_Asked, self.batches),
-            "open": (_Open, self.open),
-            "show": (_Photo, self.show),
-            "next": (_Photo, self.next),
-            "decide": (_Decision, self.decide),
-            "explore": (_Thresholds, self.explore),
-            "use": (_Thresholds, self.use),
-            "export": (_Export, self.export),
-            "exported": (_Review, self.exported),
-            "cancel": (_Review, self.cancel),
-        }
-        if what not in known:
+        if what not in OFFERED:
             return 404, {"error": "There is nothing here."}
-        model, handler = known[what]
+        if not isinstance(data, dict):
+            return 400, {"error": f"{what}: not an object"}
         try:
-            value = handler(scope, model.model_validate(data))
+            value: Values = getattr(self, what)(scope, **data)
         except ValidationError as e:
             first = e.errors(include_url=False, include_input=False)[0]
             return 400, {"error": f"{'.'.join(map(str, first['loc'])) or what}: {first['msg']}"}
@@ -139,22 +92,25 @@ class ReviewHandlers:
 
     # --- what may be opened ---
 
-    def batches(self, scope: Any, _: _Asked) -> Values:
+    @_checked
+    def batches(self, scope: Any) -> Values:
         """What may be opened now, newest last."""
         found = [{"id": s.id, "label": s.label} for s in self.sources(scope)]
         return {"batches": found, "paths": self.own_machine}
 
-    def open(self, scope: Any, ask: _Open) -> Values:
+    @_checked
+    def open(self, scope: Any, *, batch: str = "", records: str = "", photo: str = "") -> Values:
+        """A batch by its id, or a records file by its path; at a photo, or at the one that comes first."""
         user = self.who(scope)
-        if self.own_machine and ask.records.strip():
-            review, batch = self.reviews.open(Path(ask.records.strip()).expanduser()), ""
+        if self.own_machine and records.strip():
+            found, batch = self.reviews.open(Path(records.strip()).expanduser()), ""
         else:
-            source = next((s for s in self.sources(scope) if s.id == ask.batch), None)
+            source = next((s for s in self.sources(scope) if s.id == batch), None)
             if source is None:
                 raise RecordsError("That batch is not there, or it is still being worked on.")
-            review, batch = self.reviews.open(source.records, owner=source.owner), source.id
-        item = self._item(review, user, ask.photo) if ask.photo else self._next(review, user)
-        return {**self._page(review, user, item), "batch": batch}
+            found = self.reviews.open(source.records, owner=source.owner)
+        item = self._item(found, user, photo) if photo else self._next(found, user)
+        return {**self._page(found, user, item), "batch": batch}
 
     def _find(self, scope: Any, name: str, decide: bool = False) -> tuple[Review, User]:
         """The review; `decide`: to decide on, not only to look at."""
@@ -184,33 +140,46 @@ class ReviewHandlers:
         review.queue.claim(path, self._claimant(review, user))
         return item
 
-    def show(self, scope: Any, ask: _Photo) -> Values:
+    @_checked
+    def show(self, scope: Any, *, review: str, photo: str = "") -> Values:
         """That photo."""
-        review, user = self._find(scope, ask.review)
-        return self._page(review, user, self._item(review, user, ask.photo))
+        found, user = self._find(scope, review)
+        return self._page(found, user, self._item(found, user, photo))
 
-    def next(self, scope: Any, ask: _Photo) -> Values:
+    @_checked
+    def next(self, scope: Any, *, review: str, photo: str = "") -> Values:
         """The next photo that nobody decided on, behind that one."""
-        review, user = self._find(scope, ask.review)
-        return self._page(review, user, self._next(review, user, after=ask.photo or None))
+        found, user = self._find(scope, review)
+        return self._page(found, user, self._next(found, user, after=photo or None))
 
-    def decide(self, scope: Any, ask: _Decision) -> Values:
-        """A decision; the photo as it is now, or the next one."""
-        review, user = self._find(scope, ask.review, decide=True)
+    @_checked
+    def decide(
+        self,
+        scope: Any,
+        *,
+        review: str,
+        photo: str = "",
+        what: str,
+        hash: str = "",
+        region: str | None = None,
+        kind: str | None = None,
+        box: list[float | int] | None = None,
+    ) -> Values:
+        """A decision; the photo as it is now, or the next one. `hash`: of regions and settings that the person saw."""
+        found, user = self._find(scope, review, decide=True)
         try:
-            if ask.what == "undo":
-                return self._undo(review, user, ask.photo)
-            given = ask.model_dump(exclude={"review", "photo", "hash"}, exclude_none=True)
-            what, more = parse(given)
-            review.store.decide(ask.photo, what, who=user.name, expected=ask.hash, **more)
+            if what == "undo":
+                return self._undo(found, user, photo)
+            given = {"what": what, "region": region, "kind": kind, "box": box}
+            what, more = parse({name: value for name, value in given.items() if value is not None})
+            found.store.decide(photo, what, who=user.name, expected=hash, **more)
             # Its sample in FiftyOne stays as it is: who looks at it there saw that, and is told before they decide.
         except AnonymizeError as e:
-            item = review.queue.item(ask.photo)
-            return self._page(review, user, item, error=message_of(e, self.own_machine))
+            return self._page(found, user, found.queue.item(photo), error=message_of(e, self.own_machine))
         if what in ("approve", "flag"):
             done = "Approved" if what == "approve" else "Flagged"
-            return self._page(review, user, self._next(review, user, after=ask.photo), text=f"{done}: {ask.photo}")
-        return self._page(review, user, review.queue.item(ask.photo))
+            return self._page(found, user, self._next(found, user, after=photo), text=f"{done}: {photo}")
+        return self._page(found, user, found.queue.item(photo))
 
     def _undo(self, review: Review, user: User, photo: str) -> Values:
         """Take back this person's last decision on a photo, else their last one anywhere; that photo is shown.
@@ -227,53 +196,48 @@ class ReviewHandlers:
 
     # --- all photos ---
 
-    def _others(self, review: Review, thresholds: Mapping[str, float]) -> Settings:
-        settings = review.store.settings
-        for kind, threshold in thresholds.items():
-            settings = settings.with_kind(kind, threshold=threshold)
-        return settings
-
-    def explore(self, scope: Any, ask: _Thresholds) -> Values:
+    @_checked
+    def explore(self, scope: Any, *, review: str, face: float, plate: float) -> Values:
         """What other thresholds would hide."""
-        review, _ = self._find(scope, ask.review)
-        wanted = {"face": ask.face, "plate": ask.plate}
-        self._others(review, wanted)  # they may be none
-        return {"rows": other_thresholds(review, wanted)}
+        found, _ = self._find(scope, review)
+        _others(found, face, plate)  # they may be none
+        return {"rows": other_thresholds(found, {"face": face, "plate": plate})}
 
-    def use(self, scope: Any, ask: _Thresholds) -> Values:
+    @_checked
+    def use(self, scope: Any, *, review: str, face: float, plate: float) -> Values:
         """Other thresholds for this review, from now on."""
-        review, user = self._find(scope, ask.review, decide=True)
-        review.store.use(self._others(review, {"face": ask.face, "plate": ask.plate}))
-        return self._page(review, user, self._next(review, user), text="New thresholds are used.")
+        found, user = self._find(scope, review, decide=True)
+        found.store.use(_others(found, face, plate))
+        return self._page(found, user, self._next(found, user), text="New thresholds are used.")
 
-    def export(self, scope: Any, ask: _Export) -> Values:
+    @_checked
+    def export(self, scope: Any, *, review: str, unreviewed: bool = False, audit: bool = False) -> Values:
         """Write what may go out; with an audit, in the background: `exported` says how far it is."""
-        review, _ = self._find(scope, ask.review, decide=True)
+        found, _ = self._find(scope, review, decide=True)
         temporary = [s.records for s in self.sources(scope) if s.is_temporary]
-        says_where = self.own_machine and review.store.path not in temporary
+        write = partial(export_approved, found, unreviewed, self.own_machine and found.store.path not in temporary)
         with self._exporting:
-            if review.exporting and review.exporting.is_running:
+            if found.exporting and found.exporting.is_running:
                 raise RecordsError("These photos are being exported already.")
-            if not ask.audit:
-                review.exporting = None
-                return export_approved(review, ask.unreviewed, says_where)
-            review.exporting = Exporting(
-                partial(export_approved, review, ask.unreviewed, says_where),
-                lambda e: {"error": failure_of(e, self.own_machine, "an export")},
-            )
-            return review.exporting.values()
+            if not audit:
+                found.exporting = None
+                return write()
+            found.exporting = Exporting(write, lambda e: {"error": failure_of(e, self.own_machine, "an export")})
+            return found.exporting.values()
 
-    def exported(self, scope: Any, ask: _Review) -> Values:
+    @_checked
+    def exported(self, scope: Any, *, review: str) -> Values:
         """How far the last export with an audit is, or what it answers."""
-        review, _ = self._find(scope, ask.review, decide=True)
-        return review.exporting.values() if review.exporting else {}
+        found, _ = self._find(scope, review, decide=True)
+        return found.exporting.values() if found.exporting else {}
 
-    def cancel(self, scope: Any, ask: _Review) -> Values:
+    @_checked
+    def cancel(self, scope: Any, *, review: str) -> Values:
         """Look for leaks in no more photos; what was written stays, and what failed is taken out."""
-        review, _ = self._find(scope, ask.review, decide=True)
-        if review.exporting:
-            review.exporting.cancel()
-        return self.exported(scope, ask)
+        found, _ = self._find(scope, review, decide=True)
+        if found.exporting:
+            found.exporting.cancel()
+        return found.exporting.values() if found.exporting else {}
 
     def _page(self, review: Review, user: User, item: Item | None, error: str = "", text: str = "") -> Values:
         """What the tab shows."""
@@ -303,6 +267,10 @@ class ReviewHandlers:
         }
 
 
+def _others(review: Review, face: float, plate: float) -> Settings:
+    return review.store.settings.with_kind("face", threshold=face).with_kind("plate", threshold=plate)
+
+
 def shared(records: Path, label: str) -> Source:
     """A records file that is everybody's."""
-    return Source(dataset_name(records), label, records)
+    return Source(dataset_name("review", records), label, records)

@@ -18,9 +18,10 @@ from anonymize.engine import export
 from anonymize.records import Record, unescape
 from anonymize.regions import Region
 from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
-from anonymize.web.audit_progress import AuditProgress
+from anonymize.settings import Settings
 from anonymize.web.elements import editor_region
 from anonymize.web.job_view import audit_looks, audit_reasons, audit_text, photos
+from anonymize.web.jobs import AuditProgress
 
 from .documents import FAINT, media_path
 from .items import Item
@@ -38,11 +39,7 @@ def view(review: Review, item: Item) -> dict[str, Any]:
     record, settings = review.store[item.path], review.store.settings
     suspected = {r.region: r for r in item.misses if r.region}
     doubted = {r.region: r for r in item.doubts if r.p >= DOUBTED}
-    shown = [
-        editor_region(r, settings, _why(r, suspected.get(r.id), doubted.get(r.id)))
-        | _as_reasons_say(suspected.get(r.id), doubted.get(r.id))
-        for r in record.regions
-    ]
+    shown = [_region(r, settings, suspected.get(r.id), doubted.get(r.id)) for r in record.regions]
     hash = record.approval_hash(settings)
     is_gone = not os.path.lexists(review.store.header.source(record))
     gone = "It is no longer in the input. `python -m review forget` takes it out of the records."
@@ -80,20 +77,13 @@ def _is_shown(region: dict[str, Any], reason: Reason | None) -> bool:
     return region["state"] == "suspect" and region["score"] >= FAINT
 
 
-def _why(region: Region, suspected: Reason | None, doubted: Reason | None) -> str:
-    words = f"Score {region.score:.2f}."
-    if region.status != "auto":
-        words += f" {DECIDED[region.status]}."
-    if suspected:
-        return f"{words} {100 * suspected.p:.0f} % likely a miss: {suspected.text}."
-    return f"{words} {100 * doubted.p:.0f} % likely a false alarm: {doubted.text}." if doubted else words
-
-
-def _as_reasons_say(suspected: Reason | None, doubted: Reason | None) -> dict[str, float]:
-    """The probability beside a box that a reason is about: the reason's, so that both say one number."""
-    if suspected:
-        return {"sure": round(suspected.p, 4)}
-    return {"sure": round(1 - doubted.p, 4)} if doubted else {}
+def _region(region: Region, settings: Settings, suspected: Reason | None, doubted: Reason | None) -> dict[str, Any]:
+    words = f"Score {region.score:.2f}." + (f" {DECIDED[region.status]}." if region.status != "auto" else "")
+    if not (reason := suspected or doubted):
+        return editor_region(region, settings, words)
+    words += f" {100 * reason.p:.0f} % likely a {'miss' if suspected else 'false alarm'}: {reason.text}."
+    # The probability beside the box is the reason's, so that both say one number.
+    return editor_region(region, settings, words) | {"sure": round(reason.p if suspected else 1 - reason.p, 4)}
 
 
 def _about(item: Item) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -50,65 +51,55 @@ def dress_clips(fo: ModuleType, dataset: Any) -> None:
 def _views(f: Any, dataset: Any, has_truth: bool) -> dict[str, tuple[Any, str]]:
     """Saved views: name -> (view, description)."""
     detectors = sorted(dataset.distinct(f"{HIDDEN}.detections.seen_by"))
+    hidden, candidates, truths = (partial(dataset.filter_labels, name) for name in (HIDDEN, CANDIDATES, TRUTH))
+
+    def riskiest_first(view: Any) -> Any:
+        return view.sort_by("risk", reverse=True)
+
+    pending, suspected = dataset.match(f("review") == "pending"), candidates(f("chance") >= 0.1)
     views = {
-        "1 pending, riskiest first": (
-            dataset.match(f("review") == "pending").sort_by("risk", reverse=True),
-            "not approved yet",
-        ),
-        "2 suspected misses": (
-            dataset.filter_labels(CANDIDATES, f("chance") >= 0.1).sort_by("risk", reverse=True),
-            "candidates that may be real and are not hidden",
-        ),
-        "3 suspected false positives": (
-            dataset.filter_labels(HIDDEN, f("chance") >= 0.5),
-            "hidden, and likely a false alarm",
-        ),
-        "4 drawn or corrected by a person": (dataset.filter_labels(HIDDEN, f("status") != "auto"), ""),
+        "1 pending, riskiest first": (riskiest_first(pending), "not approved yet"),
+        "2 suspected misses": (riskiest_first(suspected), "candidates that may be real and are not hidden"),
+        "3 suspected false positives": (hidden(f("chance") >= 0.5), "hidden, and likely a false alarm"),
+        "4 drawn or corrected by a person": (hidden(f("status") != "auto"), ""),
         "5 flagged": (dataset.match(f("review") == "flagged"), ""),
         "6 approved": (dataset.match(f("review") == "approved"), ""),
-        "7 small: under 32 px": (dataset.filter_labels(HIDDEN, f("height_px") < 32), "regions by height"),
-        "8 seen by one detector only": (dataset.filter_labels(HIDDEN, f("seen_by").length() == 1), ""),
+        "7 small: under 32 px": (hidden(f("height_px") < 32), "regions by height"),
+        "8 seen by one detector only": (hidden(f("seen_by").length() == 1), ""),
     }
     for name in detectors:
         only = (f("seen_by").length() == 1) & f("seen_by").contains(name)
-        views[f"only by {name}"] = (dataset.filter_labels(HIDDEN, only), "hidden because of this detector alone")
+        views[f"only by {name}"] = (hidden(only), "hidden because of this detector alone")
     if has_truth:
+        is_missed, is_false = f("eval") == "fn", f("eval") == "fp"
         views |= {
-            "leaks": (dataset.filter_labels(TRUTH, f("leak") == True), "less than 90 % hidden"),  # noqa: E712
-            "missed (fn)": (dataset.filter_labels(TRUTH, f("eval") == "fn"), "real, and no region found it"),
-            "false positives (fp)": (
-                dataset.filter_labels(HIDDEN, f("eval") == "fp"),
-                "hidden, with no face or plate there",
-            ),
+            "leaks": (truths(f("leak") == True), "less than 90 % hidden"),  # noqa: E712
+            "missed (fn)": (truths(is_missed), "real, and no region found it"),
+            "false positives (fp)": (hidden(is_false), "hidden, with no face or plate there"),
         }
         for low, high in HEIGHTS:
             tall = (f("height_px") >= low) & (f("height_px") < high)
             size = f"under {high} px" if low == 0 else f"{low} px and more" if high == math.inf else f"{low}–{high} px"
-            views[f"missed (fn), {size}"] = (dataset.filter_labels(TRUTH, (f("eval") == "fn") & tall), "")
-            views[f"false positives (fp), {size}"] = (dataset.filter_labels(HIDDEN, (f("eval") == "fp") & tall), "")
+            views[f"missed (fn), {size}"] = (truths(is_missed & tall), "")
+            views[f"false positives (fp), {size}"] = (hidden(is_false & tall), "")
         for name in detectors:
-            wrong = (f("eval") == "fp") & f("seen_by").contains(name)
-            views[f"false positives (fp) of {name}"] = (dataset.filter_labels(HIDDEN, wrong), "")
+            views[f"false positives (fp) of {name}"] = (hidden(is_false & f("seen_by").contains(name)), "")
     return views
 
 
 def _colors(fo: ModuleType, has_truth: bool) -> Any:
-    by, colors = ("eval", COLORS) if has_truth else ("status", STATUS_COLORS)
-    values = [{"value": v, "color": c} for v, c in colors.items()]
+    def by(attribute: str, colors: Mapping[str, str]) -> dict[str, Any]:
+        return {"colorByAttribute": attribute, "valueColors": [{"value": v, "color": c} for v, c in colors.items()]}
+
+    of_truth = by("eval", COLORS)
+    of_hidden = of_truth if has_truth else by("status", STATUS_COLORS)
     fields = [
-        {
-            "path": HIDDEN,
-            "fieldColor": colors.get("tp", colors.get("auto")),
-            "colorByAttribute": by,
-            "valueColors": values,
-        }
+        {"path": HIDDEN, "fieldColor": COLORS["tp"], **of_hidden},
+        *([{"path": TRUTH, "fieldColor": COLORS["fn"], **of_truth}] if has_truth else []),
+        {"path": CANDIDATES, "fieldColor": CANDIDATE, **by("status", STATUS_COLORS | {"auto": CANDIDATE})},
+        {"path": CONTEXT, "fieldColor": "#6c757d"},
+        {"path": CORNERS, "fieldColor": "#0057b8"},
     ]
-    if has_truth:
-        fields.append({"path": TRUTH, "fieldColor": COLORS["fn"], "colorByAttribute": "eval", "valueColors": values})
-    suspected = [{"value": v, "color": c} for v, c in (STATUS_COLORS | {"auto": CANDIDATE}).items()]
-    fields.append({"path": CANDIDATES, "fieldColor": CANDIDATE, "colorByAttribute": "status", "valueColors": suspected})
-    fields.append({"path": CONTEXT, "fieldColor": "#6c757d"})
-    fields.append({"path": CORNERS, "fieldColor": "#0057b8"})
     return fo.ColorScheme(color_by="value", fields=fields, color_pool=["#2a9d8f", "#0057b8", "#7b2cbf", "#e9a200"])
 
 

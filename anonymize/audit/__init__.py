@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from .. import __version__, disk, images, weights
 from ..disk import AnyPath, write_json
 from ..errors import AnonymizeError, PathError
@@ -126,14 +128,13 @@ def audit_folder(
         when=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     work = _Work(read, options, Path(against) if against else None, audit, fetching, frames)
-    for check, paths in ((work.photo, read.photos), (work.clip, read.clips)):
-        for path in paths:
-            if stop and stop.is_set():
-                audit.stopped = True
-                break
-            audit.photos.append(check(path))
-            if progress:
-                progress(audit, len(read.photos) + len(read.clips))
+    for path in (*read.photos, *read.clips):
+        if stop and stop.is_set():
+            audit.stopped = True
+            break
+        audit.photos.append(work.check(path, is_clip=len(audit.photos) >= len(read.photos)))
+        if progress:
+            progress(audit, len(read.photos) + len(read.clips))
     work.finish()
     if options.is_moving and read.is_export:  # else it may hold originals, which are never moved
         quarantine.put(read, audit.failed, place / QUARANTINE)
@@ -187,10 +188,8 @@ class _Work:
         if not self.options.is_looking:
             self.audit.skipped["recognizable"] = "not asked for"
             return second_look.Looker((), {})
-        used = {name for r in self.read.records.values() for w in r.detectors.values() for name in w}
-        used |= clips.networks(self.read)
         looker = second_look.choose(
-            sorted(used), self.settings,
+            sorted(self.read.networks()), self.settings,
             names=self.options.detectors, weights_dir=self.options.weights_dir, progress=fetching,
         )  # fmt: skip
         done = ", ".join(d.name for d in looker.detectors)
@@ -208,51 +207,51 @@ class _Work:
         return "it is not done for clips" if self.read.clips and not self.read.photos else ""
 
     def _reader(self, fetching: weights.Progress | None) -> Reader | None:
+        reader, why_not = None, self._no_attack
         if "plate" not in self.settings.kinds:
-            self.audit.skipped["plates"] = "plates were not to be hidden"
-            return None
-        if not (self.options.is_attacking or self.options.is_looking):
-            self.audit.skipped["plates"] = "not asked for"
-            return None
-        try:
-            reader = load_reader(self.settings.device, self.options.weights_dir, fetching)
-        except AnonymizeError as e:
-            self.audit.skipped["plates"] = self._no_attack or str(e).split(". ")[0]
-            return None
-        reason = self._no_attack or "there are no records that say where plates are"
-        has_places = not self._no_attack and self.read.records_path is not None
-        self._say("plates", has_places, "PP-OCR, on photos", reason)
+            why_not = "plates were not to be hidden"
+        elif self.options.is_attacking or self.options.is_looking:
+            try:
+                reader = load_reader(self.settings.device, self.options.weights_dir, fetching)
+            except AnonymizeError as e:
+                why_not = why_not or str(e).split(". ")[0]
+        if self.read.records_path is None:
+            why_not = why_not or "there are no records that say where plates are"
+        self._say("plates", not why_not, "PP-OCR, on photos", why_not)
         return reader
 
-    def photo(self, path: str) -> PhotoAudit:
-        """One photo; what cannot be read fails."""
-        record, file = self.read.records.get(path), self.read.file(path)
-        out = PhotoAudit(path, source_sha256=record.sha256 if record else "")
+    def check(self, path: str, *, is_clip: bool) -> PhotoAudit:
+        """One photo or clip; what cannot be read fails."""
+        out, most = PhotoAudit(path, is_clip=is_clip), self.options.frames
         try:
-            out.findings += folder.check(self.read, path)
-            out.findings += [
-                Finding("names", "look", f"“{text}” in its name reads like a license plate")
-                for text in names.plates(path)
-            ]
-            data = file.read_bytes()
-            out.sha256 = images.sha256(file)
-            settings = (record and self.read.settings_of(record)) or self.settings
-            said = containers.check(data, settings.keep_metadata)
-            out.findings += [Finding("metadata", "leak", text) for text in said]
-            self._pixels(out, images.load(file, replace_limit(settings)), data, record, settings)
+            out.findings += names.check(path)
+            if is_clip:
+                clips.check(out, self.read, self.looker, self.settings, self.against, most, self.frames)
+            else:
+                self._photo(out)
         except Exception as e:
             out.error = f"it could not be audited: {why(e)}"
+        if is_clip:
+            self.compared += out.is_compared
+            self.not_compared += not out.is_compared
         out.findings.sort(key=lambda f: _ORDER[f.level])
         return out
 
-    def _pixels(
-        self, out: PhotoAudit, photo: images.Photo, data: bytes, record: Record | None, settings: Settings
-    ) -> None:
-        touched = destroyed.none_touched(photo)
+    def _photo(self, out: PhotoAudit) -> None:
+        record, file = self.read.records.get(out.path), self.read.file(out.path)
+        out.source_sha256 = record.sha256 if record else ""
+        out.findings += folder.check(self.read, out.path)
+        data = file.read_bytes()
+        out.sha256 = images.sha256(file)
+        settings = self.read.settings_of(out.path, record) or self.settings
+        out.add("metadata", "leak", *containers.check(data, settings.keep_metadata))
+        # A written photo is as large as its original was allowed to be; with a wider limit none is refused here.
+        photo = images.load(file, replace(settings, max_megapixels=1000.0))
+        touched = np.zeros((photo.height, photo.width), np.float32)
         if record is not None and record.error is None:
             if (photo.width, photo.height) != (record.width, record.height):
                 said = f"it has {photo.width} x {photo.height} pixels, its record {record.width} x {record.height}"
-                out.findings.append(Finding("memory", "leak", said))
+                out.add("memory", "leak", said)
                 record = None
             else:
                 for region in record.hidden(settings):
@@ -262,22 +261,12 @@ class _Work:
                 self._attack(out, photo, data, record, settings)
         out.findings += second_look.findings(photo, self.looker, record, touched, settings)
 
-    def clip(self, path: str) -> PhotoAudit:
-        """One clip."""
-        most, told = self.options.frames, self.frames
-        found = clips.check(self.read, path, self.looker, self.settings, self.against, most, told)
-        self.compared, self.not_compared = (
-            self.compared + found.is_compared,
-            self.not_compared + (not found.is_compared),
-        )
-        return found
-
     def _attack(self, out: PhotoAudit, photo: images.Photo, data: bytes, record: Record, settings: Settings) -> None:
         source: images.Photo | str | None = None
         if self.against is not None:
             source = against_.original(record, self.against, settings)
             if isinstance(source, str):
-                out.findings.append(Finding("unchanged", "look", source))
+                out.add("unchanged", "look", source)
                 source, self.not_compared = None, self.not_compared + 1
             else:
                 self.compared += 1
@@ -321,8 +310,3 @@ class _Work:
         if missing := self.not_compared - lossy:
             said.append(f"only {self.compared} of {self.compared + missing} files could be compared with an original")
         return "; ".join(said) or "there was nothing to compare"
-
-
-def replace_limit(settings: Settings) -> Settings:
-    """A written photo is as large as its original was allowed to be; with a wider limit none is refused here."""
-    return replace(settings, max_megapixels=1000.0)

@@ -17,7 +17,7 @@ from ..errors import AnonymizeError
 from ..hiding import hide_record
 from ..images import formats
 from ..masks import changed
-from ..records import Record
+from ..records import Record, unescape
 from ..settings import Settings
 from . import destroyed
 from .findings import Finding
@@ -31,8 +31,6 @@ SMALLEST = 12  # px of a region's shorter side, below which its detail says noth
 
 def original(record: Record, root: Path, settings: Settings) -> images.Photo | str:
     """The original of an exported photo, or why it cannot be compared with."""
-    from ..records import unescape
-
     try:
         photo = images.load(root / unescape(record.path), settings)
     except AnonymizeError as e:
@@ -85,8 +83,7 @@ def _blind(source: images.Photo, touched: NDArray[np.float32], record: Record, s
 
 
 def _is_same(a: images.Pixels, b: images.Pixels, piece: destroyed.Piece) -> bool:
-    x1, y1, x2, y2 = piece.box
-    return bool(np.array_equal(a[y1:y2, x1:x2][piece.own], b[y1:y2, x1:x2][piece.own]))
+    return bool(np.array_equal(piece.of(a)[piece.own], piece.of(b)[piece.own]))
 
 
 def resembling(
@@ -103,10 +100,7 @@ def resembling(
 def _differences(
     written: images.Pixels, wanted: images.Pixels, touched: NDArray[np.float32], limit: float
 ) -> Iterator[Finding]:
-    scale = 255 / np.iinfo(written.dtype).max
-    apart = np.abs(written.astype(np.float32) - wanted.astype(np.float32)) * np.float32(scale)
-    if apart.ndim == 3:
-        apart = apart.max(axis=2)
+    apart = destroyed.apart(written, wanted)
     if limit:  # one pixel of a coded picture says nothing; a patch does
         apart = cv2.blur(apart, (3, 3))
     for check, where, text in (
@@ -127,14 +121,13 @@ def resemblance(
 
     None where a region is too small, or the original has no detail there.
     """
-    x1, y1, x2, y2 = piece.box
     shorter = min(piece.region.width, piece.region.height)
     # Finer than what continues from around a region into it.
     sigma = max(1.0, shorter / FINE)
     own = destroyed.inner(piece.own, destroyed.RIM + round(2 * sigma))
     if shorter < SMALLEST or own.sum() < SMALLEST**2:
         return None
-    both = [pixels[y1:y2, x1:x2] for pixels in (written, source)]
+    both = [piece.of(pixels) for pixels in (written, source)]
     if piece.kind.effect in MOSAICS:  # what its blocks leave is no leak
         blocks = [b for p in both if (b := destroyed.spanned(p, piece.own, piece, settings)) is not None]
         if len(blocks) < len(both):

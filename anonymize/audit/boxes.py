@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from mmap import mmap
+
+from ..images import metadata, profiles
 
 Bytes = bytes | mmap
 _TOP = (b"ftyp", b"meta", b"mdat")
 _META = (b"hdlr", b"pitm", b"iloc", b"iinf", b"iprp", b"iref")
 _PROPERTIES = (b"hvcC", b"ispe", b"colr", b"pixi", b"auxC", b"clap", b"irot", b"imir")
 _ALPHA = (b"urn:mpeg:hevc:2015:auxid:1", b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha")
-_GAIN = b"gainmap"
 
 
 def children(data: Bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -31,13 +32,50 @@ def text(raw: bytes) -> str:
     return "".join(chr(c) if 32 <= c < 127 else f"\\x{c:02x}" for c in raw[:32])
 
 
-def walk(
-    data: bytes, exif_fault: Callable[[bytes], str | None], coded: Callable[[bytes, list[bytes]], Iterator[str]]
-) -> Iterator[str]:
+def named(what: str, data: Bytes, start: int = 0, end: int | None = None) -> str:
+    """What something is called and, where there is anything in it, how that begins, for people."""
+    raw = bytes(data[start : min(start + 32, len(data) if end is None else end)])
+    return f"{what}: “{text(raw)}”" if raw else what
+
+
+def gaps(used: Iterable[tuple[int, int]], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """What of a range none of these ranges covers, of those that begin in it."""
+    at = start
+    for a, b in sorted(u for u in used if start <= u[0] <= end):
+        if a > at:
+            yield at, a
+        at = max(at, b)
+    if at < end:
+        yield at, end
+
+
+def exif_fault(block: bytes, keep: tuple[str, ...]) -> str | None:
+    """What is wrong with an EXIF block: it has to be the one that the export writes for the fields that it has.
+
+    Args:
+        keep: names of safe metadata that the settings keep.
+    """
+    if not keep:
+        return "an EXIF block, and no field was to be kept"
+    exif = metadata.parse(block)
+    fields = metadata.choose(metadata.read(exif), keep)
+    dpi = metadata.resolution({}, exif) if "resolution" in keep else None
+    bare = block.removeprefix(b"Exif\0\0")
+    if any(metadata.write(fields, d).tobytes().removeprefix(b"Exif\0\0") == bare for d in (None, dpi)):
+        return None
+    return "an EXIF block with more than the fields that were to be kept"
+
+
+def profile_fault(icc: bytes) -> Iterator[str]:
+    if profiles.colors(icc) != icc:
+        yield "a color profile with more than what colors need"
+
+
+def walk(data: bytes, keep: tuple[str, ...], coded: Callable[[bytes, list[bytes]], Iterator[str]]) -> Iterator[str]:
     """What a HEIC carries that an export does not write, in words.
 
     Args:
-        exif_fault: what an EXIF block carries. coded: what a coded picture carries, given all headers of pictures, too.
+        keep: names of safe metadata. coded: what a coded picture carries, given all headers of pictures, too.
     """
     meta, media = None, []
     for name, start, end in children(data, 0, len(data)):
@@ -46,7 +84,7 @@ def walk(
         elif name == b"mdat":
             media.append((start, end))
         if name not in _TOP:
-            yield f"a box {text(name)}" + (f": “{text(data[start:end])}”" if end > start else "")
+            yield named(f"a box {text(name)}", data, start, end)
     if meta is None:
         raise ValueError("no meta box")
     kinds: dict[int, bytes] = {}
@@ -58,8 +96,7 @@ def walk(
         elif name == b"iloc":
             places = _places(data, start)
         elif name == b"iprp":
-            yield from _properties(data, start, end)
-            codings = list(_codings(data, start, end))
+            yield from _properties(data, start, end, codings)
         elif name == b"iref":
             yield from _references(data, start, end)
         elif name not in _META:
@@ -68,7 +105,7 @@ def walk(
         raw = b"".join(data[a:b] for a, b in places.get(item, ()))
         if kind == b"Exif":
             skip = 4 + int.from_bytes(raw[:4], "big")
-            if fault := exif_fault(raw[skip:]):
+            if fault := exif_fault(raw[skip:], keep):
                 yield fault
         elif kind == b"mime":
             yield "XMP, or another text"
@@ -122,22 +159,16 @@ def _places(data: bytes, at: int) -> dict[int, list[tuple[int, int]]]:
     return out
 
 
-def _properties(data: bytes, start: int, end: int) -> Iterator[str]:
+def _properties(data: bytes, start: int, end: int, codings: list[bytes]) -> Iterator[str]:
+    """Those that are not on the list; to `codings` go the hvcC ones."""
     for name, a, b in children(data, start, end):
-        if name != b"ipco":
-            continue
-        for kind, at, stop in children(data, a, b):
+        for kind, at, stop in children(data, a, b) if name == b"ipco" else ():
             if kind not in _PROPERTIES:
                 yield f"a property {text(kind)}"
             elif kind == b"auxC" and data[at + 4 : stop].split(b"\0")[0] not in _ALPHA:
                 yield f"an auxiliary picture: {text(data[at + 4 : stop])}"
-
-
-def _codings(data: bytes, start: int, end: int) -> Iterator[bytes]:
-    """The hvcC properties."""
-    for name, a, b in children(data, start, end):
-        if name == b"ipco":
-            yield from (data[at:stop] for kind, at, stop in children(data, a, b) if kind == b"hvcC")
+            elif kind == b"hvcC":
+                codings.append(data[at:stop])
 
 
 def _references(data: bytes, start: int, end: int) -> Iterator[str]:
@@ -149,13 +180,7 @@ def _references(data: bytes, start: int, end: int) -> Iterator[str]:
 
 def _unused(data: bytes, media: list[tuple[int, int]], used: list[tuple[int, int]]) -> Iterator[str]:
     """Media data that belong to no item."""
-    for start, end in media:
-        at = start
-        for a, b in sorted(u for u in used if start <= u[0] < end):
-            if a > at:
-                yield "media data that belong to no picture"
-            at = max(at, b)
-        if at < end:
-            yield "media data that belong to no picture"
+    if any(gap for start, end in media for gap in gaps(used, start, end)):
+        yield "media data that belong to no picture"
     if any(not any(start <= a and b <= end for start, end in media) for a, b in used):
         yield "a picture's bytes lie outside the media data"

@@ -11,18 +11,18 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import disk
 from ..errors import AuditError
 from ..extras import extra
 from ..records import Record, escape, unescape
 from ..settings import Settings
-from ..video import records as clip_records
-from ..video.records import ClipRecord
-from . import clips, keys, rest_risk
+from ..video.clip_records import ClipRecord
+from . import keys, rest_risk
 from .findings import CHECKS, Audit, PhotoAudit
 from .folder import Folder
+from .folder import read as read_output
 
 CERTIFICATE_NAME, PAGE_NAME = "certificate.json", "certificate.html"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -38,7 +38,7 @@ def write(audit: Audit, read: Folder, place: Path, key: Path | None = None) -> P
     private = keys.load(key)
     stated = statement(audit, read)
     payload = json.dumps(stated, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    public = keys.raw(private.public_key())
+    public = private.public_key().public_bytes_raw()
     envelope = {
         "payloadType": PAYLOAD_TYPE,
         "payload": base64.b64encode(payload).decode(),
@@ -64,13 +64,13 @@ def encoding(kind: str, payload: bytes) -> bytes:
 
 def statement(audit: Audit, read: Folder) -> dict[str, Any]:
     """The in-toto statement: the photos that passed are its subjects; the predicate has all the rest."""
-    passed = [p for p in audit.photos if p.ok]
-    photos = [_clip(p, read) if p.is_clip else _photo(p, read) for p in passed]
+    passed = [_Passed.of(p, read) for p in audit.photos if p.ok]
+    photos = [_photo(p) for p in passed]
     used = _settings(passed, read)
-    rests = [r for p in passed if (r := _rest(p, read))]
+    rests = [p.rest for p in passed if p.rest]
     return {
         "_type": STATEMENT,
-        "subject": [{"name": p.path, "digest": {"sha256": p.sha256}} for p in passed],
+        "subject": [{"name": p.audit.path, "digest": {"sha256": p.audit.sha256}} for p in passed],
         "predicateType": PREDICATE,
         "predicate": {
             "program": {"name": "anonymize", "version": audit.version},
@@ -103,12 +103,26 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
     }
 
 
-def _settings(passed: list[PhotoAudit], read: Folder) -> list[Settings]:
+class _Passed(NamedTuple):
+    """A photo or clip that passed, its record, the settings that it was written with, and its risk; as far as known."""
+
+    audit: PhotoAudit
+    record: Record | ClipRecord | None
+    settings: Settings | None
+    rest: rest_risk.Rest | None
+
+    @classmethod
+    def of(cls, audit: PhotoAudit, read: Folder) -> _Passed:
+        record = read.record(audit.path)
+        own = read.settings_of(audit.path, record)
+        # Nobody estimated a clip's risk.
+        return cls(audit, record, own, rest_risk.of_photo(record, own) if isinstance(record, Record) and own else None)
+
+
+def _settings(passed: list[_Passed], read: Folder) -> list[Settings]:
     """Each settings that something was written with; those of the folder where nothing says which."""
     used: list[Settings] = []
-    for photo in passed:
-        record = read.records.get(photo.path)
-        own = clips.own_settings(read, photo.path) if photo.is_clip else record and read.settings_of(record)
+    for own in (p.settings for p in passed):
         if own and own not in used:
             used.append(own)
     return used or list(read.settings[:1])
@@ -121,47 +135,36 @@ def _preset(settings: Settings) -> str:
     return name + ("" if is_whole else ", with other thresholds") if name else ""
 
 
-def _detectors(passed: list[PhotoAudit], read: Folder) -> dict[str, Any]:
+def _detectors(passed: list[_Passed], read: Folder) -> dict[str, Any]:
     """Detector -> its weights, of all that searched these files."""
     found = dict(read.header.detectors) if read.header else {}
-    for clip in (p for p in passed if p.is_clip and p.path in read.clip_memory):
-        found |= clip_records.read(clips.record_file(read, clip.path))[1].detectors
+    for record in (p.record for p in passed if p.audit.is_clip):
+        found |= record.detectors if record else {}
     return found
 
 
-def _photo(photo: PhotoAudit, read: Folder) -> dict[str, Any]:
-    record = read.records.get(photo.path)
-    rest = _rest(photo, read)
-    return {
+def _photo(passed: _Passed) -> dict[str, Any]:
+    """A photo; or a clip, with its frames."""
+    photo, record, settings, rest = passed
+    out = {
         "name": photo.path,
         "input": {"sha256": photo.source_sha256},
         "output": {"sha256": photo.sha256},
         "hidden": dict(sorted(photo.hidden.items())),
-        "review": _review(record, filter(None, [read.settings_of(record) if record else None])),
+        "review": _review(record, settings),
         "decisions": [_decision(d) for d in record.decisions] if record else [],
         "to look at": [f.text for f in photo.of("look")],
         "notes": [f.text for f in photo.of("note")],
         "rest risk": rest.to_dict() if rest else None,
     }
+    return out | ({"frames": {"in it": photo.frames, "looked at": photo.looked_at}} if photo.is_clip else {})
 
 
-def _clip(clip: PhotoAudit, read: Folder) -> dict[str, Any]:
-    """As a photo, with its frames; nobody estimated a clip's risk."""
-    record = None
-    if clip.path in read.clip_memory:
-        _, record = clip_records.read(clips.record_file(read, clip.path))
-    own = clips.own_settings(read, clip.path)  # an approval under any others is of another clip
-    review = _review(record, (own,) if own else ())
-    decisions = [_decision(d) for d in record.decisions] if record else []
-    frames = {"in it": clip.frames, "looked at": clip.looked_at}
-    return {**_photo(clip, read), "frames": frames, "review": review, "decisions": decisions}
-
-
-def _review(record: Record | ClipRecord | None, written: Iterable[Settings]) -> str:
-    """What people said of it. Args: the settings that it may have been written with."""
+def _review(record: Record | ClipRecord | None, settings: Settings | None) -> str:
+    """What people said of it; an approval under other settings than those it was written with is of another picture."""
     if record is None:
         return "unknown"
-    if any(map(record.is_approved, written)):
+    if settings and record.is_approved(settings):
         return "approved"
     return "not approved" if record.decisions or record.review != "pending" else "no review"
 
@@ -179,12 +182,6 @@ def _people(photos: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
             own = out.setdefault(decision.get("who", ""), {})
             own[decision.get("what", "")] = own.get(decision.get("what", ""), 0) + 1
     return out
-
-
-def _rest(photo: PhotoAudit, read: Folder) -> rest_risk.Rest | None:
-    record = read.records.get(photo.path)
-    settings = read.settings_of(record) if record else None
-    return rest_risk.of_photo(record, settings) if record and settings else None
 
 
 @dataclass
@@ -250,7 +247,7 @@ def verify(path: Path, output: Path | None = None, public: Path | None = None) -
         raise AuditError(f"{path} cannot be read: {e.strerror or e}") from e
     except (ValueError, KeyError, TypeError, RecursionError) as e:
         raise AuditError(f"{path} is no certificate of an audit") from e
-    out = Verified(stated, keys.fingerprint(keys.raw(key)), public is not None)
+    out = Verified(stated, keys.fingerprint(key.public_bytes_raw()), public is not None)
     out.compared = output or _beside(path, wanted)
     if out.compared is not None:
         _compare(out, wanted, out.compared, path)
@@ -267,9 +264,7 @@ def _beside(path: Path, wanted: Iterable[str]) -> Path | None:
 
 
 def _compare(out: Verified, wanted: Mapping[str, str], output: Path, certificate: Path) -> None:
-    from .folder import read
-
-    there = read(output)
+    there = read_output(output)
     for name in (*there.photos, *there.clips):
         if name not in wanted:
             out.added.append(name)

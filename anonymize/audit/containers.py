@@ -6,33 +6,13 @@ code that writes, but for the two canonical forms (color profile, EXIF block), w
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from pathlib import Path
 
-from ..images import metadata, profiles
-from . import boxes, streams, tiff
-from .boxes import text
-
-
-@dataclass(frozen=True)
-class Allowed:
-    """What may be in a file besides its pixels: the fields named in settings.keep_metadata."""
-
-    keep: tuple[str, ...] = ()
-
-    def exif(self, block: bytes) -> str | None:
-        """What is wrong with an EXIF block: it has to be the one that the export writes for the fields that it has."""
-        if not self.keep:
-            return "an EXIF block, and no field was to be kept"
-        exif = metadata.parse(block)
-        fields = metadata.choose(metadata.read(exif), self.keep)
-        dpi = metadata.resolution({}, exif) if "resolution" in self.keep else None
-        bare = block.removeprefix(b"Exif\0\0")
-        for wanted in (metadata.write(fields), metadata.write(fields, dpi)):
-            if wanted.tobytes().removeprefix(b"Exif\0\0") == bare:
-                return None
-        return "an EXIF block with more than the fields that were to be kept"
+from . import boxes, matroska, mp4, streams, tiff
+from .boxes import exif_fault, named, profile_fault, text
 
 
 def check(data: bytes, keep: tuple[str, ...] = ()) -> list[str]:
@@ -41,28 +21,30 @@ def check(data: bytes, keep: tuple[str, ...] = ()) -> list[str]:
     Args:
         data: the file's bytes. keep: names of safe metadata that the settings keep.
     """
-    allowed = Allowed(keep)
     for magic, walk in _WALKS.items():
         if data.startswith(magic):
-            try:
-                return _said(walk(data, allowed))
-            except (IndexError, ValueError, KeyError, zlib.error) as e:
-                return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
+            return _followed(walk(data, keep))
     if data[4:8] == b"ftyp":
-        try:
-            return _said(boxes.walk(data, allowed.exif, streams.heic))
-        except (IndexError, ValueError, KeyError) as e:
-            return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
+        return _followed(boxes.walk(data, keep, streams.heic))
     return ["it is in no format that an export writes"]
 
 
-def _said(found: Iterable[str]) -> list[str]:
-    return [what if what.startswith("it ") else f"it carries {what}" for what in dict.fromkeys(found)]
+def check_clip(path: Path) -> list[str]:
+    """What a clip's file carries that `video` does not write, in words; [] for a clean one."""
+    with open(path, "rb") as file:
+        if not file.read(1):
+            return ["it is empty"]
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            walk = mp4.walk if data[4:8] == b"ftyp" else matroska.walk if data[:4] == matroska.MAGIC else None
+            return _followed(walk(data)) if walk else ["it is in no container that an export writes"]
 
 
-def profile_fault(icc: bytes) -> Iterator[str]:
-    if profiles.colors(icc) != icc:
-        yield "a color profile with more than what colors need"
+def _followed(found: Iterable[str]) -> list[str]:
+    """What is found, in words; where a structure is broken, that alone."""
+    try:
+        return [what if what.startswith("it ") else f"it carries {what}" for what in dict.fromkeys(found)]
+    except (IndexError, ValueError, KeyError, zlib.error) as e:
+        return [f"its structure cannot be followed to the end ({e or type(e).__name__})"]
 
 
 # JPEG
@@ -71,7 +53,7 @@ _JPEG_NAMES: Mapping[int, str] = {0xFE: "a comment", 0xED: "Photoshop data (APP1
 _JPEG_CODING = {0xC0, 0xC1, 0xC2, 0xC4, 0xDB, 0xDD}  # frames of libjpeg, Huffman and quantization tables, restarts
 
 
-def _jpeg(data: bytes, allowed: Allowed) -> Iterator[str]:
+def _jpeg(data: bytes, keep: tuple[str, ...]) -> Iterator[str]:
     at, icc = 2, b""
     while True:
         if data[at] != 0xFF:
@@ -90,7 +72,7 @@ def _jpeg(data: bytes, allowed: Allowed) -> Iterator[str]:
         elif marker == 0xDA:
             at = _scan(data, at + 2 + length)
             continue
-        elif fault := _application(marker, body, allowed):
+        elif fault := _application(marker, body, keep):
             yield fault
         at += 2 + length
     if icc:
@@ -99,23 +81,21 @@ def _jpeg(data: bytes, allowed: Allowed) -> Iterator[str]:
         yield f"{len(data) - at - 2} bytes after the end of the image"
 
 
-def _application(marker: int, body: bytes, allowed: Allowed) -> str | None:
+def _application(marker: int, body: bytes, keep: tuple[str, ...]) -> str | None:
     if marker == 0xE0 and body.startswith(b"JFIF\0"):
         if len(body) != 14 or body[12:14] != b"\0\0":
             return "a thumbnail (JFIF)"
-        return "a resolution, which was not to be kept" if body[7] and "resolution" not in allowed.keep else None
+        return "a resolution, which was not to be kept" if body[7] and "resolution" not in keep else None
     if marker == 0xEE and body.startswith(b"Adobe") and len(body) == 12:
         return None
     if marker == 0xE1 and body.startswith(b"Exif\0\0"):
-        return allowed.exif(body)
+        return exif_fault(body, keep)
     if marker == 0xE1 and body.startswith(b"http://ns.adobe.com/"):
         return "XMP (APP1)"
     if marker == 0xE2 and body.startswith(b"MPF\0"):
         return "further pictures (MPF: previews, gain maps)"
-    name = (
-        _JPEG_NAMES.get(marker) or f"a segment {'APP' + str(marker - 0xE0) if 0xE0 <= marker <= 0xEF else hex(marker)}"
-    )
-    return f"{name}: “{text(body)}”" if body else name
+    number = f"APP{marker - 0xE0}" if 0xE0 <= marker <= 0xEF else hex(marker)
+    return named(_JPEG_NAMES.get(marker, f"a segment {number}"), body)
 
 
 def _tables(marker: int, body: bytes) -> Iterator[str]:
@@ -146,19 +126,12 @@ def _scan(data: bytes, at: int) -> int:
 
 # PNG
 
-_PNG_LENGTHS: Mapping[bytes, int] = {
-    b"IHDR": 13,
-    b"cHRM": 32,
-    b"gAMA": 4,
-    b"sRGB": 1,
-    b"cICP": 4,
-    b"pHYs": 9,
-    b"IEND": 0,
-}
+_PNG_LENGTHS = {b"IHDR": 13, b"cHRM": 32, b"gAMA": 4, b"sRGB": 1, b"cICP": 4, b"pHYs": 9, b"IEND": 0}
+_PNG_LONGEST = {b"tRNS": 256, b"PLTE": 768}
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
-def _png(data: bytes, allowed: Allowed) -> Iterator[str]:
+def _png(data: bytes, keep: tuple[str, ...]) -> Iterator[str]:
     at, pixels, header = len(_PNG_MAGIC), [], b""
     while True:
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -177,16 +150,14 @@ def _png(data: bytes, allowed: Allowed) -> Iterator[str]:
             if name != b"ICC profile":
                 yield f"a color profile called “{text(name)}”"
             yield from _inflated(packed[1:], profile_fault)
-        elif kind == b"pHYs" and "resolution" not in allowed.keep:
+        elif kind == b"pHYs" and "resolution" not in keep:
             yield "a resolution, which was not to be kept"
-        elif kind == b"eXIf" and (fault := allowed.exif(body)):
+        elif kind == b"eXIf" and (fault := exif_fault(body, keep)):
             yield fault
-        elif kind == b"tRNS" and length > 256:
-            yield "a chunk tRNS that is too long"
-        elif kind == b"PLTE" and length > 768:
-            yield "a chunk PLTE that is too long"
-        elif kind not in _PNG_LENGTHS and kind not in (b"tRNS", b"PLTE", b"eXIf"):
-            yield f"a chunk {text(kind)}" + (f": “{text(body)}”" if body else "")
+        elif length > _PNG_LONGEST.get(kind, length):
+            yield f"a chunk {text(kind)} that is too long"
+        elif kind not in {*_PNG_LENGTHS, *_PNG_LONGEST, b"eXIf"}:
+            yield named(f"a chunk {text(kind)}", body)
         if kind == b"IEND":
             break
     if at < len(data):
@@ -217,7 +188,7 @@ def _inflated(packed: bytes, look: Callable[[bytes], object]) -> Iterator[str]:
 # WebP
 
 
-def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
+def _webp(data: bytes, keep: tuple[str, ...]) -> Iterator[str]:
     if data[8:12] != b"WEBP":
         yield "it is a RIFF file, but no WebP"
         return
@@ -231,7 +202,7 @@ def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
         if kind == b"ICCP":
             yield from profile_fault(body)
         elif kind == b"EXIF":
-            if fault := allowed.exif(body):
+            if fault := exif_fault(body, keep):
                 yield fault
         elif kind == b"VP8X":
             if length != 10:
@@ -239,7 +210,7 @@ def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
         elif kind == b"XMP ":
             yield "XMP"
         elif kind not in (b"VP8 ", b"VP8L", b"ALPH"):
-            yield f"a chunk {text(kind)}" + (f": “{text(body)}”" if body else "")
+            yield named(f"a chunk {text(kind)}", body)
         at += 8 + length + length % 2
     if len(data) != at or at != end:
         yield f"{abs(len(data) - min(at, end))} bytes after the end of the image"
@@ -250,18 +221,14 @@ def _webp(data: bytes, allowed: Allowed) -> Iterator[str]:
 _INFO, _V4, _V5 = 40, 108, 124
 
 
-def _bmp(data: bytes, allowed: Allowed) -> Iterator[str]:
+def _bmp(data: bytes, keep: tuple[str, ...]) -> Iterator[str]:
     number = lambda at, size=4: int.from_bytes(data[at : at + size], "little")  # noqa: E731
     start, header = number(10), number(14)
-    width, height, bits, packing = (
-        number(18),
-        abs(int.from_bytes(data[22:26], "little", signed=True)),
-        number(28, 2),
-        number(30),
-    )
+    width, height = number(18), abs(int.from_bytes(data[22:26], "little", signed=True))
+    bits, packing = number(28, 2), number(30)
     if header not in (_INFO, _V4, _V5):
         raise ValueError(f"a header of {header} bytes")
-    if (number(38) or number(42)) and "resolution" not in allowed.keep:
+    if (number(38) or number(42)) and "resolution" not in keep:
         yield "a resolution, which was not to be kept"
     if packing not in (0, 3):
         yield "compressed pixels, as no export writes them"
@@ -281,11 +248,11 @@ def _bmp(data: bytes, allowed: Allowed) -> Iterator[str]:
         yield "a color profile in the header"
 
 
-_WALKS: Mapping[bytes, Callable[[bytes, Allowed], Iterator[str]]] = {
+_WALKS: Mapping[bytes, Callable[[bytes, tuple[str, ...]], Iterator[str]]] = {
     b"\xff\xd8\xff": _jpeg,
     _PNG_MAGIC: _png,
     b"RIFF": _webp,
     b"BM": _bmp,
-    b"II*\0": lambda data, allowed: tiff.walk(data, allowed.keep, profile_fault),
-    b"MM\0*": lambda data, allowed: tiff.walk(data, allowed.keep, profile_fault),
+    b"II*\0": tiff.walk,
+    b"MM\0*": tiff.walk,
 }

@@ -12,6 +12,7 @@ import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -55,6 +56,10 @@ class Piece:
     box: PixelBox
     own: NDArray[np.bool_]
 
+    def of(self, pixels: images.Pixels) -> images.Pixels:
+        x1, y1, x2, y2 = self.box
+        return pixels[y1:y2, x1:x2]
+
 
 def pieces(record: Record, settings: Settings, width: int, height: int) -> tuple[list[Piece], NDArray[np.float32]]:
     """The hidden regions of a photo, and how much of each pixel was replaced at most, (H, W), 0–1."""
@@ -78,11 +83,6 @@ def pieces(record: Record, settings: Settings, width: int, height: int) -> tuple
         found.append((region, kind, box))
     out = [Piece(r, k, b, last[b[1] : b[3], b[0] : b[2]] == i) for i, (r, k, b) in enumerate(found)]
     return out, touched
-
-
-def none_touched(photo: images.Photo) -> NDArray[np.float32]:
-    """(H, W) zeros: of a photo in which nothing was hidden."""
-    return np.zeros((photo.height, photo.width), np.float32)
 
 
 def _rank(kind: Kind) -> int:
@@ -131,14 +131,13 @@ def check(photo: images.Photo, record: Record, settings: Settings, limit: float 
         again = stored(effects.apply(photo.pixels, record.hidden(settings), settings, mode=photo.mode), photo.form)
     limit, rim = tolerance(photo.form) if limit is None else limit, 0 if is_exact(photo.form) else RIM
     for piece in found:
-        x1, y1, x2, y2 = piece.box
-        written = photo.pixels[y1:y2, x1:x2]
+        written = piece.of(photo.pixels)
         own = inner(piece.own, rim)
         if not own.any():
             continue
         is_own_result = piece.kind.effect in ("inpaint", "solid")
         if is_own_result:
-            expected: NDArray[np.float32] | None = again[y1:y2, x1:x2].astype(np.float32)
+            expected: NDArray[np.float32] | None = piece.of(again).astype(np.float32)
         else:
             expected = None if is_coarse(photo.form) else spanned(written, own, piece, settings)
         if expected is None:
@@ -178,23 +177,26 @@ def flat(expected: Floats, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return kept if kept.sum() >= PATCH * PATCH else own
 
 
+def apart(written: images.Pixels, expected: NDArray[Any]) -> Floats:
+    """How far pixels lie from what they should be, (H, W), of 255: in the channel that differs most."""
+    scale = np.float32(255 / np.iinfo(written.dtype).max)
+    out: Floats = np.abs(written.astype(np.float32) - expected.astype(np.float32).reshape(written.shape)) * scale
+    return out.max(axis=2) if out.ndim == 3 else out
+
+
 def deviation(written: images.Pixels, expected: Floats, own: NDArray[np.bool_]) -> tuple[float, float]:
     """How far pixels lie from what they should be, of 255: the worst line or patch, and the root mean square."""
-    scale = 255 / np.iinfo(written.dtype).max
-    apart = np.abs(written.astype(np.float32) - expected.reshape(written.shape)) * np.float32(scale)
-    if apart.ndim == 3:
-        apart = apart.max(axis=2)
     weight = own.astype(np.float32)
-    apart *= weight
+    off = apart(written, expected) * weight
     height, width = own.shape
     worst = 0.0
     for size in ((min(LINE, width), 1), (1, min(LINE, height)), (min(PATCH, width), min(PATCH, height))):
-        total = cv2.boxFilter(apart, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        total = cv2.boxFilter(off, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
         count = cv2.boxFilter(weight, -1, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
         full = count >= 0.5 * size[0] * size[1]
         if full.any():
             worst = max(worst, float((total[full] / count[full]).max()))
-    overall = float(np.sqrt((apart**2).sum() / max(weight.sum(), 1)))
+    overall = float(np.sqrt((off**2).sum() / max(weight.sum(), 1)))
     return worst if worst else overall, overall
 
 

@@ -88,6 +88,10 @@ class PhotoAudit:
     def ok(self) -> bool:
         return self.error is None and not any(f.level == "leak" for f in self.findings)
 
+    def add(self, check: str, level: Level, *texts: str) -> None:
+        """Findings of one check that are about the whole file."""
+        self.findings += [Finding(check, level, text) for text in texts]
+
     def of(self, level: Level) -> list[Finding]:
         return [f for f in self.findings if f.level == level]
 

@@ -14,14 +14,15 @@ from typing import Any
 
 from .. import disk, json_lines, records
 from ..engine import RECORDS_NAME
-from ..errors import AuditError, RecordsError, SettingsError
-from ..images import is_companion
+from ..errors import AnonymizeError, AuditError, RecordsError, SettingsError
+from ..images import is_companion, output_path
+from ..output_memory import OutputMemory
 from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
 from ..records_file import is_kept
 from ..settings import Settings
-from ..video import batch, memory, sinks
-from ..video.records import read as read_clip
+from ..video import batch, clip_records, memory, sinks
+from ..video.clip_records import ClipRecord
 from .findings import Finding
 
 _OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)
@@ -84,10 +85,63 @@ class Folder:
     def file(self, path: str) -> Path:
         return self.path / unescape(path)
 
-    def settings_of(self, record: Record) -> Settings | None:
-        """The settings that a photo was written with, by its memory; None where none of those known fits."""
-        shows = self.memory.get(record.path, {}).get("shows", "")
-        return next((s for s in self.settings if record.approval_hash(s) == shows), None)
+    def remembered(self, path: str) -> Mapping[str, Any]:
+        """The last line of the memory about a photo or clip; {} where there is none."""
+        return self.clip_memory.get(path) or self.memory.get(path, {})
+
+    def open_memory(self, path: str) -> OutputMemory:
+        """The memory that a photo or clip is in, to write into; for a `with`."""
+        if path in self.clip_memory:
+            return memory.Memory(self.path)
+        return OutputMemory(self.path / EXPORTS_NAME, lambda entry: output_path(unescape(entry["path"]), self.path))
+
+    def record(self, path: str) -> Record | ClipRecord | None:
+        """What is known of a photo or clip; None: nothing.
+
+        Raises:
+            RecordsError, SettingsError: a clip's record cannot be read.
+        """
+        return self.clip_record(path) if path in self.clip_memory else self.records.get(path)
+
+    def clip_record(self, clip: str) -> ClipRecord:
+        return clip_records.read(self.record_file(clip))[1]
+
+    def record_file(self, clip: str) -> Path:
+        """Where the record of a clip lies that is in the memory."""
+        source = unescape(str(self.clip_memory[clip]["path"]))
+        return output_path(source + batch.RECORD_SUFFIX, self.clip_records)
+
+    def settings_of(
+        self, path: str, record: Record | ClipRecord | None, known: Mapping[str, Any] | None = None
+    ) -> Settings | None:
+        """The settings that a photo or clip was written with, by its memory; None where none that it may be fits.
+
+        Args:
+            record: of `record`. known: its line of the memory, where that is not the last one.
+        """
+        if record is None:
+            return None
+        known = self.remembered(path) if known is None else known
+        approval = known.get("approval" if path in self.clip_memory else "shows", "")
+        return next((s for s in self._possible(path) if record.approval_hash(s) == approval), None)
+
+    def _possible(self, path: str) -> Iterator[Settings]:
+        """Every settings that a photo or clip may have been written with."""
+        own = self.clip_memory.get(path, {}).get("settings")
+        with contextlib.suppress(SettingsError, TypeError):
+            yield from [Settings.from_dict(own)] if own else []
+        yield from self.settings
+        if path in self.clip_memory and (file := self.record_file(path)).exists():
+            header, _ = clip_records.read(file)
+            yield from (s for s in (header.review, header.settings) if s)
+
+    def networks(self) -> set[str]:
+        """Those that chose what is hidden."""
+        found = [r.detectors for r in self.records.values()]
+        for path in self.clip_memory:
+            with contextlib.suppress(AnonymizeError, OSError):  # the audit of the clip says it
+                found += [record.detectors] if (record := self.record(path)) else []
+        return {name for detectors in found for weights in detectors.values() for name in weights}
 
 
 def read(output: Path, records_path: Path | None = None, settings: Settings | None = None) -> Folder:
@@ -110,7 +164,7 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
             known += [Settings.from_dict(said["settings"])] if "settings" in said else []
     header: Header | None = None
     by_path: dict[str, Record] = {}
-    clip_records = _clip_records(output, records_path, of_clips)
+    records_folder = _clip_records(output, records_path, of_clips)
     if path := _find_records(output, records_path, summary):
         header, by_path = records.read(path)
         known += [s for s in (header.review, header.settings) if s]
@@ -140,7 +194,7 @@ def read(output: Path, records_path: Path | None = None, settings: Settings | No
             strays.append(path_)
     return Folder(
         output, tuple(photos), tuple(strays), tuple(of_system), tuple(thumbnails), path, header, by_path, exported,
-        tuple(known), tuple(clips), clip_memory, clip_records,
+        tuple(known), tuple(clips), clip_memory, records_folder,
     )  # fmt: skip
 
 
@@ -223,7 +277,7 @@ def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
         return not file.stat().st_size
     if file.name.endswith(batch.RECORD_SUFFIX):
         with contextlib.suppress(RecordsError):
-            return bool(read_clip(file))
+            return bool(clip_records.read(file))
     return file.suffix == ".json" and file.with_suffix("").is_file() and _json(file).keys() == _BESIDE
 
 
@@ -257,5 +311,5 @@ def check(folder: Folder, path: str) -> Iterator[Finding]:
         yield Finding("memory", "leak", "the records do not know it")
     elif record.error is not None:
         yield Finding("memory", "leak", f"its record has an error: {record.error}")
-    elif folder.settings_of(record) is None:
+    elif folder.settings_of(path, record) is None:
         yield Finding("memory", "leak", "its record or the settings were changed after the export")

@@ -80,11 +80,6 @@ def load_public(path: Path) -> Ed25519PublicKey:
     return key
 
 
-def raw(public: Ed25519PublicKey) -> bytes:
-    """A public key's 32 bytes."""
-    return public.public_bytes_raw()
-
-
 def pem(public: Ed25519PublicKey) -> str:
     """A public key as others are given it."""
     with extra("audit", "signing a certificate"):

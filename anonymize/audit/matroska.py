@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .boxes import Bytes, text
+from .boxes import Bytes, named, text
 
+MAGIC = b"\x1a\x45\xdf\xa3"
 _CRC, _VOID = 0xBF, 0xEC
 _SEGMENT, _CLUSTER = 0x18538067, 0x1F43B675
 # Element -> those that may lie in it; an element that is no key here holds a value. What is not named is a finding.
@@ -65,8 +66,7 @@ def _elements(data: Bytes, parent: int, start: int, end: int, tracks: set[int]) 
             if b - a > 1 << 16 or any(data[a:b]):
                 yield "bytes in a space that is left free"
         elif element not in _TREE[parent]:
-            name = _NAMES.get(element, f"an element {element:X}")
-            yield f"{name}: “{text(data[a : min(b, a + 32)])}”" if b > a else name
+            yield named(_NAMES.get(element, f"an element {element:X}"), data, a, b)
         elif element in _TREE:
             yield from _elements(data, element, a, b, tracks)
         elif element == _TRACK:

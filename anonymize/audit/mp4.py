@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from .boxes import Bytes, children, text
+from .boxes import Bytes, children, gaps, named, text
 
 # Box -> the boxes that may lie in it; what is not named here is a finding.
 _TREE: Mapping[bytes, tuple[bytes, ...]] = {
@@ -42,20 +42,10 @@ def walk(data: Bytes) -> Iterator[str]:
     media: list[tuple[int, int]] = []
     used: list[tuple[int, int]] = []
     yield from _boxes(data, b"", 0, len(data), media, used)
-    at = 0
-    used.sort()
-    if any(not any(start <= a and a + size <= end for start, end in media) for a, size in used):
+    if any(not any(start <= a and b <= end for start, end in media) for a, b in used):
         yield "samples outside of the media data"
-    for start, end in media:
-        at = start
-        for a, size in used:
-            if not start <= a < end:
-                continue
-            if a > at:
-                break
-            at = max(at, a + size)
-        if at < end:
-            yield "media data that belong to no picture and no sound"
+    if any(gap for start, end in media for gap in gaps(used, start, end)):
+        yield "media data that belong to no picture and no sound"
 
 
 def _boxes(
@@ -64,7 +54,7 @@ def _boxes(
     tables: dict[bytes, tuple[int, int]] = {}
     for name, a, b in children(data, start, end):
         if name not in _TREE[parent]:
-            yield f"a box {text(name)}" + (f": “{text(data[a : min(b, a + 32)])}”" if b > a else "")
+            yield named(f"a box {text(name)}", data, a, b)
         elif name in _TREE:
             yield from _boxes(data, name, a, b, media, used)
         elif name == b"mdat":
@@ -124,7 +114,7 @@ def _numbers(data: Bytes, table: tuple[int, int], size: int, skip: int = 8) -> t
 
 
 def _samples(data: Bytes, tables: Mapping[bytes, tuple[int, int]]) -> list[tuple[int, int]]:
-    """Where each chunk of samples begins, and how many bytes it has."""
+    """Where each chunk of samples begins and ends."""
     if not {b"stsz", b"stsc"} <= tables.keys() or not {b"stco", b"co64"} & tables.keys():
         raise ValueError("no table of samples")
     a, _ = tables[b"stsz"]
@@ -143,7 +133,7 @@ def _samples(data: Bytes, tables: Mapping[bytes, tuple[int, int]]) -> list[tuple
             run += 1
         size = each * per[run] if each else sum(sizes[sample : sample + per[run]])
         sample += per[run]
-        out.append((start, size))
+        out.append((start, start + size))
     if sample != count:
         raise ValueError("its chunks do not hold its samples")
     return out

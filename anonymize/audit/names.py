@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import PurePosixPath
 
+from .findings import Finding
+
 # What cameras, phones and programs call their files; and hashes, dates, times, sizes.
 _PREFIXES = (
     "img image dsc dscn dscf pxl gopr gp gh gx mvi mov vid sam cimg imgp sdc dji wa wp screenshot photo scan page "
@@ -30,6 +32,12 @@ def plates(path: str) -> list[str]:
     parts = PurePosixPath(path).parts
     names = [*parts[:-1], PurePosixPath(parts[-1]).stem] if parts else []
     return list(dict.fromkeys(found for name in names for found in _in_name(name)))
+
+
+def check(path: str) -> Iterator[Finding]:
+    """What a person should look at in a path."""
+    for text in plates(path):
+        yield Finding("names", "look", f"“{text}” in its name reads like a license plate")
 
 
 def _in_name(name: str) -> Iterator[str]:

@@ -17,11 +17,9 @@ from ..corrections import flag
 from ..disk import replacing
 from ..errors import AuditError, RecordsError
 from ..images import output_path
-from ..outputs import QUARANTINED, Output
-from ..records import Record, unescape
-from ..video import records as clip_records
-from ..video.memory import Memory
-from . import clips
+from ..outputs import QUARANTINED
+from ..records import unescape
+from ..video import clip_records
 from .findings import PhotoAudit
 from .folder import Folder, read
 
@@ -37,34 +35,21 @@ def put(folder: Folder, failed: Sequence[PhotoAudit], place: Path) -> list[str]:
     Raises:
         OSError: a file cannot be moved; it stays where it was.
     """
-    if not failed:
-        return []
-    settings = folder.settings[0] if folder.settings else None
-    moved = []
     for photo in failed:
-        if photo.is_clip:
-            _put_clip(folder, photo, place)
-            moved.append(photo.path)
-            continue
-        record = folder.records.get(photo.path)
-        own = (record and folder.settings_of(record)) or settings
-        is_noted = str(folder.memory.get(photo.path, {}).get("shows", "")).startswith(QUARANTINED)  # by a killed audit
-        if record is not None and own is not None and not is_noted:
-            with Output(folder.path, own, write_detections=False) as output:
-                # What was changed since is written afresh by the next export, what an export wrote is not.
-                if any(f.check == "memory" for f in photo.findings):
-                    output.note_gone(record)
-                else:
-                    known = folder.memory.get(photo.path, {}).get("sha256")
-                    output.note_quarantine(record, known or disk.sha256(folder.file(photo.path)))
-        source = folder.file(photo.path)
-        for file in (source, source.with_name(source.name + ".json")):
-            if os.path.lexists(file):
-                _move(file, output_path(unescape(photo.path), place).with_name(file.name))
+        shows = str(folder.remembered(photo.path).get("shows", ""))
+        if shows and not shows.startswith(QUARANTINED):  # else by a killed audit
+            # What was changed since is written afresh by the next export, what an export wrote is not.
+            is_changed = any(f.check == "memory" for f in photo.findings)
+            _note(folder, photo.path, "" if is_changed else QUARANTINED + shows)
+        if shows and photo.path in folder.clip_memory:
+            with suppress(RecordsError):  # what cannot be read is no record that a review shows
+                header, record = clip_records.read(folder.record_file(photo.path))
+                flagged = flag(record, who=WHO, note=_why(photo))
+                clip_records.write(folder.record_file(photo.path), header, flagged)
+        _move_both(folder.file(photo.path), output_path(unescape(photo.path), place))
         photo.quarantined = True
-        moved.append(photo.path)
     _flag(folder, [p for p in failed if p.path in folder.records])
-    return moved
+    return [p.path for p in failed]
 
 
 def _flag(folder: Folder, failed: Sequence[PhotoAudit]) -> None:
@@ -77,24 +62,6 @@ def _flag(folder: Folder, failed: Sequence[PhotoAudit]) -> None:
                 if photo.path in known:
                     writer.write(flag(known[photo.path], who=WHO, note=_why(photo)))
             writer.sync()
-
-
-def _put_clip(folder: Folder, clip: PhotoAudit, place: Path) -> None:
-    known = folder.clip_memory.get(clip.path, {})
-    if shows := str(known.get("shows", "")):
-        with Memory(folder.path) as memory:
-            if shows.startswith(QUARANTINED):  # by a killed audit
-                pass
-            elif any(f.check == "memory" for f in clip.findings):
-                memory.note_gone(str(known["path"]))
-            else:
-                memory.note_quarantine(str(known["path"]))
-        file = clips.record_file(folder, clip.path)
-        with suppress(RecordsError):  # what cannot be read is no record that a review shows
-            header, record = clip_records.read(file)
-            clip_records.write(file, header, flag(record, who=WHO, note=_why(clip)))
-    _move(folder.file(clip.path), output_path(unescape(clip.path), place))
-    clip.quarantined = True
 
 
 def _why(photo: PhotoAudit) -> str:
@@ -110,56 +77,44 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
             record is another one by now.
     """
     folder = read(output, records_path)
-    waiting = {p: e for p, e in folder.memory.items() if str(e.get("shows", "")).startswith(QUARANTINED)}
-    clips_ = {p: e for p, e in folder.clip_memory.items() if str(e["shows"]).startswith(QUARANTINED)}
-    if unknown := [p for p in paths if p not in waiting and p not in clips_]:
+    every = {**folder.memory, **folder.clip_memory}
+    waiting = {path: e for path, e in every.items() if str(e.get("shows", "")).startswith(QUARANTINED)}
+    if unknown := [p for p in paths if p not in waiting]:
         raise AuditError(f"{unknown[0]} is not in quarantine")
-    back = []
-    for path in paths or (*waiting, *clips_):
-        if path in clips_:
-            _release_clip(folder, path, place)
-            back.append(path)
-            continue
+    back = list(paths or waiting)
+    for path in back:
+        known = {**waiting[path], "shows": str(waiting[path]["shows"]).removeprefix(QUARANTINED)}
         source, target = output_path(unescape(path), place), folder.file(path)
-        shown = str(waiting[path]["shows"]).removeprefix(QUARANTINED)
-        record = folder.records.get(path)
-        own = next((s for s in folder.settings if record and record.approval_hash(s) == shown), None)
-        if record is None or own is None:
-            raise AuditError(f"{path} was corrected since; export it again instead")
-        _check_waiting(path, source, target, waiting[path].get("sha256"))
-        beside = source.with_name(source.name + ".json")
-        _move(source, target)
-        if beside.is_file():
-            _move(beside, target.with_name(beside.name))
-        _note(output, own, record)
-        back.append(path)
+        if folder.settings_of(path, folder.record(path), known) is None:
+            again = "write" if path in folder.clip_memory else "export"
+            raise AuditError(f"{path} was corrected since; {again} it again instead")
+        if os.path.lexists(target):
+            raise AuditError(f"another file is in the place of {path}")
+        if not source.is_file():
+            raise AuditError(f"{source} is not there")
+        if source.is_symlink() or disk.sha256(source) != known.get("sha256"):
+            raise AuditError(f"{source} is not the file that was exported: it was changed, or replaced, in quarantine")
+        _move_both(source, target)
+        _note(folder, path, known["shows"], target)
     return back
 
 
-def _check_waiting(path: str, source: Path, target: Path, digest: object) -> None:
-    if os.path.lexists(target):
-        raise AuditError(f"another file is in the place of {path}")
-    if not source.is_file():
-        raise AuditError(f"{source} is not there")
-    if source.is_symlink() or disk.sha256(source) != digest:
-        raise AuditError(f"{source} is not the file that was exported: it was changed, or replaced, in quarantine")
+def _note(folder: Folder, path: str, shows: str, file: Path | None = None) -> None:
+    """From now on a file shows this by the output's memory; without a file: it is not there."""
+    known = folder.remembered(path)
+    more = {name: value for name, value in known.items() if name not in ("path", "shows", "stamp")}
+    if shows:
+        more["sha256"] = more.get("sha256") or disk.sha256(folder.file(path))
+    with folder.open_memory(path) as memory:
+        memory.put(known["path"], file, shows, **more)
 
 
-def _release_clip(folder: Folder, path: str, place: Path) -> None:
-    known = folder.clip_memory[path]
-    source, target = output_path(unescape(path), place), folder.file(path)
-    _, record = clip_records.read(clips.record_file(folder, path))
-    if not any(record.approval_hash(s) == known.get("approval") for s in clips.settings_of(folder, path)):
-        raise AuditError(f"{path} was corrected since; write it again instead")
-    _check_waiting(path, source, target, known.get("sha256"))
-    _move(source, target)
-    with Memory(folder.path) as memory:
-        memory.note_back(str(known["path"]))
-
-
-def _note(output: Path, settings: object, record: Record) -> None:
-    with Output(output, settings, write_detections=False) as target:  # type: ignore[arg-type]
-        target.note_shown(record)
+def _move_both(source: Path, target: Path) -> None:
+    """A photo or clip, and what lies beside it."""
+    for ending in ("", ".json"):
+        file = source.with_name(source.name + ending)
+        if os.path.lexists(file):
+            _move(file, target.with_name(target.name + ending))
 
 
 def _move(source: Path, target: Path) -> None:

@@ -215,20 +215,13 @@ def reading(rgb: NDArray[np.uint8], looker: Looker) -> Read | None:
         return None
 
     def read(region: Region) -> list[Reading]:
-        pieces = [crop(rgb, _grown(region, share)) for share in CROPS]
+        pieces = [crop(rgb, region.pad(share)) for share in CROPS]
         if region.width < TWO_LINES * region.height:
             whole = pieces[0]
             pieces += [whole[: len(whole) // 2], whole[len(whole) // 2 :]]
         return [reader(piece) for piece in pieces if min(piece.shape[:2]) >= 4]
 
     return read
-
-
-def _grown(region: Region, share: float) -> Region:
-    """A region with its sides moved outward by a share of its size, or inward."""
-    x1, y1, x2, y2 = region.box
-    dx, dy = share * region.width, share * region.height
-    return region.replace(box=(x1 - dx, y1 - dy, x2 + dx, y2 + dy))
 
 
 def check(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ..images import metadata
+from .boxes import gaps, profile_fault
 
 # TIFF 6.0 and its ICC tag (34675): what says how the pixels are stored.
 _STRUCTURE = frozenset(
@@ -56,7 +57,7 @@ class _File:
         return tags, self.number(at + 2 + 12 * count, 4)
 
 
-def walk(data: bytes, keep: tuple[str, ...], profile_fault: Callable[[bytes], Iterator[str]]) -> Iterator[str]:
+def walk(data: bytes, keep: tuple[str, ...]) -> Iterator[str]:
     """What a TIFF carries that an export does not write, in words."""
     file = _File(data, "little" if data.startswith(b"II") else "big", [(0, 8)])
     tags, following = file.directory(file.number(4, 4))
@@ -94,12 +95,9 @@ def _is_neutral(tag: int, value: list[int] | bytes) -> bool:
 
 def _unused(file: _File) -> Iterator[str]:
     """Bytes that no tag leads to."""
-    at = 0
-    for start, end in sorted(file.used):
-        if start > len(file.data) or end > len(file.data):
-            raise ValueError("pixels lie outside the file")
-        if start - at > _LARGEST_GAP or any(file.data[at:start]):
-            yield "bytes that belong to no tag"
-        at = max(at, end)
-    if len(file.data) - at > _LARGEST_GAP or any(file.data[at:]):
-        yield f"{len(file.data) - at} bytes after the end of the image"
+    last = max(end for _, end in file.used)
+    if last > len(file.data) or any(start > len(file.data) for start, _ in file.used):
+        raise ValueError("pixels lie outside the file")
+    for a, b in gaps(file.used, 0, len(file.data)):
+        if b - a > _LARGEST_GAP or any(file.data[a:b]):
+            yield f"{b - a} bytes after the end of the image" if a >= last else "bytes that belong to no tag"

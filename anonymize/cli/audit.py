@@ -196,7 +196,7 @@ def key_(key: Path | None) -> None:
 
     public = keys.load(key).public_key()
     click.echo(keys.pem(public), nl=False)
-    click.echo(f"{keys.fingerprint(keys.raw(public))} ({key or keys.key_path()})", err=True)
+    click.echo(f"{keys.fingerprint(public.public_bytes_raw())} ({key or keys.key_path()})", err=True)
 
 
 AUDIT = grouped(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..evaluate.leak_seconds import ClipResult, VideoEvaluation
     from ..predictor import Predictor
     from ..settings import Settings
-    from ..video.records import ClipRecord
+    from ..video.clip_records import ClipRecord
 
 
 @click.command()
@@ -86,19 +86,19 @@ def evaluate_video(
 def _settings_of(folder: Path | None) -> list[Settings]:
     """The settings that the records in a folder were made with."""
     from ..errors import RecordsError
-    from ..video import records
+    from ..video import clip_records
     from ..video.batch import RECORD_SUFFIX
 
     if folder is None:
         return []
     if not (files := sorted(folder.rglob(f"*{RECORD_SUFFIX}"))):
         raise RecordsError(f"there are no records of clips in {folder}")
-    return [records.read(files[0])[0].settings]
+    return [clip_records.read(files[0])[0].settings]
 
 
 def _record(root: Path, path: str, predictor: Predictor | None, folder: Path | None, every: Any) -> ClipRecord:
     from .. import images
-    from ..video import records
+    from ..video import clip_records
     from ..video.batch import RECORD_SUFFIX
     from ..video.reader import open_clip
     from ..video.run import detect
@@ -106,7 +106,7 @@ def _record(root: Path, path: str, predictor: Predictor | None, folder: Path | N
     if predictor is None:
         assert folder is not None
         file = images.output_path(path, folder)
-        return records.read(file.with_name(file.name + RECORD_SUFFIX))[1]
+        return clip_records.read(file.with_name(file.name + RECORD_SUFFIX))[1]
     clip = open_clip(root / path, max_megapixels=predictor.settings.max_megapixels)
     with tempfile.TemporaryDirectory() as parts:
         return detect(clip, path, predictor, parts, every=every)

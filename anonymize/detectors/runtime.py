@@ -3,7 +3,7 @@
 On the CPU OpenVINO runs them (or ONNX Runtime); on a GPU ONNX Runtime, if its build has CUDA (onnxruntime-gpu).
 Environment variables, for machines that need them:
 
-    ANONYMIZE_THREADS    threads of one network on the CPU (default: all cores)
+    ANONYMIZE_THREADS    threads of all networks on the CPU (default: all cores)
     ANONYMIZE_RUNTIME    openvino | onnxruntime, on the CPU (default: openvino); tensorrt: on a GPU, with its library
     ANONYMIZE_PRECISION  auto | int8 | bf16 | f32, OpenVINO on the CPU; int8: networks in models/int8.json, others f32;
                          auto, the default: others bf16 where the processor has it. On a GPU f16 (default) | f32
@@ -13,9 +13,7 @@ Environment variables, for machines that need them:
 from __future__ import annotations
 
 import ast
-import contextlib
 import copy
-import ctypes
 import hashlib
 import logging
 import os
@@ -32,21 +30,16 @@ from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameE
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from ..weights import cache_dir
-from . import int8
 from .candidates import Candidates, Letterbox, Scaling, check, regions
 from .detector import Image
 from .onnx_runtime import OnnxRuntime, first_line, has_gpu, open_on_gpu, scale_inside
+from .openvino_runtime import MOST_AT_ONCE, OpenVino, cores
+from .openvino_runtime import side_by_side as side_by_side
 
 log = logging.getLogger(__name__)
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 ON_GPU = 8  # photos at a time
-LARGE = 3 * 2_000_000  # numbers in an input after which its buffers go; for each photo, that would cost 3 % of the time
-# Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
-# 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
-PREPARED = 2048
 RUNTIMES = ("openvino", "onnxruntime", "tensorrt")
-PRECISIONS = ("auto", "int8", "bf16", "f32")
 
 Tensor = NDArray[np.float32]
 Outputs = Mapping[str, Tensor]
@@ -91,6 +84,17 @@ def batch_size(device: str) -> int:
         SettingsError: ANONYMIZE_BATCH is not a whole number >= 1.
     """
     return _number("ANONYMIZE_BATCH", ON_GPU if is_gpu(device) else 1, "a number of photos", least=1)
+
+
+def at_once(device: str) -> int:
+    """How many photos are worth searching side by side, a thread each, on a device (settings.DEVICES).
+
+    Raises:
+        SettingsError: As `threads` and `batch_size`.
+    """
+    if batch_size(device) > 1 or os.environ.get("ANONYMIZE_RUNTIME", RUNTIMES[0]) != RUNTIMES[0]:
+        return 1  # they are brought together, or take all cores each
+    return min(threads() or cores(), MOST_AT_ONCE)
 
 
 def is_gpu(device: str) -> bool:
@@ -165,7 +169,7 @@ def _open(path: Path, device: str, model: Any, exact: bool, scaling: Scaling | N
         source = path if model is None and scaling is None else _scaled(path, model, scaling).SerializeToString()
         return OnnxRuntime(path, source, threads=threads(), batch=batch)
     source = path if model is None else model.SerializeToString()
-    return OpenVino(path, source, exact=exact, scaling=scaling, batch=batch)
+    return OpenVino(path, source, exact=exact, scaling=scaling, threads=threads(), batch=batch)
 
 
 def _scaled(path: Path, model: Any, scaling: Scaling | None) -> Any:
@@ -193,91 +197,6 @@ def parse(path: Path) -> Any:
     return model
 
 
-class OpenVino:
-    """OpenVINO on the CPU.
-
-    One inference at a time: each uses all its threads, and its buffers (some hundred MB at 2048 px) exist once. Those
-    of a large photo go after it: kept, those of all networks of a preset would add up.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        source: Path | bytes,
-        *,
-        exact: bool = False,
-        scaling: Scaling | None = None,
-        batch: int = 1,
-    ) -> None:
-        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PREPARED))  # read at the first network
-        import openvino as ov
-
-        if path.is_dir():
-            found = sorted(path.glob("*.xml"))
-            if len(found) != 1:
-                raise WeightsError(f"{path} is not an OpenVINO folder: it has {len(found)} .xml files")
-            path = source = found[0]
-        # The binding sets its numpy interface up at the first array; two threads that both come first wait for each
-        # other for ever (one holds the GIL, one the lock that the other needs). Here, one network is opened at a time.
-        ov.Tensor(np.zeros(1, np.float32))
-        core = ov.Core()
-        config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-        _return_memory()
-        # It would keep what it compiles for each size of photo, and photos have hundreds of sizes.
-        config["CPU_RUNTIME_CACHE_CAPACITY"] = 0
-        if count := threads():
-            config["INFERENCE_NUM_THREADS"] = count
-        precision = os.environ.get("ANONYMIZE_PRECISION") or PRECISIONS[0]
-        if precision not in PRECISIONS:
-            raise UnknownNameError("ANONYMIZE_PRECISION", precision, PRECISIONS)
-        ranges = int8.ranges_of(path) if precision in ("auto", "int8") and not exact else {}
-        if precision == "bf16":
-            config["INFERENCE_PRECISION_HINT"] = precision
-        # What stays as it is in a network of integers must not be rounded differently on each processor.
-        elif precision != "auto" or exact or ranges:
-            config["INFERENCE_PRECISION_HINT"] = "f32"
-        try:
-            model = core.read_model(source)
-            shape = model.inputs[0].partial_shape
-            is_fixed = shape[2].is_static and shape[3].is_static
-            self.size = (shape[2].get_length(), shape[3].get_length()) if is_fixed else None
-            self.batch = 1 if shape[0].is_static else batch  # many exports take one picture only
-            self.metadata: Mapping[str, str] = _openvino_metadata(path, model)
-            self._names = [o.get_any_name() if o.get_names() else str(i) for i, o in enumerate(model.outputs)]
-            if ranges:
-                int8.quantize(model, ranges)
-            self._compiled = core.compile_model(model, "CPU", config)
-            self._request = self._compiled.create_infer_request()
-        except RuntimeError as e:
-            raise WeightsError(f"{path} is not a network that OpenVINO can run: {first_line(e)}") from e
-        self._scaling = scaling
-        self._lock = threading.Lock()
-
-    def __call__(self, batch: NDArray[Any]) -> Outputs:
-        if self._scaling is not None:
-            batch = self._scaling.apply(batch)
-        with self._lock:
-            results = self._request.infer([batch], share_inputs=True)
-            outputs = {name: results[i].copy() for i, name in enumerate(self._names)}
-            if batch.size > LARGE:
-                del results
-                self._request = self._compiled.create_infer_request()
-            return outputs
-
-
-def _return_memory() -> None:
-    """Let glibc give back to the system what is freed of photos and buffers of all sizes, not keep it in pools.
-
-    It has a pool for each thread, and puts larger and larger pieces into them the more of these it sees. The pieces of
-    a photo of 1 megapixel may stay there: to get them anew from the system costs 8 ms.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, another system
-        libc = ctypes.CDLL(None)
-        libc.mallopt(M_ARENA_MAX, 2)
-        libc.mallopt(M_MMAP_THRESHOLD, 8 << 20)
-        libc.mallopt(M_TRIM_THRESHOLD, 32 << 20)
-
-
 def lift_size(model: Any) -> None:
     """Change an onnx.ModelProto: lift a fixed height and width; make weights constants (inputs in IR version 3)."""
     constants = {i.name for i in model.graph.initializer}
@@ -288,19 +207,6 @@ def lift_size(model: Any) -> None:
         for i, dim in enumerate(value.type.tensor_type.shape.dim):
             if i != 1:
                 dim.dim_param = f"{value.name}_{i}"
-
-
-def _openvino_metadata(path: Path, model: Any) -> dict[str, str]:
-    """ultralytics' facts about a network: the ONNX file's properties, or metadata.yaml beside an OpenVINO .xml."""
-    beside = path.with_name("metadata.yaml")
-    if path.suffix == ".xml" and beside.exists():
-        import yaml
-
-        return {str(k): str(v) for k, v in (yaml.safe_load(beside.read_text("utf-8")) or {}).items()}
-    if not model.has_rt_info("framework"):
-        return {}
-    info = model.get_rt_info("framework").value
-    return {k: str(v.value if hasattr(v, "value") else v) for k, v in info.items()}
 
 
 def class_names(metadata: Mapping[str, str]) -> dict[int, str]:

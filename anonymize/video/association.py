@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..extras import extra
-from .motion import Motion
-from .spilled import Table
+from .found import Segments
 
 if TYPE_CHECKING:
     from trackers import ByteTrackTracker
@@ -73,35 +72,16 @@ class Detections:
         return Detections(self.searched, self.frames, np.concatenate([boxes, self.rows[:, 4:]], axis=1), self.width)
 
 
-@dataclass(frozen=True, eq=False)
-class AllDetections:
-    """What was found of one kind in a clip.
+def chains(found: Segments, kind: str, frame_rate: float) -> Iterator[Detections]:
+    """Chains of detections of a kind, never two of one frame; in no order.
 
-    Attributes:
-        searched: bool (frames,), which frames were. width: of the picture, px.
-        table: of each detection frame, x1, y1, x2, y2 px, score; in order of frames.
-    """
-
-    searched: NDArray[np.bool_]
-    table: Table
-    width: int
-
-    def between(self, first: int, stop: int) -> tuple[int, Detections]:
-        """How many detections come before a run of frames, and those in it."""
-        before, rows = self.table.between(first, stop)
-        searched = first + np.flatnonzero(self.searched[first:stop])
-        return before, Detections(searched, rows[:, 0].astype(np.int64), rows[:, 1:], self.width)
-
-
-def chains(found: AllDetections, frame_rate: float, motion: Motion) -> Iterator[Detections]:
-    """Chains of detections, never two of one frame; in no order.
-
-    Every detection of LEVELS[-1] and more is in exactly one.
+    Every detection of LEVELS[-1] and more is in exactly one. Things are followed beside the pan of the clip's motion,
+    and never across a cut.
 
     Args:
         frame_rate: frames per second.
-        motion: of the clip. Things are followed beside its pan, and never across a cut.
     """
+    motion = found.motion
     searched = np.flatnonzero(found.searched)
     apart = np.median(np.diff(searched)) if len(searched) > 1 else 1
     follow = _Follow(frame_rate, min(BUFFER * float(apart), MOST_BUFFER), sorted(motion.cuts))
@@ -113,7 +93,9 @@ def chains(found: AllDetections, frame_rate: float, motion: Motion) -> Iterator[
     for n, (first, own, stop) in enumerate(windows):
         # Where the camera pans or is shaken, boxes are compared as if it stood still.
         pan = motion.pan(seen, stop, moved)[first - seen :]
-        before, here = found.between(first, stop)
+        before, rows = found.between(kind, first, stop)
+        seen_here = first + np.flatnonzero(found.searched[first:stop])
+        here = Detections(seen_here, rows[:, 0].astype(np.int64), rows[:, 1:], motion.width)
         still = here.beside(pan, first)
         goes_on: dict[int, int] = {}
         taken: set[int] = set()

@@ -27,11 +27,11 @@ from ..json_lines import lock
 from ..outputs import why
 from ..predictor import Predictor
 from ..records import Header, escape
-from . import records
+from . import clip_records
+from .clip_records import ClipRecord
 from .detect import Every
 from .memory import Memory
 from .reader import Clip, import_av, open_clip
-from .records import ClipRecord
 from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .tracks import check_thresholds
 from .writer import Encoding, Form, form_of
@@ -234,7 +234,7 @@ class _Job:
     def _record(self, clip: Clip, path: str, parts: Path) -> ClipRecord:
         """The clip's record of an earlier run, where that searched the same file in the same way; or a new one."""
         file = _beside(images.output_path(path, self.records_folder), RECORD_SUFFIX)
-        earlier = records.read(file)[1] if file.exists() else None
+        earlier = clip_records.read(file)[1] if file.exists() else None
         sha256 = disk.sha256(clip.path)
         detection = detection_of(self.predictor, self.every)
         if earlier and earlier.error is None and (earlier.sha256, earlier.detection) == (sha256, detection):
@@ -249,19 +249,19 @@ class _Job:
             )
             # What people decided during the search counts, too; without an earlier record nobody could.
             with lock(file) if file.exists() else contextlib.nullcontext():
-                record = record.keep_decisions(records.read(file)[1] if file.exists() else None)
-                records.write(file, header, record)
+                record = record.keep_decisions(clip_records.read(file)[1] if file.exists() else None)
+                clip_records.write(file, header, record)
             return record
         return record.keep_decisions(earlier)
 
     def _renewed(self, file: Path) -> ClipRecord:
         """An earlier run's record, which says from now on what this run hides: that is what people look at."""
-        header, record = records.read(file)
+        header, record = clip_records.read(file)
         settings = self.predictor.settings
         if self.memory and (header.review or header.settings).export_hash() != settings.export_hash():
             with lock(file):
-                header, record = records.read(file)
-                records.write(file, dataclasses.replace(header, review=settings), record)
+                header, record = clip_records.read(file)
+                clip_records.write(file, dataclasses.replace(header, review=settings), record)
         return record
 
     def _write(self, clip: Clip, form: Form, record: ClipRecord, target: Path, parts: Path) -> bool:

@@ -1,32 +1,22 @@
-"""The first of two passes over a clip: what is in its frames, and how the picture moves. No pixels are kept.
-
-What was found in a segment of the clip is one file, so a killed run goes on with the next segment, and an hour of video
-takes no more memory than a minute.
-"""
+"""The first of two passes over a clip: what is in its frames, and how the picture moves. No pixels are kept."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..disk import AnyPath, replacing
-from ..errors import DetectionError, RecordsError, SettingsError
+from ..errors import DetectionError, SettingsError
 from ..hiding import max_regions_reached, not_hidden
 from ..predictor import Predictor
 from ..records import Record
-from ..records_file import unpack
 from ..regions import Region, boxes, iou
 from .association import JOIN
-from .motion import GRID, Image, Motion, Watch, joined
+from .found import Found
+from .motion import Image, Watch
 
 Every = int | Literal["auto"]
 MOST_EVERY = 30
@@ -38,141 +28,7 @@ RATES = 1.0, 60.0  # frames per second that are believed, whatever a file says
 SAME, SURE = 0.3, 0.1  # IoU at which, and score from which, a thing found in one frame is missed in the next
 MISSING = 0.5  # seconds for which every frame is searched after a thing was not found again
 AHEAD = 2  # frames that may be read before the search of one has ended; searched is one at a time, in order
-AT_HAND = 12  # segments whose motion is in memory
 LOOK = 1.0  # seconds after which it is looked again how the picture lies
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What was found in a run of frames.
-
-    Attributes:
-        searched: bool (frames,), which frames detectors saw.
-        rows: float64 (N, 7): frame (from 0 in this run), number of the kind, box in px, score; in order of frames.
-        kinds: names of the kinds. motion: of these frames.
-        detection: `Predictor.detection_hash`. others: likely kinds that nobody hides, and so nobody follows.
-    """
-
-    searched: NDArray[np.bool_]
-    rows: NDArray[np.float64]
-    kinds: tuple[str, ...]
-    motion: Motion
-    detection: str = ""
-    others: tuple[str, ...] = ()
-
-    @property
-    def frames(self) -> int:
-        return len(self.searched)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is to be said of it."""
-        return _warnings(self.others)
-
-    def regions(self) -> Iterator[tuple[Region, ...] | None]:
-        """For each frame what was found, or None where nobody looked; for `make_tracks`."""
-        edges = np.searchsorted(self.rows[:, 0], np.arange(self.frames + 1)).tolist()
-        for frame in range(self.frames):
-            rows = self.rows[edges[frame] : edges[frame + 1]].tolist()
-            found = tuple(Region(self.kinds[int(k)], (a, b, c, d), score) for _, k, a, b, c, d, score in rows)
-            yield found if self.searched[frame] else None
-
-    def save(self, path: AnyPath) -> None:
-        """Write a file that appears whole or not at all."""
-        with replacing(path) as temporary, open(temporary, "xb") as file:
-            np.savez_compressed(
-                file,
-                searched=self.searched,
-                rows=self.rows,
-                kinds=np.array(self.kinds),
-                shifts=self.motion.shifts,
-                cuts=np.array(sorted(self.motion.cuts), np.int64),
-                size=np.array([self.motion.width, self.motion.height]),
-                detection=np.array(self.detection),
-                others=np.array(self.others, str),
-            )
-
-    @classmethod
-    def load(cls, path: AnyPath) -> Found:
-        """Raises RecordsError: not such a file."""
-        data = unpack(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
-        try:
-            if data is None:
-                raise ValueError("it is damaged")
-            width, height = data["size"].tolist()
-            motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
-            kinds = tuple(map(str, data["kinds"].tolist()))
-            others = tuple(map(str, data["others"].tolist()))
-            return cls(data["searched"], data["rows"], kinds, motion, str(data["detection"]), others)
-        except (ValueError, TypeError) as e:
-            raise RecordsError(f"{path} is not what was found in a clip: {e}") from e
-
-
-def together(parts: Sequence[Found]) -> Found:
-    """What was found in a clip from what was found in its segments, in order.
-
-    Raises:
-        RecordsError: none, or not of one detection.
-    """
-    if len({(p.kinds, p.detection, p.motion.width, p.motion.height) for p in parts}) != 1:
-        raise RecordsError("segments of one clip are of one detection, one or more; detect it again")
-    starts = np.cumsum([0, *(p.frames for p in parts)]).tolist()
-    rows = [p.rows + (start, 0, 0, 0, 0, 0, 0) for p, start in zip(parts, starts, strict=False)]
-    searched = np.concatenate([p.searched for p in parts])
-    others = tuple(sorted({kind for p in parts for kind in p.others}))
-    motion = joined([p.motion for p in parts])
-    return Found(searched, np.concatenate(rows), parts[0].kinds, motion, parts[0].detection, others)
-
-
-class Segments:
-    """What was found in a clip, in files of its segments: looked at one after the other, never in memory together.
-
-    Args:
-        files: of `Found.save`, in order.
-
-    Attributes:
-        frames, kinds, warnings: of all of them. searched: frames that were. motion: of the clip.
-
-    Raises:
-        RecordsError: none, not such files, or not of one detection.
-    """
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files, self._starts, self.searched = files, [0], 0
-        self._shifts = lru_cache(AT_HAND)(lambda number: np.asarray(Found.load(files[number]).motion.shifts[:]))
-        others, cuts, same = set[str](), set[int](), set[tuple[object, ...]]()
-        for found in map(Found.load, files):
-            same.add((found.kinds, found.detection, found.motion.width, found.motion.height))
-            cuts |= {cut + self.frames for cut in found.motion.cuts}
-            others |= set(found.others)
-            self.searched += int(found.searched.sum())
-            self._starts.append(self.frames + found.frames)
-        if len(same) != 1:
-            raise RecordsError("segments of one clip are of one detection, one or more; detect it again")
-        size = found.motion.width, found.motion.height
-        self.kinds, self.motion = found.kinds, Motion(self, frozenset(cuts), *size)  # type: ignore[arg-type]
-        self.warnings = _warnings(sorted(others))
-
-    @property
-    def frames(self) -> int:
-        return self._starts[-1]
-
-    def regions(self) -> Iterator[tuple[Region, ...] | None]:
-        """As `Found.regions`."""
-        for file in self._files:
-            yield from Found.load(file).regions()
-
-    def __len__(self) -> int:
-        return self.frames
-
-    def __getitem__(self, frames: int | slice) -> NDArray[np.float16]:
-        """The motion's `shifts`."""
-        if isinstance(frames, slice):
-            every = [self[frame] for frame in range(*frames.indices(self.frames))]
-            return np.array(every, np.float16).reshape(-1, *GRID, 2)
-        number = bisect_right(self._starts, frames) - 1
-        shifts: NDArray[np.float16] = self._shifts(number)[frames - self._starts[number]]
-        return shifts
 
 
 class Search:
@@ -302,10 +158,6 @@ class Search:
             self._looks = [*self._looks[-1:], self._predictor.turns_of(rgb)]
             self._since = 0
         return tuple(dict.fromkeys(k for look in reversed(self._looks) for k in look))
-
-
-def _warnings(others: Sequence[str]) -> tuple[str, ...]:
-    return (f"found, and not hidden: {', '.join(others)} (--hide KIND hides them)",) if others else ()
 
 
 def _misses(first: Sequence[Region], then: Sequence[Region]) -> bool:

@@ -9,7 +9,8 @@ from ..detectors import Image
 from ..predictor import Predictor
 from ..regions import Region, boxes, iou
 from ..settings import Settings
-from .detect import Every, Found, Search, together
+from .detect import Every, Search
+from .found import Found, Segments
 from .tracks import Shown, Track, check_thresholds, make_tracks
 
 HISTORY = 2.0  # s of frames before those that are given out, of which tracks are made
@@ -79,8 +80,7 @@ class Live:
             self._parts.append(part)
         if end <= self._given:
             return []
-        found = together(self._parts)
-        tracks = make_tracks(found.regions(), self._rate, found.motion, found.kinds)
+        tracks = make_tracks(Segments(tuple(self._parts)), self._rate)
         hidden = [t for t in tracks if t.is_hidden(self._settings) or self._was_hidden(t)]
         hidden = [t.replace(status="accepted") if t.status == "auto" else t for t in hidden]
         shown = Shown(hidden, range(self._given - self._start, end - self._start), self._settings)

@@ -88,23 +88,10 @@ class Memory(OutputMemory):
         self._log.check_in_place()
         super().put(path, file, shows, **more)
 
-    def note_quarantine(self, path: str) -> None:
-        """An audit takes this clip away: the same one is not written again."""
-        self.put(path, None, QUARANTINED + self.shows(path).removeprefix(QUARANTINED), **self.known[path].more)
-
-    def note_gone(self, path: str) -> None:
-        """There is no file in a clip's place any more."""
-        self.put(path, None, "", **self.known[path].more)
-
-    def note_back(self, path: str) -> None:
-        """A clip came back from quarantine."""
-        more = self.known[path].more
-        self.put(path, place(more, self._folder), self.shows(path).removeprefix(QUARANTINED), **more)
-
     def remove(self, path: str) -> None:
         if (shown := self.shows(path)) and not shown.startswith(QUARANTINED):
             place(self.known[path].more, self._folder).unlink(missing_ok=True)
-            self.note_gone(path)
+            self.put(path, None, "", **self.known[path].more)
 
     def _name(self, target: Path) -> str:
         return escape(target.relative_to(self._folder))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -141,10 +141,3 @@ def _correlation(last: Image, now: Image, flow: NDArray[np.float32]) -> float:
     if spread < a.size:  # a picture of one color, black most often: nothing to compare
         return 1.0 if abs(float(moved.mean()) - float(now.mean())) < 8 else 0.0
     return float((a * b).sum()) / spread
-
-
-def joined(parts: Sequence[Motion]) -> Motion:
-    """The motion of a clip from that of its segments."""
-    starts = np.cumsum([0, *(p.frames for p in parts)]).tolist()
-    cuts = {c + start for p, start in zip(parts, starts, strict=False) for c in p.cuts}
-    return Motion(np.concatenate([p.shifts for p in parts]), frozenset(cuts), parts[0].width, parts[0].height)

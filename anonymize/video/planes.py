@@ -192,12 +192,7 @@ def _reach(region: Region, kind: Kind, width: int, height: int) -> PixelBox:
     x1, y1, x2, y2 = region.pad(grow).box
     for x, y in region.pad(grow).corners or () if kind.mask == "quad" else ():
         x1, y1, x2, y2 = min(x1, x), min(y1, y), max(x2, x), max(y2, y)
-    return (
-        max(0, math.floor(x1 - margin)),
-        max(0, math.floor(y1 - margin)),
-        min(width, math.ceil(x2 + margin)),
-        min(height, math.ceil(y2 + margin)),
-    )
+    return region.replace(box=(x1 - margin, y1 - margin, x2 + margin, y2 + margin)).pixels(width, height)
 
 
 def _fill(fill: str, native: av.VideoFrame) -> tuple[int, ...]:

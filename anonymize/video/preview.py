@@ -5,19 +5,18 @@ It shows what the clip shows, so it is as private as the clip.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..disk import AnyPath, replacing
-from ..errors import ClipError, StoppedError
+from ..errors import ClipError
 from .reader import Clip, Frame, import_av, open_clip, opened
 
 LONG_SIDE = 1280  # px
@@ -59,86 +58,56 @@ class Preview:
         raise ClipError("that frame is not in the preview")
 
 
+@dataclass
 class PreviewWriter:
-    """Writes a copy, frame by frame; in a `with`: the file appears when that ends without an error.
+    """A copy that is being written, frame by frame (`writing`)."""
 
-    Args:
-        path: the file. clip: whose frames come.
-    """
-
-    def __init__(self, path: AnyPath, clip: Clip) -> None:
-        self._path, self._clip = Path(path), clip
-        self._times: list[int] = []
-        self._stack = ExitStack()
-
-    def __enter__(self) -> PreviewWriter:
-        av, clip = import_av(), self._clip
-        with ExitStack() as stack:
-            temporary = stack.enter_context(replacing(self._path))
-            options = {"movflags": "+faststart", "fflags": "+bitexact"}
-            self._out = stack.enter_context(av.open(str(temporary), "w", format="mp4", container_options=options))
-            self._stream = self._out.add_stream("libx264", rate=clip.frame_rate, options=_OPTIONS)
-            self._size = _small(clip)
-            self._stream.width, self._stream.height, self._stream.pix_fmt = *self._size, "yuv420p"
-            self._stream.codec_context.time_base = self._stream.time_base = clip.time_base
-            shape = clip.aspect if not clip.orientation.is_turned else 1 / clip.aspect
-            self._stream.codec_context.sample_aspect_ratio = shape
-            self._convert = av.video.reformatter.VideoReformatter()
-            self._stack = stack.pop_all()
-        return self
+    path: Path
+    clip: Clip
+    out: Any
+    stream: Any
+    convert: Any
+    times: list[int] = field(default_factory=list)
 
     def add(self, frame: Frame) -> None:
-        av = import_av()
-        width, height = self._size
-        picture = self._convert.reformat(
-            av.VideoFrame.from_ndarray(frame.rgb, "rgb24"), width=width, height=height, format="yuv420p"
-        )
-        picture.pts, picture.time_base = frame.pts, self._clip.time_base
-        self._times.append(frame.pts)
-        self._out.mux(self._stream.encode(picture))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._out.mux(self._stream.encode(None))
-        self._stack.__exit__(kind, error, trace)
+        native = import_av().VideoFrame.from_ndarray(frame.rgb, "rgb24")
+        width, height = self.stream.width, self.stream.height
+        picture = self.convert.reformat(native, width=width, height=height, format="yuv420p")
+        picture.pts, picture.time_base = frame.pts, self.clip.time_base
+        self.times.append(frame.pts)
+        self.out.mux(self.stream.encode(picture))
 
     @property
     def preview(self) -> Preview:
-        return Preview(self._path, np.array(self._times, np.int64), self._clip.time_base)
+        return Preview(self.path, np.array(self.times, np.int64), self.clip.time_base)
 
 
-@dataclass(frozen=True)
-class Watched(Clip):
-    """A clip whose frames are shown to somebody as they are read.
-
-    Attributes:
-        seen: called with each frame; what it raises ends the reading.
-    """
-
-    seen: Callable[[Frame], None] = field(kw_only=True, repr=False, compare=False)
-
-    @classmethod
-    def of(cls, clip: Clip, seen: Callable[[Frame], None]) -> Watched:
-        return cls(**{f.name: getattr(clip, f.name) for f in fields(clip)}, seen=seen)
-
-    def frames(self, start: int = 0) -> Iterator[Frame]:
-        for frame in super().frames(start):
-            self.seen(frame)
-            yield frame
+@contextmanager
+def writing(path: AnyPath, clip: Clip) -> Iterator[PreviewWriter]:
+    """Writes the copy of a clip; the file appears when this ends without an error."""
+    av = import_av()
+    options = {"movflags": "+faststart", "fflags": "+bitexact"}
+    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4", container_options=options) as out:
+        stream = out.add_stream("libx264", rate=clip.frame_rate, options=_OPTIONS)
+        stream.width, stream.height, stream.pix_fmt = *_small(clip), "yuv420p"
+        stream.codec_context.time_base = stream.time_base = clip.time_base
+        stream.codec_context.sample_aspect_ratio = 1 / clip.aspect if clip.orientation.is_turned else clip.aspect
+        yield PreviewWriter(Path(path), clip, out, stream, av.video.reformatter.VideoReformatter())
+        out.mux(stream.encode(None))
 
 
-def write_preview(path: AnyPath, clip: Clip, stop: threading.Event | None = None) -> Preview:
+def write_preview(path: AnyPath, clip: Clip, seen: Callable[[Frame], None] = lambda _: None) -> Preview:
     """The copy of a whole clip.
 
+    Args:
+        seen: called with each frame; what it raises ends the writing, and nothing of the copy is kept.
+
     Raises:
-        StoppedError: as asked. ClipError: the clip cannot be read.
+        ClipError: the clip cannot be read.
     """
-    with PreviewWriter(path, clip) as writer:
+    with writing(path, clip) as writer:
         for frame in clip.frames():
-            if stop and stop.is_set():
-                raise StoppedError("stopped; nothing of the copy is kept")
+            seen(frame)
             writer.add(frame)
     return writer.preview
 

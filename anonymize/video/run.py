@@ -37,10 +37,11 @@ from ..pipeline import give_back_memory
 from ..predictor import Predictor
 from ..records import escape
 from ..settings import Settings
-from .detect import Every, Found, Search, Segments
+from .clip_records import ClipRecord
+from .detect import Every, Search
+from .found import Found, Segments
 from .planes import Hider, samples
 from .reader import Clip, Frame
-from .records import ClipRecord
 from .spilled import Spill
 from .tracks import Shown, check_thresholds, make_tracks
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
@@ -85,6 +86,7 @@ def detect(
     sha256: str = "",
     every: Every = "auto",
     progress: Progress | None = None,
+    seen: Callable[[Frame], None] | None = None,
     stop: threading.Event | None = None,
 ) -> ClipRecord:
     """Search a clip and follow what was found.
@@ -94,6 +96,7 @@ def detect(
         predictor: finds. parts: a folder for what was found so far, for this clip alone.
         sha256: of the file, if it is known; else it is read for it.
         every: search every n-th frame, or "auto".
+        seen: called with each frame; what it raises ends the search.
 
     Returns:
         The record; its warnings say what is missing of it, and what was found that nobody hides.
@@ -108,6 +111,8 @@ def detect(
     frames = _Whole(clip.frames(), warnings)
 
     def told(frame: Frame) -> None:
+        if seen:
+            seen(frame)
         if progress:
             progress(Step("detect", frame.index + 1, clip.frame_count))
 
@@ -125,7 +130,7 @@ def detect(
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
     rate = frames.rate or float(clip.frame_rate)
-    tracks = make_tracks(whole.regions(), rate, whole.motion, whole.kinds, Spill(folder))
+    tracks = make_tracks(whole, rate, Spill(folder))
     give_back_memory()
     return ClipRecord(
         path=escape(path),
@@ -135,7 +140,7 @@ def detect(
         frames=whole.frames,
         frame_rate=rate,
         tracks=tracks,
-        searched=whole.searched,
+        searched=int(whole.searched.sum()),
         cuts=tuple(sorted(whole.motion.cuts)),
         kinds=whole.kinds,
         detectors=predictor.detector_weights,

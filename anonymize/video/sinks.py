@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import av
 
 _FORMS = {"rtmp": "flv", "rtmps": "flv", "rtsp": "rtsp", "srt": "mpegts", "udp": "mpegts"}
-_FILES = {".ts": "mpegts", ".mkv": "matroska"}
+_FILES = {".ts": "mpegts", ".mkv": "matroska", ".m3u8": "hls"}
 _TIME = Fraction(1, 1000)
-_HLS = {"hls_time": "2", "hls_list_size": "10", "hls_flags": "delete_segments+temp_file+omit_endlist"}
+_OPTIONS = {"hls": {"hls_time": "2", "hls_list_size": "10", "hls_flags": "delete_segments+temp_file+omit_endlist"}}
 _PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n"
 _CLIENTS = 16  # of one MJPEG server at a time
 
@@ -54,15 +54,12 @@ def sink_of(text: str, *, rate: float, quality: int) -> Sink:
     if scheme == "http":
         return MjpegServer(text, quality)
     if scheme in _FORMS:
-        return Encoded(text, _FORMS[scheme], {}, rate, quality)
+        return Encoded(text, _FORMS[scheme], rate, quality)
     if scheme in ("", "file") or len(scheme) == 1:  # that: a drive
         path = Path(text)
-        if path.suffix.lower() == ".m3u8":
+        if form := _FILES.get(path.suffix.lower()):
             path.parent.mkdir(parents=True, exist_ok=True)
-            return Encoded(str(path), "hls", _HLS, rate, quality)
-        if path.suffix.lower() in _FILES:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return Encoded(str(path), _FILES[path.suffix.lower()], {}, rate, quality)
+            return Encoded(str(path), form, rate, quality)
         if not path.suffix:
             return Files(path, quality)
     raise SettingsError(
@@ -133,8 +130,8 @@ class Files:
 class Encoded:
     """H.264 without delay, in what FFmpeg can write to. Opened again, a file goes on in another one beside it."""
 
-    def __init__(self, target: str, form: str, options: dict[str, str], rate: float, quality: int) -> None:
-        self._target, self._form, self._options = target, form, options
+    def __init__(self, target: str, form: str, rate: float, quality: int) -> None:
+        self._target, self._form = target, form
         self._rate, self._quality = Fraction(max(1, round(rate))), quality
         self._open: tuple[Any, Any] | None = None
         self._size = (0, 0)
@@ -160,8 +157,10 @@ class Encoded:
 
     def _start(self, size: tuple[int, int]) -> tuple[Any, Any]:
         av = import_av()
-        target = _free(self._target) if self._form in _FILES.values() and "://" not in self._target else self._target
-        container = av.open(target, "w", format=self._form, options={**self._options, "fflags": "+bitexact"})
+        is_film = "://" not in self._target and self._form != "hls"
+        target = _free(self._target) if is_film else self._target
+        own = _OPTIONS.get(self._form, {})
+        container = av.open(target, "w", format=self._form, options={**own, "fflags": "+bitexact"})
         options = {"preset": "veryfast", "tune": "zerolatency", "crf": str(self._quality), "a53cc": "0"}
         stream = container.add_stream("libx264", rate=self._rate, options=options)
         stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"

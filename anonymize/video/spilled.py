@@ -1,4 +1,4 @@
-"""Arrays that lie in a file without a name instead of in memory: what was found in hours of video, box by box."""
+"""Arrays that lie in a file without a name instead of in memory: tracks through hours of video, box by box."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import os
 import tempfile
 import threading
 import weakref
-from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +15,6 @@ from numpy.typing import NDArray
 from ..disk import AnyPath
 
 IN_MEMORY = 1 << 20  # bytes; what is less stays in memory
-ROWS = 2048  # of a table, that wait in memory until they are written
 
 
 class Spill:
@@ -65,41 +62,3 @@ class Spilled:
 
     def __reduce__(self) -> tuple[Any, ...]:  # elsewhere, and in another process, it is an array
         return np.asarray, (self.load(),)
-
-
-class Table:
-    """Rows of numbers, ascending by the first of each, that are added and then read by ranges of that.
-
-    Args:
-        spill: where they lie. columns: how many numbers a row has.
-    """
-
-    def __init__(self, spill: Spill, columns: int) -> None:
-        self._spill, self._columns = spill, columns
-        self._waiting = array("d")
-        self._parts: list[tuple[float, float, Spilled]] = []  # first and last row's first number
-
-    def add(self, row: Sequence[float]) -> None:
-        self._waiting.extend(row)
-        if len(self._waiting) >= ROWS * self._columns:
-            self._write()
-
-    def _write(self) -> None:
-        if self._waiting:
-            rows = np.array(self._waiting, np.float64).reshape(-1, self._columns)
-            self._parts.append((rows[0, 0], rows[-1, 0], self._spill.put(rows)))
-            self._waiting = array("d")
-
-    def between(self, first: float, stop: float) -> tuple[int, NDArray[np.float64]]:
-        """How many rows come before, and those whose first number is from `first` to below `stop`."""
-        self._write()
-        before, found = 0, [np.zeros((0, self._columns))]
-        for low, high, part in self._parts:
-            if high < first:
-                before += part.shape[0]
-            elif low < stop:
-                rows = part.load()
-                a, b = np.searchsorted(rows[:, 0], (first, stop)).tolist()
-                before += a
-                found.append(rows[a:b])
-        return before, np.concatenate(found)

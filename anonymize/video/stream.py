@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import AnonymizeError, ClipError, DetectionError, PathError, WriteError
 from ..predictor import Predictor
@@ -26,6 +26,9 @@ from .planes import Hider, planar_format
 from .reader import Look, orientation_of
 from .sinks import Sink, sink_of
 from .sources import Arrived, Source, source_of, wait
+
+if TYPE_CHECKING:
+    import av
 
 _QUEUE = 2  # frames that wait to be searched
 _GIVE_UP = 20  # searches that fail one after the other: then something is wrong with the detector, not with a frame
@@ -106,29 +109,26 @@ class _Waiting:
     look: Look
 
 
+@dataclass
 class _Work:
-    def __init__(
-        self,
-        source: Source,
-        sink: Sink,
-        predictor: Predictor,
-        delay: float,
-        every: Every,
-        progress: Progress,
-        stop: threading.Event,
-    ) -> None:
-        self._source, self._sink, self._predictor = source, sink, predictor
-        self._delay, self._every, self._progress, self._stop = delay, every, progress, stop
-        self._told = Told()
-        self._came: queue.Queue[tuple[Arrived, float] | None] = queue.Queue(_QUEUE)
-        self._waiting: deque[_Waiting] = deque()
-        self._live: Live | None = None
-        self._form: tuple[Any, ...] = ()  # of the last picture
-        self._look: Look
-        self._hider = Hider(predictor.settings)
-        self._started = time.monotonic()
-        self._failed = 0  # searches, one after the other
-        self._ended: Exception | None = None  # what the reader's thread ended with
+    source: Source
+    sink: Sink
+    predictor: Predictor
+    delay: float
+    every: Every
+    progress: Progress
+    stop: threading.Event
+
+    def __post_init__(self) -> None:
+        self.told, self.hider = Told(), Hider(self.predictor.settings)
+        self.came: queue.Queue[tuple[Arrived, float] | None] = queue.Queue(_QUEUE)
+        self.waiting: deque[_Waiting] = deque()
+        self.live: Live | None = None
+        self.form: tuple[Any, ...] = ()  # of the last picture
+        self.look: Look
+        self.started = time.monotonic()
+        self.failed = 0  # searches, one after the other
+        self.ended: Exception | None = None  # what the reader's thread ended with
 
     def run(self) -> Told:
         reader = threading.Thread(target=self._read, daemon=True)
@@ -136,29 +136,27 @@ class _Work:
         try:
             while True:
                 try:
-                    came = self._came.get(timeout=max(0.05, min(0.5, self._delay)))
+                    came = self.came.get(timeout=max(0.05, min(0.5, self.delay)))
                 except queue.Empty:
-                    if self._stop.is_set() and not reader.is_alive():
+                    if self.stop.is_set() and not reader.is_alive():
                         break
-                    self._hurry()
-                    self._tell()
-                    continue
-                if came is None:
-                    break
-                self._add(*came)
+                else:
+                    if came is None:
+                        break
+                    self._add(*came)
                 self._hurry()
                 self._tell()
             self._finish()
-            if self._ended:
-                raise self._ended
+            if self.ended:
+                raise self.ended
         finally:
-            self._stop.set()
+            self.stop.set()
             with suppress(queue.Empty):  # a reader that waits for a place has to see the end
                 while True:
-                    self._came.get_nowait()
+                    self.came.get_nowait()
             reader.join(timeout=15)
-        self._told.waiting = 0
-        return self._told
+        self.told.waiting = 0
+        return self.told
 
     # --- the reader's thread ---
 
@@ -166,37 +164,37 @@ class _Work:
         try:
             self._read_again_and_again()
         except Exception as e:  # one that no further try mends; the caller's thread raises it
-            self._ended = e
+            self.ended = e
         with suppress(queue.Full):
-            self._came.put(None, timeout=5)
+            self.came.put(None, timeout=5)
 
     def _read_again_and_again(self) -> None:
         tries = 0
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             try:
-                for arrived in self._source.frames(self._stop):
-                    tries, self._told.trouble = 0, ""
+                for arrived in self.source.frames(self.stop):
+                    tries, self.told.trouble = 0, ""
                     self._put(arrived)
-                self._told.trouble = "the source ended"
+                self.told.trouble = "the source ended"
             except ClipError as e:
-                self._told.trouble = f"the source: {e}"
-            if self._stop.is_set() or not self._source.is_live:
+                self.told.trouble = f"the source: {e}"
+            if self.stop.is_set() or not self.source.is_live:
                 break
-            wait(self._stop, tries)
+            wait(self.stop, tries)
             tries += 1
-            self._told.reconnects += 1
+            self.told.reconnects += 1
 
     def _put(self, arrived: Arrived) -> None:
         item = arrived, time.monotonic()
-        if self._source.is_live:
+        if self.source.is_live:
             try:
-                self._came.put_nowait(item)
+                self.came.put_nowait(item)
             except queue.Full:
-                self._told.dropped += 1
+                self.told.dropped += 1
             return
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             with suppress(queue.Full):
-                self._came.put(item, timeout=0.2)
+                self.came.put(item, timeout=0.2)
                 return
 
     # --- the caller's thread ---
@@ -204,80 +202,78 @@ class _Work:
     def _add(self, arrived: Arrived, came: float) -> None:
         native = arrived.native
         if native is None:
-            self._told.failed += 1
-            return
+            self.told.failed += 1
+        elif self._answer(lambda: self._search(native, came, arrived.name)):
+            self.failed = 0
+
+    def _search(self, native: av.VideoFrame, came: float, name: str) -> list[tuple[Region, ...]]:
+        planar = planar_format(native.format.name)
+        form = native.width, native.height, int(native.color_trc), orientation_of(native)
+        if self.live is None or self.form != form:
+            self._finish()
+            self.form, self.look = form, Look(*form[2:])
+            self.live = self._begin(*form[1::-1] if form[3].is_turned else form[:2])
+        rgb = self.look.rgb(native)
+        if native.format.name != planar:
+            native = native.reformat(format=planar)
+        self.waiting.append(_Waiting(native, came, name, self.look))
+        return self.live.add(rgb)
+
+    def _answer(self, ask: Callable[[], list[tuple[Region, ...]]]) -> bool:
+        """Write the frames that have an answer now; whether there was no error."""
         try:
-            planar = planar_format(native.format.name)
-            form = native.width, native.height, int(native.color_trc), orientation_of(native)
-            if self._live is None or self._form != form:
-                self._finish()
-                self._form, self._look = form, Look(*form[2:])
-                self._live = self._begin(*form[1::-1] if form[3].is_turned else form[:2])
-            rgb = self._look.rgb(native)
-            if native.format.name != planar:
-                native = native.reformat(format=planar)
-            self._waiting.append(_Waiting(native, came, arrived.name, self._look))
-            answers = self._live.add(rgb)
-            self._failed = 0
+            answers = ask()
         except AnonymizeError as e:
             self._fail(e)
-            return
+            return False
         self._write(answers)
+        return True
 
     def _begin(self, width: int, height: int) -> Live:
-        rate = max(1.0, self._source.rate)
-        ahead = round(self._delay * rate)
+        rate = max(1.0, self.source.rate)
+        ahead = round(self.delay * rate)
         # A third of the delay between two looks for tracks, so that a frame waits for no longer than it in all.
         step = max(1, ahead // 3)
         return Live(
-            self._predictor, width, height, rate, ahead=max(0, ahead - step + 1) if ahead else 0, step=step,
-            every=self._every if ahead else 1,
+            self.predictor, width, height, rate, ahead=max(0, ahead - step + 1) if ahead else 0, step=step,
+            every=self.every if ahead else 1,
         )  # fmt: skip
 
     def _hurry(self) -> None:
         """Frames that waited for the whole delay go out with what is known now."""
-        if self._waiting and self._live and time.monotonic() - self._waiting[0].came > self._delay:
-            self._ask()
-
-    def _ask(self) -> None:
-        assert self._live is not None
-        try:
-            answers = self._live.finish()
-        except AnonymizeError as e:
-            self._fail(e)
-            return
-        self._write(answers)
+        if self.waiting and self.live and time.monotonic() - self.waiting[0].came > self.delay:
+            self._answer(self.live.finish)
 
     def _finish(self) -> None:
         """Nothing follows on this picture."""
-        if self._live is not None and self._waiting:
-            self._ask()
-        self._live = None
+        if self.live is not None and self.waiting:
+            self._answer(self.live.finish)
+        self.live = None
 
     def _fail(self, error: AnonymizeError) -> None:
         """No result, no frame: none of those that wait goes out."""
-        self._told.failed += max(1, len(self._waiting))
-        self._waiting.clear()
-        self._live = None
-        self._failed += 1
-        if self._failed >= _GIVE_UP:
-            raise DetectionError(f"{self._failed} searches failed one after the other: {error}") from error
+        self.told.failed += max(1, len(self.waiting))
+        self.waiting.clear()
+        self.live = None
+        self.failed += 1
+        if self.failed >= _GIVE_UP:
+            raise DetectionError(f"{self.failed} searches failed one after the other: {error}") from error
 
     def _write(self, answers: list[tuple[Region, ...]]) -> None:
         for regions in answers:
-            frame = self._waiting.popleft()
+            frame = self.waiting.popleft()
             native, turn = frame.native, frame.look.orientation
-            native = self._hider.hide(native, [turn.stored(r, native.width, native.height) for r in regions])
+            native = self.hider.hide(native, [turn.stored(r, native.width, native.height) for r in regions])
             try:
-                self._sink.write(native, round(1000 * (frame.came - self._started)), frame.name)
+                self.sink.write(native, round(1000 * (frame.came - self.started)), frame.name)
             except WriteError as e:
-                self._told.dropped += 1
-                self._told.trouble = f"the sink: {e}"
+                self.told.dropped += 1
+                self.told.trouble = f"the sink: {e}"
                 continue
-            self._told.written += 1
-            self._told.delay = time.monotonic() - frame.came
-            self._told.hidden.update(r.kind for r in regions)
+            self.told.written += 1
+            self.told.delay = time.monotonic() - frame.came
+            self.told.hidden.update(r.kind for r in regions)
 
     def _tell(self) -> None:
-        self._told.waiting = len(self._waiting)
-        self._progress(self._told)
+        self.told.waiting = len(self.waiting)
+        self.progress(self.told)

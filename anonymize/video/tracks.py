@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,10 +20,10 @@ from ..errors import SettingsError
 from ..json_lines import to_line
 from ..regions import STATUSES, Box, Region, Status
 from ..settings import Settings
-from .association import LEVELS, AllDetections, chains
+from .association import LEVELS, chains
 from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
-from .motion import Motion
-from .spilled import Spill, Spilled, Table
+from .found import Segments
+from .spilled import Spill, Spilled
 
 SOURCES = {DETECTED: "detected", FILLED: "filled", EXTENDED: "extended", DRAWN: "drawn"}
 RATES = 1.0, 240.0  # frames per second that are believed: seconds before and after a track have to end somewhere
@@ -188,13 +189,11 @@ class Track:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `from_dict` is its exact inverse."""
-        out: dict[str, Any] = {"id": self.id, "kind": self.kind, "first": self.first, "boxes": self.boxes.tolist()}
-        out["sources"] = "".join(_LETTERS[s] for s in self.sources.tolist())
-        out["scores"] = self.scores.tolist()
-        return {**out, "status": self.status} if self.status != "auto" else out
+        out: dict[str, Any] = json.loads(b"".join(self.to_json()))
+        return out
 
     def to_json(self) -> Iterator[bytes]:
-        """`to_dict` as a line of JSON without its end, some frames at a time: a track may last for an hour."""
+        """A line of JSON without its end, some frames at a time: a track may last for an hour."""
         yield to_line({"id": self.id, "kind": self.kind, "first": self.first})[:-2]
         for name, rows in zip(("boxes", "sources", "scores"), _ROWS, strict=True):
             opening, closing, between = ('"', '"', "") if rows is _SOURCES else ("[", "]", ",")
@@ -251,52 +250,28 @@ def check_thresholds(settings: Settings) -> None:
             )
 
 
-def make_tracks(
-    detections: Iterable[Sequence[Region] | None],
-    frame_rate: float,
-    motion: Motion,
-    kinds: Iterable[str] = ("face", "plate"),
-    spill: Spill | None = None,
-) -> tuple[Track, ...]:
-    """Tracks of what was found in a clip's frames.
+def make_tracks(found: Segments, frame_rate: float, spill: Spill | None = None) -> tuple[Track, ...]:
+    """Tracks of what was found in a clip's frames, of each kind that was looked for.
 
     Each detection of `association.LEVELS[-1]` and more is in exactly one track, and in its frame inside of what that
     track hides; fainter ones only continue tracks.
 
     Args:
-        detections: for each frame its regions, or None where it was not searched.
-        frame_rate: frames per second. motion: of the whole clip. kinds: those that are followed.
-        spill: where what is found lies; of short clips it is in memory.
+        frame_rate: frames per second. spill: where the tracks lie; of short clips it is in memory.
 
     Returns:
         Tracks in order of their first frames, without gaps; before and after what was found they go on for a while.
     """
     frame_rate = min(max(frame_rate, RATES[0]), RATES[1])
     spill = spill or Spill()
-    tables = {kind: Table(spill, 6) for kind in kinds}
-    searched = bytearray()
-    for frame, regions in enumerate(detections):
-        searched.append(regions is not None)
-        for region in regions or ():
-            if region.kind in tables:
-                tables[region.kind].add((frame, *_outward(region.box), region.score))
-    tracks: list[Track] = []
-    for kind, table in tables.items():
-        found = AllDetections(np.frombuffer(searched, bool), table, motion.width)
-        tracks += (track.spilled(spill) for track in _of_kind(kind, found, frame_rate, motion))
+    tracks = [t.spilled(spill) for kind in found.kinds for t in _of_kind(kind, found, frame_rate)]
     return tuple(sorted(tracks, key=lambda t: (t.first, t.id)))
 
 
-def _outward(box: Box) -> Box:
-    """In hundredths of a px, as records have it; never smaller."""
-    low, high = np.floor(np.array(box[:2]) * 100) / 100, np.ceil(np.array(box[2:]) * 100) / 100
-    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
-
-
-def _of_kind(kind: str, found: AllDetections, frame_rate: float, motion: Motion) -> Iterator[Track]:
-    for chain in chains(found, frame_rate, motion):
+def _of_kind(kind: str, found: Segments, frame_rate: float) -> Iterator[Track]:
+    for chain in chains(found, kind, frame_rate):
         path = Path(chain.frames, chain.rows[:, :4], chain.rows[:, 4])
-        first, boxes, sources = close(path, frame_rate, motion)
+        first, boxes, sources = close(path, frame_rate, found.motion)
         scores = np.zeros(len(boxes))
         scores[path.frames - first] = path.scores
         x1, y1, x2, y2 = path.boxes[0].tolist()  # the name is of what was seen first

@@ -197,8 +197,8 @@ def _taken(container: str) -> frozenset[str]:
 
 def write_segment(
     path: AnyPath, frames: Iterable[tuple[int, av.VideoFrame]], clip: Clip, form: Form, encoding: Encoding
-) -> int:
-    """Encode frames (pts, picture) into a file that appears when all of them are in it; how many there were.
+) -> None:
+    """Encode frames (pts, picture), one at least, into a file that appears when all of them are in it.
 
     Raises:
         UnsupportedClipError: the encoder refuses this clip.
@@ -207,32 +207,25 @@ def write_segment(
     context = av.CodecContext.create(_ENCODERS[form.codec][0], "w")
     _configure(context, clip, form, encoding)
     convert = av.video.reformatter.VideoReformatter()
-    count = 0
     with replacing(path) as temporary, open(temporary, "xb") as file:
         for pts, native in frames:
             picture = _fitting(native, form, convert)
             picture.pts, picture.time_base = pts, clip.time_base
             picture.pict_type = 0  # not the source's: the encoder decides
-            _put(file, _encoded(context, picture, form))
-            count += 1
-        if count:
-            _put(file, _encoded(context, None, form))
-    return count
+            _encode(file, context, picture, form)
+        _encode(file, context, None, form)
 
 
-def _encoded(context: Any, picture: av.VideoFrame | None, form: Form) -> Sequence[av.Packet]:
+def _encode(file: Any, context: Any, picture: av.VideoFrame | None, form: Form) -> None:
     av = import_av()
     try:
-        return list(context.encode(picture))
+        packets = context.encode(picture)
     except av.error.FFmpegError as e:  # a frame rate or a size that it does not have
         rate = float(context.framerate or 0)
         raise UnsupportedClipError(
             f"the encoder of {form.codec} refuses {form.width} x {form.height} px at {rate:g} frames a second; "
             f"choose another codec ({e.strerror or e})"
         ) from e
-
-
-def _put(file: Any, packets: Sequence[av.Packet]) -> None:
     for packet in packets:
         data = bytes(packet)
         file.write(_PACKET.pack(packet.pts, packet.is_keyframe, len(data)) + data)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from ..errors import (
@@ -21,7 +22,7 @@ from ..errors import (
 from .api_forms import validation_text
 from .limits import NO_DISK, is_full
 from .policy import Policy
-from .sessions import DiskFullError, FullError, GoneError, TooManyError
+from .sessions import DiskFullError, FullError, GoneError, RefusedFileError, TooManyError
 from .telling import WRONG, message_of
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -34,7 +35,8 @@ class BusyError(AnonymizeError):
 # The first that an error is counts.
 _STATUS: Mapping[type[AnonymizeError], int] = {
     GoneError: 404, DiskFullError: 507, FullError: 413, TooManyError: 429, SettingsError: 400, ImageTooLargeError: 413,
-    UnreadableImageError: 415, UnsupportedImageError: 415, BusyError: 503, WeightsError: 503, DetectionError: 503,
+    UnreadableImageError: 415, UnsupportedImageError: 415, RefusedFileError: 415, BusyError: 503,
+    WeightsError: 503, DetectionError: 503,
 }  # fmt: skip
 
 
@@ -73,12 +75,16 @@ def handle_errors(app: FastAPI, policy: Policy) -> None:
         return JSONResponse({"error": str(error.detail)}, error.status_code, error.headers)
 
 
-def refuse_other_methods(routes: APIRouter, paths: Mapping[str, Iterable[str]]) -> None:
+def refuse_other_methods(routes: APIRouter) -> None:
     """405 for the methods that a path has not: else Gradio, which is mounted below all routes, would say 404."""
 
     def refusing(allowed: str) -> Callable[[], Response]:
         return lambda: JSONResponse({"error": f"{allowed} only."}, 405, {"Allow": allowed})
 
-    for path, allowed in paths.items():
+    known: dict[str, list[str]] = {}
+    for route in routes.routes:
+        if isinstance(route, APIRoute):
+            known.setdefault(route.path, []).extend(route.methods or ())
+    for path, allowed in known.items():
         others = [m for m in METHODS if m not in allowed]
         routes.add_api_route(path, refusing(", ".join(allowed)), methods=others, include_in_schema=False)

@@ -23,6 +23,7 @@ from .. import images, weights
 from ..detectors.spec import names
 from ..errors import AnonymizeError, SettingsError
 from ..hiding import save_hidden, warning_texts
+from ..images import formats
 from ..records import Record
 from ..regions import Region
 from ..settings import Settings
@@ -44,6 +45,7 @@ from .api_forms import (
 )
 from .api_streams import StreamName, Streams
 from .detector_pool import DetectorPool, Turns
+from .elements import STATIC
 from .file_names import safe_name
 from .policy import Policy
 from .telling import message_of
@@ -53,10 +55,10 @@ _WAITING = 24
 _AT_ONCE = min(os.cpu_count() or 1, 7) + 1  # photos that are decoded in memory
 
 
-METHODS = {
-    **dict.fromkeys(("/api/v1/detect", "/api/v1/anonymize", "/api/v1/streams/{name}/frames"), ("POST",)),
-    **dict.fromkeys(("/api/v1/models", "/healthz"), ("GET",)),
-}
+# docs.js puts the address of the page in place of the one in the examples.
+DESCRIPTION: dict[str, Any] = {
+    "title": "anonymize", "version": "1", "description": (STATIC / "api.md").read_text("utf-8").strip(),
+}  # fmt: skip
 
 
 class PhotoService:
@@ -73,8 +75,8 @@ class PhotoService:
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
     @contextlib.contextmanager
-    def _temporary_file(self, file: IO[bytes], name: str) -> Iterator[Path]:
-        """The photo as a file that is gone afterwards, when it is its turn."""
+    def _photo(self, file: IO[bytes], name: str, settings: Settings) -> Iterator[tuple[images.Photo, Path]]:
+        """The photo when it is its turn, and its file, which is gone afterwards."""
         if not self._places.acquire(blocking=False):
             raise BusyError("The server is busy; please try again in a moment.")
         try:
@@ -84,26 +86,23 @@ class PhotoService:
                 path = Path(folder) / f"photo{suffix}"
                 with open(path, "xb") as copy:
                     shutil.copyfileobj(file, copy)
-                with self._turns:
-                    yield path
+                with self._turns, self.pool.decoded:
+                    yield images.load(path, settings), path
         finally:
             self._places.release()
 
     def detect(self, file: IO[bytes], name: str, options: Options) -> dict[str, Any]:
         """What `Detected` describes."""
         settings = options.settings(self.policy)
-        with self._temporary_file(file, name) as path, self.pool.decoded:
-            photo = images.load(path, settings)
+        with self._photo(file, name, settings) as (photo, path):
             record = self.pool.predictor(settings).record(photo, path.name)
         return _found(record, record.regions, settings)
 
     def anonymize(self, file: IO[bytes], name: str, options: Options) -> tuple[dict[str, Any], bytes]:
         """What `Anonymized` describes, without its image, and the bytes that the engine wrote."""
         settings = options.settings(self.policy)
-        with self._temporary_file(file, name) as path, self.pool.decoded:
-            photo = images.load(path, settings)
-            record = self.pool.predictor(settings).record(photo, path.name)
-            return _clean(photo, record, settings, path)
+        with self._photo(file, name, settings) as (photo, path):
+            return _clean(photo, self.pool.predictor(settings).record(photo, path.name), settings, path)
 
     def frame(
         self, who: str, stream: str, file: IO[bytes], name: str, options: FrameUpload
@@ -114,8 +113,7 @@ class PhotoService:
             who: whose stream of this name it is.
         """
         settings = options.settings(self.policy)
-        with self._temporary_file(file, name) as path, self.pool.decoded:
-            photo = images.load(path, settings)
+        with self._photo(file, name, settings) as (photo, path):
             predictor = self.pool.predictor(settings)
             number, regions = self._streams.add((who, stream), photo, predictor, options.rate)
             record = Record(
@@ -156,7 +154,7 @@ def _clean(photo: images.Photo, record: Record, settings: Settings, path: Path) 
     clean = target.read_bytes()
     answer = {
         **_found(record, [r.replace(landmarks=None) for r in record.regions], settings),
-        "media_type": _media_type(clean),
+        "media_type": f"image/{'heic' if (kind := formats.kind(clean)) == 'HEIF' else kind.lower()}",
         "removed_metadata": list(photo.removed_metadata),
     }
     return answer, clean
@@ -183,7 +181,7 @@ _CLEAN: dict[str, Any] = {
 def router(service: PhotoService) -> APIRouter:
     """/api/v1 and /healthz."""
     routes, pool = APIRouter(), service.pool
-    strict = [Depends(named_once)]
+    strict, answers = [Depends(named_once)], {200: _CLEAN, **PROBLEMS}
 
     @routes.post("/api/v1/detect", response_model=Detected, responses=PROBLEMS, tags=["photos"], dependencies=strict)
     def detect(form: Given) -> Any:
@@ -191,17 +189,24 @@ def router(service: PhotoService) -> APIRouter:
         return service.detect(form.image.file, form.image.filename or "", form)
 
     @routes.post(
-        "/api/v1/anonymize",
-        response_model=Anonymized,
-        tags=["photos"],
-        responses={200: _CLEAN, **PROBLEMS},
-        dependencies=strict,
+        "/api/v1/anonymize", response_model=Anonymized, responses=answers, tags=["photos"], dependencies=strict
     )
     def anonymize(request: Request, form: Given) -> Any:
         """Hide faces and plates. `Accept: image/*` answers with the photo itself, anything else with JSON around it."""
         return _in_form(request, *service.anonymize(form.image.file, form.image.filename or "", form))
 
-    _add_streams(routes, service)
+    to_frames = "/api/v1/streams/{name}/frames"
+
+    @routes.post(to_frames, response_model=AnonymizedFrame, responses=answers, tags=["streams"], dependencies=strict)
+    def frame(request: Request, name: StreamName, form: GivenFrame) -> Any:
+        """Hide faces and plates in a camera's next frame, also what was seen in the frames before it.
+
+        Send frames in order, each after the answer to the one before. A stream begins with its first frame, and anew
+        with another size or other options, or when nothing came for five minutes.
+        """
+        who = getattr(request.scope.get("state", {}).get("session"), "who", "")
+        return _in_form(request, *service.frame(who, name, form.image.file, form.image.filename or "", form))
+
     refused: dict[int | str, dict[str, Any]] = {400: PROBLEMS[400], 401: PROBLEMS[401]}
 
     @routes.get("/api/v1/models", response_model=Models, tags=["models"], responses=refused, dependencies=strict)
@@ -226,26 +231,8 @@ def router(service: PhotoService) -> APIRouter:
             return JSONResponse({"status": "failing", "doing": ""}, 503)
         return {"status": "ok", "doing": ""} if pool.ready else {"status": "starting", "doing": pool.doing}
 
-    refuse_other_methods(routes, METHODS)
+    refuse_other_methods(routes)
     return routes
-
-
-def _add_streams(routes: APIRouter, service: PhotoService) -> None:
-    @routes.post(
-        "/api/v1/streams/{name}/frames",
-        response_model=AnonymizedFrame,
-        tags=["streams"],
-        responses={200: _CLEAN, **PROBLEMS},
-        dependencies=[Depends(named_once)],
-    )
-    def frame(request: Request, name: StreamName, form: GivenFrame) -> Any:
-        """Hide faces and plates in a camera's next frame, also what was seen in the frames before it.
-
-        Send frames in order, each after the answer to the one before. A stream begins with its first frame, and anew
-        with another size or other options, or when nothing came for five minutes.
-        """
-        who = getattr(request.scope.get("state", {}).get("session"), "who", "")
-        return _in_form(request, *service.frame(who, name, form.image.file, form.image.filename or "", form))
 
 
 def _in_form(request: Request, answer: dict[str, Any], clean: bytes) -> Any:
@@ -266,17 +253,3 @@ def _found(record: Record, regions: Iterable[Region], settings: Settings) -> dic
         "regions": [{**r.to_dict(), "hidden": settings.hides(r)} for r in regions],
         "warnings": warning_texts(record, settings),
     }
-
-
-def _media_type(data: bytes) -> str:
-    for start, name in (
-        (b"\xff\xd8", "jpeg"),
-        (b"\x89PNG", "png"),
-        (b"BM", "bmp"),
-        (b"II*", "tiff"),
-        (b"MM\0*", "tiff"),
-        (b"RIFF", "webp"),
-    ):
-        if data.startswith(start):
-            return f"image/{name}"
-    return "image/heic" if data[4:8] == b"ftyp" else "application/octet-stream"

@@ -8,28 +8,23 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Form, Request, Response, UploadFile
 from fastapi.responses import FileResponse, JSONResponse
 from pydantic import BaseModel, Field
 
-from ..errors import ClipError, SettingsError
-from ..video.batch import EXTENSIONS, RECORD_SUFFIX
+from ..errors import SettingsError
 from ..video.writer import AUDIO, Encoding
 from .answers import refuse_other_methods
 from .api import named_once
 from .api_forms import PROBLEMS, Options, Problem
 from .clip_session import ClipSession, open_upload
-from .clip_view import advice
-from .file_names import safe_name
+from .file_names import clip_extension, refused_by_name, safe_name
 from .job_queue import JobQueue
 from .policy import Policy
 from .sessions import FullError, GoneError, Session, Sessions, new_secret
-
-_PATHS = {"/api/v1/videos": ("POST",), "/api/v1/videos/{id}": ("GET", "DELETE")}
-_PATHS |= dict.fromkeys(("/api/v1/videos/{id}/clean", "/api/v1/videos/{id}/record"), ("GET",))
 
 
 class ClipUpload(Options):
@@ -53,16 +48,13 @@ class ClipJob(BaseModel):
     problem: str = Field(description="why it failed; empty otherwise")
 
 
-def _answers(what: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+def _answers(text: str = "", media: str = "", **more: str) -> dict[int | str, dict[str, Any]]:
+    """What the routes of one clip answer, beside JSON. `more`: _STATUS and what it means."""
     known: dict[int | str, dict[str, Any]] = {n: PROBLEMS[n] for n in (400, 401)}
-    return {**known, **{status: {"model": Problem, "description": text} for status, text in what.items()}}
-
-
-_GONE = {404: "There is no such clip (any more)"}
-_FILE: dict[str, Any] = {"content": {"video/*": {"schema": {"type": "string", "format": "binary"}}}, "description": ""}
-_LINES: dict[str, Any] = {
-    "content": {"application/jsonl": {"schema": {"type": "string", "format": "binary"}}}, "description": "",
-}  # fmt: skip
+    problems = {404: "There is no such clip (any more)", **{int(n.strip("_")): text for n, text in more.items()}}
+    known |= {status: {"model": Problem, "description": why} for status, why in problems.items()}
+    file = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}, "description": text}
+    return {**known, 200: file} if media else known
 
 
 class ClipService:
@@ -81,13 +73,11 @@ class ClipService:
             raise SettingsError("A clip has no fields keep_metadata and jpeg: they are for photos.")
         settings, encoding = form.settings(self.policy), Encoding(form.codec, form.quality, form.audio)
         name = safe_name(form.video.filename or "clip.mp4")
-        extension = PurePosixPath(name).suffix.lower()
-        if extension.lstrip(".") not in EXTENSIONS:
-            raise ClipError(f"not a clip that is supported: {', '.join(EXTENSIONS)}")
-        secret = new_secret()
+        extension, secret = clip_extension(name), new_secret()
         session = self.sessions.of(secret, who)
         try:
-            clip = open_upload(self._save(session, form.video, extension), name, self.policy)
+            with refused_by_name(name):
+                clip = open_upload(self._save(session, form.video, extension), name, self.policy)
         except BaseException:
             self.sessions.delete(session)
             raise
@@ -112,11 +102,9 @@ class ClipService:
     def find(self, id: str) -> ClipSession:
         """Raises GoneError: there is no such clip."""
         session = self.sessions.find(id)
-        clips = session.of_kind(ClipSession) if session else []
-        if not clips:
-            raise GoneError("There is no such clip (any more).")
-        clip: ClipSession = session.get(ClipSession, clips[0].id) if session else clips[0]
-        return clip
+        if session and (clips := session.of_kind(ClipSession)):
+            return session.get(ClipSession, clips[0].id)
+        raise GoneError("There is no such clip (any more).")
 
     def delete(self, id: str) -> None:
         self.find(id)
@@ -147,25 +135,16 @@ def router(service: ClipService) -> APIRouter:
     @routes.post("/api/v1/videos", response_model=ClipJob, status_code=202, responses=PROBLEMS, dependencies=strict)
     def add(request: Request, form: Annotated[ClipUpload, Form(media_type="multipart/form-data")]) -> Any:
         """Send a clip. It is searched and written when it is its turn; ask for `/api/v1/videos/{id}` meanwhile."""
-        try:
-            return service.add(form, f"api {request.scope['state']['address']}")
-        except ClipError as e:
-            return JSONResponse({"error": advice(e)}, 415)
+        return service.add(form, f"api {request.scope['state']['address']}")
 
-    @routes.get("/api/v1/videos/{id}", response_model=ClipJob, responses=_answers(_GONE), dependencies=strict)
+    @routes.get("/api/v1/videos/{id}", response_model=ClipJob, responses=_answers(), dependencies=strict)
     def look(id: str) -> Any:
         """What is being done with a clip."""
         return job_of(id, service.find(id))
 
-    @routes.get(
-        "/api/v1/videos/{id}/clean",
-        response_class=FileResponse,
-        responses={
-            200: {**_FILE, "description": "The clean clip"},
-            **_answers({**_GONE, 409: "It is not written yet"}),
-        },
-        dependencies=strict,
-    )
+    written = _answers("The clean clip", "video/*", _409="It is not written yet")
+
+    @routes.get("/api/v1/videos/{id}/clean", response_class=FileResponse, responses=written, dependencies=strict)
     def clean(id: str) -> Response:
         """The clean clip, when it is `done`."""
         clip = service.find(id)
@@ -173,23 +152,19 @@ def router(service: ClipService) -> APIRouter:
             return JSONResponse({"error": clip.problem or "The clean clip is not written yet."}, 409)
         return FileResponse(path, filename=path.name, media_type="video/*")
 
-    @routes.get(
-        "/api/v1/videos/{id}/record",
-        response_class=FileResponse,
-        responses={200: {**_LINES, "description": "Tracks, as the command `video` keeps them"}, **_answers(_GONE)},
-        dependencies=strict,
-    )
+    kept = _answers("Tracks, as the command `video` keeps them", "application/jsonl")
+
+    @routes.get("/api/v1/videos/{id}/record", response_class=FileResponse, responses=kept, dependencies=strict)
     def record(id: str) -> Response:
         """What was found in a clip. It says more than the clean clip does."""
         clip = service.find(id)
-        name = f"{PurePosixPath(clip.name).stem}{RECORD_SUFFIX}"
-        return FileResponse(clip.write_record(), filename=name, media_type="application/jsonl")
+        return FileResponse(clip.write_record(), filename=clip.record_name, media_type="application/jsonl")
 
-    @routes.delete("/api/v1/videos/{id}", status_code=204, responses=_answers(_GONE), dependencies=strict)
+    @routes.delete("/api/v1/videos/{id}", status_code=204, responses=_answers(), dependencies=strict)
     def delete(id: str) -> Response:
         """Stop, and delete the clip and all that was made of it."""
         service.delete(id)
         return Response(status_code=204)
 
-    refuse_other_methods(routes, _PATHS)
+    refuse_other_methods(routes)
     return routes

@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
-from . import api, api_docs, api_video, clip_files, clip_work, files, ui
+from . import api, api_video, clip_work, files, ui
 from .answers import METHODS, handle_errors
 from .controls import offered_detectors
 from .detector_pool import DetectorPool
@@ -25,7 +25,7 @@ from .sessions import GoneError, Sessions
 from .site import Site
 from .telling import keep_names_out_of_logs
 
-_TYPES = {".js": "text/javascript", ".svg": "image/svg+xml"}
+_TYPES = {".js": "text/javascript", ".svg": "image/svg+xml", ".css": "text/css", ".html": "text/html"}
 
 
 def assemble(
@@ -47,7 +47,7 @@ def assemble(
         warm_up: load the default detectors at the start, in the background.
         root_path: the prefix under which a proxy shows the server; `RootPath` goes around it.
     """
-    sessions = _sessions(policy, data / "sessions")
+    sessions = Sessions(data / "sessions", policy)
     if not policy.own_machine:
         pool.only_fetches = offered_detectors(policy)
     jobs = JobQueue(pool, policy.defaults.jobs)
@@ -68,15 +68,13 @@ def assemble(
             sessions.close()  # first of all they know that they are closed, and begin nothing again
             clip_work.WORKERS.close()
 
-    # FastAPI's own documentation pages fetch scripts from other hosts; api_docs.py has ours.
-    app = FastAPI(
-        **api_docs.DESCRIPTION, docs_url=None, redoc_url=None, openapi_url="/api/v1/openapi.json", lifespan=lifespan
-    )
-
+    # FastAPI's own documentation pages fetch scripts from other hosts; /api/docs has ours.
+    off: dict[str, Any] = {"docs_url": None, "redoc_url": None}
+    app = FastAPI(**api.DESCRIPTION, **off, openapi_url="/api/v1/openapi.json", lifespan=lifespan)
     handle_errors(app, policy)
-    of_visitors = [files.router(policy, sessions)]
+    of_visitors = [files.routes]
     if ui.has_video():
-        of_visitors += [clip_files.router(policy), api_video.router(api_video.ClipService(policy, jobs, sessions))]
+        of_visitors += [files.of_clips, api_video.router(api_video.ClipService(policy, jobs, sessions))]
     _add_routes(app, service, *of_visitors)
     for path, mounted in mounts.items():
         app.mount(path, mounted)
@@ -87,30 +85,25 @@ def assemble(
     return SecurityMiddleware(app, policy, sessions, mounted=tuple(mounts), wall=GradioWall(page))
 
 
-def _sessions(policy: Policy, folder: Path) -> Sessions:
-    return Sessions(
-        folder,
-        keep_seconds=policy.keep_seconds,
-        most_bytes=policy.most_session,
-        most_address=policy.most_address,
-        most_visits=policy.most_visits,
-        least_free=policy.least_free,
-    )
-
-
 def static(name: str) -> Response:
     """A script or picture of the page."""
-    path = STATIC / name
-    if name not in {p.name for p in STATIC.iterdir()} or path.suffix not in _TYPES:
-        raise GoneError("There is nothing here.")
-    return FileResponse(path, media_type=_TYPES[path.suffix], headers={"Cache-Control": "max-age=86400"})
+    return _own_file(STATIC, name) if name.endswith((".js", ".svg")) else nothing_here()
+
+
+def _own_file(folder: Path, name: str) -> Response:
+    if name not in {p.name for p in folder.iterdir()}:
+        return nothing_here()
+    kind = _TYPES.get(Path(name).suffix, "text/plain")
+    return FileResponse(folder / name, media_type=kind, headers={"Cache-Control": "max-age=86400"})
 
 
 def _add_routes(app: FastAPI, service: api.PhotoService, *of_visitors: APIRouter) -> None:
-    app.add_api_route("/web/{name}", static, include_in_schema=False)
-    app.include_router(api.router(service))
-    app.include_router(api_docs.router())
-    for routes in of_visitors:
+    hidden, docs = APIRouter(include_in_schema=False), STATIC / "swagger"
+    hidden.add_api_route("/web/{name}", static)
+    hidden.add_api_route("/docs", lambda: RedirectResponse("/api/docs"))
+    hidden.add_api_route("/api/docs", lambda: _own_file(docs, "docs.html"))
+    hidden.add_api_route("/api/docs/{name}", lambda name: _own_file(docs, name))
+    for routes in (api.router(service), hidden, *of_visitors):
         app.include_router(routes)
     for path in ("/api", "/api/{rest:path}"):
         app.add_api_route(path, nothing_here, methods=list(METHODS), include_in_schema=False)

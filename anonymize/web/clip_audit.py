@@ -3,7 +3,6 @@ own."""
 
 from __future__ import annotations
 
-import html
 import os
 import shutil
 import threading
@@ -13,17 +12,19 @@ from typing import Any
 
 from .. import disk, images
 from ..apart import Here
-from ..audit import CHECKS, TO_DO, Options, audit_folder
+from ..audit import TO_DO, Options, audit_folder
 from ..audit.clips import Progress
 from ..records import Header, escape, unescape
 from ..settings import Settings
-from ..video import records
+from ..video import clip_records
 from ..video.batch import RECORD_SUFFIX, SUMMARY_NAME
+from ..video.clip_records import ClipRecord
 from ..video.memory import Memory
-from ..video.records import ClipRecord
 from ..video.writer import Encoding
 from .clip_work import work
+from .elements import bullets, link
 from .job_results import write_audit
+from .job_view import not_checked
 
 OPTIONS = Options()
 SILENT = 3600.0  # seconds; before the first frame and after the last one nothing is told
@@ -77,7 +78,7 @@ def audit(
             os.link(file, place)
         except OSError:  # a disk that has no links
             shutil.copyfile(file, place)
-    records.write(
+    clip_records.write(
         images.output_path(unescape(record.path) + RECORD_SUFFIX, known),
         Header("clips", settings, record.detectors),
         record,
@@ -101,18 +102,12 @@ def card(found: ClipAudit, address: str) -> str:
     said = f"no leak found, which is no proof; {len(found.looks)} places to look at"
     said = said.replace("1 places", "1 place") if found.looks else "no leak found"
     said = "it failed, and cannot be downloaded" if found.leaks else said
-    skipped = [f"{CHECKS[check]}: {why}" for check, why in found.skipped.items()]
     return (
         f'<div class="az-audit"><h3>Audit: {said}</h3>'
         f'<p class="az-small">All {found.frames} frames were read, {found.looked_at} of them looked at.</p>'
-        f"{_list(found.leaks)}{_list(found.looks[:MOST])}{f'<p>To do: {TO_DO}.</p>' if found.looks else ''}"
-        f"{'<p>Not checked:</p>' + _list(skipped) if skipped else ''}"
-        f'<p><a class="az-link" href="{address}" download>Download report and certificate</a></p></div>'
+        f"{bullets(found.leaks)}{bullets(found.looks[:MOST])}{f'<p>To do: {TO_DO}.</p>' if found.looks else ''}"
+        f"{not_checked(found.skipped)}<p>{link(address, 'Download report and certificate')}</p></div>"
     )
-
-
-def _list(texts: Any) -> str:
-    return f"<ul>{''.join(f'<li>{html.escape(t)}</li>' for t in texts)}</ul>" if texts else ""
 
 
 def _audit(here: Here, output: Path, originals: Path, settings: Settings, options: Options) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from ..predictor import Predictor
 from ..preview import to_jpeg
 from ..records import Header
 from ..settings import Settings
-from ..video import records
-from ..video.corrections import decide
+from ..video import clip_records
+from ..video.batch import RECORD_SUFFIX
+from ..video.clip_corrections import decide
+from ..video.clip_records import ClipRecord
 from ..video.preview import Preview
 from ..video.reader import Clip
-from ..video.records import ClipRecord
 from ..video.run import Step
 from ..video.writer import Encoding, form_of
 from . import clip_work
@@ -95,6 +96,11 @@ class ClipSession:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def record_name(self) -> str:
+        """What its owner calls the file of the record."""
+        return f"{Path(self.name).stem}{RECORD_SUFFIX}"
+
+    @property
     def is_busy(self) -> bool:
         return self.state in (*WORKING, "auditing")
 
@@ -151,11 +157,10 @@ class ClipSession:
             SettingsError, StaleDecisionError: it makes no sense (any more). GoneError: it was not searched yet.
         """
         with self.lock:
-            if self.record is None:
-                raise GoneError("Wait until the clip has been searched.")
+            record = self.found
             if what == "undo" and not self.can_undo:
                 return
-            self.record = decide(self.record, what, who=self.who, settings=self.settings, **given)
+            self.record = decide(record, what, who=self.who, settings=self.settings, **given)
         self.ask(start)
 
     @property
@@ -201,12 +206,11 @@ class ClipSession:
     def _audit(self) -> State:
         self._is_audit_asked = False
         with self.lock:
-            record, settings, encoding, ready = self.record, self.settings, self.encoding, self._done
-        assert record is not None
+            record, settings, encoding, ready = self.found, self.settings, self.encoding, self._done
         assert ready is not None
         self._begin("auditing")
         shows, clean, _ = ready
-        asked = self._audit_folder, self.clip.path, clean, record, settings, encoding, shows
+        asked = self.folder / "audit", self.clip.path, clean, record, settings, encoding, shows
 
         def looked(done: int, of: int) -> None:
             self.step = Step("audit", done, of)
@@ -227,10 +231,6 @@ class ClipSession:
             self.problem = _LEAKS
         return "failed" if found.leaks else "done"
 
-    @property
-    def _audit_folder(self) -> Path:
-        return self.folder / "audit"
-
     def audit_zip(self) -> Path:
         """The last audit's report and certificate.
 
@@ -239,7 +239,7 @@ class ClipSession:
         """
         if self.audited is None:
             raise GoneError("This clip was not audited.")
-        return report(self._audit_folder)
+        return report(self.folder / "audit")
 
     def _begin(self, state: State) -> None:
         self.state, self.step, self._began = state, None, time.monotonic()
@@ -271,8 +271,7 @@ class ClipSession:
         if self._done and self._stop.wait(_SETTLE):
             raise StoppedError("asked for something else meanwhile")
         with self.lock:
-            record, settings, encoding, shows = self.record, self.settings, self.encoding, self.shows
-        assert record is not None
+            record, settings, encoding, shows = self.found, self.settings, self.encoding, self.shows
         if shows in self._failed:
             raise AuditError(_LEAKS)
         form = form_of(self.clip, encoding)
@@ -329,12 +328,15 @@ class ClipSession:
         """The clean clip, where it is whole and shows what is asked for now."""
         return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[1]
 
-    def original(self) -> Preview:
-        """What a browser plays of the original.
+    @property
+    def found(self) -> ClipRecord:
+        """What was found and decided. Raises GoneError: it was not searched yet."""
+        if self.record is None:
+            raise GoneError("Wait until the clip has been searched.")
+        return self.record
 
-        Raises:
-            GoneError: it was not searched yet.
-        """
+    def original(self) -> Preview:
+        """What a browser plays of the original. Raises GoneError: it was not searched yet."""
         if self.preview is None:
             raise GoneError("Wait until the clip has been searched.")
         return self.preview
@@ -361,9 +363,9 @@ class ClipSession:
             GoneError: it was not searched yet. ClipError: there is no such frame.
         """
         with self.lock:
-            record, settings, preview = self.record, self.settings, self.original()
+            record, settings, preview = self.found, self.settings, self.original()
         rgb = preview.still(frame)
-        if clean and record is not None:
+        if clean:
             fx, fy = rgb.shape[1] / record.width, rgb.shape[0] / record.height
             hidden = [r.scale(fx, fy) for r in record.regions_at(frame, settings)]
             rgb = effects.apply(rgb, hidden, small_settings(settings, fx), mode="RGB")
@@ -376,12 +378,10 @@ class ClipSession:
             GoneError: it was not searched yet.
         """
         with self.lock:
-            record, settings = self.record, self.settings
-        if record is None:
-            raise GoneError("Wait until the clip has been searched.")
+            record, settings = self.found, self.settings
         target = self.folder / "record.jsonl"
         # Where this server keeps a visitor's files is nobody's business.
-        records.write(target, Header("clips", settings, record.detectors), record)
+        clip_records.write(target, Header("clips", settings, record.detectors), record)
         return target
 
 

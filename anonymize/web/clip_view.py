@@ -10,39 +10,27 @@ import numpy as np
 from PIL import Image as Pil
 
 from ..corrections import find, in_order
-from ..errors import DamagedClipError, MissingExtraError, UnsupportedClipError
 from ..preview import to_jpeg
 from ..regions import Box, Region
 from ..settings import Settings
-from ..video.records import ClipRecord
-from ..video.risk import Moment, moments
+from ..thresholds import lowest
+from ..video.clip_records import ClipRecord
+from ..video.moments import Moment, moments
 from ..video.run import INCOMPLETE
 from ..video.tracks import Track
 from .clip_audit import card
 from .clip_session import ClipSession
-from .elements import editor_region
+from .elements import BUTTON, bullets, download, editor_region, link, prose
 from .job_view import duration
 from .photo_session import OTHER, QUALITY
-from .photo_view import percent, reversible
-from .results import NAMES, PLACES, count_text, warning_list
+from .photo_view import DECIDED, percent, reversible
+from .results import NAMES, at_places, count_text, warning_list
 
 _MOST_SHOWN = 400  # tracks
 _SHOWN_FROM = 0.05  # score of what is not hidden, and risk of a moment
 _MOST_MOMENTS = 30
 _THUMB = 112  # px
 _LONG = 10.0  # s; of what is shorter, tenths are said
-
-
-def advice(error: Exception) -> str:
-    """What is wrong with a clip, and what can be done about it."""
-    text = str(error)
-    if isinstance(error, (UnsupportedClipError, MissingExtraError)):
-        return f"{text}." if text[-1:] != "." else text
-    if "no moving picture" in text:
-        return f"{text}. Choose a file with a picture."
-    if isinstance(error, DamagedClipError) or "empty" in text:
-        return f"{text}."
-    return f"{text}. If it plays elsewhere, save it again there as MP4 and add that."
 
 
 def clock(seconds: float) -> str:
@@ -147,22 +135,17 @@ def counts(record: ClipRecord, settings: Settings) -> dict[str, list[int]]:
     """For each kind, how many tracks are hidden with its slider at each of PLACES (as `results.counts`)."""
     out = {}
     for kind in settings.kinds:
-        lowest = settings.with_kind(kind, threshold=PLACES[0])
-        tracks = [t for t in record.tracks if t.kind == kind and t.is_hidden(lowest)]
-        found = np.sort([t.score if t.status == "auto" else 2.0 for t in tracks])
-        out[kind] = (len(found) - np.searchsorted(found, PLACES, side="left")).tolist()
+        low = lowest(settings, kind)
+        tracks = [t for t in record.tracks if t.kind == kind and t.is_hidden(low)]
+        out[kind] = at_places([t.score if t.status == "auto" else np.inf for t in tracks])
     return out
 
 
 # --- tracks and frames ---
 
 
-def shown_tracks(clip: ClipSession) -> list[Track]:
+def shown_tracks(record: ClipRecord, settings: Settings) -> list[Track]:
     """Those that are hidden or decided on, and of the others the likelier ones; in order of time."""
-    record = clip.record
-    if record is None:
-        return []
-    settings = clip.settings
     decided = [t for t in record.tracks if t.status != "auto" or t.is_hidden(settings)]
     known = {t.id for t in decided}
     others = [t for t in record.tracks if t.id not in known and t.kind in settings.kinds and t.score >= _SHOWN_FROM]
@@ -173,9 +156,8 @@ def shown_tracks(clip: ClipSession) -> list[Track]:
 def track_list(clip: ClipSession) -> dict[str, Any]:
     """What the page lists of a clip, JSON-ready: times of its frames, tracks, and where to look first."""
     with clip.lock:
-        record, settings, preview = clip.record, clip.settings, clip.original()
-        tracks = shown_tracks(clip)
-    assert record is not None
+        record, settings, preview = clip.found, clip.settings, clip.original()
+        tracks = shown_tracks(record, settings)
     seconds = np.array(preview.times, np.float64) * float(preview.time_base)
     return {
         "times": _times(seconds),
@@ -239,10 +221,9 @@ def why(track: Track, frame: int, settings: Settings) -> str:
     """Why a track is hidden or not, and whence its box in a frame, in a sentence or two."""
     one = NAMES.get(track.kind, (track.kind,))[0]
     hides = track.is_hidden(settings)
-    decided = {"manual": "You drew it.", "accepted": "You chose to hide it.", "rejected": "You chose not to hide it."}
     from_ = percent(settings.kind(track.kind).threshold)
     if track.status != "auto":
-        said = decided[track.status]
+        said = DECIDED[track.status]
     elif hides:
         said = f"At best {percent(track.score)} sure, so hidden in all its frames (from {from_})."
     else:
@@ -254,21 +235,12 @@ def why(track: Track, frame: int, settings: Settings) -> str:
     return said + (here.get(track.source(frame), "") if frame in track.frames else "")
 
 
-def region_at(track: Track, frame: int, settings: Settings) -> dict[str, Any] | None:
-    """A track in one frame as the picture editor shows it; None where it does not run."""
-    box = track.box(frame)
-    return None if box is None else _region(track, box, settings, why(track, frame, settings))
-
-
 def _region(track: Track, box: Box, settings: Settings, text: str) -> dict[str, Any]:
+    """A track in a frame as the picture editor shows it."""
     hides = track.is_hidden(settings)
     region = Region(track.kind, box, track.score, status=track.status, id=track.id)
-    out = editor_region(region, settings, text)
-    return {
-        **out,
-        "hidden": hides,
-        "state": out["state"] if track.status != "auto" else "hidden" if hides else "suspect",
-    }
+    state = track.status if track.status != "auto" else "hidden" if hides else "suspect"
+    return {**editor_region(region, settings, text), "hidden": hides, "state": state}
 
 
 def frame_view(clip: ClipSession, frame: int, track: str = "") -> dict[str, Any]:
@@ -278,11 +250,11 @@ def frame_view(clip: ClipSession, frame: int, track: str = "") -> dict[str, Any]
         track: shown at its nearest end where it does not run, so that it can be extended to this frame.
     """
     with clip.lock:
-        record, settings = clip.record, clip.settings
+        record, settings = clip.found, clip.settings
         clip.original()
-        tracks, version = shown_tracks(clip), _version(clip)
-    assert record is not None
-    regions = [r for t in tracks if (r := region_at(t, frame, settings))]
+        tracks, version = shown_tracks(record, settings), _version(clip)
+    places = [(t, box) for t in tracks if (box := t.box(frame)) is not None]
+    regions = [_region(t, box, settings, why(t, frame, settings)) for t, box in places]
     chosen = next((t for t in tracks if t.id == track), None)
     if chosen is not None and frame not in chosen.frames:
         at = chosen.first if frame < chosen.first else chosen.last
@@ -313,8 +285,7 @@ def thumbnail(clip: ClipSession, id: str) -> bytes:
         StaleDecisionError: there is no such track. GoneError: it was not searched yet.
     """
     with clip.lock:
-        record, preview = clip.record, clip.original()
-    assert record is not None
+        record, preview = clip.found, clip.original()
     track = find(record, id)
     frame = best_frame(track)
     rgb = preview.still(frame)
@@ -330,18 +301,10 @@ def thumbnail(clip: ClipSession, id: str) -> bytes:
 # --- the card ---
 
 
-def empty() -> str:
-    return (
-        '<div class="az-card az-result"><h2>Add a clip to begin</h2><p>Faces and license plates are found, followed, '
-        "and hidden in all frames in which they can be seen. Check the result, correct it where needed, and download "
-        "the clean clip.</p></div>"
-    )
-
-
 def summary(clip: ClipSession | None) -> str:
     """What is hidden, the downloads, what to beware of, what stays behind."""
     if clip is None:
-        return empty()
+        return prose("no-clip")
     record, settings = clip.record, clip.settings
     if record is None:
         return (
@@ -366,16 +329,14 @@ def summary(clip: ClipSession | None) -> str:
 
 def _downloads(clip: ClipSession) -> str:
     base, text = f"videos/{clip.id}", "Download the clean clip"
-    kind = "az-button az-primary az-download"
     with clip.lock:
         is_whole, shows = clip.clean is not None, clip.shows
-    if is_whole:
-        link = f'<p><a class="{kind}" href="{base}/clean?shows={shows}" download>{text}</a></p>'
-    else:
-        link = f'<p><a class="{kind} off" role="link" aria-disabled="true">{text}</a></p>'
-        link += "<p class='az-small'>Not yet: it is written first, as it is chosen now.</p>"
+    button = download(f"{base}/clean?shows={shows}", text)
+    if not is_whole:
+        button = f'<p><a class="{BUTTON} off" role="link" aria-disabled="true">{text}</a></p>'
+        button += "<p class='az-small'>Not yet: it is written first, as it is chosen now.</p>"
     return (
-        f'{link}<p class="az-small"><a class="az-link" href="{base}/record" download>Download the record</a>: where '
+        f'{button}<p class="az-small">{link(f"{base}/record", "Download the record")}: where '
         "faces and plates are, with scores and decisions. It says more than the clean clip does: do not publish it.</p>"
     )
 
@@ -391,10 +352,6 @@ def _left_out(clip: ClipSession) -> str:
     left = [*clip.clip.dropped, "title, place, device, and other metadata"]
     if clip.encoding.audio == "drop" and clip.clip.audio:
         left.append("sound")
-    items = "".join(f"<li>{html.escape(name)}</li>" for name in left)
-    sound = (
-        ""
-        if clip.encoding.audio == "drop" or not clip.clip.audio
-        else ("<p class='az-small'>The sound is kept as it is: voices are not changed.</p>")
-    )
-    return f'{sound}<details class="az-removed"><summary>Left out of the file</summary><ul>{items}</ul></details>'
+    has_sound = clip.clip.audio and clip.encoding.audio != "drop"
+    sound = "<p class='az-small'>The sound is kept as it is: voices are not changed.</p>" if has_sound else ""
+    return f'{sound}<details class="az-removed"><summary>Left out of the file</summary>{bullets(left)}</details>'

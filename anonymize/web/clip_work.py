@@ -26,11 +26,11 @@ from ..predictor import Predictor
 from ..records import Header
 from ..regions import Region
 from ..settings import Settings
-from ..video import records
+from ..video import clip_records
+from ..video.clip_records import ClipRecord
 from ..video.orientation import Orientation
-from ..video.preview import Preview, PreviewWriter, Watched, plays, write_preview
+from ..video.preview import Preview, plays, write_preview, writing
 from ..video.reader import Clip, Frame, open_clip
-from ..video.records import ClipRecord
 from ..video.run import Step, detect, render
 from ..video.writer import Encoding
 from .photo_session import looks_of
@@ -112,7 +112,7 @@ def search(
     given = *asked, folder, sha256, most_seconds, has_preview
     times = work(_search, *given, folder=folder, answers=answers, stop=stop)
     file = folder / _FOUND
-    record = records.read(file)[1]
+    record = clip_records.read(file)[1]
     file.unlink()
     return record, None if times is None else Preview(folder / _PREVIEW, np.array(times, np.int64), clip.time_base)
 
@@ -200,7 +200,7 @@ def _search(
     has_preview: bool,
 ) -> list[int] | None:
     with ExitStack() as stack:
-        writer = None if has_preview else stack.enter_context(PreviewWriter(folder / _PREVIEW, clip))
+        writer = None if has_preview else stack.enter_context(writing(folder / _PREVIEW, clip))
 
         def seen(frame: Frame) -> None:
             if frame.seconds > most_seconds or frame.index > most_seconds * USUAL_RATE:
@@ -209,14 +209,15 @@ def _search(
                 writer.add(frame)
 
         record = detect(
-            Watched.of(clip, seen),
+            clip,
             name,
             _There(here, settings, detection, weights),
             folder / "parts",
             sha256=sha256,
+            seen=seen,
             progress=lambda step: here.ask("step", step.name, step.frame, step.frames),
         )
-    records.write(folder / _FOUND, Header("clips", settings, weights), record)
+    clip_records.write(folder / _FOUND, Header("clips", settings, weights), record)
     return writer.preview.times.tolist() if writer else None
 
 
@@ -233,5 +234,5 @@ def _write(
         played = target.with_name(_PREVIEW)
         if not played.is_file():
             done = Step("join", record.frames, record.frames)
-            write_preview(played, Watched.of(open_clip(target), lambda _: told(done)))
+            write_preview(played, open_clip(target), lambda _: told(done))
     return played.name

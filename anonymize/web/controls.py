@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,7 +13,7 @@ from ..effects import MAX_MOSAIC_BLOCKS
 from ..errors import SettingsError
 from ..settings import EFFECTS, PRESETS, SAFE_METADATA, Kernel, Kind, Settings
 from ..weights.registry import registry
-from .elements import element
+from .elements import Values, element, problem_line
 from .policy import Policy
 
 _EFFECT_NAMES = {"inpaint": "Soft fill", "pixelate": "Mosaic", "solid": "Solid color"}
@@ -135,8 +134,23 @@ class Controls:
 
     @property
     def typed(self) -> list[Any]:
-        """What a person types, and the notes beside it: values are put back when they cannot be used (`put_back`)."""
+        """What a person types, and the notes beside it."""
         return [self.fill, self.fill_note, self.face_detector, self.plate_detector, self.detector_note]
+
+    def show(self, settings: Settings) -> Values:
+        """The controls as they stand for these settings."""
+        return {self.preset: settings.preset, **dict(zip(self.all, values_of(settings), strict=True))}
+
+    def put_back(self, error: FieldError | None, settings: Settings) -> Values:
+        """For `typed`: what is wrong beside its field, which gets its last good value back."""
+        out: Values = {self.fill_note: "", self.detector_note: ""}
+        if error is None:
+            return out
+        note = problem_line(f"{error} The last value is back.")
+        if error.field == "fill":
+            return {**out, self.fill: settings.kind("face").fill, self.fill_note: note}
+        detectors = {self.face_detector: settings.face_detector, self.plate_detector: settings.plate_detector}
+        return {**out, **detectors, self.detector_note: note}
 
 
 def values_of(settings: Settings) -> list[Any]:
@@ -148,16 +162,6 @@ def values_of(settings: Settings) -> list[Any]:
         kernel.size, kernel.sigma, kernel.feather, list(settings.keep_metadata), settings.allow_weak,
         settings.face_detector, settings.plate_detector, settings.iou_threshold,
     ]  # fmt: skip
-
-
-def put_back(error: FieldError | None, settings: Settings) -> tuple[Any, ...]:
-    """Values for `Controls.typed`: what is wrong beside its field, which gets its last good value back."""
-    if error is None:
-        return gr.skip(), "", gr.skip(), gr.skip(), ""
-    note = f'<p class="az-status problem" role="alert">{html.escape(str(error))} The last value is back.</p>'
-    if error.field == "fill":
-        return settings.kind("face").fill, note, gr.skip(), gr.skip(), ""
-    return gr.skip(), "", settings.face_detector, settings.plate_detector, note
 
 
 def settings_from(values: Sequence[Any], policy: Policy) -> Settings:

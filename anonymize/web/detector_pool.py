@@ -223,8 +223,9 @@ class DetectorPool:
         predictor = self.predictor(settings)
         with self.decoded:
             photo = images.load(path, settings)
-            record = predictor.record(photo, path.name)
-            return _opened(session, path, name, path.parent, record, photo, settings, who)
+            record, folder, shown = predictor.record(photo, path.name), path.parent, Display.of(photo.rgb)
+            removed = photo.removed_metadata
+            return _keep(session, PhotoSession(folder.name, name, path, folder, record, shown, settings, who, removed))
 
     def reopen(
         self,
@@ -244,7 +245,9 @@ class DetectorPool:
             photo = images.load(path, settings)
             if photo.sha256 != record.sha256:
                 raise ChangedSourceError("The photo changed after it was looked at; please start the batch again.")
-            return _opened(session, path, path.name, session.make_folder(), record, photo, settings, who, saved)
+            folder, shown = session.make_folder(), Display.of(photo.rgb)
+            known = folder.name, path.name, path, folder, record, shown, settings, who, photo.removed_metadata
+            return _keep(session, PhotoSession(*known, saved=saved))
 
     def look_again(self, opened: PhotoSession, settings: Settings) -> None:
         """Detect again with other detectors; what the visitor decided stays."""
@@ -258,20 +261,8 @@ class DetectorPool:
             opened.settings = settings
 
 
-def _opened(
-    session: Session,
-    path: Path,
-    name: str,
-    folder: Path,
-    record: Record,
-    photo: images.Photo,
-    settings: Settings,
-    who: str,
-    saved: Callable[[Record], None] | None = None,
-) -> PhotoSession:
+def _keep(session: Session, opened: PhotoSession) -> PhotoSession:
     """The photo in its session, from which those go that are too many to keep in memory."""
-    display, removed = Display.of(photo.rgb), photo.removed_metadata
-    opened = PhotoSession(folder.name, name, path, folder, record, display, settings, who, removed, saved=saved)
     session.add(opened)
     for old in session.of_kind(PhotoSession)[:-OPEN_PHOTOS]:
         session.remove(old.id)

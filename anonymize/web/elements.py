@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,10 @@ import gradio as gr
 
 from ..regions import Region
 from ..settings import Settings
+from .policy import Policy
 
+Values = dict[Any, Any]  # component -> its new value; the others stay as they are
+BUTTON = "az-button az-primary az-download"
 STATIC = Path(__file__).parent / "static"
 SCRIPTS = ("tools.js", "editor.js", "app.js", "intake.js", "photo.js", "batch.js", "player.js", "video.js", "review.js")
 
@@ -21,6 +26,57 @@ def script() -> str:
     """The page's own scripts, named by their content so that a browser never keeps an old one; in this order."""
     versions = {name: hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12] for name in SCRIPTS}
     return "".join(f'<script src="web/{name}?{version}"></script>' for name, version in versions.items())
+
+
+_TEXTS = dict(
+    re.findall(r'<template id="([\w-]+)">\n(.*?)</template>', (STATIC / "texts.html").read_text("utf-8"), re.S)
+)
+
+
+def prose(name: str, **places: str) -> str:
+    """A text of the page, as HTML. `places`: what stands in place of each {name} in it."""
+    text: str = _TEXTS[name]
+    for place, value in places.items():
+        text = text.replace(f"{{{place}}}", value)
+    return text
+
+
+def status_line(text: str, is_busy: bool = False) -> str:
+    """What is being done, as HTML."""
+    return f'<p class="az-status{" az-spin" * is_busy}" role="status">{html.escape(text)}</p>'
+
+
+def problem_line(text: str) -> str:
+    """What is wrong, as HTML."""
+    return f'<p class="az-status problem" role="alert">{html.escape(text)}</p>'
+
+
+def bullets(texts: Iterable[str | tuple[str, str]]) -> str:
+    """A list as HTML, of texts or of names and what is said of them; empty where there is nothing."""
+    pairs = [text if isinstance(text, tuple) else ("", text) for text in texts]
+    named = [(f"<strong>{html.escape(name)}</strong>: " if name else "", html.escape(text)) for name, text in pairs]
+    return f"<ul>{''.join(f'<li>{name}{text}</li>' for name, text in named)}</ul>" if named else ""
+
+
+def warning(title: str, texts: Iterable[str | tuple[str, str]]) -> str:
+    """A list of what to beware of, under a title; empty where there is nothing."""
+    rows = bullets(texts)
+    return f'<details class="az-warn" open><summary>{title}</summary>{rows}</details>' if rows else ""
+
+
+def link(address: str, text: str, look: str = "az-link") -> str:
+    """A link that downloads."""
+    return f'<a class="{look}" href="{address}" download>{text}</a>'
+
+
+def download(address: str, text: str) -> str:
+    """The button for what somebody came for."""
+    return f"<p>{link(address, text, BUTTON)}</p>"
+
+
+def kept(policy: Policy) -> str:
+    """What becomes of a file that is dropped on the page."""
+    return "It stays on this computer." if policy.own_machine else "It is deleted from here after your visit."
 
 
 def editor_region(region: Region, settings: Settings, why: str) -> dict[str, Any]:
@@ -65,3 +121,22 @@ def element(
         apply_default_css=False,
         **options,
     )
+
+
+# Photos to try the page with, that installed packages carry: no photo of people is part of this project.
+# Package, file in it, and what a visitor reads.
+_SAMPLES = (
+    ("ultralytics", "assets/bus.jpg", "A street"),
+    ("ultralytics", "assets/zidane.jpg", "Two people"),
+    ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg", "A portrait"),
+)
+
+
+def samples() -> dict[str, Path]:
+    """What a visitor reads -> the photo, of those that are installed here."""
+    found = {}
+    for package, name, title in _SAMPLES:
+        spec = find_spec(package)  # imports nothing
+        if spec and spec.origin and (path := Path(spec.origin).parent / name).is_file():
+            found[title] = path
+    return found

@@ -1,10 +1,15 @@
-"""File names that came from a visitor, made safe."""
+"""Files that came from a visitor: their names, made safe, and why some are not taken."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+
+from ..errors import ClipError, DamagedClipError, UnsupportedClipError
+from ..video.batch import EXTENSIONS
+from .sessions import RefusedFileError
 
 _PLAIN = re.compile(r"[^\w .()+\-]")
 
@@ -54,3 +59,35 @@ def unsupported(name: str, known: Iterable[str]) -> str:
     if instead is None:
         instead = f"is not a supported file type. Supported: {', '.join(known)}."
     return f"{short_name} {instead}"
+
+
+def clip_extension(name: str) -> str:
+    """The extension of a clip's name.
+
+    Raises:
+        RefusedFileError: it is that of no clip.
+    """
+    extension = PurePosixPath(name).suffix.lower()
+    if extension.lstrip(".") not in EXTENSIONS:
+        raise RefusedFileError(f"{name} is not a clip that is supported: {', '.join(EXTENSIONS)}.")
+    return extension
+
+
+@contextmanager
+def refused_by_name(name: str) -> Iterator[None]:
+    """What is wrong with a clip becomes a RefusedFileError that names it, and says what can be done."""
+    try:
+        yield
+    except ClipError as e:
+        raise RefusedFileError(f"{name}: {_advice(e)}") from e
+
+
+def _advice(error: ClipError) -> str:
+    text = str(error)
+    if isinstance(error, UnsupportedClipError):
+        return f"{text}." if text[-1:] != "." else text
+    if "no moving picture" in text:
+        return f"{text}. Choose a file with a picture."
+    if isinstance(error, DamagedClipError) or "empty" in text:
+        return f"{text}."
+    return f"{text}. If it plays elsewhere, save it again there as MP4 and add that."

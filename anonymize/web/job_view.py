@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,17 +12,12 @@ import pandas as pd
 from ..audit import SYSTEM, THUMBNAILS, TO_DO, Audit
 from ..audit.findings import CHECKS
 from ..records import Record, first_of
-from .audit_progress import AuditProgress
+from .elements import bullets, download, link, problem_line, prose, status_line, warning
 from .job_results import HEIF
-from .jobs import Job
+from .jobs import AuditProgress, Job
 from .results import STATUSES, count_text, warning_list
 
 MOST_COMING = 60  # of the photos that are shown as they are done
-
-
-def status_line(text: str, is_busy: bool = False) -> str:
-    busy = " az-spin" if is_busy else ""
-    return f'<p class="az-status{busy}" role="status">{html.escape(text)}</p>'
 
 
 def progress(job: Job, before: int) -> str:
@@ -32,7 +27,7 @@ def progress(job: Job, before: int) -> str:
         where = f"{before} other batches come first" if before > 1 else "it starts in a moment"
         return f"<div data-busy>{status_line(f'Your batch is waiting: {where}.')}</div>"
     if job.state == "failed":
-        return f'<p class="az-status problem" role="alert">{html.escape(job.problem)}</p>'
+        return problem_line(job.problem)
     if job.state == "empty":
         return ""
     done, all_ = job.finished, max(s.photos, 1)
@@ -51,7 +46,7 @@ def progress(job: Job, before: int) -> str:
     if s.failures:
         words.append(f"{len(s.failures)} failed")
     if job.problem:  # why it stopped
-        words.append(html.escape(job.problem))
+        words.append(job.problem)
     return _bar(done / all_, words, "Photos done", job.state == "running")
 
 
@@ -60,7 +55,7 @@ def _bar(share: float, words: Sequence[str], label: str, is_busy: bool) -> str:
     return (
         f'<div class="az-progress"{busy} role="progressbar" aria-label="{label}" aria-valuemin="0" '
         f'aria-valuemax="100" aria-valuenow="{percent:.0f}"><div style="width:{percent:.1f}%"></div></div>'
-        f'<p class="az-status" role="status">{html.escape(" · ".join(words))}</p>'
+        f"{status_line(' · '.join(words))}"
     )
 
 
@@ -115,7 +110,7 @@ def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True) 
 def summary(job: Job) -> str:
     s = job.summary
     if not job.records:
-        return empty()
+        return prose("no-batch")
     parts = [f"<h2>{html.escape(count_text(dict(s.hidden)).capitalize())} hidden</h2>"]
     if s.done:
         parts.append(_downloads(job))
@@ -123,13 +118,7 @@ def summary(job: Job) -> str:
     if s.withheld:
         parts.append(f"<p>{photos(len(s.withheld))} kept back, because somebody flagged it in Review.</p>")
     if s.failures:
-        items = "".join(
-            f"<li><strong>{html.escape(p)}</strong>: {html.escape(e)}</li>" for p, e in list(s.failures.items())[:20]
-        )
-        parts.append(
-            f'<details class="az-warn" open><summary>{photos(len(s.failures))} could not be processed</summary>'
-            f"<ul>{items}</ul></details>"
-        )
+        parts.append(warning(f"{photos(len(s.failures))} could not be processed", list(s.failures.items())[:20]))
     words = job.statuses()
     nothing, doubtful = words.count("nothing found"), words.count("worth a look")
     look = [f"<strong>{nothing}</strong> in which nothing was found"] * bool(nothing)
@@ -140,14 +129,12 @@ def summary(job: Job) -> str:
 
 
 def _downloads(job: Job) -> str:
-    base, number = f"batches/{job.id}", photos(job.summary.done, "clean ")
-    jpeg = ""
+    base, jpeg, button = f"batches/{job.id}", "", f"Download {photos(job.summary.done, 'clean ')}"
     if any(Path(r.path).suffix.lower() in HEIF for r in job.records):
-        jpeg = f' · <a class="az-link" href="{base}/clean-jpeg.zip" download>The same with HEIC as JPEG</a>'
+        jpeg = f" · {link(f'{base}/clean-jpeg.zip', 'The same with HEIC as JPEG')}"
     return (
-        f'<p><a class="az-button az-primary az-download" href="{base}/clean.zip" download>Download {number}</a></p>'
-        f'<p class="az-small">A zip with the photos and nothing else.{jpeg}</p>'
-        f'<p class="az-small"><a class="az-link" href="{base}/records.zip" download>Download the records</a>: where '
+        f'{download(f"{base}/clean.zip", button)}<p class="az-small">A zip with the photos and nothing else.{jpeg}</p>'
+        f'<p class="az-small">{link(f"{base}/records.zip", "Download the records")}: where '
         "faces and plates are, with scores, file names, hashes and decisions. They help to check the photos, and say "
         "more about the originals than the clean photos do: do not publish them.</p>"
     )
@@ -188,15 +175,12 @@ def audit_card(job: Job) -> str:
         return _bar(auditing.done / max(auditing.of, 1), audit_words(auditing), "Looked at", is_busy=True)
     found = job.audited
     if found is None:
-        problem = html.escape(job.audit_problem)
-        return problem and f'<p class="az-status problem" role="alert">{problem}</p>'
-    rows = "".join(f"<li><strong>{html.escape(p)}</strong>: {html.escape(why)}</li>" for p, why in audit_reasons(found))
+        return job.audit_problem and problem_line(job.audit_problem)
     looks = audit_looks(found)
     return (
-        f'<div class="az-card"><h3>{audit_text(found)}</h3>'
-        f"{f'<ul>{rows}</ul>' if rows else ''}{f'<p>{html.escape(looks)}</p>' if looks else ''}{_not_done(found)}"
-        f'<p><a class="az-link" href="batches/{job.id}/audit.zip" download>Download report and certificate</a></p>'
-        "</div>"
+        f'<div class="az-card"><h3>{audit_text(found)}</h3>{bullets(audit_reasons(found))}'
+        f"{f'<p>{html.escape(looks)}</p>' if looks else ''}{not_checked(found.skipped)}"
+        f"<p>{link(f'batches/{job.id}/audit.zip', 'Download report and certificate')}</p></div>"
     )
 
 
@@ -208,19 +192,10 @@ def audit_reasons(found: Audit) -> list[tuple[str, str]]:
     return reasons + [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
 
 
-def _not_done(found: Audit) -> str:
-    """The checks that were not done: of these, silence says nothing."""
-    rows = "".join(
-        f"<li>{html.escape(CHECKS[check])}: {html.escape(reason)}</li>" for check, reason in found.skipped.items()
-    )
-    return f"<p>Not checked:</p><ul>{rows}</ul>" if rows else ""
-
-
-def empty() -> str:
-    return (
-        '<div class="az-card az-result"><h2>A whole folder at once</h2><p>Add photos or a zip, start, and download all '
-        "clean photos together. Photos that failed or may have leaks are listed first.</p></div>"
-    )
+def not_checked(skipped: Mapping[str, str]) -> str:
+    """The checks that were not done, and why: of these, silence says nothing."""
+    rows = bullets(f"{CHECKS[check]}: {reason}" for check, reason in skipped.items())
+    return f"<p>Not checked:</p>{rows}" if rows else ""
 
 
 def threshold_table(frame: pd.DataFrame) -> pd.DataFrame:

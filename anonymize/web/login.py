@@ -19,10 +19,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from . import openid
-from .bodies import TooLargeError, say, too_large, whole_text
 from .limits import is_over
 from .openid import CALLBACK, OpenIdError
 from .policy import Policy
+from .request_parts import TooLargeError, say, too_large, whole_text
 from .sessions import COOKIE, Sessions, new_secret
 
 OPENID = "/login/openid"

@@ -80,10 +80,15 @@ class Provider:
         return account if account and "@" not in account and account in self.allowed else None
 
 
+def names_in(text: str) -> tuple[str, ...]:
+    """ana, bob -> ("ana", "bob")."""
+    return tuple(filter(None, (name.strip() for name in text.split(","))))
+
+
 def of_space(allowed: str) -> Provider | None:
     """A Space's own provider, where its README says `hf_oauth: true` and its secrets name who may come in."""
     client, secret = (os.environ.get(f"OAUTH_CLIENT_{part}", "") for part in ("ID", "SECRET"))
-    names = tuple(filter(None, (name.strip() for name in allowed.split(","))))
+    names = names_in(allowed)
     if not (os.environ.get("SPACE_ID") and client and secret and names):
         return None
     return Provider(os.environ.get("OPENID_PROVIDER_URL", "https://huggingface.co"), client, secret, names)
@@ -100,9 +105,8 @@ class OpenId:
         with extra("openid", "Signing in at another server"):
             from authlib.integrations.starlette_client import OAuth
         self.provider = provider
-        self._begun: OrderedDict[str, tuple[float, str, dict[str, Any]]] = (
-            OrderedDict()
-        )  # cookie -> since, target, state
+        # cookie -> since, target, state
+        self._begun: OrderedDict[str, tuple[float, str, dict[str, Any]]] = OrderedDict()
         kwargs = {"scope": "openid profile email", "code_challenge_method": "S256"}
         self._client = OAuth().register(
             "openid",

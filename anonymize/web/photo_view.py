@@ -15,7 +15,7 @@ from ..regions import Region
 from ..risk import misses
 from ..settings import Settings
 from .controls import KEEP
-from .elements import editor_region
+from .elements import download, editor_region, link, warning
 from .job_results import HEIF
 from .photo_session import OTHER, PhotoSession
 from .results import NAMES, count_text, counts, warning_list
@@ -23,6 +23,7 @@ from .results import NAMES, count_text, counts, warning_list
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
 POSSIBLE = 0.05  # probability from which something that is not hidden is a possible face or plate
+DECIDED = {"manual": "You drew it.", "accepted": "You chose to hide it.", "rejected": "You chose not to hide it."}
 COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
 
@@ -48,12 +49,8 @@ def regions(photo: PhotoSession) -> list[Region]:
 def why(region: Region, settings: Settings) -> str:
     """Why a region is hidden or not, in a sentence."""
     kind = settings.kind(region.kind)
-    if region.status == "manual":
-        return "You drew it."
-    if region.status == "accepted":
-        return "You chose to hide it."
-    if region.status == "rejected":
-        return "You chose not to hide it."
+    if region.status != "auto":
+        return DECIDED[region.status]
     if region.kind not in settings.kinds:
         return "This kind is not hidden."
     sure = f"{percent(region.score)} sure."
@@ -119,14 +116,6 @@ def rows(photo: PhotoSession) -> pd.DataFrame:
     )
 
 
-def empty() -> str:
-    return (
-        '<div class="az-card az-result"><h2>Add a photo to begin</h2>'
-        "<p>Faces and license plates are found and hidden. Check the result, correct it where needed, and download the "
-        "clean photo. Place and camera are removed from the file.</p></div>"
-    )
-
-
 def summary(photo: PhotoSession) -> str:
     """The card beside the picture: what is hidden, the download, what to beware of, what was removed from the file."""
     settings, found = photo.settings, photo.counts
@@ -160,13 +149,10 @@ def _possible_text(photo: PhotoSession) -> str:
 
 def _downloads(photo: PhotoSession) -> str:
     base, shown = f"photos/{photo.id}", f"?shows={photo.shows}"
-    small = f'<a class="az-link" href="{base}/report.json{shown}" download>What was hidden (JSON)</a>'
+    small = link(f"{base}/report.json{shown}", "What was hidden (JSON)")
     if photo.path.suffix.lower() in HEIF:
-        small = f'<a class="az-link" href="{base}/clean-as.jpg{shown}" download>The same as JPEG</a> · {small}'
-    return (
-        f'<p><a class="az-button az-primary az-download" href="{base}/clean{shown}" download>Download the clean photo'
-        f'</a></p><p class="az-small">{small}</p>'
-    )
+        small = f"{link(f'{base}/clean-as.jpg{shown}', 'The same as JPEG')} · {small}"
+    return f'{download(f"{base}/clean{shown}", "Download the clean photo")}<p class="az-small">{small}</p>'
 
 
 # Each weakness of the settings in words, with the page's names of the controls.
@@ -192,9 +178,7 @@ def weakness_text(weak: Weakness) -> str:
 
 def reversible(settings: Settings) -> str:
     """What of these settings leaves something to see, as HTML; empty where nothing does."""
-    items = "".join(f"<li>{html.escape(weakness_text(w))}</li>" for w in warn_reversible(settings))
-    note = "What is hidden may be recovered"
-    return f'<details class="az-warn" open><summary>{note}</summary><ul>{items}</ul></details>' if items else ""
+    return warning("What is hidden may be recovered", [weakness_text(w) for w in warn_reversible(settings)])
 
 
 def removed_table(photo: PhotoSession) -> str:

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import SettingsError
 from ..settings import Settings
@@ -104,28 +105,17 @@ class Policy:
         return sum(hmac.compare_digest(k.encode(), key.encode()) for k in self.api_keys) > 0
 
 
-def for_public(policy_host: str, *, space: bool, users: Mapping[str, str], keys: tuple[str, ...]) -> Policy:
-    """The limits of a demo that is open to anybody."""
-    return Policy(
-        host=policy_host,
-        public=True,
-        users=users,
-        api_keys=keys,
-        space=space,
-        most_upload=40 * MB,
-        most_session=600 * MB,
-        most_photos=100,
-        most_clip=100 * MB,
-        most_clip_seconds=120.0,
-        most_clip_megapixels=9.0,
-        most_clips=3,
-        most_address=1_800 * MB,
-        most_visits=30,
-        requests_a_minute=150,
-        bytes_a_minute=600 * MB,
-        most_at_once=100,
-        defaults=Settings(max_megapixels=50.0),
-    )
+# The limits of a demo that is open to anybody.
+_PUBLIC: dict[str, Any] = {
+    "most_upload": 40 * MB, "most_session": 600 * MB, "most_photos": 100, "most_clip": 100 * MB,
+    "most_clip_seconds": 120.0, "most_clip_megapixels": 9.0, "most_clips": 3, "most_address": 1_800 * MB,
+    "most_visits": 30, "requests_a_minute": 150, "bytes_a_minute": 600 * MB, "most_at_once": 100,
+}  # fmt: skip
+
+
+def for_public(host: str, *, space: bool, **who: Any) -> Policy:
+    """A demo that is open to anybody. `who`: who may sign in, as the fields of `Policy` have it."""
+    return Policy(host=host, public=True, space=space, defaults=Settings(max_megapixels=50.0), **_PUBLIC, **who)
 
 
 def read_keys(path: Path) -> tuple[str, ...]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..records import Record
-from ..regions import Region
 from ..risk import SUSPICIOUS, risk_of
 from ..settings import MIN_THRESHOLD, Settings
 from ..thresholds import compare, hiding_scores
+from .elements import bullets
 
 NAMES = {"face": ("face", "faces"), "plate": ("license plate", "license plates")}
 STATUSES = ("failed", "nothing found", "worth a look", "nothing suspicious", "approved")  # worst first
+_LEAST = 0.02  # score; less is noise
 HEIGHTS = ["<8", "8–16", "16–32", "32–64", "64–128", ">128"]
 _TABLE = ("photo", "status", "faces", "plates", "lowest score", "best not hidden", "note")
 
@@ -33,8 +34,8 @@ def count_text(counts: dict[str, int]) -> str:
 
 def warning_list(sentences: Iterable[str]) -> str:
     """What a person should know before photos go out, as HTML; empty where there is nothing."""
-    items = "".join(f"<li>{html.escape(text)}</li>" for text in sentences)
-    return f'<div class="az-warn"><ul>{items}</ul></div>' if items else ""
+    items = bullets(sentences)
+    return f'<div class="az-warn">{items}</div>' if items else ""
 
 
 def judge(record: Record, settings: Settings) -> tuple[str, float]:
@@ -72,36 +73,22 @@ def table(known: list[Record], settings: Settings, words: list[str]) -> pd.DataF
 def scores(known: list[Record], settings: Settings) -> pd.DataFrame:
     """How many candidates of each kind have which score: columns score (bin's middle), kind, regions."""
     edges = np.linspace(0, 1, 21)
-    return _histogram(known, settings, lambda r: r.score, edges, "score")
+    found = [(r.kind, r.score) for record in known for r in record.regions if r.score >= _LEAST]
+    return _histogram(found, settings, edges, score=(edges[:-1] + edges[1:]) / 2)
 
 
 def heights(known: list[Record], settings: Settings) -> pd.DataFrame:
     """How tall the hidden regions are, px: columns height, kind, regions."""
-    edges = np.array([0, 8, 16, 32, 64, 128, 1e9])
-    frame = _histogram(known, settings, lambda r: r.height, edges, "height", hidden=True)
-    frame["height"] = [HEIGHTS[int(np.searchsorted(edges, v)) - 1] for v in frame["height"]]
-    return frame
+    found = [(r.kind, r.height) for record in known for r in record.hidden(settings) if r.score >= _LEAST]
+    return _histogram(found, settings, np.array([0, 8, 16, 32, 64, 128, 1e9]), height=HEIGHTS)
 
 
-def _histogram(
-    known: list[Record],
-    settings: Settings,
-    value: Callable[[Region], float],
-    edges: np.ndarray,
-    name: str,
-    hidden: bool = False,
-) -> pd.DataFrame:
+def _histogram(found: list[tuple[str, float]], settings: Settings, edges: np.ndarray, **bins: Any) -> pd.DataFrame:
+    """`found`: kinds and values. `bins`: the name of what these are, and one for each bin."""
     parts = []
-    middles = (edges[:-1] + edges[1:]) / 2
     for kind in settings.kinds:
-        values = [
-            value(r)
-            for record in known
-            for r in (record.hidden(settings) if hidden else record.regions)
-            if r.kind == kind and r.score >= 0.02
-        ]
-        counts, _ = np.histogram(values, edges)
-        parts.append(pd.DataFrame({name: middles, "kind": kind, "regions": counts}))
+        regions, _ = np.histogram([value for k, value in found if k == kind], edges)
+        parts.append(pd.DataFrame({**bins, "kind": kind, "regions": regions}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -109,13 +96,16 @@ def _histogram(
 PLACES = [float(f"{10 ** (-3 + 3 * i / 200):.2g}") for i in range(201)]
 
 
-def counts(known: Iterable[Record], settings: Settings) -> dict[str, list[int]]:
+def at_places(scores: Any) -> list[int]:
+    """How many regions of these scores are hidden with the slider at each of PLACES."""
+    found = np.sort(scores)
+    return (len(found) - np.searchsorted(found, PLACES, side="left")).tolist()
+
+
+def counts(known: list[Record], settings: Settings) -> dict[str, list[int]]:
     """For each kind, how many regions are hidden with the slider at each of PLACES."""
-    known, out = list(known), {}
-    for kind in settings.kinds:
-        found = np.sort(np.concatenate([np.zeros(0), *(hiding_scores(r, settings, kind) for r in known)]))
-        out[kind] = (len(found) - np.searchsorted(found, PLACES, side="left")).tolist()
-    return out
+    every = {kind: [np.zeros(0), *(hiding_scores(r, settings, kind) for r in known)] for kind in settings.kinds}
+    return {kind: at_places(np.concatenate(found)) for kind, found in every.items()}
 
 
 def explore(known: list[Record], settings: Settings, kind: str) -> pd.DataFrame:

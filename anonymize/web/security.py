@@ -20,13 +20,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .bodies import Counted, TooLargeError, drain, say, too_large
 from .gradio_wall import FOLDERS, PREFIX, GradioWall, RefusedError
-from .headers import basic_credentials, charset, host_name
 from .limits import Inflow, is_over, network
 from .login import OPENID, Login, cookie
 from .openid import CALLBACK
 from .policy import LOOPBACK, MB, Policy
+from .request_parts import Counted, TooLargeError, basic_credentials, charset, drain, host_name, say, too_large
 from .sessions import COOKIE, HEADER, SECRET, Session, Sessions, new_secret
 
 # Answers without an end: the page listens there as long as it is open.
@@ -55,8 +54,8 @@ class SecurityMiddleware:
     Args:
         app: everything that is to be protected.
         policy: who may do what.
-        sessions: the visitors; the one of a request is in `scope["state"]["session"]`, its secret in `["secret"]`, who
-            signed in (or None) in `["user"]`.
+        sessions: the visitors; the one of a request is in `scope["state"]["session"]`, who signed in (or
+            None) in `["user"]`.
         mounted: paths below which another app lives that only the login guards ("/review").
         wall: what of Gradio may be reached, and with what.
     """
@@ -98,7 +97,7 @@ class SecurityMiddleware:
         if refusal is None and not path.startswith("/api/") and path != "/healthz":
             user = self.login.user(request)
             session = self.sessions.of(secret, f"user {user}" if user else self._address(request))
-            scope.setdefault("state", {}).update(session=session, secret=secret, user=user)
+            scope.setdefault("state", {}).update(session=session, user=user)
             refusal = self._gradio(request, session)
         address = self._address(request)
         scope.setdefault("state", {})["address"] = address

@@ -13,17 +13,17 @@ import os
 import re
 import secrets
 import shutil
-import sys
 import threading
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import AnonymizeError
 from ..pipeline import give_back_memory
 from .limits import NO_DISK, is_full, room_on_disk
+from .policy import Policy
 from .telling import place_of
 
 log = logging.getLogger("anonymize.web")
@@ -31,7 +31,6 @@ log = logging.getLogger("anonymize.web")
 COOKIE = "anonymize_session"
 HEADER = "x-anonymize-session"  # for programs that keep no cookies (gradio_client)
 SECRET = re.compile(r"[A-Za-z0-9_-]{32,128}")
-KEEP_SECONDS = 3600.0
 # After the last page of a visitor closed: long enough for a reload or a phone's camera app.
 LEAVE_SECONDS = 90.0
 # Visits that brought nothing: whoever asks without a cookie begins one each time.
@@ -57,10 +56,17 @@ class TooManyError(AnonymizeError):
     """One address has too many visits with photos."""
 
 
+class RefusedFileError(AnonymizeError):
+    """A visitor's file that is nothing to work on; the message says what can be done."""
+
+
 class Closeable(Protocol):
     id: str
 
     def close(self) -> None: ...
+
+
+Thing = TypeVar("Thing", bound=Closeable)
 
 
 def _key(secret: str) -> str:
@@ -101,7 +107,11 @@ class Session:
     lock: threading.RLock = field(default_factory=threading.RLock)
     writing: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, kind: type[Any], id: str) -> Any:
+    @property
+    def policy(self) -> Policy:
+        return self.of.policy
+
+    def get(self, kind: type[Thing], id: str) -> Thing:
         """A photo or batch of this visitor.
 
         Raises:
@@ -123,7 +133,7 @@ class Session:
             self.things[thing.id] = thing
             self.used = time.monotonic()
 
-    def of_kind(self, kind: type[Any]) -> list[Any]:
+    def of_kind(self, kind: type[Thing]) -> list[Thing]:
         """All photos, or all batches, least recently used first."""
         with self.lock:
             return [t for t in self.things.values() if isinstance(t, kind)]
@@ -140,7 +150,7 @@ class Session:
         Raises:
             TooManyError: too many visits of this address have one. DiskFullError: there is no room for it.
         """
-        if not self.folder.exists() and self.of.with_photos(self.who) >= self.of.most_visits:
+        if not self.folder.exists() and self.of.with_photos(self.who) >= self.policy.most_visits:
             raise TooManyError("Too many visits from your address have photos here; please close some, or come later.")
         folder = self.folder / new_id()
         try:
@@ -163,7 +173,7 @@ class Session:
             FullError: they do. DiskFullError: the disk is nearly full.
         """
         if self.of.room(self, times=3) <= 0:
-            if room_on_disk(self.folder, self.of.least_free) <= 0:
+            if room_on_disk(self.folder, self.policy.least_free) <= 0:
                 raise DiskFullError
             raise FullError("Your photos and results take too much room. “Delete my photos now” (About) frees some.")
 
@@ -175,6 +185,10 @@ class Session:
                 with contextlib.suppress(FileNotFoundError):  # another upload of this visitor was renamed or refused
                     taken += os.lstat(os.path.join(folder, name)).st_size
         return taken + sum(self.coming)
+
+    def leave(self) -> None:
+        """A page of this visitor closed; unless another one is heard of soon, the session is deleted."""
+        self.left = time.monotonic()
 
     def reserve(self, size: int) -> int:
         """Bytes that an upload of this size may have; while it is among `coming`, others have so much less."""
@@ -188,25 +202,11 @@ class Sessions:
     """All visitors. Thread-safe.
 
     Args:
-        folder: holds their folders; this process owns it.
-        keep_seconds: a session that was not used for so long is deleted.
-        most_bytes: what one visitor's folder may hold. most_address: what those of one address may hold together.
-        most_visits: of one address, visitors with photos.
-        least_free: bytes of the disk that stay free; None: a share of it.
+        folder: holds their folders; this process owns it. policy: limits, and how long a visit is kept.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        keep_seconds: float = KEEP_SECONDS,
-        most_bytes: int = 4_000_000_000,
-        most_address: int = sys.maxsize,
-        most_visits: int = sys.maxsize,
-        least_free: int | None = None,
-    ) -> None:
-        self.folder, self.keep_seconds, self.most_bytes = folder, keep_seconds, most_bytes
-        self.most_address, self.most_visits, self.least_free = most_address, most_visits, least_free
+    def __init__(self, folder: Path, policy: Policy) -> None:
+        self.folder, self.policy = folder, policy
         self.counting = threading.Lock()
         self._by_key: dict[str, Session] = {}
         self._lock = threading.Lock()
@@ -245,9 +245,9 @@ class Sessions:
             times: of the limits for uploads.
         """
         taken = {s.key: s.bytes_used() for s in [session, *self._of_who(session.who)]}
-        of_visitor = times * self.most_bytes - taken[session.key]
-        of_address = times * self.most_address - sum(taken.values())
-        return max(0, min(of_visitor, of_address, room_on_disk(self.folder, self.least_free)))
+        of_visitor = times * self.policy.most_session - taken[session.key]
+        of_address = times * self.policy.most_address - sum(taken.values())
+        return max(0, min(of_visitor, of_address, room_on_disk(self.folder, self.policy.least_free)))
 
     def _forget_idle(self) -> None:
         """Of more visits than are kept, the older half of those that brought nothing goes: they lose nothing."""
@@ -259,11 +259,6 @@ class Sessions:
                 if not session.things:
                     session.closed = True
                     del self._by_key[session.key]
-
-    def leave(self, secret: str) -> None:
-        """A page of this visitor closed; unless another one is heard of soon, the session is deleted."""
-        session = self.of(secret)
-        session.left = time.monotonic()
 
     def delete(self, session: Session) -> None:
         """Stop what runs, forget and delete everything of this visitor."""
@@ -288,7 +283,7 @@ class Sessions:
         over = [
             s
             for s in known
-            if now - s.used > self.keep_seconds or (s.left is not None and now - s.left > LEAVE_SECONDS)
+            if now - s.used > self.policy.keep_seconds or (s.left is not None and now - s.left > LEAVE_SECONDS)
         ]
         for session in over:
             self.delete(session)

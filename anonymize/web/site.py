@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..corrections import person
+from ..errors import AnonymizeError
 from .detector_pool import DetectorPool
+from .elements import Values
 from .job_queue import JobQueue
 from .policy import Policy
 from .sessions import Session, Sessions
+from .telling import message_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,33 @@ class Site:
     sessions: Sessions
     pool: DetectorPool
     jobs: JobQueue
+
+    def message(self, error: Exception) -> str:
+        """An error in a sentence for a visitor."""
+        return message_of(error, self.policy.own_machine)
+
+
+Handler = Callable[..., Values]
+
+
+def answered(failed: Handler) -> Callable[[Handler], Handler]:
+    """Of a method that handles an event, errors that a person can do something about become its answer.
+
+    Args:
+        failed: called with the object, the error, and what the method was given.
+    """
+
+    def decorate(handler: Handler) -> Handler:
+        @functools.wraps(handler)  # Gradio reads its arguments
+        def guarded(self: Any, *given: Any, **more: Any) -> Values:
+            try:
+                return handler(self, *given, **more)
+            except (AnonymizeError, OSError) as e:
+                return failed(self, e, *given)
+
+        return guarded
+
+    return decorate
 
 
 def _state(request: Any) -> Any:
@@ -42,6 +74,7 @@ def user_of(request: Any) -> str | None:
     return user
 
 
-def name_of(request: Any, policy: Policy) -> str:
+def name_of(request: Any) -> str:
     """Who decides, as decisions name them: the login's name, else this account's or the session's."""
-    return str(user_of(request) or (person() if policy.own_machine else f"visitor {session_of(request).key[:8]}"))
+    session = session_of(request)
+    return str(user_of(request) or (person() if session.policy.own_machine else f"visitor {session.key[:8]}"))

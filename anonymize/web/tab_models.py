@@ -9,7 +9,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from ..errors import AnonymizeError, SettingsError
 from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
 from .detector_pool import progress_text
+from .elements import Values, problem_line, prose, status_line
 from .policy import MB
 from .site import Site
-from .telling import message_of
 
 _FINDS = {
     "face": "faces",
@@ -41,42 +40,56 @@ def models() -> list[Model]:
     return [m for m in registry().values() if m.sha256]
 
 
-@dataclass(frozen=True)
-class ModelHandlers:
-    """What the tab does when something happens."""
+class ModelsTab:
+    """The tab: its components, and what it does when something happens. Made inside gr.Blocks."""
 
-    site: Site
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        with gr.Group(elem_classes="az-card"):
+            gr.HTML(prose("models"), js_on_load=None)
+            self.status = gr.HTML(_ready(site), js_on_load=None)
+            self.known = gr.HTML(self._table(), js_on_load=None, elem_id="az-models")
+            with gr.Row(elem_classes="az-row-end") as self.fetching:
+                self.choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
+                button = gr.Button("Fetch it", variant="primary", scale=1)
+        if table := measured_table(registry_path().with_name("measured.json")):
+            gr.HTML(table, js_on_load=None, elem_classes="az-card az-text", elem_id="az-measured")
+        if site.policy.own_machine:
+            with gr.Group(elem_classes="az-card"):
+                gr.HTML(prose("own-model"), js_on_load=None)
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        shown = [self.known, self.fetching, self.choice]
+        button.click(self.fetch, [self.choice], [self.status, *shown], concurrency_id="fetch", **private)
+        gr.on(None, self.load, [], shown, queue=False, **private)  # when the page is opened
 
-    def table(self) -> str:
+    def _is_here(self, model: Model) -> bool:
+        return weights.is_installed(model, cache=self.site.pool.weights_dir)
+
+    def _table(self) -> str:
         """All models, as HTML."""
-        folder = self.site.pool.weights_dir
-        return "".join(_model(m, weights.is_installed(m, cache=folder)) for m in registry().values())
+        return "".join(_model(m, self._is_here(m)) for m in registry().values())
 
-    def missing(self) -> tuple[Any, Any]:
-        """Those that are not here yet; nothing to choose where all are."""
-        missing = [m.name for m in models() if not weights.is_installed(m, cache=self.site.pool.weights_dir)]
-        return gr.update(visible=bool(missing)), gr.update(choices=missing, value=next(iter(missing), None))
+    def load(self) -> Values:
+        """The models as they are now, and those to choose from that are not here yet."""
+        missing = [m.name for m in models() if not self._is_here(m)]
+        choice = gr.update(choices=missing, value=next(iter(missing), None))
+        return {self.known: self._table(), self.fetching: gr.update(visible=bool(missing)), self.choice: choice}
 
-    def load(self) -> tuple[Any, ...]:
-        """The page is opened."""
-        return self.table(), *self.missing()
-
-    def fetch(self, name: str | None) -> Iterator[tuple[Any, ...]]:
+    def fetch(self, name: str | None) -> Iterator[Values]:
         """Fetch a model, saying how far it is; every failure ends in a sentence."""
-        waiting, own = (gr.skip(), gr.skip(), gr.skip()), self.site.policy.own_machine
         if name not in {m.name for m in models()}:
-            yield _line("Choose a model first."), *waiting
+            yield {self.status: status_line("Choose a model first.")}
             return
         seen: dict[str, Any] = {"doing": f"fetching {name}", "error": None}
         thread = threading.Thread(target=self._fetch, args=(name, seen), daemon=True)
         thread.start()
         while thread.is_alive():
-            yield _line(f"{seen['doing'].capitalize()} …"), *waiting
+            yield {self.status: status_line(f"{seen['doing'].capitalize()} …")}
             time.sleep(0.5)
         if seen["error"]:
-            yield _line(f"{name} could not be fetched. {message_of(seen['error'], own)}", True), *waiting
+            yield {self.status: problem_line(f"{name} could not be fetched. {self.site.message(seen['error'])}")}
         else:
-            yield _line(f"{name} was fetched and verified."), self.table(), *self.missing()
+            yield {self.status: status_line(f"{name} was fetched and verified."), **self.load()}
 
     def _fetch(self, name: str, seen: dict[str, Any]) -> None:
         def report(what: str, done: int, total: int | None) -> None:
@@ -86,41 +99,6 @@ class ModelHandlers:
             weights.fetch(name, cache=self.site.pool.weights_dir, progress=report)
         except (AnonymizeError, OSError) as e:
             seen["error"] = e
-
-
-def build(site: Site) -> None:
-    """Draw the tab; called inside gr.Blocks."""
-    do = ModelHandlers(site)
-    with gr.Group(elem_classes="az-card"):
-        gr.HTML(
-            "<h2>What finds faces and plates</h2><p>The detectors are neural networks. They run on this machine; once "
-            "fetched, they need no network. Open a line to read about it.</p>",
-            js_on_load=None,
-        )
-        status = gr.HTML(_ready(site), js_on_load=None)
-        known = gr.HTML(do.table(), js_on_load=None, elem_id="az-models")
-        with gr.Row(elem_classes="az-row-end") as fetching:
-            choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
-            button = gr.Button("Fetch it", variant="primary", scale=1)
-    if table := measured_table(registry_path().with_name("measured.json")):
-        gr.HTML(table, js_on_load=None, elem_classes="az-card az-text", elem_id="az-measured")
-    if site.policy.own_machine:
-        with gr.Group(elem_classes="az-card"):
-            gr.HTML(_OWN_MODEL, js_on_load=None)
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    button.click(do.fetch, [choice], [status, known, fetching, choice], concurrency_id="fetch", **private)
-    gr.on(None, do.load, [], [known, fetching, choice], queue=False, **private)  # when the page is opened
-
-
-_OWN_MODEL = (
-    "<h2>Your own model</h2><p>Under “Advanced settings”, type <code>yolo:</code> and the path of a <code>.onnx</code> "
-    "file as the detector, for example <code>yolo:/home/me/plates.onnx</code>. Models that can run code of their own "
-    "(<code>.pt</code>) need <code>python app.py --trust</code>.</p>"
-)
-
-
-def _line(text: str, problem: bool = False) -> str:
-    return f'<p role="status" class="az-status{" problem" if problem else ""}">{html.escape(text)}</p>'
 
 
 def _ready(site: Site) -> str:
@@ -174,13 +152,7 @@ def measured_table(path: Path) -> str:
         raise SettingsError(f"{path} is broken: {e!r}") from e
     heads = ("faces missed", "false faces a photo", "plates missed", "false plates a photo", "time a photo")
     head = "".join(f'<th scope="col">{h}</th>' for h in ("choice or detector", *heads))
-    return (
-        f"<h2>How good they are</h2><p>Measured on {told}. “Missed”: less than 90 % of it was covered; in brackets, "
-        "where the true share lies in 95 of 100 cases. A lower threshold misses less and over-blurs more. "
-        f'Times are for comparison only.</p><div class="az-scroll" tabindex="0" role="region" '
-        f'aria-label="Measured"><table class="az-compare"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody>'
-        "</table></div>"
-    )
+    return prose("measured", told=told, head=head, rows=rows)
 
 
 def _measured_row(row: dict[str, Any]) -> str:

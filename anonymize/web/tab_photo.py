@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import time
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -13,77 +12,103 @@ import gradio as gr
 from ..corrections import parse
 from ..errors import AnonymizeError
 from ..settings import Settings
-from .controls import Controls, FieldError, put_back, settings_from, values_of
-from .elements import element
+from .controls import Controls, FieldError, settings_from
+from .elements import Values, element, kept, prose
 from .photo_session import PhotoSession
-from .photo_view import COLUMNS, empty, rows, summary, view
+from .photo_view import COLUMNS, rows, summary, view
 from .sessions import GoneError
-from .site import Site, name_of, session_of
-from .telling import message_of
-
-Shown = tuple[Any, ...]
-_SKIPPED: Shown = (gr.skip(), gr.skip(), gr.skip(), gr.skip())
+from .site import Site, answered, name_of, session_of
 
 
-def show(photo: PhotoSession, settings: Settings) -> Shown:
-    """Values for `PhotoTab.outputs`."""
-    photo.show(settings)
-    return view(photo), summary(photo), rows(photo), gr.update(visible=True)
+class PhotoTab:
+    """The tab: its components, and what it does when something happens. Made inside gr.Blocks.
 
+    Among the handlers' arguments, `values` are those of `Controls.all`, `id` the photo that is shown.
 
-def show_with_controls(photo: PhotoSession, settings: Settings) -> Shown:
-    """Values for `PhotoTab.whole`: the photo, and the controls as they stand for it."""
-    return *show(photo, settings), photo.id, settings.preset, *values_of(settings)
+    Attributes:
+        viewer: the picture; `walked` goes to another photo of its batch. card: what is hidden, and the downloads.
+        table: all that was found, in `details`. current: the photo's id. controls: what and how to hide.
+    """
 
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        with gr.Row(elem_classes="az-main"):
+            with gr.Column(scale=7, min_width=320, elem_classes="az-left az-stays"):
+                events = ("opened", "cancelled", "corrected", "walked")
+                self.viewer = element("viewer", *events, value={}, label=kept(site.policy), elem_id="az-photo")
+                found = "Everything that was found"
+                with gr.Accordion(found, open=False, visible=False, elem_classes="az-card") as self.details:
+                    self.table = gr.Dataframe(
+                        headers=COLUMNS,
+                        datatype=["str", "number", "number", "str", "str", "str"],
+                        interactive=False,
+                        column_widths=["80px", "75px", "105px", "200px", "95px", "260px"],
+                        label="Regions, best first",
+                        show_label=False,
+                        max_height=360,
+                        wrap=True,
+                    )
+            with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
+                self.card = gr.HTML(prose("no-photo"), elem_id="az-result", js_on_load=None)
+                self.controls = Controls(site.policy, of="photo")
+        self.current = gr.State("")
+        self._wire()
 
-def failure(problem: str, photo: PhotoSession | None = None) -> Shown:
-    """The same after a failure: the photo as it was, or none, and what is wrong."""
-    said = problem[:1].upper() + problem[1:]
-    value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": said}
-    value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
-    return (value, *_SKIPPED[1:]) if photo else (value, empty(), gr.skip(), gr.update(visible=False))
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.viewer, self.card, self.table, self.details]
 
+    @property
+    def whole(self) -> list[Any]:
+        return [*self.outputs, self.current, self.controls.preset, *self.controls.all]
 
-@dataclass(frozen=True)
-class PhotoHandlers:
-    """What the tab does when something happens. `values` are those of `Controls.all`, `id` the photo that is shown."""
+    def show(self, photo: PhotoSession, settings: Settings) -> Values:
+        """For `outputs`."""
+        photo.show(settings)
+        there = gr.update(visible=True)
+        return {self.viewer: view(photo), self.card: summary(photo), self.table: rows(photo), self.details: there}
 
-    site: Site
+    def show_whole(self, photo: PhotoSession, settings: Settings) -> Values:
+        """For `whole`: the photo, and the controls as they stand for it."""
+        return {**self.show(photo, settings), self.current: photo.id, **self.controls.show(settings)}
 
-    def _failure(self, error: Exception, photo: PhotoSession | None = None) -> Shown:
-        return failure(message_of(error, self.site.policy.own_machine), photo)
+    def fail(self, problem: str, photo: PhotoSession | None = None) -> Values:
+        """For `outputs`, after a failure: the photo as it was, or none, and what is wrong."""
+        value: dict[str, Any] = {**(view(photo) if photo else {"id": ""}), "problem": problem[:1].upper() + problem[1:]}
+        value["turn"] = time.monotonic_ns()  # Gradio hands on only what differs, and the page waits for an answer
+        nothing = {} if photo else {self.card: prose("no-photo"), self.details: gr.update(visible=False)}
+        return {self.viewer: value, **nothing}
 
-    def restore(self, request: gr.Request) -> Shown:
+    # --- what happens ---
+
+    def restore(self, request: gr.Request) -> Values:
         """The page is opened: the photo that this visitor looked at last, as they left it."""
         photos = session_of(request).of_kind(PhotoSession)
-        if not photos:
-            return (gr.skip(),) * (len(_SKIPPED) + 2 + len(values_of(self.site.policy.defaults)))
-        return show_with_controls(photos[-1], photos[-1].settings)
+        return self.show_whole(photos[-1], photos[-1].settings) if photos else {self.viewer: gr.skip()}
 
-    def open(self, request: gr.Request, event: gr.EventData, *values: Any) -> Shown:
+    def _not_opened(self, error: Exception, *_: Any) -> Values:
+        return {**self.fail(self.site.message(error)), self.current: ""}
+
+    @answered(_not_opened)
+    def open(self, request: gr.Request, event: gr.EventData, *values: Any) -> Values:
         """A photo came in: look at it."""
-        data = event._data or {}
+        data, session = event._data or {}, session_of(request)
+        id, file = str(data.get("id")), str(data.get("file"))
+        is_name = re.fullmatch("[0-9a-f]{32}", id) and re.fullmatch(r"photo\.[a-z0-9]{1,5}", file)
+        path = session.folder / id / file if is_name else None
+        if path is None or not path.is_file():
+            raise GoneError("That photo is no longer here; please add it again.")
+        settings = settings_from(values, self.site.policy)
         try:
-            session = session_of(request)
-            id, file = str(data.get("id")), str(data.get("file"))
-            is_name = re.fullmatch("[0-9a-f]{32}", id) and re.fullmatch(r"photo\.[a-z0-9]{1,5}", file)
-            path = session.folder / id / file if is_name else None
-            if path is None or not path.is_file():
-                raise GoneError("That photo is no longer here; please add it again.")
-            settings = settings_from(values, self.site.policy)
-            name, who = str(data.get("name")), name_of(request, self.site.policy)
-            try:
-                photo = self.site.pool.open(session, path, name, settings, who)
-            except (AnonymizeError, OSError):
-                if not path.parent.exists():  # cancelled, and nobody waits for it
-                    return *_SKIPPED, gr.skip()
-                raise
-            if not path.is_file():
-                session.remove(id)
-                return *_SKIPPED, gr.skip()
-            return *show(photo, settings), id
-        except (AnonymizeError, OSError) as e:
-            return *self._failure(e), ""
+            photo = self.site.pool.open(session, path, str(data.get("name")), settings, name_of(request))
+        except (AnonymizeError, OSError):
+            if not path.parent.exists():  # cancelled, and nobody waits for it
+                return {self.viewer: gr.skip()}
+            raise
+        if not path.is_file():
+            session.remove(id)
+            return {self.viewer: gr.skip()}
+        return {**self.show(photo, settings), self.current: id}
 
     def cancel(self, request: gr.Request, event: gr.EventData) -> None:
         """A photo that is being looked at is not wanted any more: its file goes now, and `open` finds it gone."""
@@ -93,110 +118,58 @@ class PhotoHandlers:
             session.remove(id)
             shutil.rmtree(session.folder / id, ignore_errors=True)
 
-    def adjust(self, request: gr.Request, id: str, *values: Any) -> Shown:
+    def adjust(self, request: gr.Request, id: str, *values: Any) -> Values:
         """A slider or an effect: the same regions, shown otherwise."""
         return self._again(request, id, values, detect=False)
 
-    def look_again(self, request: gr.Request, id: str, *values: Any) -> Shown:
+    def look_again(self, request: gr.Request, id: str, *values: Any) -> Values:
         """Other detectors."""
         return self._again(request, id, values, detect=True)
 
-    def _again(self, request: gr.Request, id: str, values: tuple[Any, ...], detect: bool) -> Shown:
-        """Values for `PhotoTab.outputs` and `Controls.typed`."""
-        photo = None
-        last = self.site.policy.defaults
+    def _again(self, request: gr.Request, id: str, values: tuple[Any, ...], detect: bool) -> Values:
+        """For `PhotoTab.outputs` and `Controls.typed`."""
+        photo, last, put_back = None, self.site.policy.defaults, self.controls.put_back
         try:
-            if not id:
-                settings_from(values, self.site.policy)
-                return *_SKIPPED, *put_back(None, last)
-            photo = session_of(request).get(PhotoSession, id)
-            last = photo.settings
+            photo = session_of(request).get(PhotoSession, id) if id else None
+            last = photo.settings if photo else last
             settings = settings_from(values, self.site.policy)
+            if photo is None:
+                return put_back(None, last)
             if detect:
                 self.site.pool.look_again(photo, settings)
-            return *show(photo, settings), *put_back(None, settings)
+            return {**self.show(photo, settings), **put_back(None, settings)}
         except FieldError as e:
-            return *_SKIPPED, *put_back(e, last)
+            return put_back(e, last)
         except (AnonymizeError, OSError) as e:
             if detect and photo:  # what was chosen cannot be had: what is shown stays, and the choice is put back
-                wrong = FieldError("detector", message_of(e, self.site.policy.own_machine))
-                return *_SKIPPED, *put_back(wrong, last)
-            return *self._failure(e, photo), *put_back(None, last)
+                return put_back(FieldError("detector", self.site.message(e)), last)
+            return {**self.fail(self.site.message(e), photo), **put_back(None, last)}
 
-    def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Shown:
+    def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Values:
         """A correction from the picture."""
         photo = None
         try:
             photo = session_of(request).get(PhotoSession, id)
             what, given = parse(event._data or {})
             photo.correct(what, **given)
-            return show(photo, photo.settings)
+            return self.show(photo, photo.settings)
         except (AnonymizeError, OSError) as e:
-            return self._failure(e, photo)
+            return self.fail(self.site.message(e), photo)
 
-
-@dataclass(frozen=True)
-class PhotoTab:
-    """What another tab needs to show a photo here.
-
-    Attributes:
-        viewer: the picture; `walked` goes to another photo of its batch. outputs: what shows a photo.
-        current: its id. controls: those of this tab.
-    """
-
-    viewer: gr.HTML
-    outputs: list[Any]
-    current: gr.State
-    controls: Controls
-
-    @property
-    def whole(self) -> list[Any]:
-        """For `show_with_controls`."""
-        return [*self.outputs, self.current, self.controls.preset, *self.controls.all]
-
-
-def build(site: Site) -> PhotoTab:
-    """Draw the tab; called inside gr.Blocks."""
-    own = site.policy.own_machine
-    with gr.Row(elem_classes="az-main"):
-        with gr.Column(scale=7, min_width=320, elem_classes="az-left az-stays"):
-            kept = "It stays on this computer." if own else "It is deleted from here after your visit."
-            events = ("opened", "cancelled", "corrected", "walked")
-            viewer = element("viewer", *events, value={}, label=kept, elem_id="az-photo")
-            found = "Everything that was found"
-            with gr.Accordion(found, open=False, visible=False, elem_classes="az-card") as details:
-                table = gr.Dataframe(
-                    headers=COLUMNS,
-                    datatype=["str", "number", "number", "str", "str", "str"],
-                    interactive=False,
-                    column_widths=["80px", "75px", "105px", "200px", "95px", "260px"],
-                    label="Regions, best first",
-                    show_label=False,
-                    max_height=360,
-                    wrap=True,
-                )
-        with gr.Column(scale=3, min_width=300, elem_classes="az-right"):
-            result = gr.HTML(empty(), elem_id="az-result", js_on_load=None)
-            controls = Controls(site.policy, of="photo")
-    tab = PhotoTab(viewer, [viewer, result, table, details], gr.State(""), controls)
-    _wire(PhotoHandlers(site), tab)
-    return tab
-
-
-def _wire(do: PhotoHandlers, tab: PhotoTab) -> None:
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    controls, viewer = tab.controls, tab.viewer
-    now, known = [tab.current, *controls.all], [*tab.outputs, *controls.typed]
-    gr.on(None, do.restore, None, tab.whole, queue=False, **private)  # when the page is opened
-    many: dict[str, Any] = {"trigger_mode": "multiple", **private}
-    viewer.opened(do.open, controls.all, [*tab.outputs, tab.current], concurrency_id="look", **many)
-    viewer.cancelled(do.cancel, None, None, queue=False, **many)
-    viewer.corrected(do.correct, [tab.current], tab.outputs, queue=False, **many)
-    # Of a person only: what an answer puts into a control is no further wish.
-    for control in controls.live:
-        control.input(do.adjust, now, known, queue=False, trigger_mode="always_last", **private)
-    detecting: dict[str, Any] = {"concurrency_id": "look", **private, "show_progress": "minimal"}
-    for control in controls.detection:
-        event = control.release if isinstance(control, gr.Slider) else control.input
-        event(do.look_again, now, known, **detecting)
-    controls.preset_applied.then(do.look_again, now, known, **detecting)
+    def _wire(self) -> None:
+        private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        controls, viewer = self.controls, self.viewer
+        now, known = [self.current, *controls.all], [*self.outputs, *controls.typed]
+        gr.on(None, self.restore, None, self.whole, queue=False, **private)  # when the page is opened
+        many: dict[str, Any] = {"trigger_mode": "multiple", **private}
+        viewer.opened(self.open, controls.all, [*self.outputs, self.current], concurrency_id="look", **many)
+        viewer.cancelled(self.cancel, None, None, queue=False, **many)
+        viewer.corrected(self.correct, [self.current], self.outputs, queue=False, **many)
+        # Of a person only: what an answer puts into a control is no further wish.
+        for control in controls.live:
+            control.input(self.adjust, now, known, queue=False, trigger_mode="always_last", **private)
+        detecting: dict[str, Any] = {"concurrency_id": "look", **private, "show_progress": "minimal"}
+        for control in controls.detection:
+            event = control.release if isinstance(control, gr.Slider) else control.input
+            event(self.look_again, now, known, **detecting)
+        controls.preset_applied.then(self.look_again, now, known, **detecting)

@@ -10,17 +10,33 @@ from typing import Any
 import gradio as gr
 
 from ..video.batch import EXTENSIONS
-from . import tab_about, tab_batch, tab_models, tab_photo, tab_video
-from .elements import STATIC, element
+from . import job_handlers, tab_about
+from .elements import STATIC, element, prose, samples
 from .policy import Policy
-from .samples import samples
 from .site import Site
+from .tab_models import ModelsTab
+from .tab_photo import PhotoTab
+from .tab_video import VideoTab
 
 TITLE = "anonymize: hide faces and license plates"
 
 # Fonts that every system has: the page asks no other host for anything.
 _SANS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 _MONO = ("ui-monospace", "SFMono-Regular", "Consolas", "monospace")
+# By Gradio's names: in the light, in the dark.
+_COLORS = {
+    "body_background_fill": ("#f4f6f8", "#10151b"),
+    "block_background_fill": ("#ffffff", "#171e26"),
+    "block_label_text_color": ("#334155", "#cbd5e1"),
+    "block_title_text_color": ("#1b2430", "#e8edf3"),
+    "body_text_color": ("#1b2430", "#e8edf3"),
+    "body_text_color_subdued": ("#52606f", "#a8b4c2"),
+    "block_info_text_color": ("#52606f", "#a8b4c2"),
+    "input_placeholder_color": ("#5d6b7b", "#9aa7b6"),
+    "button_primary_background_fill": ("*primary_600", "*primary_600"),
+    "button_primary_background_fill_hover": ("*primary_700", "*primary_500"),
+    "slider_color": ("*primary_600", "*primary_400"),
+}
 
 
 def theme() -> gr.themes.Base:
@@ -29,41 +45,15 @@ def theme() -> gr.themes.Base:
         "#effaf8", "#d3f1ec", "#a8e2d9", "#72cdc1", "#3fb3a5", "#1c8f83", "#0b6b60", "#0a574f", "#0a463f", "#083a35",
         "#04211e",
     )  # fmt: skip
-    return gr.themes.Base(
-        primary_hue=teal,
-        secondary_hue=teal,
-        neutral_hue="slate",
-        radius_size="lg",
-        font=_SANS,
-        font_mono=_MONO,
-    ).set(
-        body_background_fill="#f4f6f8",
-        body_background_fill_dark="#10151b",
+    looks: dict[str, Any] = {"radius_size": "lg", "font": _SANS, "font_mono": _MONO}
+    colors = {n: light for n, (light, _) in _COLORS.items()} | {f"{n}_dark": dark for n, (_, dark) in _COLORS.items()}
+    return gr.themes.Base(primary_hue=teal, secondary_hue=teal, neutral_hue="slate", **looks).set(
         background_fill_primary_dark="#171e26",
         background_fill_secondary_dark="#10151b",
-        block_background_fill="#ffffff",
-        block_background_fill_dark="#171e26",
         block_border_width="0px",
-        block_label_text_color="#334155",
-        block_label_text_color_dark="#cbd5e1",
         block_title_text_weight="600",
-        block_title_text_color="#1b2430",
-        block_title_text_color_dark="#e8edf3",
-        body_text_color="#1b2430",
-        body_text_color_dark="#e8edf3",
-        body_text_color_subdued="#52606f",
-        body_text_color_subdued_dark="#a8b4c2",
-        block_info_text_color="#52606f",
-        block_info_text_color_dark="#a8b4c2",
-        input_placeholder_color="#5d6b7b",
-        input_placeholder_color_dark="#9aa7b6",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="#ffffff",
-        slider_color="*primary_600",
-        slider_color_dark="*primary_400",
+        **colors,
     )
 
 
@@ -84,17 +74,17 @@ def build(
         element("starting", elem_id="az-starting")
         with gr.Tabs(elem_id="az-tabs") as tabs:
             with _tab("One photo", "photo"):
-                photo = tab_photo.build(site)
+                photo = PhotoTab(site)
             with _tab("Many photos", "batch"):
-                tab_batch.build(site, photo, tabs, more or ())
+                job_handlers.build(site, photo, tabs, more or ())
             if has_video():
                 with _tab("Video", "video"):
-                    tab_video.build(site)
+                    VideoTab(site)
             for title, draw in (more or {}).items():
                 with _tab(title, title.lower()):
                     draw()
             with _tab("Models", "models"):
-                tab_models.build(site)
+                ModelsTab(site)
             with _tab("About", "about"):
                 tab_about.build(site)
         address = element("address", "went", elem_id="az-address")
@@ -152,10 +142,4 @@ def _header(policy: Policy) -> str:
         if policy.own_machine
         else "Runs on your team's server."
     )
-    out = '<form method="post" action="logout"><button class="az-link">Sign out</button></form>'
-    leave = out if policy.has_login else ""
-    return (
-        '<div class="az-header"><div><h1>anonymize</h1><p>Hide faces and license plates before you share a '
-        "photo.</p></div>"
-        f'<div class="az-where"><span>{where}</span>{leave}</div></div>'
-    )
+    return prose("header", where=where, leave=prose("leave") if policy.has_login else "")

@@ -22,6 +22,8 @@ from starlette.types import Receive, Scope, Send
 from anonymize.errors import ReviewError
 from review.database import URI, keep, own_folder
 
+from .proxy import path_of
+
 log = logging.getLogger("anonymize.review")
 SECONDS = 120.0  # for one answer; starting takes 6 on an idle machine
 SILENCE = 30.0  # the event stream says something every 2 s
@@ -86,9 +88,7 @@ class Child:
 
         at = await run_in_threadpool(self.start)
         request = Request(scope, receive)
-        root = scope.get("root_path", "")
-        path = scope["path"]
-        path = path[len(root) :] if root and path.startswith(root) else path
+        path = path_of(scope)
         query = scope.get("query_string", b"")
         url = httpx.URL("http://fiftyone", path=path, query=query or None)
         headers = [(k, v) for k, v in scope["headers"] if k.lower() not in HOPS | PRIVATE]

@@ -9,24 +9,12 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-PLUGIN = "@anonymize/review"
-OPERATORS = (
-    "accept",
-    "reject",
-    "add",
-    "set_kind",
-    "extend",
-    "approve",
-    "flag",
-    "undo",
-    "next",
-    "save_edits",
-    "preview",
-    "export",
-    "panel",
-)
-# FiftyOne's own that the Annotate tab asks; it only reads.
-READING = frozenset({"@voxel51/operators/get_label_schemas"})
+_OWN = (
+    "accept", "reject", "add", "set_kind", "extend", "approve", "flag", "undo", "next", "save_edits", "preview",
+    "export", "panel",
+)  # fmt: skip
+# Ours; and FiftyOne's own that the Annotate tab asks, which only reads.
+OPERATORS = (*(f"@anonymize/review/{name}" for name in _OWN), "@voxel51/operators/get_label_schemas")
 # The panel's methods: FiftyOne calls whichever attribute a browser names.
 METHODS = ("on_startup", "on_load", "on_change_current_sample", "go_next", "approve_next", "flag_next", "undo")
 # Operators of the database that compare and calculate. $where, $function, $lookup, $out, $merge and their like do more.

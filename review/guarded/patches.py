@@ -37,8 +37,7 @@ class Detection(Closed):
     height_px: float | int | None = None
     seen_by: Annotated[list[Text], Field(max_length=100)] | None = None
     chance: float | int | None = None
-    rank: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
-    data: Annotated[str, Field(max_length=20_000)] | None = None
+    was: Text | None = None
     eval: Text | None = None
     eval_id: Text | None = None
 

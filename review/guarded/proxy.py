@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -27,29 +27,20 @@ CSP = (
 )
 
 
-async def whole_body(request: Request) -> tuple[bytes, Receive]:
-    """The whole body, and a `receive` that gives it once more."""
-    chunks, size = [], 0
+def path_of(scope: Scope) -> str:
+    """The path below the mount."""
+    root, path = scope.get("root_path", ""), str(scope["path"])
+    return path[len(root) :] if root and path.startswith(root) else path
+
+
+async def whole_json(request: Request) -> Any:
+    """The whole body, parsed."""
+    body = bytearray()
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > MOST_BYTES:
+        body += chunk
+        if len(body) > MOST_BYTES:
             raise RefusedError("too large")
-        chunks.append(chunk)
-    body = b"".join(chunks)
-    return body, replay_body(body, request)
-
-
-def replay_body(body: bytes, request: Request) -> Receive:
-    is_given = False
-
-    async def again() -> Message:
-        nonlocal is_given
-        if not is_given:
-            is_given = True
-            return {"type": "http.request", "body": body, "more_body": False}
-        return await request.receive()
-
-    return again
+    return as_json(bytes(body))
 
 
 def as_json(body: bytes) -> Any:
@@ -64,16 +55,23 @@ def as_json(body: bytes) -> Any:
     return value
 
 
-def with_body(app: ASGIApp, again: Receive) -> ASGIApp:
+def with_body(app: ASGIApp, body: bytes, request: Request) -> ASGIApp:
+    """The request with this body, which may be another one than the browser's."""
+
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        # The body may be another one than the browser's.
+        given = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Message:
+            return given.pop() if given else await request.receive()  # that the browser leaves
+
         headers = [h for h in scope["headers"] if h[0].lower() != b"content-length"]
         await app({**scope, "headers": headers}, again, send)
 
     return run
 
 
-async def collect(app: ASGIApp, scope: Scope) -> list[Message]:
+async def collect(app: ASGIApp, scope: Scope) -> tuple[Message, bytes]:
+    """A whole answer: how it starts, and its body."""
     messages: list[Message] = []
 
     async def keep(message: Message) -> None:
@@ -83,13 +81,13 @@ async def collect(app: ASGIApp, scope: Scope) -> list[Message]:
         return {"type": "http.disconnect"}
 
     await app(scope, nothing, keep)
-    return messages
+    return messages[0], b"".join(m.get("body", b"") for m in messages[1:])
 
 
-def replay(messages: Sequence[Message]) -> ASGIApp:
+def replay(start: Message, body: bytes) -> ASGIApp:
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        for message in messages:
-            await send(message)
+        await send(start)
+        await send({"type": "http.response.body", "body": body})
 
     return run
 
@@ -98,11 +96,9 @@ def change_json(app: ASGIApp, change: Callable[[Any], Any]) -> ASGIApp:
     """An answer in JSON, changed on its way."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        messages = await collect(app, scope)
-        status = messages[0]["status"]
-        body = b"".join(m.get("body", b"") for m in messages[1:])
-        response: Response = PlainTextResponse(NOTHING, status)
-        if status == 200:
+        start, body = await collect(app, scope)
+        response: Response = PlainTextResponse(NOTHING, start["status"])
+        if start["status"] == 200:
             response = Response(json.dumps(change(json.loads(body))), media_type="application/json")
         await response(scope, receive, send)
 
@@ -124,13 +120,12 @@ def without_undo(app: ASGIApp) -> ASGIApp:
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         # Of these, some would ask for an answer that cannot be changed.
         asked = [h for h in scope["headers"] if h[0].lower() in (b"host", b"accept", b"cookie")]
-        messages = await collect(app, {**scope, "headers": asked})
-        start, body = messages[0], b"".join(m.get("body", b"") for m in messages[1:])
+        start, body = await collect(app, {**scope, "headers": asked})
         body = body.replace(b"</head>", NO_UNDO + b"</head>", 1)
         changed = (b"content-length", b"etag", b"last-modified")
         headers = [h for h in start["headers"] if h[0].lower() not in changed]
-        await send({**start, "headers": [*headers, (b"content-length", str(len(body)).encode())]})
-        await send({"type": "http.response.body", "body": body})
+        headers.append((b"content-length", str(len(body)).encode()))
+        await replay({**start, "headers": headers}, body)(scope, receive, send)
 
     return run
 

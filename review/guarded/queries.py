@@ -1,7 +1,8 @@
-"""The variables of the queries of FiftyOne's App, a class for each kind of query; `requests` says which has which."""
+"""The queries of FiftyOne's App, and their variables: a class for each kind of query."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -46,8 +47,11 @@ class Visibility(Closed):
     kwargs: Fields
 
 
-class OfDataset(Closed):
+class OfName(Closed):
     name: Dataset
+
+
+class OfDataset(OfName):
     event: Literal["modal", "slice", "spaces", "fieldVisibility"] | None = None
     fieldVisibility: Visibility | None = None
     modalSelector: Modal | None = None
@@ -62,13 +66,16 @@ class OfDataset(Closed):
     cursor: Text | None = None
 
 
-class OfSamples(Closed):
-    count: int | None = None
-    after: Text | None = None
+class OfSample(Closed):
     dataset: Dataset
     view: View
     filter: SampleFilter
     filters: Filters | None = None
+
+
+class OfSamples(OfSample):
+    count: int | None = None
+    after: Text | None = None
     extendedStages: Extended | None = None
     paginationData: bool | None = None
     sortBy: Path | None = None
@@ -76,13 +83,6 @@ class OfSamples(Closed):
     hint: Text | None = None
     dynamicGroup: None = None
     maxQueryTime: int | None = None
-
-
-class OfSample(Closed):
-    dataset: Dataset
-    view: View
-    filter: SampleFilter
-    filters: Filters | None = None
 
 
 class AggregationForm(Closed):
@@ -127,10 +127,6 @@ class Lightning(Closed):
 
 class OfLightning(Closed):
     input: Lightning
-
-
-class OfName(Closed):
-    name: Dataset
 
 
 class Nothing(Closed):
@@ -231,3 +227,28 @@ class SetView(Told):
     savedViewSlug: Text | None = None
     datasetName: Dataset | None = None
     form: StateForm
+
+
+# The App's queries: the first 32 digits of the SHA-256 of each text -> its variables.
+QUERIES: Mapping[str, type[Closed]] = {
+    "de3c77f3907149427d8f06de9f116698": OfDataset,  # DatasetPageQuery
+    "79d63163ddef44fff305ab79eb54ba9c": OfAggregations,  # aggregationsQuery
+    "df0a15196bc0dd9308c8c42ad852e76e": Nothing,  # configQuery
+    "2bb6a82787eead2bbdfe5cc95fa2532e": OfDataset,  # datasetQuery
+    "d8d7af07d9f4b1258c8b4de599a202bc": OfLightning,  # lightningQuery
+    "8a28af9f9ae86b4b4ed44df2d06d9d22": OfSample,  # mainSampleQuery
+    "6ae2eda8d90c5aa855152f9d5bfe0fa5": OfSamples,  # paginateSamplesQuery
+    "aaabe9282894d59d2afaa3a77dfa27d1": OfName,  # savedViewsFragmentQuery
+    "66b056727b0e76df12d1696a64c52739": SetColorScheme,  # setColorSchemeMutation
+    "36c8f2f34731763345c93ac34de60f04": SetDataset,  # setDatasetMutation
+    "cdcc10648a8e1718eb29411597b449b7": SetVisibility,  # setFieldVisibilityStageMutation
+    "8c388555df1c1657be4b0df7b99e6fa4": SetSlice,  # setGroupSliceMutation
+    "cdba1f73900acb2dad1b6ca91287f52d": SetStyle,  # setLabelSelectionStyleMutation
+    "c376eab1c4554da1e00b9f096f895ee5": SetSample,  # setSampleMutation
+    "549e304a6f4a510deed93e988f74e5e3": SetStyle,  # setSampleSelectionStyleMutation
+    "77060d1012f2b1770470e171f0b392e2": SetSelectedLabels,  # setSelectedLabelsMutation
+    "ace19a509dd087226396d871a47ade0d": SetSelected,  # setSelectedMutation
+    "7d3997efa616d42784c2c610c218cd5e": SetSelectedSamples,  # setSelectedSamplesMutation
+    "695d697cae2f0849aa8450bf69cb9b58": SetSpaces,  # setSpacesMutation
+    "d988db07646c56c1e431b7543e24fc7d": SetView,  # setViewMutation
+}

@@ -13,28 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from .offered import METHODS, OPERATORS, PLUGIN, READING, RefusedError
-from .queries import (
-    Colors,
-    Nothing,
-    OfAggregations,
-    OfDataset,
-    OfLightning,
-    OfName,
-    OfSample,
-    OfSamples,
-    SetColorScheme,
-    SetDataset,
-    SetSample,
-    SetSelected,
-    SetSelectedLabels,
-    SetSelectedSamples,
-    SetSlice,
-    SetSpaces,
-    SetStyle,
-    SetView,
-    SetVisibility,
-)
+from .offered import METHODS, OPERATORS, RefusedError
+from .queries import QUERIES, Colors
 from .shapes import (
     Closed,
     Dataset,
@@ -111,7 +91,7 @@ class Results(Closed):
 
 
 class Operator(Page):
-    operator_uri: Literal[(*(f"{PLUGIN}/{name}" for name in OPERATORS), *sorted(READING))]  # type: ignore[valid-type]
+    operator_uri: Literal[OPERATORS]  # type: ignore[valid-type]
     params: Params | None = None
     request_delegation: Literal[False] | None = None
     prompt_id: Text | None = None
@@ -139,70 +119,62 @@ class OfOperators(Closed):
     dataset_name: Dataset
 
 
-class Tagging(Closed):
+class OfView(Closed):
     dataset: Dataset
-    view: View
-    filters: Filters | None = None
+    view: View = []
     extended: Extended | None = None
-    modal: bool | None = None
-    label_fields: list[Path] | None = None
-    target_labels: bool | None = None
+
+
+class OfGroup(OfView):
+    filters: Filters | None = None
     group_id: Text | None = None
     slice: Text | None = None
     slices: list[Text] | None = None
+
+
+class Tagging(OfGroup):
+    view: View
+    modal: bool | None = None
+    label_fields: list[Path] | None = None
+    target_labels: bool | None = None
     sample_ids: list[SampleId] | None = None
     labels: list[Label] | None = None
     hidden_labels: list[Label] | None = None
 
 
-class Values(Closed):
-    dataset: Dataset
+class Values(OfGroup):
     path: Path
-    view: View = []
-    extended: Extended | None = None
-    filters: Filters | None = None
     selected: list[Scalar] | None = None
     search: Text | None = None
     asc: bool | None = None
     count: bool | None = None
     limit: int | None = None
     sample_id: SampleId | None = None
-    group_id: Text | None = None
-    slice: Text | None = None
-    slices: list[Text] | None = None
 
 
-class Frames(Closed):
+class Frames(OfView):
     """Frames of a clip with their labels."""
 
-    dataset: Dataset
     sampleId: SampleId
     frameNumber: int
     numFrames: int
     frameCount: int
-    view: View = []
-    extended: Extended | None = None
 
 
-class VideoLabels(Closed):
+class VideoLabels(OfView):
     """Where a clip's labels are: in a run of its frames, or in all."""
 
-    dataset: Dataset
     sampleId: SampleId
     fields: Annotated[list[Path], Field(max_length=50)]
-    view: View = []
-    extended: Extended | None = None
     filters: Filters | None = None
     startFrame: int | None = None
     endFrame: int | None = None
     dynamicAttributes: Annotated[list[Path], Field(max_length=50)] | None = None
 
 
-class Sort(Closed):
-    dataset: Dataset
+class Sort(OfView):
     view: View
     filters: Filters | None = None
-    extended: Extended | None = None
     subscription: Text | None = None
 
 
@@ -219,29 +191,6 @@ ROUTES: Mapping[str, type[Closed]] = {
     "/values": Values,
     "/video-labels/index": VideoLabels,
     "/video-labels/window": VideoLabels,
-}
-# The App's queries: the first 32 digits of the SHA-256 of each text -> its variables.
-QUERIES: Mapping[str, type[Closed]] = {
-    "de3c77f3907149427d8f06de9f116698": OfDataset,  # DatasetPageQuery
-    "79d63163ddef44fff305ab79eb54ba9c": OfAggregations,  # aggregationsQuery
-    "df0a15196bc0dd9308c8c42ad852e76e": Nothing,  # configQuery
-    "2bb6a82787eead2bbdfe5cc95fa2532e": OfDataset,  # datasetQuery
-    "d8d7af07d9f4b1258c8b4de599a202bc": OfLightning,  # lightningQuery
-    "8a28af9f9ae86b4b4ed44df2d06d9d22": OfSample,  # mainSampleQuery
-    "6ae2eda8d90c5aa855152f9d5bfe0fa5": OfSamples,  # paginateSamplesQuery
-    "aaabe9282894d59d2afaa3a77dfa27d1": OfName,  # savedViewsFragmentQuery
-    "66b056727b0e76df12d1696a64c52739": SetColorScheme,  # setColorSchemeMutation
-    "36c8f2f34731763345c93ac34de60f04": SetDataset,  # setDatasetMutation
-    "cdcc10648a8e1718eb29411597b449b7": SetVisibility,  # setFieldVisibilityStageMutation
-    "8c388555df1c1657be4b0df7b99e6fa4": SetSlice,  # setGroupSliceMutation
-    "cdba1f73900acb2dad1b6ca91287f52d": SetStyle,  # setLabelSelectionStyleMutation
-    "c376eab1c4554da1e00b9f096f895ee5": SetSample,  # setSampleMutation
-    "549e304a6f4a510deed93e988f74e5e3": SetStyle,  # setSampleSelectionStyleMutation
-    "77060d1012f2b1770470e171f0b392e2": SetSelectedLabels,  # setSelectedLabelsMutation
-    "ace19a509dd087226396d871a47ade0d": SetSelected,  # setSelectedMutation
-    "7d3997efa616d42784c2c610c218cd5e": SetSelectedSamples,  # setSelectedSamplesMutation
-    "695d697cae2f0849aa8450bf69cb9b58": SetSpaces,  # setSpacesMutation
-    "d988db07646c56c1e431b7543e24fc7d": SetView,  # setViewMutation
 }
 # Where a shape names a dataset.
 NAMES = ("dataset", "dataset_name", "datasetName", "name", "dataset_id")

@@ -9,11 +9,10 @@ FiftyOne itself starts at the first request that needs it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -25,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anonymize.errors import AnonymizeError, ReadOnlyError, RecordsError, ReviewError
 from review import photos
-from review.clips import ClipsReview
+from review.clip_dataset import ClipsReview
 from review.dataset import PLUGIN, fiftyone
 from review.reviews import LOCAL_USER, NOTHING, Review, Reviews, User
 from review.tab_handlers import ONLY_LOOKED_AT, ReviewHandlers
@@ -33,7 +32,7 @@ from review.tab_handlers import ONLY_LOOKED_AT, ReviewHandlers
 from . import offered, patches, process, requests
 from .child import CHILD
 from .offered import RefusedError
-from .proxy import as_json, change_json, collect, replay, replay_body, strip_errors, whole_body, with_body, without_undo
+from .proxy import change_json, collect, path_of, replay, strip_errors, whole_json, with_body, without_undo
 
 log = logging.getLogger("anonymize.review")
 PICTURE = Path(__file__).with_name("fiftyone.jpg")
@@ -64,25 +63,12 @@ class ReviewServer:
         self.operators: ASGIApp = PlainTextResponse(NOTHING, 404)
         self._starting = asyncio.Lock()
         self._static: Path | None = None
-        self.router = self  # the server in front runs `router.lifespan_context` of what it mounts
-
-    @contextlib.asynccontextmanager
-    async def lifespan_context(self, _: Any = None) -> AsyncIterator[None]:
-        yield
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await (await self._answer(scope, receive, send))(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> ASGIApp:
         request = Request(scope, receive)
@@ -101,10 +87,7 @@ class ReviewServer:
 
     async def _route(self, request: Request, user: User) -> ASGIApp:
         scope = request.scope
-        root = scope.get("root_path", "")
-        path = scope["path"]
-        path = path[len(root) :] if root and path.startswith(root) else path
-        method = request.method
+        path, method = path_of(scope), request.method
         if "\\" in path or "//" in path or ".." in path.split("/") or "\0" in path:
             raise RefusedError("an odd path")
         if path == "/media":
@@ -137,11 +120,11 @@ class ReviewServer:
         shown = [r for r in (*shown, *clips) if r.is_shown]
         app = await self._fiftyone()
         if method in ("GET", "HEAD"):
-            if path in STATIC and shown and root:
+            if path in STATIC and shown and scope.get("root_path"):
                 return RedirectResponse(_address(scope, shown[0].name))
             await self._check_page(path, shown)
             if method == "GET" and (path in STATIC or path in {f"/datasets/{r.name}" for r in shown}):
-                return strip_errors(without_undo(with_body(app, replay_body(b"", request))))
+                return strip_errors(without_undo(with_body(app, b"", request)))
             return strip_errors(app)
         if sample := offered.SAMPLE.fullmatch(path):
             return await self._edit(request, sample, shown, user, app)
@@ -168,8 +151,7 @@ class ReviewServer:
     async def _post(self, request: Request, path: str, shown: Shown, user: User, app: ASGIApp) -> ASGIApp:
         """A request with a body: checked against what the App sends, and written afresh."""
         names = {r.name for r in shown}
-        body, _ = await whole_body(request)
-        value = as_json(body)
+        value = await whole_json(request)
         requests.check(path, value, names | {str(r.shown._doc.id) for r in shown})
         if path.startswith("/operators"):
             app = self.operators
@@ -177,7 +159,7 @@ class ReviewServer:
             # Who decides is known here, whatever the browser says.
             value["params"] = {**(value.get("params") or {}), "reviewer": user.name}
         # Written afresh: what FiftyOne reads is what was looked at.
-        inner = with_body(app, replay_body(json.dumps(value).encode(), request))
+        inner = with_body(app, json.dumps(value).encode(), request)
         if path == "/graphql":
             return strip_errors(change_json(inner, lambda answer: offered.only_own(answer, names)))
         if path in ("/operators", "/operators/resolve-placements"):
@@ -211,8 +193,8 @@ class ReviewServer:
     async def _tab(self, request: Request, what: str) -> Response:
         if self.handlers is None or request.method != "POST":
             raise RefusedError("not offered")
-        body, _ = await whole_body(request)
-        status, value = await run_in_threadpool(self.handlers.answer, request.scope, what, as_json(body))
+        asked = await whole_json(request)
+        status, value = await run_in_threadpool(self.handlers.answer, request.scope, what, asked)
         return JSONResponse(value, status, {"Cache-Control": "no-store"})
 
     def clean(self, request: Request, user: User) -> Response:
@@ -247,18 +229,16 @@ class ReviewServer:
             return strip_errors(app)
         if set(request.query_params) - {"generated_dataset", "generated_sample_id"}:
             raise RefusedError("an odd parameter")
-        body, _ = await whole_body(request)
-        value = as_json(body)
+        value = await whole_json(request)
         patches.check(value, is_of_label=bool(sample[3]))
-        again = replay_body(json.dumps(value).encode(), request)  # what FiftyOne reads is what was looked at
-        messages = await collect(with_body(app, again), request.scope)
-        status = messages[0]["status"]
-        if status == 200:
+        inner = with_body(app, json.dumps(value).encode(), request)  # what FiftyOne reads is what was looked at
+        start, body = await collect(inner, request.scope)
+        if start["status"] == 200:
             try:
                 await run_in_threadpool(review.dataset.sync, sample[2], user.name)
             except AnonymizeError as e:
                 return JSONResponse({"error": str(e)}, 409)
-        return strip_errors(replay(messages))
+        return strip_errors(replay(start, body))
 
 
 def _operators() -> ASGIApp:
@@ -303,13 +283,8 @@ def _without(answer: Any, homes: Sequence[str]) -> Any:
 
 def _only_ours(answer: dict[str, Any]) -> dict[str, Any]:
     """The list of operators, or of their buttons, cut down to ours."""
-    out: dict[str, Any] = {}
-    for key in ("operators", "placements"):
-        if key in answer:
-            names = [str(o.get("uri") or o.get("operator_uri")) for o in answer[key]]
-            out[key] = [
-                o
-                for o, n in zip(answer[key], names, strict=True)
-                if n in {f"{offered.PLUGIN}/{name}" for name in offered.OPERATORS} | offered.READING
-            ]
-    return {**out, "errors": []}
+    return {
+        key: [o for o in answer[key] if str(o.get("uri") or o.get("operator_uri")) in offered.OPERATORS]
+        for key in ("operators", "placements")
+        if key in answer
+    } | {"errors": []}

@@ -11,7 +11,7 @@ import base64
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fiftyone.operators as foo
 from bson import ObjectId
@@ -20,7 +20,7 @@ from fiftyone.operators import types
 from anonymize.corrections import gate, person
 from anonymize.engine import export
 from anonymize.errors import AnonymizeError, RecordsError, StaleDecisionError
-from review.clips import ClipsReview
+from review.clip_dataset import ClipsReview
 from review.documents import CORNERS, REGION_FIELDS
 from review.photos import preview
 from review.reviews import Review, registry
@@ -32,6 +32,18 @@ SEEN = [
     *(f"{name}.{many}.{key}" for name, many in LABELS.items() for key in ("_id", "region")),
 ]
 Sample = Mapping[str, Any]
+R = TypeVar("R", Review, ClipsReview)
+
+
+def info(ctx: Any) -> dict[str, Any]:
+    """What the dataset that the App shows says of itself: where its "records" or its "clips" are."""
+    return (ctx.dataset.info if ctx.dataset is not None else None) or {}
+
+
+def _checked(ctx: Any, review: R) -> R:
+    if ctx.dataset.name != review.name:
+        raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
+    return review
 
 
 def _review(ctx: Any) -> Review:
@@ -40,9 +52,8 @@ def _review(ctx: Any) -> Review:
     Raises:
         RecordsError: it is none of a review, or its records are not where they were.
     """
-    known = (ctx.dataset.info if ctx.dataset is not None else None) or {}
-    records = known.get("records")
-    if "clips" in known:
+    records = info(ctx).get("records")
+    if "clips" in info(ctx):
         raise RecordsError("this is for photos; of clips, select a track in any frame and use the buttons above it")
     if not records:
         raise RecordsError(
@@ -50,33 +61,18 @@ def _review(ctx: Any) -> Review:
         )
     if not Path(records).exists():
         raise RecordsError(f"the records {records} are not there any more; `Review: open records` opens them elsewhere")
-    review = registry.open(Path(records))
-    if ctx.dataset.name != review.name:
-        raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
-    return review
+    return _checked(ctx, registry.open(Path(records)))
 
 
 def _clips(ctx: Any) -> ClipsReview | None:
     """The review of clips, where the App shows one."""
-    folder = ((ctx.dataset.info if ctx.dataset is not None else None) or {}).get("clips")
-    if not folder:
-        return None
-    review = registry.open_clips(Path(folder))
-    if ctx.dataset.name != review.name:
-        raise RecordsError(f"this is a copy of a review's dataset; decide in the dataset {review.name}")
-    return review
+    folder = info(ctx).get("clips")
+    return _checked(ctx, registry.open_clips(Path(folder))) if folder else None
 
 
 def _kinds(ctx: Any) -> list[str]:
     clips = _clips(ctx)
     return clips.kinds() if clips else list(_review(ctx).store.settings.kinds)
-
-
-def _finish_clips(ctx: Any, text: str) -> dict[str, Any]:
-    ctx.ops.clear_selected_labels()
-    ctx.ops.reload_samples()
-    ctx.ops.notify(f"{text}. The command `video` writes the clips again.", variant="success")
-    return {"message": text}
 
 
 def review_with_edits(ctx: Any) -> Review:
@@ -116,9 +112,9 @@ def _samples(ctx: Any, ids: Sequence[str]) -> tuple[Review, list[Sample]]:
     return review, samples
 
 
-def _hash_seen(sample: Sample, regions_hash: str = "") -> str:
+def _hash_seen(sample: Sample) -> str:
     """The `approval_hash` of what the sample shows: a decision under other thresholds or effects is refused."""
-    return f"{regions_hash or sample['regions_hash']}-{sample['settings_hash']}"
+    return f"{sample['regions_hash']}-{sample['settings_hash']}"
 
 
 def _find(ctx: Any, ids: Sequence[str]) -> dict[str, Sample]:
@@ -135,12 +131,12 @@ def _regions(sample: Sample, label: str) -> Iterator[str]:
                 yield found["region"]
 
 
-def _finish(ctx: Any, review: Review, paths: list[str], text: str) -> dict[str, Any]:
-    for path in dict.fromkeys(paths):
-        review.refresh(path)
+def _finish(ctx: Any, review: Review | ClipsReview, text: str) -> dict[str, Any]:
     ctx.ops.clear_selected_labels()
     ctx.ops.reload_samples()
-    ctx.ops.notify(f"{text}. {review.queue.progress()}", variant="success")
+    of_clips = "The command `video` writes the clips again."
+    more = of_clips if isinstance(review, ClipsReview) else review.queue.progress()
+    ctx.ops.notify(f"{text}. {more}", variant="success")
     return {"message": text}
 
 
@@ -148,30 +144,24 @@ def _count(number: int, name: str) -> str:
     return f"{number} {name}" if number == 1 else f"{number} {name}s"
 
 
-class _Operator(foo.Operator):
+class Operator(foo.Operator):
     """One button. A failure is said in the App, in the words of our errors."""
 
-    label, icon = "", ""
+    operator_name = label = icon = ""
     is_form = False
 
     @property
     def config(self) -> Any:
-        return foo.OperatorConfig(
-            name=self.operator_name, label=f"Review: {self.label}", icon=self.icon, dynamic=self.is_form
-        )
-
-    operator_name = ""
+        label = f"Review: {self.label}"
+        return foo.OperatorConfig(name=self.operator_name, label=label, icon=self.icon, dynamic=self.is_form)
 
     def resolve_placement(self, ctx: Any) -> Any:
         if self.operator_name not in ("accept", "reject", "approve", "flag", "next"):
             return None
-        known = (ctx.dataset.info if ctx.dataset is not None else None) or {}
-        if "records" not in known and ("clips" not in known or self.operator_name == "next"):
+        if "records" not in info(ctx) and ("clips" not in info(ctx) or self.operator_name == "next"):
             return None  # somebody's own FiftyOne has other datasets, too
-        return types.Placement(
-            types.Places.SAMPLES_VIEWER_ACTIONS,
-            types.Button(label=f"Review: {self.label}", icon=self.icon, prompt=False),
-        )
+        button = types.Button(label=f"Review: {self.label}", icon=self.icon, prompt=False)
+        return types.Placement(types.Places.SAMPLES_VIEWER_ACTIONS, button)
 
     def execute(self, ctx: Any) -> Any:
         try:
@@ -188,7 +178,7 @@ class _Operator(foo.Operator):
         raise NotImplementedError
 
 
-class _Form(_Operator):
+class _Form(Operator):
     """One that asks first."""
 
     is_form = True
@@ -206,32 +196,27 @@ class _Form(_Operator):
         raise NotImplementedError
 
 
-class _OnLabels(_Operator):
+class _OnLabels(Operator):
     def parameters(self, ctx: Any) -> dict[str, Any]:
         return {}
 
     def act(self, ctx: Any) -> Any:
         picks = [(str(p["sample_id"]), str(p["label_id"])) for p in ctx.selected_labels or ()]
+        what, who = self.operator_name.replace("_", "-"), _who(ctx)
         if clips := _clips(ctx):
-            what = self.operator_name.replace("_", "-")
-            count = clips.decide_on_labels(picks, what, who=_who(ctx), **self.parameters(ctx))
-            return _finish_clips(ctx, f"{self.label}: {_count(count, 'track')}, each in all its frames")
+            count = clips.decide_on_labels(picks, what, who=who, **self.parameters(ctx))
+            return _finish(ctx, clips, f"{self.label}: {_count(count, 'track')}, each in all its frames")
         review, samples = _samples(ctx, ids := list(dict.fromkeys(sample for sample, _ in picks)))
-        work = []
-        for sample, label in picks:
-            seen = samples[ids.index(sample)]
-            work += [(seen, region) for region in _regions(seen, label)]
+        shown = dict(zip(ids, samples, strict=True))
+        work = [(shown[id]["photo"], region) for id, label in picks for region in _regions(shown[id], label)]
         if not work:
             raise RecordsError("select a region first: click it in the photo")
-        given = self.parameters(ctx)
-        shown = {seen["photo"]: seen for seen in samples}
-        hashes = {path: _hash_seen(sample) for path, sample in shown.items()}
-        for seen, region in dict.fromkeys((s["photo"], r) for s, r in work):
-            what = self.operator_name.replace("_", "-")
-            record = review.store.decide(seen, what, who=_who(ctx), expected=hashes[seen], id=region, **given)
-            hashes[seen] = _hash_seen(shown[seen], record.content_hash())
-            review.refresh(seen)
-        return _finish(ctx, review, [], f"{self.label}: {_count(len(work), 'region')}")
+        given, seen = self.parameters(ctx), {sample["photo"]: dict(sample) for sample in samples}
+        for path, region in dict.fromkeys(work):
+            record = review.store.decide(path, what, who=who, expected=_hash_seen(seen[path]), id=region, **given)
+            seen[path]["regions_hash"] = record.content_hash()
+            review.refresh(path)
+        return _finish(ctx, review, f"{self.label}: {_count(len(work), 'region')}")
 
 
 class Accept(_OnLabels):
@@ -263,18 +248,19 @@ class Add(_Form):
             inputs.int(name, label=f"{text}, counted from 1", required=True)
 
     def act(self, ctx: Any) -> Any:
-        box = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2"))
+        box, kind = tuple(float(ctx.params[k]) for k in ("x1", "y1", "x2", "y2")), str(ctx.params["kind"])
         if clips := _clips(ctx):
-            ids, kind = _selected_ids(ctx), str(ctx.params["kind"])
+            ids = _selected_ids(ctx)
             boxes = {int(ctx.params[k]) - 1: box for k in ("first", "last")}
             clips.decide_on_clips(ids[:1], "draw", who=_who(ctx), kind=kind, boxes=boxes)
-            return _finish_clips(ctx, f"added a {kind}")
+            return _finish(ctx, clips, f"added a {kind}")
         review, samples = _samples(ctx, _selected_ids(ctx))
         if len(samples) != 1:
             raise RecordsError("open one photo")
         path, expected = samples[0]["photo"], _hash_seen(samples[0])
-        review.store.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=str(ctx.params["kind"]))
-        return _finish(ctx, review, [path], f"added a {ctx.params['kind']}")
+        review.store.decide(path, "add", who=_who(ctx), expected=expected, box=box, kind=kind)
+        review.refresh(path)
+        return _finish(ctx, review, f"added a {kind}")
 
 
 class Extend(_Form, _OnLabels):
@@ -289,16 +275,16 @@ class Extend(_Form, _OnLabels):
         return {"frame": int(ctx.params["frame"]) - 1}
 
 
-class _OnPhotos(_Operator):
+class _OnPhotos(Operator):
     def act(self, ctx: Any) -> Any:
         if clips := _clips(ctx):
             clips.decide_on_clips(ids := _selected_ids(ctx), self.operator_name, who=_who(ctx))
-            return _finish_clips(ctx, f"{self.label}: {_count(len(ids), 'clip')}")
+            return _finish(ctx, clips, f"{self.label}: {_count(len(ids), 'clip')}")
         review, samples = _samples(ctx, _selected_ids(ctx))
         for seen in samples:
             review.store.decide(seen["photo"], self.operator_name, who=_who(ctx), expected=_hash_seen(seen))
             review.refresh(seen["photo"])
-        return _finish(ctx, review, [], f"{self.label}: {_count(len(samples), 'photo')}")
+        return _finish(ctx, review, f"{self.label}: {_count(len(samples), 'photo')}")
 
 
 class Approve(_OnPhotos):
@@ -313,16 +299,16 @@ class Undo(_OnPhotos):
     operator_name, label, icon = "undo", "undo", "undo"
 
 
-class SaveEdits(_Operator):
+class SaveEdits(Operator):
     operator_name, label = "save_edits", "save drawn and moved boxes"
 
     def act(self, ctx: Any) -> Any:
         review = _review(ctx)
         changed = review.dataset.save_edits(_who(ctx))
-        return _finish(ctx, review, [], f"changes of {_count(len(changed), 'photo')} saved")
+        return _finish(ctx, review, f"changes of {_count(len(changed), 'photo')} saved")
 
 
-class Next(_Operator):
+class Next(Operator):
     operator_name, label, icon = "next", "next unreviewed", "skip_next"
 
     def act(self, ctx: Any) -> Any:
@@ -339,7 +325,7 @@ class Next(_Operator):
         return {"path": item.path, "risk": item.risk, "reasons": item.reasons}
 
 
-class Preview(_Operator):
+class Preview(Operator):
     operator_name, label, icon = "preview", "preview the anonymized photo", "preview"
 
     def act(self, ctx: Any) -> Any:

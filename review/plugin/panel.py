@@ -9,7 +9,7 @@ from fiftyone.operators import types
 
 from anonymize.errors import AnonymizeError
 from review.dataset import LOADED
-from review.plugin.operators import Approve, Flag, Next, Undo, open_photo, review_with_edits
+from review.plugin.operators import Approve, Flag, Next, Operator, Undo, info, open_photo, review_with_edits
 
 
 class QueuePanel(foo.Panel):
@@ -18,33 +18,27 @@ class QueuePanel(foo.Panel):
         return foo.PanelConfig(name="panel", label="Review queue", icon="checklist", surfaces="grid modal")
 
     def on_load(self, ctx: Any) -> None:
-        ctx.panel.state.told = _summary(ctx)
+        _run(ctx)
 
     def on_change_current_sample(self, ctx: Any) -> None:
-        ctx.panel.state.told = _summary(ctx)
+        _run(ctx)
 
     def go_next(self, ctx: Any) -> None:
-        Next().execute(ctx)
-        ctx.panel.state.told = _summary(ctx)
+        _run(ctx, Next)
 
     def approve_next(self, ctx: Any) -> None:
-        if "error" not in (Approve().execute(ctx) or {}):
-            Next().execute(ctx)
-        ctx.panel.state.told = _summary(ctx)
+        _run(ctx, Approve, Next)
 
     def flag_next(self, ctx: Any) -> None:
-        if "error" not in (Flag().execute(ctx) or {}):
-            Next().execute(ctx)
-        ctx.panel.state.told = _summary(ctx)
+        _run(ctx, Flag, Next)
 
     def undo(self, ctx: Any) -> None:
-        Undo().execute(ctx)
-        ctx.panel.state.told = _summary(ctx)
+        _run(ctx, Undo)
 
     def render(self, ctx: Any) -> Any:
         panel = types.Object()
         panel.md(ctx.panel.state.told or _summary(ctx), name="told")
-        if _is_of_clips(ctx):  # a clip's buttons are above it
+        if "clips" in info(ctx):  # a clip's buttons are above it
             return types.Property(panel)
         buttons = panel.h_stack("buttons", gap=1)
         buttons.btn("next", label="Next", on_click=self.go_next)
@@ -54,9 +48,12 @@ class QueuePanel(foo.Panel):
         return types.Property(panel)
 
 
-def _is_of_clips(ctx: Any) -> bool:
-    """Whether the App shows a dataset of clips, the review's or a copy."""
-    return ctx.dataset is not None and "clips" in (ctx.dataset.info or {})
+def _run(ctx: Any, *operators: type[Operator]) -> None:
+    """One operator after the other, as long as none fails; then the panel's text is what is so now."""
+    for operator in operators:
+        if "error" in (operator().execute(ctx) or {}):
+            break
+    ctx.panel.state.told = _summary(ctx)
 
 
 def _summary_of_clips(ctx: Any) -> str:
@@ -71,7 +68,7 @@ def _summary_of_clips(ctx: Any) -> str:
 
 def _summary(ctx: Any) -> str:
     """The running figures, the open photo's reasons, the next ones. What was drawn in another photo is saved first."""
-    if _is_of_clips(ctx):
+    if "clips" in info(ctx):
         return _summary_of_clips(ctx)
     try:
         review = review_with_edits(ctx)

@@ -250,7 +250,7 @@ def test_a_detector_that_fails_is_an_error_and_never_an_empty_answer(tmp_path):
 
 
 def test_a_public_server_loads_only_detectors_of_its_table(tmp_path):
-    with visitor(tmp_path / "data", for_public("0.0.0.0", space=False, users={}, keys=())) as client:
+    with visitor(tmp_path / "data", for_public("0.0.0.0", space=False)) as client:
         for name in ("yolo:/etc/passwd", "os:system", "package.module:Class", "../x", "retinaface-mobilenet@99999"):
             answer = post(client, photo(tmp_path / "a.jpg"), "detect", face_detector=name)
             assert answer.status_code == 400
@@ -258,7 +258,7 @@ def test_a_public_server_loads_only_detectors_of_its_table(tmp_path):
 
 
 def test_of_specs_a_public_server_takes_models_of_the_registry_at_bounded_sizes_and_presets():
-    public = for_public("0.0.0.0", space=False, users={}, keys=())
+    public = for_public("0.0.0.0", space=False)
     presets = [d for p in PRESETS.values() for d in (p.face_detector, p.plate_detector)]
     for name in ("none", "plates", "plates@64", "plates@4096", *presets):
         check_detector(name, public)

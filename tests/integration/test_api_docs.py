@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 
 import pytest
 
-from anonymize.web.api_docs import DESCRIPTION
+from anonymize.web.api import DESCRIPTION
 from anonymize.web.elements import STATIC
 from anonymize.web.policy import Policy
 from tests.support.web_site import photo, visitor

@@ -20,8 +20,8 @@ from anonymize.errors import AuditError
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import EFFECTS, Settings
-from anonymize.video import batch, records
-from anonymize.video.corrections import decide
+from anonymize.video import batch, clip_records
+from anonymize.video.clip_corrections import decide
 from tests.support import clips
 from tests.support import planted_clips as planted
 
@@ -189,16 +189,16 @@ def test_an_approval_is_of_the_settings_that_wrote_the_clip(tmp_path: Path) -> N
         said = verify(report_folder(case.folder) / "certificate.json").statement["predicate"]
         return str(said["photos"][0]["review"])
 
-    header, record = records.read(file)
-    records.write(file, header, decide(record, "approve", who="ana", settings=header.settings))
+    header, record = clip_records.read(file)
+    clip_records.write(file, header, decide(record, "approve", who="ana", settings=header.settings))
     assert certified() == "approved"
     hides_less = Settings().with_kind("face", threshold=0.999)
     predictor = Predictor(hides_less, detectors=[FakeDetector([planted.FACE])])
     assert batch.run(tmp_path / "in", case.folder, predictor, every=1).ok
     assert certified() != "approved"
-    header, record = records.read(file)
+    header, record = clip_records.read(file)
     assert header.review == hides_less  # what people are shown from now on
-    records.write(file, header, decide(record, "approve", who="ana", settings=hides_less))
+    clip_records.write(file, header, decide(record, "approve", who="ana", settings=hides_less))
     assert certified() == "approved"
 
 

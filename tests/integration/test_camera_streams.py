@@ -161,7 +161,7 @@ def test_a_server_takes_the_anonymized_stream(scheme: str, clip: Path, port: int
     command = [FFMPEG, "-nostdin", "-loglevel", "error", *listen, "-i", address, "-c", "copy", "-y", got]
     with server(*command) as process:
         time.sleep(2)
-        sink = Encoded(address, "flv" if scheme == "rtmp" else "rtsp", {}, 25.0, 20)
+        sink = Encoded(address, "flv" if scheme == "rtmp" else "rtsp", 25.0, 20)
         with av.open(str(clip)) as container:
             for number, frame in enumerate(container.decode(video=0)):
                 hidden = frame.to_ndarray(format="rgb24")
@@ -198,7 +198,7 @@ def test_a_protocol_that_this_ffmpeg_does_not_know_is_said_at_once(port: int) ->
     except av.error.ProtocolNotFoundError:
         with pytest.raises(SettingsError, match="does not know srt://"):
             run(f"srt://127.0.0.1:{port}", Kept(threading.Event()), threading.Event())
-        sink = Encoded(f"srt://127.0.0.1:{port}", "mpegts", {}, 25.0, 20)
+        sink = Encoded(f"srt://127.0.0.1:{port}", "mpegts", 25.0, 20)
         with pytest.raises(SettingsError, match="does not know srt://"):
             sink.write(av.VideoFrame.from_ndarray(clips.picture(0), "rgb24"), 0, "")
     except av.error.FFmpegError:

@@ -93,7 +93,7 @@ def test_one_address_has_so_many_visits_with_photos(tmp_path: Path) -> None:
 
 
 def test_addresses_do_not_share(tmp_path: Path) -> None:
-    sessions = Sessions(tmp_path / "s", most_visits=1, most_address=1000, least_free=0)
+    sessions = Sessions(tmp_path / "s", Policy(most_visits=1, most_address=1000, least_free=0))
     first, second, other = (sessions.of(new_secret(), who) for who in ("a", "a", "b"))
     (first.make_folder() / "photo.jpg").write_bytes(b"x" * 900)
     with pytest.raises(TooManyError):

@@ -21,7 +21,7 @@ from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from review import photos, tab_view, training
+from review import photos, tab_view, training_set
 from review.__main__ import cli
 from review.reviews import Reviews, User
 from review.store import ReviewStore
@@ -163,7 +163,7 @@ def test_the_way_back_to_training(path: Path, tmp_path: Path, form: str):
     if form == "yolo":
         assert yaml.safe_load(source.read_text())["names"] == {0: "face", 1: "plate"}
     with pytest.raises(PathError, match="not empty"):
-        training.write(store, out, form)
+        training_set.write(store, out, form)
 
 
 def test_a_data_set_loses_no_photo_that_its_loaders_cannot_read(tmp_path: Path):
@@ -183,7 +183,7 @@ def test_a_data_set_loses_no_photo_that_its_loaders_cannot_read(tmp_path: Path):
         known.append(Record(name, photo.sha256, photo.width, photo.height, (FACE,), detectors={"one": {}}))
     records.write(tmp_path / "r.jsonl", Header(str(tmp_path / "in"), SETTINGS), known)
     store = ReviewStore(tmp_path / "r.jsonl")
-    training.write(store, tmp_path / "set", "yolo", val=0, allow_unreviewed=True)
+    training_set.write(store, tmp_path / "set", "yolo", val=0, allow_unreviewed=True)
     names = json.loads((tmp_path / "set" / "sources.json").read_text())
     assert sorted(names.values()) == ["a.HIF", "b.png", "c.png", "d.jfif"]
     for safe, source in names.items():
@@ -196,9 +196,9 @@ def test_a_data_set_loses_no_photo_that_its_loaders_cannot_read(tmp_path: Path):
 
 def test_neighboring_frames_never_stand_on_both_sides():
     paths = [f"ride/f{n:04}.jpg" for n in range(200)] + [f"alone/{'x' * (n % 7)}-{n * 1000}.jpg" for n in range(300)]
-    group = training.groups(paths)
+    group = training_set.groups(paths)
     assert len({group[p] for p in paths[:200]}) == 1
-    parts = {p: training.split_of(group[p], 0.2, 0.1) for p in paths}
+    parts = {p: training_set.split_of(group[p], 0.2, 0.1) for p in paths}
     assert len({parts[p] for p in paths[:200]}) == 1
     alone = [parts[p] for p in paths[200:]]
     assert alone.count("val") == pytest.approx(60, abs=25)
@@ -209,7 +209,7 @@ def test_a_photo_that_changed_is_not_taught(path: Path, tmp_path: Path):
     run("approve", path, "a.png")
     Image.new("RGB", (160, 100)).save(tmp_path / "in" / "a.png")
     with pytest.raises(ChangedSourceError):
-        training.write(ReviewStore(path), tmp_path / "set", "yolo")
+        training_set.write(ReviewStore(path), tmp_path / "set", "yolo")
 
 
 def test_what_the_tab_shows(path: Path):

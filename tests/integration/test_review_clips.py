@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from anonymize import corrections
 from anonymize.errors import RecordsError, ReviewError, SettingsError, StaleDecisionError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
-from anonymize.video import batch, corrections, records
-from review import clips as lens
+from anonymize.video import batch, clip_corrections, clip_records
+from review import clip_dataset as lens
 from review.documents import CANDIDATES, HIDDEN
 from review.guarded.offered import RefusedError
 from review.guarded.requests import check
@@ -33,7 +34,7 @@ def clean(tmp_path: Path, as_they_came: None) -> Path:
 
 def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_home: Path) -> None:
     file = clean / "ride.mp4.tracks.jsonl"
-    before = records.read(file)[1]
+    before = clip_records.read(file)[1]
     dataset = lens.make(clean)
     import fiftyone as fo  # with the database that `make` started
 
@@ -55,7 +56,7 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
     sample.frames[2][CANDIDATES].detections.append(drawn)
     sample.save()
     assert lens.take(dataset, who="ana") == {"ride.mp4": ["draw", "reject"]}
-    after = records.read(file)[1]
+    after = clip_records.read(file)[1]
     assert {t.kind: t.status for t in after.tracks} == {"plate": "rejected", "face": "manual"}
     assert {d["who"] for d in after.decisions} == {"ana"}
     assert next(t for t in after.tracks if t.kind == "face").frames == range(1, 2)
@@ -70,8 +71,8 @@ def test_tracks_are_frame_labels_and_decisions_come_back(clean: Path, fiftyone_h
     sample.save()
     with pytest.raises(SettingsError, match="tagged accept and reset"):
         lens.take(dataset)
-    header, record = records.read(file)
-    records.write(file, header, record.replace(tracks=()))
+    header, record = clip_records.read(file)
+    clip_records.write(file, header, record.replace(tracks=()))
     with pytest.raises(StaleDecisionError, match="changed meanwhile"):
         lens.take(dataset)
 
@@ -103,8 +104,8 @@ class Page:
         self.file = folder / "ride.mp4.tracks.jsonl"
 
     @property
-    def record(self) -> records.ClipRecord:
-        return records.read(self.file)[1]
+    def record(self) -> clip_records.ClipRecord:
+        return clip_records.read(self.file)[1]
 
     def label(self, frame: int, field: str = HIDDEN) -> tuple[str, str]:
         sample = self.review.shown.first()
@@ -133,8 +134,8 @@ def test_a_clip_is_decided_on_track_by_track(clean: Path, fiftyone_home: Path) -
     page.review.decide_on_clips([id], "approve", who="bob")
     assert page.review.shown.first()["review"] == "approved"
     # What was changed elsewhere meanwhile is not decided on; looked at anew, it is there.
-    header, record = records.read(page.file)
-    records.write(page.file, header, corrections.reject(record, who="eve", id=drawn.id))
+    header, record = clip_records.read(page.file)
+    clip_records.write(page.file, header, corrections.reject(record, who="eve", id=drawn.id))
     with pytest.raises(StaleDecisionError, match="changed meanwhile"):
         page.review.decide_on_clips([id], "undo", who="bob")
     page.review.update()
@@ -163,13 +164,13 @@ def test_the_panel_tells_of_clips_and_has_no_button_for_photos(clean: Path, fift
 
 @pytest.mark.parametrize("way", [(2.0, 0.0), (-2.0, 0.0), (0.0, 2.0), (0.0, -2.0), (-1.5, -1.5)])
 def test_what_left_the_picture_is_hidden_to_a_frame(clean: Path, way: tuple[float, float]) -> None:
-    record = records.read(clean / "ride.mp4.tracks.jsonl")[1]
+    record = clip_records.read(clean / "ride.mp4.tracks.jsonl")[1]
     (track,) = record.tracks
     away = np.array(way * 2) * np.array([record.width, record.height] * 2)
     outside = track.replace(first=0, boxes=track.boxes[:5] + away, sources=track.sources[:5], scores=track.scores[:5])
     record = record.replace(tracks=(outside,))
     box = lens._nearest(record, outside, 9)
-    record = corrections.extend(record, who="ana", id=outside.id, frame=9, box=box)
+    record = clip_corrections.extend(record, who="ana", id=outside.id, frame=9, box=box)
     assert record.tracks[0].last == 9
     x1, y1, x2, y2 = record.tracks[0].boxes[-1]
     assert 0 <= x1 < x2 <= record.width
@@ -185,7 +186,7 @@ def test_what_was_shown_under_other_settings_is_not_approved(clean: Path, fiftyo
     assert batch.run(clean.parent / "in", clean, hides_less).ok
     with pytest.raises(StaleDecisionError, match="other settings"):
         page.review.decide_on_clips([dataset.first().id], "approve", who="ana")
-    with pytest.raises(StaleDecisionError, match="changed meanwhile"):
+    with pytest.raises(StaleDecisionError, match="other settings meanwhile; make the dataset again"):
         lens.take(dataset)
     page.review.update()
     assert not page.record.hidden(hides_less.settings)

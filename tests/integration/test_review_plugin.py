@@ -164,6 +164,25 @@ def test_next_opens_a_photo_and_the_panel_tells_the_figures(app: App):
     assert "0 of 3 approved, 2 pending, 1 flagged" in json.dumps(state)
 
 
+def test_the_panels_buttons_decide_on_the_open_photo_and_go_on(app: App):
+    def press(method: str, photo: str) -> str:
+        ctx = {"dataset": app.name, "params": {"__method__": method, "panel_id": "p"}}
+        told = app.fo.operators.execute_operator(
+            "@anonymize/review/panel", {**ctx, "current_sample": str(app.sample(photo)["_id"])}
+        )
+        return json.dumps(told.executor.to_json()["requests"])
+
+    assert "open_sample" in press("approve_next", "a.png")
+    assert "1 of 3 approved" in press("flag_next", "b.png")
+    assert [app.record(name).review for name in ("a.png", "b.png")] == ["approved", "flagged"]
+    press("undo", "b.png")
+    assert app.record("b.png").review == "pending"
+    ReviewStore(app.path).decide("c.png", "reject", who="bob", id=FACE.id)
+    refused = press("approve_next", "c.png")  # it stays open, so that the person looks at it again
+    assert "changed meanwhile" in refused
+    assert "open_sample" not in refused
+
+
 def test_what_was_drawn_is_saved_before_any_decision(app: App):
     app.draw("b.png", [0.5, 0.5, 0.1, 0.1])
     app.run("reject", "b.png", app.label("b.png", FACE.id))

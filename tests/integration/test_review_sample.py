@@ -25,7 +25,7 @@ from tests.support.web_site import another, visitor, wait_for
 
 FACE = Region("face", (40, 30, 80, 80), 0.9, {"fake": 0.9})
 DOUBTFUL = Region("face", (120, 20, 150, 60), 0.2, {"fake": 0.2})
-PUBLIC = for_public("127.0.0.1", space=False, users={}, keys=())
+PUBLIC = for_public("127.0.0.1", space=False)
 
 
 def test_the_sample_is_a_review_on_its_way_and_is_made_once(tmp_path: Path):

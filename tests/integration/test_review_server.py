@@ -24,13 +24,13 @@ from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 from anonymize.records import Header, Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from review.documents import changes
 from review.guarded.server import FAILED, ReviewServer
 from review.loopback import COOKIE, build
 from review.queue import Queue
 from review.reviews import Review, Reviews, User
 from review.store import ReviewStore
 from review.tab_handlers import ONLY_LOOKED_AT
-from tests.support.samples import to_record
 
 JSON_PATCH = {"content-type": "application/json-patch+json"}
 SECRET = "kept out of sight"
@@ -89,7 +89,7 @@ def other(reviews: Reviews, photos: Path) -> Review:
 @pytest.fixture(scope="module")
 def client(reviews: Reviews, review: Review, other: Review) -> Iterator[TestClient]:
     server = ReviewServer(reviews, who=lambda _: User("ana", "ana"))
-    app = Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context)
+    app = Starlette(routes=[Mount("/review", server)])
     _ = review.dataset
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as c:
         yield c
@@ -108,9 +108,11 @@ def nothing_in(response: object, *, codes: tuple[int, ...] = (403, 404, 405, 409
 # --- the dataset ---
 
 
-def test_the_dataset_holds_the_very_records(review: Review, client: TestClient):
-    found = {d["photo"]: to_record(d) for d in review.dataset.samples.find()}
-    assert found == {r.path: r for r in review.store}
+def test_the_dataset_shows_the_very_records(review: Review, client: TestClient):
+    found = {
+        d["photo"]: (d["regions_hash"], changes(d, review.store[d["photo"]])) for d in review.dataset.samples.find()
+    }
+    assert found == {r.path: (r.content_hash(), []) for r in review.store}
 
 
 def test_views_colors_and_evaluation_patches(review: Review, client: TestClient):
@@ -121,7 +123,7 @@ def test_views_colors_and_evaluation_patches(review: Review, client: TestClient)
     assert counts["missed (fn), 32 px and more"] == counts["false positives (fp) of one"] == 0
     assert (counts["missed (fn), under 16 px"], counts["only by one"]) == (1, 10)
     (folded,) = [g for g in dataset.app_config.sidebar_groups if g.name == "bookkeeping"]
-    assert {"record", "regions_hash", "state", "filepath"} <= set(folded.paths)
+    assert {"faint", "regions_hash", "state", "filepath"} <= set(folded.paths)
     assert counts["1 pending, riskiest first"] == len(found := list(review.store))
     scheme = dataset.app_config.color_scheme
     (hidden,) = [f for f in scheme.fields if f["path"] == "hidden"]

@@ -42,7 +42,7 @@ def review(reviews: Reviews) -> Review:
 @pytest.fixture(scope="module")
 def client(reviews: Reviews, review: Review) -> Iterator[TestClient]:
     server = ReviewServer(reviews, who=lambda _: User("ana", "ana"))
-    app = Starlette(routes=[Mount("/review", server)], lifespan=server.lifespan_context)
+    app = Starlette(routes=[Mount("/review", server)])
     with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as c:
         c.get("/review/open", params={"name": review.name})
         yield c

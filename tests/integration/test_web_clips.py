@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import av
+import gradio as gr
 import numpy as np
 import psutil
 import pytest
@@ -16,11 +17,10 @@ import pytest
 from anonymize.audit import Options
 from anonymize.errors import ClipError, WorkerError
 from anonymize.settings import Settings
-from anonymize.video.records import read
+from anonymize.video.clip_records import read
 from anonymize.video.run import Step
 from anonymize.web import clip_audit, clip_work
 from anonymize.web.api_video import job_of
-from anonymize.web.clip_handlers import ClipHandlers
 from anonymize.web.clip_session import ClipSession, open_upload
 from anonymize.web.clip_view import frame_view, span, track_list
 from anonymize.web.detector_pool import DetectorPool
@@ -28,6 +28,7 @@ from anonymize.web.job_queue import JobQueue
 from anonymize.web.policy import Policy
 from anonymize.web.sessions import GoneError, Sessions, new_secret
 from anonymize.web.site import Site
+from anonymize.web.tab_video import VideoTab
 from tests.support import clips
 from tests.support.web_site import another, visitor, wait_for
 
@@ -66,7 +67,7 @@ def detector() -> Hold:
 def site(tmp_path: Path, detector: Hold) -> Any:
     pool, jobs = DetectorPool(detectors=[detector]), None
     jobs = JobQueue(pool)
-    sessions = Sessions(tmp_path / "sessions")
+    sessions = Sessions(tmp_path / "sessions", Policy())
     yield Site(Policy(), sessions, pool, jobs)
     detector.held = False
     sessions.close()
@@ -75,7 +76,12 @@ def site(tmp_path: Path, detector: Hold) -> Any:
 
 @pytest.fixture
 def request_(site: Site) -> Any:
-    return SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "secret": "", "user": "ana"}})
+    return SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "user": "ana"}})
+
+
+def page(site: Site) -> VideoTab:
+    with gr.Blocks():
+        return VideoTab(site)
 
 
 def event(**data: Any) -> Any:
@@ -106,12 +112,13 @@ def decoded(path: Path) -> list[np.ndarray]:
 
 
 def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, request_: Any, detector: Hold) -> None:
-    do, clip = ClipHandlers(site), added(request_, audio=["aac"])
-    value, card, timer, id = do.opened(request_, event(id=clip.id, index=0), "", *values())
-    assert (value["id"], id, timer["active"]) == (clip.id, clip.id, True)
+    do, clip = page(site), added(request_, audio=["aac"])
+    answer = do.opened(request_, event(id=clip.id, index=0), "", *values())
+    assert (answer[do.viewer]["id"], answer[do.current], answer[do.timer]["active"]) == (clip.id, clip.id, True)
     wait_for(lambda: clip.state == "done")
-    value, card, timer, id = do.tick(request_, clip.id)
-    assert not timer["active"]
+    answer = do.tick(request_, clip.id)
+    value, card = answer[do.viewer], answer[do.card]
+    assert not answer[do.timer]["active"]
     assert "No faces and 1 license plate hidden" in card
     assert f"videos/{clip.id}/clean?shows={clip.shows}" in card
     assert value["clean"] == f"videos/{clip.id}/watch?shows={clip.shows}"
@@ -121,9 +128,9 @@ def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, requ
     # What a person rejects is in the open, in every frame; nothing is searched again.
     assert clip.record is not None
     track = clip.record.tracks[0].id
-    value, card, _, _ = do.correct(request_, event(what="reject", track=track), clip.id)
-    assert value["clean"] == ""
-    assert 'aria-disabled="true"' in card
+    answer = do.correct(request_, event(what="reject", track=track), clip.id)
+    assert answer[do.viewer]["clean"] == ""
+    assert 'aria-disabled="true"' in answer[do.card]
     with pytest.raises(GoneError):
         clip.clean_file(clip.shows)
     wait_for(lambda: clip.state == "done")
@@ -135,14 +142,14 @@ def test_a_clip_is_searched_written_corrected_and_written_again(site: Site, requ
 
 
 def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site, request_: Any) -> None:
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: clip.state == "done")
     shows = clip.shows
     do.adjust(request_, clip.id, *values(plate=0.3))
     assert (clip.shows, clip.state) == (shows, "done")
     for other in (values(plate=0.95), values(effect="pixelate"), values(c="ffv1"), values(a="drop")):
-        value = do.adjust(request_, clip.id, *other)[0]
+        value = do.adjust(request_, clip.id, *other)[do.viewer]
         assert value["clean"] == ""
         wait_for(lambda: clip.state == "done")
         assert clip.clean is not None
@@ -151,24 +158,24 @@ def test_settings_that_hide_the_same_write_nothing_anew_and_others_do(site: Site
     assert clip.clean_file(clip.shows).name == "drive-anonymized.mp4"
     assert clip.clean_file(clip.shows, played=True).name == "preview.mp4"  # no browser plays FFV1
     kept = do.adjust(request_, clip.id, *values(c="none"))
-    assert "none" in kept[0]["problem"]
+    assert "none" in kept[do.viewer]["problem"]
     assert clip.encoding.codec == "ffv1"
 
 
 def test_it_is_stopped_and_goes_on(site: Site, request_: Any, detector: Hold) -> None:
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     detector.held = True
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: clip.state == "searching")
-    assert do.tick(request_, clip.id)[0]["before"] == ""
+    assert do.tick(request_, clip.id)[do.viewer]["before"] == ""
     do.choose(request_, event(what="stop", id=clip.id), clip.id)
     detector.held = False
     wait_for(lambda: clip.state == "stopped")
     do.adjust(request_, clip.id, *values(plate=0.3))  # what was stopped does not begin by itself
-    assert do.tick(request_, clip.id)[0]["state"] == "stopped"
+    assert do.tick(request_, clip.id)[do.viewer]["state"] == "stopped"
     do.choose(request_, event(what="start", id=clip.id), clip.id)
     wait_for(lambda: clip.state == "done")
-    assert do.tick(request_, clip.id)[0]["clean"]
+    assert do.tick(request_, clip.id)[do.viewer]["clean"]
 
 
 class Killing(clips.BarDetector):
@@ -189,9 +196,9 @@ class Killing(clips.BarDetector):
 def test_a_clip_that_kills_what_reads_it_is_an_error_of_this_clip(tmp_path: Path, number: signal.Signals) -> None:
     detector = Killing()
     pool = DetectorPool(detectors=[detector])
-    site = Site(Policy(), Sessions(tmp_path / "sessions"), pool, JobQueue(pool))
-    visit = SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "secret": "", "user": "ana"}})
-    do, clip = ClipHandlers(site), added(visit)
+    site = Site(Policy(), Sessions(tmp_path / "sessions", Policy()), pool, JobQueue(pool))
+    visit = SimpleNamespace(scope={"state": {"session": site.sessions.of(new_secret()), "user": "ana"}})
+    do, clip = page(site), added(visit)
     detector.signal = number
     do.opened(visit, event(id=clip.id), "", *values())
     wait_for(lambda: not clip.is_busy)
@@ -217,7 +224,7 @@ def test_a_file_that_kills_what_opens_it_is_refused(tmp_path: Path, monkeypatch:
 
 
 def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, detector: Hold) -> None:
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     detector.held = True
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: clip.state == "searching")
@@ -226,11 +233,12 @@ def test_what_was_asked_for_last_is_what_is_written(site: Site, request_: Any, d
     detector.held = False
     wait_for(lambda: clip.state == "done")
     assert shown(decoded(clip.clean_file(clip.shows))[3], 3) == "magenta"
-    assert do.restore(request_)[-3 - 15 :] == tuple(values())
+    restored = do.restore(request_)
+    assert [restored[component] for component in do.chosen] == values()
 
 
 def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any) -> None:
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: clip.state == "done")
     do.correct(request_, event(what="draw", kind="other", frame=10, box=[80, 50, 92, 60]), clip.id)
@@ -248,11 +256,11 @@ def test_a_box_is_drawn_and_extended_through_the_clip(site: Site, request_: Any)
         {"what": "fly"},
         {"what": "extend", "track": "x"},
     ):
-        assert do.correct(request_, event(**wrong), clip.id)[0]["problem"]
+        assert do.correct(request_, event(**wrong), clip.id)[do.viewer]["problem"]
 
 
 def test_where_to_look_first(site: Site, request_: Any) -> None:
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values(plate=0.95))
     wait_for(lambda: clip.state == "done")
     told = track_list(clip)
@@ -353,14 +361,14 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
 ) -> None:
     monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
     monkeypatch.setattr(clip_audit, "OPTIONS", Options(is_looking=False, is_attacking=False))
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     asked = event(what="audit", id=clip.id)
-    assert "Wait until" in do.choose(request_, asked, clip.id)[0]["problem"]
+    assert "Wait until" in do.choose(request_, asked, clip.id)[do.viewer]["problem"]
     with pytest.raises(GoneError):
         clip.audit_zip()
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: not clip.is_busy)
-    assert do.tick(request_, clip.id)[0]["audits"]
+    assert do.tick(request_, clip.id)[do.viewer]["audits"]
     do.choose(request_, asked, clip.id)
     wait_for(lambda: not clip.is_busy)
     assert (clip.state, clip.problem) == ("done", "")
@@ -368,11 +376,11 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
     looked = clip.audited.looked_at
     assert clip.step == Step("audit", looked, looked)  # told after the last one
     clip.state = "auditing"
-    value = do.tick(request_, clip.id)[0]
+    value = do.tick(request_, clip.id)[do.viewer]
     assert f"{looked} of {looked} frames looked at" in value["said"]
     assert value["done"] == 1
     clip.state = "done"
-    card = do.tick(request_, clip.id)[1]
+    card = do.tick(request_, clip.id)[do.card]
     assert "Audit: no leak found" in card
     assert "All 30 frames were read" in card
     assert "Not checked:" in card
@@ -382,14 +390,15 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
     assert "Audit of the clip " in zipfile.ZipFile(clip.audit_zip()).read("report.html").decode()
     # Other settings: what was audited is another clip.
     do.adjust(request_, clip.id, *values(effect="pixelate"))
-    assert "Audit:" not in do.tick(request_, clip.id)[1]
+    assert "Audit:" not in do.tick(request_, clip.id)[do.card]
     wait_for(lambda: not clip.is_busy)
     assert clip.clean is not None
     bad, shows = clip.clean, clip.shows
     bad.write_bytes(clips.make(tmp_path / "open.mp4", 30, metadata={"comment": "12 Rose Street"}).read_bytes())
     do.choose(request_, asked, clip.id)
     wait_for(lambda: not clip.is_busy)
-    value, card, _, _ = do.tick(request_, clip.id)
+    answer = do.tick(request_, clip.id)
+    value, card = answer[do.viewer], answer[do.card]
     assert clip.state == "failed"
     assert "found leaks" in value["problem"]
     assert "it failed, and cannot be downloaded" in card
@@ -406,12 +415,12 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
 
 
 def test_only_whose_machine_it_is_may_ask_for_an_audit(site: Site, request_: Any) -> None:
-    do, clip = ClipHandlers(site), added(request_)
+    do, clip = page(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values())
     wait_for(lambda: not clip.is_busy)
     clip.policy = Policy(public=True)
-    assert not do.tick(request_, clip.id)[0]["audits"]
-    assert do.choose(request_, event(what="audit", id=clip.id), clip.id)[0]["problem"]
+    assert not do.tick(request_, clip.id)[do.viewer]["audits"]
+    assert do.choose(request_, event(what="audit", id=clip.id), clip.id)[do.viewer]["problem"]
     assert clip.state == "done"
 
 

@@ -32,7 +32,7 @@ class Thing:
 
 @pytest.fixture
 def sessions(tmp_path):
-    return Sessions(tmp_path / "sessions", keep_seconds=100)
+    return Sessions(tmp_path / "sessions", Policy(keep_seconds=100))
 
 
 def test_a_secret_is_not_in_any_path(sessions):
@@ -63,11 +63,11 @@ def test_closing_the_page_deletes_unless_another_page_is_open(sessions):
     secret = new_secret()
     session = sessions.of(secret)
     session.make_folder()
-    sessions.leave(secret)
+    sessions.of(secret).leave()
     later = time.monotonic() + sessions_module.LEAVE_SECONDS + 1
     sessions.of(secret)  # a reload, or another page that is still here
     assert sessions.sweep(later) == 0
-    sessions.leave(secret)
+    sessions.of(secret).leave()
     assert sessions.sweep(later + 1) == 1
     assert not session.folder.exists()
 
@@ -76,7 +76,7 @@ def test_what_a_killed_server_left_is_deleted_at_the_next_start(tmp_path):
     old = tmp_path / "sessions" / "abc"
     old.mkdir(parents=True)
     (old / "photo.jpg").write_bytes(b"an original")
-    Sessions(tmp_path / "sessions")
+    Sessions(tmp_path / "sessions", Policy())
     assert not old.exists()
 
 
@@ -126,7 +126,7 @@ def test_uploads_side_by_side_share_the_room(tmp_path):
 def test_visits_that_brought_nothing_are_not_kept_without_end(tmp_path, monkeypatch):
     """A program without cookies begins one with each request."""
     monkeypatch.setattr(sessions_module, "MOST_IDLE", 10)
-    sessions = Sessions(tmp_path / "s")
+    sessions = Sessions(tmp_path / "s", Policy())
     first = sessions.of(secret := new_secret())
     first.add(Thing("x"))
     idle = sessions.of(new_secret())
@@ -141,7 +141,7 @@ def test_visits_that_brought_nothing_are_not_kept_without_end(tmp_path, monkeypa
 
 def test_files_that_go_while_they_are_counted_are_no_failure(tmp_path, monkeypatch):
     """Photos of a batch come in side by side: what one upload counts, another one has just renamed."""
-    session = Sessions(tmp_path / "s", most_bytes=1000).of(new_secret())
+    session = Sessions(tmp_path / "s", Policy(most_session=1000)).of(new_secret())
     (session.make_folder() / "kept").write_bytes(b"x" * 100)
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda top: [(folder, [], [*names, "gone"]) for folder, _, names in walk(top)])

@@ -215,7 +215,7 @@ def serve(home: Path, mode: str) -> Iterator[Site]:
     command = [sys.executable, "app.py", "--port", str(port), "--data", str(home / "data"), *options]
     with bait() as (url, asked), open(home / "server.txt", "w") as log:
         process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
-        target = Target(dataset_name(path), "0" * 24, "0" * 24, marks, url, secret, photo)
+        target = Target(dataset_name("review", path), "0" * 24, "0" * 24, marks, url, secret, photo)
         site = Site(port, target, watch, psutil.Process(process.pid), asked)
         try:
             until = time.monotonic() + 120

@@ -235,8 +235,8 @@ def _fewer(case: Case) -> None:
 
 
 def _without_tracks(case: Case) -> None:
-    from anonymize.video import records
+    from anonymize.video import clip_records
 
     path = case.folder / f"{case.name}.tracks.jsonl"
-    header, record = records.read(path)
-    records.write(path, header, record.replace(tracks=()))
+    header, record = clip_records.read(path)
+    clip_records.write(path, header, record.replace(tracks=()))

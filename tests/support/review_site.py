@@ -82,7 +82,7 @@ def served(folder: Path, *users: str) -> Iterator[str]:
 
 def main(port: int, folder: Path, users: list[str]) -> None:
     if users == ["--space"]:
-        rules = for_public("127.0.0.1", space=True, users={}, keys=())
+        rules = for_public("127.0.0.1", space=True)
     else:
         rules = Policy(users=team(**{name: f"password-{name}" for name in users}))
     pool = DetectorPool(rules.defaults, detectors=[FakeDetector([])])

@@ -13,7 +13,7 @@ from anonymize.pipeline import run_pipeline
 def run(items: list[int], size: Callable[[int], int] = lambda _: 1, room: int = 100, threads: int = 2, **steps):  # type: ignore[no-untyped-def]
     same = lambda x: x  # noqa: E731
     read, work, finish = (steps.get(name, same) for name in ("read", "work", "finish"))
-    more = {name: steps[name] for name in ("stop", "batch") if name in steps}
+    more = {name: steps[name] for name in ("stop", "batch", "at_once") if name in steps}
     return run_pipeline(
         items, read, lambda some: [work(i) for i in some], finish, threads=threads, size=size, room=room, **more
     )
@@ -78,9 +78,17 @@ def test_an_exception_ends_it(step: str) -> None:
         done.extend(run(list(range(100)), **{step: fail}))
 
 
-def test_work_runs_in_the_calling_thread() -> None:
-    names = set(run([1, 2], work=lambda _: threading.current_thread().name))
-    assert names == {threading.current_thread().name}
+def test_as_many_threads_work_as_are_asked_for() -> None:
+    """One by default, for what is not made for several; with more, as many items are worked on at one moment."""
+    names = set(run(list(range(20)), work=lambda _: threading.current_thread().name))
+    assert len(names) == 1
+    meeting = threading.Barrier(3, timeout=60)
+
+    def meet(i: int) -> int:
+        meeting.wait()
+        return -i
+
+    assert list(run(list(range(9)), threads=4, at_once=3, work=meet)) == [-i for i in range(9)]
 
 
 def test_a_consumer_that_leaves_cancels_what_was_not_begun() -> None:

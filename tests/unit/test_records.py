@@ -12,7 +12,7 @@ from anonymize.errors import AnonymizeError, RecordsError
 from anonymize.records import Header, Record, escape, unescape
 from anonymize.regions import Region
 from anonymize.settings import Kind, Settings
-from anonymize.video.records import ClipRecord
+from anonymize.video.clip_records import ClipRecord
 from anonymize.video.tracks import Track
 
 FACE = Region("face", (1, 2, 3, 4), 0.8)

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import ctypes
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -94,61 +90,6 @@ def test_environment_variables_are_exact(
         runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
 
 
-def test_openvino_keeps_nothing_of_the_sizes_that_it_has_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Photos have hundreds of sizes, and memory would grow with each."""
-    import openvino
-
-    given: list[dict[str, object]] = []
-    compile_model = openvino.Core.compile_model
-
-    def watched(core: object, model: object, device: str, config: dict[str, object]) -> object:
-        given.append(config)
-        return compile_model(core, model, device, config)
-
-    monkeypatch.setattr(openvino.Core, "compile_model", watched)
-    runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
-    assert [c["CPU_RUNTIME_CACHE_CAPACITY"] for c in given] == [0]
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc only")
-def test_what_is_freed_goes_back_to_the_system() -> None:
-    """In a process of its own: what glibc's allocator is told holds for all of it."""
-    program = (
-        "import ctypes, pathlib; from anonymize.detectors import runtime; runtime._return_memory()\n"
-        "size = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])\n"
-        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
-        "for _ in range(3):  # freeing a large piece makes glibc pool the next one\n"
-        "    libc.free(libc.malloc(30_000_000))\n"
-        "before, kept = size(), [libc.malloc(20_000_000) for _ in range(5)]\n"
-        "small = libc.malloc(1000)  # on top of them, if they lie in the pool\n"
-        "for p in kept: ctypes.memset(ctypes.c_void_p(p), 1, 20_000_000)\n"
-        "for p in kept: libc.free(p)\n"
-        "print((size() - before) * 4096)"
-    )
-    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert int(left) < 20_000_000
-
-
-def test_several_threads_share_one_network(tmp_path: Path) -> None:
-    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
-    inputs = [batch(32 * (1 + i % 3), 64, seed=i) for i in range(24)]
-    alone = [net(x)["sum"] for x in inputs]
-    together: list[np.ndarray | None] = [None] * len(inputs)
-
-    def work(start: int) -> None:
-        for i in range(start, len(inputs), 4):
-            together[i] = net(inputs[i])["sum"]
-
-    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
-    for w in workers:
-        w.start()
-    for w in workers:
-        w.join()
-    for a, b in zip(alone, together, strict=True):
-        assert b is not None
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("text", ["{0: 'a'", "open('x')", "3", "{'x': 'y'}"])
 def test_class_names_are_data_and_never_code(text: str) -> None:
     with pytest.raises(WeightsError, match="cannot be read"):
@@ -189,27 +130,3 @@ def test_one_bad_image_fails_the_call() -> None:
     good, bad = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
     with pytest.raises(DetectionError, match="an image is"):
         detector(lambda b: {}, one_face).detect([good, bad])
-
-
-def test_two_threads_that_come_first_do_not_wait_for_each_other() -> None:
-    """OpenVINO's binding sets itself up at the first array; two threads there at once blocked each other for ever."""
-    code = """
-import os, sys, threading
-import numpy as np
-from anonymize.detectors import create
-from anonymize.settings import Settings
-from tests.support.tiny_network import batch, expected, network
-sys.setswitchinterval(1e-6)
-detectors = [create(name, Settings()) for name in ("plates@64", "plates@96")]
-barrier, image, done = threading.Barrier(2), np.zeros((48, 64, 3), np.uint8), []
-def first(detector):
-    barrier.wait()
-    done.append(detector.detect([image]))
-threads = [threading.Thread(target=first, args=(d,), daemon=True) for d in detectors]
-for thread in threads: thread.start()
-for thread in threads: thread.join(60)
-print(len(done), flush=True)
-os._exit(0)
-"""
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    assert found.stdout.strip() == "2", found.stderr

@@ -172,10 +172,10 @@ def test_an_approval_is_of_the_settings_that_the_person_saw(path: Path):
 
 def test_only_what_changed_stands_elsewhere(path: Path):
     store = ReviewStore(path)
-    before = {name: store.refresh().span(name) for name in ("a/1.jpg", "b.jpg")}
+    before = {name: store.refresh().line(name) for name in ("a/1.jpg", "b.jpg")}
     store.decide("b.jpg", "flag", who="ana")
-    assert store.refresh().span("a/1.jpg") == before["a/1.jpg"]
-    assert store.refresh().span("b.jpg") != before["b.jpg"]
+    assert store.refresh().line("a/1.jpg") == before["a/1.jpg"]
+    assert store.refresh().line("b.jpg") != before["b.jpg"]
     records.write(path, store.header, list(store))  # a rewrite, as a new detection makes it
     assert store["b.jpg"].review == "flagged"
     assert [r.path for r in store] == ["a/1.jpg", "b.jpg"]

@@ -271,6 +271,8 @@ def test_what_makes_no_sense_is_an_error_and_changes_nothing(path: Path, what: s
         ("decide", {"review": "r", "photo": "b.png"}, 400),
         ("explore", {"review": "r", "face": "low", "plate": 1.0}, 400),
         ("open", [], 400),
+        ("open", {"scope": "x"}, 400),
+        ("open", {"self": "x"}, 400),
         ("open", {"batch": "no such"}, 409),
         ("show", {"review": "no such", "photo": "b.png"}, 409),
         ("fly", {}, 404),

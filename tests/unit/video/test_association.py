@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anonymize.video.association import AllDetections, chains
+from anonymize.video.association import chains
+from anonymize.video.found import Found, Segments
 from anonymize.video.motion import Motion
-from anonymize.video.spilled import Spill, Table
 
 RATE = 30.0
 
@@ -16,11 +16,10 @@ RATE = 30.0
 def of(rows: Sequence[tuple[int, float, float, float]], searched: Sequence[int] = range(60)) -> list[list[int]]:
     """Chains of squares (frame, x, side, score), each as the places of its squares."""
     boxes = [(frame, x, 50, x + side, 50 + side, score) for frame, x, side, score in rows]
-    table = Table(Spill(), 6)
-    for box in boxes:
-        table.add(box)
-    found = AllDetections(np.isin(np.arange(60), np.array(searched)), table, 640)
-    every = chains(found, RATE, Motion.still(60, 640, 360))
+    every_row = np.array([(frame, 0, *box) for frame, *box in boxes], np.float64).reshape(-1, 7)
+    of_frame = np.isin(np.arange(60), np.array(searched))
+    found = Segments([Found(of_frame, every_row, ("face",), Motion.still(60, 640, 360))])
+    every = chains(found, "face", RATE)
     return sorted([boxes.index((f, *row)) for f, row in zip(c.frames, c.rows.tolist(), strict=True)] for c in every)
 
 

@@ -6,7 +6,7 @@ from anonymize.errors import PathError, RecordsError, SettingsError
 from anonymize.outputs import Output
 from anonymize.predictor import Predictor
 from anonymize.settings import Kind, Settings
-from anonymize.video import batch, corrections, records
+from anonymize.video import batch, clip_corrections, clip_records
 from anonymize.video.association import LEVELS
 from anonymize.video.memory import Memory
 from anonymize.video.reader import open_clip
@@ -90,12 +90,12 @@ def test_what_people_decided_on_another_file_is_not_lost_in_silence(folder, tmp_
     blind = clips.BarDetector(blind=range(99))
     assert not run(folder, tmp_path / "out", blind).warnings
     file = tmp_path / "out" / "a.mp4.tracks.jsonl"
-    header, record = records.read(file)
-    records.write(file, header, corrections.draw(record, who="ann", kind="plate", boxes={0: (4, 12, 30, 36)}))
+    header, record = clip_records.read(file)
+    clip_records.write(file, header, clip_corrections.draw(record, who="ann", kind="plate", boxes={0: (4, 12, 30, 36)}))
     clips.make(folder / "a.mp4", 6)
     for _ in range(2):
         summary = run(folder, tmp_path / "out", blind)
-        assert summary.warnings == {"a.mp4": [records.ClipRecord.FORGOTTEN]}
+        assert summary.warnings == {"a.mp4": [clip_records.ClipRecord.FORGOTTEN]}
 
 
 def test_what_people_decide_during_a_search_counts(folder, tmp_path):
@@ -105,16 +105,16 @@ def test_what_people_decide_during_a_search_counts(folder, tmp_path):
 
     class Meanwhile(clips.BarDetector):
         def detect(self, images):
-            header, record = records.read(file)
+            header, record = clip_records.read(file)
             if not record.decisions:
-                drawn = corrections.draw(record, who="ann", kind="face", boxes={0: (4, 12, 30, 36)})
-                records.write(file, header, drawn)
+                drawn = clip_corrections.draw(record, who="ann", kind="face", boxes={0: (4, 12, 30, 36)})
+                clip_records.write(file, header, drawn)
             return super().detect(images)
 
     detector = Meanwhile(blind=range(99))
     detector.name, detector.weights = "another", {"another": "1" * 64}
     assert run(folder, tmp_path / "out", detector).ok
-    record = records.read(file)[1]
+    record = clip_records.read(file)[1]
     assert detector.seen
     assert [track.kind for track in record.hidden(Settings())] == ["face"]
 

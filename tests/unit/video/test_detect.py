@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from anonymize import Predictor, Settings
 from anonymize.errors import DetectionError, RecordsError, SettingsError
 from anonymize.regions import Region
-from anonymize.video.detect import Every, Found, Search, together
+from anonymize.video.detect import Every, Search
+from anonymize.video.found import Found, Segments
+from tests.support.found import regions_of
 
 from .test_motion import HEIGHT, WIDTH, at, picture
 
@@ -63,13 +65,13 @@ def search(
 def test_every_frame_is_searched_unless_told_otherwise() -> None:
     (found,), detector = search(frames(8), {n: [face(n)] for n in range(8)}, 1)
     assert detector.seen == list(range(8))
-    assert [r and r[0].box[0] for r in found.regions()] == list(range(8))
+    assert [r and r[0].box[0] for r in regions_of(found)] == list(range(8))
 
 
 def test_every_third_and_always_the_first_and_the_last() -> None:
     (found,), detector = search(frames(9), {3: [face(5)]}, 3)
     assert detector.seen == [0, 3, 6, 8]
-    kept = list(found.regions())
+    kept = regions_of(found)
     assert kept == [(), None, None, (face(5),), None, None, (), None, ()]
     assert found.searched.tolist() == [n in (0, 3, 6, 8) for n in range(9)]
 
@@ -108,10 +110,16 @@ def test_segments_make_one_clip(tmp_path: Path) -> None:
     parts, _ = search(frames(12, step=2), script, 1, 3, 7)
     for n, part in enumerate(parts):
         part.save(tmp_path / f"{n}.npz")
-    again = together([Found.load(tmp_path / f"{n}.npz") for n in range(3)])
-    assert list(again.regions()) == list(whole.regions())
-    assert np.array_equal(again.motion.shifts, whole.motion.shifts)
-    assert (again.detection, again.motion.cuts) == (whole.detection, whole.motion.cuts)
+    for again in (Segments(parts), Segments([tmp_path / f"{n}.npz" for n in range(3)])):
+        for kind in whole.kinds:
+            for first, stop in ((0, 12), (3, 5), (9, 12)):
+                before, rows = again.between(kind, first, stop)
+                assert before == first
+                assert np.array_equal(rows, Segments([whole]).between(kind, first, stop)[1])
+                assert rows[:, 0].tolist() == list(range(first, stop))
+        assert np.array_equal(again.motion.shifts[:], whole.motion.shifts)
+        assert (again.kinds, again.motion.cuts) == (whole.kinds, whole.motion.cuts)
+        assert again.searched.tolist() == [True] * 12
 
 
 def test_a_broken_segment_is_refused_and_segments_of_two_detections_too(tmp_path: Path) -> None:
@@ -121,15 +129,15 @@ def test_a_broken_segment_is_refused_and_segments_of_two_detections_too(tmp_path
     (found,), _ = search(frames(3), {}, 1)
     other = Found(found.searched, found.rows, found.kinds, found.motion, "other")
     with pytest.raises(RecordsError):
-        together([found, other])
+        Segments([found, other])
     with pytest.raises(RecordsError):
-        together([])
+        Segments([])
 
 
 def test_faint_candidates_and_kinds_that_are_not_hidden_are_not_kept() -> None:
     script = {0: [face(10, 0.004), face(60, 0.02), Region("vehicle", (0, 0, 9, 9), 0.9)]}
     (found,), _ = search(frames(1), script, 1)
-    assert list(found.regions()) == [(face(60, 0.02),)]
+    assert regions_of(found) == [(face(60, 0.02),)]
 
 
 def test_as_many_as_are_kept_is_an_error() -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from anonymize import Predictor
 from anonymize.errors import ClipError, StoppedError
-from anonymize.video.preview import LONG_SIDE, PreviewWriter, Watched, plays, write_preview
+from anonymize.video.preview import LONG_SIDE, plays, write_preview, writing
 from anonymize.video.reader import Frame, open_clip
+from anonymize.video.run import detect
 from tests.support import clips
 
 
@@ -40,26 +41,31 @@ def test_it_shows_the_clip_upright_and_small(tmp_path: Path) -> None:
 
 
 def test_it_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    clip = open_clip(clips.make(tmp_path / "a.mp4"))
-    stop, target = threading.Event(), tmp_path / "out" / "preview.mp4"
-    stop.set()
+    clip, target = open_clip(clips.make(tmp_path / "a.mp4")), tmp_path / "out" / "preview.mp4"
+    seen: list[int] = []
+
+    def see(frame: Frame) -> None:
+        seen.append(frame.index)
+        if frame.index == 3:
+            raise StoppedError("stopped")
+
     with pytest.raises(StoppedError):
-        write_preview(target, clip, stop)
+        write_preview(target, clip, see)
+    assert seen == [0, 1, 2, 3]
     assert not list(target.parent.iterdir())
 
 
-def test_frames_are_seen_as_they_are_read(tmp_path: Path) -> None:
-    clip = open_clip(clips.make(tmp_path / "a.mp4"))
-    seen: list[int] = []
-    with PreviewWriter(tmp_path / "preview.mp4", clip) as writer:
+def test_frames_are_seen_as_they_are_searched(tmp_path: Path) -> None:
+    clip, seen = open_clip(clips.make(tmp_path / "a.mp4")), list[int]()
+    with writing(tmp_path / "preview.mp4", clip) as writer:
 
         def see(frame: Frame) -> None:
             seen.append(frame.index)
             writer.add(frame)
 
-        for frame in Watched.of(clip, see).frames():
-            assert seen[-1] == frame.index
-    assert len(writer.preview.times) == len(seen) == 8
+        detect(clip, "a.mp4", Predictor(detectors=[clips.BarDetector()]), tmp_path / "parts", seen=see)
+    assert seen == list(range(8))
+    assert len(writer.preview.times) == 8
 
 
 def test_what_browsers_play(tmp_path: Path) -> None:

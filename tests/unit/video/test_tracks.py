@@ -17,9 +17,12 @@ from anonymize.settings import Settings
 from anonymize.video import association
 from anonymize.video.association import JOIN, LEVELS
 from anonymize.video.closing import BLINK, DETECTED, EXTENDED
+from anonymize.video.found import Segments
 from anonymize.video.motion import Motion
 from anonymize.video.spilled import Spill
-from anonymize.video.tracks import Shown, Track, make_tracks, regions_at
+from anonymize.video.tracks import Shown, Track, regions_at
+from anonymize.video.tracks import make_tracks as tracks_of
+from tests.support.found import found_of, make_tracks
 
 RATE, WIDTH, HEIGHT = 30.0, 640, 360
 Frames = list[tuple[Region, ...] | None]
@@ -247,6 +250,8 @@ def test_long_clips_are_followed_window_by_window(seconds: float, monkeypatch: p
     monkeypatch.setattr(association, "WINDOW", seconds)
     monkeypatch.setattr(association, "OVERLAP", 0.5)
     assert make_tracks(both, RATE, still(300)) == whole
+    parts = [found_of(both[n : n + 70], still(300), first=n) for n in range(0, 300, 70)]
+    assert tracks_of(Segments(parts), RATE) == whole
     assert [(t.first, t.last) for t in whole] == [(0, 299), (0, 299)]
 
 

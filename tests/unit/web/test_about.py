@@ -27,7 +27,7 @@ def test_a_space_offers_a_copy_of_itself(
     monkeypatch: pytest.MonkeyPatch, name: str, is_space: bool, shown: bool
 ) -> None:
     monkeypatch.setenv("SPACE_ID", name)
-    policy = for_public("0.0.0.0", space=is_space, users={}, keys=())
+    policy = for_public("0.0.0.0", space=is_space)
     text = duplicate(site(policy))
     assert ("https://huggingface.co/spaces/me/anonymize?duplicate=true" in text) is shown
     assert bool(text) is shown

@@ -609,7 +609,7 @@ def test_results_are_written_only_where_there_is_room(tmp_path):
         (session.folder / "result").write_bytes(b"x" * 130_000)
         with pytest.raises(FullError, match="too much room"):
             session.check_room()
-        session.of.least_free = 10**18
+        session.of.policy = dataclasses.replace(session.policy, least_free=10**18)
         (session.folder / "result").write_bytes(b"")
         with pytest.raises(DiskFullError):
             session.check_room()

@@ -68,7 +68,7 @@ def browser(tmp_path: Path, elsewhere: Elsewhere) -> TestClient:
         return PlainTextResponse(f"hello {request.scope['state']['user']}")
 
     policy = Policy(host="0.0.0.0", openid=Provider(ISSUER, "us", "secret", ALLOWED), users=team(bob="long enough"))
-    app = SecurityMiddleware(Starlette(routes=[Route("/photos", who)]), policy, Sessions(tmp_path / "s"))
+    app = SecurityMiddleware(Starlette(routes=[Route("/photos", who)]), policy, Sessions(tmp_path / "s", Policy()))
     app.login.openid = OpenId(policy.openid, httpx2.ASGITransport(app=elsewhere.app))  # type: ignore[arg-type]
     return TestClient(app, base_url="https://here.example", follow_redirects=False)
 

@@ -19,6 +19,7 @@ from anonymize.web.detector_pool import DetectorPool, Gated, Turns
 from anonymize.web.file_names import clean_name
 from anonymize.web.photo_session import DISPLAY, KEPT, Display, small_settings
 from anonymize.web.photo_view import possible, regions, rows, summary, view, weakness_text, why
+from anonymize.web.policy import Policy
 from anonymize.web.results import PLACES, count_text
 from anonymize.web.sessions import GoneError, Sessions, new_secret
 from tests.support.web_site import DOUBTFUL, FACE, PLATE, FindsSigns, photo, several_pictures
@@ -43,7 +44,7 @@ def detector():
 
 @pytest.fixture
 def session(tmp_path):
-    return Sessions(tmp_path / "sessions").of(new_secret())
+    return Sessions(tmp_path / "sessions", Policy()).of(new_secret())
 
 
 @pytest.fixture

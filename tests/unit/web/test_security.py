@@ -37,7 +37,9 @@ def client(tmp_path, policy=None, **options) -> TestClient:
         Route("/gradio_api/file={path:path}", secret_file),
         Route("/{path:path}", echo, methods=["GET", "POST", "PUT", "DELETE"]),
     ]
-    app = SecurityMiddleware(Starlette(routes=routes), policy or Policy(), Sessions(tmp_path / "s"), **options)
+    app = SecurityMiddleware(
+        Starlette(routes=routes), policy or Policy(), Sessions(tmp_path / "s", Policy()), **options
+    )
     return TestClient(app, base_url="http://localhost", follow_redirects=False)
 
 
@@ -129,7 +131,7 @@ def test_guessing_has_to_wait(tmp_path):
 
 @pytest.mark.parametrize(("proxy", "is_believed"), [("127.0.0.1", True), ("127.0.0.2", False), (None, False)])
 def test_only_a_proxy_that_was_named_says_who_comes_and_how(tmp_path, proxy, is_believed):
-    guard = SecurityMiddleware(Starlette(), with_login(), Sessions(tmp_path / "s"))
+    guard = SecurityMiddleware(Starlette(), with_login(), Sessions(tmp_path / "s", Policy()))
     config = uvicorn.Config(guard, **behind(proxy))
     config.load()
     browser = TestClient(config.loaded_app, client=("127.0.0.1", 50_000), follow_redirects=False)
@@ -224,7 +226,7 @@ def test_a_body_that_is_refused_is_read_so_that_the_client_hears_why(tmp_path):
 
 
 def test_a_public_server_limits_requests_an_address(tmp_path):
-    policy = for_public("0.0.0.0", space=False, users={}, keys=())
+    policy = for_public("0.0.0.0", space=False)
     browser = client(tmp_path, policy)
     codes = [
         browser.post("/photos", headers={"X-Forwarded-For": str(i)}).status_code
@@ -252,7 +254,7 @@ def test_cookies_are_out_of_reach_of_scripts_and_other_sites(tmp_path):
     cookie = client(tmp_path).get("/photos").headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=Lax" in cookie
-    space = for_public("0.0.0.0", space=True, users={}, keys=())
+    space = for_public("0.0.0.0", space=True)
     cookie = client(tmp_path, space).get("/photos").headers["set-cookie"]
     assert "Secure" in cookie
     assert "SameSite=None" in cookie
@@ -387,7 +389,7 @@ def test_pages_are_drawn_one_after_the_other_and_a_slow_reader_keeps_nobody(tmp_
         await guard(scope, None, send)
 
     async def many():
-        guard, is_read = SecurityMiddleware(page, Policy(), Sessions(tmp_path / "s")), asyncio.Event()
+        guard, is_read = SecurityMiddleware(page, Policy(), Sessions(tmp_path / "s", Policy())), asyncio.Event()
 
         async def slow(message):
             await is_read.wait()

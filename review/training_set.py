@@ -101,17 +101,13 @@ def write(
             else:
                 _coco(output / "annotations" / f"{part}.json", photos, kinds, store)
     if form == "yolo":
-        _data_yaml(output, [part for part in ("val", "test") if parts[part]], kinds)
+        lines = [f"path: {json.dumps(os.path.abspath(output))}", "train: images/train"]
+        lines += [f"{part}: images/{part}" for part in ("val", "test") if parts[part]]
+        lines += ["names:", *(f"  {n}: {json.dumps(k)}" for n, k in enumerate(kinds))]
+        (output / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     names = {safe: record.path for photos in parts.values() for record, safe in photos}
     (output / "sources.json").write_text(json.dumps(names, indent=1, ensure_ascii=False), encoding="utf-8")
     return counts
-
-
-def _data_yaml(output: Path, parts: list[str], kinds: list[str]) -> None:
-    lines = [f"path: {json.dumps(os.path.abspath(output))}", "train: images/train"]
-    lines += [f"{part}: images/{part}" for part in parts]
-    lines += ["names:", *(f"  {n}: {json.dumps(k)}" for n, k in enumerate(kinds))]
-    (output / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _copy(store: ReviewStore, photos: list[tuple[Record, str]], folder: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 from ..regions import Box
 from ..risk import at_least_one
 from ..settings import Settings
+from .clip_records import ClipRecord
 from .closing import DETECTED, FILLED
-from .records import ClipRecord
 from .tracks import Track
 
 Sign = Literal["begins", "ends", "filled", "candidate"]

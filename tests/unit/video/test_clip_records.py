@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anonymize import Settings
+from anonymize import Settings, corrections
 from anonymize.errors import RecordsError
 from anonymize.json_lines import to_line
 from anonymize.records import Header
 from anonymize.records import read as read_photos
-from anonymize.video import corrections
-from anonymize.video.records import ClipRecord, read, write
+from anonymize.video import clip_corrections
+from anonymize.video.clip_records import ClipRecord, read, write
 from anonymize.video.tracks import Track
 
 
@@ -95,7 +95,7 @@ def test_regions_of_a_frame_are_those_of_its_tracks() -> None:
 
 def test_a_new_detection_keeps_what_people_decided() -> None:
     old = corrections.reject(clip(track(), track(30, x=100)), who="ann", id=track().id)
-    old = corrections.draw(old, who="ann", kind="plate", boxes={40: (5, 5, 40, 15)})
+    old = clip_corrections.draw(old, who="ann", kind="plate", boxes={40: (5, 5, 40, 15)})
     again = track(3, 12, x=19.0)  # the same thing, a little otherwise
     new = clip(again, track(30, x=100.5, kind="face"), track(20, x=200)).keep_decisions(old)
     assert sorted((t.status, t.first) for t in new.tracks) == [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -155,24 +155,19 @@ def read(path: AnyPath) -> tuple[Header, ClipRecord]:
             raise RecordsError(f"{path} is not a clip's record of schema {SCHEMA}: detect the clip again")
         tracks: list[Track] = []
         decisions: list[Mapping[str, Any]] = []
-        counts = _read_lines(lines, tracks, decisions, Spill(os.path.dirname(os.fspath(path)) or "."))
+        spill = Spill(os.path.dirname(os.fspath(path)) or ".")
+        counts: Mapping[str, Any] = {}
+        for line in lines:
+            if "track" in line:
+                tracks.append(Track.from_dict(line["track"]).spilled(spill))
+            elif "decision" in line:
+                decisions.append(line["decision"])
+            else:
+                counts = line if next(lines, None) is None else {}  # it is the last one
+                break
         if counts != {"tracks": len(tracks), "decisions": len(decisions)}:
             raise RecordsError(f"{path} was cut off: detect the clip again")
         return Header.from_dict(first), ClipRecord.from_dict(first["clip"], tracks, decisions)
     except (KeyError, TypeError, ValueError) as e:
         what = e if isinstance(e, SettingsError) else repr(e)
         raise RecordsError(f"{path} is not a clip's record: {what}") from e
-
-
-def _read_lines(
-    lines: Iterator[dict[str, Any]], tracks: list[Track], decisions: list[Mapping[str, Any]], spill: Spill
-) -> Mapping[str, Any]:
-    """The counts of the last line; {} where there is none."""
-    for line in lines:
-        if "track" in line:
-            tracks.append(Track.from_dict(line["track"]).spilled(spill))
-        elif "decision" in line:
-            decisions.append(line["decision"])
-        else:
-            return line if next(lines, None) is None else {}
-    return {}

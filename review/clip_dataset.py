@@ -1,11 +1,11 @@
 """Clips in a person's own FiftyOne: a video dataset with tracks as frame labels, and what was decided there taken back.
 
     import fiftyone as fo
-    from review import clips
+    from review import clip_dataset
 
-    dataset = clips.make("clean")          # the output of `python -m anonymize video CLIPS clean`
+    dataset = clip_dataset.make("clean")          # the output of `python -m anonymize video CLIPS clean`
     fo.launch_app(dataset).wait()
-    clips.take(dataset)                    # then `video` writes the clips again, without detecting
+    clip_dataset.take(dataset)                    # then `video` writes the clips again, without detecting
 
 The dataset is a lens: decisions live in the clips' records. It shows originals. The guarded server shows it, too
 (`ClipsReview`): there, decisions are the plugin's operators.
@@ -13,12 +13,10 @@ The dataset is a lens: decisions live in the clips' records. It shows originals.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,28 +29,21 @@ from anonymize.json_lines import lock
 from anonymize.records import unescape
 from anonymize.regions import Box
 from anonymize.settings import Settings
-from anonymize.video import records
+from anonymize.video import clip_records
 from anonymize.video.batch import RECORD_SUFFIX
-from anonymize.video.corrections import decide
-from anonymize.video.records import ClipRecord
-from anonymize.video.risk import moments, risk_of
+from anonymize.video.clip_corrections import decide
+from anonymize.video.clip_records import ClipRecord
+from anonymize.video.moments import moments, risk_of
 from anonymize.video.tracks import Track
 
-from .dataset import fiftyone
-from .documents import CANDIDATES, HIDDEN
+from .dataset import dataset_name, fiftyone
+from .documents import CANDIDATES, HIDDEN, Decision, absolute, relative
 from .views import dress_clips
 
 FIELDS = (HIDDEN, CANDIDATES)  # of a frame, as photos have them
 DECIDES = ("accept", "reject", "reset")  # tags of a label in any frame, which decide on its whole track
 _MOVED = 0.002  # share of the picture's sides; less is rounding
 _LOOK = 30  # moments of a clip that are named
-
-
-def dataset_name(folder: AnyPath) -> str:
-    """The dataset of a folder of clips' records."""
-    path = os.path.realpath(folder)
-    stem = re.sub(r"[^A-Za-z0-9]+", "-", Path(path).name).strip("-")[:40]
-    return f"clips-{stem}-{hashlib.blake2s(os.fsencode(path), digest_size=4).hexdigest()}"
 
 
 def make(folder: AnyPath) -> Any:
@@ -70,14 +61,9 @@ def make(folder: AnyPath) -> Any:
     if not found:
         raise ReviewError(f"there is no clip's record ({RECORD_SUFFIX}) below {folder}")
     fo = fiftyone()
-    path = os.path.realpath(folder)
-    name = dataset_name(folder)
-    if fo.dataset_exists(name):
-        fo.delete_dataset(name)
-    dataset = fo.Dataset(name, persistent=True)
-    dataset.info = {"clips": path}  # the plugin's operators go there
-    samples = [_sample(fo, file) for file in found]
-    dataset.add_samples(sorted(samples, key=lambda s: -s["risk"]), progress=False)
+    dataset = fo.Dataset(dataset_name("clips", folder), persistent=True, overwrite=True)
+    dataset.info = {"clips": os.path.realpath(folder)}  # the plugin's operators go there
+    dataset.add_samples(sorted(map(_sample, found), key=lambda s: -s["risk"]), progress=False)
     dress_clips(fo, dataset)
     return dataset
 
@@ -98,25 +84,8 @@ def take(dataset: Any, *, who: str = "") -> dict[str, list[str]]:
         StaleDecisionError: a clip's record changed since it was shown. SettingsError: tags that contradict each other.
             Clips before it are written, it and those after it are not.
     """
-    fo = fiftyone()
-    made = {}
-    for sample in dataset:
-        file = Path(sample["record"])
-        with lock(file):
-            header, record = records.read(file)
-            settings, said = header.review or header.settings, []
-            if (record.content_hash(), settings.export_hash()) != (sample["tracks_hash"], sample["settings_hash"]):
-                raise StaleDecisionError(f"{record.path} changed meanwhile; make the dataset again")
-            for what, given in _said(sample, record):
-                changed = decide(record, what, who=who or person(), settings=settings, **given)
-                said += [what] if changed is not record else []
-                record = changed
-            if said:
-                records.write(file, header, record)
-        if said:
-            made[record.path] = said
-            _renew(fo, dataset, sample, record, settings)
-    return made
+    found = ((s["clip"], _decide(dataset, s, _said, who or person(), "make the dataset again")) for s in dataset)
+    return {clip: made for clip, made in found if made}
 
 
 class ClipsReview:
@@ -133,7 +102,7 @@ class ClipsReview:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.name = folder, dataset_name(folder)
+        self.folder, self.name = folder, dataset_name("clips", folder)
         if not any(folder.rglob(f"*{RECORD_SUFFIX}")):
             raise ReviewError(f"there is no clip's record ({RECORD_SUFFIX}) below {folder}")
         self._dataset: Any = None
@@ -155,12 +124,11 @@ class ClipsReview:
     def update(self) -> None:
         """Samples whose records changed since, in the Video command or elsewhere, show them."""
         with self._guard:
-            fo = fiftyone()
             for sample in self.shown:
-                header, record = records.read(sample["record"])
+                header, record = clip_records.read(sample["record"])
                 settings = header.review or header.settings
                 if any(sample[name] != value for name, value in _state(record, settings).items()):
-                    _renew(fo, self.shown, sample, record, settings)
+                    _renew(self.shown, sample, record, settings)
 
     def homes(self) -> list[str]:
         """Folders that no answer names."""
@@ -190,35 +158,27 @@ class ClipsReview:
             if not chosen:
                 raise RecordsError("select a track first: click its box in the clip")
             for sample, tracks in chosen.items():
-                self._decide(sample, [(what, {**given, "id": track}) for track in sorted(tracks)], who)
+                self._decide(sample, what, who, [{**given, "id": track} for track in sorted(tracks)])
             return sum(map(len, chosen.values()))
 
     def decide_on_clips(self, samples: Sequence[str], what: str, *, who: str, **given: Any) -> None:
         """One decision on each of these clips: approve, flag, undo, draw."""
         with self._guard:
             for sample in samples:
-                self._decide(sample, [(what, given)], who)
+                self._decide(sample, what, who, [given])
 
     def kinds(self) -> list[str]:
         """What may be drawn."""
-        return list(records.read(self.shown.first()["record"])[0].settings.kinds)
+        return list(clip_records.read(self.shown.first()["record"])[0].settings.kinds)
 
-    def _decide(self, id: str, said: Sequence[tuple[str, Mapping[str, Any]]], who: str) -> None:
-        sample = self.shown[id]
-        file = Path(sample["record"])
-        with lock(file):
-            header, record = records.read(file)
-            settings = header.review or header.settings
-            if record.content_hash() != sample["tracks_hash"]:
-                raise StaleDecisionError(f"{record.path} changed meanwhile; look at it again")
-            if settings.export_hash() != sample["settings_hash"]:
-                raise StaleDecisionError(f"{record.path} was written with other settings meanwhile; look at it again")
-            for what, given in said:
+    def _decide(self, id: str, what: str, who: str, each: Sequence[Mapping[str, Any]]) -> None:
+        def said(_: Any, record: ClipRecord) -> Iterator[Decision]:
+            for given in each:
                 if what == "extend":
                     given = {**given, "box": _nearest(record, find(record, given["id"]), given["frame"])}
-                record = decide(record, what, who=who, settings=settings, **given)
-            records.write(file, header, record)
-        _renew(fiftyone(), self.shown, sample, record, settings)
+                yield what, given
+
+        _decide(self.shown, self.shown[id], said, who, "look at it again")
 
     def _track(self, sample: str, label: str) -> str:
         """The track that a label in some frame is of; "" where there is none."""
@@ -236,17 +196,45 @@ class ClipsReview:
         return ""
 
 
-def _renew(fo: Any, dataset: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
+def _decide(
+    dataset: Any, sample: Any, said: Callable[[Any, ClipRecord], Iterable[Decision]], who: str, hint: str
+) -> list[str]:
+    """Write decisions on a clip, as the sample shows it, to its record; those that changed something.
+
+    Raises:
+        StaleDecisionError: the record or its settings are others now; `hint` says what to do.
+    """
+    file, made = Path(sample["record"]), []
+    with lock(file):
+        header, record = clip_records.read(file)
+        settings = header.review or header.settings
+        if record.content_hash() != sample["tracks_hash"]:
+            raise StaleDecisionError(f"{record.path} changed meanwhile; {hint}")
+        if settings.export_hash() != sample["settings_hash"]:
+            raise StaleDecisionError(f"{record.path} was written with other settings meanwhile; {hint}")
+        for what, given in said(sample, record):
+            changed = decide(record, what, who=who, settings=settings, **given)
+            made += [what] if changed is not record else []
+            record = changed
+        if made:
+            clip_records.write(file, header, record)
+    if made:
+        _renew(dataset, sample, record, settings)
+    return made
+
+
+def _renew(dataset: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
     """A sample shows what its record has become."""
-    _show(fo, sample, record, settings)
+    _show(sample, record, settings)
     sample.save()
     shown = dataset[sample.id]  # a sample whose frames were saved keeps its other fields as they were
     _tell(shown, record, settings)
     shown.save()
 
 
-def _sample(fo: Any, file: Path) -> Any:
-    header, record = records.read(file)
+def _sample(file: Path) -> Any:
+    fo = fiftyone()
+    header, record = clip_records.read(file)
     clip = Path(unescape(header.root)) / unescape(record.path)
     size = {"frame_width": record.width, "frame_height": record.height, "frame_rate": record.frame_rate}
     sample = fo.Sample(
@@ -254,11 +242,12 @@ def _sample(fo: Any, file: Path) -> Any:
     )
     settings = header.review or header.settings
     _tell(sample, record, settings)
-    _show(fo, sample, record, settings)
+    _show(sample, record, settings)
     return sample
 
 
-def _show(fo: Any, sample: Any, record: ClipRecord, settings: Settings) -> None:
+def _show(sample: Any, record: ClipRecord, settings: Settings) -> None:
+    fo = fiftyone()
     labels: dict[int, dict[str, list[Any]]] = defaultdict(lambda: {name: [] for name in FIELDS})
     for index, track in enumerate(record.tracks, 1):
         field = HIDDEN if track.is_hidden(settings) else CANDIDATES
@@ -304,18 +293,12 @@ def _relative(track: Track, frame: int, record: ClipRecord) -> list[float]:
     """What is hidden of a track in a frame, as FiftyOne has boxes: left, top, width, height, shares of the picture."""
     box = track.box(frame)
     assert box is not None
-    x1, y1, x2, y2 = box
-    w, h = record.width, record.height
-    return [x1 / w, y1 / h, (x2 - x1) / w, (y2 - y1) / h]
+    return relative(box, record.width, record.height)
 
 
-def _absolute(given: Any, record: ClipRecord) -> Box:
-    x, y, w, h = (float(v) for v in given)
-    return x * record.width, y * record.height, (x + w) * record.width, (y + h) * record.height
-
-
-def _said(sample: Any, record: ClipRecord) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """What a person did in a sample, as decisions."""
+def _said(sample: Any, record: ClipRecord) -> Iterator[Decision]:
+    """What a person did in a sample."""
+    size = record.width, record.height
     tags: dict[str, set[str]] = defaultdict(set)
     drawn: dict[tuple[str, Any], dict[int, Box]] = defaultdict(dict)
     moved: list[tuple[str, int, Box]] = []
@@ -323,12 +306,12 @@ def _said(sample: Any, record: ClipRecord) -> Iterator[tuple[str, Mapping[str, A
         for label in [label for name in FIELDS if (found := frame[name]) for label in found.detections]:
             id, at = label.get_attribute_value("track", None), number - 1
             if not id:
-                drawn[label.label, label.index][at] = _absolute(label.bounding_box, record)
+                drawn[label.label, label.index][at] = absolute(label.bounding_box, *size)
                 continue
             tags[id] |= set(label.tags) & set(DECIDES)
             was = _relative(find(record, id), at, record)
             if max(abs(a - b) for a, b in zip(label.bounding_box, was, strict=True)) > _MOVED:
-                moved.append((id, at, _absolute(label.bounding_box, record)))
+                moved.append((id, at, absolute(label.bounding_box, *size)))
     for id, found in tags.items():
         if len(found) > 1:
             raise SettingsError(f"{record.path}: the track {id} is tagged {' and '.join(sorted(found))}")

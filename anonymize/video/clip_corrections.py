@@ -1,35 +1,22 @@
-"""What people say of a clip: its tracks corrected, each once for all its frames. Pure: a record in, a record out.
+"""What people say of a clip's tracks alone, each once for all its frames. Pure: a record in, a record out.
 
-All but `draw` and `extend` are the functions for photos (`anonymize.corrections`).
+All but `draw` and `extend` are the functions for photos (`anonymize.corrections`), which take a clip's record, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from .. import corrections
-from ..corrections import (
-    accept,
-    approve,
-    find,
-    flag,
-    hidden_status,
-    in_order,
-    record_addition,
-    record_change,
-    reject,
-    reset,
-    set_kind,
-    undo,
-    unflag,
-)
+from ..corrections import find, hidden_status, in_order, record_addition, record_change
 from ..errors import SettingsError
 from ..regions import Box
+from .clip_records import ClipRecord
 from .closing import DRAWN
-from .records import ClipRecord
 from .tracks import Track
 
 
@@ -77,10 +64,12 @@ def extend(
     return record_change(record, "extend", who, t, longer.replace(status=hidden_status(t)), when, note)
 
 
-ACTIONS: Mapping[str, Callable[..., ClipRecord]] = {
-    "accept": accept, "reject": reject, "reset": reset, "set-kind": set_kind, "draw": draw, "extend": extend,
-    "approve": approve, "flag": flag, "unflag": unflag, "undo": undo,
-}  # fmt: skip
+_OF_PHOTOS = ("move", "add")
+ACTIONS: Mapping[str, Callable[..., Any]] = {
+    **{name: action for name, action in corrections.ACTIONS.items() if name not in _OF_PHOTOS},
+    "draw": draw,
+    "extend": extend,
+}
 decide = partial(corrections.decide, actions=ACTIONS)
 
 

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import settings as run
 from hypothesis import strategies as st
 
-from anonymize import Settings
+from anonymize import Settings, corrections
 from anonymize.corrections import gate, status
 from anonymize.errors import RecordsError, SettingsError, StaleDecisionError, UnknownNameError
-from anonymize.video import corrections
-from anonymize.video.corrections import decide
-from anonymize.video.records import ClipRecord
+from anonymize.video import clip_corrections
+from anonymize.video.clip_corrections import decide
+from anonymize.video.clip_records import ClipRecord
 
-from .test_records import clip, track
+from .test_clip_records import clip, track
 from .test_tracks import inside
 
 ONE = track().id
@@ -37,12 +37,14 @@ def test_what_changes_nothing_is_no_decision() -> None:
 
 
 def test_a_drawn_track_goes_from_box_to_box_and_goes_away_when_rejected() -> None:
-    record = corrections.draw(clip(), who="ann", kind="plate", boxes={10: (20, 20, 60, 30), 20: (160, 70, 120, 60)})
+    record = clip_corrections.draw(
+        clip(), who="ann", kind="plate", boxes={10: (20, 20, 60, 30), 20: (160, 70, 120, 60)}
+    )
     (drawn,) = record.tracks
     assert (drawn.kind, drawn.first, drawn.last, drawn.status) == ("plate", 10, 20, "manual")
     assert drawn.boxes[5].tolist() == [70, 40, 110, 50]
     assert all(record.regions_at(n, Settings()) for n in range(10, 21))
-    again = corrections.draw(record, who="ann", kind="plate", boxes={10: (20, 20, 60, 30), 20: (160, 70, 120, 60)})
+    again = clip_corrections.draw(record, who="ann", kind="plate", boxes={10: (20, 20, 60, 30), 20: (160, 70, 120, 60)})
     assert again is record
     assert corrections.reject(record, who="ann", id=drawn.id).tracks == ()
 
@@ -50,7 +52,7 @@ def test_a_drawn_track_goes_from_box_to_box_and_goes_away_when_rejected() -> Non
 @pytest.mark.parametrize("frame", [0, 1, 20, 59])
 def test_a_track_is_extended_to_a_box_and_hidden_from_then_on(frame: int) -> None:
     before = clip(track(score=0.05))
-    record = corrections.extend(before, who="ann", id=ONE, frame=frame, box=(5, 5, 30, 30))
+    record = clip_corrections.extend(before, who="ann", id=ONE, frame=frame, box=(5, 5, 30, 30))
     (longer,) = record.tracks
     assert longer.frames == range(min(frame, 3), max(frame, 12) + 1)
     assert all(record.regions_at(n, Settings()) for n in longer.frames)
@@ -61,7 +63,7 @@ def test_a_track_is_extended_to_a_box_and_hidden_from_then_on(frame: int) -> Non
 
 def test_within_a_track_more_is_hidden_and_nothing_less() -> None:
     before = clip(track())
-    record = corrections.extend(before, who="ann", id=ONE, frame=6, box=(5, 5, 30, 30))
+    record = clip_corrections.extend(before, who="ann", id=ONE, frame=6, box=(5, 5, 30, 30))
     shown, was = record.tracks[0].box(6), before.tracks[0].box(6)
     assert inside((5, 5, 30, 30), shown or ())
     assert inside(was or (), shown or ())

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anonymize import Settings
-from anonymize.video import corrections
-from anonymize.video.records import ClipRecord
-from anonymize.video.risk import moments, risk_of
+from anonymize import Settings, corrections
+from anonymize.video.clip_records import ClipRecord
+from anonymize.video.moments import moments, risk_of
 from anonymize.video.tracks import Track
 
 

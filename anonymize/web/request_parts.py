@@ -1,10 +1,14 @@
-"""Bodies of requests within their limit, and refusals in a sentence: what the security layer reads and says itself."""
+"""What the security layer reads and says itself: bodies within a limit, headers with care, refusals in a sentence."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import contextlib
+from urllib.parse import urlsplit
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -73,3 +77,27 @@ def say(request: Request, status: int, why: str, headers: dict[str, str] | None 
     if "text/html" in Headers(scope=request.scope).get("accept", "") and not request.url.path.startswith("/api/"):
         return PlainTextResponse(why, status, headers)
     return JSONResponse({"error": why}, status, headers)
+
+
+# --- headers: whatever they hold, there is an answer and no exception ---
+
+
+def host_name(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return host
+
+
+def charset(content_type: str) -> str:
+    """The charset of a request's body, lower case; empty: it names none."""
+    return ",".join(
+        v.decode("latin-1").lower() for k, v in parse_options_header(content_type)[1].items() if k == b"charset"
+    )
+
+
+def basic_credentials(credentials: str) -> str:
+    try:
+        return base64.b64decode(credentials, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ""

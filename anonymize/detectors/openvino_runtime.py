@@ -1,0 +1,184 @@
+"""OpenVINO on the CPU: a network that gives one photo all cores, or several photos their share of them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UnknownNameError, WeightsError
+from . import int8
+from .candidates import Scaling
+from .onnx_runtime import first_line
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
+LARGE = 3 * 2_000_000  # numbers in an input after which its buffers go; for each photo, that would cost 3 % of the time
+# Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
+# 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
+PREPARED = 2048
+PRECISIONS = ("auto", "int8", "bf16", "f32")
+MOST_AT_ONCE = 4  # photos; each needs buffers of its own, of `balanced` 400 MB
+
+_side_by_side = 0  # how many callers are within `side_by_side`
+_counting = threading.Lock()
+
+
+@contextlib.contextmanager
+def side_by_side() -> Iterator[None]:
+    """Within: several threads search a photo each, so each network gives a photo its share of the cores, not all.
+
+    Small networks leave cores idle that share one picture: on two cores, this does 1.3 times as much. Answers are the
+    same to the bit.
+    """
+    global _side_by_side
+    with _counting:
+        _side_by_side += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _side_by_side -= 1
+
+
+class OpenVino:
+    """A network in OpenVINO, on the CPU. Several threads may call it.
+
+    Alone, a picture takes all cores; `side_by_side`, its share. Large ones take all cores in any case, one after the
+    other: their buffers (some hundred MB at 2,048 px) exist once, and go after each, or those of all networks of a
+    preset would add up.
+
+    Args:
+        threads: all cores that it may use; 0: those of the machine.
+        batch: how many pictures of one size are worth one call.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        source: Path | bytes,
+        *,
+        exact: bool = False,
+        scaling: Scaling | None = None,
+        threads: int = 0,
+        batch: int = 1,
+    ) -> None:
+        os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PREPARED))  # read at the first network
+        import openvino as ov
+
+        if path.is_dir():
+            found = sorted(path.glob("*.xml"))
+            if len(found) != 1:
+                raise WeightsError(f"{path} is not an OpenVINO folder: it has {len(found)} .xml files")
+            path = source = found[0]
+        # The binding sets its numpy interface up at the first array; two threads that both come first wait for each
+        # other for ever (one holds the GIL, one the lock that the other needs). Here, one network is opened at a time.
+        ov.Tensor(np.zeros(1, np.float32))
+        _return_memory()
+        precision = os.environ.get("ANONYMIZE_PRECISION") or PRECISIONS[0]
+        if precision not in PRECISIONS:
+            raise UnknownNameError("ANONYMIZE_PRECISION", precision, PRECISIONS)
+        ranges = int8.ranges_of(path) if precision in ("auto", "int8") and not exact else {}
+        # What stays as it is in a network of integers must not be rounded differently on each processor.
+        hint = precision if precision == "bf16" else "f32" if precision != "auto" or exact or ranges else None
+        try:
+            self._model = ov.Core().read_model(source)
+            shape = self._model.inputs[0].partial_shape
+            is_fixed = shape[2].is_static and shape[3].is_static
+            self.size = (shape[2].get_length(), shape[3].get_length()) if is_fixed else None
+            self.batch = 1 if shape[0].is_static else batch  # many exports take one picture only
+            self.metadata: Mapping[str, str] = _metadata(path, self._model)
+            self._names = [o.get_any_name() if o.get_names() else str(i) for i, o in enumerate(self._model.outputs)]
+            if ranges:
+                int8.quantize(self._model, ranges)
+            self._given_threads, self._hint, self._scaling = threads, hint, scaling
+            self._alone = self._compile(1)
+        except RuntimeError as e:
+            raise WeightsError(f"{path} is not a network that OpenVINO can run: {first_line(e)}") from e
+        self._request = self._alone.create_infer_request()
+        self._lock = threading.Lock()
+        self._each: queue.LifoQueue[Any] | None = None  # requests that share the cores, once they are needed
+
+    def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
+        if self._scaling is not None:
+            batch = self._scaling.apply(batch)
+        if _side_by_side and batch.size <= LARGE:
+            return self._beside_others(batch)
+        with self._lock:
+            outputs = self._infer(self._request, batch)
+            if batch.size > LARGE:
+                self._request = self._alone.create_infer_request()
+            return outputs
+
+    def _beside_others(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
+        with self._lock:
+            if self._each is None:
+                count = min(self._given_threads or cores(), MOST_AT_ONCE)
+                compiled, self._each = self._compile(count), queue.LifoQueue()
+                for _ in range(count):
+                    self._each.put(compiled.create_infer_request())
+        request = self._each.get()
+        try:
+            return self._infer(request, batch)
+        finally:
+            self._each.put(request)
+
+    def _infer(self, request: Any, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
+        results = request.infer([batch], share_inputs=True)
+        return {name: results[i].copy() for i, name in enumerate(self._names)}
+
+    def _compile(self, at_once: int) -> Any:
+        """The network for so many pictures at once, which share its threads."""
+        import openvino as ov
+
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY" if at_once == 1 else "THROUGHPUT",
+            "NUM_STREAMS": at_once,
+            # Pinned, the threads of all processes on a machine share the first cores, and others are idle.
+            "ENABLE_CPU_PINNING": False,
+            # It would keep what it compiles for each size of photo, and photos have hundreds of sizes.
+            "CPU_RUNTIME_CACHE_CAPACITY": 0,
+        }
+        if self._given_threads or at_once > 1:  # alone, OpenVINO knows best: a core's second thread does not help
+            config["INFERENCE_NUM_THREADS"] = max(self._given_threads or cores(), at_once)
+        if self._hint:
+            config["INFERENCE_PRECISION_HINT"] = self._hint
+        return ov.Core().compile_model(self._model, "CPU", config)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _return_memory() -> None:
+    """Let glibc give back to the system what is freed of photos and buffers of all sizes, not keep it in pools.
+
+    It has a pool for each thread, and puts larger and larger pieces into them the more of these it sees. The pieces of
+    a photo of 1 megapixel may stay there: to get them anew from the system costs 8 ms.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library, another system
+        libc = ctypes.CDLL(None)
+        libc.mallopt(M_ARENA_MAX, 2)
+        libc.mallopt(M_MMAP_THRESHOLD, 8 << 20)
+        libc.mallopt(M_TRIM_THRESHOLD, 32 << 20)
+
+
+def _metadata(path: Path, model: Any) -> dict[str, str]:
+    """ultralytics' facts about a network: the ONNX file's properties, or metadata.yaml beside an OpenVINO .xml."""
+    beside = path.with_name("metadata.yaml")
+    if path.suffix == ".xml" and beside.exists():
+        import yaml
+
+        return {str(k): str(v) for k, v in (yaml.safe_load(beside.read_text("utf-8")) or {}).items()}
+    if not model.has_rt_info("framework"):
+        return {}
+    info = model.get_rt_info("framework").value
+    return {k: str(v.value if hasattr(v, "value") else v) for k, v in info.items()}

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anonymize import images
+from anonymize.detectors import create, openvino_runtime, runtime
+from anonymize.detectors.openvino_runtime import side_by_side
+from anonymize.settings import Settings
+from tests.support.tiny_network import batch, network
+
+
+def test_openvino_keeps_nothing_of_the_sizes_that_it_has_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos have hundreds of sizes, and memory would grow with each."""
+    import openvino
+
+    given: list[dict[str, object]] = []
+    compile_model = openvino.Core.compile_model
+
+    def watched(core: object, model: object, device: str, config: dict[str, object]) -> object:
+        given.append(config)
+        return compile_model(core, model, device, config)
+
+    monkeypatch.setattr(openvino.Core, "compile_model", watched)
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    with side_by_side():
+        net(batch(32, 32))
+    assert [c["CPU_RUNTIME_CACHE_CAPACITY"] for c in given] == [0, 0]
+    assert [c["ENABLE_CPU_PINNING"] for c in given] == [False, False], "processes would share cores"
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="glibc only")
+def test_what_is_freed_goes_back_to_the_system() -> None:
+    """In a process of its own: what glibc's allocator is told holds for all of it."""
+    program = (
+        "import ctypes, pathlib; from anonymize.detectors import openvino_runtime as o; o._return_memory()\n"
+        "size = lambda: int(pathlib.Path('/proc/self/statm').read_text().split()[1])\n"
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; libc.free.argtypes = [ctypes.c_void_p]\n"
+        "for _ in range(3):  # freeing a large piece makes glibc pool the next one\n"
+        "    libc.free(libc.malloc(30_000_000))\n"
+        "before, kept = size(), [libc.malloc(20_000_000) for _ in range(5)]\n"
+        "small = libc.malloc(1000)  # on top of them, if they lie in the pool\n"
+        "for p in kept: ctypes.memset(ctypes.c_void_p(p), 1, 20_000_000)\n"
+        "for p in kept: libc.free(p)\n"
+        "print((size() - before) * 4096)"
+    )
+    left = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert int(left) < 20_000_000
+
+
+@pytest.mark.parametrize("way", [contextlib.nullcontext, side_by_side])
+def test_several_threads_share_one_network(tmp_path: Path, way: Callable[[], AbstractContextManager[None]]) -> None:
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    inputs = [batch(32 * (1 + i % 3), 64, seed=i) for i in range(24)]
+    alone = [net(x)["sum"] for x in inputs]
+    together: list[np.ndarray | None] = [None] * len(inputs)
+
+    def work(start: int) -> None:
+        for i in range(start, len(inputs), 4):
+            together[i] = net(inputs[i])["sum"]
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    with way():
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+    for a, b in zip(alone, together, strict=True):
+        assert b is not None
+        np.testing.assert_array_equal(a, b)
+
+
+def test_two_threads_that_come_first_do_not_wait_for_each_other() -> None:
+    """OpenVINO's binding sets itself up at the first array; two threads there at once blocked each other for ever."""
+    code = """
+import os, sys, threading
+import numpy as np
+from anonymize import images
+from anonymize.detectors import create
+from anonymize.settings import Settings
+from tests.support.tiny_network import batch, expected, network
+sys.setswitchinterval(1e-6)
+detectors = [create(name, Settings()) for name in ("plates@64", "plates@96")]
+barrier, image, done = threading.Barrier(2), np.zeros((48, 64, 3), np.uint8), []
+def first(detector):
+    barrier.wait()
+    done.append(detector.detect([image]))
+threads = [threading.Thread(target=first, args=(d,), daemon=True) for d in detectors]
+for thread in threads: thread.start()
+for thread in threads: thread.join(60)
+print(len(done), flush=True)
+os._exit(0)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert found.stdout.strip() == "2", found.stderr
+
+
+def test_a_large_picture_takes_all_cores_beside_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its buffers exist once, however many threads bring one."""
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    monkeypatch.setattr(openvino_runtime, "LARGE", batch(64, 64).size - 1)
+    with side_by_side():
+        answer = net(batch(64, 64))
+        assert net._each is None  # type: ignore[attr-defined]
+        net(batch(32, 32))
+        assert net._each is not None  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(answer["sum"], net(batch(64, 64))["sum"])
+
+
+@pytest.mark.parametrize("spec", ["street@640", "centerface@640"])  # in 8-bit integers, and not
+def test_a_photo_beside_others_gives_the_same_to_the_bit(spec: str, bus: Path) -> None:
+    photo = images.load(bus, Settings()).rgb
+    detector = create(spec, Settings())
+    alone = detector.detect([photo])
+    with side_by_side():
+        assert detector.detect([photo]) == alone
+    assert alone[0]
