@@ -151,15 +151,14 @@ class RecordsFile(Mapping[str, Record]):
         """Take what is kept, where it fits the file."""
         assert self._file is not None
         values, arrays = recall(lines_beside(self.path), VERSION) or ({}, {})
-        if not values or os.fstat(self._file.fileno()).st_size < values["end"]:
-            return
-        names, spans = values["names"], array("q", arrays["spans"].tobytes())
-        if self._sample(values["end"], spans) != values["sample"]:
-            return
-        header = self._file.readline()
-        with suppress(ValueError):
-            self._header = Header.from_dict(json.loads(header))
-            self._end, self._lines, self._kept = values["end"], values["lines"], len(names)
+        with suppress(LookupError, TypeError, ValueError):  # something else
+            end, names, spans = values["end"], values["names"], array("q", arrays["spans"].tobytes())
+            if len(spans) != 3 * len(names) or os.fstat(self._file.fileno()).st_size < end:
+                return
+            if self._sample(end, spans) != values["sample"]:
+                return
+            self._header = Header.from_dict(json.loads(self._file.readline()))
+            self._end, self._lines, self._kept = end, values["lines"], len(names)
             self.names, self.taken, self._spans = names, list(names), spans
             self._rows = {name: row for row, name in enumerate(names)}
 

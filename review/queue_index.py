@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any
@@ -163,12 +164,13 @@ class Index:
 
     def _recall(self) -> None:
         """Take what is kept, where it is of these settings."""
-        if kept := recall(queue_beside(self._records.path), self._key):
-            values, arrays = kept
-            self.names, self.rows = values["names"], arrays["rows"]
-            self.rows["peak"] = self.rows["risk"]
-            self.decided = {int(row): tuple(d) for row, d in values["decided"].items()}
-            self.scores = {k: _split(arrays[f"scores{n}"], arrays[f"counts{n}"]) for n, k in enumerate(self.scores)}
+        values, arrays = recall(queue_beside(self._records.path), self._key) or ({}, {})
+        with suppress(LookupError, TypeError, ValueError, AttributeError):  # something else
+            rows, names = arrays["rows"], list(values["names"])
+            rows["peak"] = rows["risk"]
+            decided = {int(row): (who, when) for row, (who, when) in values["decided"].items()}
+            scores = {k: _split(arrays[f"scores{n}"], arrays[f"counts{n}"]) for n, k in enumerate(self.scores)}
+            self.names, self.rows, self.decided, self.scores = names, rows, decided, scores
 
 
 def _split(flat: NDArray[Any], counts: NDArray[Any]) -> list[bytes]:
