@@ -260,14 +260,16 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
         ClipError: it cannot be read, or has no moving picture. UnsupportedClipError: its form cannot be kept.
         MissingExtraError: PyAV is not installed.
     """
-    import_av()
+    av = import_av()
     with opened(Path(path)) as (container, stream):
         context = stream.codec_context
         if max_megapixels and context.width * context.height > max_megapixels * 1e6:
             raise UnsupportedClipError(f"{context.width} x {context.height} px is more than the limit allows")
         if stream.metadata.get("alpha_mode") == "1":  # WebM has it beside the picture
             raise UnsupportedClipError("its picture has transparency, which is not kept")
-        first = _first(container, stream)
+        first = next(decoded(container, stream, av.error.FFmpegError), None)
+        if first is None:
+            raise ClipError("no frame of it could be decoded")
         if _has_no_base(context.codec_tag, first):
             raise UnsupportedClipError("it is Dolby Vision without a base layer: no other codec has its colors")
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
@@ -356,17 +358,14 @@ def _is_cover(stream: Any) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def _first(container: Any, stream: Any) -> Any:
-    import av
-
+def decoded(container: Any, stream: Any, torn: type[Exception]) -> Iterator[Any]:
+    """A stream's pictures that are whole. Args: torn: the error of a packet after which the next one may be whole."""
     for packet in container.demux(stream):
         try:
-            for frame in packet.decode():
-                if not frame.is_corrupt:
-                    return frame
-        except av.error.FFmpegError:
+            natives = packet.decode()
+        except torn:
             continue
-    raise ClipError("no frame of it could be decoded")
+        yield from (native for native in natives if not native.is_corrupt)
 
 
 def _has_no_base(tag: str, first: Any) -> bool:
