@@ -41,12 +41,8 @@ def variants(rgb: Rgb, region: Region, settings: Settings) -> Iterator[Rgb]:
         return
     yield piece
     kind = settings.kind(region.kind)
-    if kind.effect != "blur":
-        return
-    how = effects.strength_of(region, kind, settings.allow_weak, "", piece)
-    size, sigma = how.kernel.size, how.kernel.sigma
-    sigma = sigma or (0.3 * ((size - 1) * 0.5 - 1) + 0.8 if size else effects.SOFTNESS * how.cell)
-    yield deconvolved(piece, sigma)
+    if kind.effect == "blur":
+        yield deconvolved(piece, effects.strength_of(region, kind, settings.allow_weak, "", piece).sigma)
 
 
 def deconvolved(rgb: Rgb, sigma: float) -> Rgb:
