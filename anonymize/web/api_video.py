@@ -50,9 +50,10 @@ class ClipJob(BaseModel):
 
 def _answers(text: str = "", media: str = "") -> dict[int | str, dict[str, Any]]:
     """What the routes of one clip answer: JSON, or a file of this kind."""
-    problems = {400: PROBLEMS[400], 401: PROBLEMS[401], 404: _problem("There is no such clip (any more)")}
+    known: dict[int | str, dict[str, Any]] = {n: PROBLEMS[n] for n in (400, 401)}
+    known[404] = _problem("There is no such clip (any more)")
     file = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}, "description": text}
-    return {**problems, 200: file} if media else {**problems}
+    return {**known, 200: file} if media else known
 
 
 def _problem(text: str) -> dict[str, Any]:
