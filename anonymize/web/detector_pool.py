@@ -124,7 +124,7 @@ class DetectorPool:
         self._loading = threading.Lock()
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
-        self.decoded = threading.BoundedSemaphore(MOST_DECODED)
+        self.decoded = Turns(MOST_DECODED)
         self.ready = self._is_ending = False
         self.problem = self.doing = ""
 
