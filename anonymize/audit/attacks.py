@@ -111,7 +111,8 @@ class Gallery:
         """Hidden faces of which the own original is the likest of all."""
         if len(self.faces) < FEWEST_FACES:
             return []
-        probes, originals = (np.stack([face[i] for face in self.faces]) for i in (2, 3))
+        probes = np.stack([shown for *_, shown, _ in self.faces])
+        originals = np.stack([original for *_, original in self.faces])
         difference = np.array([_distance(p, originals) for p in probes])
         likest = difference.argmin(axis=1)
         flat = probes[:, :: probes.shape[1] // CELLS**2].mean(axis=1)  # share of pixels without a brighter neighbor
