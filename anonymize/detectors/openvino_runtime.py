@@ -121,9 +121,10 @@ class OpenVino:
         with self._lock:
             if self._each is None:
                 count = min(self._given_threads or cores(), MOST_AT_ONCE)
-                compiled, self._each = self._compile(count), queue.LifoQueue()
+                compiled, each = self._compile(count), queue.LifoQueue[Any]()
                 for _ in range(count):
-                    self._each.put(compiled.create_infer_request())
+                    each.put(compiled.create_infer_request())
+                self._each = each  # all of them, or, with no memory for them, none that others would wait for
         request = self._each.get()
         try:
             return self._infer(request, batch)
