@@ -308,6 +308,7 @@ def import_av() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
+    os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1: errors only
     with extra("video", "a clip"):
         import av
     return av

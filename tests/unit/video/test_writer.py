@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from fractions import Fraction
 
 import av
@@ -172,3 +175,20 @@ def test_what_an_encoder_refuses_is_said(tmp_path):
     form = form_of(clip, Encoding("av1"))
     with pytest.raises(UnsupportedClipError, match="refuses 96 x 64 px at 400 frames a second; choose another codec"):
         write_segment(tmp_path / "0", ((f.pts, f.native) for f in clip.frames()), clip, form, Encoding("av1"))
+
+
+def test_no_encoder_writes_on_the_terminal(tmp_path):
+    """In a process of its own: SVT-AV1 looks once what it may say."""
+    clips.make(tmp_path / "a.mp4", 3)
+    code = (
+        "import sys; from pathlib import Path; from anonymize.video.reader import open_clip\n"
+        "from anonymize.video.writer import Encoding, codecs, form_of, write_segment\n"
+        "clip = open_clip(Path(sys.argv[1]))\n"
+        "for name in {*codecs()} - {'mjpeg'}:\n"
+        "    encoding = Encoding(name); form = form_of(clip, encoding)\n"
+        "    frames = ((f.pts, f.native) for f in clip.frames())\n"
+        "    write_segment(sys.argv[1] + name, frames, clip, form, encoding)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "SVT_LOG"}
+    ran = subprocess.run([sys.executable, "-c", code, tmp_path / "a.mp4"], capture_output=True, env=environment)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")

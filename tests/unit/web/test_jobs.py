@@ -762,6 +762,23 @@ def test_an_audit_says_how_far_it_is_and_can_be_canceled(job, tmp_path, monkeypa
     jobs.close()
 
 
+def test_a_batch_that_is_started_just_before_its_audit_is_not_audited(job, tmp_path):
+    class Overtaken:
+        """A lock that somebody else had first, to start the batch."""
+
+        def __enter__(self):
+            job.state = "waiting"
+
+        def __exit__(self, *_):
+            pass
+
+    fill(job, tmp_path, "a.png")
+    run(job).lock = Overtaken()
+    with pytest.raises(GoneError):
+        job.begin_audit()
+    assert job.auditing is None
+
+
 @pytest.mark.usefixtures("looks_at_nothing")
 def test_an_audit_that_is_canceled_at_once_looked_at_nothing(job, tmp_path):
     fill(job, tmp_path, "a.png")
