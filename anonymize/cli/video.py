@@ -19,7 +19,7 @@ from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
 if TYPE_CHECKING:
     from ..video.batch import Summary
-    from ..video.stream import Told
+    from ..video.streaming import Told
 
 ENDED = ("done", "unchanged", "failed")  # steps of clips that are no more worked on
 
@@ -172,7 +172,7 @@ def stream(source: str, sink: str, delay: float, every: Any, quality: int, secon
     A frame without a result never goes out. Frames that come faster than they can be searched are dropped whole. A
     source that breaks is opened again.
     """
-    from ..video.stream import run
+    from ..video.streaming import run
 
     predictor = predictor_of(warn(settings_of(given)), given)
     stop = threading.Event()
