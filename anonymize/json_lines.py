@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from .disk import AnyPath
+from .disk import AnyPath, replacing
 from .errors import RecordsError
 
 LOCK_SECONDS = 10.0  # how long a writer waits for another one
@@ -41,6 +41,14 @@ class _Lock(FileLock):
 
 def to_line(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def write_lines(path: AnyPath, lines: Iterable[bytes], *, is_locked: bool = False) -> None:
+    """Write a file of such lines anew, whole or not at all, through to the disk. `is_locked`: as for `replacing`."""
+    with replacing(path, is_locked=is_locked) as temporary, open(temporary, "xb") as file:
+        file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_lines(path: AnyPath) -> list[dict[str, Any]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -103,6 +104,36 @@ class OutputMemory:
     def is_whole(self, path: str, file: Path) -> bool:
         """Whether the file is as it was noted last, untouched since."""
         return bool(self.shows(path)) and self.known[path].stamp == stamp(file)
+
+    def place(self, path: str) -> Path:
+        """Where the file of a photo or clip lies that is known."""
+        return self._place({"path": path, **self.known[path].more})
+
+    def lost(self, paths: Iterable[str]) -> list[str]:
+        """Those of these photos or clips whose file another program removed, or changed, after it was noted."""
+        return [p for p in paths if not self.is_whole(p, self.place(p))]
+
+    def left_over(
+        self, what: str, looked_at: Iterable[str], source: Callable[[str], Path], ours: str
+    ) -> dict[str, str]:
+        """Photos or clips of earlier runs that lie here, were not looked at, and of which there is something to say.
+
+        Args:
+            what: they are. looked_at: paths. source: path -> its file in the input. ours: this run's `export_hash`.
+
+        Returns:
+            Path -> what is to be said.
+        """
+        out = {}
+        for path in sorted(self.known.keys() - set(looked_at)):
+            shows, _, more = self.known[path]
+            if not shows or not os.path.lexists(self.place(path)):
+                continue
+            if not os.path.lexists(source(path)):
+                out[path] = f"its {what} is no longer in the input"
+            elif not str(more.get("approval", shows)).endswith(ours):
+                out[path] = "it was written with other settings"
+        return out
 
     def put(self, path: str, file: Path | None, shows: str, **more: Any) -> None:
         """From now on the file shows this; "", or no file: it is gone."""

@@ -109,21 +109,12 @@ class Output:
 
     def left_over(self, found: images.Found) -> dict[str, str]:
         """Photos of earlier runs that lie here, are none of `found`, and of which there is something to say: what."""
-        ours, looked_at = self.settings.export_hash(), set(map(escape, found.paths))
-        out = {}
-        for path in sorted(self._memory.known.keys() - looked_at):
-            shows = self._memory.shows(path)
-            if not shows or not os.path.lexists(self._place(path)):
-                continue
-            if not os.path.lexists(found.root / unescape(path)):
-                out[path] = "its photo is no longer in the input"
-            elif not shows.endswith(ours):
-                out[path] = "it was written with other settings"
-        return out
+        looked_at, ours = map(escape, found.paths), self.settings.export_hash()
+        return self._memory.left_over("photo", looked_at, lambda path: found.root / unescape(path), ours)
 
     def lost(self) -> list[str]:
         """Photos whose file is no longer as `write` left it: another program removed or changed it meanwhile."""
-        return [path for path in sorted(self._finished) if not self._memory.is_whole(path, self._place(path))]
+        return self._memory.lost(sorted(self._finished))
 
     def remove(self, record: Record) -> None:
         """Take an earlier output away: what cannot be shown to be hidden does not stay. Only files of our own."""

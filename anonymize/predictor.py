@@ -37,6 +37,7 @@ class Predictor:
         detectors: used instead of those that the settings name (composed ones, a FakeDetector).
         upright: tells how photos lie. Default: with detectors that the settings name, `upright.load`; with given ones,
             nothing does, and they see each photo as it came.
+        at_once: how many photos given detectors may be shown at the same time, by several threads.
         weights_dir: where weights are kept instead of the user's cache folder.
         trust: load pickles from outside the registry.
         fetching: told of weights on their way.
@@ -48,12 +49,13 @@ class Predictor:
         *,
         detectors: Sequence[Detector] | None = None,
         upright: Upright | None = None,
+        at_once: int = 1,
         weights_dir: AnyPath | None = None,
         trust: bool = False,
         fetching: weights.Progress | None = None,
     ) -> None:
         self.settings = Settings().with_preset(settings) if isinstance(settings, str) else settings or Settings()
-        self._given, self._given_upright = detectors, upright
+        self._given, self._given_upright, self._given_at_once = detectors, upright, at_once
         self._weights_dir = None if weights_dir is None else Path(weights_dir)
         self._create = partial(create, weights_dir=self._weights_dir, trust=trust, progress=fetching)
         self._load_upright = partial(load_upright, weights_dir=self._weights_dir, progress=fetching)
@@ -88,8 +90,8 @@ class Predictor:
 
     @property
     def at_once(self) -> int:
-        """How many photos are worth searching side by side, a thread each; 1 for given detectors: who knows theirs."""
-        return at_once(self.settings.device) if self._given is None else 1
+        """How many photos are worth searching side by side, a thread each."""
+        return at_once(self.settings.device) if self._given is None else self._given_at_once
 
     def check_hides(self, settings: Settings | None = None) -> None:
         """Raise SettingsError where these settings hide a kind that no detector looks for, and nobody said `none`."""

@@ -12,14 +12,15 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from .disk import AnyPath, replacing
+from .disk import AnyPath
 from .errors import RecordsError, SettingsError
-from .json_lines import JsonLines, read_lines, to_line
+from .json_lines import JsonLines, read_lines, to_line, write_lines
 from .json_lines import lock as lock
 from .regions import NEARLY_ALL, Region, areas, boxes, intersections, iou
 from .settings import Settings
@@ -338,11 +339,7 @@ def rewrite(path: AnyPath, header: Header, lines: Iterable[bytes]) -> None:
     Whole or not at all. The caller holds the file's lock.
     """
     lines_beside(path).unlink(missing_ok=True)
-    with replacing(path, is_locked=True) as temporary, open(temporary, "xb") as new:
-        new.write(to_line(header.to_dict()))
-        new.writelines(lines)
-        new.flush()
-        os.fsync(new.fileno())
+    write_lines(path, chain([to_line(header.to_dict())], lines), is_locked=True)
 
 
 def lines_beside(path: AnyPath) -> Path:

@@ -193,7 +193,7 @@ class Preset:
 
 
 # Each is one spec for both kinds: its networks see a photo whole once.
-_QUICK = "in-context:street@832-1664+coco@320+closer:centerface@1280-2560"
+_QUICK = "in-context:street@960-1920+coco@320+closer:centerface@1280-2560"
 _STREETS = (
     "in-context:street@640-1280+retinaface-mobilenet@1536-3072+coco@320"
     "+closer:street@1280-2560+closer:centerface@1600-3200"
@@ -204,7 +204,7 @@ _THOROUGH = (
 )
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
-        "fast": Preset(_QUICK, _QUICK, 0.2, 0.15, "quickest; misses more of what is small"),
+        "fast": Preset(_QUICK, _QUICK, 0.2, 0.1, "quickest; misses more of what is small"),
         "balanced": Preset(_STREETS, _STREETS, 0.2, 0.15, "default; for street photos"),
         "thorough": Preset(_THOROUGH, _THOROUGH, 0.2, 0.05, "misses the fewest, hides some extra, slower"),
     }
@@ -261,7 +261,7 @@ class Settings:
     max_seconds: float = _option(
         600.0, "seconds that a detector may take for one photo, which then fails; 0: no limit", ge=0.0, le=86_400.0
     )
-    jobs: int = _option(0, "threads that read and write photos; 0: one per core", ge=0, le=256)
+    jobs: int = _option(0, "photos that are read, searched, and written at a time; 0: one per core", ge=0, le=256)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

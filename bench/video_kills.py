@@ -19,7 +19,7 @@ from anonymize.detectors import FakeDetector
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
-from anonymize.video import batch, run
+from anonymize.video import batch, passes
 from anonymize.video.writer import Encoding
 from bench.kills import Counter, Outcome, compare, ended, fork, kill_somewhere, looker, tree
 
@@ -44,7 +44,7 @@ def draw(path: Path) -> None:
 
 
 def _video(source: Path, out: Path, counter: Counter) -> None:
-    run.FRAMES_A_SEGMENT = SEGMENT  # a clip of few frames has several
+    passes.FRAMES_A_SEGMENT = SEGMENT  # a clip of few frames has several
     predictor = Predictor(SOLID, detectors=[FakeDetector([Region("plate", (20, 20, 60, 40), 0.9)])])
     lossless = Encoding("ffv1")  # x264 does not always write the same to the byte
     assert batch.run(source, out, predictor, encoding=lossless, every=1, progress=counter.up).ok

@@ -12,7 +12,7 @@ import click
 from anonymize import engine
 from anonymize.cli import Group
 from anonymize.cli.audit import AUDIT, audit_after
-from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, settings_of
+from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, grouped, settings_of
 from anonymize.cli.options import RECORDS as RECORDS_FILE
 from anonymize.cli.run import NOTHING_TO_DO, report
 from anonymize.corrections import gate, person
@@ -23,6 +23,7 @@ from .queue import Queue
 from .store import ReviewStore
 
 RECORDS = click.argument("records", type=RECORDS_FILE)
+SETTINGS = grouped(THRESHOLDS, HIDING)
 WHO = click.option("--who", default=person, help="Who decides [this account's name].")
 PHOTOS = click.argument("photos", nargs=-1)
 
@@ -58,8 +59,7 @@ def _tell(done: int, of: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print path, risk, and reasons as JSON.")
 @click.option("--all", "everything", is_flag=True, help="Include approved and flagged photos, and those with errors.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Show at most N.")
-@THRESHOLDS
-@HIDING
+@SETTINGS
 def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **given: Any) -> None:
     """List the photos to review, riskiest first, with reasons."""
     waiting = Queue(_store(records, given), _tell)
@@ -79,8 +79,7 @@ def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **g
 
 @cli.command()
 @RECORDS
-@THRESHOLDS
-@HIDING
+@SETTINGS
 def status(records: Path, **given: Any) -> None:
     """Show the progress of the review and the last decisions."""
     store = _store(records, given)
@@ -96,12 +95,12 @@ def status(records: Path, **given: Any) -> None:
 
 
 def _add_decision(what: str, text: str) -> None:
+    @cli.command(what, help=text)
     @RECORDS
     @PHOTOS
     @WHO
     @click.option("--note", default="", help="A note to store with it.")
-    @THRESHOLDS
-    @HIDING
+    @SETTINGS
     def command(records: Path, photos: tuple[str, ...], who: str, note: str, **given: Any) -> None:
         store = _store(records, given)
         if not photos:
@@ -114,14 +113,10 @@ def _add_decision(what: str, text: str) -> None:
             store.decide(photo, what, who=who, note=note)
             click.echo(f"{what}: {photo}")
 
-    command.__doc__ = text
-    cli.command(what)(command)
-
 
 @cli.command()
 @RECORDS
-@THRESHOLDS
-@HIDING
+@SETTINGS
 def use(records: Path, **given: Any) -> None:
     """Choose thresholds and effects for this review. Photos approved under others become pending."""
     store = ReviewStore(records)
@@ -152,8 +147,7 @@ def forget(records: Path, photos: tuple[str, ...]) -> None:
 @RECORDS
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--allow-unreviewed", is_flag=True, help="Also export photos that nobody approved (never flagged ones).")
-@THRESHOLDS
-@HIDING
+@SETTINGS
 @WRITING
 @AUDIT
 @FILES
@@ -189,8 +183,7 @@ def export(
 @click.option("--val", type=click.FloatRange(0, 0.9), default=0.2, show_default=True, help="Share for validation.")
 @click.option("--test", type=click.FloatRange(0, 0.9), default=0.0, show_default=True, help="Share for testing.")
 @click.option("--allow-unreviewed", is_flag=True, help="Include unapproved photos; their regions are guesses.")
-@THRESHOLDS
-@HIDING
+@SETTINGS
 def dataset(
     records: Path, output: Path, form: str, val: float, test: float, allow_unreviewed: bool, **given: Any
 ) -> None:

@@ -7,20 +7,18 @@ count as long as a photo's line is the same, under the same settings.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymize.disk import write_whole
 from anonymize.records import queue_beside
-from anonymize.records_file import RecordsFile, pack, unpack
+from anonymize.records_file import RecordsFile, keep, recall
 from anonymize.risk import BESIDE, CANDIDATE, EMPTY
 from anonymize.settings import Settings
 from anonymize.thresholds import lowest, scores_under
@@ -53,8 +51,8 @@ class Index:
 
     def __init__(self, records: RecordsFile, settings: Settings, told: Told | None = None) -> None:
         self._records, self._settings, self._told = records, settings, told
-        self._seen: OrderedDict[str, tuple[int, Seen]] = OrderedDict()
-        self._items: OrderedDict[str, tuple[tuple[int, ...], Item]] = OrderedDict()
+        # What was made of lines, by path and CRC.
+        self._seen, self._items = lru_cache(HELD)(self._look_at), lru_cache(HELD)(self._describe)
         self._low = {kind: lowest(settings, kind) for kind in settings.kinds}
         self._generation, self._taken = -1, 0
         self.names: list[str] = []
@@ -114,7 +112,7 @@ class Index:
 
     def _put(self, row: int) -> None:
         path = self._records.names[row]
-        seen = self._see(path)
+        seen, scores = self._seen(path, self._records.crc(row))
         risk = risk_of(suspected(seen, self._frames(path)))
         peak = max(risk, self.rows["peak"][row]) if seen.decided else risk
         self.rows[row] = self._records.crc(row), risk, peak, STATUSES.index(seen.status), seen.has_carrier
@@ -122,35 +120,26 @@ class Index:
             self.decided[row] = seen.decided
         else:
             self.decided.pop(row, None)
+        for kind, found in scores.items():
+            self.scores[kind][row] = found
 
-    def _see(self, path: str) -> Seen:
-        crc = self._records.crc(self._records.row(path))
-        held = self._seen.get(path)
-        if held is None or held[0] != crc:
-            record = self._records[path]
-            held = self._seen[path] = crc, see(record, self._settings)
-            for kind, low in self._low.items():
-                found = scores_under(record, low, kind).astype(np.float32)
-                self.scores[kind][self._records.row(path)] = found.tobytes()
-            while len(self._seen) > HELD:
-                self._seen.popitem(last=False)
-        return held[1]
+    def _look_at(self, path: str, crc: int) -> tuple[Seen, dict[str, bytes]]:
+        record = self._records[path]
+        scores = {kind: scores_under(record, low, kind).astype(np.float32) for kind, low in self._low.items()}
+        return see(record, self._settings), {kind: found.tobytes() for kind, found in scores.items()}
 
     def _frames(self, path: str) -> list[Seen]:
-        return [self._see(n) for n in neighbors(path, self._records)]
+        records = self._records
+        return [self._seen(n, records.crc(records.row(n)))[0] for n in neighbors(path, records)]
 
     def item(self, path: str) -> Item:
         """A photo with its reasons."""
         records = self._records
-        near = neighbors(path, records)
-        crcs = tuple(records.crc(records.row(n)) for n in (path, *near))
-        held = self._items.get(path)
-        if held is None or held[0] != crcs:
-            seen, frames = self._see(path), self._frames(path)
-            held = self._items[path] = crcs, to_item(records[path], self._settings, seen, frames)
-            while len(self._items) > HELD:
-                self._items.popitem(last=False)
-        return held[1]
+        return self._items(path, tuple(records.crc(records.row(n)) for n in (path, *neighbors(path, records))))
+
+    def _describe(self, path: str, crcs: tuple[int, ...]) -> Item:
+        seen, _ = self._seen(path, crcs[0])
+        return to_item(self._records[path], self._settings, seen, self._frames(path))
 
     def flat(self, kind: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """All photos' scores of a kind in a row, and where each photo's begin and the last one's end, (N + 1,)."""
@@ -161,39 +150,27 @@ class Index:
     # --- what is kept beside the file ---
 
     @property
-    def _key(self) -> bytes:
+    def _key(self) -> str:
         """What the numbers depend on but for the records."""
-        text = [VERSION, self._settings.to_dict(), dict(CANDIDATE), dict(EMPTY), BESIDE]
-        return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).digest()
+        return json.dumps([VERSION, self._settings.to_dict(), dict(CANDIDATE), dict(EMPTY), BESIDE], sort_keys=True)
 
     def _keep(self, count: int) -> None:
-        arrays = {
-            "key": np.frombuffer(self._key, np.uint8),
-            "names": _bytes("\n".join(self._records.names[:count])),
-            "rows": self.rows[:count],
-            "decided": _bytes(json.dumps({row: d for row, d in self.decided.items() if row < count})),
-        }
+        values = {"names": self.names[:count], "decided": {r: d for r, d in self.decided.items() if r < count}}
+        arrays = {"rows": self.rows[:count]}
         for n, of_kind in enumerate(self.scores.values()):
             arrays[f"scores{n}"] = np.frombuffer(b"".join(of_kind[:count]), np.float32)
             arrays[f"counts{n}"] = np.array([len(s) // 4 for s in of_kind[:count]], np.int32)
-        with suppress(OSError):
-            write_whole(queue_beside(self._records.path), pack(arrays))
+        keep(queue_beside(self._records.path), self._key, values, **arrays)
 
     def _recall(self) -> None:
         """Take what is kept, where it is of these settings."""
-        of_kinds = [f"{what}{n}" for n in range(len(self.scores)) for what in ("scores", "counts")]
-        kept = unpack(queue_beside(self._records.path), ["key", "names", "rows", "decided", *of_kinds])
-        if kept is None or bytes(kept["key"]) != self._key or kept["rows"].dtype != ROW:
-            return
-        self.names = bytes(kept["names"]).decode().split("\n")
-        self.rows = kept["rows"]
-        self.rows["peak"] = self.rows["risk"]
-        self.decided = {int(row): tuple(d) for row, d in json.loads(bytes(kept["decided"])).items()}
-        self.scores = {k: _split(kept[f"scores{n}"], kept[f"counts{n}"]) for n, k in enumerate(self.scores)}
-
-
-def _bytes(text: str) -> NDArray[Any]:
-    return np.frombuffer(text.encode(), np.uint8)
+        values, arrays = recall(queue_beside(self._records.path), self._key) or ({}, {})
+        with suppress(LookupError, TypeError, ValueError, AttributeError):  # something else
+            rows, names = arrays["rows"], list(values["names"])
+            rows["peak"] = rows["risk"]
+            decided = {int(row): (who, when) for row, (who, when) in values["decided"].items()}
+            scores = {k: _split(arrays[f"scores{n}"], arrays[f"counts{n}"]) for n, k in enumerate(self.scores)}
+            self.names, self.rows, self.decided, self.scores = names, rows, decided, scores
 
 
 def _split(flat: NDArray[Any], counts: NDArray[Any]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,14 @@ def package_file(package: str, *parts: str) -> Path:
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin).parent.joinpath(*parts)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> None:
+    """What is there before a file's tests is no longer looked through for garbage: there are a million objects of
+    imported packages, which take half a second each time, and clips have it done several times."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ from ..settings import Settings
 from . import against as against_
 from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, second_look
 from .findings import CHECKS, SYSTEM, THUMBNAILS, TO_DO, Audit, Finding, PhotoAudit, counted
-from .reader import Reader
-from .reader import load as load_reader
+from .plate_reader import Reader
+from .plate_reader import load as load_reader
 
 __all__ = [
     "CHECKS",

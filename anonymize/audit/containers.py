@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from . import boxes, matroska, mp4, streams, tiff
+from . import boxes, matroska, mp4, streams, tiff_tags
 from .boxes import exif_fault, named, profile_fault, text
 
 
@@ -253,6 +253,6 @@ _WALKS: Mapping[bytes, Callable[[bytes, tuple[str, ...]], Iterator[str]]] = {
     _PNG_MAGIC: _png,
     b"RIFF": _webp,
     b"BM": _bmp,
-    b"II*\0": tiff.walk,
-    b"MM\0*": tiff.walk,
+    b"II*\0": tiff_tags.walk,
+    b"MM\0*": tiff_tags.walk,
 }

@@ -21,11 +21,11 @@ from ..outputs import EXPORTS_NAME, QUARANTINED, SUMMARY_NAME
 from ..records import Header, Record, escape, lines_beside, queue_beside, unescape
 from ..records_file import is_kept
 from ..settings import Settings
-from ..video import batch, clip_records, memory, sinks
+from ..video import batch, clip_records, memory, stream_sinks
 from ..video.clip_records import ClipRecord
 from .findings import Finding
 
-_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, sinks.MEMORY)
+_OURS = (RECORDS_NAME, EXPORTS_NAME, SUMMARY_NAME, memory.MEMORY_NAME, batch.SUMMARY_NAME, stream_sinks.MEMORY)
 # What operating systems and network drives put into a folder by themselves, in lower case, and how each begins: a photo
 # of such a name is a stranger's file. In folders of theirs only these pass, too: a recycle bin holds originals.
 _OF_SYSTEM: Mapping[str, tuple[bytes, ...]] = {
@@ -267,11 +267,12 @@ def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
         return False
     own = [output / n for n in _OURS]
     own += [records_path, records_path.with_suffix(f".{SUMMARY_NAME}")] if records_path else []
-    if any(os.path.abspath(file) == os.path.abspath(p) for p in own):
+    here = os.path.abspath(file)
+    if here in map(os.path.abspath, own):
         return file == records_path or _is_readable(file)
-    if any(os.path.abspath(file) == os.path.abspath(p.with_name(f".{p.name}.lock")) for p in own):
+    if here in (os.path.abspath(p.with_name(f".{p.name}.lock")) for p in own):
         return not file.stat().st_size
-    if any(os.path.abspath(file) in map(os.path.abspath, (lines_beside(p), queue_beside(p))) for p in own):
+    if here in (os.path.abspath(beside(p)) for p in own for beside in (lines_beside, queue_beside)):
         return is_kept(file)
     if file.name.endswith(f"{batch.RECORD_SUFFIX}.lock"):
         return not file.stat().st_size

@@ -34,7 +34,7 @@ from . import close_up
 from .attacks import crop
 from .close_up import Closely
 from .findings import Finding
-from .reader import HEIGHT, Reader, Reading
+from .plate_reader import HEIGHT, Reader, Reading
 
 LISTED = 0.4  # probability, all networks together, from which something is looked at closer, or listed
 

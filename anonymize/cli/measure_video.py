@@ -100,8 +100,8 @@ def _record(root: Path, path: str, predictor: Predictor | None, folder: Path | N
     from .. import images
     from ..video import clip_records
     from ..video.batch import RECORD_SUFFIX
+    from ..video.passes import detect
     from ..video.reader import open_clip
-    from ..video.run import detect
 
     if predictor is None:
         assert folder is not None

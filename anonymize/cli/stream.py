@@ -15,7 +15,7 @@ from .options import CLIPS, EVERY, predictor_of, settings_of
 from .run import warn
 
 if TYPE_CHECKING:
-    from ..video.stream import Told
+    from ..video.streaming import Told
 
 
 @click.command()
@@ -41,7 +41,7 @@ def stream(source: str, sink: str, delay: float, every: Any, quality: int, secon
     A frame without a result never goes out. Frames that come faster than they can be searched are dropped whole. A
     source that breaks is opened again.
     """
-    from ..video.stream import run
+    from ..video.streaming import run
 
     predictor = predictor_of(warn(settings_of(given)), given)
     stop = threading.Event()

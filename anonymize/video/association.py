@@ -51,25 +51,30 @@ class Detections:
     """What was found of one kind in some frames.
 
     Attributes:
-        searched: frames that were searched, ascending; also those in which nothing was found.
         frames: (N,), of each detection, ascending. rows: (N, 5): x1, y1, x2, y2 px, score.
         width: of the picture, px.
     """
 
-    searched: Places
     frames: Places
     rows: Floats
     width: int
 
+    @property
+    def boxes(self) -> Floats:
+        return self.rows[:, :4]
+
+    @property
+    def scores(self) -> Floats:
+        return self.rows[:, 4]
+
     def take(self, places: Places) -> Detections:
         """Only these detections."""
-        return Detections(self.searched, self.frames[places], self.rows[places], self.width)
+        return Detections(self.frames[places], self.rows[places], self.width)
 
     def beside(self, pan: Floats, first: int) -> Detections:
         """The same where the camera does not pan; `pan` is of the frames from `first` on."""
         moved = pan[self.frames - first]
-        boxes = self.rows[:, :4] - np.concatenate([moved, moved], axis=1)
-        return Detections(self.searched, self.frames, np.concatenate([boxes, self.rows[:, 4:]], axis=1), self.width)
+        return Detections(self.frames, self.rows - np.pad(np.tile(moved, 2), ((0, 0), (0, 1))), self.width)
 
 
 def chains(found: Segments, kind: str, frame_rate: float) -> Iterator[Detections]:
@@ -94,12 +99,11 @@ def chains(found: Segments, kind: str, frame_rate: float) -> Iterator[Detections
         # Where the camera pans or is shaken, boxes are compared as if it stood still.
         pan = motion.pan(seen, stop, moved)[first - seen :]
         before, rows = found.between(kind, first, stop)
-        seen_here = first + np.flatnonzero(found.searched[first:stop])
-        here = Detections(seen_here, rows[:, 0].astype(np.int64), rows[:, 1:], motion.width)
+        here = Detections(rows[:, 0].astype(np.int64), rows[:, 1:], motion.width)
         still = here.beside(pan, first)
         goes_on: dict[int, int] = {}
         taken: set[int] = set()
-        for chain in sorted(follow(still, first, stop), key=len, reverse=True):
+        for chain in sorted(follow(still, first + np.flatnonzero(found.searched[first:stop])), key=len, reverse=True):
             frames = here.frames[chain]
             mine = chain[(frames >= own.start) & (frames < own.stop)]
             places = (chain + before).tolist()
@@ -124,13 +128,13 @@ def _pieces(parts: list[tuple[Detections, Detections]], frame_rate: float) -> It
     """
     shown, still = map(_together, zip(*parts, strict=True))
     for piece in _alike(np.arange(len(still.frames)), still, frame_rate):
-        if len(piece) and shown.rows[piece, 4].max() >= LEVELS[-1]:
+        if len(piece) and shown.scores[piece].max() >= LEVELS[-1]:
             yield shown.take(piece)
 
 
 def _together(parts: Sequence[Detections]) -> Detections:
     frames, rows = np.concatenate([p.frames for p in parts]), np.concatenate([p.rows for p in parts])
-    return Detections(parts[0].searched, frames, rows, parts[0].width)
+    return Detections(frames, rows, parts[0].width)
 
 
 def _alike(chain: Places, found: Detections, frame_rate: float) -> list[Places]:
@@ -154,7 +158,7 @@ def _off(chain: Places, found: Detections, frame_rate: float) -> NDArray[np.bool
     out = np.zeros(len(chain), bool)
     if len(chain) < 3:
         return out
-    frames, boxes = found.frames[chain], found.rows[chain, :4]
+    frames, boxes = found.frames[chain], found.boxes[chain]
     centers, sizes = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     t = (frames[1:-1] - frames[:-2]) / (frames[2:] - frames[:-2])
     middle = centers[:-2] + t[:, None] * (centers[2:] - centers[:-2])
@@ -217,9 +221,10 @@ class _Follow:
     buffer: float
     cuts: Sequence[int]
 
-    def __call__(self, found: Detections, first: int, stop: int) -> list[Places]:
-        frames = found.searched[slice(*np.searchsorted(found.searched, (first, stop)))].tolist()
-        edges = np.searchsorted(found.frames, [*frames, stop]).tolist()
+    def __call__(self, found: Detections, searched: Places) -> list[Places]:
+        """Args: searched: the window's frames that were; also those in which nothing was found."""
+        frames = searched.tolist()
+        edges = [*np.searchsorted(found.frames, searched).tolist(), len(found.frames)]
         left = {f: np.arange(a, b) for f, (a, b) in zip(frames, pairwise(edges), strict=True)}
         out: list[Places] = []
         for level in LEVELS:
@@ -228,9 +233,9 @@ class _Follow:
                 for scene in self._scenes(frames):
                     self._link(found, left, scene[::order], level, joined)
             for places in left.values():
-                for i in places[found.rows[places, 4] >= level].tolist():
+                for i in places[found.scores[places] >= level].tolist():
                     joined.add(i)
-            of_level = [c for c in joined.chains() if found.rows[c, 4].max() >= level]
+            of_level = [c for c in joined.chains() if found.scores[c].max() >= level]
             taken = np.concatenate([*of_level, np.zeros(0, np.int64)])
             left = {frame: np.setdiff1d(places, taken) for frame, places in left.items()}
             out += of_level
@@ -264,7 +269,7 @@ class _Follow:
         tracker = self._tracker(level)
         last: dict[int, int] = {}
         for frame in frames:
-            places = left[frame][found.rows[left[frame], 4] >= JOIN]
+            places = left[frame][found.scores[left[frame]] >= JOIN]
             seen = found.rows[places]
             detections = sv.Detections(xyxy=seen[:, :4], confidence=seen[:, 4], data={"place": places})
             at = abs(frame - frames[0]) / self.frame_rate

@@ -26,13 +26,13 @@ from ..errors import ClipError, PathError, StoppedError
 from ..json_lines import lock
 from ..outputs import why
 from ..predictor import Predictor
-from ..records import Header, escape
+from ..records import Header, escape, unescape
 from . import clip_records
 from .clip_records import ClipRecord
 from .detect import Every
 from .memory import Memory
+from .passes import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .reader import Clip, import_av, open_clip
-from .run import INCOMPLETE, Step, detect, detection_of, render, shown_by
 from .tracks import check_thresholds
 from .writer import Encoding, Form, form_of
 
@@ -106,7 +106,7 @@ def run(
     every: Every = "auto",
     records_folder: AnyPath | None = None,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = lambda summary: None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Clips -> records and anonymized clips. Called again, it goes on where it was killed.
@@ -148,7 +148,8 @@ def run(
         job.work(found.paths)
         job.lose()
         if job.memory:
-            summary.left_over = job.memory.left_over(map(escape, found.paths), found.root, predictor.settings)
+            looked_at, ours = map(escape, found.paths), predictor.settings.export_hash()
+            summary.left_over = job.memory.left_over("clip", looked_at, lambda p: found.root / unescape(p), ours)
     summary.now, summary.seconds = None, time.perf_counter() - started
     if not dry_run:
         told = {**summary.to_dict(), "settings": predictor.settings.to_dict(), "every": every}
@@ -173,7 +174,7 @@ class _Job:
     every: Every
     records_folder: Path
     summary: Summary
-    progress: Progress | None
+    progress: Progress
     stop: threading.Event | None
     memory: Memory | None = None
     scratch: Path | None = None
@@ -193,8 +194,7 @@ class _Job:
             except Exception as e:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
                 ended = Step("failed", 0, None)
-            if told := self._told(path):
-                told(ended)
+            self._told(path)(ended)
 
     def lose(self) -> None:
         """Clips whose file is no longer as it was written are failures."""
@@ -285,14 +285,10 @@ class _Job:
         shutil.rmtree(parts, ignore_errors=True)
         return is_changed
 
-    def _told(self, path: str) -> Callable[[Step], None] | None:
-        if self.progress is None:
-            return None
-        progress, summary = self.progress, self.summary
-
+    def _told(self, path: str) -> Callable[[Step], None]:
         def told(step: Step) -> None:
-            summary.now = escape(path), step
-            progress(summary)
+            self.summary.now = escape(path), step
+            self.progress(self.summary)
 
         return told
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from ..disk import AnyPath, replacing
+from ..disk import AnyPath
 from ..errors import RecordsError, SettingsError
-from ..json_lines import each_line, to_line
+from ..json_lines import each_line, to_line, write_lines
 from ..records import Header, Reviewed, check_decisions
 from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
@@ -128,18 +128,18 @@ def _is_settled(fresh: Track, decided: Track) -> bool:
 
 def write(path: AnyPath, header: Header, record: ClipRecord) -> None:
     """Write a clip's file: a temporary file, then a rename; through to the disk."""
-    first = {**header.to_dict(), "video": SCHEMA, "clip": record.to_dict()}
-    with replacing(path) as temporary, open(temporary, "xb") as file:
-        file.write(to_line(first))
-        for track in record.tracks:
-            file.write(b'{"track":')
-            file.writelines(track.to_json())
-            file.write(b"}\n")
-        file.writelines(to_line({"decision": d}) for d in record.decisions)
-        # Its last line: a file that was cut off is no record of a clip with fewer tracks.
-        file.write(to_line({"tracks": len(record.tracks), "decisions": len(record.decisions)}))
-        file.flush()
-        os.fsync(file.fileno())
+    write_lines(path, _lines(header, record))
+
+
+def _lines(header: Header, record: ClipRecord) -> Iterator[bytes]:
+    yield to_line({**header.to_dict(), "video": SCHEMA, "clip": record.to_dict()})
+    for track in record.tracks:
+        yield b'{"track":'
+        yield from track.to_json()  # in pieces: a track may last for an hour
+        yield b"}\n"
+    yield from (to_line({"decision": d}) for d in record.decisions)
+    # Its last line: a file that was cut off is no record of a clip with fewer tracks.
+    yield to_line({"tracks": len(record.tracks), "decisions": len(record.decisions)})
 
 
 def read(path: AnyPath) -> tuple[Header, ClipRecord]:

@@ -7,12 +7,10 @@ scene. What is not known is hidden, too: boxes grow with the time to the nearest
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .association import LEVELS, size_in
+from .association import LEVELS, Detections, size_in
 from .motion import Motion
 
 Floats = NDArray[np.float64]
@@ -31,19 +29,10 @@ GROWTH, MOST = 0.5, 0.35  # of the size, on each side: a second, and at most
 DRIFT, MOST_DRIFT = 0.25, 0.75  # the same: of the way that a thing goes by itself, and at most of the size
 
 
-@dataclass(frozen=True, eq=False)
-class Path:
-    """Where a thing was found: frames (N,), ascending; boxes (N, 4) px; scores (N,)."""
-
-    frames: NDArray[np.int64]
-    boxes: Floats
-    scores: Floats
-
-
-def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, NDArray[np.uint8]]:
-    """The path without gaps, and beyond its ends: first frame, boxes, sources."""
-    frames, state = path.frames.tolist(), _state(path.boxes)
-    is_doubtful = int((path.scores >= LEVELS[0]).sum()) < FEW
+def close(found: Detections, frame_rate: float, motion: Motion) -> tuple[int, Floats, NDArray[np.uint8], Floats]:
+    """The way of one thing without gaps, and beyond its ends: first frame, boxes, sources, scores."""
+    frames, state = found.frames.tolist(), _state(found.boxes)
+    is_doubtful = int((found.scores >= LEVELS[0]).sum()) < FEW
     beyond = {}
     for step in (1, -1):
         large = size_in(float(state[::step][-1, 2:].min()), motion.width) if is_doubtful else 1.0
@@ -51,9 +40,10 @@ def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, N
         beyond[step] = _beyond(frames[::step], state[::step], step, frame_rate, motion, share)
     first = min([frames[0], *(f for f, _ in beyond[-1])])
     last = max([frames[-1], *(f for f, _ in beyond[1])])
-    boxes, sources = np.zeros((last + 1 - first, 4)), np.full(last + 1 - first, EXTENDED, np.uint8)
-    sources[frames[0] - first : frames[-1] - first] = FILLED
-    boxes[path.frames - first], sources[path.frames - first] = path.boxes, DETECTED
+    count, at = last + 1 - first, found.frames - first
+    boxes, sources, scores = np.zeros((count, 4)), np.full(count, EXTENDED, np.uint8), np.zeros(count)
+    sources[at[0] : at[-1]] = FILLED
+    boxes[at], sources[at], scores[at] = found.boxes, DETECTED, found.scores
     for frame, box in (*beyond[-1], *beyond[1]):
         boxes[frame - first] = box
     recent = int(RECENT * frame_rate) + 2  # detections of which a speed is taken, at most
@@ -65,7 +55,7 @@ def close(path: Path, frame_rate: float, motion: Motion) -> tuple[int, Floats, N
         )
         for frame, box in _between(frames[i], frames[i + 1], state[i], state[i + 1], speeds, frame_rate, motion):
             boxes[frame - first] = box
-    return first, boxes, sources
+    return first, boxes, sources, scores
 
 
 def _state(boxes: Floats) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from ..errors import AuditError, ClipError
 from ..output_memory import WRITING, OutputMemory
 from ..outputs import QUARANTINED
 from ..records import escape, unescape
-from ..settings import Settings
 
 MEMORY_NAME = "clips.jsonl"
 
@@ -29,27 +28,6 @@ class Memory(OutputMemory):
         is_shown = self.shows(path) == shows and self.known[path].more["output"] == self._name(target)
         return is_shown and self.is_whole(path, target)
 
-    def lost(self, paths: Iterable[str]) -> list[str]:
-        """Those of these clips whose file is no longer as it was noted."""
-        return [p for p in paths if not self.is_whole(p, place(self.known[p].more, self._folder))]
-
-    def left_over(self, looked_at: Iterable[str], root: Path, settings: Settings) -> dict[str, str]:
-        """Clips of earlier runs that lie here, are none of these, and of which there is something to say: what.
-
-        Args:
-            looked_at: paths. root: of the input. settings: those of this run.
-        """
-        ours, out = settings.export_hash(), {}
-        for path in sorted(self.known.keys() - set(looked_at)):
-            more = self.known[path].more
-            if not self.shows(path) or not os.path.lexists(place(more, self._folder)):
-                continue
-            if not os.path.lexists(root / unescape(path)):
-                out[path] = "its clip is no longer in the input"
-            elif not str(more.get("approval", "")).endswith(ours):
-                out[path] = "it was written with other settings"
-        return out
-
     def begin(self, path: str, target: Path, shows: str) -> None:
         """The clip is about to be written: what an earlier run wrote in its place goes.
 
@@ -61,16 +39,10 @@ class Memory(OutputMemory):
         self.remove(path)
         if os.path.lexists(target):
             raise ClipError("the output has a file in its place that this program did not write; move it away")
-        self.note(path, target, WRITING)
+        self.put(path, target, WRITING, output=self._name(target), sha256="")
 
     def note(
-        self,
-        path: str,
-        target: Path,
-        shows: str,
-        approval: str = "",
-        quality: int = 0,
-        settings: Mapping[str, Any] | None = None,
+        self, path: str, target: Path, shows: str, approval: str, quality: int, settings: Mapping[str, Any]
     ) -> None:
         """A clip is written.
 
@@ -79,10 +51,8 @@ class Memory(OutputMemory):
             approval: the record's `approval_hash`. quality: `Encoding.quality`. settings: by which it was written; an
                 audit finds them here, whatever else is written into the folder later.
         """
-        digest = "" if shows == WRITING else disk.sha256(target)
-        more = {"output": self._name(target), "sha256": digest, "approval": approval, "quality": quality}
-        more |= {"settings": settings} if settings else {}
-        self.put(path, target, shows, **more)
+        own = {"approval": approval, "quality": quality, "settings": settings}
+        self.put(path, target, shows, output=self._name(target), sha256=disk.sha256(target), **own)
 
     def put(self, path: str, file: Path | None, shows: str, **more: Any) -> None:
         self._log.check_in_place()
@@ -90,7 +60,7 @@ class Memory(OutputMemory):
 
     def remove(self, path: str) -> None:
         if (shown := self.shows(path)) and not shown.startswith(QUARANTINED):
-            place(self.known[path].more, self._folder).unlink(missing_ok=True)
+            self.place(path).unlink(missing_ok=True)
             self.put(path, None, "", **self.known[path].more)
 
     def _name(self, target: Path) -> str:

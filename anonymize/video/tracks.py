@@ -21,7 +21,7 @@ from ..json_lines import to_line
 from ..regions import STATUSES, Box, Region, Status
 from ..settings import Settings
 from .association import LEVELS, chains
-from .closing import DETECTED, DRAWN, EXTENDED, FILLED, Path, close
+from .closing import DETECTED, DRAWN, EXTENDED, FILLED, close
 from .found import Segments
 from .spilled import Spill, Spilled
 
@@ -264,18 +264,13 @@ def make_tracks(found: Segments, frame_rate: float, spill: Spill | None = None) 
     """
     frame_rate = min(max(frame_rate, RATES[0]), RATES[1])
     spill = spill or Spill()
-    tracks = [t.spilled(spill) for kind in found.kinds for t in _of_kind(kind, found, frame_rate)]
+    tracks = []
+    for kind in found.kinds:
+        for chain in chains(found, kind, frame_rate):
+            x1, y1, x2, y2 = chain.boxes[0].tolist()  # the name is of what was seen first
+            name = f"{chain.frames[0]}-{Region(kind, (x1, y1, x2, y2)).id}"
+            tracks.append(Track(kind, *close(chain, frame_rate, found.motion), id=name).spilled(spill))
     return tuple(sorted(tracks, key=lambda t: (t.first, t.id)))
-
-
-def _of_kind(kind: str, found: Segments, frame_rate: float) -> Iterator[Track]:
-    for chain in chains(found, kind, frame_rate):
-        path = Path(chain.frames, chain.rows[:, :4], chain.rows[:, 4])
-        first, boxes, sources = close(path, frame_rate, found.motion)
-        scores = np.zeros(len(boxes))
-        scores[path.frames - first] = path.scores
-        x1, y1, x2, y2 = path.boxes[0].tolist()  # the name is of what was seen first
-        yield Track(kind, first, boxes, sources, scores, id=f"{path.frames[0]}-{Region(kind, (x1, y1, x2, y2)).id}")
 
 
 class Shown:

@@ -42,7 +42,7 @@ def assemble(
 
     Args:
         policy: who may do what. pool: the detectors. data: a folder for visitors' files, which go at start and end.
-        mounts: path -> another app behind the same security ("/review"); its lifespan is run too.
+        mounts: path -> another app behind the same security ("/review").
         tabs: title -> a function that draws a further tab of the page.
         warm_up: load the default detectors at the start, in the background.
         root_path: the prefix under which a proxy shows the server; `RootPath` goes around it.
@@ -59,14 +59,10 @@ def assemble(
         sessions.start()
         if warm_up:
             pool.start()
-        async with contextlib.AsyncExitStack() as stack:
-            for mounted in mounts.values():  # Starlette does not run a mounted app's own
-                if run := getattr(getattr(mounted, "router", None), "lifespan_context", None):
-                    await stack.enter_async_context(run(mounted))
-            yield
-            jobs.close()
-            sessions.close()  # first of all they know that they are closed, and begin nothing again
-            clip_work.WORKERS.close()
+        yield
+        jobs.close()
+        sessions.close()  # first of all they know that they are closed, and begin nothing again
+        clip_work.WORKERS.close()
 
     # FastAPI's own documentation pages fetch scripts from other hosts; /api/docs has ours.
     off: dict[str, Any] = {"docs_url": None, "redoc_url": None}

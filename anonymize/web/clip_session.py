@@ -24,10 +24,10 @@ from ..settings import Settings
 from ..video import clip_records
 from ..video.batch import RECORD_SUFFIX
 from ..video.clip_corrections import decide
+from ..video.clip_preview import Preview
 from ..video.clip_records import ClipRecord
-from ..video.preview import Preview
+from ..video.passes import Step
 from ..video.reader import Clip
-from ..video.run import Step
 from ..video.writer import Encoding, form_of
 from . import clip_work
 from .clip_audit import ClipAudit, audit, report

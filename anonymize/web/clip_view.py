@@ -16,7 +16,7 @@ from ..settings import Settings
 from ..thresholds import lowest
 from ..video.clip_records import ClipRecord
 from ..video.moments import Moment, moments
-from ..video.run import INCOMPLETE
+from ..video.passes import INCOMPLETE
 from ..video.tracks import Track
 from .clip_audit import card
 from .clip_session import ClipSession

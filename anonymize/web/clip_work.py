@@ -28,11 +28,11 @@ from ..records import Header
 from ..regions import Region
 from ..settings import Settings
 from ..video import clip_records
+from ..video.clip_preview import Preview, plays, write_preview, writing
 from ..video.clip_records import ClipRecord
 from ..video.orientation import Orientation
-from ..video.preview import Preview, plays, write_preview, writing
+from ..video.passes import Step, detect, render
 from ..video.reader import Clip, Frame, open_clip
-from ..video.run import Step, detect, render
 from ..video.writer import Encoding
 from .photo_session import looks_of
 

@@ -14,6 +14,7 @@ import numpy as np
 from .. import images, time_limit
 from ..detectors import Detector, Image, create, models, parse, upright
 from ..detectors.detector import kinds_of
+from ..detectors.runtime import at_once, side_by_side
 from ..errors import AnonymizeError, ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
@@ -31,19 +32,20 @@ OPEN_PHOTOS = 12  # of one visitor, kept in memory at display size
 
 
 class Gated:
-    """A Detector that looks at one photo at a time, whoever asks: memory stays bounded, visitors take turns.
+    """A Detector that looks at few photos at a time, whoever asks: memory stays bounded, visitors take turns.
 
     Turns are first come, first served, so that a batch of one visitor does not keep the others waiting.
     """
 
-    def __init__(self, detector: Detector, max_seconds: float) -> None:
-        self._detector, self._turn, self._max_seconds = detector, Turns(), max_seconds
+    def __init__(self, detector: Detector, max_seconds: float, at_once: int = 1) -> None:
+        self._detector, self._turn, self._max_seconds = detector, Turns(at_once), max_seconds
         self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        with self._turn:  # a detector that hangs loses it: the time for the photo is up for this call, too
+        with self._turn as beside:  # a detector that hangs loses it: the time for the photo is up for this call, too
             budget = time_limit.Budget(self._max_seconds)
-            return time_limit.call(partial(self._detector.detect, images), budget, self._detector)
+            with side_by_side() if beside else nullcontext():
+                return time_limit.call(partial(self._detector.detect, images), budget, self._detector)
 
 
 class Turns:
@@ -55,16 +57,19 @@ class Turns:
 
     def __init__(self, at_once: int = 1) -> None:
         self._condition = threading.Condition()
-        self._next, self._most = 0, at_once
+        self._next, self._most, self._taken = 0, at_once, 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> bool:
+        """Whether another one has its turn, too."""
         with time_limit.paused(), self._condition:  # waiting takes nothing from the time for a photo
             mine, self._next = self._next, self._next + 1
             self._condition.wait_for(lambda: mine < self._most)
+            self._taken += 1
+            return self._taken > 1
 
     def __exit__(self, *_: object) -> None:
         with self._condition:
-            self._most += 1
+            self._most, self._taken = self._most + 1, self._taken - 1
             self._condition.notify_all()
 
 
@@ -136,7 +141,9 @@ class DetectorPool:
         if not any(names):
             raise SettingsError("Choose at least one detector.")
         detectors = [self._detector(n, settings) for n in dict.fromkeys(names) if n]
-        predictor = Predictor(settings, detectors=detectors, upright=self._load_upright(settings))
+        predictor = Predictor(
+            settings, detectors=detectors, upright=self._load_upright(settings), at_once=at_once(settings.device)
+        )
         predictor.check_hides()
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
             self.ready, self.problem = True, ""
@@ -148,7 +155,9 @@ class DetectorPool:
             if key not in self._loaded:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes
                     self._loaded.pop(next(iter(self._loaded)))
-                self._loaded[key] = Gated(self._create(name, settings), self.defaults.max_seconds)
+                self._loaded[key] = Gated(
+                    self._create(name, settings), self.defaults.max_seconds, at_once(settings.device)
+                )
             self._loaded[key] = self._loaded.pop(key)  # the last one now
             return self._loaded[key]
 

@@ -295,8 +295,8 @@ class Job(Intake):
         Raises:
             GoneError: nothing has been written. SettingsError: it is being looked at already.
         """
-        self._finished_records()
         with self.lock:
+            self._finished_records()
             if self.auditing:
                 raise SettingsError("These photos are being looked at already.")
             self.auditing, self.audited, self.audit_problem = AuditProgress(), None, ""

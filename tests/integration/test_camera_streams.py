@@ -18,9 +18,9 @@ import pytest
 from anonymize.errors import SettingsError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
-from anonymize.video import stream
-from anonymize.video.sinks import Encoded
-from anonymize.video.sources import Camera, source_of
+from anonymize.video import streaming
+from anonymize.video.stream_sinks import Encoded
+from anonymize.video.stream_sources import Camera, source_of
 from tests.support import clips
 
 FFMPEG = shutil.which("ffmpeg")
@@ -103,11 +103,11 @@ def predictor() -> Predictor:
     return Predictor(Settings(face_detector="none"), detectors=[clips.BarDetector()])
 
 
-def run(source: str, sink: Any, stop: threading.Event) -> stream.Told:
+def run(source: str, sink: Any, stop: threading.Event) -> streaming.Told:
     clock = threading.Timer(PATIENCE, stop.set)
     clock.start()
     try:
-        return stream.run(source, sink, predictor(), delay=0.2, stop=stop)
+        return streaming.run(source, sink, predictor(), delay=0.2, stop=stop)
     finally:
         clock.cancel()
 
@@ -117,13 +117,13 @@ def run(source: str, sink: Any, stop: threading.Event) -> stream.Told:
 def test_a_camera_that_breaks_and_comes_back(
     scheme: str, clip: Path, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "wait", lambda stop, _tries: stop.wait(0.2))
+    monkeypatch.setattr(streaming, "wait", lambda stop, _tries: stop.wait(0.2))
     command: Callable[[int, Path], list[object]] = rtmp if scheme == "rtmp" else rtsp
     address = f"{scheme}://127.0.0.1:{port}/" + ("live/camera" if scheme == "rtmp" else "camera")
     parts = command(port, clip)
     stop = threading.Event()
     sink = Kept(stop, enough=10**6)
-    told: list[stream.Told] = []
+    told: list[streaming.Told] = []
     work = threading.Thread(target=lambda: told.append(run(address, sink, stop)))
     work.start()
     try:

@@ -18,7 +18,7 @@ from anonymize.audit import Options
 from anonymize.errors import ClipError, WorkerError
 from anonymize.settings import Settings
 from anonymize.video.clip_records import read
-from anonymize.video.run import Step
+from anonymize.video.passes import Step
 from anonymize.web import clip_audit, clip_work
 from anonymize.web.api_video import job_of
 from anonymize.web.clip_session import ClipSession, open_upload

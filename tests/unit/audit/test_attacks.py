@@ -8,7 +8,7 @@ import pytest
 
 from anonymize import effects
 from anonymize.audit import attacks
-from anonymize.audit.reader import Reader, Reading, distance, is_same
+from anonymize.audit.plate_reader import Reader, Reading, distance, is_same
 from anonymize.audit.rest_risk import MEASURED, of_batch, of_photo, wilson
 from anonymize.records import Record
 from anonymize.regions import Region

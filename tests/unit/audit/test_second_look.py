@@ -9,7 +9,7 @@ import pytest
 
 from anonymize import images
 from anonymize.audit import close_up, second_look
-from anonymize.audit.reader import Reader, Reading
+from anonymize.audit.plate_reader import Reader, Reading
 from anonymize.detectors import FakeDetector
 from anonymize.errors import WeightsError
 from anonymize.records import Record

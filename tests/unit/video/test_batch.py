@@ -9,8 +9,8 @@ from anonymize.settings import Kind, Settings
 from anonymize.video import batch, clip_corrections, clip_records
 from anonymize.video.association import LEVELS
 from anonymize.video.memory import Memory
+from anonymize.video.passes import detect, render
 from anonymize.video.reader import open_clip
-from anonymize.video.run import detect, render
 from anonymize.video.writer import Encoding
 from tests.support import clips
 

@@ -1,9 +1,16 @@
-"""A server that ends while its detectors are loaded: the one at hand is loaded, and no other one."""
-
 from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from anonymize.detectors import openvino_runtime
+from anonymize.regions import Region
+from anonymize.web.detector_pool import Gated
 
 STOPPED = """
 import threading, time
@@ -27,5 +34,25 @@ begun.wait()
 
 
 def test_a_process_ends_once_the_detector_at_hand_is_loaded() -> None:
+    """A server that ends while its detectors are loaded: the one at hand is loaded, and no other one."""
     result = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (0, "loaded\n"), result.stderr
+
+
+def test_a_detector_searches_as_many_photos_side_by_side_as_it_may() -> None:
+    """Two meet inside; what begins while another one is searched gets its share of the cores."""
+    meeting, shares = threading.Barrier(2, timeout=60), []
+
+    class Meeting:
+        name, weights = "meeting", {}
+
+        def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+            shares.append(openvino_runtime._side_by_side)
+            meeting.wait()
+            return [[]]
+
+    gated = Gated(Meeting(), 60, at_once=2)
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(gated.detect, [[np.zeros((8, 8, 3), np.uint8)]] * 2)) == [[[]], [[]]]
+    assert max(shares) == 1
+    assert openvino_runtime._side_by_side == 0

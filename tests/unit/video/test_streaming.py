@@ -9,9 +9,9 @@ from PIL import Image
 from anonymize.errors import ClipError, DetectionError, PathError, SettingsError, WriteError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
-from anonymize.video import sources, stream
-from anonymize.video.sinks import Files, MjpegServer, sink_of
-from anonymize.video.sources import Arrived, Camera, Folder, source_of
+from anonymize.video import stream_sources, streaming
+from anonymize.video.stream_sinks import Files, MjpegServer, sink_of
+from anonymize.video.stream_sources import Arrived, Camera, Folder, source_of
 from tests.support import clips
 
 
@@ -46,7 +46,7 @@ class Kept:
 
 def run(source, detector=None, **given):
     sink = Kept()
-    told = stream.run(source, sink, Predictor(Settings(), detectors=[detector or clips.BarDetector()]), **given)
+    told = streaming.run(source, sink, Predictor(Settings(), detectors=[detector or clips.BarDetector()]), **given)
     assert sink.closed
     assert told.written == len(sink.frames)
     assert not any(clips.bar(f) for f in sink.frames)
@@ -77,7 +77,7 @@ def test_no_frame_waits_longer_than_the_delay():
                 sink_had.set()
 
     sink = Waiting()
-    stream.run(Slow(3), sink, Predictor(Settings(), detectors=[clips.BarDetector()]), delay=0.3)
+    streaming.run(Slow(3), sink, Predictor(Settings(), detectors=[clips.BarDetector()]), delay=0.3)
     assert sink_had.is_set()  # three frames, of 25 a second; the source is silent after them
 
 
@@ -117,7 +117,7 @@ def test_a_detector_that_always_fails_ends_the_stream():
 
 
 def test_a_source_that_breaks_is_opened_again(monkeypatch):
-    monkeypatch.setattr(stream, "wait", lambda stop, tries: None)
+    monkeypatch.setattr(streaming, "wait", lambda stop, tries: None)
     source = Drawn(12, is_live=True, breaks=[3, 7])
     told, _ = run(source, delay=0.0)
     assert told.reconnects == 2
@@ -139,7 +139,7 @@ def test_photos_that_fill_a_folder_come_out_under_their_names(tmp_path):
     thread = threading.Thread(target=fill)
     thread.start()
     predictor = Predictor(Settings(), detectors=[clips.BarDetector()])
-    told = stream.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.1, stop=stop)
+    told = streaming.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.1, stop=stop)
     thread.join()
     assert (told.written, told.failed) == (4, 1)
     assert sorted(p.name for p in (tmp_path / "out").glob("*.jpg")) == [f"{i}.png.jpg" for i in range(4)]
@@ -175,7 +175,7 @@ def test_a_stream_never_overwrites_the_photos_that_it_reads(tmp_path):
     before = (tmp_path / "a.jpg").read_bytes()
     predictor = Predictor(Settings(), detectors=[clips.BarDetector()])
     with pytest.raises(PathError, match="never overwritten"):
-        stream.run(str(tmp_path), f"{tmp_path}/.", predictor)
+        streaming.run(str(tmp_path), f"{tmp_path}/.", predictor)
     assert (tmp_path / "a.jpg").read_bytes() == before
 
 
@@ -233,7 +233,9 @@ def photos(tmp_path, until):
         if until(told):
             stop.set()
 
-    return stream.run(str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.0, stop=stop, progress=progress)
+    return streaming.run(
+        str(tmp_path / "in"), str(tmp_path / "out"), predictor, delay=0.0, stop=stop, progress=progress
+    )
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
@@ -311,5 +313,5 @@ def test_pauses_grow_and_end_when_stopped():
             return True
 
     for tries in (0, 1, 2, 9):
-        sources.wait(Stop(), tries)
+        stream_sources.wait(Stop(), tries)
     assert waited == [1, 2, 4, 30]

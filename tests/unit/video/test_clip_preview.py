@@ -9,9 +9,9 @@ import pytest
 
 from anonymize import Predictor
 from anonymize.errors import ClipError, StoppedError
-from anonymize.video.preview import LONG_SIDE, plays, write_preview, writing
+from anonymize.video.clip_preview import LONG_SIDE, plays, write_preview, writing
+from anonymize.video.passes import detect
 from anonymize.video.reader import Frame, open_clip
-from anonymize.video.run import detect
 from tests.support import clips
 
 

@@ -6,17 +6,17 @@ import pytest
 from anonymize.errors import ChangedSourceError, ClipError, DetectionError, StoppedError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
-from anonymize.video import run
+from anonymize.video import passes
+from anonymize.video.passes import detect, render
 from anonymize.video.planes import samples
 from anonymize.video.reader import open_clip
-from anonymize.video.run import detect, render
 from anonymize.video.writer import Encoding
 from tests.support import clips
 
 
 @pytest.fixture(autouse=True)
 def _short_segments(monkeypatch):
-    monkeypatch.setattr(run, "FRAMES_A_SEGMENT", 4)
+    monkeypatch.setattr(passes, "FRAMES_A_SEGMENT", 4)
 
 
 def both(source, folder, *, detector=None, encoding=Encoding(), settings=Settings(), every=1, **told):
@@ -110,7 +110,7 @@ def test_as_many_frames_that_are_others_are_no_clip(tmp_path, monkeypatch):
     clip = open_clip(source)
     record = detect(clip, "a.mp4", Predictor(Settings(), detectors=[clips.BarDetector()]), tmp_path / "parts", every=1)
     other = open_clip(clips.make(tmp_path / "b.mp4", 9, pictures=[clips.picture(n + (n > 6)) for n in range(9)]))
-    monkeypatch.setattr(run.Clip, "frames", lambda _self, *_, of=run.Clip.frames: of(other))  # as if damaged
+    monkeypatch.setattr(passes.Clip, "frames", lambda _self, *_, of=passes.Clip.frames: of(other))  # as if damaged
     with pytest.raises(ChangedSourceError, match="read otherwise"):
         render(clip, record, tmp_path / "out.mp4", Settings(), Encoding(), tmp_path / "parts")
     assert not (tmp_path / "out.mp4").exists()
@@ -160,7 +160,7 @@ def test_no_frames_at_all_is_an_error(tmp_path):
 
 
 def test_a_frame_rate_that_is_nonsense_lets_no_frame_go(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "FRAMES_A_SEGMENT", 250)
+    monkeypatch.setattr(passes, "FRAMES_A_SEGMENT", 250)
     times = np.cumsum([33, 34, 33] * 20).tolist()  # ms; as browsers record, so that the file says 1,000 frames a second
     still = clips.picture(4)
     blank = still.copy()

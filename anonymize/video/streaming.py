@@ -24,8 +24,8 @@ from .detect import Every
 from .live import Live
 from .planes import Hider, planar_format
 from .reader import Look, orientation_of
-from .sinks import Sink, sink_of
-from .sources import Arrived, Source, source_of, wait
+from .stream_sinks import Sink, sink_of
+from .stream_sources import Arrived, Source, source_of, wait
 
 if TYPE_CHECKING:
     import av

@@ -18,7 +18,7 @@ from ..errors import SettingsError, WriteError
 from ..output_memory import OutputMemory
 from ..records import escape, unescape
 from .reader import import_av
-from .sources import no_protocol
+from .stream_sources import no_protocol
 
 if TYPE_CHECKING:
     import av
