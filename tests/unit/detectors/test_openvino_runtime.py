@@ -32,8 +32,11 @@ def test_openvino_keeps_nothing_of_the_sizes_that_it_has_seen(tmp_path: Path, mo
 
     monkeypatch.setattr(openvino.Core, "compile_model", watched)
     net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    assert given == [], "each way is compiled when it is needed"
+    net(batch(32, 32))
     with side_by_side():
         net(batch(32, 32))
+        net(batch(64, 32))
     assert [c["CPU_RUNTIME_CACHE_CAPACITY"] for c in given] == [0, 0]
     assert [c["ENABLE_CPU_PINNING"] for c in given] == [False, False], "processes would share cores"
 
