@@ -208,7 +208,7 @@ def parse(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if "box" in data:
         try:
             given["box"] = tuple(round(float(v), 2) for v in data["box"])
-        except (TypeError, ValueError) as e:
+        except (TypeError, ValueError, OverflowError) as e:
             raise SettingsError(f"a box is four numbers; received {data['box']!r}") from e
     return what, given
 

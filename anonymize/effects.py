@@ -59,6 +59,12 @@ class Strength:
     mosaic: bool = True
     color: tuple[float, ...] = ()
 
+    @property
+    def sigma(self) -> float:
+        """The Gaussian's: as given, by OpenCV's rule for its size, or what makes the cells melt into each other."""
+        size = self.kernel.size
+        return self.kernel.sigma or (0.3 * ((size - 1) * 0.5 - 1) + 0.8 if size else SOFTNESS * self.cell)
+
 
 def _mosaic(crop: Pixels, cell: float) -> Pixels:
     """One pixel for each cell, the mean over its area. Cells divide the crop evenly; none is smaller than `cell`."""
@@ -69,9 +75,7 @@ def _mosaic(crop: Pixels, cell: float) -> Pixels:
 def blur(crop: Pixels, strength: Strength) -> Pixels:
     """Gaussian blur of the crop's mosaic: a soft look, and no more left than in the mosaic."""
     h, w = crop.shape[:2]
-    size, sigma = strength.kernel.size, strength.kernel.sigma
-    if not sigma:  # OpenCV's rule, or what makes the cells melt into each other
-        sigma = 0.3 * ((size - 1) * 0.5 - 1) + 0.8 if size else SOFTNESS * strength.cell
+    size, sigma = strength.kernel.size, strength.sigma
     shrink = max(1.0, sigma / WORK_SIGMA)
     reach = 2 * math.ceil(5 * sigma / shrink) + 1  # beyond five sigma nothing of 16 bit is left
     taps = min(round(size / shrink) | 1, reach) if size else reach

@@ -54,12 +54,12 @@ def run_pipeline(
     waiting = deque(items)
     flying: deque[_Flying[B, D]] = deque()
     unworked: deque[_Flying[B, D]] = deque()
-    taking = threading.Lock()
+    taking, broken = threading.Lock(), threading.Event()
 
     def step() -> None:
         """The next item that nobody works on, with those after it that are read; nothing where others took them."""
         with taking:
-            some = [unworked.popleft()] if unworked else []
+            some = [unworked.popleft()] if unworked and not broken.is_set() else []
         if not some:
             return
         wait([some[0].read])
@@ -69,7 +69,8 @@ def run_pipeline(
         try:
             for one, done in zip(some, work([one.read.result() for one in some]), strict=True):
                 one.finished.set_result(pool.submit(finish, done))
-        except BaseException as e:  # whoever waits for it raises it
+        except BaseException as e:  # whoever waits for it raises it; until then nobody begins another one
+            broken.set()
             for one in some:
                 if not one.finished.done():
                     one.finished.set_exception(e)

@@ -10,9 +10,8 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from . import images, labels, weights
-from .detectors import Detector, Image, create
+from .detectors import Detector, Image, at_once, create
 from .detectors.detector import kinds_of
-from .detectors.runtime import at_once
 from .detectors.tiled import search
 from .detectors.upright import Upright, turn, turn_all_back
 from .detectors.upright import load as load_upright
@@ -91,7 +90,9 @@ class Predictor:
     @property
     def at_once(self) -> int:
         """How many photos are worth searching side by side, a thread each."""
-        return at_once(self.settings.device) if self._given is None else self._given_at_once
+        if self._given is not None:
+            return self._given_at_once
+        return min(at_once(name, self.settings.device) for name in self._names)
 
     def check_hides(self, settings: Settings | None = None) -> None:
         """Raise SettingsError where these settings hide a kind that no detector looks for, and nobody said `none`."""

@@ -15,7 +15,7 @@ import threading
 import zipfile
 import zlib
 from array import array
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,7 +32,7 @@ VERSION = 2  # counted up when what is kept beside a file means something else
 KEPT = 50_000  # lines that are read anew before they are kept beside the file
 _PATH = re.compile(rb'\{"path":"((?:[^"\\]|\\.)*)"')
 _PLAIN = re.compile(r"(?:\w[\w-]*(?:\.[\w-]+)*/)*\w[\w-]*(?:\.[\w-]+)*", re.ASCII)  # a path that needs no closer look
-_KEPT_NAME = re.compile(r"(?:end|lines|names|sample|key|rows|decided|(?:scores|counts)\d+)\.npy")
+_KEPT_NAME = re.compile(r"(?:values|spans|rows|(?:scores|counts)\d+)\.npy")
 _SAMPLES = 64  # lines that tell whether what is kept fits
 
 
@@ -142,40 +142,34 @@ class RecordsFile(Mapping[str, Record]):
     # --- what is kept beside the file ---
 
     def _keep(self) -> None:
-        arrays = {
-            "end": np.array([self._end, self._lines]),
-            "lines": np.array(self._spans),
-            "names": np.frombuffer("\n".join(self.names).encode(), np.uint8),
-            "sample": np.frombuffer(self._sample(self._end, self._spans), np.uint8),
-        }
-        with suppress(OSError):  # a folder that may not be written: it is read again next time
-            write_whole(lines_beside(self.path), pack(arrays))
+        values = {"end": self._end, "lines": self._lines, "names": self.names}
+        sample = self._sample(self._end, self._spans)
+        keep(lines_beside(self.path), VERSION, {**values, "sample": sample}, spans=np.array(self._spans))
         self._kept = len(self.taken)
 
     def _recall(self) -> None:
         """Take what is kept, where it fits the file."""
         assert self._file is not None
-        kept = unpack(lines_beside(self.path), ("end", "lines", "names", "sample"))
-        if kept is None or kept["end"].shape != (2,) or os.fstat(self._file.fileno()).st_size < kept["end"][0]:
-            return
-        names, spans = bytes(kept["names"]).decode().split("\n"), array("q", kept["lines"].astype("q").tobytes())
-        if len(spans) != 3 * len(names) or self._sample(int(kept["end"][0]), spans) != bytes(kept["sample"]):
-            return
-        header = self._file.readline()
-        with suppress(ValueError):
-            self._header = Header.from_dict(json.loads(header))
-            self._end, self.names, self.taken = int(kept["end"][0]), names, list(names)
-            self._spans, self._rows = spans, {name: row for row, name in enumerate(names)}
-            self._kept, self._lines = len(names), int(kept["end"][1])
+        values, arrays = recall(lines_beside(self.path), VERSION) or ({}, {})
+        with suppress(LookupError, TypeError, ValueError):  # something else
+            end, names, spans = values["end"], values["names"], array("q", arrays["spans"].tobytes())
+            if len(spans) != 3 * len(names) or os.fstat(self._file.fileno()).st_size < end:
+                return
+            if self._sample(end, spans) != values["sample"]:
+                return
+            self._header = Header.from_dict(json.loads(self._file.readline()))
+            self._end, self._lines, self._kept = end, values["lines"], len(names)
+            self.names, self.taken, self._spans = names, list(names), spans
+            self._rows = {name: row for row, name in enumerate(names)}
 
-    def _sample(self, end: int, spans: array[int]) -> bytes:
+    def _sample(self, end: int, spans: array[int]) -> str:
         """A hash of the header, of some of these lines, and of where they end."""
         count = len(spans) // 3
-        digest = hashlib.sha256(str((VERSION, end, count)).encode())
+        digest = hashlib.sha256(str((end, count)).encode())
         digest.update(self._bytes(0, min(spans[::3], default=0)))
         for row in np.linspace(0, count - 1, min(_SAMPLES, count)).astype(int):
             digest.update(self._bytes(*spans[3 * row : 3 * row + 2]))
-        return digest.digest()
+        return digest.hexdigest()
 
     # --- records ---
 
@@ -276,17 +270,33 @@ def is_kept(file: Path) -> bool:
     return bool(members) and all(_KEPT_NAME.fullmatch(name) for name in members)
 
 
-def pack(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Arrays as one file's bytes."""
+def keep(file: Path, key: int | str, values: Mapping[str, Any], **arrays: NDArray[Any]) -> None:
+    """Keep what JSON takes, and arrays, in a file. Where it may not be written, all is made anew next time.
+
+    Args:
+        key: says what these mean, and what they depend on.
+    """
     out = io.BytesIO()
-    np.savez(out, **arrays)  # type: ignore[arg-type]
-    return out.getvalue()
+    said = np.frombuffer(json.dumps([key, values]).encode(), np.uint8)
+    np.savez(out, values=said, **arrays)  # type: ignore[arg-type]
+    with suppress(OSError):
+        write_whole(file, out.getvalue())
 
 
-def unpack(path: AnyPath, names: Iterable[str]) -> dict[str, NDArray[Any]] | None:
-    """`pack`ed arrays of a file; None: it is not there, or it is something else."""
+def recall(file: Path, key: int | str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+    """What was kept under this key; None: it is not there, or it is something else."""
+    arrays = arrays_of(file)
+    try:
+        known, values = json.loads(bytes(arrays.pop("values")))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (values, arrays) if known == key else None
+
+
+def arrays_of(path: AnyPath) -> dict[str, NDArray[Any]]:
+    """The arrays of a file of NumPy's; none, where it is not there or damaged."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+            return dict(file)
     except Exception:  # zipfile and NumPy raise whatever damaged bytes lead them to
-        return None
+        return {}

@@ -183,7 +183,7 @@ class Region:
             raise SettingsError(f"not a region: {data!r} (detector_scores are name -> score, an id is text)")
         try:
             return cls(**data)
-        except (TypeError, ValueError) as e:
+        except (TypeError, ValueError, OverflowError) as e:  # that: an integer beyond all floats
             raise SettingsError(f"not a region: {data!r} ({e})") from e
 
 

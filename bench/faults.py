@@ -85,9 +85,9 @@ def try_export(outcome: Outcome, folder: Path, tries: int, chance: random.Random
     source, path = draw(folder / "in"), folder / "r.jsonl"
     undisturbed(lambda _: engine.detect(source, path, predictor()))
     if gated:
-        with ReviewStore(path, SOLID) as store:
-            for name in list(store.refresh())[::2]:
-                store.decide(name, "approve", who="bench")
+        store = ReviewStore(path, SOLID)
+        for name in list(store.refresh())[::2]:
+            store.decide(name, "approve", who="bench")
     undisturbed(partial(_export, path, folder / "earlier", EARLIER, False))
     undisturbed(partial(_export, path, folder / "reference", SOLID, gated))
     earlier, expected = tree(folder / "earlier"), tree(folder / "reference")

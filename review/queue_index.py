@@ -7,7 +7,6 @@ count as long as a photo's line is the same, under the same settings.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,9 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from anonymize.disk import write_whole
 from anonymize.records import queue_beside
-from anonymize.records_file import RecordsFile, pack, unpack
+from anonymize.records_file import RecordsFile, keep, recall
 from anonymize.risk import BESIDE, CANDIDATE, EMPTY
 from anonymize.settings import Settings
 from anonymize.thresholds import lowest, scores_under
@@ -152,39 +150,27 @@ class Index:
     # --- what is kept beside the file ---
 
     @property
-    def _key(self) -> bytes:
+    def _key(self) -> str:
         """What the numbers depend on but for the records."""
-        text = [VERSION, self._settings.to_dict(), dict(CANDIDATE), dict(EMPTY), BESIDE]
-        return hashlib.sha256(json.dumps(text, sort_keys=True).encode()).digest()
+        return json.dumps([VERSION, self._settings.to_dict(), dict(CANDIDATE), dict(EMPTY), BESIDE], sort_keys=True)
 
     def _keep(self, count: int) -> None:
-        arrays = {
-            "key": np.frombuffer(self._key, np.uint8),
-            "names": _bytes("\n".join(self._records.names[:count])),
-            "rows": self.rows[:count],
-            "decided": _bytes(json.dumps({row: d for row, d in self.decided.items() if row < count})),
-        }
+        values = {"names": self.names[:count], "decided": {r: d for r, d in self.decided.items() if r < count}}
+        arrays = {"rows": self.rows[:count]}
         for n, of_kind in enumerate(self.scores.values()):
             arrays[f"scores{n}"] = np.frombuffer(b"".join(of_kind[:count]), np.float32)
             arrays[f"counts{n}"] = np.array([len(s) // 4 for s in of_kind[:count]], np.int32)
-        with suppress(OSError):
-            write_whole(queue_beside(self._records.path), pack(arrays))
+        keep(queue_beside(self._records.path), self._key, values, **arrays)
 
     def _recall(self) -> None:
         """Take what is kept, where it is of these settings."""
-        of_kinds = [f"{what}{n}" for n in range(len(self.scores)) for what in ("scores", "counts")]
-        kept = unpack(queue_beside(self._records.path), ["key", "names", "rows", "decided", *of_kinds])
-        if kept is None or bytes(kept["key"]) != self._key or kept["rows"].dtype != ROW:
-            return
-        self.names = bytes(kept["names"]).decode().split("\n")
-        self.rows = kept["rows"]
-        self.rows["peak"] = self.rows["risk"]
-        self.decided = {int(row): tuple(d) for row, d in json.loads(bytes(kept["decided"])).items()}
-        self.scores = {k: _split(kept[f"scores{n}"], kept[f"counts{n}"]) for n, k in enumerate(self.scores)}
-
-
-def _bytes(text: str) -> NDArray[Any]:
-    return np.frombuffer(text.encode(), np.uint8)
+        values, arrays = recall(queue_beside(self._records.path), self._key) or ({}, {})
+        with suppress(LookupError, TypeError, ValueError, AttributeError):  # something else
+            rows, names = arrays["rows"], list(values["names"])
+            rows["peak"] = rows["risk"]
+            decided = {int(row): (who, when) for row, (who, when) in values["decided"].items()}
+            scores = {k: _split(arrays[f"scores{n}"], arrays[f"counts{n}"]) for n, k in enumerate(self.scores)}
+            self.names, self.rows, self.decided, self.scores = names, rows, decided, scores
 
 
 def _split(flat: NDArray[Any], counts: NDArray[Any]) -> list[bytes]:

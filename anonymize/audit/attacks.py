@@ -41,12 +41,8 @@ def variants(rgb: Rgb, region: Region, settings: Settings) -> Iterator[Rgb]:
         return
     yield piece
     kind = settings.kind(region.kind)
-    if kind.effect != "blur":
-        return
-    how = effects.strength_of(region, kind, settings.allow_weak, "", piece)
-    size, sigma = how.kernel.size, how.kernel.sigma
-    sigma = sigma or (0.3 * ((size - 1) * 0.5 - 1) + 0.8 if size else effects.SOFTNESS * how.cell)
-    yield deconvolved(piece, sigma)
+    if kind.effect == "blur":
+        yield deconvolved(piece, effects.strength_of(region, kind, settings.allow_weak, "", piece).sigma)
 
 
 def deconvolved(rgb: Rgb, sigma: float) -> Rgb:
@@ -93,37 +89,35 @@ class Gallery:
     """Hidden faces and their originals, collected photo by photo; then compared each with each.
 
     Attributes:
-        probes, originals: descriptors, (N, D) in the end. places: path and region of each.
+        faces: path and region, and descriptors (D,) of what is shown and of the original.
     """
 
-    probes: list[NDArray[np.float64]] = field(default_factory=list)
-    originals: list[NDArray[np.float64]] = field(default_factory=list)
-    places: list[tuple[str, Region]] = field(default_factory=list)
+    faces: list[tuple[str, Region, NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
 
     def add(self, path: str, written: Rgb, source: Rgb, record: Record, settings: Settings) -> None:
         """The hidden faces of one photo that are large enough to tell people apart."""
         for region in record.hidden(settings):
             if region.kind != "face" or min(region.width, region.height) < SMALLEST_FACE:
                 continue
-            if any(p == path and _same(r, region) for p, r in self.places):
+            if any(p == path and _same(r, region) for p, r, *_ in self.faces):
                 continue  # one face, twice in the records
             before = crop(source, region)
             tries = [texture(piece) for piece in variants(written, region, settings)]
             if tries and min(before.shape[:2]) >= 4:
-                self.places.append((path, region))
-                self.originals.append(texture(before))
-                self.probes.append(tries[-1])  # with the blur undone, where it can be
+                # The last one is with the blur undone, where it can be.
+                self.faces.append((path, region, tries[-1], texture(before)))
 
     def matched(self) -> list[tuple[str, Region]]:
         """Hidden faces of which the own original is the likest of all."""
-        if len(self.places) < FEWEST_FACES:
+        if len(self.faces) < FEWEST_FACES:
             return []
-        probes, originals = np.stack(self.probes), np.stack(self.originals)
+        probes = np.stack([shown for *_, shown, _ in self.faces])
+        originals = np.stack([original for *_, original in self.faces])
         difference = np.array([_distance(p, originals) for p in probes])
         likest = difference.argmin(axis=1)
         flat = probes[:, :: probes.shape[1] // CELLS**2].mean(axis=1)  # share of pixels without a brighter neighbor
         own = (likest == np.arange(len(probes))) & (1 - flat >= TEXTURED)
-        return [place for place, m in zip(self.places, own.tolist(), strict=True) if m]
+        return [(path, region) for (path, region, *_), m in zip(self.faces, own.tolist(), strict=True) if m]
 
 
 def _same(a: Region, b: Region) -> bool:
@@ -161,7 +155,7 @@ def by_chance(matches: int, faces: int) -> float:
 
 def match_faces(gallery: Gallery) -> tuple[str, list[tuple[str, Finding]]]:
     """What the recognizer did, in words, and findings by path where it did better than chance."""
-    faces = len(gallery.places)
+    faces = len(gallery.faces)
     if faces < FEWEST_FACES:
         return f"not enough hidden faces of {SMALLEST_FACE} px and more for a gallery ({faces} of {FEWEST_FACES})", []
     found = gallery.matched()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -176,12 +177,10 @@ def _decision(decision: Mapping[str, Any]) -> dict[str, str]:
 
 def _people(photos: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """Person -> what they decided -> how many times."""
-    out: dict[str, dict[str, int]] = {}
-    for photo in photos:
-        for decision in photo["decisions"]:
-            own = out.setdefault(decision.get("who", ""), {})
-            own[decision.get("what", "")] = own.get(decision.get("what", ""), 0) + 1
-    return out
+    out: dict[str, dict[str, int]] = defaultdict(Counter)
+    for decision in (d for photo in photos for d in photo["decisions"]):
+        out[decision.get("who", "")][decision.get("what", "")] += 1
+    return dict(out)
 
 
 @dataclass

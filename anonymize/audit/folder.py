@@ -267,11 +267,12 @@ def _is_ours(name: Path, output: Path, records_path: Path | None) -> bool:
         return False
     own = [output / n for n in _OURS]
     own += [records_path, records_path.with_suffix(f".{SUMMARY_NAME}")] if records_path else []
-    if any(os.path.abspath(file) == os.path.abspath(p) for p in own):
+    here = os.path.abspath(file)
+    if here in map(os.path.abspath, own):
         return file == records_path or _is_readable(file)
-    if any(os.path.abspath(file) == os.path.abspath(p.with_name(f".{p.name}.lock")) for p in own):
+    if here in (os.path.abspath(p.with_name(f".{p.name}.lock")) for p in own):
         return not file.stat().st_size
-    if any(os.path.abspath(file) in map(os.path.abspath, (lines_beside(p), queue_beside(p))) for p in own):
+    if here in (os.path.abspath(beside(p)) for p in own for beside in (lines_beside, queue_beside)):
         return is_kept(file)
     if file.name.endswith(f"{batch.RECORD_SUFFIX}.lock"):
         return not file.stat().st_size

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from .. import images
 from ..errors import AnonymizeError
 from ..extras import extra
+from ..preview import to_jpeg
 from ..records import unescape
 from ..settings import Settings
 from . import clips
@@ -133,8 +134,7 @@ def _crop(rgb: NDArray[np.uint8], finding: Finding) -> str:
 
 
 def _data(rgb: NDArray[np.uint8]) -> str:
-    ok, out = cv2.imencode(".jpg", np.ascontiguousarray(rgb[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(out.tobytes()).decode() if ok else ""
+    return "data:image/jpeg;base64," + base64.b64encode(to_jpeg(rgb, QUALITY)).decode()
 
 
 def render_certificate(statement: Mapping[str, Any], fingerprint: str) -> str:

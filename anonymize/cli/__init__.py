@@ -19,14 +19,14 @@ COMMANDS = {
     "detect": ("run:detect", "Find faces and plates and write records."),
     "export": ("run:export", "Write anonymized photos from records."),
     "video": ("video:video", "Clips in, anonymized clips out."),
-    "stream": ("stream:stream", "A camera's frames in, anonymized frames out, as they come."),
+    "stream": ("video:stream", "A camera's frames in, anonymized frames out, as they come."),
     "gather": ("run:gather", "Make one records file of a cluster run's shards."),
     "evaluate": ("measure:evaluate", "Measure leaks, recall, and false positives on annotated photos."),
     "evaluate-video": ("measure_video:evaluate_video", "Measure for how long faces and plates leak in clips."),
     "compare": ("measure:compare", "Measure several detectors side by side."),
-    "bench": ("bench:bench", "Time the presets, and other programs, on photos of your own."),
+    "bench": ("measure:bench", "Time the presets, and other programs, on photos of your own."),
     "audit": ("audit:audit", "Look for leaks in an output, and certify it."),
-    "train": ("train:train", "Train a detector on photos of your own."),
+    "train": ("models:train", "Train a detector on photos of your own."),
     "models": ("models:models", "List, fetch, verify, and convert weights."),
 }
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from .. import images
-from ..disk import AnyPath
+from ..disk import AnyPath, to_json
 from ..engine import RECORDS_NAME, Progress, Summary
 from ..errors import AnonymizeError, ClusterError, PathError, RecordsError, SettingsError
 from ..extras import extra
@@ -115,13 +115,8 @@ def run(
                 progress(summary)
         _finish(plan, target, records_path, root)
         summary.seconds = time.perf_counter() - started
-        _publish_summary(target, summary, predictor.settings)
+        target.publish(SUMMARY_NAME, to_json(summary.to_file(predictor.settings, f"{target.url}/{shards.FOLDER}")))
     return summary
-
-
-def _publish_summary(target: Store, summary: Summary, settings: Settings) -> None:
-    told = {**summary.to_dict(), "settings": settings.to_dict(), "records": f"{target.url}/{shards.FOLDER}"}
-    target.publish(SUMMARY_NAME, (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def find(source: AnyPath, settings: Settings, target: Store) -> tuple[Store, images.Found, dict[str, str]]:
@@ -151,7 +146,7 @@ def find(source: AnyPath, settings: Settings, target: Store) -> tuple[Store, ima
         extension = os.path.splitext(name)[1].lower().lstrip(".")
         if extension not in settings.image_extensions:
             skipped[extension] = skipped.get(extension, 0) + 1
-        elif PurePosixPath(name).name.startswith("._") and here.head(name, 4) == b"\0\5\x16\7":
+        elif PurePosixPath(name).name.startswith("._") and here.read(name, start=0, end=4) == b"\0\5\x16\7":
             skipped["_*"] = skipped.get("_*", 0) + 1
         else:
             photos.append(name)

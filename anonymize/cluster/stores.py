@@ -75,18 +75,13 @@ class Store:
         """A file's version; "": not there."""
         return _again(lambda: version(self._fs.info(self.path(name))), missing="")
 
-    def read(self, name: str) -> bytes:
-        """A file's bytes.
+    def read(self, name: str, **part: int) -> bytes:
+        """A file's bytes, or those from `start` to `end`, fewer where it has no more.
 
         Raises:
             OSError: not there (FileNotFoundError), or the store fails.
         """
-        data: bytes = _again(lambda: self._fs.cat_file(self.path(name)))
-        return data
-
-    def head(self, name: str, size: int) -> bytes:
-        """The first bytes of a file; fewer where it has no more."""
-        data: bytes = _again(lambda: self._fs.cat_file(self.path(name), start=0, end=size))
+        data: bytes = _again(lambda: self._fs.cat_file(self.path(name), **part))
         return data
 
     def publish(self, name: str, data: bytes) -> str:

@@ -18,6 +18,8 @@ Image = NDArray[np.uint8]  # RGB, (H, W, 3), 0–255, upright
 class Detector(Protocol):
     """Finds regions in images.
 
+    Of a class that a spec names, no two threads call a detector at once, but for a call that was given up.
+
     A detector may also have `kinds`, a frozenset of the kinds that it looks for. One that finds anything but faces,
     plates, vehicles and persons needs it: a kind that is neither named there nor hidden is an error.
 

@@ -13,7 +13,7 @@ from .. import weights
 from ..errors import AnonymizeError, SettingsError, WeightsError
 from ..settings import Settings
 from ..weights.registry import Model, model
-from . import centerface, mtcnn, retinaface, retinaface_r50, spec, yolo, yunet
+from . import centerface, mtcnn, retinaface, retinaface_r50, runtime, spec, yolo, yunet
 from .calibrated import Calibrated, Calibration
 from .candidates import Scaling, letterbox
 from .closer import Closer
@@ -73,6 +73,18 @@ def create(name: str, settings: Settings, **options: Any) -> Detector:
         DetectorSpecError: The text is no spec. And whatever `build` raises.
     """
     return build(spec.parse(name), settings, **options)
+
+
+def at_once(name: str, device: str) -> int:
+    """How many photos the detector that a text names may be shown at the same time, by several threads.
+
+    A class of one's own gets one after the other: that it is made for several threads, nobody said.
+
+    Raises:
+        DetectorSpecError: The text is no spec. And whatever `runtime.at_once` raises.
+    """
+    has_own = any(isinstance(leaf, spec.OwnClass) for leaf in spec.leaves(spec.parse(name)))
+    return 1 if has_own else runtime.at_once(device)
 
 
 def build(

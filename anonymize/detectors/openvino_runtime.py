@@ -98,13 +98,15 @@ class OpenVino:
             self._names = [o.get_any_name() if o.get_names() else str(i) for i, o in enumerate(self._model.outputs)]
             if ranges:
                 int8.quantize(self._model, ranges)
-            self._given_threads, self._hint, self._scaling = threads, hint, scaling
-            self._alone = self._compile(1)
         except RuntimeError as e:
             raise WeightsError(f"{path} is not a network that OpenVINO can run: {first_line(e)}") from e
-        self._request = self._alone.create_infer_request()
+        self._path, self._given_threads, self._hint, self._scaling = path, threads, hint, scaling
         self._lock = threading.Lock()
-        self._each: queue.LifoQueue[Any] | None = None  # requests that share the cores, once they are needed
+        # Compiled when they are needed, for each takes a tenth of a second: for one picture, and its request; requests
+        # that share the cores.
+        self._alone: Any = None
+        self._request: Any = None
+        self._each: queue.LifoQueue[Any] | None = None
 
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         if self._scaling is not None:
@@ -112,18 +114,21 @@ class OpenVino:
         if _side_by_side and batch.size <= LARGE:
             return self._beside_others(batch)
         with self._lock:
+            self._alone = self._alone or self._compile(1)
+            self._request = self._request or self._alone.create_infer_request()
             outputs = self._infer(self._request, batch)
             if batch.size > LARGE:
-                self._request = self._alone.create_infer_request()
+                self._request = None
             return outputs
 
     def _beside_others(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         with self._lock:
             if self._each is None:
                 count = min(self._given_threads or cores(), MOST_AT_ONCE)
-                compiled, self._each = self._compile(count), queue.LifoQueue()
+                compiled, each = self._compile(count), queue.LifoQueue[Any]()
                 for _ in range(count):
-                    self._each.put(compiled.create_infer_request())
+                    each.put(compiled.create_infer_request())
+                self._each = each  # all of them, or, with no memory for them, none that others would wait for
         request = self._each.get()
         try:
             return self._infer(request, batch)
@@ -150,7 +155,10 @@ class OpenVino:
             config["INFERENCE_NUM_THREADS"] = max(self._given_threads or cores(), at_once)
         if self._hint:
             config["INFERENCE_PRECISION_HINT"] = self._hint
-        return ov.Core().compile_model(self._model, "CPU", config)
+        try:
+            return ov.Core().compile_model(self._model, "CPU", config)
+        except RuntimeError as e:
+            raise WeightsError(f"{self._path} is not a network that OpenVINO can run: {first_line(e)}") from e
 
 
 def cores() -> int:

@@ -167,23 +167,24 @@ def parse(text: str) -> Spec:
     return _ensemble(span)
 
 
+def leaves(spec: Spec) -> Iterator[Named | OwnWeights | OwnClass]:
+    """What a spec is composed of in the end, in order."""
+    match spec:
+        case Ensemble():
+            for part in spec.parts:
+                yield from leaves(part)
+        case Tiled() | InContext() | Closer():
+            yield from leaves(spec.inner)
+        case TwoStage():
+            yield Named(VEHICLES)
+            yield from leaves(spec.inner)
+        case _:
+            yield spec
+
+
 def models(spec: Spec) -> list[str]:
     """The registry's models that a spec needs, without loading any."""
-
-    def needs(spec: Spec) -> Iterator[str]:
-        match spec:
-            case Named():
-                yield spec.name
-            case Ensemble():
-                for part in spec.parts:
-                    yield from needs(part)
-            case Tiled() | InContext() | Closer():
-                yield from needs(spec.inner)
-            case TwoStage():
-                yield VEHICLES
-                yield from needs(spec.inner)
-
-    return list(dict.fromkeys(needs(spec)))
+    return list(dict.fromkeys(leaf.name for leaf in leaves(spec) if isinstance(leaf, Named)))
 
 
 def with_side(spec: Spec, side: int) -> Spec:

@@ -123,7 +123,8 @@ def train(
     if resume and not last.exists():
         raise PathError(f"{last} is not there, so there is nothing to resume")
     output.mkdir(parents=True, exist_ok=True)
-    _quiet(output)
+    # ultralytics reads this when it is imported: its settings, with an id, stay out of the user's home.
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(output.resolve() / ".config"))
     with extra("train", "training"):
         from . import trainers
 
@@ -153,22 +154,15 @@ def _first_options(given: Options, file: Path, resume: bool) -> Options:
     return given
 
 
-def _quiet(output: Path) -> None:
-    """ultralytics reads this when it is imported: its settings, with an id, stay out of the user's home."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(output.resolve() / ".config"))
-
-
 def _write_config(data: Data, output: Path) -> Path:
     import yaml
 
     config = output / "data.yaml"
-    lists = {split: output.resolve() / f"{split}.txt" for split in data.files}
-    for split, file in lists.items():
-        file.write_text("".join(f"{photo}\n" for photo in data.files[split]), "utf-8")
-    splits = {split: str(file) for split, file in lists.items()}
-    config.write_text(
-        yaml.safe_dump({**data.fields, **splits, "path": str(output.resolve())}, sort_keys=False), "utf-8"
-    )
+    fields = {**data.fields, "path": str(output.resolve())}
+    for split, photos in data.files.items():
+        fields[split] = str(output.resolve() / f"{split}.txt")
+        Path(fields[split]).write_text("".join(f"{photo}\n" for photo in photos), "utf-8")
+    config.write_text(yaml.safe_dump(fields, sort_keys=False), "utf-8")
     return config
 
 
@@ -294,10 +288,8 @@ def model_card(
 
     splits = ", ".join(f"{n} for {split}" for split, n in data.photos.items())
     corners = f", {data.fields['kpt_shape'][0]} corners each" if data.has_corners else ""
-    settings = {
-        **dataclasses.asdict(options),
-        **{k: facts[k] for k in ("epochs", "imgsz", "batch", "seed", "lr0") if k in facts},
-    }
+    now = {k: facts[k] for k in ("epochs", "imgsz", "batch", "seed", "lr0") if k in facts}
+    settings = dataclasses.asdict(options) | now
     versions = f"torch {torch.__version__}, ultralytics {ultralytics.__version__}, Python {platform.python_version()}"
     rows = [
         ("finds", ", ".join(data.names) + corners),
@@ -307,12 +299,8 @@ def model_card(
         ("trained", f"{facts.get('epoch', '?')} epochs, {facts.get('date', '?')}"),
         ("settings", ", ".join(f"{k} {v}" for k, v in settings.items() if v is not None)),
         ("with", versions),
-        *(
-            (key.removeprefix("metrics/"), f"{value:.3f}")
-            for key, value in figures.items()
-            if key.startswith("metrics/")
-        ),
     ]
+    rows += [(k.removeprefix("metrics/"), f"{v:.3f}") for k, v in figures.items() if k.startswith("metrics/")]
     table = "".join(f"| {key} | {value} |\n" for key, value in rows)
     return (
         f"## {name}\n\n| | |\n|---|---|\n{table}\nThe figures are ultralytics' on the photos named `val`; B is "

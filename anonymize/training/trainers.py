@@ -9,7 +9,6 @@ Importing this module loads torch and ultralytics.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from ultralytics.utils.loss import v8PoseLoss
 
 from ..detectors.runtime import threads
 from ..errors import AnnotationError, PathError, WeightsError
-from ..weights.convert import OPSET
+from ..weights.convert import admit, write_onnx
 from .degrade import degrade
 
 CORNER_BRANCH = "cv4"  # ultralytics' name of a pose head's keypoint convolutions
@@ -291,15 +290,11 @@ def clean_checkpoint(source: Path, target: Path, *, corners: bool, safe: bool) -
     Raises:
         WeightsError: not a checkpoint of a detector.
     """
-    from ..weights.convert import TRAINING_ONLY, Absent
-
     if safe:
         try:
-            foreign = torch.serialization.get_unsafe_globals_in_checkpoint(str(source))
+            admit(source)
         except Exception as e:  # not a zip file of torch's
             raise WeightsError(f"{source} is not a checkpoint: {e}") from e
-        absent = [(Absent, name) for name in foreign if name.startswith(TRAINING_ONLY)]
-        torch.serialization.add_safe_globals([*absent, dict, defaultdict])
     try:
         checkpoint, _ = torch_safe_load(str(source), safe_only=safe)
         network = (checkpoint.get("ema") or checkpoint["model"]).float()
@@ -322,21 +317,7 @@ def export(checkpoint: Path, target: Path) -> Path:
     Output: (N, 4 + classes [+ 3 for each corner], boxes): center x, y, width, height in px, scores, corners x, y in px
     and how sure they are, 0–1.
     """
-    import onnx
-
-    model = YOLO(str(checkpoint))
-    made = Path(
-        model.export(
-            format="onnx", imgsz=640, dynamic=True, simplify=False, opset=OPSET, nms=None, device="cpu", verbose=False
-        )
-    )
-    graph = onnx.load(made)
-    for entry in [e for e in graph.metadata_props if e.key == "date"]:  # so that one checkpoint gives the same bytes
-        graph.metadata_props.remove(entry)
-    onnx.checker.check_model(graph)
-    onnx.save(graph, str(target))
-    if made.resolve() != target.resolve():
-        made.unlink()
+    write_onnx(YOLO(str(checkpoint)), target)
     return target
 
 

@@ -106,7 +106,7 @@ def run(
     every: Every = "auto",
     records_folder: AnyPath | None = None,
     dry_run: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = lambda summary: None,
     stop: threading.Event | None = None,
 ) -> Summary:
     """Clips -> records and anonymized clips. Called again, it goes on where it was killed.
@@ -174,7 +174,7 @@ class _Job:
     every: Every
     records_folder: Path
     summary: Summary
-    progress: Progress | None
+    progress: Progress
     stop: threading.Event | None
     memory: Memory | None = None
     scratch: Path | None = None
@@ -194,8 +194,7 @@ class _Job:
             except Exception as e:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
                 ended = Step("failed", 0, None)
-            if told := self._told(path):
-                told(ended)
+            self._told(path)(ended)
 
     def lose(self) -> None:
         """Clips whose file is no longer as it was written are failures."""
@@ -286,14 +285,10 @@ class _Job:
         shutil.rmtree(parts, ignore_errors=True)
         return is_changed
 
-    def _told(self, path: str) -> Callable[[Step], None] | None:
-        if self.progress is None:
-            return None
-        progress, summary = self.progress, self.summary
-
+    def _told(self, path: str) -> Callable[[Step], None]:
         def told(step: Step) -> None:
-            summary.now = escape(path), step
-            progress(summary)
+            self.summary.now = escape(path), step
+            self.progress(self.summary)
 
         return told
 

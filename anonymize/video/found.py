@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..disk import AnyPath, replacing
 from ..errors import RecordsError
-from ..records_file import unpack
+from ..records_file import arrays_of
 from .motion import GRID, Motion
 
 AT_HAND = 12  # segments that are in memory
@@ -64,9 +64,9 @@ class Found:
     @classmethod
     def load(cls, path: AnyPath) -> Found:
         """Raises RecordsError: not such a file."""
-        data = unpack(path, ("searched", "rows", "kinds", "shifts", "cuts", "size", "detection", "others"))
+        data = arrays_of(path)
         try:
-            if data is None:
+            if not data:
                 raise ValueError("it is damaged")
             width, height = data["size"].tolist()
             motion = Motion(data["shifts"], frozenset(data["cuts"].tolist()), width, height)
@@ -76,7 +76,7 @@ class Found:
             if rows.shape[1:] != (7,) or not np.isin(rows[:, 1], np.arange(len(kinds))).all():
                 raise ValueError("its rows are none")
             return cls(data["searched"], rows, kinds, motion, str(data["detection"]), others)
-        except (ValueError, TypeError) as e:
+        except (KeyError, ValueError, TypeError) as e:
             raise RecordsError(f"{path} is not what was found in a clip: {e}") from e
 
 

@@ -105,16 +105,15 @@ class Watch:
             cv2.resize(rgb[::step, ::step], self._small, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
         )
         last, self._last = self._last, now
-        moved, is_cut = 0.0, False
-        if last is not None:
-            flow = self._flow.calc(last, now, None)
-            moved = float(np.percentile(np.abs(flow).max(axis=2), FASTEST)) / WIDTH
-            if is_cut := _correlation(last, now, flow) < ALIKE:
-                flow, moved = np.zeros_like(flow), 1.0
-                self._cuts.add(len(self._shifts))
-            self._shifts.append(self._cells(flow))
-        else:
+        if last is None:
             self._shifts.append(np.zeros((*GRID, 2), np.float16))
+            return 0.0, False
+        flow = self._flow.calc(last, now, None)
+        moved = float(np.percentile(np.abs(flow).max(axis=2), FASTEST)) / WIDTH
+        if is_cut := _correlation(last, now, flow) < ALIKE:
+            flow, moved = np.zeros_like(flow), 1.0
+            self._cuts.add(len(self._shifts))
+        self._shifts.append(self._cells(flow))
         return moved, is_cut
 
     def _cells(self, flow: NDArray[np.float32]) -> NDArray[np.float16]:

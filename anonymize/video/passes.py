@@ -25,6 +25,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,8 @@ def detect(
     *,
     sha256: str = "",
     every: Every = "auto",
-    progress: Progress | None = None,
-    seen: Callable[[Frame], None] | None = None,
+    progress: Progress = lambda step: None,
+    seen: Callable[[Frame], None] = lambda frame: None,
     stop: threading.Event | None = None,
 ) -> ClipRecord:
     """Search a clip and follow what was found.
@@ -107,25 +108,21 @@ def detect(
     sha256, detection = sha256 or disk.sha256(clip.path), detection_of(predictor, every)
     folder = _only(Path(parts), "found", _key(sha256, detection))
     search = Search(predictor, clip.width, clip.height, float(clip.frame_rate), every)
-    warnings: list[str] = []
-    frames = _Whole(clip.frames(), warnings)
+    frames = _Whole(clip.frames(), stop)
 
     def told(frame: Frame) -> None:
-        if seen:
-            seen(frame)
-        if progress:
-            progress(Step("detect", frame.index + 1, clip.frame_count))
+        seen(frame)
+        progress(Step("detect", frame.index + 1, clip.frame_count))
 
+    files = []
     with closing(search):
-        files = []
-        for number, segment in enumerate(_segments(frames, stop)):
-            files.append(folder / f"{number:06}.npz")
-            _search(segment, files[-1], search, told)
+        for file, segment in _segments(frames, folder, ".npz"):
+            _search(segment, file, search, told)
+            files.append(file)
     if not files:
         raise ClipError("no frame of it could be decoded")
     give_back_memory()
-    if progress:
-        progress(Step("follow", frames.count, frames.count))
+    progress(Step("follow", frames.count, frames.count))
     whole = Segments(files)
     if whole.frames != frames.count:
         raise DetectionError("not every frame was searched")  # a bug must not look like success
@@ -145,7 +142,7 @@ def detect(
         kinds=whole.kinds,
         detectors=predictor.detector_weights,
         detection=detection,
-        warnings=(*warnings, *whole.warnings),
+        warnings=(*frames.warnings, *whole.warnings),
         pictures=frames.pictures,
     )
 
@@ -173,7 +170,7 @@ def render(
     encoding: Encoding,
     parts: AnyPath,
     *,
-    progress: Progress | None = None,
+    progress: Progress = lambda step: None,
     stop: threading.Event | None = None,
 ) -> Path:
     """Write a clip in which all that its record hides under these settings is hidden; nothing is detected.
@@ -197,16 +194,14 @@ def render(
         raise ChangedSourceError("the clip changed after it was detected; detect it again")
     form = form_of(clip, encoding)
     folder = _only(Path(parts), "frames", shown_by(record, settings, encoding, form))
-    frames = _Whole(clip.frames(), [])
-    draw = _Draw(clip, record, settings, form)
+    frames = _Whole(clip.frames(), stop)
     segments: list[Path] = []
-    for number, segment in enumerate(_segments(frames, stop)):
-        file = folder / f"{number:06}"
+    for file, segment in _segments(frames, folder):
         if file.exists():
             for _ in segment:
                 pass
         else:
-            write_segment(file, draw.pictures(segment, progress), clip, form, encoding)
+            write_segment(file, _drawn(segment, clip, record, settings, form, progress), clip, form, encoding)
         segments.append(file)
     if frames.count != record.frames:
         raise ChangedSourceError(f"{frames.count} frames were read, {record.frames} were detected; detect it again")
@@ -216,8 +211,7 @@ def render(
             "it was read otherwise than when it was detected; it is damaged, repair or detect it again"
         )
     give_back_memory()  # FFmpeg's index of hours comes on top
-    if progress:
-        progress(Step("join", frames.count, record.frames))
+    progress(Step("join", frames.count, record.frames))
     try:
         join(clip, form, encoding, segments, target, frames.last_duration)
     except Exception:  # a damaged segment would fail it again and again
@@ -236,8 +230,9 @@ def shown_by(record: ClipRecord, settings: Settings, encoding: Encoding, form: F
 class _Whole:
     """A clip's frames, counted; what a damaged one lacks is noted, not raised."""
 
-    def __init__(self, frames: Iterable[Frame], warnings: list[str]) -> None:
-        self._frames, self._warnings = frames, warnings
+    def __init__(self, frames: Iterable[Frame], stop: threading.Event | None) -> None:
+        self._frames, self._stop = frames, stop
+        self.warnings: list[str] = []
         self.count, self.last_duration = 0, 1
         self._times = array("d")
         self._pictures = hashlib.blake2s(digest_size=16)
@@ -245,13 +240,15 @@ class _Whole:
     def __iter__(self) -> Iterator[Frame]:
         try:
             for frame in self._frames:
+                if self._stop and self._stop.is_set():
+                    raise StoppedError("stopped; the same call goes on from here")
                 self.count, self.last_duration = frame.index + 1, frame.duration
                 self._times.append(frame.seconds)
                 self._pictures.update(frame.pts.to_bytes(8, "little", signed=True))
                 self._pictures.update(samples(frame.native)[0][::SAMPLED, ::SAMPLED].tobytes())
                 yield frame
         except DamagedClipError as e:
-            self._warnings.append(INCOMPLETE + str(e))
+            self.warnings.append(INCOMPLETE + str(e))
 
     @property
     def pictures(self) -> str:
@@ -265,51 +262,32 @@ class _Whole:
         return round(1 / apart, 6) if apart > 0 else None
 
 
-def _segments(frames: Iterable[Frame], stop: threading.Event | None) -> Iterator[Iterator[Frame]]:
-    """Frames in runs of FRAMES_A_SEGMENT; each run has to be used up before the next."""
+def _segments(frames: Iterable[Frame], folder: Path, ending: str = "") -> Iterator[tuple[Path, Iterator[Frame]]]:
+    """Runs of FRAMES_A_SEGMENT, each with its file; each has to be used up before the next."""
     rest = iter(frames)
-
-    def run(first: Frame) -> Iterator[Frame]:
-        frame: Frame | None = first
-        for left in range(FRAMES_A_SEGMENT, 0, -1):
-            if frame is None:
-                return
-            if stop and stop.is_set():
-                raise StoppedError("stopped; the same call goes on from here")
-            yield frame
-            frame = next(rest, None) if left > 1 else None
-
-    while (first := next(rest, None)) is not None:
-        yield run(first)
+    for number, first in enumerate(rest):
+        yield folder / f"{number:06}{ending}", chain([first], islice(rest, FRAMES_A_SEGMENT - 1))
 
 
-class _Draw:
-    """Frames with what a record hides in them."""
+def _drawn(
+    frames: Iterable[Frame], clip: Clip, record: ClipRecord, settings: Settings, form: Form, progress: Progress
+) -> Iterator[tuple[int, Any]]:
+    """A segment's frames with what a record hides in them."""
+    from av.video.reformatter import VideoReformatter
 
-    def __init__(self, clip: Clip, record: ClipRecord, settings: Settings, form: Form) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._clip, self._record, self._settings, self._form = clip, record, settings, form
-        self._tracks = record.hidden(settings)
-        self._hider, self._convert = Hider(settings), VideoReformatter()
-
-    def pictures(self, frames: Iterable[Frame], progress: Progress | None) -> Iterator[tuple[int, Any]]:
-        shown: Shown | None = None
-        clip = self._clip
-        for frame in frames:
-            if shown is None:  # of hours of tracks, those of this segment
-                segment = range(frame.index, frame.index + FRAMES_A_SEGMENT)
-                shown = Shown(self._tracks, segment, self._settings)
-            if frame.index >= self._record.frames:
-                raise ChangedSourceError(f"frame {frame.index} was not there when the clip was detected")
-            native = frame.native
-            if native.format.name != self._form.planar:
-                native = self._convert.reformat(native, format=self._form.planar)
-            regions = shown.regions_at(frame.index)
-            stored = [clip.orientation.stored(r, clip.stored_width, clip.stored_height) for r in regions]
-            yield frame.pts, self._hider.hide(native, stored)
-            if progress:
-                progress(Step("render", frame.index + 1, self._record.frames))
+    hider, convert, shown = Hider(settings), VideoReformatter(), None
+    for frame in frames:
+        if shown is None:  # of hours of tracks, those of this segment
+            shown = Shown(record.tracks, range(frame.index, frame.index + FRAMES_A_SEGMENT), settings)
+        if frame.index >= record.frames:
+            raise ChangedSourceError(f"frame {frame.index} was not there when the clip was detected")
+        native = frame.native
+        if native.format.name != form.planar:
+            native = convert.reformat(native, format=form.planar)
+        regions = shown.regions_at(frame.index)
+        stored = [clip.orientation.stored(r, clip.stored_width, clip.stored_height) for r in regions]
+        yield frame.pts, hider.hide(native, stored)
+        progress(Step("render", frame.index + 1, record.frames))
 
 
 def _only(parts: Path, name: str, key: str) -> Path:

@@ -180,33 +180,35 @@ class _Reading:
     def _decode(self) -> Iterator[av.VideoFrame]:
         import av
 
-        packets = self._container.demux()
-        while True:
+        for packet in self._packets():
             try:
-                packet = next(packets, None)
-            except av.error.FFmpegError:  # the rest of the file cannot be taken apart
-                self._damaged += 1
-                packet = None
-            if packet is not None and packet.size:
-                self._follow(packet)
-            if packet is not None and packet.stream is not self._stream:
-                continue
-            try:
-                natives = self._stream.codec_context.decode(None if packet is None or not packet.size else packet)
+                natives = self._stream.codec_context.decode(packet)
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
                 self._damaged += 1
-                natives = []
-                if packet is None:
-                    return
+                continue
             for native in natives:
                 if native.is_corrupt:
                     self._damaged += 1
                 else:
                     yield self._check(native)
-            if packet is None or not packet.size:
-                return
+
+    def _packets(self) -> Iterator[av.Packet | None]:
+        """The picture's; and in the end None, for which a decoder gives what it still has."""
+        import av
+
+        try:
+            for packet in self._container.demux():
+                if packet.size:
+                    self._follow(packet)
+                if packet.stream is self._stream:
+                    if not packet.size:
+                        break
+                    yield packet
+        except av.error.FFmpegError:  # the rest of the file cannot be taken apart
+            self._damaged += 1
+        yield None
 
     def _follow(self, packet: av.Packet) -> None:
         """How far the file's streams reach, and whether a packet of the picture is torn."""
@@ -217,12 +219,11 @@ class _Reading:
 
     def _check(self, native: av.VideoFrame) -> av.VideoFrame:
         clip = self._clip
-        if (native.width, native.height, native.format.name) != (
-            clip.stored_width, clip.stored_height, clip.pixel_format,
-        ):  # fmt: skip
+        was = f"{clip.stored_width} x {clip.stored_height} {clip.pixel_format}"
+        now = f"{native.width} x {native.height} {native.format.name}"
+        if was != now:
             raise UnsupportedClipError(
-                f"the picture changes within the clip, at frame {self._count}: {clip.stored_width} x "
-                f"{clip.stored_height} {clip.pixel_format}, then {native.width} x {native.height} {native.format.name}"
+                f"the picture changes within the clip, at frame {self._count}: {was}, then {now}"
             )
         return native
 
@@ -259,18 +260,18 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
         ClipError: it cannot be read, or has no moving picture. UnsupportedClipError: its form cannot be kept.
         MissingExtraError: PyAV is not installed.
     """
-    import_av()
+    av = import_av()
     with opened(Path(path)) as (container, stream):
         context = stream.codec_context
-        pixels = context.width * context.height
-        if max_megapixels and pixels > max_megapixels * 1e6:
+        if max_megapixels and context.width * context.height > max_megapixels * 1e6:
             raise UnsupportedClipError(f"{context.width} x {context.height} px is more than the limit allows")
         if stream.metadata.get("alpha_mode") == "1":  # WebM has it beside the picture
             raise UnsupportedClipError("its picture has transparency, which is not kept")
-        first = _first(container, stream)
+        first = next(decoded(container, stream, av.error.FFmpegError), None)
+        if first is None:
+            raise ClipError("no frame of it could be decoded")
         if _has_no_base(context.codec_tag, first):
             raise UnsupportedClipError("it is Dolby Vision without a base layer: no other codec has its colors")
-        count = stream.frames or None
         rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         orientation = orientation_of(first)
         shown = (first.height, first.width) if orientation.is_turned else (first.width, first.height)
@@ -282,7 +283,7 @@ def open_clip(path: AnyPath, *, max_megapixels: float | None = None) -> Clip:
             stored_height=first.height,
             orientation=orientation,
             frame_rate=rate,
-            frame_count=count,
+            frame_count=stream.frames or None,
             time_base=stream.time_base,
             offset=Fraction(container.start_time or 0, 1_000_000)
             if container.format.flags & _ANY_START
@@ -344,27 +345,28 @@ def _photo(path: Path) -> str | None:
 
 def _picture(container: Any) -> Any:
     """The stream that is the clip's picture: the first one that moves."""
-    from av.stream import Disposition
-
     for stream in container.streams.video:
-        if not stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails):
+        if not _is_cover(stream):
             if stream.codec_context is None:
                 raise UnsupportedClipError("there is no decoder for its picture")
             return stream
     raise ClipError("there is no moving picture in it (sound only, or cut off?)")
 
 
-def _first(container: Any, stream: Any) -> Any:
-    import av
+def _is_cover(stream: Any) -> bool:
+    from av.stream import Disposition
 
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def decoded(container: Any, stream: Any, torn: type[Exception]) -> Iterator[Any]:
+    """A stream's pictures that are whole. Args: torn: the error of a packet after which the next one may be whole."""
     for packet in container.demux(stream):
         try:
-            for frame in packet.decode():
-                if not frame.is_corrupt:
-                    return frame
-        except av.error.FFmpegError:
+            natives = packet.decode()
+        except torn:
             continue
-    raise ClipError("no frame of it could be decoded")
+        yield from (native for native in natives if not native.is_corrupt)
 
 
 def _has_no_base(tag: str, first: Any) -> bool:
@@ -385,15 +387,12 @@ def orientation_of(frame: Any) -> Orientation:
 
 def _dropped(container: Any, picture: Any) -> tuple[str, ...]:
     """What the file carries beside picture and sound."""
-    from av.stream import Disposition
-
     out = []
     for stream in container.streams:
         if stream is picture or stream.type == "audio":
             continue
         if stream.type == "video":
-            is_cover = stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails)
-            out.append("cover art" if is_cover else "a second picture")
+            out.append("cover art" if _is_cover(stream) else "a second picture")
         else:
             out.append({"subtitle": "subtitles", "attachment": "attachments"}.get(stream.type, "data"))
     if container.chapters():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import http.server
 import itertools
 import os
@@ -232,7 +231,7 @@ class MjpegServer:
                 if self.path not in ("/", "/stream.mjpg"):
                     self.send_error(404)
                 elif not sink._places.acquire(blocking=False):
-                    self.send_error(503, html.escape("too many viewers"))
+                    self.send_error(503, "too many viewers")
                 else:
                     try:
                         self._send()

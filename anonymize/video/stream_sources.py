@@ -7,12 +7,12 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .. import images
 from ..errors import AnonymizeError, ClipError, SettingsError
 from ..settings import Settings
-from .reader import import_av
+from .reader import decoded, import_av
 
 if TYPE_CHECKING:
     import av
@@ -108,7 +108,8 @@ class Camera:
                 stream = container.streams.video[0]
                 stream.thread_type = "SLICE"  # threads of frames would hold back as many
                 self.rate = float(stream.average_rate or stream.guessed_rate or self.rate)
-                for native in self._decoded(container, stream):
+                # A torn packet is left out; the next key frame is whole.
+                for native in decoded(container, stream, av.error.InvalidDataError):
                     if stop.is_set():
                         return
                     yield Arrived(native)
@@ -116,16 +117,6 @@ class Camera:
             raise no_protocol(self._address) from e
         except (av.error.FFmpegError, OSError) as e:
             raise ClipError(f"it cannot be read: {e}") from e
-
-    @staticmethod
-    def _decoded(container: Any, stream: Any) -> Iterator[Any]:
-        av = import_av()
-        for packet in container.demux(stream):
-            try:
-                natives = packet.decode()
-            except av.error.InvalidDataError:  # a torn packet; the next key frame is whole
-                continue
-            yield from (n for n in natives if not n.is_corrupt)
 
 
 class Folder:

@@ -12,7 +12,7 @@ import itertools
 import struct
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -359,22 +359,17 @@ def _sound(source: Any, audio: dict[int, Any], offset: Fraction, lead: Fraction)
     av = import_av()
     if not audio:
         return
-    packets = source.demux(*(source.streams[i] for i in audio))
-    while True:
-        try:
-            packet = next(packets, None)
-        except av.error.FFmpegError:
-            return
-        if packet is None:
-            return
-        if not packet.size or packet.pts is None or packet.dts is None or packet.is_corrupt:
-            continue
-        late = round(offset / packet.time_base)
-        packet.pts, packet.dts = packet.pts - late, packet.dts - late
-        # What an edit list cuts away does not come back, but for what a decoder of sound needs before its first sample.
-        if not packet.is_discard or packet.pts * packet.time_base >= -lead:
-            packet.stream = audio[packet.stream_index]
-            yield packet
+    with suppress(av.error.FFmpegError):
+        for packet in source.demux(*(source.streams[i] for i in audio)):
+            if not packet.size or packet.pts is None or packet.dts is None or packet.is_corrupt:
+                continue
+            late = round(offset / packet.time_base)
+            packet.pts, packet.dts = packet.pts - late, packet.dts - late
+            # What an edit list cuts away does not come back, but for what a decoder of sound needs before its first
+            # sample.
+            if not packet.is_discard or packet.pts * packet.time_base >= -lead:
+                packet.stream = audio[packet.stream_index]
+                yield packet
 
 
 def _verify(path: Path, form: Form, times: Sequence[int], time_base: Fraction) -> None:

@@ -6,7 +6,6 @@ import base64
 import contextlib
 import io
 import json
-import os
 import shutil
 import tempfile
 import threading
@@ -44,7 +43,7 @@ from .api_forms import (
     validation_text,
 )
 from .api_streams import StreamName, Streams
-from .detector_pool import DetectorPool, Turns
+from .detector_pool import DetectorPool
 from .elements import STATIC
 from .file_names import safe_name
 from .policy import Policy
@@ -52,7 +51,6 @@ from .telling import message_of
 
 # Requests whose photo may wait on the disk, each in a thread; more are told to come back.
 _WAITING = 24
-_AT_ONCE = min(os.cpu_count() or 1, 7) + 1  # photos that are decoded in memory
 
 
 # docs.js puts the address of the page in place of the one in the examples.
@@ -71,7 +69,7 @@ class PhotoService:
     def __init__(self, policy: Policy, pool: DetectorPool, folder: Path) -> None:
         self.policy, self.pool, self.folder = policy, pool, folder
         self._streams = Streams()
-        self._places, self._turns = threading.BoundedSemaphore(_WAITING), Turns(_AT_ONCE)
+        self._places = threading.BoundedSemaphore(_WAITING)
         shutil.rmtree(folder, ignore_errors=True)  # photos that a killed process left behind
 
     @contextlib.contextmanager
@@ -86,7 +84,7 @@ class PhotoService:
                 path = Path(folder) / f"photo{suffix}"
                 with open(path, "xb") as copy:
                     shutil.copyfileobj(file, copy)
-                with self._turns, self.pool.decoded:
+                with self.pool.decoded:
                     yield images.load(path, settings), path
         finally:
             self._places.release()

@@ -48,13 +48,16 @@ class ClipJob(BaseModel):
     problem: str = Field(description="why it failed; empty otherwise")
 
 
-def _answers(text: str = "", media: str = "", **more: str) -> dict[int | str, dict[str, Any]]:
-    """What the routes of one clip answer, beside JSON. `more`: _STATUS and what it means."""
+def _answers(text: str = "", media: str = "") -> dict[int | str, dict[str, Any]]:
+    """What the routes of one clip answer: JSON, or a file of this kind."""
     known: dict[int | str, dict[str, Any]] = {n: PROBLEMS[n] for n in (400, 401)}
-    problems = {404: "There is no such clip (any more)", **{int(n.strip("_")): text for n, text in more.items()}}
-    known |= {status: {"model": Problem, "description": why} for status, why in problems.items()}
+    known[404] = _problem("There is no such clip (any more)")
     file = {"content": {media: {"schema": {"type": "string", "format": "binary"}}}, "description": text}
     return {**known, 200: file} if media else known
+
+
+def _problem(text: str) -> dict[str, Any]:
+    return {"model": Problem, "description": text}
 
 
 class ClipService:
@@ -142,7 +145,7 @@ def router(service: ClipService) -> APIRouter:
         """What is being done with a clip."""
         return job_of(id, service.find(id))
 
-    written = _answers("The clean clip", "video/*", _409="It is not written yet")
+    written = {**_answers("The clean clip", "video/*"), 409: _problem("It is not written yet")}
 
     @routes.get("/api/v1/videos/{id}/clean", response_class=FileResponse, responses=written, dependencies=strict)
     def clean(id: str) -> Response:

@@ -18,10 +18,8 @@ from ..records import Header, escape, unescape
 from ..settings import Settings
 from ..video import clip_records
 from ..video.batch import RECORD_SUFFIX, SUMMARY_NAME
-from ..video.clip_records import ClipRecord
 from ..video.memory import Memory
-from ..video.writer import Encoding
-from .clip_work import work
+from .clip_work import Wanted, work
 from .elements import bullets, link
 from .job_results import write_audit
 from .job_view import not_checked
@@ -48,31 +46,20 @@ class ClipAudit:
     frames: int
 
 
-def audit(
-    folder: Path,
-    source: Path,
-    clean: Path,
-    record: ClipRecord,
-    settings: Settings,
-    encoding: Encoding,
-    shows: str,
-    *,
-    progress: Progress,
-    stop: threading.Event,
-) -> ClipAudit:
+def audit(folder: Path, source: Path, clip: Wanted, *, progress: Progress, stop: threading.Event) -> ClipAudit:
     """Look for leaks in a clean clip.
 
     Args:
-        folder: for what the audit needs and writes; what lies there goes. source: the original. clean: the clip.
-        record, settings, encoding, shows: by which it was written. progress: told after each frame that is looked at.
+        folder: for what the audit needs and writes; what lies there goes. source: the original. clip: the clean one.
+        progress: told after each frame that is looked at.
 
     Raises:
         ClipError: what looks for them broke off.
     """
     shutil.rmtree(folder, ignore_errors=True)
     output, originals, known = folder / "clean", folder / "originals", folder / "records"
-    target = output / clean.name
-    for file, place in ((clean, target), (source, images.output_path(unescape(record.path), originals))):
+    record, settings, target = clip.record, clip.settings, output / clip.target.name
+    for file, place in ((clip.target, target), (source, images.output_path(unescape(record.path), originals))):
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
             os.link(file, place)
@@ -84,12 +71,13 @@ def audit(
         record,
     )
     with Memory(output) as memory:
-        memory.note(record.path, target, shows, record.approval_hash(settings), encoding.quality, settings.to_dict())
+        hash, quality = record.approval_hash(settings), clip.encoding.quality
+        memory.note(record.path, target, clip.shows, hash, quality, settings.to_dict())
     disk.write_json(output / SUMMARY_NAME, {"settings": settings.to_dict(), "clip_records": escape(known)})
-    options = replace(OPTIONS, report=folder / "report", name=f"the clip {clean.name}")
+    options = replace(OPTIONS, report=folder / "report", name=f"the clip {target.name}")
     asked = output, originals, settings, options
     found = work(_audit, *asked, answers={"looked": progress}, stop=stop, silent=SILENT, grace=0.0)
-    return ClipAudit(shows, tuple(found["leaks"]), tuple(found["looks"]), *found["more"])
+    return ClipAudit(clip.shows, tuple(found["leaks"]), tuple(found["looks"]), *found["more"])
 
 
 def report(folder: Path) -> Path:

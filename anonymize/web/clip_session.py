@@ -31,6 +31,7 @@ from ..video.reader import Clip
 from ..video.writer import Encoding, form_of
 from . import clip_work
 from .clip_audit import ClipAudit, audit, report
+from .clip_work import Wanted
 from .file_names import clean_name
 from .photo_session import QUALITY, small_settings
 from .policy import Policy
@@ -83,7 +84,7 @@ class ClipSession:
     _found_with: tuple[str, str] = ("", "")  # hashes: of the predictor, and of the settings that chose it
     _sha256: str = ""
     _began: float = 0.0
-    _done: tuple[str, Path, Path] | None = None  # what is whole: what it shows, the file, what a browser plays of it
+    _done: tuple[Wanted, Path] | None = None  # what is whole, and what a browser plays of it
     _shown: tuple[Any, str] = (None, "")
     _is_audit_asked: bool = False
     _failed: set[str] = field(default_factory=set)  # what no audit let pass, by what it shows
@@ -205,18 +206,15 @@ class ClipSession:
 
     def _audit(self) -> State:
         self._is_audit_asked = False
-        with self.lock:
-            record, settings, encoding, ready = self.found, self.settings, self.encoding, self._done
-        assert ready is not None
+        assert self._done is not None
+        clean, _ = self._done
         self._begin("auditing")
-        shows, clean, _ = ready
-        asked = self.folder / "audit", self.clip.path, clean, record, settings, encoding, shows
 
         def looked(done: int, of: int) -> None:
             self.step = Step("audit", done, of)
 
         try:
-            found = audit(*asked, progress=looked, stop=self._stop)
+            found = audit(self.folder / "audit", self.clip.path, clean, progress=looked, stop=self._stop)
         except StoppedError:
             self._is_halted = False  # the audit was not wanted any more, not the clip
             return "done"
@@ -225,9 +223,9 @@ class ClipSession:
             return "done"
         self.audited = found
         if found.leaks:
-            self._failed.add(shows)
+            self._failed.add(clean.shows)
             self._done = None
-            shutil.rmtree(clean.parent, ignore_errors=True)
+            shutil.rmtree(clean.target.parent, ignore_errors=True)
             self.problem = _LEAKS
         return "failed" if found.leaks else "done"
 
@@ -252,15 +250,9 @@ class ClipSession:
     def _search(self, predictor: Predictor) -> None:
         self._begin("searching")
         self._sha256 = self._sha256 or disk.sha256(self.clip.path)
-        asked = self.clip, self.name, predictor, self.folder
-        found, preview = clip_work.search(
-            *asked,
-            sha256=self._sha256,
-            most_seconds=self.policy.most_clip_seconds,
-            has_preview=self.preview is not None,
-            progress=self._show_step,
-            stop=self._stop,
-        )
+        most, has_preview = self.policy.most_clip_seconds, self.preview is not None
+        asked = clip_work.Search(self.clip, self.name, self.folder, self._sha256, most, has_preview)
+        found, preview = clip_work.search(asked, predictor, progress=self._show_step, stop=self._stop)
         with self.lock:
             self.preview = preview or self.preview
             self.record = found.keep_decisions(self.record)
@@ -278,10 +270,10 @@ class ClipSession:
         target = self.folder / "out" / shows / clean_name(self.name, form.extension or self.clip.path.suffix)
         self._begin("writing")
         self.check_room()
-        asked = self.clip, record, target, settings, encoding, self.folder / "parts"
-        played = clip_work.write(*asked, progress=self._show_step, stop=self._stop)
+        wanted, parts = Wanted(shows, record, settings, encoding, target), self.folder / "parts"
+        played = clip_work.write(self.clip, wanted, parts, progress=self._show_step, stop=self._stop)
         with self.lock:
-            self._done = shows, target, played
+            self._done = wanted, played
         for old in sorted(target.parent.parent.iterdir(), key=lambda f: f.stat().st_mtime)[:-KEPT]:
             if old != target.parent:
                 shutil.rmtree(old, ignore_errors=True)
@@ -321,12 +313,12 @@ class ClipSession:
 
     def _is_stale(self) -> bool:
         is_found = self._found_with[1] == self.settings.detection_hash()
-        return not is_found or self._done is None or self._done[0] != self.shows
+        return not is_found or self._done is None or self._done[0].shows != self.shows
 
     @property
     def clean(self) -> Path | None:
         """The clean clip, where it is whole and shows what is asked for now."""
-        return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[1]
+        return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[0].target
 
     @property
     def found(self) -> ClipRecord:
@@ -348,10 +340,10 @@ class ClipSession:
             GoneError: it is not there (any more).
         """
         with self.lock:
-            if self._done is None or self._done[0] != shows:
+            if self._done is None or self._done[0].shows != shows:
                 raise GoneError("The clean clip was changed since; please reload the page.")
-            _, clean, copy = self._done
-            return copy if played else clean
+            clean, copy = self._done
+            return copy if played else clean.target
 
     def still(self, frame: int, *, clean: bool) -> bytes:
         """A frame as the page shows it, JPEG bytes.

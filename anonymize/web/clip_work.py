@@ -12,6 +12,7 @@ import json
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,38 @@ _opening = threading.Lock()
 
 # For this server; its processes end with it.
 WORKERS = Workers()
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched.
+
+    Attributes:
+        name: as its owner calls it. folder: the clip's own. most_seconds: a longer one is refused.
+        has_preview: what a browser plays of it is there.
+    """
+
+    clip: Clip
+    name: str
+    folder: Path
+    sha256: str
+    most_seconds: float
+    has_preview: bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A clean clip as it is asked for.
+
+    Attributes:
+        shows: names what it shows (`shown_by`). target: its file.
+    """
+
+    shows: str
+    record: ClipRecord
+    settings: Settings
+    encoding: Encoding
+    target: Path
 
 
 def work(call: Callable[..., Any], *given: Any, folder: Path | None = None, **more: Any) -> Any:
@@ -87,54 +120,30 @@ def look(path: Path, max_megapixels: float) -> Clip:
 
 
 def search(
-    clip: Clip,
-    name: str,
-    predictor: Predictor,
-    folder: Path,
-    *,
-    sha256: str,
-    most_seconds: float,
-    has_preview: bool,
-    progress: Callable[[Step], None],
-    stop: threading.Event,
+    asked: Search, predictor: Predictor, *, progress: Callable[[Step], None], stop: threading.Event
 ) -> tuple[ClipRecord, Preview | None]:
-    """`detect`, and what a browser plays of the clip, unless it is there.
-
-    Args:
-        folder: of the clip. most_seconds: a longer one is refused.
-    """
+    """`detect`, and what a browser plays of the clip, unless it is there."""
 
     def predict(image: Image, turns: Sequence[int]) -> tuple[Region, ...]:
         return predictor.predict([image], turns=turns)[0]
 
     answers = {**_steps(progress, stop), "turns": predictor.turns_of, "predict": predict}
-    asked = clip, name, predictor.settings, predictor.detection_hash, predictor.detector_weights
-    given = *asked, folder, sha256, most_seconds, has_preview
-    times = work(_search, *given, folder=folder, answers=answers, stop=stop)
-    file = folder / _FOUND
+    known = predictor.settings, predictor.detection_hash, predictor.detector_weights
+    times = work(_search, asked, *known, folder=asked.folder, answers=answers, stop=stop)
+    file, preview = asked.folder / _FOUND, asked.folder / _PREVIEW
     record = clip_records.read(file)[1]
     file.unlink()
-    return record, None if times is None else Preview(folder / _PREVIEW, np.array(times, np.int64), clip.time_base)
+    return record, None if times is None else Preview(preview, np.array(times, np.int64), asked.clip.time_base)
 
 
-def write(
-    clip: Clip,
-    record: ClipRecord,
-    target: Path,
-    settings: Settings,
-    encoding: Encoding,
-    parts: Path,
-    *,
-    progress: Callable[[Step], None],
-    stop: threading.Event,
-) -> Path:
+def write(clip: Clip, wanted: Wanted, parts: Path, *, progress: Callable[[Step], None], stop: threading.Event) -> Path:
     """`render`, unless the file is there; what a browser plays of it.
 
     Args:
         parts: a folder in the clip's own.
     """
-    asked = clip, record, target, settings, encoding, parts
-    return target.with_name(str(work(_write, *asked, folder=parts.parent, answers=_steps(progress, stop), stop=stop)))
+    given: dict[str, Any] = {"folder": parts.parent, "answers": _steps(progress, stop), "stop": stop}
+    return wanted.target.with_name(str(work(_write, clip, wanted, parts, **given)))
 
 
 def _steps(progress: Callable[[Step], None], stop: threading.Event) -> Mapping[str, Callable[..., Any]]:
@@ -188,32 +197,24 @@ def _clip_of(known: Mapping[str, Any]) -> Clip:
 
 
 def _search(
-    here: Here,
-    clip: Clip,
-    name: str,
-    settings: Settings,
-    detection: str,
-    weights: dict[str, Mapping[str, str]],
-    folder: Path,
-    sha256: str,
-    most_seconds: float,
-    has_preview: bool,
+    here: Here, asked: Search, settings: Settings, detection: str, weights: dict[str, Mapping[str, str]]
 ) -> list[int] | None:
+    clip, folder, most = asked.clip, asked.folder, asked.most_seconds
     with ExitStack() as stack:
-        writer = None if has_preview else stack.enter_context(writing(folder / _PREVIEW, clip))
+        writer = None if asked.has_preview else stack.enter_context(writing(folder / _PREVIEW, clip))
 
         def seen(frame: Frame) -> None:
-            if frame.seconds > most_seconds or frame.index > most_seconds * USUAL_RATE:
-                raise too_long(most_seconds)
+            if frame.seconds > most or frame.index > most * USUAL_RATE:
+                raise too_long(most)
             if writer:
                 writer.add(frame)
 
         record = detect(
             clip,
-            name,
+            asked.name,
             _There(here, settings, detection, weights),
             folder / "parts",
-            sha256=sha256,
+            sha256=asked.sha256,
             seen=seen,
             progress=lambda step: here.ask("step", step.name, step.frame, step.frames),
         )
@@ -221,14 +222,14 @@ def _search(
     return writer.preview.times.tolist() if writer else None
 
 
-def _write(
-    here: Here, clip: Clip, record: ClipRecord, target: Path, settings: Settings, encoding: Encoding, parts: Path
-) -> str:
+def _write(here: Here, clip: Clip, wanted: Wanted, parts: Path) -> str:
+    record, target = wanted.record, wanted.target
+
     def told(step: Step) -> None:
         here.ask("step", step.name, step.frame, step.frames)
 
     if not target.is_file():
-        render(clip, record, target, settings, encoding, parts, progress=told)
+        render(clip, record, target, wanted.settings, wanted.encoding, parts, progress=told)
     played = target
     if not plays(target):  # what a browser shows instead is made of the file itself
         played = target.with_name(_PREVIEW)

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import images, time_limit
-from ..detectors import Detector, Image, create, models, parse, upright
+from ..detectors import Detector, Image, at_once, create, models, parse, upright
 from ..detectors.detector import kinds_of
-from ..detectors.runtime import at_once, side_by_side
+from ..detectors.runtime import side_by_side
 from ..errors import AnonymizeError, ChangedSourceError, SettingsError
 from ..predictor import Predictor
 from ..records import Record
@@ -39,6 +39,7 @@ class Gated:
 
     def __init__(self, detector: Detector, max_seconds: float, at_once: int = 1) -> None:
         self._detector, self._turn, self._max_seconds = detector, Turns(at_once), max_seconds
+        self.at_once = at_once
         self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
@@ -124,7 +125,7 @@ class DetectorPool:
         self._loading = threading.Lock()
         self._fetching = fetching
         self.only_fetches: Sequence[str] | None = None
-        self.decoded = threading.BoundedSemaphore(MOST_DECODED)
+        self.decoded = Turns(MOST_DECODED)
         self.ready = self._is_ending = False
         self.problem = self.doing = ""
 
@@ -142,7 +143,10 @@ class DetectorPool:
             raise SettingsError("Choose at least one detector.")
         detectors = [self._detector(n, settings) for n in dict.fromkeys(names) if n]
         predictor = Predictor(
-            settings, detectors=detectors, upright=self._load_upright(settings), at_once=at_once(settings.device)
+            settings,
+            detectors=detectors,
+            upright=self._load_upright(settings),
+            at_once=max(d.at_once for d in detectors),  # each lets no more in than it may see
         )
         predictor.check_hides()
         if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
@@ -156,7 +160,7 @@ class DetectorPool:
                 if len(self._loaded) >= 12:  # visitors may try many sliders; what was not asked for longest goes
                     self._loaded.pop(next(iter(self._loaded)))
                 self._loaded[key] = Gated(
-                    self._create(name, settings), self.defaults.max_seconds, at_once(settings.device)
+                    self._create(name, settings), self.defaults.max_seconds, at_once(name, settings.device)
                 )
             self._loaded[key] = self._loaded.pop(key)  # the last one now
             return self._loaded[key]

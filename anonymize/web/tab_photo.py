@@ -145,16 +145,17 @@ class PhotoTab:
                 return put_back(FieldError("detector", self.site.message(e)), last)
             return {**self.fail(self.site.message(e), photo), **put_back(None, last)}
 
+    def _not_corrected(self, error: Exception, request: gr.Request, _: gr.EventData, id: str) -> Values:
+        photo = next((p for p in session_of(request).of_kind(PhotoSession) if p.id == id), None)
+        return self.fail(self.site.message(error), photo)
+
+    @answered(_not_corrected)
     def correct(self, request: gr.Request, event: gr.EventData, id: str) -> Values:
         """A correction from the picture."""
-        photo = None
-        try:
-            photo = session_of(request).get(PhotoSession, id)
-            what, given = parse(event._data or {})
-            photo.correct(what, **given)
-            return self.show(photo, photo.settings)
-        except (AnonymizeError, OSError) as e:
-            return self.fail(self.site.message(e), photo)
+        photo = session_of(request).get(PhotoSession, id)
+        what, given = parse(event._data or {})
+        photo.correct(what, **given)
+        return self.show(photo, photo.settings)
 
     def _wire(self) -> None:
         private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}

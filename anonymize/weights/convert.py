@@ -1,6 +1,6 @@
 """One .pt checkpoint to ONNX, in a process of its own: `python convert.py SOURCE.pt SHA256 TARGET.onnx SAFE|FULL`.
 
-A script, run by `weights.onnx`; it imports nothing of this package and nothing imports it. A .pt file is a pickle:
+A script, run by `weights.onnx`; it imports nothing of this package. A .pt file is a pickle:
 loading one can run any code. So the bytes are read once, their hash is compared, and only then are they unpickled — in
 SAFE mode by torch's restricted unpickler (`weights_only=True`), which builds only the classes on ultralytics' list and
 runs nothing. Classes that are off the list and have no part in inference (training options, old loss functions) become
@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 # Modules whose objects are only remembered from training: omegaconf and typing carry options (safelicensing),
 # ultralytics.yolo the losses of ultralytics before 8.1 (pyplatex).
@@ -30,6 +31,31 @@ class Absent(dict):
 
     def __setstate__(self, _: object) -> None:
         pass
+
+
+def admit(checkpoint: Path) -> None:
+    """Let torch's restricted unpickler read a checkpoint in which only `TRAINING_ONLY` is foreign."""
+    import torch
+
+    foreign = torch.serialization.get_unsafe_globals_in_checkpoint(str(checkpoint))
+    absent = [(Absent, name) for name in foreign if name.startswith(TRAINING_ONLY)]
+    torch.serialization.add_safe_globals([*absent, dict, defaultdict])  # defaultdict's factory may be dict
+
+
+def write_onnx(model: Any, target: Path) -> None:
+    """An ultralytics model as ONNX for any input size (multiples of 32); the same checkpoint gives the same bytes."""
+    import onnx
+
+    # nms=None gives the raw boxes of every family; False would give an NMS-free head's own few (YOLO26).
+    form: dict[str, Any] = {"format": "onnx", "imgsz": 640, "dynamic": True, "simplify": False, "opset": OPSET}
+    made = Path(model.export(**form, nms=None, device="cpu", verbose=False))
+    graph = onnx.load(made)
+    for entry in [e for e in graph.metadata_props if e.key == "date"]:
+        graph.metadata_props.remove(entry)
+    onnx.checker.check_model(graph)
+    onnx.save(graph, str(target))
+    if made.resolve() != target.resolve():
+        made.unlink()
 
 
 def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
@@ -48,26 +74,15 @@ def convert(source: Path, sha256: str, target: Path, safe: bool) -> None:
         checkpoint = Path(folder) / "model.pt"
         checkpoint.write_bytes(data)
 
-        import onnx
-        import torch
         from ultralytics import YOLO, settings
 
         settings.update({"sync": False})
         if safe:
-            foreign = torch.serialization.get_unsafe_globals_in_checkpoint(str(checkpoint))
-            absent = [(Absent, name) for name in foreign if name.startswith(TRAINING_ONLY)]
-            torch.serialization.add_safe_globals([*absent, dict, defaultdict])  # defaultdict's factory may be dict
+            admit(checkpoint)
         model = YOLO(str(checkpoint), task="detect")
         if model.task != "detect":
             raise SystemExit(f"Error: a detection model is needed, this one is made to {model.task}")
-        # nms=None gives the raw boxes of every family; False would give an NMS-free head's own few (YOLO26).
-        made = model.export(format="onnx", imgsz=640, dynamic=True, simplify=False, opset=OPSET, nms=None, device="cpu")
-        graph = onnx.load(made)
-        for entry in list(graph.metadata_props):
-            if entry.key == "date":  # so that the same checkpoint gives the same bytes
-                graph.metadata_props.remove(entry)
-        onnx.checker.check_model(graph)
-        onnx.save(graph, str(target))
+        write_onnx(model, target)
 
 
 if __name__ == "__main__":

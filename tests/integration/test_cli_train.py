@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from anonymize import training
-from anonymize.cli.train import train
+from anonymize.cli.models import train
 from anonymize.errors import SettingsError
 from anonymize.training.data_yaml import read_data
 from models.recipes.plates.__main__ import plates

@@ -40,8 +40,8 @@ def site(tmp_path: Path) -> Any:
 
 @pytest.fixture
 def do(site: Site) -> JobHandlers:
-    with gr.Blocks(), gr.Tabs() as tabs:
-        return JobHandlers(site, BatchTab(site.policy), PhotoTab(site), tabs)
+    with gr.Blocks():
+        return JobHandlers(site, BatchTab(site.policy), PhotoTab(site), gr.Tabs())
 
 
 @pytest.fixture

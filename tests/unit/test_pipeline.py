@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -76,6 +77,24 @@ def test_an_exception_ends_it(step: str) -> None:
     done = []
     with pytest.raises(ValueError, match="three"):
         done.extend(run(list(range(100)), **{step: fail}))
+
+
+def test_nothing_is_worked_on_after_what_failed() -> None:
+    """Whoever waits for the results may hear of it late."""
+    worked = []
+
+    def work(i: int) -> int:
+        worked.append(i)
+        if i == 1:
+            raise ValueError("one")
+        return i
+
+    results = run(list(range(9)), work=work)
+    assert next(results) == 0
+    time.sleep(0.2)  # all that is in flight could be worked on
+    with pytest.raises(ValueError, match="one"):
+        next(results)
+    assert worked == [0, 1]
 
 
 def test_as_many_threads_work_as_are_asked_for() -> None:

@@ -40,6 +40,24 @@ def ramp(width: int = 64, height: int = 48) -> np.ndarray:
     return np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
 
 
+@pytest.mark.parametrize(
+    ("spec", "at_once"),
+    [
+        ("plates@64", 4),
+        ("own:Class", 1),
+        ("tiled:own:Class", 1),
+        ("two-stage:own:Class", 1),
+        ("in-context:plates@64+own:Class", 1),
+    ],
+)
+def test_a_class_of_ones_own_is_never_called_by_two_threads(
+    spec: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody said that it is made for that."""
+    monkeypatch.setenv("ANONYMIZE_THREADS", "4")
+    assert Predictor(Settings(face_detector="plates@64", plate_detector=spec)).at_once == at_once
+
+
 @pytest.mark.parametrize("color", [0, 255])
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_what_shows_through_transparency_alone_is_seen(tmp_path: Path, mode: str, color: int) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from anonymize import records, records_file
@@ -117,6 +118,9 @@ def test_what_is_kept_and_does_not_fit_is_not_believed(path: Path, monkeypatch: 
     for damage in (b"", b"no", kept[:100], kept[:-100]):
         path.write_bytes(b"".join(lines))
         lines_beside(path).write_bytes(damage)
+        assert dict(RecordsFile(path)) == records.read(path)[1]
+    for values in ({}, {"end": "x", "names": [], "sample": 1}, {"end": 1, "names": ["a.jpg"], "sample": ""}):
+        records_file.keep(lines_beside(path), records_file.VERSION, values, spans=np.zeros(6, np.int64))
         assert dict(RecordsFile(path)) == records.read(path)[1]
 
 

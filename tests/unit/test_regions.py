@@ -69,6 +69,14 @@ def test_an_unknown_field_is_refused() -> None:
         Region.from_dict({"kind": "face", "box": [0, 0, 1, 1], "color": "red"})
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"box": [0, 0, 1, 10**400]}, {"score": 10**400}, {"corners": [[10**400, 0]] * 4}], ids=lambda w: min(w)
+)
+def test_a_number_beyond_all_floats_is_refused(wrong: dict) -> None:
+    with pytest.raises(SettingsError, match="not a region"):
+        Region.from_dict({"kind": "face", "box": [0, 0, 1, 1], **wrong})
+
+
 def test_grow_moves_each_side_by_the_fraction_and_keeps_the_id() -> None:
     region = Region("plate", (10, 20, 30, 24), corners=((10, 20), (30, 20), (30, 24), (10, 24)))
     grown = region.pad(0.1)

@@ -32,8 +32,11 @@ def test_openvino_keeps_nothing_of_the_sizes_that_it_has_seen(tmp_path: Path, mo
 
     monkeypatch.setattr(openvino.Core, "compile_model", watched)
     net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    assert given == [], "each way is compiled when it is needed"
+    net(batch(32, 32))
     with side_by_side():
         net(batch(32, 32))
+        net(batch(64, 32))
     assert [c["CPU_RUNTIME_CACHE_CAPACITY"] for c in given] == [0, 0]
     assert [c["ENABLE_CPU_PINNING"] for c in given] == [False, False], "processes would share cores"
 
@@ -114,6 +117,26 @@ def test_a_large_picture_takes_all_cores_beside_others(tmp_path: Path, monkeypat
         net(batch(32, 32))
         assert net._each is not None  # type: ignore[attr-defined]
     np.testing.assert_array_equal(answer["sum"], net(batch(64, 64))["sum"])
+
+
+def test_a_network_that_found_no_memory_for_its_share_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later callers would wait for ever for buffers that were never made."""
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    given = net._compile  # type: ignore[attr-defined]
+
+    class Full:
+        def create_infer_request(self) -> object:
+            raise MemoryError("no room")
+
+    with side_by_side():
+        monkeypatch.setattr(net, "_compile", lambda _: Full())
+        with pytest.raises(MemoryError):
+            net(batch(32, 32))
+        assert net._each is None  # type: ignore[attr-defined]
+        monkeypatch.setattr(net, "_compile", given)
+        assert net(batch(32, 32))["sum"].any()
 
 
 @pytest.mark.parametrize("spec", ["street@640", "centerface@640"])  # in 8-bit integers, and not

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
-from anonymize.detectors import openvino_runtime
+from anonymize.detectors import FakeDetector, openvino_runtime
 from anonymize.regions import Region
+from anonymize.settings import Settings
+from anonymize.web import detector_pool
 from anonymize.web.detector_pool import Gated
 
 STOPPED = """
@@ -37,6 +40,30 @@ def test_a_process_ends_once_the_detector_at_hand_is_loaded() -> None:
     """A server that ends while its detectors are loaded: the one at hand is loaded, and no other one."""
     result = subprocess.run([sys.executable, "-c", STOPPED], capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (0, "loaded\n"), result.stderr
+
+
+def test_a_class_of_ones_own_is_never_called_by_two_visitors_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody said that it is made for that; the detectors beside it may search two photos."""
+    inside, most, second = [], [0], threading.Event()
+
+    class Own(FakeDetector):
+        def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+            inside.append(self)
+            most[0] = max(most[0], len(inside))
+            if most[0] > 1:
+                second.set()
+            second.wait(0.5)
+            inside.pop()
+            return super().detect(images)
+
+    monkeypatch.setenv("ANONYMIZE_THREADS", "2")
+    monkeypatch.setattr(detector_pool, "create", lambda name, *_, **__: Own() if ":" in name else FakeDetector())
+    monkeypatch.setattr(detector_pool.upright, "load", lambda *_, **__: None)
+    ready = detector_pool.DetectorPool().predictor(Settings(face_detector="plates@64", plate_detector="own:Class"))
+    assert ready.at_once == 2
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(ready.predict, [[np.zeros((8, 8, 3), np.uint8)]] * 2))
+    assert most == [1]
 
 
 def test_a_detector_searches_as_many_photos_side_by_side_as_it_may() -> None:
