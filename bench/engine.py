@@ -54,7 +54,8 @@ def alone(folder: Path) -> dict[str, float]:
     settings = Settings()
     predictor = Predictor(settings)
     loaded = [images.load(p, settings).rgb for p in sorted(folder.iterdir())]
-    predictor.predict(loaded[:1])  # compile
+    with side_by_side():
+        predictor.predict(loaded[:1])  # compile
     started, busy = time.perf_counter(), time.process_time()
     with side_by_side(), ThreadPoolExecutor(predictor.at_once) as threads:
         list(threads.map(lambda image: predictor.predict([image]), loaded))

@@ -276,7 +276,8 @@ def _networks(name: str, folder: Path) -> dict[str, float]:
 
     predictor = Predictor(Settings().with_preset(name))
     paths = peers.photos(folder)
-    predictor.predict_photo(images.load(paths[0], predictor.settings))  # loads and compiles
+    with side_by_side():
+        predictor.predict_photo(images.load(paths[0], predictor.settings))  # loads and compiles
     photos = [images.load(path, predictor.settings) for path in paths[1:]]
     started, busy = time.perf_counter(), time.process_time()
     with side_by_side(), ThreadPoolExecutor(predictor.at_once) as threads:
