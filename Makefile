@@ -16,7 +16,7 @@ test: $(VENV)/.installed-dev  ## set up, then run the tests (those in a browser:
 	$(PYTEST) -m "not browser"
 
 test-browser: $(VENV)/.installed-dev chromium  ## the tests that drive a real Chromium
-	$(PYTEST) -m browser tests/browser
+	$(PYTEST) --maxfail 9 -m browser tests/browser
 
 bench: $(VENV)/.installed-dev  ## this program beside what people would use instead: time, memory, leaks
 	$(BIN)/python -m bench.peers

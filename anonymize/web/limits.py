@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .policy import MB, Policy
 
-NO_DISK = "The server's disk is nearly full: no photos can be added now. Please try again later."
+NO_DISK = "The disk of the computer that this page runs on is nearly full: nothing can be added until there is room."
 _MINUTE = 60.0
 
 
@@ -27,19 +27,17 @@ def is_full(error: BaseException | None) -> bool:
     return False
 
 
-def room_on_disk(folder: Path, least_free: int | None = None) -> int:
+def room_on_disk(folder: Path, least_free: int) -> int:
     """Bytes that may still be written, so that the floor stays free.
 
     Args:
         folder: where; it need not be there yet.
-        least_free: the floor in bytes; by default 5 % of the disk, from 1 to 10 GB, but never more than a fifth of it.
+        least_free: the floor in bytes; on smaller disks at most 5 % of them or 1 GB, and never more than a fifth.
     """
     while not folder.exists():
         folder = folder.parent
     disk = shutil.disk_usage(folder)
-    if least_free is None:
-        least_free = min(max(disk.total // 20, 1000 * MB), 10_000 * MB, disk.total // 5)
-    return max(0, disk.free - least_free)
+    return max(0, disk.free - min(least_free, max(disk.total // 20, 1000 * MB), disk.total // 5))
 
 
 class Inflow:

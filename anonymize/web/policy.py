@@ -36,7 +36,7 @@ class Policy:
         requests_a_minute: photos that one address may send (and ten times as much from the page); 0: no limit.
         bytes_a_minute: that one address may send; 0: no limit.
         most_at_once: requests of one address that are answered at once, each open page is one or two; 0: no limit.
-        least_free: bytes of the disk that uploads leave free; None: a share of it (`limits.room_on_disk`).
+        least_free: bytes of the disk that uploads leave free; less on a small one (`limits.room_on_disk`).
         keep_seconds: after so long without use a visitor's photos are deleted.
         defaults: the settings that pages and API start from.
 
@@ -63,7 +63,7 @@ class Policy:
     requests_a_minute: int = 0
     bytes_a_minute: int = 0
     most_at_once: int = 0
-    least_free: int | None = None
+    least_free: int = 1000 * MB
     keep_seconds: float = 3600.0
     defaults: Settings = field(default_factory=Settings)
 
@@ -109,7 +109,7 @@ class Policy:
 _PUBLIC: dict[str, Any] = {
     "most_upload": 40 * MB, "most_session": 600 * MB, "most_photos": 100, "most_clip": 100 * MB,
     "most_clip_seconds": 120.0, "most_clip_megapixels": 9.0, "most_clips": 3, "most_address": 1_800 * MB,
-    "most_visits": 30, "requests_a_minute": 150, "bytes_a_minute": 600 * MB, "most_at_once": 100,
+    "most_visits": 30, "requests_a_minute": 150, "bytes_a_minute": 600 * MB, "most_at_once": 100, "least_free": 10_000 * MB,
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from anonymize.web import limits, telling
 from anonymize.web.controls import check_detector, offered_detectors
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.limits import Inflow, is_full, room_on_disk
-from anonymize.web.policy import MB, Policy
+from anonymize.web.policy import MB, Policy, for_public
 from anonymize.web.sessions import DiskFullError, Sessions, TooManyError, new_secret
 from anonymize.web.telling import message_of, without_paths
 from tests.support.web_site import another, photo, visitor
@@ -47,11 +47,19 @@ def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_floor_fits_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for total, floor in ((100 * MB, 20 * MB), (10_000 * MB, 1000 * MB), (100_000 * MB, 5000 * MB), (10**13, 10**10)):
+    own, demo = Policy().least_free, for_public("0.0.0.0", space=False).least_free
+    for total, of_own, of_demo in (
+        (100 * MB, 20 * MB, 20 * MB),
+        (10_000 * MB, 1000 * MB, 1000 * MB),
+        (100_000 * MB, 1000 * MB, 5000 * MB),
+        (10**13, 1000 * MB, 10_000 * MB),
+    ):
         monkeypatch.setattr(shutil, "disk_usage", lambda folder, total=total: Usage(total, 0, total))
-        assert room_on_disk(tmp_path / "not" / "there") == total - floor
+        assert room_on_disk(tmp_path / "not" / "there", own) == total - of_own
+        assert room_on_disk(tmp_path, demo) == total - of_demo
         assert room_on_disk(tmp_path, 0) == total
-        assert room_on_disk(tmp_path, total + 1) == 0
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder, total=total: Usage(total, total, 0))
+        assert room_on_disk(tmp_path, own) == 0
 
 
 def test_uploads_without_a_cookie_leave_the_floor_free(small_disk: Path) -> None:
