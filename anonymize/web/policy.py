@@ -109,7 +109,8 @@ class Policy:
 _PUBLIC: dict[str, Any] = {
     "most_upload": 40 * MB, "most_session": 600 * MB, "most_photos": 100, "most_clip": 100 * MB,
     "most_clip_seconds": 120.0, "most_clip_megapixels": 9.0, "most_clips": 3, "most_address": 1_800 * MB,
-    "most_visits": 30, "requests_a_minute": 150, "bytes_a_minute": 600 * MB, "most_at_once": 100, "least_free": 10_000 * MB,
+    "most_visits": 30, "requests_a_minute": 150, "bytes_a_minute": 600 * MB, "most_at_once": 100,
+    "least_free": 10_000 * MB,
 }  # fmt: skip
 
 
