@@ -28,7 +28,7 @@ from .summary import Progress as Progress
 from .summary import Summary as Summary
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
-PIXELS_IN_FLIGHT = 100_000_000
+PIXELS_IN_FLIGHT = 60_000_000
 RECORDS_NAME = "records.jsonl"
 GONE = "no longer in the input"
 

@@ -7,7 +7,7 @@ import ctypes
 import os
 import queue
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from .candidates import Scaling
 from .onnx_runtime import first_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-LARGE = 3 * 2_000_000  # numbers in an input after which its buffers go; for each photo, that would cost 3 % of the time
+LARGE = 3 * 2_000_000  # numbers in an input that takes all cores, and after which its buffers go
+LARGE_PHOTO = 4_000_000  # pixels; with larger ones side by side, the buffers of `balanced` would take 750 MB more
 # Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
 # 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
 PREPARED = 2048
@@ -29,6 +30,7 @@ MOST_AT_ONCE = 4  # photos; each needs buffers of its own, of `balanced` 400 MB
 
 _side_by_side = 0  # how many callers are within `side_by_side`
 _counting = threading.Lock()
+_this_thread = threading.local()
 
 
 @contextlib.contextmanager
@@ -48,12 +50,23 @@ def side_by_side() -> Iterator[None]:
             _side_by_side -= 1
 
 
+@contextlib.contextmanager
+def alone_if_large(photos: Sequence[NDArray[np.uint8]]) -> Iterator[None]:
+    """Within: what this thread looks at is of these photos (H, W, 3); of large ones, each picture takes all cores."""
+    before = getattr(_this_thread, "is_large", False)  # windows of a large photo are no large ones themselves
+    _this_thread.is_large = before or any(photo.shape[0] * photo.shape[1] > LARGE_PHOTO for photo in photos)
+    try:
+        yield
+    finally:
+        _this_thread.is_large = before
+
+
 class OpenVino:
     """A network in OpenVINO, on the CPU. Several threads may call it.
 
-    Alone, a picture takes all cores; `side_by_side`, its share. Large ones take all cores in any case, one after the
-    other: their buffers (some hundred MB at 2,048 px) exist once, and go after each, or those of all networks of a
-    preset would add up.
+    Alone, a picture takes all cores; `side_by_side`, its share. Large ones, and those of large photos, take all cores
+    in any case, one after the other: their buffers (some hundred MB at 2,048 px) exist once, and go after each, or
+    those of all networks of a preset would add up. On two cores that costs large photos nothing.
 
     Args:
         threads: all cores that it may use; 0: those of the machine.
@@ -111,14 +124,16 @@ class OpenVino:
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         if self._scaling is not None:
             batch = self._scaling.apply(batch)
-        if _side_by_side and batch.size <= LARGE:
+        is_large = getattr(_this_thread, "is_large", False)
+        if _side_by_side and batch.size <= LARGE and not is_large:
             return self._beside_others(batch)
         with self._lock:
             self._alone = self._alone or self._compile(1)
             self._request = self._request or self._alone.create_infer_request()
             outputs = self._infer(self._request, batch)
-            if batch.size > LARGE:
-                self._request = None
+            # For each picture, of whatever size, that would cost a tenth of the time.
+            if batch.size > (LARGE // 2 if is_large else LARGE):
+                self._alone.release_memory()
             return outputs
 
     def _beside_others(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:

@@ -22,6 +22,7 @@ from ..regions import NEARLY_ALL, Region, areas, boxes, merge, suppress
 from ..settings import Settings
 from .candidates import check
 from .detector import Detector, Image, kinds_of
+from .openvino_runtime import alone_if_large
 from .runtime import batch_size
 from .wrapper import detect_all, merge_detections, relabel
 
@@ -91,9 +92,11 @@ def search(
     Raises:
         DetectionError: Not an image, a failed detector, or more likely regions than are kept.
     """
-    if all(max(check(image).shape[:2]) <= tile for image in images):
-        return detect_all(detector, images)
-    return [_search(detector, image, settings, tile) for image in images]
+    is_one_look = all(max(check(image).shape[:2]) <= tile for image in images)
+    with alone_if_large(images):
+        if is_one_look:
+            return detect_all(detector, images)
+        return [_search(detector, image, settings, tile) for image in images]
 
 
 def _search(detector: Detector, image: Image, settings: Settings, tile: int) -> list[Region]:

@@ -15,6 +15,7 @@ import pytest
 from anonymize import images
 from anonymize.detectors import create, openvino_runtime, runtime
 from anonymize.detectors.openvino_runtime import side_by_side
+from anonymize.detectors.tiled import search
 from anonymize.settings import Settings
 from tests.support.tiny_network import batch, network
 
@@ -117,6 +118,49 @@ def test_a_large_picture_takes_all_cores_beside_others(tmp_path: Path, monkeypat
         net(batch(32, 32))
         assert net._each is not None  # type: ignore[attr-defined]
     np.testing.assert_array_equal(answer["sum"], net(batch(64, 64))["sum"])
+
+
+def test_what_is_of_a_large_photo_takes_all_cores_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also the small pictures that networks see of it: their buffers would add up to more than those of large ones."""
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    seen: list[np.ndarray] = []
+
+    class Asks:
+        name, weights, scale = "asks", {}, 1.0
+
+        def detect(self, images: list[np.ndarray]) -> list[list[object]]:
+            seen.append(net(batch(64, 64))["sum"])
+            return [[] for _ in images]
+
+    monkeypatch.setattr(openvino_runtime, "LARGE_PHOTO", 100 * 100)
+    with side_by_side():
+        search(Asks(), [np.zeros((101, 100, 3), np.uint8)], Settings())  # type: ignore[arg-type]
+        assert net._each is None  # type: ignore[attr-defined]
+        search(Asks(), [np.zeros((100, 100, 3), np.uint8)], Settings())  # type: ignore[arg-type]
+        assert net._each is not None, "only for a large one"  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(*seen)
+
+
+def test_buffers_of_a_large_picture_go_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    answer = net(batch(64, 64))["sum"]
+    gone: list[int] = []
+
+    class Watched:
+        def release_memory(self) -> None:
+            gone.append(1)
+            compiled.release_memory()
+
+    compiled, net._alone = net._alone, Watched()  # type: ignore[attr-defined]
+    net(batch(64, 64))
+    assert not gone
+    monkeypatch.setattr(openvino_runtime, "LARGE", batch(64, 64).size - 1)
+    np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
+    assert gone == [1]
+    np.testing.assert_array_equal(net(batch(32, 32))["sum"], net(batch(32, 32))["sum"])
+    assert gone == [1]
 
 
 def test_a_network_that_found_no_memory_for_its_share_is_tried_again(
