@@ -20,8 +20,8 @@ from .candidates import Scaling
 from .onnx_runtime import first_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
-LARGE = 3 * 2_000_000  # numbers in an input that takes all cores, and after which its buffers go
-LARGE_PHOTO = 4_000_000  # pixels; with larger ones side by side, the buffers of `balanced` would take 750 MB more
+LARGE = 3 * 1_000_000  # numbers in an input that takes all cores
+LARGE_PHOTO = 1_500_000  # pixels; side by side, the buffers of `balanced` would take 300 MB more, at 12 MP 750
 # Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
 # 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
 PREPARED = 2048
@@ -65,8 +65,8 @@ class OpenVino:
     """A network in OpenVINO, on the CPU. Several threads may call it.
 
     Alone, a picture takes all cores; `side_by_side`, its share. Large ones, and those of large photos, take all cores
-    in any case, one after the other: their buffers (some hundred MB at 2,048 px) exist once, and go after each, or
-    those of all networks of a preset would add up. On two cores that costs large photos nothing.
+    in any case, one after the other: their buffers exist once. Those of a large photo (some hundred MB at 2,048 px) go
+    after each picture, or those of all networks of a preset would add up. On two cores that costs large photos nothing.
 
     Args:
         threads: all cores that it may use; 0: those of the machine.
@@ -131,8 +131,7 @@ class OpenVino:
             self._alone = self._alone or self._compile(1)
             self._request = self._request or self._alone.create_infer_request()
             outputs = self._infer(self._request, batch)
-            # For each picture, of whatever size, that would cost a tenth of the time.
-            if batch.size > (LARGE // 2 if is_large else LARGE):
+            if is_large:  # after each photo, that would cost up to a tenth of the time
                 self._alone.release_memory()
             return outputs
 
