@@ -301,6 +301,12 @@ class Settings:
         """How a kind is hidden; one without settings of its own (drawn by a person) is hidden as a plate is."""
         return self.kinds.get(name) or self.kinds.get("plate") or Kind()
 
+    @property
+    def detectors(self) -> list[str]:
+        """The detectors that are named, each once; one that is named `none` is none."""
+        names = (self.face_detector, self.plate_detector, *self.other_detectors)
+        return [n for n in dict.fromkeys(names) if n and n != "none"]
+
     def replace(self, **changes: Any) -> Settings:
         _check_names(Settings, changes, "setting")
         return dataclasses.replace(self, **changes)
