@@ -45,7 +45,7 @@ class Counts:
     def lose(self, paths: Collection[str]) -> None:
         """Photos or clips whose output somebody took away or changed after it was counted."""
         self.done -= len(paths)
-        self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
+        self.failures |= dict.fromkeys(paths, "another program removed or changed its output meanwhile; run again")
 
 
 @dataclass
