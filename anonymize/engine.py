@@ -295,8 +295,7 @@ def _earlier(path: Path, header: Header) -> tuple[Header, Mapping[str, Record]]:
     if old.root != header.root:
         raise RecordsError(f"{path} belongs to another input, {old.root}")
     if old.review and old.settings.export_hash() == header.settings.export_hash():
-        kept = {name: getattr(old.review, name) for name in ("kinds", "allow_weak", "keep_metadata")}
-        header = replace(header, review=header.settings.replace(**kept))
+        header = replace(header, review=header.settings.with_choices(old.review))
     return header, earlier
 
 

@@ -317,6 +317,10 @@ class Settings:
         kind = dataclasses.replace(self.kinds.get(name, Kind()), **changes)
         return self.replace(kinds={**self.kinds, name: kind})
 
+    def with_choices(self, of: Settings) -> Settings:
+        """A copy with what a review chooses: another one's kinds and metadata; where it finds and reads stays."""
+        return self.replace(kinds=of.kinds, allow_weak=of.allow_weak, keep_metadata=of.keep_metadata)
+
     def with_preset(self, name: str) -> Settings:
         """A copy with a preset's detectors and thresholds; everything else stays.
 

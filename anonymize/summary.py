@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -95,12 +95,22 @@ class Summary(Counts):
         elif record.error is not None:
             self.failures[record.path] = record.error
         else:
-            self.done += 1
             self.unchanged += not is_changed
-            self.hidden.update(r.kind for r in record.hidden(settings))
-            if codes := warnings_of(record, settings):
-                self.warnings[record.path] = codes
-            self.not_hidden += not_hidden(record, settings)
+            self.add(record.path, **counts_of(record, settings))
+
+    def add(self, path: str, hidden: Mapping[str, int], not_hidden: Mapping[str, int], warnings: list[str]) -> None:
+        """One photo that is done, and what `counts_of` says of it."""
+        self.done += 1
+        self.hidden.update(hidden)
+        self.not_hidden.update(not_hidden)
+        if warnings:
+            self.warnings[path] = warnings
+
+
+def counts_of(record: Record, settings: Settings) -> dict[str, Any]:
+    """What a summary has to know of a photo that is done, ready for JSON."""
+    counts = {"hidden": record.count_hidden(settings), "not_hidden": not_hidden(record, settings)}
+    return {**counts, "warnings": warnings_of(record, settings)}
 
 
 Progress = Callable[[Summary], None]

@@ -78,7 +78,7 @@ class ClipSummary(Counts):
         self.done += 1
         self.unchanged += not is_changed
         self.frames += record.frames
-        self.hidden.update(t.kind for t in record.hidden(settings))
+        self.hidden += record.count_hidden(settings)
         self.dropped.update(what for what in clip.dropped if what != SECOND_PICTURE)
         missing = [w.removeprefix(INCOMPLETE) for w in record.warnings if w.startswith(INCOMPLETE)]
         if missing:

@@ -76,7 +76,6 @@ class ClipRecord(Reviewed):
         return there.replace(**said)
 
     def hidden(self, settings: Settings) -> list[Track]:
-        """The tracks that an export with these settings hides."""
         return [t for t in self.tracks if t.is_hidden(settings)]
 
     def regions_at(self, frame: int, settings: Settings) -> tuple[Region, ...]:

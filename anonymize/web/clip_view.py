@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -311,7 +310,7 @@ def summary(clip: ClipSession | None) -> str:
             f'<div class="az-card az-result"><h2>{html.escape(clip.name)}</h2><p>Nothing to download yet: '
             "the clip is searched first.</p></div>"
         )
-    found = Counter(t.kind for t in record.hidden(settings))
+    found = record.count_hidden(settings)
     parts = [f"<h2>{html.escape(count_text(found).capitalize())} hidden</h2>"]
     parts.append("<p class='az-small'>Each is counted once, for all its frames.</p>")
     if not found:

@@ -252,8 +252,7 @@ class Job(Intake):
                 return False
             chosen, hash_ = self._choices()
             if hash_ != self._seen[1]:
-                kept = {name: getattr(chosen, name) for name in ("kinds", "allow_weak", "keep_metadata")}
-                self.settings = self.settings.replace(**kept)
+                self.settings = self.settings.with_choices(chosen)
             self.stop.clear()
             self.summary = self._for_visitor(self._export(self.settings))
             self._seen = now, hash_

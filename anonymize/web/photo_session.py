@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,10 +112,6 @@ class PhotoSession:
     @property
     def hidden(self) -> list[Region]:
         return self.record.hidden(self.settings)
-
-    @property
-    def counts(self) -> Counter[str]:
-        return Counter(r.kind for r in self.hidden)
 
     def show(self, settings: Settings) -> bytes:
         """The preview with these settings; nothing is rendered when it would look the same as the last one."""
