@@ -133,9 +133,13 @@ class Reviewed:
         """The regions or tracks that an export with these settings hides."""
         raise NotImplementedError
 
+    def distinct(self, settings: Settings) -> list[Any]:
+        """Of each thing that is hidden one region or track."""
+        return self.hidden(settings)
+
     def count_hidden(self, settings: Settings) -> Counter[str]:
-        """Kind -> how many regions or tracks an export with these settings hides."""
-        return Counter(part.kind for part in self.hidden(settings))
+        """Kind -> how many things an export with these settings hides."""
+        return Counter(part.kind for part in self.distinct(settings))
 
     def put(self, before: Any, after: Any) -> Self:
         """One part replaced (`before` by `after`), added (no `before`) or taken away (no `after`)."""

@@ -129,7 +129,7 @@ def _say(summary: ClipSummary) -> None:
     """The table and what failed."""
     of_clips: dict[str, object] = {"frames": summary.frames, "incomplete": len(summary.incomplete)}
     of_clips |= {f"left out: {what}": f"in {n} clips" for what, n in sorted(summary.dropped.items())}
-    print_counts("clips", summary.clips, summary, of_clips, of_kind=" (tracks)")
+    print_counts("clips", summary.clips, summary, of_clips, of_kind=" hidden")
     say_other_command(summary.skipped, DEFAULTS.image_extensions, "photo", "run")
     for path, told in summary.warnings.items():
         for text in told:
