@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cpus import limit
 from ..disk import AnyPath
 from ..errors import ClipError, DamagedClipError, ImageError, UnsupportedClipError
 from ..extras import extra
@@ -326,7 +327,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         with av.open(os.fspath(path.absolute()), options=OPTIONS, metadata_errors="ignore") as container:
             stream = _picture(container)
-            stream.thread_type = "AUTO"
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", limit()
             yield container, stream
     except av.error.FFmpegError as e:
         raise ClipError(NO_CLIP if photo else f"it cannot be read: {e.strerror or e}") from e
