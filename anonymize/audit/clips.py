@@ -134,7 +134,7 @@ class _Clip:
     def look(self, source: Clip | None, told: Progress) -> None:
         record, out = self.record, self.out
         if record is not None:
-            for track in record.hidden(self.settings):
+            for track in record.distinct(self.settings):
                 out.hidden[track.kind] = out.hidden.get(track.kind, 0) + 1
         if not self.is_exact and self.quality > COARSEST:
             said = f"it was written in a quality of {self.quality}, too coarse to prove from its pixels that it hides"

@@ -130,7 +130,7 @@ def _say(summary: Summary) -> None:
     rows: list[tuple[str, object]] = [("clips", summary.clips), ("done", summary.done)]
     rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
     rows += [("frames", summary.frames)]
-    rows += [(f"{kind}s (tracks)", n) for kind, n in sorted(summary.hidden.items())]
+    rows += [(f"{kind}s hidden", n) for kind, n in sorted(summary.hidden.items())]
     rows += [(f"left out: {what}", f"in {n} clips") for what, n in sorted(summary.dropped.items())]
     rows += skipped_rows(summary.skipped)
     rows += [("incomplete", len(summary.incomplete))] if summary.incomplete else []

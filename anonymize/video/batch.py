@@ -57,7 +57,8 @@ class Summary:
         failures: path -> why it has no output. incomplete: path -> what of it could not be read; the rest was written.
         dropped: what was left out ("data", "subtitles") -> clips. warnings: path -> what is to be said of it.
         left_over: clips of earlier runs that were not looked at now -> what is to be said of them.
-        hidden: kind -> tracks that are hidden. skipped: extension -> files that are not clips by their extension.
+        hidden: kind -> faces or plates that are hidden, each counted once in a clip.
+        skipped: extension -> files that are not clips by their extension.
         now: path and step of the clip that is being worked on. seconds: wall time.
     """
 
@@ -88,7 +89,7 @@ class Summary:
         self.done += 1
         self.unchanged += not is_changed
         self.frames += record.frames
-        self.hidden.update(t.kind for t in record.hidden(settings))
+        self.hidden.update(t.kind for t in record.distinct(settings))
         self.dropped.update(what for what in clip.dropped if what != SECOND_PICTURE)
         missing = [w.removeprefix(INCOMPLETE) for w in record.warnings if w.startswith(INCOMPLETE)]
         if missing:

@@ -161,10 +161,9 @@ class _Reading:
         self._clip, self._container, self._stream = clip, container, stream
         self._look = Look(clip.colors[2], clip.orientation)
         self._step = max(1, round(1 / (clip.frame_rate * clip.time_base)))
-        self._count = 0
+        self._count = self._damaged = 0
         self._last: int | None = None
         self._end = 0.0  # s; where the last packet of any stream ends
-        self._damaged = 0
 
     def frames(self, start: int) -> Iterator[Frame]:
         for native in self._decode():

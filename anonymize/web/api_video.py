@@ -124,7 +124,7 @@ def job_of(id: str, clip: ClipSession) -> ClipJob:
             frame=clip.step.frame if clip.step else 0,
             frames=clip.frames,
             seconds_left=clip.seconds_left,
-            hidden=dict(Counter(t.kind for t in record.hidden(clip.settings))) if record else {},
+            hidden=dict(Counter(t.kind for t in record.distinct(clip.settings))) if record else {},
             left_out=list(clip.clip.dropped),
             warnings=list(record.warnings) if record else [],
             problem=clip.problem,

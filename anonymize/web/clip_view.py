@@ -132,11 +132,14 @@ def status_text(clip: ClipSession, before: int = 0) -> str:
 
 
 def counts(record: ClipRecord, settings: Settings) -> dict[str, list[int]]:
-    """For each kind, how many tracks are hidden with its slider at each of PLACES (as `results.counts`)."""
-    out = {}
+    """For each kind, how many things are hidden with its slider at each of PLACES (as `results.counts`).
+
+    Tracks of one thing are known as such among those that are hidden now; to the left of the slider each counts.
+    """
+    out, twins = {}, {t.id for t in record.hidden(settings)} - {t.id for t in record.distinct(settings)}
     for kind in settings.kinds:
         low = lowest(settings, kind)
-        tracks = [t for t in record.tracks if t.kind == kind and t.is_hidden(low)]
+        tracks = [t for t in record.tracks if t.kind == kind and t.is_hidden(low) and t.id not in twins]
         out[kind] = at_places([t.score if t.status == "auto" else np.inf for t in tracks])
     return out
 
@@ -311,7 +314,7 @@ def summary(clip: ClipSession | None) -> str:
             f'<div class="az-card az-result"><h2>{html.escape(clip.name)}</h2><p>Nothing to download yet: '
             "the clip is searched first.</p></div>"
         )
-    found = Counter(t.kind for t in record.hidden(settings))
+    found = Counter(t.kind for t in record.distinct(settings))
     parts = [f"<h2>{html.escape(count_text(found).capitalize())} hidden</h2>"]
     parts.append("<p class='az-small'>Each is counted once, for all its frames.</p>")
     if not found:
