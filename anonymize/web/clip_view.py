@@ -157,13 +157,14 @@ def shown_tracks(record: ClipRecord, settings: Settings) -> list[Track]:
 
 
 def track_list(clip: ClipSession) -> dict[str, Any]:
-    """What the page lists of a clip, JSON-ready: times of its frames, tracks, and where to look first."""
+    """What the page lists of a clip, JSON-ready: its frames' times, how many are hidden, tracks, where to look."""
     with clip.lock:
         record, settings, preview = clip.found, clip.settings, clip.original()
         tracks = shown_tracks(record, settings)
     seconds = np.array(preview.times, np.float64) * float(preview.time_base)
     return {
         "times": _times(seconds),
+        "hidden": len(record.distinct(settings)),
         "tracks": [
             {
                 "id": t.id,
