@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import images, records
+from .cpus import cores
 from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
 from .errors import RecordsError
@@ -182,7 +183,7 @@ class _Job:
         """All photos, each counted and its record kept when it is finished."""
         skipped = {escape(extension): n for extension, n in self.found.skipped.items()}
         summary = Summary(photos=len(self.found.paths), skipped=skipped)
-        threads = self.settings.jobs or os.cpu_count() or 1
+        threads = self.settings.jobs or cores()
         many = min(steps.at_once, threads, len(self.found.paths))
         done = run_pipeline(
             self.found.paths,

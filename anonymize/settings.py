@@ -259,7 +259,10 @@ class Settings:
     max_megapixels: float = _option(100.0, "refuse larger photos before decoding them", ge=0.1, le=1000.0)
     device: str = _option("auto", "auto, cpu or cuda", choices=DEVICES)
     max_seconds: float = _option(
-        600.0, "seconds that a detector may take for one photo, which then fails; 0: no limit", ge=0.0, le=86_400.0
+        600.0,
+        "seconds that a detector may take for one photo, were it alone, which then fails; 0: no limit",
+        ge=0.0,
+        le=86_400.0,
     )
     jobs: int = _option(0, "photos that are read, searched, and written at a time; 0: one per core", ge=0, le=256)
 
