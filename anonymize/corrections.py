@@ -156,11 +156,9 @@ def undo(record: R, *, who: str, when: str = "", note: str = "") -> R:
     return append_decision(record, "undo", who, when, note, undoes=left[-1])
 
 
-ON_REGIONS: Mapping[str, Callable[..., Record]] = {
-    "accept": accept, "reject": reject, "reset": reset, "set-kind": set_kind, "move": move, "add": add,
-}  # fmt: skip
+OF_WHOLE: Mapping[str, Callable[..., Record]] = {"approve": approve, "flag": flag, "unflag": unflag, "undo": undo}
 ACTIONS: Mapping[str, Callable[..., Record]] = {
-    **ON_REGIONS, "approve": approve, "flag": flag, "unflag": unflag, "undo": undo,
+    "accept": accept, "reject": reject, "reset": reset, "set-kind": set_kind, "move": move, "add": add, **OF_WHOLE,
 }  # fmt: skip
 
 
@@ -193,18 +191,23 @@ def decide(
     return actions[what](record, who=who, **given)
 
 
-def parse(data: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def parse(
+    data: Mapping[str, Any], actions: Mapping[str, Callable[..., Any]] = ACTIONS, part: str = Record.PART
+) -> tuple[str, dict[str, Any]]:
     """A correction as the picture editor sends it: the action's name and its arguments, for `decide`.
+
+    Args:
+        actions, part: of a clip others, and a "track".
 
     Raises:
         SettingsError: it is none.
     """
     what = str(data.get("what"))
-    if what not in ACTIONS:
-        raise UnknownNameError("decision", what, ACTIONS)
+    if what not in actions:
+        raise UnknownNameError("decision", what, actions)
     given: dict[str, Any] = {}
-    if what in ON_REGIONS:
-        given = {into: str(data[name]) for name, into in (("region", "id"), ("kind", "kind")) if name in data}
+    if what not in OF_WHOLE:
+        given = {into: str(data[name]) for name, into in ((part, "id"), ("kind", "kind")) if name in data}
     if "box" in data:
         try:
             given["box"] = tuple(round(float(v), 2) for v in data["box"])

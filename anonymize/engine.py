@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import images, records
+from .cpus import cores
 from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
 from .errors import RecordsError
@@ -183,7 +184,7 @@ class _Job:
         """All photos, each counted and its record kept when it is finished."""
         skipped = {escape(extension): n for extension, n in self.found.skipped.items()}
         summary = Summary(photos=len(self.found.paths), skipped=skipped)
-        threads = self.settings.jobs or os.cpu_count() or 1
+        threads = self.settings.jobs or cores()
         many = min(steps.at_once, threads, len(self.found.paths))
         done = run_pipeline(
             self.found.paths,
@@ -298,8 +299,7 @@ def _earlier(path: Path, header: Header) -> tuple[Header, Mapping[str, Record]]:
     if old.root != header.root:
         raise RecordsError(f"{path} belongs to another input, {old.root}")
     if old.review and old.settings.export_hash() == header.settings.export_hash():
-        kept = {name: getattr(old.review, name) for name in ("kinds", "allow_weak", "keep_metadata")}
-        header = replace(header, review=header.settings.replace(**kept))
+        header = replace(header, review=header.settings.with_choices(old.review))
     return header, earlier
 
 

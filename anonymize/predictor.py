@@ -76,11 +76,9 @@ class Predictor:
 
     @property
     def _names(self) -> list[str]:
-        s = self.settings
-        names = [n for n in (s.face_detector, s.plate_detector, *s.other_detectors) if n and n != "none"]
-        if not names:
+        if not (names := self.settings.detectors):
             raise SettingsError("no detector is named, so nothing would be looked for")
-        return list(dict.fromkeys(names))
+        return names
 
     @property
     def detectors(self) -> list[Detector]:
@@ -171,19 +169,21 @@ class Predictor:
 
     def records(self, photos: Sequence[images.Photo], paths: Sequence[str]) -> list[Record]:
         """Detect in several loaded photos; as `record`."""
-        return [
-            Record(
-                path=escape(path),
-                sha256=photo.sha256,
-                width=photo.width,
-                height=photo.height,
-                regions=regions,
-                detectors=self.detector_weights,
-                detection=self.detection_hash,
-                warnings=photo.warnings,
-            )
-            for photo, path, regions in zip(photos, paths, self.predict_photos(photos), strict=True)
-        ]
+        found = zip(photos, paths, self.predict_photos(photos), strict=True)
+        return [self.record_of(photo, path, regions) for photo, path, regions in found]
+
+    def record_of(self, photo: images.Photo, path: str, regions: Sequence[Region]) -> Record:
+        """The record of a loaded photo in which these regions were found."""
+        return Record(
+            path=escape(path),
+            sha256=photo.sha256,
+            width=photo.width,
+            height=photo.height,
+            regions=tuple(regions),
+            detectors=self.detector_weights,
+            detection=self.detection_hash,
+            warnings=photo.warnings,
+        )
 
     def turns_of(self, image: Image) -> tuple[int, ...]:
         """The quarter turns in which an image is searched: one, or all that may make it upright."""

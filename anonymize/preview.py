@@ -30,6 +30,16 @@ def to_jpeg(picture: Image.Image | NDArray[Any], quality: int, **options: Any) -
     return out.getvalue()
 
 
+def shrink(rgb: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], float]:
+    """An RGB picture with a longer side of at most so many px, and its factor, at most 1."""
+    height, width = rgb.shape[:2]
+    factor = min(1.0, side / max(height, width))
+    if factor == 1:
+        return np.ascontiguousarray(rgb), factor
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return np.array(Image.fromarray(rgb).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)), factor
+
+
 def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint8]:
     """A copy of an RGB image, uint8 (H, W, 3), with each region's box (and corners), kind and score."""
     out = image.copy()
@@ -53,14 +63,10 @@ def draw(image: NDArray[np.uint8], regions: Sequence[Region]) -> NDArray[np.uint
 
 def side_by_side(photo: Photo, pixels: NDArray, regions: Sequence[Region]) -> Image.Image:
     """The photo with boxes on the left, its anonymized pixels on the right, each at most LONG_SIDE px."""
-    halves = [draw(photo.rgb, regions), replace(photo, pixels=pixels).rgb]
-    scale = min(1.0, LONG_SIDE / max(photo.width, photo.height))
-    size = max(1, round(photo.width * scale)), max(1, round(photo.height * scale))
-    gap = 8
-    out = Image.new("RGB", (2 * size[0] + gap, size[1]), "white")
-    for i, half in enumerate(halves):
-        out.paste(Image.fromarray(half).resize(size, Image.Resampling.LANCZOS), (i * (size[0] + gap), 0))
-    return out
+    left, right = draw(photo.rgb, regions), replace(photo, pixels=pixels).rgb
+    halves = [shrink(half, LONG_SIDE)[0] for half in (left, right)]
+    gap = np.full((len(halves[0]), 8, 3), 255, np.uint8)
+    return Image.fromarray(np.hstack([halves[0], gap, halves[1]]))
 
 
 def save_preview(photo: Photo, pixels: NDArray, regions: Sequence[Region], target: Path) -> None:

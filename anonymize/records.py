@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import chain
@@ -128,6 +129,18 @@ class Reviewed:
         """With these regions or tracks, in their order."""
         raise NotImplementedError
 
+    def hidden(self, settings: Settings) -> list[Any]:
+        """The regions or tracks that an export with these settings hides."""
+        raise NotImplementedError
+
+    def distinct(self, settings: Settings) -> list[Any]:
+        """Of each thing that is hidden one region or track."""
+        return self.hidden(settings)
+
+    def count_hidden(self, settings: Settings) -> Counter[str]:
+        """Kind -> how many things an export with these settings hides."""
+        return Counter(part.kind for part in self.distinct(settings))
+
     def put(self, before: Any, after: Any) -> Self:
         """One part replaced (`before` by `after`), added (no `before`) or taken away (no `after`)."""
         raise NotImplementedError
@@ -234,7 +247,6 @@ class Record(Reviewed):
         return Region.from_dict(said) if said else None
 
     def hidden(self, settings: Settings) -> list[Region]:
-        """The regions that an export with these settings hides."""
         return [r for r in self.regions if settings.hides(r)]
 
     def content_hash(self) -> str:

@@ -259,7 +259,10 @@ class Settings:
     max_megapixels: float = _option(100.0, "refuse larger photos before decoding them", ge=0.1, le=1000.0)
     device: str = _option("auto", "auto, cpu or cuda", choices=DEVICES)
     max_seconds: float = _option(
-        600.0, "seconds that a detector may take for one photo, which then fails; 0: no limit", ge=0.0, le=86_400.0
+        600.0,
+        "seconds that a detector may take for one photo, were it alone, which then fails; 0: no limit",
+        ge=0.0,
+        le=86_400.0,
     )
     jobs: int = _option(0, "photos that are read, searched, and written at a time; 0: one per core", ge=0, le=256)
 
@@ -301,6 +304,12 @@ class Settings:
         """How a kind is hidden; one without settings of its own (drawn by a person) is hidden as a plate is."""
         return self.kinds.get(name) or self.kinds.get("plate") or Kind()
 
+    @property
+    def detectors(self) -> list[str]:
+        """The detectors that are named, each once; one that is named `none` is none."""
+        names = (self.face_detector, self.plate_detector, *self.other_detectors)
+        return [n for n in dict.fromkeys(names) if n and n != "none"]
+
     def replace(self, **changes: Any) -> Settings:
         _check_names(Settings, changes, "setting")
         return dataclasses.replace(self, **changes)
@@ -310,6 +319,10 @@ class Settings:
         _check_names(Kind, changes, "setting of a kind")
         kind = dataclasses.replace(self.kinds.get(name, Kind()), **changes)
         return self.replace(kinds={**self.kinds, name: kind})
+
+    def with_choices(self, of: Settings) -> Settings:
+        """A copy with what a review chooses: another one's kinds and metadata; where it finds and reads stays."""
+        return self.replace(kinds=of.kinds, allow_weak=of.allow_weak, keep_metadata=of.keep_metadata)
 
     def with_preset(self, name: str) -> Settings:
         """A copy with a preset's detectors and thresholds; everything else stays.

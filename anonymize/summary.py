@@ -1,9 +1,9 @@
-"""What a run did, counted while it runs."""
+"""What a run did, of photos or of clips, counted while it runs."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,30 +13,24 @@ from .settings import Settings
 
 
 @dataclass
-class Summary:
+class Counts:
     """What a run did; grows while it runs, so that a progress bar can look at it.
 
     Attributes:
-        photos: to be done. done: of those, detected or written. unchanged: of those, left as an earlier run left them.
-        failures: path -> why it has no output (or no detection). withheld: path -> why a gate kept it back.
-        gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
-        warnings: path -> codes of what is to be said of a photo that was done (`hiding.WARNINGS`).
+        done: photos or clips that were detected or written. unchanged: of those, left as an earlier run left them.
+        failures: path -> why it has no output (or no detection).
+        warnings: path -> what is to be said of one that was done; of a photo, codes (`hiding.WARNINGS`).
         left_over: output of earlier runs that was not looked at now -> what is to be said of it.
-        hidden: kind -> regions hidden (or, without an output, that would be hidden).
-        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
-        skipped: extension -> files that are not photos by their extension. seconds: wall time.
+        hidden: kind -> regions or tracks hidden (or, without an output, that would be hidden).
+        skipped: extension -> files that are none by their extension. seconds: wall time.
     """
 
-    photos: int = 0
     done: int = 0
     unchanged: int = 0
     failures: dict[str, str] = field(default_factory=dict)
-    withheld: dict[str, str] = field(default_factory=dict)
-    gone: list[str] = field(default_factory=list)
     warnings: dict[str, list[str]] = field(default_factory=dict)
     left_over: dict[str, str] = field(default_factory=dict)
     hidden: Counter[str] = field(default_factory=Counter)
-    not_hidden: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     stopped: bool = False
@@ -46,7 +40,28 @@ class Summary:
         return not self.failures and not self.stopped
 
     def to_dict(self) -> dict[str, Any]:
-        return {**self.__dict__, "hidden": dict(self.hidden), "not_hidden": dict(self.not_hidden), "ok": self.ok}
+        return {**{k: dict(v) if isinstance(v, Counter) else v for k, v in self.__dict__.items()}, "ok": self.ok}
+
+    def lose(self, paths: Collection[str]) -> None:
+        """Photos or clips whose output somebody took away or changed after it was counted."""
+        self.done -= len(paths)
+        self.failures |= dict.fromkeys(paths, "another program removed or changed its output meanwhile; run again")
+
+
+@dataclass
+class Summary(Counts):
+    """What a run did with photos.
+
+    Attributes:
+        photos: to be done. withheld: path -> why a gate kept it back.
+        gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
+        not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
+    """
+
+    photos: int = 0
+    withheld: dict[str, str] = field(default_factory=dict)
+    gone: list[str] = field(default_factory=list)
+    not_hidden: Counter[str] = field(default_factory=Counter)
 
     def to_file(self, settings: Settings, records: str) -> dict[str, Any]:
         """What its file says: also the settings of what was written, and where the records are."""
@@ -80,17 +95,22 @@ class Summary:
         elif record.error is not None:
             self.failures[record.path] = record.error
         else:
-            self.done += 1
             self.unchanged += not is_changed
-            self.hidden.update(r.kind for r in record.hidden(settings))
-            if codes := warnings_of(record, settings):
-                self.warnings[record.path] = codes
-            self.not_hidden += not_hidden(record, settings)
+            self.add(record.path, **counts_of(record, settings))
 
-    def lose(self, paths: list[str]) -> None:
-        """Photos whose output somebody took away or changed after it was counted."""
-        self.done -= len(paths)
-        self.failures |= dict.fromkeys(paths, "its output was removed or changed by another program during the run")
+    def add(self, path: str, hidden: Mapping[str, int], not_hidden: Mapping[str, int], warnings: list[str]) -> None:
+        """One photo that is done, and what `counts_of` says of it."""
+        self.done += 1
+        self.hidden.update(hidden)
+        self.not_hidden.update(not_hidden)
+        if warnings:
+            self.warnings[path] = warnings
+
+
+def counts_of(record: Record, settings: Settings) -> dict[str, Any]:
+    """What a summary has to know of a photo that is done, ready for JSON."""
+    counts = {"hidden": record.count_hidden(settings), "not_hidden": not_hidden(record, settings)}
+    return {**counts, "warnings": warnings_of(record, settings)}
 
 
 Progress = Callable[[Summary], None]

@@ -18,6 +18,7 @@ from .errors import DetectionError
 T = TypeVar("T")
 END_SECONDS = 30  # that the process waits at its end for calls that still run
 MOST_HANGING = 2  # calls of one detector that were given up and still run; then further ones fail at once
+_SOON = 0.01  # s: beside others a call has more of them than it has left, so it is looked at again
 
 _idle: list[_Worker] = []  # threads that wait for a call; native libraries keep buffers for each thread that calls them
 _busy: set[_Worker] = set()
@@ -32,7 +33,8 @@ class Budget:
     """Seconds for one photo, which several calls share.
 
     Args:
-        seconds: the limit, without the time in `paused`. 0: none.
+        seconds: the limit, without the time in `paused`, and as long as it would take alone: of a second in which n
+            photos are worked on side by side, each has used 1/n. 0: none.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -67,12 +69,15 @@ def call(work: Callable[[], T], budget: Budget, owner: Any) -> T:
         _hanging[:] = [(o, w) for o, w in _hanging if not w.done.is_set()]
         if sum(o is owner for o, _ in _hanging) >= MOST_HANGING:
             raise DetectionError(
-                f"{owner.name} hangs: {MOST_HANGING} photos that it was given up on still keep it busy"
+                f"{owner.name} was not asked about this photo: {MOST_HANGING} others that took it too long "
+                "(max_seconds) still keep it busy; run again to search this one"
             )
         worker = _idle.pop() if _idle else _Worker()
-        worker.start(work, seconds)
+        worker.start(work, seconds, is_outermost=outer is None)
         _busy.add(worker)
     answer = worker.answer()
+    if outer is None:
+        _clock.share(-1)
     budget.used += seconds - worker.left()
     with _guard:
         _busy.discard(worker)
@@ -95,11 +100,11 @@ def paused() -> Iterator[None]:
     if worker is None:
         yield
         return
-    worker.paused_at = time.monotonic()
+    worker.paused_at = _clock.share(-worker.photos)
     try:
         yield
     finally:
-        worker.free += time.monotonic() - worker.paused_at
+        worker.free += _clock.share(worker.photos) - worker.paused_at
         worker.paused_at = None
 
 
@@ -134,6 +139,26 @@ def _end() -> None:
         os._exit(_exit_code)  # what still runs could come back from native code before Python is gone
 
 
+class _Clock:
+    """Seconds that go by the slower, the more photos share the machine. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard, self._photos = threading.Lock(), 0
+        self._seconds, self._looked = 0.0, time.monotonic()
+
+    def share(self, photos: int = 0) -> float:
+        """What it says; from now on, so many more or fewer photos are worked on."""
+        with self._guard:
+            now = time.monotonic()
+            self._seconds += (now - self._looked) / max(self._photos, 1)
+            self._looked = now
+            self._photos += photos
+            return self._seconds
+
+
+_clock = _Clock()
+
+
 class _Worker:
     """A thread that does one call after the other, and ends with the process, or after a call that was given up."""
 
@@ -141,21 +166,22 @@ class _Worker:
         self.done = threading.Event()
         self.paused_at: float | None = None
         self.free = 0.0  # seconds that do not count
+        self.photos = 0  # 1, where its call is not made within another one, which stands for the photo
         self._started = self._seconds = 0.0
         self._calls: queue.SimpleQueue[Callable[[], Any]] = queue.SimpleQueue()
         self._answer: tuple[Any, BaseException | None] = None, None
         self._is_given_up = False
         threading.Thread(target=self._loop, name="detector", daemon=True).start()
 
-    def start(self, work: Callable[[], Any], seconds: float) -> None:
+    def start(self, work: Callable[[], Any], seconds: float, *, is_outermost: bool) -> None:
         self.done.clear()
-        self.free = 0.0
-        self._started, self._seconds = time.monotonic(), seconds
+        self.free, self.photos = 0.0, int(is_outermost)
+        self._started, self._seconds = _clock.share(self.photos), seconds
         self._calls.put(work)
 
     def answer(self) -> tuple[Any, BaseException | None] | None:
         """What the call gave or raised; None where it was given up."""
-        while not self.done.wait(max(left := self.left(), 0.0)):
+        while not self.done.wait(max(left := self.left(), _SOON)):
             if left <= 0:
                 self._is_given_up = True
                 self._calls.put(lambda: None)  # wakes it, had it come to its end just now
@@ -165,7 +191,7 @@ class _Worker:
 
     def left(self) -> float:
         """Seconds that the call still has."""
-        now, since = time.monotonic(), self.paused_at
+        now, since = _clock.share(), self.paused_at
         return self._seconds + self.free + (now - since if since is not None else 0.0) - (now - self._started)
 
     def _loop(self) -> None:

@@ -47,12 +47,12 @@ def retinaface(folder: Path, output: Path) -> list[str]:
     return [sys.executable, "-m", "bench.retinaface_torch", str(folder), str(output), str(benchmark.plates())]
 
 
-def contenders(names: str) -> list[benchmark.Contender]:
+def programs(names: str) -> list[benchmark.Program]:
     every = [
         *map(benchmark.preset, ("fast", "balanced")),
         benchmark.peer("deface", ("face",), DEFACE.replace("==", " "), deface()),
         benchmark.peer("loop", ("face", "plate"), "loop: YOLO, MTCNN"),
-        benchmark.Contender("loop: YOLO, RetinaFace R50", retinaface, (), is_real=False),
+        benchmark.Program("loop: YOLO, RetinaFace R50", retinaface, (), is_real=False),
         benchmark.peer("stream", ("plate",), "ultralytics stream"),
     ]
     return [c for c in every if not names or any(n in c.name for n in names.split(","))]
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--sets", default="1mp,12mp,mixed,png")
     parser.add_argument("--count", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--only", default="", metavar="NAME,…", help="contenders whose names hold one of these")
+    parser.add_argument("--only", default="", metavar="NAME,…", help="programs whose names hold one of these")
     parser.add_argument("--json", type=Path, metavar="FILE")
     args = parser.parse_args()
     if args.photos is None:
@@ -100,7 +100,7 @@ def main() -> None:
                 photos[path] = source / f"{n:04}{'.png' if kind == 'png' else '.jpg'}"
                 resized(found.root / path, photos[path], kind, n)
             say = partial(print, file=sys.stderr, flush=True)
-            rows = benchmark.measure(contenders(args.only), photos, scratch, args.repeats, truth, say)
+            rows = benchmark.measure(programs(args.only), photos, scratch, args.repeats, truth, say)
         print(f"\n{kind}, {len(photos)} photos, medians of {args.repeats}\n\n{benchmark.table(rows)}", flush=True)
         out[kind] = [row.to_dict() for row in rows]
         if args.json:

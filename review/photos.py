@@ -21,7 +21,7 @@ from anonymize.corrections import gate
 from anonymize.errors import AnonymizeError, ImageError, RecordsError
 from anonymize.hiding import hide_record
 from anonymize.outputs import add_to_zip
-from anonymize.preview import to_jpeg
+from anonymize.preview import shrink, to_jpeg
 from anonymize.records import escape, unescape
 
 from .reviews import NOTHING, Review
@@ -135,9 +135,7 @@ def preview(review: Review, path: str, size: int = PREVIEW) -> bytes:
         except ImageError as e:
             raise RecordsError(f"{record.path}: {e}") from e
         hidden = replace(photo, pixels=hide_record(photo, record, settings))
-        picture = Image.fromarray(hidden.rgb)  # 16 bits and CMYK, too
-    picture.thumbnail((size, size))
-    return to_jpeg(picture, 88)
+        return to_jpeg(shrink(hidden.rgb, size)[0], 88)
 
 
 def clean(review: Review, path: str) -> Response:

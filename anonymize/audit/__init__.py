@@ -254,8 +254,7 @@ class _Work:
                 out.add("memory", "leak", said)
                 record = None
             else:
-                for region in record.hidden(settings):
-                    out.hidden[region.kind] = out.hidden.get(region.kind, 0) + 1
+                out.hidden = dict(record.count_hidden(settings))
                 _, touched = destroyed.pieces(record, settings, photo.width, photo.height)
                 out.findings += destroyed.check(photo, record, settings)
                 self._attack(out, photo, data, record, settings)

@@ -27,6 +27,7 @@ from .folder import read as read_output
 
 CERTIFICATE_NAME, PAGE_NAME = "certificate.json", "certificate.html"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_TAKEN_OUT = "failed and taken out"
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "urn:anonymize:audit:v1"
 
 
@@ -87,7 +88,7 @@ def statement(audit: Audit, read: Folder) -> dict[str, Any]:
                 "photos": sum(not p.is_clip for p in audit.photos),
                 "clips": sum(p.is_clip for p in audit.photos),
                 "passed": len(passed),
-                "failed and taken out": sum(p.quarantined for p in audit.failed),
+                _TAKEN_OUT: sum(p.quarantined for p in audit.failed),
                 "failed and still there": sum(not p.quarantined for p in audit.failed),
                 "other files": len(audit.strays) + len(audit.thumbnails),
                 "files of the operating system, without pictures": len(audit.of_system),
@@ -207,10 +208,18 @@ class Verified:
         return not (self.changed or self.missing or self.added)
 
     @property
+    def taken_out(self) -> int:
+        """How many photos and clips failed and left the output before the certificate was signed."""
+        return int(self.statement["predicate"]["audit"].get(_TAKEN_OUT, 0))
+
+    @property
     def faults(self) -> list[str]:
-        """Why the audit that was certified had failed, in words; [] where it had not."""
+        """Why the audit that was certified had failed, in words; [] where it had not.
+
+        What failed and was taken out is a fault only where no folder was compared: else it is known not to be there.
+        """
         said = self.statement["predicate"]["audit"]
-        counts = ("failed and taken out", "failed and still there", "other files")
+        counts = (*[_TAKEN_OUT] * (self.compared is None), "failed and still there", "other files")
         return [f"{name}: {said[name]}" for name in counts if said.get(name)] + ["stopped"] * bool(said.get("stopped"))
 
 

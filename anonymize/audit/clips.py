@@ -80,7 +80,7 @@ def _record(out: PhotoAudit, folder: Folder) -> ClipRecord | None:
     if file.is_symlink():
         out.add("memory", "leak", "it is a link to another file")
     if not shows:
-        if folder.clip_memory or folder.memory or folder.records_path is not None:
+        if folder.is_export or folder.records_path is not None:
             out.add("memory", "leak", "no export of this program wrote it")
         return None
     if shows.startswith(QUARANTINED):
@@ -134,8 +134,7 @@ class _Clip:
     def look(self, source: Clip | None, told: Progress) -> None:
         record, out = self.record, self.out
         if record is not None:
-            for track in record.hidden(self.settings):
-                out.hidden[track.kind] = out.hidden.get(track.kind, 0) + 1
+            out.hidden = dict(record.count_hidden(self.settings))
         if not self.is_exact and self.quality > COARSEST:
             said = f"it was written in a quality of {self.quality}, too coarse to prove from its pixels that it hides"
             out.add("destroyed", "note", said)

@@ -298,7 +298,7 @@ def check(folder: Folder, path: str) -> Iterator[Finding]:
     if file.is_symlink():
         yield Finding("memory", "leak", "it is a link to another file")
     shows = str(known.get("shows", "")) if known else ""
-    if not folder.memory and folder.records_path is None:
+    if not folder.is_export and folder.records_path is None:
         return
     if not shows:
         yield Finding("memory", "leak", "no export of this program wrote it")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .. import images
 from ..errors import AnonymizeError
 from ..extras import extra
-from ..preview import to_jpeg
+from ..preview import shrink, to_jpeg
 from ..records import unescape
 from ..settings import Settings
 from . import clips
@@ -113,9 +113,8 @@ def _pictures(photo: PhotoAudit, read: Folder, quarantine: Path) -> list[dict[st
 def _picture(rgb: NDArray[np.uint8], found: list[Finding], side: int) -> dict[str, Any]:
     boxed = [f for f in found if f.box]
     crops = [{"src": _crop(rgb, f), "text": f.text} for f in boxed[:PLACES]]
-    height, width = rgb.shape[:2]
-    share = min(1.0, side / max(height, width))
-    small = cv2.resize(rgb, (max(1, round(width * share)), max(1, round(height * share))), interpolation=cv2.INTER_AREA)
+    small, share = shrink(rgb, side)
+    small = small.copy()  # what is drawn on
     for finding in reversed(boxed):
         x1, y1, x2, y2 = (round(v * share) for v in finding.box or ())
         cv2.rectangle(small, (x1, y1), (x2, y2), _RED if finding.level == "leak" else _AMBER, 2)

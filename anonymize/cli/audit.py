@@ -32,8 +32,10 @@ def audit() -> None:
     python -m anonymize audit OUTPUT --against PHOTOS   compare with the originals, too
     python -m anonymize audit verify CERTIFICATE        check a certificate and its photos
 
-    Exit codes: 0 nothing found, 4 a photo or clip failed or another file lies there (`verify`: so it was when the
-    certificate was signed), 5 a certificate does not hold.
+    Exit codes: 0 nothing found, 4 a photo or clip failed or another file lies there, 5 a certificate does not hold.
+
+    `verify`: 0 also where what failed was taken out and the folder holds exactly what passed; 4 where something that
+    failed, or another file, lay there still when the certificate was signed, or where no folder was compared.
     """
 
 
@@ -137,7 +139,7 @@ def say(audit: Audit, options: Options) -> None:
 @click.option("--public-key", type=PATH, help="PEM file of the key that should have signed.")
 @VERBOSE
 def verify(certificate: Path, output: Path | None, public_key: Path | None) -> None:
-    """Check CERTIFICATE: its signature, and whether the photos and clips are still those."""
+    """Check CERTIFICATE: its signature, and whether the folder holds exactly the photos and clips that passed."""
     from ..audit.certificate import verify as check
     from ..errors import AuditError
 
@@ -151,6 +153,8 @@ def verify(certificate: Path, output: Path | None, public_key: Path | None) -> N
     audit_ = found.statement["predicate"]["audit"]
     files = audit_["photos"] + audit_.get("clips", 0)
     click.echo(f"{found.statement['predicate']['when']}: {audit_['passed']} of {files} passed")
+    if found.taken_out and found.compared is not None:
+        click.echo(f"taken out before it was signed, because they failed: {found.taken_out}")
     for fault in found.faults:
         click.echo(f"the audit had failed: {fault}", err=True)
     for about, why in audit_["not done"].items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,6 @@ from ..settings import PRESETS
 from . import options
 
 if TYPE_CHECKING:
-    from ..evaluate import Evaluation
     from ..evaluate.compare import Contender
     from ..evaluate.ground_truth import Annotations
     from ..images.paths import Found
@@ -103,7 +103,7 @@ def evaluate(
         reports.write_json_lines(matches, result)
     if failed := sum(r.error is not None for r in known.values()):
         click.echo(f"{failed} of {len(known)} photos failed and were not measured", err=True)
-    if _say_withheld(result) or failed:
+    if say_withheld(result.withheld, len(result.photos), "photos") or failed:
         click.get_current_context().exit(1)
 
 
@@ -128,14 +128,14 @@ def _settings_of_records(path: Path, given: dict[str, Any]) -> Settings:
     return settings
 
 
-def _say_withheld(result: Evaluation) -> bool:
-    """Name the annotated photos that no figure counts; whether there are any."""
-    for path, reason in result.withheld.items():
+def say_withheld(withheld: Mapping[str, str], total: int, what: str) -> bool:
+    """Name the annotated photos or clips that no figure counts (path -> why); whether there are any."""
+    for path, reason in withheld.items():
         click.echo(f"not measured: {path}: {reason}", err=True)
-    if result.withheld:
-        count = f"{len(result.withheld)} of {len(result.photos)} annotated photos were not measured"
+    if withheld:
+        count = f"{len(withheld)} of {total} annotated {what} were not measured"
         click.echo(f"{count}: the figures are of the others only", err=True)
-    return bool(result.withheld)
+    return bool(withheld)
 
 
 @click.command()
@@ -203,7 +203,8 @@ def compare(
         Console().print(reports.comparison(rows))
     if json_path:
         write_json(json_path, [row.to_dict() for row in rows])
-    if _say_withheld(max((row.evaluation for row in rows), key=lambda e: len(e.withheld))):
+    worst = max((row.evaluation for row in rows), key=lambda e: len(e.withheld))
+    if say_withheld(worst.withheld, len(worst.photos), "photos"):
         click.get_current_context().exit(1)
 
 

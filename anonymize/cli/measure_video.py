@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import options
+from .measure import say_withheld
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,12 +75,10 @@ def evaluate_video(
     Console().print(_table(result))
     if json_path:
         write_json(json_path, {"settings": settings.to_dict(), **result.to_dict()})
-    for path, reason in result.withheld.items():
-        click.echo(f"not measured: {path}: {reason}", err=True)
     if result.unknown:
         named = ", ".join(f"{n} {name}" for name, n in result.unknown.items())
         click.echo(f"left out, boxes of classes that are no kind: {named}", err=True)
-    if result.withheld:
+    if say_withheld(result.withheld, len(result.clips), "clips"):
         click.get_current_context().exit(1)
 
 

@@ -17,7 +17,7 @@ def _names_or_defaults(names: tuple[str, ...]) -> list[str]:
         return list(names)
     from ..detectors import models, parse, upright
 
-    needed = [m for n in (DEFAULTS.face_detector, DEFAULTS.plate_detector) for m in models(parse(n))]
+    needed = [m for n in DEFAULTS.detectors for m in models(parse(n))]
     return list(dict.fromkeys([*needed, upright.NETWORK]))
 
 

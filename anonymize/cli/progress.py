@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+    from ..summary import Counts
     from ..weights import Progress
 
 
@@ -52,18 +53,24 @@ def bar(*columns: str, quiet: bool = False) -> Bar:
     return Progress(TextColumn("{task.description}"), BarColumn(), *parts, console=Console(stderr=True), disable=quiet)
 
 
-def print_table(rows: Iterable[tuple[str, object]]) -> None:
-    """Names and values; a kind or an extension may look like markup."""
+def print_counts(what: str, total: int, done: Counts, more: Mapping[str, object], of_kind: str = "") -> None:
+    """The table at the end of a run.
+
+    Args:
+        what, total: "photos", and how many there were to do. done: what became of them.
+        more: rows that only these have, below those of the kinds; empty ones are left out.
+        of_kind: what is counted of a kind, where that has to be said.
+    """
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    skipped = {f"skipped .{ext}" if ext else "skipped (no extension)": n for ext, n in sorted(done.skipped.items())}
+    rows: dict[str, object] = {what: total, "done": done.done}
+    rows |= {"of those unchanged": done.unchanged} if done.unchanged else {}
+    rows |= {f"{kind}s{of_kind}": n for kind, n in sorted(done.hidden.items())}
+    rows |= {name: value for name, value in more.items() if value} | skipped
     table = Table(show_header=False, box=None)
-    for name, value in rows:
-        table.add_row(escape(name), str(value))
+    for name, value in {**rows, "failed": len(done.failures), "seconds": f"{done.seconds:.1f}"}.items():
+        table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
     Console().print(table)
-
-
-def skipped_rows(skipped: dict[str, int]) -> list[tuple[str, object]]:
-    """The files that were left alone, by their extensions."""
-    return [(f"skipped .{ext}" if ext else "skipped (no extension)", n) for ext, n in sorted(skipped.items())]

@@ -14,7 +14,7 @@ import click
 from ..errors import PathError, SettingsError
 from . import options
 from .audit import AUDIT, audit_after
-from .progress import bar, print_table, skipped_rows
+from .progress import bar, print_counts
 
 if TYPE_CHECKING:
     from ..engine import Summary
@@ -196,7 +196,8 @@ def report(
     if not is_part:
         from ..video.batch import EXTENSIONS
 
-        print_table(_rows(summary))
+        of_photos = {"withheld": len(summary.withheld), "no longer in the input": len(summary.gone)}
+        print_counts("photos", summary.photos, summary, of_photos)
         say_other_command(summary.skipped, EXTENSIONS, "clip", "video")
     _say_what_failed(summary)
     if is_part:
@@ -226,16 +227,6 @@ def say_reasons(said: str, of: Mapping[str, str]) -> None:
     for reason in dict.fromkeys(of.values()):
         paths = [path for path, why in of.items() if why == reason]
         click.echo(f"{said}, {len(paths)}, {reason}: {first_of(paths)}", err=True)
-
-
-def _rows(summary: Summary) -> list[tuple[str, object]]:
-    rows: list[tuple[str, object]] = [("photos", summary.photos), ("done", summary.done)]
-    rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
-    rows += [(f"{kind}s", n) for kind, n in sorted(summary.hidden.items())]
-    rows += [("withheld", len(summary.withheld))] if summary.withheld else []
-    rows += [("no longer in the input", len(summary.gone))] if summary.gone else []
-    rows += skipped_rows(summary.skipped)
-    return [*rows, ("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
 
 
 def _say_what_failed(summary: Summary) -> None:

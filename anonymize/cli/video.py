@@ -14,11 +14,11 @@ import click
 
 from .audit import AUDIT, audit_now
 from .options import CLIPS, DEFAULTS, DRY_RUN, EVERY, PATH, predictor_of, settings_of
-from .progress import bar, print_table, skipped_rows
+from .progress import bar, print_counts
 from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
 if TYPE_CHECKING:
-    from ..video.batch import Summary
+    from ..video.batch import ClipSummary
     from ..video.streaming import Told
 
 ENDED = ("done", "unchanged", "failed")  # steps of clips that are no more worked on
@@ -108,7 +108,7 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def __call__(self, summary: Summary) -> None:
+    def __call__(self, summary: ClipSummary) -> None:
         from rich.markup import escape
 
         if summary.now is None:
@@ -125,17 +125,11 @@ class _Bar:
         self._bar.update(self._task, completed=step.frame, total=step.frames, frames=frames)
 
 
-def _say(summary: Summary) -> None:
+def _say(summary: ClipSummary) -> None:
     """The table and what failed."""
-    rows: list[tuple[str, object]] = [("clips", summary.clips), ("done", summary.done)]
-    rows += [("of those unchanged", summary.unchanged)] if summary.unchanged else []
-    rows += [("frames", summary.frames)]
-    rows += [(f"{kind}s (tracks)", n) for kind, n in sorted(summary.hidden.items())]
-    rows += [(f"left out: {what}", f"in {n} clips") for what, n in sorted(summary.dropped.items())]
-    rows += skipped_rows(summary.skipped)
-    rows += [("incomplete", len(summary.incomplete))] if summary.incomplete else []
-    rows += [("failed", len(summary.failures)), ("seconds", f"{summary.seconds:.1f}")]
-    print_table(rows)
+    of_clips: dict[str, object] = {"frames": summary.frames, "incomplete": len(summary.incomplete)}
+    of_clips |= {f"left out: {what}": f"in {n} clips" for what, n in sorted(summary.dropped.items())}
+    print_counts("clips", summary.clips, summary, of_clips, of_kind=" hidden")
     say_other_command(summary.skipped, DEFAULTS.image_extensions, "photo", "run")
     for path, told in summary.warnings.items():
         for text in told:

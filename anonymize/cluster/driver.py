@@ -243,13 +243,8 @@ def count(summary: Summary, row: Row) -> None:
     """One photo into a run's summary."""
     if row.error:
         summary.failures[row.path] = row.error
-        return
-    counts = json.loads(row.counts)
-    summary.done += 1
-    summary.hidden.update(counts["hidden"])
-    summary.not_hidden.update(counts["not_hidden"])
-    if counts["warnings"]:
-        summary.warnings[row.path] = counts["warnings"]
+    else:
+        summary.add(row.path, **json.loads(row.counts))
 
 
 def _finish(plan: Plan, target: Store, records_path: AnyPath | None, root: str | None) -> None:

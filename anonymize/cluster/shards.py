@@ -11,7 +11,6 @@ import dataclasses
 import io
 import json
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,12 +21,12 @@ from .. import records
 from ..disk import AnyPath
 from ..errors import RecordsError
 from ..extras import extra
-from ..hiding import not_hidden, warnings_of
 from ..json_lines import to_line
 from ..records import Header, Record
 from ..records_file import RecordsFile
 from ..risk import risk_of
 from ..settings import Settings
+from ..summary import counts_of
 from .stores import Store
 
 FOLDER, SUFFIX = "records.parquet", ".parquet"
@@ -44,7 +43,7 @@ class Row:
         output: version of what was written, or "". beside: version of its detections file, or "".
         shows: the record's `approval_hash`: what the output shows. detection: as the record's.
         error: why there is no output, or "". risk: `risk.risk_of`.
-        counts: {"hidden": {kind: n}, "not_hidden": {kind: n}, "warnings": [code]} as JSON.
+        counts: `summary.counts_of` as JSON.
         record: its JSON line, without the line's end.
     """
 
@@ -61,11 +60,6 @@ class Row:
 
     @classmethod
     def of(cls, record: Record, settings: Settings, source: str, output: str = "", beside: str = "") -> Row:
-        counts = {
-            "hidden": Counter(r.kind for r in record.hidden(settings)),
-            "not_hidden": not_hidden(record, settings),
-            "warnings": warnings_of(record, settings),
-        }
         return cls(
             record.path,
             source,
@@ -75,7 +69,7 @@ class Row:
             record.detection,
             record.error or "",
             0.0 if record.error else risk_of(record, settings),
-            json.dumps(counts),
+            json.dumps(counts_of(record, settings)),
             to_line(record.to_dict()).decode().rstrip("\n"),
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cpus import cores
 from ..errors import UnknownNameError, WeightsError
 from . import int8
 from .candidates import Scaling
@@ -69,7 +70,7 @@ class OpenVino:
     after each picture, or those of all networks of a preset would add up. On two cores that costs large photos nothing.
 
     Args:
-        threads: all cores that it may use; 0: those of the machine.
+        threads: that it may use; 0: one for each core that the process may use.
         batch: how many pictures of one size are worth one call.
     """
 
@@ -173,11 +174,6 @@ class OpenVino:
             return ov.Core().compile_model(self._model, "CPU", config)
         except RuntimeError as e:
             raise WeightsError(f"{self._path} is not a network that OpenVINO can run: {first_line(e)}") from e
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _return_memory() -> None:

@@ -3,7 +3,7 @@
 On the CPU OpenVINO runs them (or ONNX Runtime); on a GPU ONNX Runtime, if its build has CUDA (onnxruntime-gpu).
 Environment variables, for machines that need them:
 
-    ANONYMIZE_THREADS    threads of all networks on the CPU (default: all cores)
+    ANONYMIZE_THREADS    threads of all networks on the CPU (default: all cores that the process may use)
     ANONYMIZE_RUNTIME    openvino | onnxruntime, on the CPU (default: openvino); tensorrt: on a GPU, with its library
     ANONYMIZE_PRECISION  auto | int8 | bf16 | f32, OpenVINO on the CPU; int8: networks in models/int8.json, others f32;
                          auto, the default: others bf16 where the processor has it. On a GPU f16 (default) | f32
@@ -26,6 +26,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cpus import cores, limit
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
 from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
@@ -33,7 +34,7 @@ from ..weights import cache_dir
 from .candidates import Candidates, Letterbox, Scaling, check, regions
 from .detector import Image
 from .onnx_runtime import OnnxRuntime, first_line, has_gpu, open_on_gpu, scale_inside
-from .openvino_runtime import MOST_AT_ONCE, OpenVino, cores
+from .openvino_runtime import MOST_AT_ONCE, OpenVino
 from .openvino_runtime import side_by_side as side_by_side
 
 log = logging.getLogger(__name__)
@@ -69,12 +70,12 @@ class Network(Protocol):
 
 
 def threads() -> int:
-    """ANONYMIZE_THREADS; 0: as many as the machine has cores.
+    """ANONYMIZE_THREADS, or what a container's quota leaves; 0: as many as a library makes by itself, one per core.
 
     Raises:
         SettingsError: not a whole number >= 0.
     """
-    return _number("ANONYMIZE_THREADS", 0, "a number of threads, or 0")
+    return _number("ANONYMIZE_THREADS", 0, "a number of threads, or 0") or limit()
 
 
 def batch_size(device: str) -> int:

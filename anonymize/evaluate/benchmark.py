@@ -1,7 +1,7 @@
 """Programs that hide faces and plates, side by side on the same photos: their time, their memory, and what they leak.
 
 Each runs as a command in a process of its own, once with all photos and once with one, so that a photo's time is told
-from the start's. `networks` is a contender's detectors alone, on photos that were decoded before.
+from the start's. `networks` is a preset's detectors alone, on photos that were decoded before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ..disk import AnyPath
 from ..errors import AnonymizeError
 from ..records import escape
 from ..settings import Settings
-from . import LEAK_COVERAGE, peers
+from . import LEAK_COVERAGE, peers, whole_pixels
 from .figures import Share
 from .ground_truth import Annotations
 
@@ -38,7 +38,7 @@ OFFLINE = {"YOLO_AUTOINSTALL": "false", "YOLO_OFFLINE": "true"}
 
 
 @dataclass(frozen=True)
-class Contender:
+class Program:
     """A program that takes a folder of photos and writes another one.
 
     Attributes:
@@ -55,8 +55,8 @@ class Contender:
 
 
 @dataclass
-class Row:
-    """What was measured of one contender; lists have an entry for each repetition.
+class Timing:
+    """What was measured of one program; lists have an entry for each repetition.
 
     Attributes:
         seconds, cpu: of one photo, when it runs. start: seconds until then. megabytes: at most.
@@ -82,30 +82,30 @@ class Row:
         return {**self.__dict__, "kinds": list(self.kinds), "leaks": leaks}
 
 
-def preset(name: str) -> Contender:
+def preset(name: str) -> Program:
     """One of this program's presets, as `run` runs it."""
 
     def command(folder: Path, output: Path) -> list[str]:
         return [sys.executable, "-m", "anonymize", "run", str(folder), str(output), "--preset", name, "--quiet"]
 
-    return Contender(name, command, ("face", "plate"), name)
+    return Program(name, command, ("face", "plate"), name)
 
 
-def peer(name: str, kinds: tuple[str, ...], label: str, python: AnyPath = sys.executable) -> Contender:
+def peer(name: str, kinds: tuple[str, ...], label: str, python: AnyPath = sys.executable) -> Program:
     """A function of `peers`, run by an interpreter that has its packages."""
 
     def command(folder: Path, output: Path) -> list[str]:
         more = [str(plates())] if name != "deface" else []
         return [str(python), str(Path(peers.__file__)), name, str(folder), str(output), *more]
 
-    return Contender(label, command, kinds)
+    return Program(label, command, kinds)
 
 
 def plates() -> Path:
     return weights.fetch(PLATES)
 
 
-def installed() -> list[Contender]:
+def installed() -> list[Program]:
     """The other programs that this environment has."""
     found = []
     if find_spec("deface"):
@@ -118,14 +118,14 @@ def installed() -> list[Contender]:
 
 
 def measure(
-    contenders: Sequence[Contender],
+    programs: Sequence[Program],
     photos: Mapping[str, Path],
     scratch: Path,
     repeats: int,
     annotations: Annotations | None = None,
     progress: Callable[[str], None] = print,
-) -> list[Row]:
-    """Run each contender `repeats` times, in turn, so that what else the machine does hits all alike.
+) -> list[Timing]:
+    """Run each program `repeats` times, in turn, so that what else the machine does hits all alike.
 
     Args:
         photos: path in the annotations -> the file; JPEG and PNG, at least two.
@@ -137,15 +137,15 @@ def measure(
         folder.mkdir()
         for name in some:
             shutil.copyfile(names[name][0], folder / name)
-    rows = [Row(c.name, c.kinds) for c in contenders]
+    rows = [Timing(c.name, c.kinds) for c in programs]
     for n in range(repeats):
-        for contender, row in zip(contenders, rows, strict=True):
+        for program, row in zip(programs, rows, strict=True):
             if row.error:
                 continue
-            progress(f"{n + 1}/{repeats} {contender.name}")
+            progress(f"{n + 1}/{repeats} {program.name}")
             try:
-                _repeat(contender, row, every, one, scratch / "out", len(names))
-                if not n and contender.is_real:
+                _repeat(program, row, every, one, scratch / "out", len(names))
+                if not n and program.is_real:
                     truth = {name: known for name, (_, known) in names.items()}
                     _leaks(row, scratch / "out", every, truth, annotations)
             except (AnonymizeError, RuntimeError) as e:
@@ -153,15 +153,15 @@ def measure(
     return rows
 
 
-def _repeat(contender: Contender, row: Row, every: Path, one: Path, output: Path, count: int) -> None:
-    first = _run(contender.command, one, output)
-    whole = _run(contender.command, every, output)
+def _repeat(program: Program, row: Timing, every: Path, one: Path, output: Path, count: int) -> None:
+    first = _run(program.command, one, output)
+    whole = _run(program.command, every, output)
     row.seconds.append((whole[0] - first[0]) / (count - 1))
     row.cpu.append((whole[1] - first[1]) / (count - 1))
     row.start.append(first[0] - row.seconds[-1])
     row.megabytes.append(whole[2])
-    if contender.preset:
-        command = [sys.executable, "-m", __name__, contender.preset, str(every)]
+    if program.preset:
+        command = [sys.executable, "-m", __name__, program.preset, str(every)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(" ".join(done.stderr.split()[-30:]))
@@ -196,8 +196,8 @@ def _run(command: Callable[[Path, Path], list[str]], folder: Path, output: Path)
     return time.perf_counter() - started, cpu, megabytes
 
 
-def _leaks(row: Row, output: Path, folder: Path, names: Mapping[str, str], annotations: Annotations | None) -> None:
-    """What the contender left open, from what it says that it hid."""
+def _leaks(row: Timing, output: Path, folder: Path, names: Mapping[str, str], annotations: Annotations | None) -> None:
+    """What the program left open, from what it says that it hid."""
     counts = {kind: [0, 0] for kind in row.kinds}
     areas = []
     for name, hidden in _hidden(output, folder, names):
@@ -206,8 +206,7 @@ def _leaks(row: Row, output: Path, folder: Path, names: Mapping[str, str], annot
         for truth in known.at(hidden.shape[1], hidden.shape[0]) if known else ():
             if truth.ignore or truth.kind not in counts:
                 continue
-            x1, y1, x2, y2 = (max(0, int(v)) for v in truth.box)
-            counts[truth.kind][0] += bool(hidden[y1 : max(y2, y1 + 1), x1 : max(x2, x1 + 1)].mean() < LEAK_COVERAGE)
+            counts[truth.kind][0] += bool(hidden[whole_pixels(truth.box)].mean() < LEAK_COVERAGE)
             counts[truth.kind][1] += 1
     row.leaks = {kind: Share(*c) for kind, c in counts.items() if c[1]}
     row.area = statistics.fmean(areas)
@@ -233,7 +232,7 @@ def _hidden(output: Path, folder: Path, names: Iterable[str]) -> Iterable[tuple[
         yield name, masks.coverage(record.regions, header.settings, record.width, record.height)
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Timing]) -> str:
     """Medians, with the least and the most of the repetitions where there are several, as Markdown."""
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.leaks))
     heads = ["", "photos per second", "CPU s per photo", "times its networks (CPU)", "peak MB", "start s"]

@@ -23,6 +23,7 @@ from ultralytics.models.yolo.pose import PoseTrainer
 from ultralytics.nn.tasks import DetectionModel, PoseModel, load_checkpoint, torch_safe_load
 from ultralytics.utils.loss import v8PoseLoss
 
+from ..cpus import cores
 from ..detectors.runtime import threads
 from ..errors import AnnotationError, PathError, WeightsError
 from ..weights.convert import admit, write_onnx
@@ -265,7 +266,7 @@ def run(overrides: dict[str, Any], *, corners: bool, photos: int, validate_every
     settings.update({name: False for name in TRACKERS if name in settings})
     trainer: Any = (CornerTrainer if corners else BoxTrainer)(overrides=overrides)
     trainer.epoch_photos, trainer.validate_every = photos, validate_every
-    count = threads() or os.cpu_count() or 1
+    count = threads() or cores()
     trainer.add_callback("on_train_start", lambda _: torch.set_num_threads(count))  # ultralytics leaves one core idle
     try:
         trainer.train()

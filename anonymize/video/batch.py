@@ -27,6 +27,7 @@ from ..json_lines import lock
 from ..outputs import why
 from ..predictor import Predictor
 from ..records import Header, escape, unescape
+from ..summary import Counts
 from . import clip_records
 from .clip_records import ClipRecord
 from .detect import Every
@@ -44,51 +45,40 @@ RECORD_SUFFIX = ".tracks.jsonl"
 SUMMARY_NAME = "clips-summary.json"
 SECOND_PICTURE = "a second picture"
 
-Progress = Callable[["Summary"], None]
+Progress = Callable[["ClipSummary"], None]
 
 
 @dataclass
-class Summary:
-    """What a run did; grows while it runs, so that a progress bar can look at it.
+class ClipSummary(Counts):
+    """What a run did with clips.
 
     Attributes:
-        clips: to be done. done: of those, written. unchanged: of those, left as an earlier run left them.
-        frames: in the clips that are done.
-        failures: path -> why it has no output. incomplete: path -> what of it could not be read; the rest was written.
-        dropped: what was left out ("data", "subtitles") -> clips. warnings: path -> what is to be said of it.
-        left_over: clips of earlier runs that were not looked at now -> what is to be said of them.
-        hidden: kind -> tracks that are hidden. skipped: extension -> files that are not clips by their extension.
-        now: path and step of the clip that is being worked on. seconds: wall time.
+        clips: to be done. frames: in the clips that are done.
+        incomplete: path -> what of it could not be read; the rest was written.
+        dropped: what was left out ("data", "subtitles") -> clips.
+        now: path and step of the clip that is being worked on.
     """
 
     clips: int = 0
-    done: int = 0
-    unchanged: int = 0
     frames: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
     incomplete: dict[str, str] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
-    warnings: dict[str, list[str]] = field(default_factory=dict)
-    left_over: dict[str, str] = field(default_factory=dict)
-    hidden: Counter[str] = field(default_factory=Counter)
-    skipped: dict[str, int] = field(default_factory=dict)
     now: tuple[str, Step] | None = None
-    seconds: float = 0.0
-    stopped: bool = False
 
     @property
     def ok(self) -> bool:
-        return not (self.failures or self.incomplete or self.stopped)
+        return super().ok and not self.incomplete
 
     def to_dict(self) -> dict[str, Any]:
-        told = {k: v for k, v in self.__dict__.items() if k != "now"}
-        return {**told, "hidden": dict(self.hidden), "dropped": dict(self.dropped), "ok": self.ok}
+        told = super().to_dict()
+        del told["now"]
+        return told
 
     def _count(self, clip: Clip, record: ClipRecord, settings: Any, is_changed: bool) -> None:
         self.done += 1
         self.unchanged += not is_changed
         self.frames += record.frames
-        self.hidden.update(t.kind for t in record.hidden(settings))
+        self.hidden += record.count_hidden(settings)
         self.dropped.update(what for what in clip.dropped if what != SECOND_PICTURE)
         missing = [w.removeprefix(INCOMPLETE) for w in record.warnings if w.startswith(INCOMPLETE)]
         if missing:
@@ -108,7 +98,7 @@ def run(
     dry_run: bool = False,
     progress: Progress = lambda summary: None,
     stop: threading.Event | None = None,
-) -> Summary:
+) -> ClipSummary:
     """Clips -> records and anonymized clips. Called again, it goes on where it was killed.
 
     Args:
@@ -136,7 +126,7 @@ def run(
         raise PathError(f"the output {str(output)!r} is a folder, in which clips get their own names")
     found = images.find(source, predictor.settings.replace(image_extensions=EXTENSIONS), exclude=output)
     images.check_output(found, output)
-    summary = Summary(clips=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
+    summary = ClipSummary(clips=len(found.paths), skipped={escape(e): n for e, n in found.skipped.items()})
     form, home = encoding or Encoding(), Path(records_folder or output)
     job = _Job(found.root, output, predictor, form, every, home, summary, progress, stop)
     with ExitStack() as stack:
@@ -146,8 +136,8 @@ def run(
             job.memory = stack.enter_context(Memory(output))
             (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
         job.work(found.paths)
-        job.lose()
         if job.memory:
+            summary.lose(job.memory.lost(job.finished))
             looked_at, ours = map(escape, found.paths), predictor.settings.export_hash()
             summary.left_over = job.memory.left_over("clip", looked_at, lambda p: found.root / unescape(p), ours)
     summary.now, summary.seconds = None, time.perf_counter() - started
@@ -173,7 +163,7 @@ class _Job:
     encoding: Encoding
     every: Every
     records_folder: Path
-    summary: Summary
+    summary: ClipSummary
     progress: Progress
     stop: threading.Event | None
     memory: Memory | None = None
@@ -195,12 +185,6 @@ class _Job:
                 self.summary.failures[escape(path)] = why(e) + self._take_away(path)
                 ended = Step("failed", 0, None)
             self._told(path)(ended)
-
-    def lose(self) -> None:
-        """Clips whose file is no longer as it was written are failures."""
-        for path in self.memory.lost(self.finished) if self.memory else ():
-            self.summary.done -= 1
-            self.summary.failures[path] = "another program removed or changed its output meanwhile; run again"
 
     def _take_away(self, path: str) -> str:
         """What cannot be shown to be hidden does not stay; what is to be said of it."""

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +29,9 @@ from .tracks import Track, regions_at
 SCHEMA = 1  # of clips; the header's own is photos'
 # IoU with a rejected track, above which a new one is the same thing: the mean over its detections, and their least
 SAME, APART = 0.5, 0.1
+# How much of the smaller of two boxes lies in the other, above which both are around one thing: the mean over frames
+# that both tracks have, of those amid these at most so many.
+INSIDE, LOOKED_AT = 0.5, 200
 _ORDER = (
     "path", "sha256", "width", "height", "frames", "frame_rate", "searched", "cuts", "detectors", "detection", "review",
     "approved_hash", "error", "warnings", "kinds", "pictures",
@@ -76,8 +80,25 @@ class ClipRecord(Reviewed):
         return there.replace(**said)
 
     def hidden(self, settings: Settings) -> list[Track]:
-        """The tracks that an export with these settings hides."""
         return [t for t in self.tracks if t.is_hidden(settings)]
+
+    def distinct(self, settings: Settings) -> list[Track]:
+        """Of each thing that is hidden the surest track: where another one follows the same thing, it is left out."""
+        out: list[Track] = []
+        for track in sorted(self.hidden(settings), key=lambda t: (t.status == "auto", -t.score, t.first, t.id)):
+            if not any(self._is_same(track, other) for other in out):
+                out.append(track)
+        return out
+
+    def _is_same(self, a: Track, b: Track) -> bool:
+        if (found := self._compared.get((a.id, b.id))) is None:
+            found = self._compared[a.id, b.id] = _is_same(a, b)
+        return found
+
+    @cached_property
+    def _compared(self) -> dict[tuple[str, str], bool]:
+        """Which tracks were found to follow the same thing: a page asks at each of its looks."""
+        return {}
 
     def regions_at(self, frame: int, settings: Settings) -> tuple[Region, ...]:
         """All that must be hidden in a frame."""
@@ -124,6 +145,24 @@ def _is_settled(fresh: Track, decided: Track) -> bool:
         return bool((shared >= NEARLY_ALL * areas(a)).all())
     same = shared / np.maximum(areas(a) + areas(b) - shared, 1e-9)
     return bool(same.mean() > SAME and same.min() > APART)
+
+
+def _is_same(a: Track, b: Track) -> bool:
+    """Whether two tracks follow one thing, at the same time or one after the other.
+
+    Two things that cross have boxes in each other for some frames, too; so where both were detected counts alone. What
+    both only were expected in says that one track ends where the other begins.
+    """
+    first, stop = max(a.first, b.first), min(a.last, b.last) + 1
+    if a.kind != b.kind or first >= stop:
+        return False
+    first += max(0, stop - first - LOOKED_AT) // 2
+    stop = min(stop, first + LOOKED_AT)
+    (x, found_x), (y, found_y) = a.found_between(first, stop), b.found_between(first, stop)
+    if (both := found_x & found_y).any():
+        x, y = x[both], y[both]
+    sides = (np.minimum(x[:, 2:], y[:, 2:]) - np.maximum(x[:, :2], y[:, :2])).clip(0)
+    return bool((sides.prod(axis=1) / np.maximum(np.minimum(areas(x), areas(y)), 1e-9)).mean() > INSIDE)
 
 
 def write(path: AnyPath, header: Header, record: ClipRecord) -> None:

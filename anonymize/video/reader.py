@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..cpus import limit
 from ..disk import AnyPath
 from ..errors import ClipError, DamagedClipError, ImageError, UnsupportedClipError
 from ..extras import extra
@@ -160,10 +161,9 @@ class _Reading:
         self._clip, self._container, self._stream = clip, container, stream
         self._look = Look(clip.colors[2], clip.orientation)
         self._step = max(1, round(1 / (clip.frame_rate * clip.time_base)))
-        self._count = 0
+        self._count = self._damaged = 0
         self._last: int | None = None
         self._end = 0.0  # s; where the last packet of any stream ends
-        self._damaged = 0
 
     def frames(self, start: int) -> Iterator[Frame]:
         for native in self._decode():
@@ -326,7 +326,7 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         with av.open(os.fspath(path.absolute()), options=OPTIONS, metadata_errors="ignore") as container:
             stream = _picture(container)
-            stream.thread_type = "AUTO"
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", limit()
             yield container, stream
     except av.error.FFmpegError as e:
         raise ClipError(NO_CLIP if photo else f"it cannot be read: {e.strerror or e}") from e

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .. import images
+from ..cpus import limit
 from ..errors import AnonymizeError, ClipError, SettingsError
 from ..settings import Settings
 from .reader import decoded, import_av
@@ -107,6 +108,7 @@ class Camera:
                     raise ClipError("there is no picture in it")
                 stream = container.streams.video[0]
                 stream.thread_type = "SLICE"  # threads of frames would hold back as many
+                stream.codec_context.thread_count = limit()
                 self.rate = float(stream.average_rate or stream.guessed_rate or self.rate)
                 # A torn packet is left out; the next key frame is whole.
                 for native in decoded(container, stream, av.error.InvalidDataError):

@@ -163,6 +163,11 @@ class Track:
         """Its box in one of its frames, as `boxes` has it."""
         return _BOXES.of(self, frame - self.first, frame - self.first + 1)[0]
 
+    def found_between(self, first: int, stop: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Its boxes in a run of its frames, and whether each was detected."""
+        begin, end = first - self.first, stop - self.first
+        return _BOXES.of(self, begin, end), _SOURCES.of(self, begin, end) == DETECTED
+
     def source(self, frame: int) -> str:
         return SOURCES[int(_SOURCES.of(self, frame - self.first, frame - self.first + 1)[0])]
 

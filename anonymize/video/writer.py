@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..cpus import limit
 from ..disk import AnyPath, replacing
 from ..errors import ClipError, SettingsError, UnknownNameError, UnsupportedClipError
 from .planes import planar_format, samples
@@ -274,7 +275,7 @@ def _configure(context: Any, clip: Clip, form: Form, encoding: Encoding) -> None
         context.color_range, context.colorspace = 1, 5  # as FFmpeg converts RGB
     context.options = _ENCODERS[form.codec][1](encoding.quality)
     context.flags |= Flags.global_header
-    context.thread_type = "AUTO"
+    context.thread_type, context.thread_count = "AUTO", limit()
     if form.codec not in LOSSLESS:
         context.gop_size = FRAMES_A_SEGMENT
     if form.codec == "mjpeg":

@@ -114,17 +114,7 @@ class PhotoService:
         with self._photo(file, name, settings) as (photo, path):
             predictor = self.pool.predictor(settings)
             number, regions = self._streams.add((who, stream), photo, predictor, options.rate)
-            record = Record(
-                path.name,
-                photo.sha256,
-                photo.width,
-                photo.height,
-                regions,
-                detectors=predictor.detector_weights,
-                detection=predictor.detection_hash,
-                warnings=photo.warnings,
-            )
-            answer, clean = _clean(photo, record, settings, path)
+            answer, clean = _clean(photo, predictor.record_of(photo, path.name, regions), settings, path)
         return {**answer, "frame": number}, clean
 
     def for_gradio_client(self, image: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ after as long without use as a visitor's clips on the page.
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -124,7 +123,7 @@ def job_of(id: str, clip: ClipSession) -> ClipJob:
             frame=clip.step.frame if clip.step else 0,
             frames=clip.frames,
             seconds_left=clip.seconds_left,
-            hidden=dict(Counter(t.kind for t in record.hidden(clip.settings))) if record else {},
+            hidden=record.count_hidden(clip.settings) if record else {},
             left_out=list(clip.clip.dropped),
             warnings=list(record.warnings) if record else [],
             problem=clip.problem,

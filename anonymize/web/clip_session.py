@@ -318,7 +318,8 @@ class ClipSession:
     @property
     def clean(self) -> Path | None:
         """The clean clip, where it is whole and shows what is asked for now."""
-        return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[0].target
+        with self.lock:
+            return None if self._done is None or self.state in WORKING or self._is_stale() else self._done[0].target
 
     @property
     def found(self) -> ClipRecord:

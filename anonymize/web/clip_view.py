@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -132,11 +131,14 @@ def status_text(clip: ClipSession, before: int = 0) -> str:
 
 
 def counts(record: ClipRecord, settings: Settings) -> dict[str, list[int]]:
-    """For each kind, how many tracks are hidden with its slider at each of PLACES (as `results.counts`)."""
-    out = {}
+    """For each kind, how many things are hidden with its slider at each of PLACES (as `results.counts`).
+
+    Tracks of one thing are known as such among those that are hidden now; to the left of the slider each counts.
+    """
+    out, twins = {}, {t.id for t in record.hidden(settings)} - {t.id for t in record.distinct(settings)}
     for kind in settings.kinds:
         low = lowest(settings, kind)
-        tracks = [t for t in record.tracks if t.kind == kind and t.is_hidden(low)]
+        tracks = [t for t in record.tracks if t.kind == kind and t.is_hidden(low) and t.id not in twins]
         out[kind] = at_places([t.score if t.status == "auto" else np.inf for t in tracks])
     return out
 
@@ -154,13 +156,14 @@ def shown_tracks(record: ClipRecord, settings: Settings) -> list[Track]:
 
 
 def track_list(clip: ClipSession) -> dict[str, Any]:
-    """What the page lists of a clip, JSON-ready: times of its frames, tracks, and where to look first."""
+    """What the page lists of a clip, JSON-ready: its frames' times, how many are hidden, tracks, where to look."""
     with clip.lock:
         record, settings, preview = clip.found, clip.settings, clip.original()
         tracks = shown_tracks(record, settings)
     seconds = np.array(preview.times, np.float64) * float(preview.time_base)
     return {
         "times": _times(seconds),
+        "hidden": len(record.distinct(settings)),
         "tracks": [
             {
                 "id": t.id,
@@ -311,7 +314,7 @@ def summary(clip: ClipSession | None) -> str:
             f'<div class="az-card az-result"><h2>{html.escape(clip.name)}</h2><p>Nothing to download yet: '
             "the clip is searched first.</p></div>"
         )
-    found = Counter(t.kind for t in record.hidden(settings))
+    found = record.count_hidden(settings)
     parts = [f"<h2>{html.escape(count_text(found).capitalize())} hidden</h2>"]
     parts.append("<p class='az-small'>Each is counted once, for all its frames.</p>")
     if not found:

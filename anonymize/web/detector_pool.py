@@ -87,10 +87,6 @@ def progress_text(what: str, done: int, total: int | None) -> str:
     return f"fetching {what}: {done / MB:.1f}{f' of {about}{size / MB:.1f}' if size else ''} MB"
 
 
-def _names(settings: Settings) -> list[str]:
-    return [n for n in (settings.face_detector, settings.plate_detector, *settings.other_detectors) if n != "none"]
-
-
 class DetectorPool:
     """What all visitors share: the detectors, each loaded once.
 
@@ -138,10 +134,9 @@ class DetectorPool:
         """
         if self._given is not None:
             return Predictor(settings, detectors=self._given)
-        names = _names(settings)
-        if not any(names):
+        if not (names := settings.detectors):
             raise SettingsError("Choose at least one detector.")
-        detectors = [self._detector(n, settings) for n in dict.fromkeys(names) if n]
+        detectors = [self._detector(n, settings) for n in names]
         predictor = Predictor(
             settings,
             detectors=detectors,
@@ -149,7 +144,7 @@ class DetectorPool:
             at_once=max(d.at_once for d in detectors),  # each lets no more in than it may see
         )
         predictor.check_hides()
-        if self.problem and names == _names(self.defaults):  # what failed at the start can be had now
+        if self.problem and names == self.defaults.detectors:  # what failed at the start can be had now
             self.ready, self.problem = True, ""
         return predictor
 

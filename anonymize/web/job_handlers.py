@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from ..errors import AnonymizeError
-from .controls import FieldError, settings_from
+from .controls import FieldError, settings_from, values_of
 from .elements import Values, prose, status_line
 from .job_view import audit_card, order, pictures, progress, summary, threshold_table
 from .jobs import Job
@@ -60,13 +60,14 @@ class JobHandlers:
             tab.start: gr.update(interactive=is_free, variant="primary" if job.state == "empty" else "secondary"),
             tab.stop: gr.update(visible=busy, interactive=not job.stop.is_set()),
             tab.timer: gr.update(active=not is_free),
+            tab.again: gr.skip() if is_free else gr.update(visible=False),  # `results` and `differ` show it
             tab.audited: audit_card(job),
             tab.audit: gr.update(interactive=is_free),
             tab.cancel: gr.update(visible=bool(auditing), interactive=not (auditing and auditing.stop.is_set())),
         }
 
-    def results(self, job: Job, which: str, of: str) -> Values:
-        """What came of it; while it runs, pictures of what is done."""
+    def results(self, job: Job, which: str, of: str, values: Sequence[Any] = ()) -> Values:
+        """What came of it; while it runs, pictures of what is done. Without `values` the controls show its settings."""
         tab, is_busy = self.tab, job.state in ("waiting", "running")
         if is_busy and not job.summary.done:
             return {}
@@ -81,9 +82,19 @@ class JobHandlers:
             tab.heights: heights(known, settings),
             **self._explored(job, of),
             tab.card: summary(job),
-            tab.again: gr.update(visible=bool(known)),
+            tab.again: self._apply_button(job, values or values_of(settings)),
             tab.counts: told_by_sliders(job),
         }
+
+    def _apply_button(self, job: Job, values: Sequence[Any]) -> Any:
+        """It is there where the photos do not show what the controls say: others were chosen, or not all were done."""
+        try:
+            policy = self.site.policy
+            differs = settings_from(values, policy) != settings_from(values_of(job.settings), policy)
+        except AnonymizeError:
+            differs = True  # what is wrong is said when it is pressed
+        is_free = job.state in ("done", "stopped", "failed") and not job.auditing
+        return gr.update(visible=is_free and bool(job.records) and (differs or job.state != "done"))
 
     def _explored(self, job: Job, of: str) -> Values:
         now, thresholds = job.settings.kind(of).threshold, threshold_table(explore(job.records, job.settings, of))
@@ -137,6 +148,13 @@ class JobHandlers:
             pass  # said when it is started
         return put_back(None, last)
 
+    def differ(self, request: gr.Request, id: str, *values: Any) -> Values:
+        """A person moved one of the controls."""
+        try:
+            return {self.tab.again: self._apply_button(session_of(request).get(Job, id), values)}
+        except AnonymizeError:
+            return {self.tab.again: gr.update(visible=False)}
+
     @answered(_said_in("progress"))
     def begin(self, request: gr.Request, id: str, path: str, *values: Any) -> Values:
         """Start the batch, or a new one of a folder."""
@@ -169,11 +187,11 @@ class JobHandlers:
         return {tab.progress: status_line(self.site.message(error)), **still, tab.stop: off, tab.cancel: off}
 
     @answered(_stopped)
-    def tick(self, request: gr.Request, id: str, which: str, of: str) -> Values:
+    def tick(self, request: gr.Request, id: str, which: str, of: str, *values: Any) -> Values:
         """A second went by."""
         job = session_of(request).get(Job, id)
         now = self.watch(job)
-        return now if job.auditing else {**now, **self.results(job, which, of)}  # they stay during an audit
+        return now if job.auditing else {**now, **self.results(job, which, of, values)}  # they stay during an audit
 
     @answered(_said_in("progress"))
     def halt(self, request: gr.Request, id: str) -> Values:
@@ -247,14 +265,15 @@ class JobHandlers:
         return {self.tab.progress: "", self.tabs: selected, **self.photo.show_whole(photo, settings)}
 
     @answered(_said_in("card"))
-    def back(self, request: gr.Request, id: str, which: str) -> Values:
+    def back(self, request: gr.Request, id: str, which: str, *values: Any) -> Values:
         """The tab is looked at again: photos may have been corrected meanwhile, here or in the review."""
         tab, job = self.tab, session_of(request).get(Job, id) if id else None
         if job is None or not job.refresh():
             return {tab.card: gr.skip()}
         face, plate = (job.settings.kind(k).threshold for k in ("face", "plate"))
         shown: Values = {tab.gallery: pictures(job, which), tab.card: summary(job), tab.counts: told_by_sliders(job)}
-        return {**shown, tab.controls.face: face, tab.controls.plate: plate}
+        again = self._apply_button(job, [face, plate, *values[2:]])
+        return {**shown, tab.again: again, tab.controls.face: face, tab.controls.plate: plate}
 
 
 def told_by_sliders(job: Job) -> dict[str, Any]:
@@ -282,7 +301,12 @@ def _wire(do: JobHandlers) -> None:
     tab.stop.click(do.halt, [tab.id], tab.running, **private)
     tab.audit.click(do.audit, [tab.id], tab.running, **private)
     tab.cancel.click(do.cancel_audit, [tab.id], tab.running, **private)
-    tab.timer.tick(do.tick, [tab.id, tab.status, tab.kind], tab.shown, **private)
+    tab.timer.tick(do.tick, [tab.id, tab.status, tab.kind, *all_], tab.shown, **private)
+    latest: dict[str, Any] = {"trigger_mode": "always_last", **private}
+    for control in all_:
+        event = control.release if control is controls.iou_threshold else control.input
+        event(do.differ, [tab.id, *all_], tab.again, **latest)
+    controls.preset_applied.then(do.differ, [tab.id, *all_], tab.again, **latest)
     for typed in (controls.fill, controls.face_detector, controls.plate_detector):
         typed.input(do.check, [tab.id, *all_], controls.typed, **private)
     gr.on(None, do.restore, None, tab.whole, **private)  # when the page is opened
@@ -290,8 +314,10 @@ def _wire(do: JobHandlers) -> None:
     opened = [tab.progress, tabs, *photo.whole]
     tab.gallery.chosen(do.correct, [tab.id], opened, **private)
     photo.viewer.walked(do.walk, None, opened, trigger_mode="multiple", **private)
-    tabs.select(do.back, [tab.id, tab.status], [tab.gallery, tab.card, tab.counts, *thresholds], **private)
+    shown = [tab.gallery, tab.card, tab.counts, tab.again, *thresholds]
+    tabs.select(do.back, [tab.id, tab.status, *all_], shown, **private)
     tab.status.change(do.show_only, [tab.id, tab.status], tab.gallery, **private)
     tab.kind.change(do.explore_kind, [tab.id, tab.kind], tab.explored, **private)
     tab.probe.input(do.move, [tab.id, tab.kind, tab.probe], tab.moved, trigger_mode="always_last", **private)
-    tab.use.click(do.use, [tab.kind, tab.probe], thresholds, **private)
+    used = tab.use.click(do.use, [tab.kind, tab.probe], thresholds, **private)
+    used.then(do.differ, [tab.id, *all_], tab.again, **latest)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import collections
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from ..cpus import cores
 from ..errors import SettingsError
 from ..settings import Settings
 from .detector_pool import DetectorPool
@@ -19,7 +19,7 @@ class JobQueue:
 
     def __init__(self, pool: DetectorPool, at_once: int = 0) -> None:
         self.pool = pool
-        self._pool = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="batch")
+        self._pool = ThreadPoolExecutor(at_once or cores(), thread_name_prefix="batch")
         self._waiting: collections.deque[str] = collections.deque()
 
     def start(self, job: Job, settings: Settings, *, again: bool = False) -> None:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image as Pil
 
 from .. import images, records
 from ..errors import RecordsError
 from ..outputs import add_to_zip, current_outputs
-from ..preview import to_jpeg
+from ..preview import shrink, to_jpeg
 from ..records import Header, Record
 from ..settings import Settings
 from .results import judge
@@ -91,11 +92,10 @@ def thumbnail(clean: Path, settings: Settings) -> bytes:
     if clean.suffix.lower() in (".jpg", ".jpeg"):  # a small one is decoded at once
         with Pil.open(clean) as picture:
             picture.draft("RGB", (THUMB, THUMB))
-            small = picture.convert("RGB")
+            rgb = np.asarray(picture.convert("RGB"))
     else:
-        small = Pil.fromarray(images.load(clean, settings).rgb)
-    small.thumbnail((THUMB, THUMB))
-    return to_jpeg(small, 80)
+        rgb = images.load(clean, settings).rgb
+    return to_jpeg(shrink(rgb, THUMB)[0], 80)
 
 
 def as_jpeg(clean: Path, settings: Settings) -> bytes:

@@ -6,7 +6,8 @@ import dataclasses
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -252,8 +253,7 @@ class Job(Intake):
                 return False
             chosen, hash_ = self._choices()
             if hash_ != self._seen[1]:
-                kept = {name: getattr(chosen, name) for name in ("kinds", "allow_weak", "keep_metadata")}
-                self.settings = self.settings.replace(**kept)
+                self.settings = self.settings.with_choices(chosen)
             self.stop.clear()
             self.summary = self._for_visitor(self._export(self.settings))
             self._seen = now, hash_
@@ -282,11 +282,11 @@ class Job(Intake):
             heif_as_jpeg: HEIC photos as JPEG, for those who cannot open them.
 
         Raises:
-            GoneError: nothing has been written.
+            GoneError: nothing has been written, or it was changed meanwhile.
         """
-        known = self._finished_records()
         target = self.folder / ("clean-jpeg.zip" if heif_as_jpeg else "clean.zip")
-        write_photos(target, self.output, known, self.settings, heif_as_jpeg=heif_as_jpeg)
+        with self._results() as (known, settings, _):
+            write_photos(target, self.output, known, settings, heif_as_jpeg=heif_as_jpeg)
         return target
 
     def begin_audit(self) -> None:
@@ -325,9 +325,9 @@ class Job(Intake):
         """The last audit's report and certificate.
 
         Raises:
-            GoneError: there was none.
+            GoneError: there was none of these photos as they are.
         """
-        if not (self.folder / "audit" / "audit.json").is_file():
+        if self.audited is None:
             raise GoneError("These photos were not audited.")
         return write_audit(self.folder / "audit.zip", self.folder / "audit")
 
@@ -335,12 +335,29 @@ class Job(Intake):
         """What is known of these photos.
 
         Raises:
-            GoneError: nothing has been written.
+            GoneError: nothing has been written, or it was changed meanwhile.
         """
-        known = self._finished_records()
         target = self.folder / "records.zip"
-        write_records(target, self.output, known, self.settings, self.summary.to_dict())
+        with self._results() as (known, settings, summary):
+            write_records(target, self.output, known, settings, summary.to_dict())
         return target
+
+    @contextmanager
+    def _results(self) -> Iterator[tuple[list[Record], Settings, Summary]]:
+        """What a zip is made of. Nobody waits for it: a batch that is begun again meanwhile makes it invalid.
+
+        Raises:
+            GoneError: nothing has been written; or, in the end, what was packed is not what is there by now.
+        """
+        with self.lock:
+            known, was = self._finished_records(), (self.settings, self.summary, self._seen)
+        try:
+            yield known, was[0], was[1]
+        finally:  # what failed because a file went away is this, too
+            with self.lock:
+                is_same = self.settings is was[0] and self.summary is was[1] and self._seen == was[2]
+                if not is_same or self.state not in ("done", "stopped") or self.closed:
+                    raise GoneError("The photos were changed while they were packed; download them again.")
 
     def _finished_records(self) -> list[Record]:
         if self.state not in ("done", "stopped") or not self.summary.done:

@@ -9,14 +9,11 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-from PIL import Image as Pil
 
 from .. import effects, images, records
 from ..corrections import decide, standing
@@ -24,7 +21,7 @@ from ..detectors import Image
 from ..errors import ChangedSourceError
 from ..hiding import save_hidden
 from ..outputs import detections
-from ..preview import to_jpeg
+from ..preview import shrink, to_jpeg
 from ..records import Record
 from ..regions import Region
 from ..settings import Kernel, Settings
@@ -54,13 +51,7 @@ class Display:
 
     @classmethod
     def of(cls, rgb: Image, long_side: int = DISPLAY) -> Display:
-        h, w = rgb.shape[:2]
-        factor = min(1.0, long_side / max(h, w))
-        pixels = rgb
-        if factor < 1:
-            size = (max(1, round(w * factor)), max(1, round(h * factor)))
-            pixels = np.asarray(Pil.fromarray(rgb).resize(size, Pil.Resampling.BILINEAR, reducing_gap=2.0))
-        pixels = np.ascontiguousarray(pixels)
+        pixels, factor = shrink(rgb, long_side)
         return cls(pixels, factor, to_jpeg(pixels, QUALITY))
 
     def after(self, regions: Sequence[Region], settings: Settings) -> bytes:
@@ -121,10 +112,6 @@ class PhotoSession:
     @property
     def hidden(self) -> list[Region]:
         return self.record.hidden(self.settings)
-
-    @property
-    def counts(self) -> Counter[str]:
-        return Counter(r.kind for r in self.hidden)
 
     def show(self, settings: Settings) -> bytes:
         """The preview with these settings; nothing is rendered when it would look the same as the last one."""

@@ -118,7 +118,7 @@ def rows(photo: PhotoSession) -> pd.DataFrame:
 
 def summary(photo: PhotoSession) -> str:
     """The card beside the picture: what is hidden, the download, what to beware of, what was removed from the file."""
-    settings, found = photo.settings, photo.counts
+    settings, found = photo.settings, photo.record.count_hidden(photo.settings)
     parts = [f"<h2>{html.escape(count_text(found).capitalize())} hidden</h2>"]
     if not found:
         parts.append(

@@ -27,7 +27,7 @@ class BatchTab:
         start, stop, progress, timer: its run. audit, cancel, audited: a look for leaks in what it wrote.
         card: what came of it, with the downloads. results: holds what stands below it.
         status: which photos the gallery shows. kind, probe, moved, use, thresholds: what other thresholds would do.
-        controls: what and how to hide. again: applies them anew. counts: what their sliders tell.
+        controls: what and how to hide. again: applies them anew, where they changed. counts: what their sliders tell.
     """
 
     def __init__(self, policy: Policy, others: Iterable[str] = ()) -> None:
@@ -89,7 +89,7 @@ class BatchTab:
     @property
     def running(self) -> list[Any]:
         """What follows a batch, and an audit of it."""
-        return [self.progress, self.start, self.stop, self.timer, self.audited, self.audit, self.cancel]
+        return [self.progress, self.start, self.stop, self.timer, self.again, self.audited, self.audit, self.cancel]
 
     @property
     def explored(self) -> list[Any]:
@@ -99,7 +99,7 @@ class BatchTab:
     def shown(self) -> list[Any]:
         """What shows a batch and what came of it."""
         tables = [self.results, self.gallery, self.photos, self.scores, self.heights, *self.explored]
-        return [*self.running, *tables, self.card, self.again, self.counts]
+        return [*self.running, *tables, self.card, self.counts]
 
     @property
     def whole(self) -> list[Any]:

@@ -17,7 +17,6 @@ from markdown_it import MarkdownIt
 
 from .. import weights
 from ..errors import AnonymizeError, SettingsError
-from ..settings import PRESETS
 from ..weights.registry import Model, registry, registry_path
 from .detector_pool import progress_text
 from .elements import Values, problem_line, prose, status_line
@@ -103,10 +102,9 @@ class ModelsTab:
 
 def _ready(site: Site) -> str:
     s = site.policy.defaults
-    preset = next((n for n, p in PRESETS.items() if p.face_detector == s.face_detector), None)
-    used = f"<strong>{preset.capitalize()}</strong>, which combines several of these" if preset else "your own choice"
+    combined = f"<strong>{s.preset.capitalize()}</strong>, which combines several of these" if s.preset else ""
     names = f"{html.escape(s.face_detector)} · {html.escape(s.plate_detector)}"
-    return f"<p>Default: {used}.</p><p class='az-small'><code>{names}</code></p>"
+    return f"<p>Default: {combined or 'your own choice'}.</p><p class='az-small'><code>{names}</code></p>"
 
 
 def _model(m: Model, here: bool) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from ..corrections import find
-from ..errors import AnonymizeError, SettingsError, UnknownNameError
+from ..corrections import find, parse
+from ..errors import AnonymizeError, SettingsError
 from ..settings import Settings
 from ..video.clip_corrections import ACTIONS
 from ..video.clip_records import ClipRecord
@@ -216,19 +216,16 @@ def correction(data: Mapping[str, Any], record: ClipRecord, kinds: Mapping[str, 
     Raises:
         SettingsError: it is none. StaleDecisionError: the track is not there (any more).
     """
-    what = str(data.get("what"))
-    if what not in ACTIONS:
-        raise UnknownNameError("decision", what, ACTIONS)
-    given: dict[str, Any] = {into: str(data[n]) for n, into in (("track", "id"), ("kind", "kind")) if n in data}
+    what, given = parse(data, ACTIONS, ClipRecord.PART)
     if given.get("kind", OTHER) not in kinds and "kind" in given:
         given["kind"] = OTHER
+    box = given.pop("box", None)
     if what not in ("draw", "extend"):
         return what, given
     try:
         frame = int(data["frame"])
-        box = tuple(round(float(v), 2) for v in data["box"]) if "box" in data else None
     except (KeyError, TypeError, ValueError) as e:
-        raise SettingsError("a correction names a frame, and a box of four numbers") from e
+        raise SettingsError("a correction names a frame") from e
     if box is None and what == "extend":  # as it is at its nearer end
         track = find(record, given.get("id", ""))
         box = track.box(min(max(frame, track.first), track.last))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from .shapes import (
     Closed,
@@ -140,35 +140,6 @@ class Told(Closed):
     session: Text | None = None
 
 
-class SetSample(Told):
-    groupId: Text | None = None
-    id: SampleId | None = None
-
-
-class SetSelected(Told):
-    selected: list[SampleId]
-
-
-class SetSelectedSamples(Told):
-    selectedSamples: list[Selected]
-
-
-class SetSelectedLabels(Told):
-    selectedLabels: list[Label]
-
-
-class SetStyle(Told):
-    style: Style
-
-
-class SetSpaces(Told):
-    spaces: Spaces
-
-
-class SetSlice(Told):
-    slice: Text | None = None
-
-
 class ValueColor(Closed):
     value: Scalar = None
     intTarget: int | None = None
@@ -200,19 +171,6 @@ class ColorScheme(Closed):
     showSkeletons: bool | None = None
 
 
-class SetColorScheme(Told):
-    colorScheme: ColorScheme
-
-
-class SetVisibility(Told):
-    stage: Stage | None = None
-
-
-class SetDataset(Told):
-    name: Dataset | None = None
-    viewName: Text | None = None
-
-
 class StateForm(Closed):
     addStages: View | None = None
     extended: Extended | None = None
@@ -222,11 +180,10 @@ class StateForm(Closed):
     slice: Text | None = None
 
 
-class SetView(Told):
-    view: View
-    savedViewSlug: Text | None = None
-    datasetName: Dataset | None = None
-    form: StateForm
+def _told(**variables: Any) -> type[Closed]:
+    """What a mutation tells of a page: these variables; one that may be None may be left out."""
+    given: dict[str, Any] = {n: (of, None if type(None) in get_args(of) else ...) for n, of in variables.items()}
+    return create_model("Mutation", __base__=Told, **given)
 
 
 # The App's queries: the first 32 digits of the SHA-256 of each text -> its variables.
@@ -239,16 +196,18 @@ QUERIES: Mapping[str, type[Closed]] = {
     "8a28af9f9ae86b4b4ed44df2d06d9d22": OfSample,  # mainSampleQuery
     "6ae2eda8d90c5aa855152f9d5bfe0fa5": OfSamples,  # paginateSamplesQuery
     "aaabe9282894d59d2afaa3a77dfa27d1": OfName,  # savedViewsFragmentQuery
-    "66b056727b0e76df12d1696a64c52739": SetColorScheme,  # setColorSchemeMutation
-    "36c8f2f34731763345c93ac34de60f04": SetDataset,  # setDatasetMutation
-    "cdcc10648a8e1718eb29411597b449b7": SetVisibility,  # setFieldVisibilityStageMutation
-    "8c388555df1c1657be4b0df7b99e6fa4": SetSlice,  # setGroupSliceMutation
-    "cdba1f73900acb2dad1b6ca91287f52d": SetStyle,  # setLabelSelectionStyleMutation
-    "c376eab1c4554da1e00b9f096f895ee5": SetSample,  # setSampleMutation
-    "549e304a6f4a510deed93e988f74e5e3": SetStyle,  # setSampleSelectionStyleMutation
-    "77060d1012f2b1770470e171f0b392e2": SetSelectedLabels,  # setSelectedLabelsMutation
-    "ace19a509dd087226396d871a47ade0d": SetSelected,  # setSelectedMutation
-    "7d3997efa616d42784c2c610c218cd5e": SetSelectedSamples,  # setSelectedSamplesMutation
-    "695d697cae2f0849aa8450bf69cb9b58": SetSpaces,  # setSpacesMutation
-    "d988db07646c56c1e431b7543e24fc7d": SetView,  # setViewMutation
+    "66b056727b0e76df12d1696a64c52739": _told(colorScheme=ColorScheme),  # setColorSchemeMutation
+    "36c8f2f34731763345c93ac34de60f04": _told(name=Dataset | None, viewName=Text | None),  # setDatasetMutation
+    "cdcc10648a8e1718eb29411597b449b7": _told(stage=Stage | None),  # setFieldVisibilityStageMutation
+    "8c388555df1c1657be4b0df7b99e6fa4": _told(slice=Text | None),  # setGroupSliceMutation
+    "cdba1f73900acb2dad1b6ca91287f52d": _told(style=Style),  # setLabelSelectionStyleMutation
+    "c376eab1c4554da1e00b9f096f895ee5": _told(groupId=Text | None, id=SampleId | None),  # setSampleMutation
+    "549e304a6f4a510deed93e988f74e5e3": _told(style=Style),  # setSampleSelectionStyleMutation
+    "77060d1012f2b1770470e171f0b392e2": _told(selectedLabels=list[Label]),  # setSelectedLabelsMutation
+    "ace19a509dd087226396d871a47ade0d": _told(selected=list[SampleId]),  # setSelectedMutation
+    "7d3997efa616d42784c2c610c218cd5e": _told(selectedSamples=list[Selected]),  # setSelectedSamplesMutation
+    "695d697cae2f0849aa8450bf69cb9b58": _told(spaces=Spaces),  # setSpacesMutation
+    "d988db07646c56c1e431b7543e24fc7d": _told(  # setViewMutation
+        view=View, savedViewSlug=Text | None, datasetName=Dataset | None, form=StateForm
+    ),
 }

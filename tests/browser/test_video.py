@@ -110,6 +110,25 @@ def test_a_clip_from_the_drop_to_the_download(new_page: Any, quick: Any, clip: P
     expect(page.locator(".az-tracks li.off")).to_have_count(2)
 
 
+def test_a_phone_s_toolbars_leave_room_and_its_list_shows_many(new_page: Any, quick: Any, clip: Path) -> None:
+    page = new_page(f"{quick.address}/#video", viewport=NARROW, has_touch=True, is_mobile=True)
+    add(page, clip)
+    whole(page)
+    page.get_by_role("button", name="Correct").locator("visible=true").click()
+    page.locator("#az-video rect.az-region.on").first.wait_for()
+    picture = page.locator("#az-video .az-stage:visible").bounding_box()
+    tools = page.locator("#az-video .az-bar .az-button:visible, #az-video .az-bar .az-check:visible")
+    middles = sorted(box["y"] + box["height"] / 2 for tool in tools.all() if (box := tool.bounding_box()))
+    assert picture is not None
+    above = [m for m in middles if m < picture["y"]]
+    assert len(above) >= 11
+    rows = [m for i, m in enumerate(above) if i == 0 or m - above[i - 1] > 12]
+    assert len(rows) <= 5  # four, or one more with a wider font; before, seven
+    list_, row = (page.locator(f"#az-video {s}").first for s in (".az-tracks", ".az-tracks li"))
+    most = list_.evaluate("e => parseFloat(getComputedStyle(e).maxHeight)")
+    assert most >= 6 * row.evaluate("e => e.offsetHeight")
+
+
 def test_a_box_is_drawn_on_a_frame_and_reaches_to_the_end(new_page: Any, quick: Any, clip: Path) -> None:
     page = new_page(f"{quick.address}/#video")
     add(page, clip)

@@ -56,6 +56,16 @@ def test_photos_that_are_written_into_the_folder_later_raise_no_alarm(tmp_path: 
     assert audit.ok, [f for p in audit.photos for f in p.findings]
 
 
+def test_a_photo_of_others_among_clips_fails(tmp_path: Path) -> None:
+    case = planted.make(tmp_path)
+    Image.fromarray(planted.noise()[0]).save(case.folder / "strange.png")
+    audit = audit_folder(case.folder, options=QUIET)
+    assert [(p.path, f.text) for p in audit.failed for f in p.of("leak")] == [
+        ("strange.png", "no export of this program wrote it")
+    ]
+    assert not (case.folder / "strange.png").exists()
+
+
 @pytest.mark.parametrize("codec", ["h264", "ffv1"])
 @pytest.mark.parametrize("effect", EFFECTS)
 def test_what_was_exported_passes_the_comparison_with_the_original(effect: str, codec: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from anonymize.cli import cli
 from anonymize.evaluate import benchmark, peers
-from anonymize.evaluate.benchmark import Contender, Row, measure, table
+from anonymize.evaluate.benchmark import Program, Timing, measure, table
 from anonymize.evaluate.figures import Share
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 
@@ -39,8 +39,8 @@ def photos(tmp_path: Path) -> dict[str, Path]:
     return out
 
 
-def half(name: str = "half", code: str = HALF) -> Contender:
-    return Contender(name, lambda folder, output: [sys.executable, "-c", code, str(folder), str(output)], ("face",))
+def half(name: str = "half", code: str = HALF) -> Program:
+    return Program(name, lambda folder, output: [sys.executable, "-c", code, str(folder), str(output)], ("face",))
 
 
 def test_leaks_come_from_what_a_program_says_it_hid(tmp_path: Path, photos: dict[str, Path]) -> None:
@@ -67,7 +67,7 @@ def test_a_program_that_fails_is_a_row_that_says_so(tmp_path: Path, photos: dict
 
 
 def test_medians_and_spread_are_in_the_table() -> None:
-    row = Row("x", ("face",), [0.5, 0.25, 1.0], [1.0, 2.0, 3.0], [1.0] * 3, [100.0] * 3, [0.25] * 3, [1.0] * 3)
+    row = Timing("x", ("face",), [0.5, 0.25, 1.0], [1.0, 2.0, 3.0], [1.0] * 3, [100.0] * 3, [0.25] * 3, [1.0] * 3)
     row.leaks, row.area = {"face": Share(1, 4)}, 0.125
     line = table([row]).splitlines()[-1]
     assert line == "| x | 2.00 (1.00–4.00) | 2.00 (1.00–3.00) | 2.00 (1.00–4.00) (2.00 (1.00–3.00)) | " + (
@@ -77,7 +77,7 @@ def test_medians_and_spread_are_in_the_table() -> None:
 
 
 def test_what_noise_makes_negative_is_not_in_the_table() -> None:
-    row = Row("x", (), [-0.5, 0.5], [-1.0, -2.0], [-1.0, 2.0], [100.0] * 2, [1.0] * 2, [1.0] * 2)
+    row = Timing("x", (), [-0.5, 0.5], [-1.0, -2.0], [-1.0, 2.0], [100.0] * 2, [1.0] * 2, [1.0] * 2)
     assert table([row]).splitlines()[-1] == "| x | 2.00 | – | 0.50 (–) | 100 (100–100) | 2.0 | – |"
 
 

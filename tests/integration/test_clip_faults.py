@@ -19,7 +19,7 @@ from anonymize.errors import RecordsError
 from anonymize.predictor import Predictor
 from anonymize.settings import Settings
 from anonymize.video import batch
-from anonymize.video.batch import Summary
+from anonymize.video.batch import ClipSummary
 from anonymize.video.reader import open_clip
 from tests.support import clips
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return source
 
 
-def run(source: Path, output: Path, detector: Any = None, settings: Settings = Settings(), **given: Any) -> Summary:
+def run(source: Path, output: Path, detector: Any = None, settings: Settings = Settings(), **given: Any) -> ClipSummary:
     predictor = Predictor(settings, detectors=[detector or clips.BarDetector()])
     return batch.run(source, output, predictor, every=1, **given)
 
@@ -47,11 +47,11 @@ def are_hidden(output: Path, *names: str) -> bool:
     return not any(clips.bar(f.rgb) for name in names for f in open_clip(output / name).frames())
 
 
-def at(step: str, path: str, act: Callable[[], Any]) -> Callable[[Summary], None]:
+def at(step: str, path: str, act: Callable[[], Any]) -> Callable[[ClipSummary], None]:
     """A progress function that acts once, at the first frame of a clip's step."""
     done: list[bool] = []
 
-    def told(summary: Summary) -> None:
+    def told(summary: ClipSummary) -> None:
         if not done and summary.now and (summary.now[0], summary.now[1].name) == (path, step):
             done.append(True)
             act()

@@ -135,11 +135,8 @@ def keys_of(value: Any, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_requests_bring_no_key_and_no_class_that_the_app_does_not_send(seed: int):
     chance = random.Random(seed)
-    models = [
-        m
-        for m in (vars(shape) | vars(queries) | vars(shapes)).values()
-        if isinstance(m, type) and issubclass(m, BaseModel)
-    ]
+    there = [*(vars(shape) | vars(queries) | vars(shapes)).values(), *queries.QUERIES.values()]
+    models = [m for m in there if isinstance(m, type) and issubclass(m, BaseModel)]
     known = {field.alias or name for model in models for name, field in model.model_fields.items()}
     known |= offered.CALCULATIONS | {"query", "variables", "operationName", "fiftyone.core.stages.SortBy"}
     let_in = 0

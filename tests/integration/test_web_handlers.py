@@ -109,7 +109,7 @@ def test_a_batch_is_run_looked_at_corrected_and_applied_again(
     started = do.begin(request_, job.id, "", *values())
     assert started.keys() == {*tab.running, tab.id, tab.card}
     wait_for(lambda: job.state == "done")
-    ticked = do.tick(request_, job.id, "all", "face")
+    ticked = do.tick(request_, job.id, "all", "face", *values())
     assert ticked.keys() == set(tab.shown)
     assert "1 of 1 photos · done" in ticked[tab.progress]
     assert "a.png" in do.show_only(request_, job.id, "nothing suspicious")[tab.gallery]
@@ -123,7 +123,8 @@ def test_a_batch_is_run_looked_at_corrected_and_applied_again(
     # its own settings, not those that the tab had
     assert [opened[control] for control in one.controls.all] == values()
     one.correct(request_, event(what="reject", region=FACE.id), id)
-    back = do.back(request_, job.id, "all")
+    back = do.back(request_, job.id, "all", *values(0.1))
+    assert not back[tab.again]["visible"]  # the controls have the batch's own thresholds again
     assert (back[tab.controls.face], back[tab.controls.plate]) == (0.5, 0.25)
     assert back[tab.counts]["counts"]["face"][0] == 1
     assert "No faces and 1 license plate hidden" in back[tab.card]
@@ -134,11 +135,29 @@ def test_a_batch_is_run_looked_at_corrected_and_applied_again(
     assert do.restore(request_).keys() == set(tab.whole)
 
 
+def test_settings_are_applied_where_they_are_others(site: Site, do: JobHandlers, request_: Any, tmp_path: Path):
+    tab, job = do.tab, fill(site, request_, tmp_path)
+    assert not do.differ(request_, job.id, *values(0.1))[tab.again]["visible"]  # nothing is done yet
+    do.begin(request_, job.id, "", *values())
+    wait_for(lambda: job.state == "done")
+    others = [values(0.1), [*values()[:2], "pixelate", *values()[3:]], [*values()[:-1], 0.3], values(7.0)]
+    for given, is_other in [(values(), False), *((o, True) for o in others), (values(), False)]:
+        for answer in (do.differ(request_, job.id, *given), do.tick(request_, job.id, "all", "face", *given)):
+            assert answer[tab.again]["visible"] == is_other
+    assert not do.restore(request_)[tab.again]["visible"]
+    job.state = "stopped"  # some photos may show what was chosen before
+    assert do.differ(request_, job.id, *values())[tab.again]["visible"]
+    job.state = "running"
+    assert not do.differ(request_, job.id, *values(0.1))[tab.again]["visible"]
+    assert not do.watch(job)[tab.again]["visible"]
+    assert not do.differ(request_, "gone", *values())[tab.again]["visible"]
+
+
 def test_what_goes_wrong_with_a_batch_is_said(do: JobHandlers, one: PhotoTab, request_: Any):
     tab = do.tab
     assert "Choose some photos first" in do.begin(request_, "", "", *values())[tab.progress]
     assert "no folder" in do.begin(request_, "", "/no/such/folder", *values())[tab.progress]
-    ticked, again = do.tick(request_, "gone", "all", "face"), do.apply_again(request_, "x", *values())
+    ticked, again = do.tick(request_, "gone", "all", "face", *values()), do.apply_again(request_, "x", *values())
     opened = do.correct(request_, event(number="x"), "gone")
     for answer in (do.halt(request_, "gone"), ticked, again, opened):
         assert "no longer here" in answer[tab.progress]

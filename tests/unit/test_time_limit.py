@@ -42,7 +42,9 @@ def test_a_call_that_hangs_is_given_up_and_the_next_one_works() -> None:
     assert time_limit.call(lambda: 1, Budget(60), owner) == 1
     with pytest.raises(DetectionError, match="took longer"):
         time_limit.call(release.wait, Budget(0.05), owner)
-    with pytest.raises(DetectionError, match="hung hangs"):  # not one limit for each of 10,000 photos
+    with pytest.raises(
+        DetectionError, match=r"hung was not asked about this photo: 2 others .* run again"
+    ):  # not one limit for each of 10,000 photos
         time_limit.call(lambda: 1, Budget(60), owner)
     assert time_limit.call(lambda: 1, Budget(60), OWNER) == 1, "another detector is none the worse"
     release.set()
@@ -65,6 +67,69 @@ def test_waiting_for_a_turn_does_not_count() -> None:
     assert time_limit.call(wait, Budget(0.2), OWNER) == 3
     with time_limit.paused():  # outside of any call it does nothing
         assert time_limit.call(lambda: 1, Budget(60), OWNER) == 1
+
+
+@pytest.fixture
+def hours(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What time it is, in seconds; a test moves it on."""
+    now = [0.0]
+    monkeypatch.setattr(time_limit, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(time_limit, "_clock", time_limit._Clock())
+    return now
+
+
+def test_photos_side_by_side_share_the_time(hours: list[float]) -> None:
+    first, other = time_limit._Worker(), time_limit._Worker()
+    release = threading.Event()
+    first.start(release.wait, 10, is_outermost=True)
+    hours[0] += 4
+    assert first.left() == 6
+    other.start(release.wait, 10, is_outermost=True)
+    hours[0] += 4
+    assert (first.left(), other.left()) == (4, 8)
+    within = time_limit._Worker()
+    within.start(release.wait, 10, is_outermost=False)  # of one of the two photos
+    hours[0] += 4
+    assert (first.left(), other.left(), within.left()) == (2, 6, 8)
+    time_limit._clock.share(-other.photos)  # it came to its end
+    hours[0] += 2
+    assert first.left() == 0
+    release.set()
+
+
+def test_who_waits_for_a_turn_takes_no_share_of_the_time(hours: list[float]) -> None:
+    works, release = time_limit._Worker(), threading.Event()
+    works.start(release.wait, 10, is_outermost=True)
+
+    def wait() -> float:
+        hours[0] += 2
+        with time_limit.paused():
+            hours[0] += 4
+        return works.left()
+
+    assert time_limit.call(wait, Budget(60), OWNER) == 10 - 2 / 2 - 4
+    hours[0] += 1
+    assert works.left() == 4  # alone again
+    release.set()
+
+
+def test_a_photo_beside_others_that_hangs_is_given_up() -> None:
+    owner, release, said = SimpleNamespace(name="each"), threading.Event(), []
+
+    def ask() -> None:
+        try:
+            time_limit.call(release.wait, Budget(0.05), owner)
+        except DetectionError as e:
+            said.append(str(e))
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    for thread in asking:
+        thread.join(60)
+    release.set()
+    assert len(said) == 2
+    assert all("each took longer than 0.05 s" in text for text in said)
 
 
 def test_calls_of_one_photo_share_its_seconds() -> None:

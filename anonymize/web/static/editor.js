@@ -15,11 +15,11 @@
 
   // Options. act: gets a correction, (what, its arguments). review: whether it is Review's: always correcting, with the
   // original and every region shown, and a kind at hand, so that a mouse's drag draws (a finger's scrolls, unless a kind
-  // was chosen); keys: of the photo (a: "approve"). onpaint: a photo can be seen now, or cannot be shown.
+  // was chosen); clip: whether it shows a clip's frames, of which the player is the other view; keys: of the photo (a: "approve"). onpaint: a photo can be seen now, or cannot be shown.
   // The value that `show` gets: id, width, height, before and after (addresses of pictures), kinds, undo, and regions,
   // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already; `whole`: the address
   // of before with all its pixels, for who zooms in.
-  const editor = ({ act, review = false, keys = {}, extra = [], onpaint = () => {} }) => {
+  const editor = ({ act, review = false, clip = false, keys = {}, extra = [], onpaint = () => {} }) => {
     let state = null;                             // what the server said last
     let mode = review ? "correct" : "compare";
     let tool = null, atHand = null;               // kind that is being drawn; kind that a mouse's drag draws in Review
@@ -43,7 +43,7 @@
     const correctTab = button("Correct", () => setMode("correct"));
     const zoomText = make("output", { class: "az-zoom", "aria-live": "off" }, "100 %");
     const bar = make("div", { class: "az-bar az-top" },
-      ...(review ? [] : [make("div", { class: "az-segments", role: "group", "aria-label": "View" }, compareTab, correctTab)]),
+      ...(review || clip ? [] : [make("div", { class: "az-segments", role: "group", "aria-label": "View" }, compareTab, correctTab)]),
       make("div", { class: "az-segments", role: "group", "aria-label": "Zoom" },
         button("−", () => zoomBy(1 / 1.4), { "aria-label": "Zoom out" }), zoomText,
         button("+", () => zoomBy(1.4), { "aria-label": "Zoom in" }),
@@ -59,8 +59,8 @@
       ...(review ? [held("Clean (hold C)", "clean"), held("Original (hold O)", "original")]
         : [make("span", { class: "az-space" }), check("Show the original", (on) => { showOriginal = on; place(); }), others]));
     const about = make("div", { class: "az-about", "aria-live": "polite" });
-    if (review) bar.prepend(correctBar);  // one row, so that the photo has the height
-    const root = make("div", { class: "az-body", hidden: true }, bar, ...(review ? [] : [correctBar]), stage, about);
+    if (review || clip) bar.prepend(correctBar);  // one row, so that the photo has the height
+    const root = make("div", { class: "az-body", hidden: true }, bar, ...(review || clip ? [] : [correctBar]), stage, about);
 
     const setMode = (m) => { mode = m; tool = selected = null; paint(); place(); };
     const fit = () => { zoom = 1; panX = panY = 0; place(); };

@@ -83,7 +83,7 @@
       else if (what === "move" || (what === "accept" && region?.far)) trigger("corrected", { what: "extend", track: more.region, frame: n, box: more.box || region.box });
       else trigger("corrected", { what, track: more.region });
     };
-    const editor = window.anonymize.editor({ act });
+    const editor = window.anonymize.editor({ act, clip: true });
     let shown = null, asked = "";
     const frame = async (n) => {
       const now = value(), key = `${now.id} ${n} ${now.version} ${chosen}`;
@@ -142,7 +142,7 @@
     const paintTracks = () => {
       if (!info) return;
       const hidden = info.tracks.filter((t) => t.hidden).length;
-      tracksTitle.textContent = `Faces and plates: ${hidden} hidden`;
+      tracksTitle.textContent = `Faces and plates: ${info.hidden} hidden${info.hidden < hidden ? `, in ${hidden} tracks` : ""}`;
       othersTitle.textContent = `${info.tracks.length - hidden} not hidden: likeliest first`;
       const at = document.activeElement?.closest?.("[data-track]")?.dataset.track;
       tracks.replaceChildren(...info.tracks.filter((t) => t.hidden).map(row));

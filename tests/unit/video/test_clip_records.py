@@ -15,6 +15,7 @@ from anonymize.records import Header
 from anonymize.records import read as read_photos
 from anonymize.video import clip_corrections
 from anonymize.video.clip_records import ClipRecord, read, write
+from anonymize.video.closing import DETECTED, EXTENDED
 from anonymize.video.tracks import Track
 
 
@@ -141,3 +142,45 @@ def test_a_long_track_is_written_in_pieces_and_reads_the_same(tmp_path: Path) ->
     record = clip(track(3, 10)).replace(frames=3000, tracks=(track(0, 2500),))
     write(tmp_path / "a.jsonl", HEADER, record)
     assert read(tmp_path / "a.jsonl")[1] == record
+
+
+def plate(
+    first: int, frames: int, x: float, width: float = 40, found: slice = slice(None), score: float = 0.9
+) -> Track:
+    """A plate that stands still, detected in some of its frames."""
+    sources = np.full(frames, EXTENDED)
+    sources[found] = DETECTED
+    boxes = np.tile([x, 30, x + width, 50], (frames, 1))
+    return Track("plate", first, boxes, sources, np.where(sources == DETECTED, score, 0))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "wanted"),
+    [
+        (plate(0, 30, 20), plate(5, 20, 16, 50, score=0.8), 1),  # a tight box and a loose one
+        (plate(0, 30, 20, 60), plate(40, 15, 20, score=0.8), 2),  # at other times: nobody knows
+        (plate(0, 30, 20, found=slice(0, 20)), plate(22, 30, 22, found=slice(8, 30)), 1),  # lost, and found again
+        (plate(0, 30, 20, 60), plate(0, 30, 75, 60, score=0.8), 2),  # side by side
+        (plate(0, 30, 20), plate(0, 30, 20).replace(kind="face", id="f"), 2),
+        (plate(0, 30, 20, found=slice(0, 20)), plate(5, 25, 75, 30, slice(0, 20)), 2),
+    ],
+)
+def test_what_two_tracks_follow_is_counted_once(one: Track, other: Track, wanted: int) -> None:
+    record, settings = clip(one, other), Settings()
+    assert len(record.hidden(settings)) == 2
+    found = record.distinct(settings)
+    assert len(found) == wanted
+    assert found == record.distinct(settings)
+    assert one in found  # the surer one
+    drawn = clip(one, other.replace(status="manual")).distinct(settings)
+    assert len(drawn) == wanted
+    assert drawn[0].status == "manual"
+    assert len(clip(one, other.replace(status="rejected")).distinct(settings)) == 1
+
+
+def test_two_that_cross_are_two() -> None:
+    x = np.linspace(0, 200, 40)[:, None]
+    there, back = (np.hstack([v, np.full_like(v, 30), v + 40, np.full_like(v, 50)]) for v in (x, x[::-1]))
+    values = np.full(40, DETECTED), np.full(40, 0.9)
+    tracks = Track("plate", 0, there, *values), Track("plate", 0, back, *values)
+    assert len(clip(*tracks).distinct(Settings())) == 2

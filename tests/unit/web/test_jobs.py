@@ -23,6 +23,7 @@ from anonymize.errors import AnonymizeError, SettingsError, StaleDecisionError
 from anonymize.records import Record
 from anonymize.regions import Region
 from anonymize.settings import Settings
+from anonymize.web import jobs as job_module
 from anonymize.web.detector_pool import DetectorPool
 from anonymize.web.file_names import clean_name, safe_name
 from anonymize.web.job_queue import JobQueue
@@ -319,6 +320,35 @@ def test_a_correction_reaches_the_zip(job, tmp_path):
     assert zipfile.ZipFile(job.zip()).read("a.png") != before
     assert len(json.loads(zipfile.ZipFile(job.records_zip()).read("a.png.json"))["regions"]) == 2
     assert job.summary.hidden["plate"] == 1
+
+
+@pytest.mark.parametrize("name", ["photos", "records"])
+@pytest.mark.parametrize("happens", ["run", "wait", "correct", "vanish"])
+def test_what_changes_while_it_is_packed_is_not_handed_out(job, tmp_path, monkeypatch, name, happens):
+    """A run that begins meanwhile writes other photos below the zip's hands; a zip of some of them is none."""
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    pack, write = {"photos": job.zip, "records": job.records_zip}[name], getattr(job_module, f"write_{name}")
+
+    def meanwhile(*args, **more):
+        write(*args, **more)
+        monkeypatch.setattr(job_module, f"write_{name}", write)
+        if happens == "run":
+            run(job, settings=job.settings.with_kind("face", effect="solid"), again=True)
+        elif happens == "wait":
+            job.state = "waiting"
+        elif happens == "correct":
+            job.corrections_writer(job.records[0])(job.records[0].replace(regions=()))
+            assert job.refresh()
+        else:
+            job.state = "running"
+            raise FileNotFoundError("a.png")
+
+    monkeypatch.setattr(job_module, f"write_{name}", meanwhile)
+    with pytest.raises(GoneError, match="while they were packed"):
+        pack()
+    job.state = "done"
+    assert zipfile.ZipFile(pack()).namelist()
 
 
 def test_what_the_review_decides_reaches_the_zip(job, tmp_path):

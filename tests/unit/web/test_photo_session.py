@@ -195,7 +195,7 @@ def test_corrections_that_make_no_sense_change_nothing(opened, data):
 def test_other_kinds_can_be_drawn(opened):
     send(opened, {"what": "add", "kind": "<script>", "box": [1, 1, 20, 20]})
     assert [r.kind for r in opened.record.regions if r.status == "manual"] == ["other"]
-    assert opened.counts["other"] == 1
+    assert opened.record.count_hidden(opened.settings)["other"] == 1
 
 
 def test_written_once_for_the_same_choice_and_anew_for_another(opened):
