@@ -3,9 +3,9 @@
     python -m bench.memory [PHOTOS] [--count 1000] [--sizes 300] [--preset balanced] [--largest 1600] [--server]
 
 PHOTOS: a folder; without it, the photos that ultralytics carries. They are resized to many widths and heights, drawn
-between 300 px and LARGEST. Prints the resident memory (MB) on the way, its highest from the 200th photo on beside what
-it was there, and the peak. With --server the photos are posted to the REST API, two at a time, and the server's memory
-is printed from the 100th on. Linux only.
+between 300 px and LARGEST. Prints the resident memory (MB) on the way, its highest until the 200th photo and after it,
+and the peak. With --server the photos are posted to the REST API, two at a time, and the 100th takes the place of the
+200th. Linux only.
 """
 
 from __future__ import annotations
@@ -107,10 +107,11 @@ def main() -> None:
         levels = (of_server if args.server else of_run)(folder, args.preset)
     settled = SETTLED_SERVER if args.server else SETTLED
     if args.count > settled:
-        start, highest = levels[settled], max(v for k, v in levels.items() if k >= settled)
+        # The highest, not the level at one photo: freed memory goes back from time to time.
+        before, after = (max(v for k, v in levels.items() if (k > settled) == later) for later in (False, True))
         print(
-            f"from photo {settled} on: at most {highest:.0f} MB, {highest / start:.3f} times what it was there; "
-            f"at the end {levels[args.count] / start:.3f} times"
+            f"until photo {settled} at most {before:.0f} MB, after it {after:.0f} MB, {after / before:.3f} times that; "
+            f"at the end {levels[args.count]:.0f} MB"
         )
 
 

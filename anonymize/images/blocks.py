@@ -108,11 +108,12 @@ def write(
             plane[...] = _upright(old, source.turn)
     planes = jpeg.coef_arrays
     beyond = _shows_beyond(source, planes)
-    pixels = _filled_up(source, pixels)
-    for i, plane in enumerate(planes):
-        touched = _touched(changed, plane, source.steps[i])
+    every = [_touched(changed, plane, step) for plane, step in zip(planes, source.steps, strict=True)]
+    for touched in every:
         touched[:, -1] |= beyond[0]
         touched[-1] |= beyond[1]
+    pixels = _in_whole_units(source, pixels, every)
+    for i, (plane, touched) in enumerate(zip(planes, every, strict=True)):
         _renew(plane, touched, source, i, pixels)
         component = jpeg.comp_info[i]
         component.component_id, component.dc_tbl_no, component.ac_tbl_no = i + 1, i > 0, i > 0
@@ -193,7 +194,7 @@ def _renew(plane: Plane, touched: NDArray[np.bool_], source: Source, component: 
     """Make the touched blocks of a component anew, of the pixels alone; in place.
 
     Args:
-        pixels: filled up to whole MCUs.
+        pixels: of whole MCUs.
     """
     across, down = source.steps[component]
     height, width = pixels.shape[:2]
@@ -208,11 +209,18 @@ def _renew(plane: Plane, touched: NDArray[np.bool_], source: Source, component: 
         blocks[some[0], :, some[1]] = np.clip(coefficients, -_LARGEST, _LARGEST)
 
 
-def _filled_up(source: Source, pixels: Pixels) -> Pixels:
-    """Pixels up to whole MCUs, as encoders do it: with the last ones."""
+def _in_whole_units(source: Source, pixels: Pixels, touched: Sequence[NDArray[np.bool_]]) -> Pixels:
+    """Pixels of whole MCUs: without those at the edge that are not, or, where these change, with them, filled up.
+
+    Encoders fill up with the last ones. To copy a photo for it costs as much as to decode it.
+    """
     across, down = (8 * max(s[i] for s in source.sampling) for i in (0, 1))
-    room = -source.height % down, -source.width % across
-    return cv2.copyMakeBorder(pixels, 0, room[0], 0, room[1], cv2.BORDER_REPLICATE) if any(room) else pixels
+    height, width = source.height // down * down, source.width // across * across
+    for blocks, (step_across, step_down) in zip(touched, source.steps, strict=True):
+        if blocks[height // (8 * step_down) :].any() or blocks[:, width // (8 * step_across) :].any():
+            room = -source.height % down, -source.width % across
+            return cv2.copyMakeBorder(pixels, 0, room[0], 0, room[1], cv2.BORDER_REPLICATE)
+    return pixels[:height, :width]
 
 
 def _is_standard(jpeg: Any) -> bool:
