@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from .errors import DetectionError
@@ -73,7 +75,7 @@ def call(work: Callable[[], T], budget: Budget, owner: Any) -> T:
                 "(max_seconds) still keep it busy; run again to search this one"
             )
         worker = _idle.pop() if _idle else _Worker()
-        worker.start(work, seconds, is_outermost=outer is None)
+        worker.start(partial(copy_context().run, work), seconds, is_outermost=outer is None)
         _busy.add(worker)
     answer = worker.answer()
     if outer is None:

@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ MOST_AT_ONCE = 4  # photos; each needs buffers of its own, of `balanced` 400 MB
 
 _side_by_side = 0  # how many callers are within `side_by_side`
 _counting = threading.Lock()
-_this_thread = threading.local()
+_is_large: ContextVar[bool] = ContextVar("is_large", default=False)  # a call with a time limit keeps it
 
 
 @contextlib.contextmanager
@@ -53,13 +54,13 @@ def side_by_side() -> Iterator[None]:
 
 @contextlib.contextmanager
 def alone_if_large(photos: Sequence[NDArray[np.uint8]]) -> Iterator[None]:
-    """Within: what this thread looks at is of these photos (H, W, 3); of large ones, each picture takes all cores."""
-    before = getattr(_this_thread, "is_large", False)  # windows of a large photo are no large ones themselves
-    _this_thread.is_large = before or any(photo.shape[0] * photo.shape[1] > LARGE_PHOTO for photo in photos)
+    """Within: what is looked at here is of these photos (H, W, 3); of large ones, each picture takes all cores."""
+    before = _is_large.get()  # windows of a large photo are no large ones themselves
+    token = _is_large.set(before or any(photo.shape[0] * photo.shape[1] > LARGE_PHOTO for photo in photos))
     try:
         yield
     finally:
-        _this_thread.is_large = before
+        _is_large.reset(token)
 
 
 class OpenVino:
@@ -125,7 +126,7 @@ class OpenVino:
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         if self._scaling is not None:
             batch = self._scaling.apply(batch)
-        is_large = getattr(_this_thread, "is_large", False)
+        is_large = _is_large.get()
         if _side_by_side and batch.size <= LARGE and not is_large:
             return self._beside_others(batch)
         with self._lock:

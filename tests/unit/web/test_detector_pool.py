@@ -5,15 +5,18 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anonymize.detectors import FakeDetector, openvino_runtime
+from anonymize.detectors import FakeDetector, openvino_runtime, runtime
+from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from anonymize.web import detector_pool
 from anonymize.web.detector_pool import Gated
+from tests.support.tiny_network import batch, network
 
 STOPPED = """
 import threading, time
@@ -83,3 +86,25 @@ def test_a_detector_searches_as_many_photos_side_by_side_as_it_may() -> None:
         assert list(threads.map(gated.detect, [[np.zeros((8, 8, 3), np.uint8)]] * 2)) == [[[]], [[]]]
     assert max(shares) == 1
     assert openvino_runtime._side_by_side == 0
+
+
+@pytest.mark.parametrize("max_seconds", [0.0, 60.0])
+def test_a_network_behind_the_gate_knows_that_the_photo_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_seconds: float
+) -> None:
+    """The time limit calls it in another thread."""
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+
+    class Asks(FakeDetector):
+        def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+            net(batch(64, 64))
+            return super().detect(images)
+
+    settings = Settings(max_seconds=max_seconds)
+    predictor = Predictor(settings, detectors=[Gated(Asks(), max_seconds, at_once=2)])
+    monkeypatch.setattr(openvino_runtime, "LARGE_PHOTO", 100 * 100)
+    with openvino_runtime.side_by_side():
+        predictor.predict([np.zeros((101, 100, 3), np.uint8)])
+        assert net._each is None  # type: ignore[attr-defined]
+        predictor.predict([np.zeros((100, 100, 3), np.uint8)])
+        assert net._each is not None, "only of a large one"  # type: ignore[attr-defined]
