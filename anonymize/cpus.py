@@ -39,7 +39,7 @@ def _quotas() -> Iterator[float]:
             mount = _ROOT / "sys/fs/cgroup" / ("cpu" if controllers else "")
             # In a container the group's name may be that of its host; the container's own is then at the mount.
             for folder in (mount / group.lstrip("/"), *(mount / group.lstrip("/")).parents):
-                with suppress(OSError, ValueError, ZeroDivisionError):
+                with suppress(OSError, ValueError, ArithmeticError):
                     quota, period = _quota_and_period(folder, is_v1=bool(controllers))
                     if quota > 0:
                         yield quota / period

@@ -77,9 +77,11 @@ def call(work: Callable[[], T], budget: Budget, owner: Any) -> T:
         worker = _idle.pop() if _idle else _Worker()
         worker.start(partial(copy_context().run, work), seconds, is_outermost=outer is None)
         _busy.add(worker)
-    answer = worker.answer()
-    if outer is None:
-        _clock.share(-1)
+    try:
+        answer = worker.answer()
+    finally:  # Ctrl+C, too
+        photos, worker.photos = worker.photos, 0  # what is given up and goes on is no photo any more
+        _clock.share(-photos)
     budget.used += seconds - worker.left()
     with _guard:
         _busy.discard(worker)
@@ -102,11 +104,12 @@ def paused() -> Iterator[None]:
     if worker is None:
         yield
         return
-    worker.paused_at = _clock.share(-worker.photos)
+    photos = worker.photos
+    worker.paused_at = _clock.share(-photos)
     try:
         yield
     finally:
-        worker.free += _clock.share(worker.photos) - worker.paused_at
+        worker.free += _clock.share(photos) - worker.paused_at
         worker.paused_at = None
 
 

@@ -39,7 +39,7 @@ def write(audit: Audit, read: Folder, place: Path, key: Path | None = None) -> P
     """
     private = keys.load(key)
     stated = statement(audit, read)
-    payload = json.dumps(stated, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+    payload = json.dumps(stated, ensure_ascii=False, separators=(",", ":")).encode()
     public = private.public_key().public_bytes_raw()
     envelope = {
         "payloadType": PAYLOAD_TYPE,
@@ -276,8 +276,17 @@ def _compare(out: Verified, wanted: Mapping[str, str], output: Path, certificate
     for name in (*there.photos, *there.clips):
         if name not in wanted:
             out.added.append(name)
-        elif disk.sha256(there.file(name)) != wanted[name]:
+        elif there.file(name).is_symlink() or disk.sha256(there.file(name)) != wanted[name]:
             out.changed.append(name)
-    own = {certificate.absolute(), output.absolute() / PAGE_NAME}
+    own = {certificate.absolute(), *([page] if _is_page(page := output.absolute() / PAGE_NAME, out) else [])}
     out.added += sorted(n for n in (*there.strays, *there.thumbnails) if there.file(n).absolute() not in own)
     out.missing += [escape(unescape(n)) for n in wanted if n not in {*there.photos, *there.clips}]
+
+
+def _is_page(file: Path, of: Verified) -> bool:
+    """Whether a file is the certificate for people: a page of this name can show anything."""
+    from . import report
+
+    if file.is_symlink() or not file.is_file():
+        return False
+    return file.read_bytes() == report.render_certificate(of.statement, of.fingerprint).encode()

@@ -224,11 +224,16 @@ def _clip_records(output: Path, given: Path | None, summary: Mapping[str, Any]) 
 
 
 def _files(output: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(output):
+    for folder, folders, names in os.walk(output, onerror=_refuse):
         folders.sort()
         links = [name for name in folders if Path(folder, name).is_symlink()]  # are not entered: what shows is unknown
         for name in sorted([*names, *links]):
             yield Path(folder, name).relative_to(output)
+
+
+def _refuse(error: OSError) -> None:
+    """What a folder holds that may not be read, nobody can say."""
+    raise AuditError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
 
 def _is_file(file: Path) -> bool:

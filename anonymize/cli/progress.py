@@ -66,11 +66,11 @@ def print_counts(what: str, total: int, done: Counts, more: Mapping[str, object]
     from rich.table import Table
 
     skipped = {f"skipped .{ext}" if ext else "skipped (no extension)": n for ext, n in sorted(done.skipped.items())}
-    rows: dict[str, object] = {what: total, "done": done.done}
-    rows |= {"of those unchanged": done.unchanged} if done.unchanged else {}
-    rows |= {f"{kind}s{of_kind}": n for kind, n in sorted(done.hidden.items())}
-    rows |= {name: value for name, value in more.items() if value} | skipped
+    rows: list[tuple[str, object]] = [(what, total), ("done", done.done)]
+    rows += [("of those unchanged", done.unchanged)] if done.unchanged else []
+    rows += [(f"{kind}s{of_kind}", n) for kind, n in sorted(done.hidden.items())]  # "photos", too, may be of a kind
+    rows += [row for row in more.items() if row[1]] + list(skipped.items())
     table = Table(show_header=False, box=None)
-    for name, value in {**rows, "failed": len(done.failures), "seconds": f"{done.seconds:.1f}"}.items():
+    for name, value in (*rows, ("failed", len(done.failures)), ("seconds", f"{done.seconds:.1f}")):
         table.add_row(escape(name), str(value))  # a kind or an extension may look like markup
     Console().print(table)

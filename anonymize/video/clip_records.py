@@ -84,11 +84,13 @@ class ClipRecord(Reviewed):
 
     def distinct(self, settings: Settings) -> list[Track]:
         """Of each thing that is hidden the surest track: where another one follows the same thing, it is left out."""
-        out: list[Track] = []
-        for track in sorted(self.hidden(settings), key=lambda t: (t.status == "auto", -t.score, t.first, t.id)):
-            if not any(self._is_same(track, other) for other in out):
-                out.append(track)
-        return out
+        tracks = sorted(self.hidden(settings), key=lambda t: (t.status == "auto", -t.score, t.first, t.id))
+        first, last = (np.array([getattr(t, end) for t in tracks], np.int64) for end in ("first", "last"))
+        kept = np.zeros(len(tracks), bool)
+        for n, track in enumerate(tracks):  # a long clip has thousands, few of them at the same time
+            beside = np.flatnonzero(kept & (first <= track.last) & (last >= track.first))
+            kept[n] = not any(self._is_same(track, tracks[i]) for i in beside)
+        return [track for track, is_kept in zip(tracks, kept, strict=True) if is_kept]
 
     def _is_same(self, a: Track, b: Track) -> bool:
         if (found := self._compared.get((a.id, b.id))) is None:

@@ -273,7 +273,8 @@ class JobHandlers:
         face, plate = (job.settings.kind(k).threshold for k in ("face", "plate"))
         shown: Values = {tab.gallery: pictures(job, which), tab.card: summary(job), tab.counts: told_by_sliders(job)}
         again = self._apply_button(job, [face, plate, *values[2:]])
-        return {**shown, tab.again: again, tab.controls.face: face, tab.controls.plate: plate}
+        shown |= {tab.again: again, tab.audited: audit_card(job)}
+        return {**shown, tab.controls.face: face, tab.controls.plate: plate}
 
 
 def told_by_sliders(job: Job) -> dict[str, Any]:
@@ -314,7 +315,7 @@ def _wire(do: JobHandlers) -> None:
     opened = [tab.progress, tabs, *photo.whole]
     tab.gallery.chosen(do.correct, [tab.id], opened, **private)
     photo.viewer.walked(do.walk, None, opened, trigger_mode="multiple", **private)
-    shown = [tab.gallery, tab.card, tab.counts, tab.again, *thresholds]
+    shown = [tab.gallery, tab.card, tab.counts, tab.again, tab.audited, *thresholds]
     tabs.select(do.back, [tab.id, tab.status, *all_], shown, **private)
     tab.status.change(do.show_only, [tab.id, tab.status], tab.gallery, **private)
     tab.kind.change(do.explore_kind, [tab.id, tab.kind], tab.explored, **private)

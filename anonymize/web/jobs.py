@@ -257,6 +257,8 @@ class Job(Intake):
             self.stop.clear()
             self.summary = self._for_visitor(self._export(self.settings))
             self._seen = now, hash_
+            if self.audited and self.summary.unchanged < self.summary.done:
+                self.audited, self.audit_problem = None, "Photos were changed since their audit; audit them again."
             return True
 
     def shows(self, number: int) -> str:
@@ -355,6 +357,8 @@ class Job(Intake):
             yield known, was[0], was[1]
         finally:  # what failed because a file went away is this, too
             with self.lock:
+                if self.closed:
+                    shutil.rmtree(self.folder, ignore_errors=True)  # what was packed while the rest was deleted
                 is_same = self.settings is was[0] and self.summary is was[1] and self._seen == was[2]
                 if not is_same or self.state not in ("done", "stopped") or self.closed:
                     raise GoneError("The photos were changed while they were packed; download them again.")

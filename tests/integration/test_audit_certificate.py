@@ -157,6 +157,51 @@ def test_files_that_came_after_the_certificate_are_not_of_it(case: planted.Case,
     assert "holds exactly these" not in result.output
 
 
+def test_the_page_beside_the_photos_is_the_certificate_s_or_a_stranger(case: planted.Case) -> None:
+    """It shows pictures to whoever opens it."""
+    audit_folder(case.output, options=QUIET)
+    place, page = report_folder(case.output), case.output / "certificate.html"
+    shutil.copy(place / "certificate.html", page)
+    assert verify(place / "certificate.json").is_same
+    for data in (page.read_bytes() + b'<img src="data:image/jpeg;base64,', case.source.read_bytes()):
+        page.write_bytes(data)
+        assert verify(place / "certificate.json").added == ["certificate.html"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and rights of POSIX")
+def test_a_link_is_not_the_photo_that_was_certified(case: planted.Case, tmp_path: Path) -> None:
+    """What it leads to can change at any time, or is not there."""
+    audit_folder(case.output, options=QUIET)
+    path = report_folder(case.output) / "certificate.json"
+    case.file.rename(tmp_path / "elsewhere.jpg")
+    for target in (tmp_path / "elsewhere.jpg", tmp_path / "nowhere.jpg", tmp_path):
+        case.file.unlink(missing_ok=True)
+        case.file.symlink_to(target)
+        assert verify(path).changed == [case.name]
+
+
+def test_of_a_folder_that_cannot_be_read_nothing_is_certified(
+    case: planted.Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit_folder(case.output, options=QUIET)
+    path = report_folder(case.output) / "certificate.json"
+    (case.output / "private").mkdir()
+    shutil.copy(case.source, case.output / "private")
+    listed = os.scandir
+
+    def scandir(folder: str) -> object:
+        if os.path.basename(folder) == "private":
+            raise PermissionError(13, "Permission denied", os.fspath(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = CliRunner().invoke(cli, ["audit", "verify", str(path)])
+    assert result.exit_code == 5, result.output
+    assert "private cannot be read: Permission denied" in result.output
+    with pytest.raises(AuditError, match="private cannot be read"):
+        audit_folder(case.output, options=QUIET)
+
+
 def test_a_certificate_of_an_audit_that_failed_says_so(case: planted.Case) -> None:
     arguments = ["audit", "verify", str(report_folder(case.output) / "certificate.json")]
     (case.output / "orig.dat").write_bytes(b"x")

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from PIL import Image
 
 from anonymize import records
 from anonymize.cli import cli
+from anonymize.cli.progress import print_counts
 from anonymize.settings import Kernel, Settings
+from anonymize.summary import Summary
 
 pytestmark = pytest.mark.usefixtures("as_they_came")
 MINE = ["--face-detector", "tests.support.cli:Faces", "--plate-detector", "none", "--quiet"]
@@ -367,3 +370,16 @@ def test_what_earlier_runs_left_in_the_output_is_said(folder: Path, tmp_path: Pa
     result = run("run", folder, out, *MINE, code=1)
     assert "by an earlier run" not in result.output
     assert not (out / "a" / "1.jpg").exists()
+
+
+def test_a_kind_that_is_called_as_a_row_is_has_a_row_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    """Photos on walls are a kind that people hide."""
+    print_counts("photos", 5, Summary(photos=5, done=5, hidden=Counter(photo=2, second=3), seconds=1.25), {})
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["photos", "5"],
+        ["done", "5"],
+        ["photos", "2"],
+        ["seconds", "3"],
+        ["failed", "0"],
+        ["seconds", "1.2"],
+    ]

@@ -42,6 +42,7 @@ def write(machine: Path, files: dict[str, str]) -> None:
         ("0::/\n", {"cpu.max": "12800000 100000\n"}, 64),
         ("0::/\n", {"cpu.max": "nonsense"}, 64),
         ("0::/\n", {"cpu.max": "200000 0"}, 64),
+        ("0::/\n", {"cpu.max": "9" * 400 + " 1"}, 64),
         ("0::/\n", {}, 64),
         ("", {}, 64),
         ("nonsense", {}, 64),

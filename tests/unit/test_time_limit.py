@@ -113,6 +113,50 @@ def test_who_waits_for_a_turn_takes_no_share_of_the_time(hours: list[float]) -> 
     release.set()
 
 
+def _share(hours: list[float]) -> float:
+    """Seconds of 4 that a photo uses; alone, all of them."""
+    works, release = time_limit._Worker(), threading.Event()
+    works.start(release.wait, 10, is_outermost=True)
+    hours[0] += 4
+    release.set()
+    return 10 - works.left()
+
+
+def test_a_call_that_a_person_stops_takes_no_further_share(hours: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl+C in a notebook, which goes on."""
+
+    def interrupted(self: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time_limit._Worker, "answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            time_limit.call(lambda: None, Budget(60), OWNER)
+    assert _share(hours) == 4
+
+
+def test_who_was_given_up_and_waits_for_a_turn_then_is_not_taken_off_twice(
+    hours: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, waits, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def wait() -> None:
+        release.wait(60)
+        with time_limit.paused():
+            waits.set()
+            ended.wait(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(time_limit._Worker, "answer", lambda self: None)
+        with pytest.raises(DetectionError, match="took longer"):
+            time_limit.call(wait, Budget(60), SimpleNamespace(name="gone"))
+    time_limit._Worker().start(ended.wait, 10, is_outermost=True)
+    release.set()
+    assert waits.wait(60)
+    assert _share(hours) == 2
+    ended.set()
+
+
 def test_a_photo_beside_others_that_hangs_is_given_up() -> None:
     owner, release, said = SimpleNamespace(name="each"), threading.Event(), []
 

@@ -13,7 +13,7 @@ from anonymize.errors import RecordsError
 from anonymize.json_lines import to_line
 from anonymize.records import Header
 from anonymize.records import read as read_photos
-from anonymize.video import clip_corrections
+from anonymize.video import clip_corrections, clip_records
 from anonymize.video.clip_records import ClipRecord, read, write
 from anonymize.video.closing import DETECTED, EXTENDED
 from anonymize.video.tracks import Track
@@ -184,3 +184,19 @@ def test_two_that_cross_are_two() -> None:
     values = np.full(40, DETECTED), np.full(40, 0.9)
     tracks = Track("plate", 0, there, *values), Track("plate", 0, back, *values)
     assert len(clip(*tracks).distinct(Settings())) == 2
+
+
+def test_only_tracks_that_share_frames_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long clip has thousands; comparing all with all took minutes and gigabytes."""
+    compared: list[tuple[Track, Track]] = []
+    found = clip_records._is_same
+
+    def watched(a: Track, b: Track) -> bool:
+        compared.append((a, b))
+        return found(a, b)
+
+    monkeypatch.setattr(clip_records, "_is_same", watched)
+    record = clip(*(track(first, 5, score=0.9 - first / 1000) for first in (0, 4, 10, 20, 30, 40, 50)))
+    assert [t.first for t in record.distinct(Settings())] == [0, 10, 20, 30, 40, 50]
+    assert [(a.first, b.first) for a, b in compared] == [(4, 0)]
+    assert clip().distinct(Settings()) == []

@@ -749,6 +749,36 @@ def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tm
     assert written == ["audit.json", "certificate.html", "certificate.json", "report.html"]
 
 
+@pytest.mark.usefixtures("looks_at_nothing")
+def test_an_audit_is_of_the_photos_as_they_were(job, tmp_path):
+    """Somebody takes a face out of what is hidden: nobody audited that photo."""
+    fill(job, tmp_path, "a.png", "b.png")
+    run(job)
+    assert audited(job).ok
+    record = job.records[0]
+    job.corrections_writer(record)(record.replace(regions=()))
+    assert job.refresh()
+    assert job.audited is None
+    assert "Photos were changed since their audit" in audit_card(job)
+    with pytest.raises(GoneError):
+        job.audit_zip()
+
+
+def test_a_zip_that_is_packed_while_its_batch_is_deleted_does_not_stay(job, tmp_path, monkeypatch):
+    fill(job, tmp_path, "a.png")
+    run(job)
+
+    def late(target, *_, **__):
+        job.close()
+        target.parent.mkdir()
+        target.write_bytes(b"photos")
+
+    monkeypatch.setattr("anonymize.web.jobs.write_photos", late)
+    with pytest.raises(GoneError):
+        job.zip()
+    assert not job.folder.exists()
+
+
 def audited(job):
     job.begin_audit()
     job.audit()
