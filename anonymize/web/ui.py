@@ -110,7 +110,7 @@ def has_video() -> bool:
 
 def _tab(title: str, id: str) -> gr.Tab:
     """A tab that has an address: `/#id`."""
-    tab = gr.Tab(title, id=id)
+    tab = gr.Tab(title, id=id, elem_id=f"az-tab-{id}")
     tab.select(None, js=f"() => window.anonymize.at({id!r})", api_visibility="private")
     return tab
 

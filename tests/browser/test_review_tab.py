@@ -201,6 +201,7 @@ def test_a_correction_takes_two_actions(review: Page, records: Path) -> None:
     review.mouse.up()  # one more is drawn in one stroke
     until(review, lambda: decisions(records) == ["reject", "add"])
     (drawn,) = [r for r in ReviewStore(records)["00.jpg"].regions if r.status == "manual"]
+    review.locator(f'.az-review rect[data-id="{drawn.id}"]').first.wait_for()  # recorded is not yet drawn
     x, y = middle(review, drawn.box)
     review.mouse.click(x, y)
     review.mouse.move(x, y)
@@ -218,6 +219,18 @@ def test_a_correction_takes_two_actions(review: Page, records: Path) -> None:
     until(review, lambda: decisions(records) == ["reject", "add", "move", "move"])
     (moved,) = [r for r in ReviewStore(records)["00.jpg"].regions if r.status == "manual"]
     assert moved.width > drawn.width
+
+
+def test_a_photo_with_fewer_pixels_than_the_screen_is_approved_when_it_is_seen_again(
+    open_review: Callable[..., Page],
+) -> None:
+    """It is replaced by itself at full size, which the browser has by then, before it is painted."""
+    review = open_review(device_scale_factor=2)
+    for _ in range(2):
+        review.locator("#rv-following").click()
+        painted(review, "01.jpg")
+        review.locator("#rv-previous").click()
+        painted(review, "00.jpg")
 
 
 def test_a_key_that_is_held_shows_the_clean_photo_or_the_bare_original(review: Page) -> None:

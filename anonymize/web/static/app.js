@@ -29,7 +29,12 @@
     scrolls[id] = 0;
     if (id === now) scrollTo(0, 0);
   };
-  document.addEventListener("click", () => { scrolls[now] = scrollY; }, true);
+  document.addEventListener("click", ({ target }) => {
+    scrolls[now] = scrollY;
+    // Gradio tells of a tab only some time after it can be chosen.
+    const [, id] = target.closest?.("[role=tab]")?.id.match(/^az-tab-(.+)-button$/) || [];
+    if (id) setTimeout(() => at(id));
+  }, true);
 
   // ---- downloads in a frame of another site (a Space) ----
   // Chromium asks for a link's download there without the partitioned cookie, so that the server knows nobody; a script's

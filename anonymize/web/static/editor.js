@@ -26,7 +26,7 @@
     let selected = null;                          // id of a region
     let divider = 0.5, zoom = 1, panX = 0, panY = 0;
     let showOthers = review, showOriginal = review, peek = null;  // peek: "clean" or "original", while a key is held
-    let sweeping = 0;                             // since when the divider moves by itself
+    let sweeping = 0, turn = 0;                   // since when the divider moves by itself; how many photos were shown
 
     let before = make("img", { class: "az-before", alt: "The original photo", draggable: "false" });
     const after = make("img", { class: "az-after", alt: "The photo with faces and plates hidden", draggable: "false", hidden: review });
@@ -332,7 +332,7 @@
       const r = find(selected);
       if (!r) {
         about.append(review ? (tool ? `Drag over the ${tool} that was missed. Esc ends drawing.` : `Click a box to hide it, call it a false alarm, move or resize it. ${matchMedia("(pointer: coarse)").matches ? "Choose face or plate, then draw" : "Drag to draw"} a box where something was missed.`)
-          : !tool ? "Select a box to see why it is there, move it, or switch it off. Draw a box where something was missed."
+          : !tool ? "Select a box to see why it is there, move it, or switch it off. Where something was missed, choose what to draw, then draw a box."
           : "Draw a box over what must be hidden: press, drag, let go. (Keyboard: focus the photo and press Enter, then move the box with the arrow keys.)");
         return;
       }
@@ -352,8 +352,9 @@
       before = fresh;
       after.removeAttribute("src");
       let can = true;
+      const mine = ++turn; // the picture itself may have been replaced by then, by the same at full size (`sharpen`)
       try { await fresh.decode(); } catch { can = fresh.complete && fresh.naturalWidth > 0; }
-      requestAnimationFrame(() => setTimeout(() => state?.id === value.id && before === fresh && onpaint(value.id, can)));
+      requestAnimationFrame(() => setTimeout(() => state?.id === value.id && turn === mine && onpaint(value.id, can)));
     };
     const show = (value) => {
       const other = state?.id !== value.id, ids = new Set((state?.regions || []).map((r) => r.id));
