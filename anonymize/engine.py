@@ -20,7 +20,7 @@ from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
 from .errors import RecordsError
 from .outputs import SUMMARY_NAME, Output, why
-from .pipeline import give_back_memory, run_pipeline
+from .pipeline import GIVE_BACK, give_back_memory, run_pipeline
 from .predictor import Predictor
 from .records import Header, Record, escape, unescape
 from .records_file import RecordsFile
@@ -30,7 +30,6 @@ from .summary import Summary as Summary
 
 # Photos that are read ahead and written behind, together: a 100-megapixel one waits until the others are out of memory.
 PIXELS_IN_FLIGHT = 60_000_000
-GIVE_BACK = 50  # photos after which freed memory goes back: of 300 sizes, `balanced` keeps 250 MB less, at no cost
 RECORDS_NAME = "records.jsonl"
 GONE = "no longer in the input"
 

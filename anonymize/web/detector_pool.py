@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,7 @@ from ..detectors import Detector, Image, at_once, create, models, parse, upright
 from ..detectors.detector import kinds_of
 from ..detectors.runtime import side_by_side
 from ..errors import AnonymizeError, ChangedSourceError, SettingsError
+from ..pipeline import GIVE_BACK, give_back_memory
 from ..predictor import Predictor
 from ..records import Record
 from ..regions import Region
@@ -39,14 +41,17 @@ class Gated:
 
     def __init__(self, detector: Detector, max_seconds: float, at_once: int = 1) -> None:
         self._detector, self._turn, self._max_seconds = detector, Turns(at_once), max_seconds
-        self.at_once = at_once
+        self.at_once, self._calls = at_once, itertools.count(1)
         self.name, self.weights, self.kinds = detector.name, detector.weights, kinds_of(detector)
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         with self._turn as beside:  # a detector that hangs loses it: the time for the photo is up for this call, too
             budget = time_limit.Budget(self._max_seconds)
             with side_by_side() if beside else nullcontext():
-                return time_limit.call(partial(self._detector.detect, images), budget, self._detector)
+                found = time_limit.call(partial(self._detector.detect, images), budget, self._detector)
+        if next(self._calls) % GIVE_BACK == 0:
+            give_back_memory()
+        return found
 
 
 class Turns:

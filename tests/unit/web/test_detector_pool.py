@@ -108,3 +108,13 @@ def test_a_network_behind_the_gate_knows_that_the_photo_is_large(
         assert net._each is None  # type: ignore[attr-defined]
         predictor.predict([np.zeros((100, 100, 3), np.uint8)])
         assert net._each is not None, "only of a large one"  # type: ignore[attr-defined]
+
+
+def test_freed_memory_goes_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a server keeps what glibc pools of photos of all sizes."""
+    given_back: list[int] = []
+    monkeypatch.setattr(detector_pool, "give_back_memory", lambda: given_back.append(1))
+    gated = Gated(FakeDetector(), 0.0)
+    for n in range(2 * detector_pool.GIVE_BACK):
+        gated.detect([np.zeros((8, 8, 3), np.uint8)])
+        assert len(given_back) == (n + 1) // detector_pool.GIVE_BACK
