@@ -17,7 +17,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
-GIVE_BACK = 50  # photos after which freed memory goes back: of 300 sizes, `balanced` keeps 250 MB less, at no cost
+GIVE_BACK = 50  # photos after which freed memory goes back: of 300 sizes, `balanced` keeps 250 MB less
 
 
 @dataclass

@@ -1,10 +1,11 @@
 """Memory of `run`, or of the server, over photos of many sizes: level, or growing with each new size.
 
-    python -m bench.memory [PHOTOS] [--count 1000] [--sizes 300] [--preset balanced] [--largest 1600] [--server]
+    python -m bench.memory [PHOTOS] [--count 1000] [--sizes 300] [--smallest 300] [--largest 1600]
+        [--preset balanced] [--jobs 0 | --server]
 
 PHOTOS: a folder; without it, the photos that ultralytics carries. They are resized to many widths and heights, drawn
-between 300 px and LARGEST. Prints the resident memory (MB) on the way, its highest until the 200th photo and after it,
-and the peak. With --server the photos are posted to the REST API, two at a time, and the 100th takes the place of the
+between SMALLEST and LARGEST px. Prints the resident memory (MB) on the way, its highest until the 200th photo and
+after it, and the peak. With --server the photos are posted to the REST API, two at a time, and the 100th takes the place of the
 200th. Linux only.
 """
 
@@ -24,14 +25,14 @@ from PIL import Image
 
 from anonymize.engine import Summary, run
 from anonymize.predictor import Predictor
+from anonymize.settings import Settings
 from bench.load import server
 
-SMALLEST = 300  # px
 SETTLED = 200  # photos after which memory should be level
 SETTLED_SERVER = 100
 
 
-def photos(source: Path | None, folder: Path, count: int, sizes: int, largest: int) -> None:
+def photos(source: Path | None, folder: Path, count: int, sizes: int, smallest: int, largest: int) -> None:
     """`count` JPEG files of `sizes` different sizes; those of one size are the same."""
     rng = np.random.default_rng(0)
     if source is None:
@@ -45,7 +46,7 @@ def photos(source: Path | None, folder: Path, count: int, sizes: int, largest: i
         if i >= sizes:
             os.link(folder / f"{i % sizes:05}.jpg", target)
             continue
-        w, h = rng.integers(SMALLEST, largest + 1, 2).tolist()
+        w, h = rng.integers(smallest, largest + 1, 2).tolist()
         Image.open(files[i % len(files)]).convert("RGB").resize((w, h)).save(target, quality=92)
 
 
@@ -54,7 +55,7 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def of_run(folder: Path, preset: str) -> dict[int, float]:
+def of_run(folder: Path, preset: str, jobs: int) -> dict[int, float]:
     """Resident memory (MB) of this process after so many photos."""
     levels: dict[int, float] = {}
 
@@ -62,7 +63,8 @@ def of_run(folder: Path, preset: str) -> dict[int, float]:
         levels[summary.done] = resident()
         tell(summary.done, levels[summary.done])
 
-    summary = run(folder, folder.parent / "out", Predictor(preset), progress=progress)
+    predictor = Predictor(Settings(jobs=jobs).with_preset(preset))
+    summary = run(folder, folder.parent / "out", predictor, progress=progress)
     assert summary.ok, summary.failures
     print(f"peak: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6:.0f} MB")
     return levels
@@ -97,14 +99,16 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--sizes", type=int, default=300)
     parser.add_argument("--preset", default="balanced")
+    parser.add_argument("--smallest", type=int, default=300)
     parser.add_argument("--largest", type=int, default=1600)
+    parser.add_argument("--jobs", type=int, default=0)
     parser.add_argument("--server", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "in"
         folder.mkdir()
-        photos(args.photos, folder, args.count, args.sizes, args.largest)
-        levels = (of_server if args.server else of_run)(folder, args.preset)
+        photos(args.photos, folder, args.count, args.sizes, args.smallest, args.largest)
+        levels = of_server(folder, args.preset) if args.server else of_run(folder, args.preset, args.jobs)
     settled = SETTLED_SERVER if args.server else SETTLED
     if args.count > settled:
         # The highest, not the level at one photo: freed memory goes back from time to time.

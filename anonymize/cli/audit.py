@@ -35,7 +35,8 @@ def audit() -> None:
     Exit codes: 0 nothing found, 4 a photo or clip failed or another file lies there, 5 a certificate does not hold.
 
     `verify`: 0 also where what failed was taken out and the folder holds exactly what passed; 4 where something that
-    failed, or another file, lay there still when the certificate was signed, or where no folder was compared.
+    failed, or another file, lay there still when the certificate was signed, or something failed and no folder was
+    found to compare with.
     """
 
 

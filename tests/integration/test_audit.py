@@ -21,21 +21,10 @@ from anonymize.predictor import Predictor
 from anonymize.regions import Region
 from anonymize.settings import Settings
 from tests.support import planted
+from tests.support.planted import FACES, QUIET
 
-FACES = (Region("face", (775, 60, 960, 330), 0.9), Region("face", (300, 180, 470, 420), 0.9))
-QUIET = Options(is_looking=False, is_attacking=False)
+pytestmark = pytest.mark.usefixtures("own_key")
 CASES = [(leak, leak.formats[i % len(leak.formats)]) for i, leak in enumerate(planted.LEAKS)]
-
-
-@pytest.fixture(autouse=True)
-def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
-    return tmp_path / "config" / "audit-key.pem"
-
-
-@pytest.fixture
-def case(tmp_path: Path, zidane: Path) -> planted.Case:
-    return planted.make(tmp_path, zidane, "jpg", FACES)
 
 
 @pytest.mark.parametrize(

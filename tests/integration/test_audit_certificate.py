@@ -14,29 +14,17 @@ import pytest
 from click.testing import CliRunner
 
 from anonymize import engine
-from anonymize.audit import Options, audit_folder, report_folder
+from anonymize.audit import audit_folder, report_folder
 from anonymize.audit.certificate import verify
 from anonymize.cli import cli
 from anonymize.detectors import FakeDetector
 from anonymize.errors import AuditError
 from anonymize.predictor import Predictor
-from anonymize.regions import Region
 from anonymize.settings import Settings
 from tests.support import planted
+from tests.support.planted import FACES, QUIET
 
-FACES = (Region("face", (775, 60, 960, 330), 0.9), Region("face", (300, 180, 470, 420), 0.9))
-QUIET = Options(is_looking=False, is_attacking=False)
-
-
-@pytest.fixture(autouse=True)
-def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
-    return tmp_path / "config" / "audit-key.pem"
-
-
-@pytest.fixture
-def case(tmp_path: Path, zidane: Path) -> planted.Case:
-    return planted.make(tmp_path, zidane, "jpg", FACES)
+pytestmark = pytest.mark.usefixtures("own_key")
 
 
 def test_report_and_certificate_say_what_was_found_and_show_no_original(case: planted.Case, own_key: Path) -> None:

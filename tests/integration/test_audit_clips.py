@@ -24,13 +24,9 @@ from anonymize.video import batch, clip_records
 from anonymize.video.clip_corrections import decide
 from tests.support import clips
 from tests.support import planted_clips as planted
+from tests.support.planted import QUIET
 
-QUIET = Options(is_looking=False, is_attacking=False)
-
-
-@pytest.fixture(autouse=True)
-def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANONYMIZE_CONFIG", str(tmp_path / "config"))
+pytestmark = pytest.mark.usefixtures("own_key")
 
 
 @pytest.mark.parametrize("leak", planted.LEAKS, ids=lambda leak: leak.name)

@@ -27,6 +27,8 @@ from anonymize.settings import Settings
 
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "heic")
 SIDE = 400  # px; larger photos are made smaller, to be quick
+FACES = (Region("face", (775, 60, 960, 330), 0.9), Region("face", (300, 180, 470, 420), 0.9))  # of zidane.jpg
+QUIET = Options(is_looking=False, is_attacking=False)
 
 
 @dataclass

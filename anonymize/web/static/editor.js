@@ -15,7 +15,7 @@
 
   // Options. act: gets a correction, (what, its arguments). review: whether it is Review's: always correcting, with the
   // original and every region shown, and a kind at hand, so that a mouse's drag draws (a finger's scrolls, unless a kind
-  // was chosen); clip: whether it shows a clip's frames, of which the player is the other view; keys: of the photo (a: "approve"). onpaint: a photo can be seen now, or cannot be shown.
+  // was chosen); clip: its frames; the player is the other view. keys: of the photo (a: "approve"). onpaint: it can be seen now, or not.
   // The value that `show` gets: id, width, height, before and after (addresses of pictures), kinds, undo, and regions,
   // each with id, kind, box, score, status, state, hidden, why. `picture`: of before, fetched already; `whole`: the address
   // of before with all its pixels, for who zooms in.
