@@ -5,8 +5,8 @@
 
 PHOTOS: a folder; without it, the photos that ultralytics carries. They are resized to many widths and heights, drawn
 between SMALLEST and LARGEST px. Prints the resident memory (MB) on the way, its highest until the 200th photo and
-after it, and the peak. With --server the photos are posted to the REST API, two at a time, and the 100th takes the place of the
-200th. Linux only.
+after it, and the peak. With --server the photos are posted to the REST API, two at a time, and the 100th takes the
+place of the 200th. Linux only.
 """
 
 from __future__ import annotations
