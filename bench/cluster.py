@@ -119,8 +119,10 @@ def s3() -> Iterator[str]:
 def nodes(*cpus: int) -> Iterator[tuple[Any, list[Any]]]:
     """A Ray cluster of node processes on this machine, connected: (cluster, nodes)."""
     import ray
+    from ray._private.utils import get_ray_address_file
     from ray.cluster_utils import Cluster
 
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)  # with `temp_dir`, Ray does not make it
     home = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     options = {"object_store_memory": MEMORY, "include_dashboard": False}
     made = Cluster(initialize_head=True, head_node_args={**options, "num_cpus": cpus[0], "temp_dir": home})
