@@ -291,24 +291,26 @@ def _files(source: Path | None) -> list[Path]:
 def _rate(source: Path, out: Path, settings: Settings, workers: int) -> tuple[float, float]:
     """Photos a second, and CPU seconds per photo of all that Ray runs, from the first finished shards on."""
     ticks: list[tuple[float, float, int]] = []
+    used: dict[int, float] = {}  # a process that has ended keeps what it used
 
     def progress(summary: Summary) -> None:
-        ticks.append((time.monotonic(), _cpu_seconds(), summary.done))
+        used.update(_cpu_seconds())
+        ticks.append((time.monotonic(), sum(used.values()), summary.done))
 
     cluster.run(source, out, Predictor(settings), cluster.Cluster(workers=workers, shard=4), progress=progress)
     (start, before, first), (end, after, last) = ticks[workers], ticks[-1]
     return (last - first) / (end - start), (after - before) / (last - first)
 
 
-def _cpu_seconds() -> float:
-    """What the processes that were started from here have used so far."""
+def _cpu_seconds() -> dict[int, float]:
+    """What each process that was started from here, and is still there, has used so far."""
     import psutil
 
-    total = 0.0
+    used = {}
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            total += sum(process.cpu_times()[:2])
-    return total
+            used[process.pid] = sum(process.cpu_times()[:2])
+    return used
 
 
 def main() -> None:
