@@ -14,6 +14,7 @@ CHECKS: Mapping[str, str] = {
     "memory": "The file is the one that was exported",
     "clips": "Clips: how much of them was looked at",
     "recognizable": "Nothing is recognizable to other networks",
+    "open": "Nothing was left open that may be a face or plate",
     "destroyed": "Hidden pixels are destroyed",
     "unchanged": "Nothing else was changed",
     "metadata": "The file carries nothing but its pixels",
@@ -95,6 +96,13 @@ class PhotoAudit:
     def of(self, level: Level) -> list[Finding]:
         return [f for f in self.findings if f.level == level]
 
+    @property
+    def urgency(self) -> tuple[bool, float]:
+        """Sorts what a person should look at: what the audit saw comes before what the detection left open."""
+        looks = self.of("look")
+        sure = max((1.0 if f.score is None else f.score for f in looks), default=0.0)
+        return all(f.check == "open" for f in looks), -sure
+
     def to_dict(self) -> dict[str, Any]:
         out = {**self.__dict__, "ok": self.ok, "findings": [f.to_dict() for f in self.findings]}
         return {k: v for k, v in out.items() if v is not None}
@@ -140,8 +148,8 @@ class Audit:
 
     @property
     def to_look_at(self) -> list[str]:
-        """The files that passed or failed in which something is for a person to look at, by path."""
-        return [p.path for p in self.photos if p.of("look")]
+        """The files that passed or failed in which something is for a person to look at, the most urgent first."""
+        return [p.path for p in sorted(self.photos, key=lambda p: p.urgency) if p.of("look")]
 
     @property
     def ok(self) -> bool:

@@ -52,7 +52,8 @@ def _environment() -> Environment:
 
 def render(audit: Audit, read: Folder, quarantine: Path) -> str:
     """The report: it shows what is still recognizable, so it is not to be published."""
-    photos = sorted((p for p in audit.photos if p.findings or p.error), key=lambda p: (p.ok, not p.of("look")))
+    told = [p for p in audit.photos if p.findings or p.error]
+    photos = sorted(told, key=lambda p: (p.ok, not p.of("look"), p.urgency))
     shown = [_Shown(p, *(_pictures(p, read, quarantine) if i < PICTURES else ())) for i, p in enumerate(photos)]
     return _environment().get_template("report.html").render(
         audit=audit, checks=_checks(audit), photos=shown, pictures=PICTURES, to_do=TO_DO,

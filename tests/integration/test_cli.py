@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -383,3 +384,26 @@ def test_a_kind_that_is_called_as_a_row_is_has_a_row_of_its_own(capsys: pytest.C
         ["failed", "0"],
         ["seconds", "1.2"],
     ]
+
+
+def test_photos_that_are_worth_a_look_are_named_the_riskiest_first(tmp_path: Path) -> None:
+    for name, light in (("a.png", 100), ("b.png", 0), ("c.png", 255)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(np.full((90, 260, 3), light, np.uint8)).save(tmp_path / "in" / name)
+    doubting = ["--face-detector", "tests.support.cli:Doubting", "--plate-detector", "none", "--quiet"]
+    output, kept = tmp_path / "out", tmp_path / "records.jsonl"
+    command = f"python -m review queue {output / 'records.jsonl'}"
+    done = run("run", tmp_path / "in", output, *doubting)
+    found = run("detect", tmp_path / "in", "--records", kept, *doubting)
+    exported = run("export", kept, tmp_path / "2", "--quiet")
+    for said, lists in ((done, command), (found, str(kept)), (exported, str(kept))):
+        assert re.search(r"worth a look +2\b", said.output)
+        first, second, last = said.output.partition("the riskiest first:\n")[2].splitlines()[:3]
+        assert re.fullmatch(r"  \d+ %  c\.png: possible face, 6 %: a candidate .* scores 0\.145, .*", first)
+        assert " a.png: " in second
+        assert last.endswith(lists)
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["worth_a_look"] == 2
+    assert [photo["path"] for photo in summary["riskiest"]] == ["c.png", "a.png"]
+    assert "worth a look" not in run("detect", tmp_path / "in", "--records", tmp_path / "no.jsonl", *MINE).output
+    assert "review queue" not in run("run", tmp_path / "in", tmp_path / "dry", *doubting, "--dry-run").output
