@@ -154,5 +154,5 @@ def _audited(review: Review, says_where: bool, auditing: AuditProgress) -> list[
     )
     lines = [f"{audit_text(found)}."]
     lines += [f"{path}: {why}" for path, why in audit_reasons(found)]
-    lines += [text for text in [audit_looks(found)] if text]
+    lines += [text for text in [audit_looks(found, "hide it here and export again")] if text]
     return [*lines, f"The report is {report_folder(review.output) / 'report.html'}"] if says_where else lines

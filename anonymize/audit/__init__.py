@@ -26,7 +26,7 @@ from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
 from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, rest_risk, second_look
-from .findings import CHECKS, SYSTEM, THUMBNAILS, TO_DO, Audit, Finding, PhotoAudit, counted
+from .findings import CHECKS, SYSTEM, THUMBNAILS, TO_DO, Audit, Finding, PhotoAudit, counted, once
 from .plate_reader import Reader
 from .plate_reader import load as load_reader
 
@@ -40,6 +40,7 @@ __all__ = [
     "Options",
     "PhotoAudit",
     "audit_folder",
+    "once",
     "report_folder",
 ]
 
@@ -197,7 +198,10 @@ class _Work:
         )  # fmt: skip
         done = ", ".join(d.name for d in looker.detectors)
         said = looker.said
-        unchecked = "; ".join(f"{kind}: {why}" for kind, why in looker.unchecked.items())
+        reasons: dict[str, list[str]] = {}
+        for kind, reason in looker.unchecked.items():
+            reasons.setdefault(reason, []).append(kind)
+        unchecked = "; ".join(f"{' and '.join(kinds)}: {reason}" for reason, kinds in reasons.items())
         self._say("recognizable", bool(done) and not unchecked, said, f"{unchecked}; looked: {said}")
         self.audit.detectors = looker.weights
         return looker

@@ -65,8 +65,7 @@ def _flag(folder: Folder, failed: Sequence[PhotoAudit]) -> None:
 
 
 def _why(photo: PhotoAudit) -> str:
-    why = "; ".join(f.text for f in photo.of("leak")) or photo.error or ""
-    return f"in quarantine: {why}"[:1000]
+    return f"in quarantine: {photo.why}"[:1000]
 
 
 def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_path: Path | None = None) -> list[str]:

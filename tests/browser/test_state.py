@@ -82,7 +82,7 @@ def test_tabs_have_addresses_and_back_goes_back(new_page: Any, quick: Any, stree
         page.locator("[data-busy]").first.wait_for(timeout=60_000)  # and it is still watched
     page.locator("#az-batch-result a.az-download").wait_for()
     page.evaluate("scrollTo(0, 400)")
-    page.locator(".az-thumb button").last.click()
+    page.locator(".az-thumb").last.locator(".az-word").click(force=True)  # its caption opens it, too
     page.locator(".az-stage:visible").wait_for()
     page.wait_for_function("scrollY === 0")  # the photo, not what lay below the gallery
     expect(page).to_have_url(f"{quick.address}/")
@@ -229,6 +229,8 @@ def test_an_audit_says_how_far_it_is_and_is_canceled(new_page: Any, quick: Any, 
     expect(cancel).to_be_hidden()
     page.locator("#az-batch-audit").click()
     expect(page.locator("#az-batch-audited")).to_contain_text("Audit of 4 photos: no leak found")
+    expect(page.locator("#az-batch-audited")).to_contain_text("click its picture above, draw a box around it")
+    expect(page.locator(".az-thumb .az-mark.look")).to_have_text(["Audit: to look at"] * 4)
 
     page.locator("#az-open-review").click()
     page.get_by_text("Export", exact=True).click()

@@ -415,6 +415,13 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
     assert clip.clean is not None
 
 
+def test_the_advice_of_an_audit_is_about_the_clip() -> None:
+    card = clip_audit.card(clip_audit.ClipAudit("1", (), ("a face", "a plate"), [("Names", "none")], 9, 9), "a.zip")
+    assert "draw a box around it (Correct)" in card
+    assert "in review" not in card
+    assert "<li>Names: none</li>" in card
+
+
 def test_only_whose_machine_it_is_may_ask_for_an_audit(site: Site, request_: Any) -> None:
     do, clip = page(site), added(request_)
     do.opened(request_, event(id=clip.id), "", *values())
