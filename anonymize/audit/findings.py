@@ -168,8 +168,9 @@ class Audit:
     def not_done(self) -> list[tuple[str, str]]:
         """The checks that were not done, in words, and why: those with the same reason together."""
         by_reason: dict[str, list[str]] = {}
-        for check, reason in self.skipped.items():
-            by_reason.setdefault(reason, []).append(CHECKS[check])
+        for check, about in CHECKS.items():
+            if check in self.skipped:
+                by_reason.setdefault(self.skipped[check], []).append(about)
         return [("; ".join(checks), reason) for reason, checks in by_reason.items()]
 
     @property

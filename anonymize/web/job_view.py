@@ -24,7 +24,7 @@ def progress(job: Job, before: int) -> str:
     s = job.summary
     if job.state == "waiting":
         where = f"{before} other batches come first" if before > 1 else "it starts in a moment"
-        return f"<div data-busy>{status_line(f'Your batch is waiting: {where}.')}</div>"
+        return f'<div data-busy data-batch="{job.id}">{status_line(f"Your batch is waiting: {where}.")}</div>'
     if job.state == "failed":
         return problem_line(job.problem)
     if job.state == "empty":
@@ -46,7 +46,8 @@ def progress(job: Job, before: int) -> str:
         words.append(f"{len(s.failures)} failed")
     if job.problem:  # why it stopped
         words.append(job.problem)
-    return _bar(done / all_, words, "Photos done", job.state == "running")
+    bar = _bar(done / all_, words, "Photos done", job.state == "running")
+    return f'<div data-batch="{job.id}">{bar}</div>'
 
 
 def _bar(share: float, words: Sequence[str], label: str, is_busy: bool) -> str:

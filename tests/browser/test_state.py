@@ -203,6 +203,26 @@ def test_sliders_say_what_they_would_change_and_possible_misses_are_shown(
     expect(would.first).to_have_text("3 hidden; no more below")
 
 
+def test_a_batch_that_is_worked_on_opens_in_review_when_it_is_done(new_page: Any, quick: Any, street: Path) -> None:
+    page = new_page(quick.address)
+    page.get_by_role("tab", name="Many photos").click()
+    files = [street, photo(street.with_name("b.jpg"), seed=2, size=(800, 600))]
+    page.set_input_files("#az-batch-upload input[type=file]", str(files[0]))
+    page.get_by_text("1 photo is ready.").wait_for()
+    page.get_by_role("button", name="Hide faces and plates").click()
+    expect(page.locator("#az-batch-progress")).to_contain_text("done")
+    page.set_input_files("#az-batch-upload input[type=file]", str(files[1]))
+    page.get_by_text("2 photos are ready.").wait_for()
+    with quick.holding():
+        page.get_by_role("button", name="Hide faces and plates").click()
+        page.locator("#az-batch-progress [data-busy]").wait_for()
+        page.locator("#az-open-review").click()
+        expect(page.locator(".rv-top .az-status")).to_contain_text("It opens here when that is done")
+        expect(page.locator(".rv-main")).to_be_hidden()
+    page.locator(".az-review[data-painted]").wait_for()
+    expect(page.locator("#rv-progress")).to_have_text("0 of 2 reviewed")
+
+
 def test_an_audit_says_how_far_it_is_and_is_canceled(new_page: Any, quick: Any, street: Path, tmp_path: Path) -> None:
     photos = [street, *(tmp_path / f"{i}.jpg" for i in range(3))]
     for other in photos[1:]:

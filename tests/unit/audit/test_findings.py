@@ -23,8 +23,8 @@ def test_why_a_photo_failed_says_each_reason_once() -> None:
 def test_checks_that_were_not_done_for_one_reason_are_said_together() -> None:
     found = audit()
     found.skipped |= {"plates": "not for clips", "unchanged": "no originals", "faces": "not for clips"}
-    assert [reason for _, reason in found.not_done] == ["not for clips", "no originals"]
-    assert found.not_done[0][0] == "Attack: a plate reader; Attack: a face recognizer"
+    assert [reason for _, reason in found.not_done] == ["no originals", "not for clips"]
+    assert found.not_done[1][0] == "Attack: a face recognizer; Attack: a plate reader"
 
 
 def test_what_to_do_fits_what_is_to_be_looked_at() -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import photos
 from review.reviews import Reviews, User
-from review.tab_handlers import ReviewHandlers, Source, shared
+from review.tab_handlers import PREPARING, ReviewHandlers, Source, shared
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (20, 20, 60, 70), 0.9, {"one": 0.9})
@@ -320,7 +321,18 @@ def test_a_sample_is_only_looked_at(path: Path):
 def test_a_path_is_opened_on_ones_own_machine_only(path: Path):
     assert Tab(path).ask("open", records=f" {path} ")["photo"]["photo"] == "b.png"
     answer = Tab(path, own_machine=False).ask("open", records=str(path))
-    assert answer == {"error": "That batch is not there, or it is still being worked on."}
+    assert answer == {"error": "That batch is not there."}
+
+
+def test_a_batch_that_is_worked_on_opens_when_it_is_ready(path: Path):
+    batch = Source("batch", "Batch 2", path, is_temporary=True, is_ready=False)
+    sources = [shared(path, "r"), batch]
+    tab = Tab(path, sources=sources)
+    assert tab.ask("open", batch="batch") == {"preparing": PREPARING}
+    assert tab.status == 200  # nothing failed
+    sources[1] = replace(batch, is_ready=True)
+    assert tab.ask("open", batch="batch")["photo"]["photo"] == "b.png"
+    assert len(tab.ask("batches")["batches"]) == 2
 
 
 def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

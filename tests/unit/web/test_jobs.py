@@ -612,6 +612,12 @@ def test_one_other_threshold_in_a_sentence():
     assert "<strong>1 license plate</strong>" in threshold_effect(KNOWN, HALF, "plate", 0.05)
 
 
+def test_progress_names_the_batch_that_a_script_opens_elsewhere(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    for job.state in ("waiting", "running", "done"):
+        assert f'data-batch="{job.id}"' in progress(job, 0)
+
+
 def test_durations_are_in_words():
     assert [duration(s) for s in (0.2, 59, 61, 3000, 7200)] == ["1 s", "59 s", "1 min", "50 min", "2.0 h"]
 
