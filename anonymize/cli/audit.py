@@ -184,11 +184,15 @@ def release(output: Path, photos: tuple[str, ...], records_path: Path | None, re
     """Move PHOTOS, or clips, back from quarantine into OUTPUT (without PHOTOS: all)."""
     from ..audit import QUARANTINE, report_folder
     from ..audit.quarantine import release as back
+    from ..audit.quarantine import staying
 
-    place = (report or report_folder(output)) / QUARANTINE
-    for path in (found := back(output, photos, place=place, records_path=records_path)):
+    where: dict[str, Any] = {"place": (report or report_folder(output)) / QUARANTINE, "records_path": records_path}
+    for path in (found := back(output, photos, **where)):
         click.echo(f"released: {path}")
-    if not found:
+    stays = [] if photos else staying(output, **where)
+    for why in stays:
+        click.echo(why, err=True)
+    if not found and not stays:
         click.echo("nothing is in quarantine")
 
 

@@ -125,14 +125,33 @@ def test_a_corrected_photo_is_written_again(case: planted.Case) -> None:
     assert done.ok, done.failures
     assert case.file.exists()
     assert audit_folder(case.output, options=QUIET).ok
-    with pytest.raises(AuditError, match="not in quarantine"):
+    said = f"{case.name} was written anew since it failed; what is in quarantine is older and stays: delete"
+    with pytest.raises(AuditError, match=said):
         release(case.output, [case.name], place=report_folder(case.output) / "quarantine")
+    with pytest.raises(AuditError, match="other is not in quarantine"):
+        release(case.output, ["other"], place=report_folder(case.output) / "quarantine")
+    result = CliRunner().invoke(cli, ["audit", "release", str(case.output)])
+    assert (result.exit_code, "nothing is in quarantine" in result.output) == (0, False)
+    assert f"{said} {quarantined(case)}\n" in result.output
+    # It fails again: the copy that was exported last comes back, not the older one.
+    older = quarantined(case).read_bytes()
+    planted.open_region(case)
+    leaking = case.file.read_bytes()
+    audit_folder(case.output, options=QUIET)
+    assert release(case.output, place=report_folder(case.output) / "quarantine") == [case.name]
+    assert case.file.read_bytes() == leaking
+    assert quarantined(case).read_bytes() == older
 
 
 def test_what_was_changed_since_the_export_is_written_again(case: planted.Case) -> None:
     planted.original_in_place(case)
     assert not audit_folder(case.output, options=QUIET).ok
     assert not case.file.exists()
+    said = CliRunner().invoke(cli, ["audit", "release", str(case.output)]).output
+    assert said == (
+        f"{case.name} was not as it was exported when it failed, so it stays in quarantine: export it again, "
+        f"delete {quarantined(case)}\n"
+    )
     again = engine.run(case.home / "in", case.output, Predictor(detectors=[FakeDetector(case.regions)]))
     assert again.ok, again.failures
     assert audit_folder(case.output, options=QUIET).ok
