@@ -129,14 +129,14 @@ def sources_of(rules: Policy, shared: list[Path], session: Session) -> list[Sour
     from review import tab_handlers
 
     owner = None if rules.own_machine else session.key
-    jobs = enumerate(sorted(session.of_kind(Job), key=lambda b: b.made), 1)
-    # While one is worked on it grows, and nobody else may write to its records.
-    ready = [(n, b, len(b.records)) for n, b in jobs if b.state not in ("waiting", "running")]
-    own = [
-        tab_handlers.Source(b.id, f"Batch {n}: {photos(count)}", b.output / RECORDS_NAME, owner, is_temporary=True)
-        for n, b, count in ready
-        if count
-    ]
+    own = []
+    for n, job in enumerate(sorted(session.of_kind(Job), key=lambda b: b.made), 1):
+        # While one is worked on it grows, and nobody else may write to its records.
+        is_ready = job.state not in ("waiting", "running")
+        label = f"Batch {n}: {photos(len(job.records))}" if is_ready else f"Batch {n}"
+        if not is_ready or job.records:
+            place = job.output / RECORDS_NAME
+            own.append(tab_handlers.Source(job.id, label, place, owner, is_temporary=True, is_ready=is_ready))
     stems = Counter(path.stem for path in shared)
     labels = [p.stem if stems[p.stem] == 1 else f"{p.absolute().parent.name}/{p.stem}" for p in shared]
     return [*(tab_handlers.shared(path, label) for label, path in zip(labels, shared, strict=True)), *own]

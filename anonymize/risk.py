@@ -66,6 +66,26 @@ class Reason:
     box: Box | None = None
     sign: Literal["candidate", "carrier", "neighbor", "moved"] = "candidate"
 
+    @property
+    def words(self) -> str:
+        """What a suspected miss may be, and how likely, in a few words."""
+        what = {
+            "candidate": f"possible {self.kind}",
+            "carrier": f"{CARRIER.get(self.kind, 'object')} without a {self.kind}",
+            "neighbor": f"{self.kind} in a neighbor frame",
+            "moved": f"{self.kind} that its box was moved off",
+        }[self.sign]
+        return f"{what}, {percent(self.p)}"
+
+    @property
+    def sentence(self) -> str:
+        """The same with scores and thresholds."""
+        return f"{self.words}: {self.text}"
+
+
+def percent(p: float) -> str:
+    return f"{100 * p:.0f} %"
+
 
 Floats = NDArray[np.float64]
 
@@ -259,6 +279,18 @@ def false_positives(record: Record, settings: Settings) -> list[Reason]:
 def at_least_one(chances: Iterable[float]) -> float:
     """1 - prod(1 - p), also for very many and very small ones."""
     return abs(math.expm1(sum(math.log1p(-min(p, 1 - 1e-12)) for p in chances)))  # not -0.0 for none
+
+
+def worth_a_look(record: Record, settings: Settings) -> tuple[float, list[Reason]] | None:
+    """The risk of a photo that a person should look at, and why, likeliest first; None: it need not be, or was.
+
+    Its reasons are never none: a risk has at least one place.
+    """
+    if record.error is not None or record.is_approved(settings):
+        return None
+    found = misses(record, settings)
+    risk = at_least_one(r.p for r in found)
+    return (risk, [r for i, r in enumerate(found) if not i or r.p >= SHOWN_REASON]) if risk >= SUSPICIOUS else None
 
 
 def risk_of(record: Record, settings: Settings) -> float:

@@ -9,7 +9,10 @@ from typing import Any
 
 from .hiding import WARNINGS, not_hidden, warnings_of
 from .records import Record, first_of
+from .risk import worth_a_look
 from .settings import Settings
+
+MOST_NAMED = 20  # photos that are worth a look, by name
 
 
 @dataclass
@@ -56,12 +59,16 @@ class Summary(Counts):
         photos: to be done. withheld: path -> why a gate kept it back.
         gone: paths in the records whose photo is no longer in the input; nothing to fail at, so not a failure.
         not_hidden: kind -> likely regions of a kind that these settings do not hide at all.
+        worth_a_look: photos in which something may have been missed, and that nobody approved (`risk.worth_a_look`).
+        riskiest: the first of these, the riskiest first: path, risk, why.
     """
 
     photos: int = 0
     withheld: dict[str, str] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
     not_hidden: Counter[str] = field(default_factory=Counter)
+    worth_a_look: int = 0
+    riskiest: list[dict[str, Any]] = field(default_factory=list)
 
     def to_file(self, settings: Settings, records: str) -> dict[str, Any]:
         """What its file says: also the settings of what was written, and where the records are."""
@@ -98,19 +105,33 @@ class Summary(Counts):
             self.unchanged += not is_changed
             self.add(record.path, **counts_of(record, settings))
 
-    def add(self, path: str, hidden: Mapping[str, int], not_hidden: Mapping[str, int], warnings: list[str]) -> None:
+    def add(
+        self,
+        path: str,
+        hidden: Mapping[str, int],
+        not_hidden: Mapping[str, int],
+        warnings: list[str],
+        look: Mapping[str, Any] | None = None,
+    ) -> None:
         """One photo that is done, and what `counts_of` says of it."""
         self.done += 1
         self.hidden.update(hidden)
         self.not_hidden.update(not_hidden)
         if warnings:
             self.warnings[path] = warnings
+        if look:
+            self.worth_a_look += 1
+            self.riskiest.append({"path": path, **look})
+            self.riskiest.sort(key=lambda photo: -photo["risk"])
+            del self.riskiest[MOST_NAMED:]  # of a million photos, half may be worth a look
 
 
 def counts_of(record: Record, settings: Settings) -> dict[str, Any]:
     """What a summary has to know of a photo that is done, ready for JSON."""
     counts = {"hidden": record.count_hidden(settings), "not_hidden": not_hidden(record, settings)}
-    return {**counts, "warnings": warnings_of(record, settings)}
+    found = worth_a_look(record, settings)
+    look = {"risk": round(found[0], 4), "why": found[1][0].sentence} if found else None
+    return {**counts, "warnings": warnings_of(record, settings), "look": look}
 
 
 Progress = Callable[[Summary], None]

@@ -14,7 +14,7 @@ from anonymize.cli import Group
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, grouped, settings_of
 from anonymize.cli.options import RECORDS as RECORDS_FILE
-from anonymize.cli.run import NOTHING_TO_DO, report
+from anonymize.cli.run import NOTHING_TO_DO, report, review_command
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 
@@ -170,6 +170,7 @@ def export(
             preview=output.with_name(f"{output.name}-preview") if preview else None,
         ),
         then=lambda: audit_after(output, given, records),
+        review=review_command(records),
     )
     if allow_unreviewed:
         nobody = Queue(ReviewStore(records, settings), _tell).count("pending")

@@ -10,7 +10,17 @@ from dataclasses import dataclass, replace
 from anonymize.corrections import standing, status
 from anonymize.records import Record
 from anonymize.regions import Box
-from anonymize.risk import BESIDE, CARRIER, DOUBTED, SHOWN_REASON, Reason, at_least_one, false_positives, misses
+from anonymize.risk import (
+    BESIDE,
+    CARRIER,
+    DOUBTED,
+    SHOWN_REASON,
+    Reason,
+    at_least_one,
+    false_positives,
+    misses,
+    percent,
+)
 from anonymize.settings import Settings
 
 NEIGHBORS = 3  # frames whose numbers differ by at most this much are neighbors
@@ -41,28 +51,14 @@ class Item:
     @property
     def looks(self) -> list[tuple[str, Reason]]:
         """What to look for, each in a few words and as a reason: misses first, then false positives."""
-        missed = [(_in_words(r), r) for r in self.misses if r.p >= SHOWN_REASON][:8]
-        doubted = [(f"likely not a {r.kind}, {_percent(r.p)}", r) for r in self.doubts if r.p >= DOUBTED][:4]
+        missed = [(r.words, r) for r in self.misses if r.p >= SHOWN_REASON][:8]
+        doubted = [(f"likely not a {r.kind}, {percent(r.p)}", r) for r in self.doubts if r.p >= DOUBTED][:4]
         return missed + doubted
 
     @property
     def reasons(self) -> list[str]:
         """The same as sentences, scores and thresholds included."""
         return [f"{words}: {r.text}" for words, r in self.looks]
-
-
-def _percent(p: float) -> str:
-    return f"{100 * p:.0f} %"
-
-
-def _in_words(reason: Reason) -> str:
-    what = {
-        "candidate": f"possible {reason.kind}",
-        "carrier": f"{CARRIER.get(reason.kind, 'object')} without a {reason.kind}",
-        "neighbor": f"{reason.kind} in a neighbor frame",
-        "moved": f"{reason.kind} that its box was moved off",
-    }[reason.sign]
-    return f"{what}, {_percent(reason.p)}"
 
 
 @dataclass(frozen=True, slots=True)

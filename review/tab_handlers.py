@@ -26,6 +26,7 @@ from .reviews import Exporting, Review, Reviews, User
 from .tab_view import FiftyOne, export_approved, in_list, other_thresholds, picture, view
 
 ONLY_LOOKED_AT = "This sample is only to be looked at. Your own photos can be reviewed."
+PREPARING = "This batch is still being worked on. It opens here when that is done."
 AHEAD = 3  # photos that a browser fetches before they are asked for
 LISTED = 30, 90  # photos of the queue that are listed before and behind the open one
 OFFERED = ("batches", "open", "show", "next", "decide", "explore", "use", "export", "exported", "cancel")
@@ -39,6 +40,7 @@ class Source:
     Attributes:
         id: how the page names it. owner: the visitor's key whose photos these are; None: everybody's.
         is_temporary: its folder says nothing to a person, and goes with the page.
+        is_ready: else it is still being worked on, and can be opened when that is done.
     """
 
     id: str
@@ -46,6 +48,7 @@ class Source:
     records: Path
     owner: str | None = None
     is_temporary: bool = False
+    is_ready: bool = True
 
 
 # A handler's arguments are what a browser sends: these keys, of these types, and no others.
@@ -93,19 +96,24 @@ class ReviewHandlers:
     @_checked
     def batches(self, scope: Any) -> Values:
         """What may be opened now, newest last."""
-        found = [{"id": s.id, "label": s.label} for s in self.sources(scope)]
+        found = [{"id": s.id, "label": s.label} for s in self.sources(scope) if s.is_ready]
         return {"batches": found, "paths": self.own_machine}
 
     @_checked
     def open(self, scope: Any, *, batch: str = "", records: str = "", photo: str = "") -> Values:
-        """A batch by its id, or a records file by its path; at a photo, or at the one that comes first."""
+        """A batch by its id, or a records file by its path; at a photo, or at the one that comes first.
+
+        One that is still worked on is not opened: the page asks again until it is.
+        """
         user = self.who(scope)
         if self.own_machine and records.strip():
             found, batch = self.reviews.open(Path(records.strip()).expanduser()), ""
         else:
             source = next((s for s in self.sources(scope) if s.id == batch), None)
             if source is None:
-                raise RecordsError("That batch is not there, or it is still being worked on.")
+                raise RecordsError("That batch is not there.")
+            if not source.is_ready:
+                return {"preparing": PREPARING}
             found = self.reviews.open(source.records, owner=source.owner)
         item = self._item(found, user, photo) if photo else self._next(found, user)
         return {**self._page(found, user, item), "batch": batch}

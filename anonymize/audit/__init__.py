@@ -25,8 +25,8 @@ from ..outputs import why
 from ..records import Record, escape
 from ..settings import Settings
 from . import against as against_
-from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, second_look
-from .findings import CHECKS, SYSTEM, THUMBNAILS, TO_DO, Audit, Finding, PhotoAudit, counted
+from . import attacks, clips, containers, destroyed, folder, keys, names, quarantine, rest_risk, second_look
+from .findings import CHECKS, SYSTEM, THUMBNAILS, TO_DO, Audit, Finding, PhotoAudit, counted, once
 from .plate_reader import Reader
 from .plate_reader import load as load_reader
 
@@ -40,6 +40,7 @@ __all__ = [
     "Options",
     "PhotoAudit",
     "audit_folder",
+    "once",
     "report_folder",
 ]
 
@@ -174,6 +175,9 @@ class _Work:
         self.gallery = attacks.Gallery()
         self.compared = self.not_compared = 0  # photos, with their originals
         audit.checks |= {"metadata": "every segment, chunk, tag and box against a list", "names": "by patterns"}
+        how = "the detection's own candidates, under the threshold, by the review's model of risk"
+        if not read.clips or read.photos:  # nobody estimated a clip's risk
+            self._say("open", read.records_path is not None, how, "there are no records")
         said = "the output has no exports.jsonl and no clips.jsonl"
         self._say("memory", read.is_export, "hashes and records of the export", said)
         has_records = read.records_path is not None or bool(read.clip_memory)
@@ -194,7 +198,10 @@ class _Work:
         )  # fmt: skip
         done = ", ".join(d.name for d in looker.detectors)
         said = looker.said
-        unchecked = "; ".join(f"{kind}: {why}" for kind, why in looker.unchecked.items())
+        reasons: dict[str, list[str]] = {}
+        for kind, reason in looker.unchecked.items():
+            reasons.setdefault(reason, []).append(kind)
+        unchecked = "; ".join(f"{' and '.join(kinds)}: {reason}" for reason, kinds in reasons.items())
         self._say("recognizable", bool(done) and not unchecked, said, f"{unchecked}; looked: {said}")
         self.audit.detectors = looker.weights
         return looker
@@ -259,6 +266,8 @@ class _Work:
                 out.findings += destroyed.check(photo, record, settings)
                 self._attack(out, photo, data, record, settings)
         out.findings += second_look.findings(photo, self.looker, record, touched, settings)
+        if record is not None:
+            out.findings += list(rest_risk.open_places(record, settings, out.findings))
 
     def _attack(self, out: PhotoAudit, photo: images.Photo, data: bytes, record: Record, settings: Settings) -> None:
         source: images.Photo | str | None = None

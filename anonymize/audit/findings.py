@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ CHECKS: Mapping[str, str] = {
     "memory": "The file is the one that was exported",
     "clips": "Clips: how much of them was looked at",
     "recognizable": "Nothing is recognizable to other networks",
+    "open": "Nothing was left open that may be a face or plate",
     "destroyed": "Hidden pixels are destroyed",
     "unchanged": "Nothing else was changed",
     "metadata": "The file carries nothing but its pixels",
@@ -21,8 +23,8 @@ CHECKS: Mapping[str, str] = {
     "faces": "Attack: a face recognizer",
     "plates": "Attack: a plate reader",
 }
-# What is to be done with what a person should look at.
-TO_DO = "look at each in the report; if one is a face or a plate, hide it in review and export again"
+# What is to be done with what a person should look at; how it is hidden depends on where they are.
+TO_DO = "look at each in the report; if one is a face or a plate"
 # Of a file of the operating system: one that only may name others, and one with pictures in it.
 SYSTEM = "it may name files; do not publish it"
 THUMBNAILS = "it holds small copies of photos, maybe of originals that once lay here; delete it"
@@ -85,6 +87,11 @@ class PhotoAudit:
     is_lossy: bool = False
 
     @property
+    def why(self) -> str:
+        """Why it failed, each reason once; "" where it did not."""
+        return "; ".join(once(f.text for f in self.of("leak"))) or self.error or ""
+
+    @property
     def ok(self) -> bool:
         return self.error is None and not any(f.level == "leak" for f in self.findings)
 
@@ -94,6 +101,13 @@ class PhotoAudit:
 
     def of(self, level: Level) -> list[Finding]:
         return [f for f in self.findings if f.level == level]
+
+    @property
+    def urgency(self) -> tuple[bool, float]:
+        """Sorts what a person should look at: what the audit saw comes before what the detection left open."""
+        looks = self.of("look")
+        sure = max((1.0 if f.score is None else f.score for f in looks), default=0.0)
+        return all(f.check == "open" for f in looks), -sure
 
     def to_dict(self) -> dict[str, Any]:
         out = {**self.__dict__, "ok": self.ok, "findings": [f.to_dict() for f in self.findings]}
@@ -140,8 +154,24 @@ class Audit:
 
     @property
     def to_look_at(self) -> list[str]:
-        """The files that passed or failed in which something is for a person to look at, by path."""
-        return [p.path for p in self.photos if p.of("look")]
+        """The files that passed or failed in which something is for a person to look at, the most urgent first."""
+        return [p.path for p in sorted(self.photos, key=lambda p: p.urgency) if p.of("look")]
+
+    @property
+    def to_do(self) -> str:
+        """What is to be done with what a person should look at, in words; of those who work with files."""
+        of_clips = {p.is_clip for p in self.photos if p.of("look")}
+        ways = [way for is_clip, way in ((False, "export"), (True, "write the clip")) if is_clip in of_clips]
+        return f"{TO_DO}, hide it in review and {' or '.join(ways)} again"
+
+    @property
+    def not_done(self) -> list[tuple[str, str]]:
+        """The checks that were not done, in words, and why: those with the same reason together."""
+        by_reason: dict[str, list[str]] = {}
+        for check, about in CHECKS.items():
+            if check in self.skipped:
+                by_reason.setdefault(self.skipped[check], []).append(about)
+        return [("; ".join(checks), reason) for reason, checks in by_reason.items()]
 
     @property
     def ok(self) -> bool:
@@ -154,6 +184,11 @@ class Audit:
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "ok": self.ok, "photos": [p.to_dict() for p in self.photos]}
+
+
+def once(texts: Iterable[str]) -> list[str]:
+    """Each text once, and how many times it was said."""
+    return [text if n == 1 else f"{text} ({n} times)" for text, n in Counter(texts).items()]
 
 
 def counted(found: Iterable[PhotoAudit]) -> str:

@@ -7,10 +7,12 @@ same one again. Then its record is flagged, so that the review shows why; then t
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .. import disk, records
 from ..corrections import flag
@@ -18,7 +20,7 @@ from ..disk import replacing
 from ..errors import AuditError, RecordsError
 from ..images import output_path
 from ..outputs import QUARANTINED
-from ..records import unescape
+from ..records import escape, unescape
 from ..video import clip_records
 from .findings import PhotoAudit
 from .folder import Folder, read
@@ -46,7 +48,7 @@ def put(folder: Folder, failed: Sequence[PhotoAudit], place: Path) -> list[str]:
                 header, record = clip_records.read(folder.record_file(photo.path))
                 flagged = flag(record, who=WHO, note=_why(photo))
                 clip_records.write(folder.record_file(photo.path), header, flagged)
-        _move_both(folder.file(photo.path), output_path(unescape(photo.path), place))
+        _move_both(folder.file(photo.path), _free(output_path(unescape(photo.path), place)))
         photo.quarantined = True
     _flag(folder, [p for p in failed if p.path in folder.records])
     return [p.path for p in failed]
@@ -65,8 +67,7 @@ def _flag(folder: Folder, failed: Sequence[PhotoAudit]) -> None:
 
 
 def _why(photo: PhotoAudit) -> str:
-    why = "; ".join(f.text for f in photo.of("leak")) or photo.error or ""
-    return f"in quarantine: {why}"[:1000]
+    return f"in quarantine: {photo.why}"[:1000]
 
 
 def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_path: Path | None = None) -> list[str]:
@@ -77,14 +78,17 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
             record is another one by now.
     """
     folder = read(output, records_path)
-    every = {**folder.memory, **folder.clip_memory}
-    waiting = {path: e for path, e in every.items() if str(e.get("shows", "")).startswith(QUARANTINED)}
+    waiting, copies = _waiting(folder), _copies(folder, place)
     if unknown := [p for p in paths if p not in waiting]:
-        raise AuditError(f"{unknown[0]} is not in quarantine")
+        path = unknown[0]
+        raise AuditError(_why_it_stays(folder, path, copies) if path in copies else f"{path} is not in quarantine")
     back = list(paths or waiting)
     for path in back:
         known = {**waiting[path], "shows": str(waiting[path]["shows"]).removeprefix(QUARANTINED)}
-        source, target = output_path(unescape(path), place), folder.file(path)
+        target = folder.file(path)
+        # One of an earlier audit may lie there, too.
+        whole = (f for f in copies.get(path, ()) if _is_file(f) and disk.sha256(f) == known.get("sha256"))
+        source = next(whole, output_path(unescape(path), place))
         if folder.settings_of(path, folder.record(path), known) is None:
             again = "write" if path in folder.clip_memory else "export"
             raise AuditError(f"{path} was corrected since; {again} it again instead")
@@ -97,6 +101,55 @@ def release(output: Path, paths: Sequence[str] = (), *, place: Path, records_pat
         _move_both(source, target)
         _note(folder, path, known["shows"], target)
     return back
+
+
+def staying(output: Path, *, place: Path, records_path: Path | None = None) -> list[str]:
+    """What lies in quarantine and does not come back by `release`: why, and what to do, a sentence each."""
+    folder = read(output, records_path)
+    waiting, copies = _waiting(folder), _copies(folder, place)
+    return [_why_it_stays(folder, path, copies) for path in copies if path not in waiting]
+
+
+def _waiting(folder: Folder) -> dict[str, Mapping[str, Any]]:
+    """What is in quarantine by the output's memory: path -> its line."""
+    every = {**folder.memory, **folder.clip_memory}
+    return {path: e for path, e in every.items() if str(e.get("shows", "")).startswith(QUARANTINED)}
+
+
+def _why_it_stays(folder: Folder, path: str, copies: Mapping[str, Sequence[Path]]) -> str:
+    """Why copies that lie in quarantine do not come back, and what to do with them."""
+    lie = " and ".join(map(str, copies[path]))
+    again = "write" if path in folder.clip_memory else "export"
+    if folder.remembered(path).get("shows"):
+        return f"{path} was written anew since it failed; what is in quarantine is older and stays: delete {lie}"
+    return (
+        f"{path} was not as it was exported when it failed, so it stays in quarantine: {again} it again, delete {lie}"
+    )
+
+
+def _copies(folder: Folder, place: Path) -> dict[str, list[Path]]:
+    """What lies in quarantine of each photo or clip that the memory knows: a copy of each audit that it failed."""
+    found: dict[str, list[Path]] = {}
+    for parent, _, names in os.walk(place):
+        for file in (Path(parent, name) for name in sorted(names)):
+            path = escape(file.relative_to(place))
+            known = next((p for p in (path, re.sub(r"\.\d+$", "", path)) if folder.remembered(p)), None)
+            if known is not None:
+                found.setdefault(known, []).append(file)
+    return found
+
+
+def _is_file(file: Path) -> bool:
+    return file.is_file() and not file.is_symlink()
+
+
+def _free(target: Path) -> Path:
+    """A place in quarantine in which nothing of an earlier audit lies, neither the file nor what belongs beside it."""
+    number, free = 1, target
+    while any(os.path.lexists(free.with_name(free.name + ending)) for ending in ("", ".json")):
+        number += 1
+        free = target.with_name(f"{target.name}.{number}")
+    return free
 
 
 def _note(folder: Folder, path: str, shows: str, file: Path | None = None) -> None:

@@ -20,7 +20,7 @@ from ..preview import shrink, to_jpeg
 from ..records import unescape
 from ..settings import Settings
 from . import clips
-from .findings import CHECKS, TO_DO, Audit, Finding, PhotoAudit
+from .findings import CHECKS, Audit, Finding, PhotoAudit
 from .folder import Folder
 
 if TYPE_CHECKING:
@@ -52,10 +52,11 @@ def _environment() -> Environment:
 
 def render(audit: Audit, read: Folder, quarantine: Path) -> str:
     """The report: it shows what is still recognizable, so it is not to be published."""
-    photos = sorted((p for p in audit.photos if p.findings or p.error), key=lambda p: (p.ok, not p.of("look")))
+    told = [p for p in audit.photos if p.findings or p.error]
+    photos = sorted(told, key=lambda p: (p.ok, not p.of("look"), p.urgency))
     shown = [_Shown(p, *(_pictures(p, read, quarantine) if i < PICTURES else ())) for i, p in enumerate(photos)]
     return _environment().get_template("report.html").render(
-        audit=audit, checks=_checks(audit), photos=shown, pictures=PICTURES, to_do=TO_DO,
+        audit=audit, checks=_checks(audit), photos=shown, pictures=PICTURES, to_do=audit.to_do,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What may still leak in an exported photo: the risk model's estimate, and what such estimates were worth.
+"""What may still leak in an exported photo: the risk model's estimate, what such estimates were worth, and where.
 
 The model (`anonymize.risk`) says how likely at least one face or plate leaks. How often that came true was counted on
 420 photos with marked faces or plates (street photos, dash-cam frames, photos of masked faces, photos without plates)
@@ -10,13 +10,17 @@ marked box is hidden. Its networks were trained on photos of these sets: photos 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from .. import risk
 from ..records import Record
+from ..regions import Box, areas, intersections
 from ..settings import Settings
+from .findings import Finding
 
 # Up to which estimate -> of so many photos, so many leaked. (Up to 0.05: 4 of 125, no fewer than up to 0.2: one class.)
 MEASURED: Sequence[tuple[float, int, int]] = (
@@ -29,6 +33,8 @@ RESTS_ON = (
     "presets, may leak more or less."
 )
 Z = 1.96
+MOST = 3  # places of a photo: as many as the review names at first
+SAME = 0.5  # of the smaller of two boxes inside the other: one place
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,23 @@ def of_photo(record: Record, settings: Settings) -> Rest:
     said = risk.at_least_one(r.p for r in risk.misses(record, settings))
     _, photos, leaked = next(m for m in MEASURED if said <= m[0] or m is MEASURED[-1])
     return Rest(leaked / photos, *wilson(leaked, photos))
+
+
+def open_places(record: Record, settings: Settings, told: Iterable[Finding]) -> Iterator[Finding]:
+    """What a photo that is worth a look leaves open, likeliest first, but for places of which something is told.
+
+    No network is asked: these are the detection's own candidates, under the threshold.
+    """
+    _, reasons = risk.worth_a_look(record, settings) or (0.0, [])
+    known = [(f.kind, f.box) for f in told if f.box is not None]
+    for reason in reasons[:MOST]:
+        if not any(kind == reason.kind and reason.box and _is_same(reason.box, box) for kind, box in known):
+            yield Finding("open", "look", reason.sentence, reason.box, reason.kind, reason.p)
+
+
+def _is_same(one: Box, other: Box) -> bool:
+    a, b = np.array([one]), np.array([other])
+    return bool(intersections(a, b)[0, 0] >= SAME * max(min(areas(a)[0], areas(b)[0]), 1e-9))
 
 
 def of_batch(each: Sequence[Rest]) -> Rest:

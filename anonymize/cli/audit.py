@@ -109,12 +109,12 @@ def run_audit(
 
 def say(audit: Audit, options: Options) -> None:
     """What was found: a line for each photo that failed, and where the report is."""
-    from ..audit import CHECKS, SYSTEM, THUMBNAILS, TO_DO, report_folder
+    from ..audit import SYSTEM, THUMBNAILS, report_folder
     from ..records import first_of
 
     for photo in audit.failed:
-        why = "; ".join(f.text for f in photo.of("leak")) or photo.error
-        click.echo(f"failed: {photo.path}: {why}" + (" (now in quarantine)" if photo.quarantined else ""), err=True)
+        where = " (now in quarantine)" if photo.quarantined else ""
+        click.echo(f"failed: {photo.path}: {photo.why}{where}", err=True)
     if options.is_moving and any(not p.quarantined for p in audit.failed):
         click.echo("nothing was moved: without exports.jsonl or clips.jsonl these may be originals", err=True)
     for path in audit.strays:
@@ -125,11 +125,11 @@ def say(audit: Audit, options: Options) -> None:
     looks = audit.to_look_at
     click.echo(f"{audit.counted}, {len(audit.failed)} failed, {len(looks)} to look at")
     if looks:
-        click.echo(f"to look at: {first_of(looks)}: {TO_DO}")
+        click.echo(f"to look at: {first_of(looks)}: {audit.to_do}")
     if said := audit.checks.get("clips"):
         click.echo(said)
-    for check, reason in audit.skipped.items():
-        click.echo(f"not done: {CHECKS[check]}: {reason}")
+    for checks, reason in audit.not_done:
+        click.echo(f"not done: {checks}: {reason}")
     if options.is_reporting:
         click.echo(f"report: {(options.report or report_folder(audit.output)) / 'report.html'}")
 
@@ -184,11 +184,15 @@ def release(output: Path, photos: tuple[str, ...], records_path: Path | None, re
     """Move PHOTOS, or clips, back from quarantine into OUTPUT (without PHOTOS: all)."""
     from ..audit import QUARANTINE, report_folder
     from ..audit.quarantine import release as back
+    from ..audit.quarantine import staying
 
-    place = (report or report_folder(output)) / QUARANTINE
-    for path in (found := back(output, photos, place=place, records_path=records_path)):
+    where: dict[str, Any] = {"place": (report or report_folder(output)) / QUARANTINE, "records_path": records_path}
+    for path in (found := back(output, photos, **where)):
         click.echo(f"released: {path}")
-    if not found:
+    stays = [] if photos else staying(output, **where)
+    for why in stays:
+        click.echo(why, err=True)
+    if not found and not stays:
         click.echo("nothing is in quarantine")
 
 

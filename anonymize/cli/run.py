@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..engine import Summary
     from ..settings import Settings
 
+MOST_NAMED = 5  # photos that are worth a look; the whole list is the review's
 NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: wrong options or paths, 130: stopped
 
 
@@ -38,7 +40,8 @@ def detect(source: str, records_path: Path, dry_run: bool, is_sequence: bool, **
 
     predictor = options.predictor_of(options.settings_of(given), given)
     work = partial(engine.detect, source, records_path, predictor, dry_run=dry_run)
-    report(given, work, then=(lambda: _follow(records_path)) if is_sequence and not dry_run else None)
+    then = (lambda: _follow(records_path)) if is_sequence and not dry_run else None
+    report(given, work, then=then, review="" if dry_run else review_command(records_path))
 
 
 @click.command()
@@ -65,7 +68,7 @@ def export(
         _follow(records_path)
     writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(output, preview)}
     work = partial(engine.export, records_path, output, settings, **writing)
-    report(given, work, then=lambda: audit_after(output, given, records_path))
+    report(given, work, then=lambda: audit_after(output, given, records_path), review=review_command(records_path))
 
 
 @click.command()
@@ -113,7 +116,9 @@ def run(
     writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(folder, preview)}
     how = sequence.run if is_sequence else engine.run
     work = partial(how, source, folder, predictor, records_path=records_path, dry_run=dry_run, **writing)
-    report(given, work, then=None if dry_run else lambda: audit_after(folder, given, records_path))
+    then = None if dry_run else lambda: audit_after(folder, given, records_path)
+    review = review_command(records_path or folder / engine.RECORDS_NAME)
+    report(given, work, then=then, review="" if dry_run else review)
 
 
 def _follow(records_path: Path) -> int:
@@ -134,7 +139,10 @@ def _run_on_cluster(
     cluster = Cluster(given["cluster"], given["cluster_cpus"], given["cluster_workers"], given["cluster_shard"])
     places: dict[str, Any] = {"records_path": records_path, "weights_dir": given["weights_dir"]}
     predictor = options.predictor_of(warn(options.settings_of(given)), given)
-    report(given, partial(run_there, source, output, predictor, cluster, write_detections=write_detections, **places))
+    # Without a file of its own, the records lie in the output's shards, which the review does not read.
+    gather = f"python -m anonymize gather {shlex.quote(output)} RECORDS && {review_command('RECORDS')}"
+    work = partial(run_there, source, output, predictor, cluster, write_detections=write_detections, **places)
+    report(given, work, review=review_command(records_path) if records_path else gather)
 
 
 @click.command()
@@ -171,12 +179,14 @@ def report(
     *,
     is_part: bool = False,
     then: Callable[[], int] | None = None,
+    review: str = "",
 ) -> None:
     """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when nothing came out.
 
-    `then` follows, whatever failed; its exit code counts where nothing did.
-
-    Part of a larger command, it prints failures only, and that command goes on.
+    Args:
+        work: the run. is_part: of a larger command, it prints failures only, and that command goes on.
+        then: follows, whatever failed; its exit code counts where nothing did.
+        review: the command that lists the photos that are worth a look, or "".
     """
     from rich.markup import escape
 
@@ -197,11 +207,13 @@ def report(
         from ..video.batch import EXTENSIONS
 
         of_photos = {"withheld": len(summary.withheld), "no longer in the input": len(summary.gone)}
+        of_photos["worth a look"] = summary.worth_a_look
         print_counts("photos", summary.photos, summary, of_photos)
         say_other_command(summary.skipped, EXTENSIONS, "clip", "video")
     _say_what_failed(summary)
     if is_part:
         return
+    _say_what_to_look_at(summary, review)
     code = then() if then and summary.photos else 0
     if not summary.ok:
         click.echo(f"{len(summary.failures)} of {summary.photos} photos failed and have no output", err=True)
@@ -227,6 +239,27 @@ def say_reasons(said: str, of: Mapping[str, str]) -> None:
     for reason in dict.fromkeys(of.values()):
         paths = [path for path, why in of.items() if why == reason]
         click.echo(f"{said}, {len(paths)}, {reason}: {first_of(paths)}", err=True)
+
+
+def _say_what_to_look_at(summary: Summary, review: str) -> None:
+    """The photos in which something may have been missed, the riskiest first: a list in which a person should begin."""
+    if not summary.worth_a_look:
+        return
+    from ..risk import percent
+
+    click.echo("worth a look, because something may have been missed, the riskiest first:", err=True)
+    named = summary.riskiest[:MOST_NAMED]
+    for photo in named:
+        click.echo(f"  {percent(photo['risk'])}  {photo['path']}: {photo['why']}", err=True)
+    if more := summary.worth_a_look - len(named):
+        click.echo(f"  … and {more} more", err=True)
+    if review:
+        click.echo(f"  all of them, with every reason: {review}", err=True)
+
+
+def review_command(records_path: Path | str) -> str:
+    """The command that lists what is worth a look in these records."""
+    return f"python -m review queue {shlex.quote(str(records_path))}"
 
 
 def _say_what_failed(summary: Summary) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import disk, images
 from ..apart import Here
-from ..audit import TO_DO, Options, audit_folder
+from ..audit import TO_DO, Options, audit_folder, once
 from ..audit.clips import Progress
 from ..records import Header, escape, unescape
 from ..settings import Settings
@@ -27,6 +27,9 @@ from .job_view import not_checked
 OPTIONS = Options()
 SILENT = 3600.0  # seconds; before the first frame and after the last one nothing is told
 MOST = 20  # places to look at that are listed
+_HIDE = (
+    "go to its second in the clip, draw a box around it (Correct), and look for leaks again in the clip that is written"
+)
 
 
 @dataclass(frozen=True)
@@ -35,13 +38,13 @@ class ClipAudit:
 
     Attributes:
         shows: names what the clip shows that was looked at.
-        leaks, looks: in words. skipped: what was not checked -> why. looked_at: frames, of `frames`.
+        leaks, looks: in words, each once. not_done: what was not checked, and why. looked_at: frames, of `frames`.
     """
 
     shows: str
     leaks: tuple[str, ...]
     looks: tuple[str, ...]
-    skipped: dict[str, str]
+    not_done: list[tuple[str, str]]
     looked_at: int
     frames: int
 
@@ -90,11 +93,12 @@ def card(found: ClipAudit, address: str) -> str:
     said = f"no leak found, which is no proof; {len(found.looks)} places to look at"
     said = said.replace("1 places", "1 place") if found.looks else "no leak found"
     said = "it failed, and cannot be downloaded" if found.leaks else said
+    to_do = f"<p>To do: {TO_DO}, {_HIDE}.</p>" if found.looks else ""
     return (
         f'<div class="az-audit"><h3>Audit: {said}</h3>'
         f'<p class="az-small">All {found.frames} frames were read, {found.looked_at} of them looked at.</p>'
-        f"{bullets(found.leaks)}{bullets(found.looks[:MOST])}{f'<p>To do: {TO_DO}.</p>' if found.looks else ''}"
-        f"{not_checked(found.skipped)}<p>{link(address, 'Download report and certificate')}</p></div>"
+        f"{bullets(found.leaks)}{bullets(found.looks[:MOST])}{to_do}"
+        f"{not_checked(found.not_done)}<p>{link(address, 'Download report and certificate')}</p></div>"
     )
 
 
@@ -106,6 +110,6 @@ def _audit(here: Here, output: Path, originals: Path, settings: Settings, option
 
     found = audit_folder(output, against=originals, settings=settings, options=options, frames=looked)
     (clip,) = found.photos
-    leaks = [clip.error] if clip.error else [f.text for f in clip.of("leak")]
-    looks = [f.text for f in clip.of("look")]
-    return {"leaks": leaks, "looks": looks, "more": [found.skipped, clip.looked_at, clip.frames]}
+    leaks = [clip.error] if clip.error else once(f.text for f in clip.of("leak"))
+    looks = once(f.text for f in clip.of("look"))
+    return {"leaks": leaks, "looks": looks, "more": [found.not_done, clip.looked_at, clip.frames]}

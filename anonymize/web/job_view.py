@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from ..audit import SYSTEM, THUMBNAILS, TO_DO, Audit
-from ..audit.findings import CHECKS
+from ..audit import SYSTEM, THUMBNAILS, TO_DO, Audit, PhotoAudit, once
 from ..records import Record, first_of
 from .elements import bullets, download, link, problem_line, prose, status_line, warning
 from .job_results import HEIF
@@ -25,7 +24,7 @@ def progress(job: Job, before: int) -> str:
     s = job.summary
     if job.state == "waiting":
         where = f"{before} other batches come first" if before > 1 else "it starts in a moment"
-        return f"<div data-busy>{status_line(f'Your batch is waiting: {where}.')}</div>"
+        return f'<div data-busy data-batch="{job.id}">{status_line(f"Your batch is waiting: {where}.")}</div>'
     if job.state == "failed":
         return problem_line(job.problem)
     if job.state == "empty":
@@ -47,7 +46,8 @@ def progress(job: Job, before: int) -> str:
         words.append(f"{len(s.failures)} failed")
     if job.problem:  # why it stopped
         words.append(job.problem)
-    return _bar(done / all_, words, "Photos done", job.state == "running")
+    bar = _bar(done / all_, words, "Photos done", job.state == "running")
+    return f'<div data-batch="{job.id}">{bar}</div>'
 
 
 def _bar(share: float, words: Sequence[str], label: str, is_busy: bool) -> str:
@@ -79,6 +79,7 @@ def order(job: Job) -> list[int]:
 def pictures(job: Job, which: str) -> str:
     """The clean photos as HTML, those first that a person should look at; while it runs, those that came last."""
     known, words = job.records, job.statuses()
+    audits = {p.path: p for p in job.audited.photos} if job.audited else {}
     if job.state in ("waiting", "running"):
         done = range(len(known))[-MOST_COMING:]
         cells = "".join(_cell(job, i, known[i], words[i], opens=False) for i in reversed(done))
@@ -87,11 +88,12 @@ def pictures(job: Job, which: str) -> str:
     if not kept:
         text = f"No photo is “{html.escape(which)}”." if known else "There are no photos yet."
         return f'<p class="az-note">{text}</p>'
-    return f'<ul class="az-gallery">{"".join(_cell(job, i, known[i], words[i]) for i in kept)}</ul>'
+    cells = "".join(_cell(job, i, known[i], words[i], audit=audits.get(known[i].path)) for i in kept)
+    return f'<ul class="az-gallery">{cells}</ul>'
 
 
-def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True) -> str:
-    name, kind = html.escape(record.path), word.replace(" ", "-")
+def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True, audit: PhotoAudit | None = None) -> str:
+    name, kind, mark = html.escape(record.path), word.replace(" ", "-"), _mark(audit)
     if record.error:
         picture = f'<div class="az-nopicture">{html.escape(record.error)}</div>'
     elif record.review == "flagged":
@@ -102,9 +104,18 @@ def _cell(job: Job, number: int, record: Record, word: str, opens: bool = True) 
         if opens:
             picture = f'<button type="button" data-number="{number}" data-event="open">{picture}</button>'
     return (
-        f'<li class="az-thumb {kind}">{picture}<span class="az-name" title="{name}">{name}</span>'
-        f'<span class="az-word">{word}</span></li>'
+        f'<li class="az-thumb {kind}" title="{name}">{picture}<span class="az-name">{name}</span>'
+        f'<span class="az-word">{word}</span>{mark}</li>'
     )
+
+
+def _mark(audit: PhotoAudit | None) -> str:
+    """What an audit says of a photo, for its caption; "" where it says nothing."""
+    if audit is None or (audit.ok and not audit.of("look")):
+        return ""
+    reasons = "; ".join(once(f.text for f in audit.of("look"))) if audit.ok else audit.why
+    level, said = ("look", "Audit: to look at") if audit.ok else ("leak", "Audit: failed")
+    return f'<span class="az-word az-mark {level}" title="{html.escape(reasons)}">{said}</span>'
 
 
 def summary(job: Job) -> str:
@@ -164,9 +175,13 @@ def audit_text(found: Audit) -> str:
     return f"{begin}: no leak found, which is no proof" + (f"; {photos(to_look)} to look at" if to_look else "")
 
 
-def audit_looks(found: Audit) -> str:
-    """The files that a person should look at, the first of them, and what to do, in words; "" for none."""
-    return f"To look at: {first_of(found.to_look_at)}: {TO_DO}." if found.to_look_at else ""
+def audit_looks(found: Audit, then: str) -> str:
+    """The files that a person should look at, the first of them, and what to do, in words; "" for none.
+
+    Args:
+        then: how what is a face or a plate is hidden there.
+    """
+    return f"To look at: {first_of(found.to_look_at)}: {TO_DO}, {then}." if found.to_look_at else ""
 
 
 def audit_card(job: Job) -> str:
@@ -176,25 +191,25 @@ def audit_card(job: Job) -> str:
     found = job.audited
     if found is None:
         return job.audit_problem and problem_line(job.audit_problem)
-    looks = audit_looks(found)
+    looks = audit_looks(found, "click its picture above, draw a box around it, and look for leaks again")
     return (
         f'<div class="az-card"><h3>{audit_text(found)}</h3>{bullets(audit_reasons(found))}'
-        f"{f'<p>{html.escape(looks)}</p>' if looks else ''}{not_checked(found.skipped)}"
+        f"{f'<p>{html.escape(looks)}</p>' if looks else ''}{not_checked(found.not_done)}"
         f"<p>{link(f'batches/{job.id}/audit.zip', 'Download report and certificate')}</p></div>"
     )
 
 
 def audit_reasons(found: Audit) -> list[tuple[str, str]]:
     """The files that an audit did not pass, the first of each kind, and why."""
-    reasons = [(p.path, p.error or "; ".join(f.text for f in p.of("leak"))) for p in found.failed[:20]]
+    reasons = [(p.path, p.why) for p in found.failed[:20]]
     reasons += [(path, f"a file of the operating system; {THUMBNAILS}") for path in found.thumbnails[:20]]
     reasons += [(path, f"a file of the operating system; {SYSTEM}") for path in found.of_system[:20]]
     return reasons + [(path, "no export wrote this file, and nobody looked at it") for path in found.strays[:20]]
 
 
-def not_checked(skipped: Mapping[str, str]) -> str:
+def not_checked(not_done: Iterable[tuple[str, str]]) -> str:
     """The checks that were not done, and why: of these, silence says nothing."""
-    rows = bullets(f"{CHECKS[check]}: {reason}" for check, reason in skipped.items())
+    rows = bullets(f"{checks}: {reason}" for checks, reason in not_done)
     return f"<p>Not checked:</p>{rows}" if rows else ""
 
 

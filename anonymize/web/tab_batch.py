@@ -12,7 +12,8 @@ from .elements import element, prose, script
 from .policy import Policy
 from .results import HEIGHTS, STATUSES
 
-_SHOWN = "document.querySelector('#az-batch-result [data-batch]')?.dataset.batch"  # the id of the batch, for scripts
+# The id of the batch, for scripts; while it is worked on its progress has it, afterward also its card.
+_SHOWN = "document.querySelector('#az-batch-progress [data-batch], #az-batch-result [data-batch]')?.dataset.batch"
 _COLORS = {"face": "#1c8f83", "plate": "#e8963a"}
 
 

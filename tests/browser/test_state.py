@@ -82,7 +82,7 @@ def test_tabs_have_addresses_and_back_goes_back(new_page: Any, quick: Any, stree
         page.locator("[data-busy]").first.wait_for(timeout=60_000)  # and it is still watched
     page.locator("#az-batch-result a.az-download").wait_for()
     page.evaluate("scrollTo(0, 400)")
-    page.locator(".az-thumb button").last.click()
+    page.locator(".az-thumb").last.locator(".az-word").click(force=True)  # its caption opens it, too
     page.locator(".az-stage:visible").wait_for()
     page.wait_for_function("scrollY === 0")  # the photo, not what lay below the gallery
     expect(page).to_have_url(f"{quick.address}/")
@@ -203,6 +203,26 @@ def test_sliders_say_what_they_would_change_and_possible_misses_are_shown(
     expect(would.first).to_have_text("3 hidden; no more below")
 
 
+def test_a_batch_that_is_worked_on_opens_in_review_when_it_is_done(new_page: Any, quick: Any, street: Path) -> None:
+    page = new_page(quick.address)
+    page.get_by_role("tab", name="Many photos").click()
+    files = [street, photo(street.with_name("b.jpg"), seed=2, size=(800, 600))]
+    page.set_input_files("#az-batch-upload input[type=file]", str(files[0]))
+    page.get_by_text("1 photo is ready.").wait_for()
+    page.get_by_role("button", name="Hide faces and plates").click()
+    expect(page.locator("#az-batch-progress")).to_contain_text("done")
+    page.set_input_files("#az-batch-upload input[type=file]", str(files[1]))
+    page.get_by_text("2 photos are ready.").wait_for()
+    with quick.holding():
+        page.get_by_role("button", name="Hide faces and plates").click()
+        page.locator("#az-batch-progress [data-busy]").wait_for()
+        page.locator("#az-open-review").click()
+        expect(page.locator(".rv-top .az-status")).to_contain_text("It opens here when that is done")
+        expect(page.locator(".rv-main")).to_be_hidden()
+    page.locator(".az-review[data-painted]").wait_for()
+    expect(page.locator("#rv-progress")).to_have_text("0 of 2 reviewed")
+
+
 def test_an_audit_says_how_far_it_is_and_is_canceled(new_page: Any, quick: Any, street: Path, tmp_path: Path) -> None:
     photos = [street, *(tmp_path / f"{i}.jpg" for i in range(3))]
     for other in photos[1:]:
@@ -229,6 +249,8 @@ def test_an_audit_says_how_far_it_is_and_is_canceled(new_page: Any, quick: Any, 
     expect(cancel).to_be_hidden()
     page.locator("#az-batch-audit").click()
     expect(page.locator("#az-batch-audited")).to_contain_text("Audit of 4 photos: no leak found")
+    expect(page.locator("#az-batch-audited")).to_contain_text("click its picture above, draw a box around it")
+    expect(page.locator(".az-thumb .az-mark.look")).to_have_text(["Audit: to look at"] * 4)
 
     page.locator("#az-open-review").click()
     page.get_by_text("Export", exact=True).click()

@@ -15,6 +15,7 @@ from anonymize import engine, images, records
 from anonymize.audit import Options, audit_folder, report_folder, second_look
 from anonymize.audit.quarantine import release
 from anonymize.cli import cli
+from anonymize.corrections import approve
 from anonymize.detectors import FakeDetector
 from anonymize.errors import AuditError, PathError
 from anonymize.predictor import Predictor
@@ -124,14 +125,33 @@ def test_a_corrected_photo_is_written_again(case: planted.Case) -> None:
     assert done.ok, done.failures
     assert case.file.exists()
     assert audit_folder(case.output, options=QUIET).ok
-    with pytest.raises(AuditError, match="not in quarantine"):
+    said = f"{case.name} was written anew since it failed; what is in quarantine is older and stays: delete"
+    with pytest.raises(AuditError, match=said):
         release(case.output, [case.name], place=report_folder(case.output) / "quarantine")
+    with pytest.raises(AuditError, match="other is not in quarantine"):
+        release(case.output, ["other"], place=report_folder(case.output) / "quarantine")
+    result = CliRunner().invoke(cli, ["audit", "release", str(case.output)])
+    assert (result.exit_code, "nothing is in quarantine" in result.output) == (0, False)
+    assert f"{said} {quarantined(case)}\n" in result.output
+    # It fails again: the copy that was exported last comes back, not the older one.
+    older = quarantined(case).read_bytes()
+    planted.open_region(case)
+    leaking = case.file.read_bytes()
+    audit_folder(case.output, options=QUIET)
+    assert release(case.output, place=report_folder(case.output) / "quarantine") == [case.name]
+    assert case.file.read_bytes() == leaking
+    assert quarantined(case).read_bytes() == older
 
 
 def test_what_was_changed_since_the_export_is_written_again(case: planted.Case) -> None:
     planted.original_in_place(case)
     assert not audit_folder(case.output, options=QUIET).ok
     assert not case.file.exists()
+    said = CliRunner().invoke(cli, ["audit", "release", str(case.output)]).output
+    assert said == (
+        f"{case.name} was not as it was exported when it failed, so it stays in quarantine: export it again, "
+        f"delete {quarantined(case)}\n"
+    )
     again = engine.run(case.home / "in", case.output, Predictor(detectors=[FakeDetector(case.regions)]))
     assert again.ok, again.failures
     assert audit_folder(case.output, options=QUIET).ok
@@ -222,3 +242,26 @@ def test_a_folder_without_records_is_audited_as_far_as_it_can_be(tmp_path: Path)
     assert audit.ok
     assert "destroyed" in audit.skipped
     assert Settings().kinds  # its defaults are taken
+
+
+def test_what_the_detection_left_open_is_to_be_looked_at_until_a_person_approved_it(case: planted.Case) -> None:
+    faint = [Region("face", (22 * n, 2, 22 * n + 20, 24), 0.145, {"a": 0.145, "b": 0.6}) for n in range(6)]
+    kept = case.output / "records.jsonl"
+    header, known = records.read(kept)
+    regions = (*known[case.name].regions, *faint)
+    with records.Writer(kept, header) as writer:
+        writer.write(known[case.name].replace(regions=regions))
+    assert engine.export(kept, case.output).ok
+    audit = case.audit()
+    assert audit.ok
+    assert [(f.check, f.level, f.kind) for f in audit.photos[0].findings] == [("open", "look", "face")] * 3
+    assert "scores 0.145, the threshold is 0.2" in audit.photos[0].findings[0].text
+    assert audit.to_look_at == [case.name]
+    found = FakeDetector([f.replace(score=0.5) for f in faint], name="other")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(second_look, "choose", lambda *_, **__: second_look.Looker((found,), {}))
+        seen = case.audit(looking=True).photos[0].findings
+    assert {f.check for f in seen} == {"recognizable"}  # a place is told once
+    with records.Writer(kept, header) as writer:
+        writer.write(approve(records.read(kept)[1][case.name], who="ana", settings=header.settings))
+    assert case.audit().photos[0].findings == []

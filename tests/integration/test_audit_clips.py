@@ -132,7 +132,7 @@ def test_the_report_shows_each_place_of_a_clip(most: int, tmp_path: Path, monkey
     assert len(looks) > 3
     report = (report_folder(case.folder) / "report.html").read_text("utf-8")
     assert "<h1>Audit of a test</h1>" in report
-    assert f"To do: {TO_DO}." in report
+    assert f"To do: {TO_DO}, hide it in review and write the clip again." in report
     for finding in looks:
         assert finding.text.startswith("at ")
         assert report.count(f"<strong>Look:</strong> {finding.text}") == 1
@@ -215,7 +215,7 @@ def test_the_command_line_says_how_much_was_looked_at(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "1 clip, 0 failed, 0 to look at" in result.output
     assert "all 8 frames were read, 2 of them looked at" in result.output
-    assert "Attack: a plate reader: not asked for" in result.output
+    assert "Attack: a face recognizer; Attack: a plate reader: not asked for" in result.output
     told = json.loads(CliRunner().invoke(cli, [*arguments, "--json"]).stdout)
     assert (told["photos"][0]["is_clip"], told["photos"][0]["looked_at"]) == (True, 2)
 
@@ -265,8 +265,7 @@ def test_clips_are_audited_after_they_were_written_when_asked(tmp_path: Path, mo
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert "1 clip, 0 failed" in result.output
-    assert "not done: Attack: a plate reader: it is not done for clips" in result.output
-    assert "not done: Attack: a face recognizer: it is not done for clips" in result.output
+    assert "not done: Attack: a face recognizer; Attack: a plate reader: it is not done for clips" in result.output
     assert (tmp_path / "out-audit" / "certificate.json").is_file()
     (tmp_path / "out" / "notes.txt").write_text("mine")
     assert CliRunner().invoke(cli, arguments).exit_code == 4

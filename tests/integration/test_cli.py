@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -18,8 +19,9 @@ from PIL import Image
 
 from anonymize import records
 from anonymize.cli import cli
+from anonymize.cli.options import PER_KIND
 from anonymize.cli.progress import print_counts
-from anonymize.settings import Kernel, Settings
+from anonymize.settings import Kernel, Kind, Settings
 from anonymize.summary import Summary
 
 pytestmark = pytest.mark.usefixtures("as_they_came")
@@ -76,6 +78,18 @@ def test_of_a_photo_with_further_pictures_only_the_first_is_written_and_that_is_
     assert Image.open(out / "scan.tif").n_frames == 1
 
 
+def test_settings_have_one_name_in_python_on_the_command_line_and_in_the_api() -> None:
+    from anonymize.web.api_forms import Options
+
+    of_settings = {field.name for of in (Kind, Settings) for field in dataclasses.fields(of)}
+    command = dict(commands())[("run",)]
+    options = {p.opts[0] for p in command.params if isinstance(p, click.Option)}
+    for name in PER_KIND:
+        assert name in of_settings
+        assert f"--{name.replace('_', '-')}" in options
+        assert name in Options.model_fields or name in ("min_size", "max_size")
+
+
 def test_an_unknown_command_is_an_error() -> None:
     assert "No such command" in run("hide", code=2).output
 
@@ -83,7 +97,7 @@ def test_an_unknown_command_is_an_error() -> None:
 def test_run_uses_the_options(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(
-        "run", folder, out, *MINE, "--effect", "solid", "--fill-color", "ff00ff", "--effect", "screen=pixelate",
+        "run", folder, out, *MINE, "--effect", "solid", "--fill", "ff00ff", "--effect", "screen=pixelate",
         "--kernel", "face=101,3,19", "--hide", "screen=0.2", "--padding", "face=0", "--mask", "rectangle",
         "--no-write-detections", "--preview",
     )  # fmt: skip
@@ -239,7 +253,7 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
         (["--kernel", "101,3,19", "--effect", "plate=blur"], None),
         (["--kernel", "0,0,19"], None),
         (["--mosaic-blocks", "8", "--effect", "solid"], "nothing with the effect solid, only with blur and pixelate"),
-        (["--fill-color", "plate=ff00ff", "--effect", "face=solid"], "fill does nothing with the effect inpaint"),
+        (["--fill", "plate=ff00ff", "--effect", "face=solid"], "fill does nothing with the effect inpaint"),
     ],
 )
 def test_an_option_that_does_nothing_is_said(
@@ -383,3 +397,26 @@ def test_a_kind_that_is_called_as_a_row_is_has_a_row_of_its_own(capsys: pytest.C
         ["failed", "0"],
         ["seconds", "1.2"],
     ]
+
+
+def test_photos_that_are_worth_a_look_are_named_the_riskiest_first(tmp_path: Path) -> None:
+    for name, light in (("a.png", 100), ("b.png", 0), ("c.png", 255)):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(np.full((90, 260, 3), light, np.uint8)).save(tmp_path / "in" / name)
+    doubting = ["--face-detector", "tests.support.cli:Doubting", "--plate-detector", "none", "--quiet"]
+    output, kept = tmp_path / "out", tmp_path / "records.jsonl"
+    command = f"python -m review queue {output / 'records.jsonl'}"
+    done = run("run", tmp_path / "in", output, *doubting)
+    found = run("detect", tmp_path / "in", "--records", kept, *doubting)
+    exported = run("export", kept, tmp_path / "2", "--quiet")
+    for said, lists in ((done, command), (found, str(kept)), (exported, str(kept))):
+        assert re.search(r"worth a look +2\b", said.output)
+        first, second, last = said.output.partition("the riskiest first:\n")[2].splitlines()[:3]
+        assert re.fullmatch(r"  \d+ %  c\.png: possible face, 6 %: a candidate .* scores 0\.145, .*", first)
+        assert " a.png: " in second
+        assert last.endswith(lists)
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["worth_a_look"] == 2
+    assert [photo["path"] for photo in summary["riskiest"]] == ["c.png", "a.png"]
+    assert "worth a look" not in run("detect", tmp_path / "in", "--records", tmp_path / "no.jsonl", *MINE).output
+    assert "review queue" not in run("run", tmp_path / "in", tmp_path / "dry", *doubting, "--dry-run").output

@@ -134,10 +134,11 @@ def test_what_may_be_opened_can_be_told_apart(tmp_path: Path):
     shared = [tmp_path / "may" / "records.jsonl", tmp_path / "june" / "records.jsonl", tmp_path / "other.jsonl"]
     found = app.sources_of(Policy(), shared, session)
     assert [s.label for s in found] == [
-        "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos"
+        "may/records", "june/records", "other", "Batch 1: 2 photos", "Batch 2: 2 photos", "Batch 3"
     ]  # fmt: skip
+    assert [s.is_ready for s in found] == [True] * 5 + [False]  # while it grows, nobody opens it
     assert found[3].records == tmp_path / "0" / "records.jsonl"
-    assert len({s.id for s in found}) == 5
+    assert len({s.id for s in found}) == 6
 
 
 def test_a_sample_that_cannot_be_made_is_said_and_the_server_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture):

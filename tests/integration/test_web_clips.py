@@ -265,12 +265,12 @@ def test_where_to_look_first(site: Site, request_: Any) -> None:
     wait_for(lambda: clip.state == "done")
     told = track_list(clip)
     assert told["hidden"] == sum(t["hidden"] for t in told["tracks"])  # none of them follow the same thing
-    assert told["look"][0]["text"] == "Possible license plate not hidden, 90 %"
+    assert told["look"][0]["text"] == "Possible license plate not hidden, score 0.90"
     assert [(t["hidden"], t["first"], t["last"]) for t in told["tracks"]] == [(False, 0, 29)]
     assert told["times"] == {"first": 0.0, "step": pytest.approx(0.04)}
     (region,) = frame_view(clip, 4)["regions"]
     assert region["state"] == "suspect"
-    assert "at best 90 % sure" in region["why"]
+    assert "score 0.90 at best" in region["why"].lower()
 
 
 def test_one_visitors_clip_is_nobody_elses(tmp_path: Path) -> None:
@@ -413,6 +413,13 @@ def test_an_audit_of_a_clip_and_one_that_fails_is_taken_away(
     do.adjust(request_, clip.id, *values(effect="solid"))
     wait_for(lambda: not clip.is_busy)
     assert clip.clean is not None
+
+
+def test_the_advice_of_an_audit_is_about_the_clip() -> None:
+    card = clip_audit.card(clip_audit.ClipAudit("1", (), ("a face", "a plate"), [("Names", "none")], 9, 9), "a.zip")
+    assert "draw a box around it (Correct)" in card
+    assert "in review" not in card
+    assert "<li>Names: none</li>" in card
 
 
 def test_only_whose_machine_it_is_may_ask_for_an_audit(site: Site, request_: Any) -> None:

@@ -31,6 +31,8 @@ REGIONS = [
     Region("face", (600, 100, 640, 150), 0.15, {"one": 0.15}),
     Region("plate", (60, 520, 120, 540), 0.1, {"three": 0.1}),
 ]
+# What only an audit sees: to be looked at, no leak.
+SMALL = Region("face", (700, 500, 708, 508), 0.6, {"other": 0.6})
 # In a wider one: rows of faces, each a little over the next.
 CROWD = [
     Region("face", (20.0 + 28 * x, 40.0 + 90 * y, 60.0 + 28 * x, 95.0 + 90 * y), 0.9 - 0.01 * x, {"one": 0.9})
@@ -45,15 +47,15 @@ class Quick:
     name = "quick"
     weights: Mapping[str, str] = {}
 
-    def __init__(self, folder: Path) -> None:
-        self.hold = folder / "hold"
+    def __init__(self, folder: Path, *more: Region) -> None:
+        self.hold, self.more = folder / "hold", more
 
     def detect(self, images: Sequence[Image]) -> list[list[Region]]:
         while self.hold.exists():
             time.sleep(0.02)
         if any(i.shape[0] > i.shape[1] for i in images):
             raise RuntimeError("no upright photos, please")
-        return [CROWD if i.shape[1] > 1500 else list(REGIONS) for i in images]
+        return [CROWD if i.shape[1] > 1500 else [*REGIONS, *self.more] for i in images]
 
 
 def audit_with(detector: Quick) -> None:
@@ -69,7 +71,7 @@ def no_reader(*_: object) -> None:
 
 def main(port: int, folder: Path) -> None:
     rules = Policy()
-    audit_with(Quick(folder))
+    audit_with(Quick(folder, SMALL))
     clip_audit.OPTIONS = Options(is_looking=False, is_attacking=False)  # networks need time
     pool = DetectorPool(rules.defaults, detectors=[Quick(folder)])
     serve(assemble(rules, pool, folder / "data", **app.review_parts(rules, [])), "127.0.0.1", port)

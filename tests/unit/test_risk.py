@@ -9,7 +9,7 @@ from anonymize.hiding import warning_texts, warnings_of
 from anonymize.predictor import DETECTION_VERSION
 from anonymize.records import Record
 from anonymize.regions import Box, Region
-from anonymize.risk import SUSPICIOUS, misses, moved_off, risk_of
+from anonymize.risk import SHOWN_REASON, SUSPICIOUS, misses, moved_off, risk_of, worth_a_look
 from anonymize.settings import Settings
 
 SETTINGS = Settings()
@@ -45,3 +45,17 @@ def test_what_is_still_hidden_or_was_decided_is_none() -> None:
         assert warnings_of(record, SETTINGS) == []
     assert warnings_of(away, SETTINGS) == ["moved-off"]
     assert warnings_of(approve(away, who="ana", settings=SETTINGS), SETTINGS) == []
+
+
+def test_what_is_worth_a_look_says_why_until_a_person_approved_it() -> None:
+    moved = move(RECORD, who="ana", id=FACE.id, box=(400, 100, 500, 200))
+    risk, reasons = worth_a_look(moved, SETTINGS) or (0.0, [])
+    assert risk == risk_of(moved, SETTINGS)
+    assert reasons[0] == misses(moved, SETTINGS)[0]
+    assert reasons[0].sentence == f"face that its box was moved off, {100 * reasons[0].p:.0f} %: {reasons[0].text}"
+    assert [r for r in reasons[1:] if r.p < SHOWN_REASON] == []
+    for settled in (RECORD, moved.replace(error="gone"), approve(moved, who="ana", settings=SETTINGS)):
+        assert worth_a_look(settled, SETTINGS) is None
+    small = [Region("face", (60 * n, 10, 60 * n + 9, 19), 0.011, {"a": 0.011}) for n in range(200)]
+    risk, reasons = worth_a_look(RECORD.replace(regions=tuple(small)), SETTINGS) or (0.0, [])
+    assert (risk >= SUSPICIOUS, len(reasons)) == (True, 1)  # each is nothing by itself: the likeliest is told

@@ -210,8 +210,16 @@
     };
 
     // --- opening ---
-    const begin = (what) => (working = working.then(async () => {
-      const answer = await ask("open", what);
+    let opening = null;                           // what was asked for last; nothing else opens by itself meanwhile
+    const begin = (what) => { opening = what; return (working = working.then(async () => {
+      let answer = await ask("open", what);
+      while (answer.preparing && opening === what) {
+        say(answer.preparing);
+        await new Promise((resolve) => { setTimeout(resolve, 1000); });
+        if (opening === what) answer = await ask("open", what);
+      }
+      if (opening !== what) return;               // another one was asked for meanwhile
+      opening = null;
       if (!answer.error) {
         batch = answer.batch;
         if (batch) source.value = batch;
@@ -221,7 +229,7 @@
         explored.textContent = "";
       }
       show(answer);
-    }));
+    })); };
     const offer = async () => {
       const { batches = [], paths = false, error } = await ask("batches");
       if (error) return say(error, true);
@@ -237,8 +245,8 @@
       source.hidden = !batches.length;
       open.hidden = !batches.length && !paths;
       if (wanted) openWanted();
-      else if (!page && batches.length) begin({ batch: source.value });
-      else if (!page) say("Hide faces and plates in some photos first (Many photos); then check them here, the riskiest first.");
+      else if (!page && !opening && batches.length) begin({ batch: source.value });
+      else if (!page && !opening) say("Hide faces and plates in some photos first (Many photos); then check them here, the riskiest first.");
       return undefined;
     };
     openWanted = () => {

@@ -335,6 +335,8 @@ def test_a_run_says_of_its_photos_what_one_machine_says() -> None:
     assert summary.warnings["a.jpg"] == warnings_of(moved, SETTINGS)
     assert {"moved-off", "first-picture-only"} < set(summary.warnings["a.jpg"])
     assert summary.not_hidden == not_hidden(moved, SETTINGS) == {"dog": 1}
+    assert [photo["path"] for photo in summary.riskiest] == ["a.jpg"]
+    assert "moved" in summary.riskiest[0]["why"]
 
 
 def test_two_runs_on_one_output_never_mix(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from anonymize.regions import Region
 from anonymize.settings import Settings
 from review import photos
 from review.reviews import Reviews, User
-from review.tab_handlers import ReviewHandlers, Source, shared
+from review.tab_handlers import PREPARING, ReviewHandlers, Source, shared
 
 SETTINGS = Settings().with_kind("face", threshold=0.5).with_kind("plate", threshold=0.25)
 FACE = Region("face", (20, 20, 60, 70), 0.9, {"one": 0.9})
@@ -305,6 +307,27 @@ def test_a_box_and_its_reason_say_one_number(path: Path):
     assert "sure" not in seen, "its score"
 
 
+def test_a_box_says_one_number_in_one_photo_and_in_review(tmp_path: Path):
+    """A chance where there is a reason to look at it, else its score."""
+    from anonymize.web.photo_session import PhotoSession
+    from anonymize.web.photo_view import view
+
+    doubted = Region("plate", (20, 60, 60, 70), 0.26, {"one": 0.26, "two": 0.001})
+    known = Record("a.png", "00", 160, 100, (FACE, faint(0.2), doubted), detectors={"one": {}})
+    records.write(tmp_path / "r.jsonl", Header(str(tmp_path), SETTINGS), [known])
+    (tmp_path / "a.png").touch()
+    there = {r["id"]: r for r in Tab(tmp_path / "r.jsonl").page["photo"]["regions"]}
+    display: Any = None
+    photo = PhotoSession("1", "a.png", tmp_path / "a.png", tmp_path, known, display, SETTINGS, "ana")
+    here = view(photo)["regions"]
+    assert {r["id"]: r.get("sure") for r in here} == {id: r.get("sure") for id, r in there.items()}
+    assert len({r.get("sure") for r in here}) == 3  # of the sure face, the suspected and the doubted plate
+    suspected = next(r for r in here if r["state"] == "suspect")
+    for shown in (suspected, there[suspected["id"]]):
+        assert re.search(rf"Possible (license )?plate, {100 * suspected['sure']:.0f} %", shown["why"])
+        assert "Score 0.20" in shown["why"]
+
+
 def test_a_sample_is_only_looked_at(path: Path):
     tab = Tab(path, own_machine=False, read_only=True)
     before = path.read_bytes()
@@ -320,7 +343,18 @@ def test_a_sample_is_only_looked_at(path: Path):
 def test_a_path_is_opened_on_ones_own_machine_only(path: Path):
     assert Tab(path).ask("open", records=f" {path} ")["photo"]["photo"] == "b.png"
     answer = Tab(path, own_machine=False).ask("open", records=str(path))
-    assert answer == {"error": "That batch is not there, or it is still being worked on."}
+    assert answer == {"error": "That batch is not there."}
+
+
+def test_a_batch_that_is_worked_on_opens_when_it_is_ready(path: Path):
+    batch = Source("batch", "Batch 2", path, is_temporary=True, is_ready=False)
+    sources = [shared(path, "r"), batch]
+    tab = Tab(path, sources=sources)
+    assert tab.ask("open", batch="batch") == {"preparing": PREPARING}
+    assert tab.status == 200  # nothing failed
+    sources[1] = replace(batch, is_ready=True)
+    assert tab.ask("open", batch="batch")["photo"]["photo"] == "b.png"
+    assert len(tab.ask("batches")["batches"]) == 2
 
 
 def test_an_export_is_audited_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
