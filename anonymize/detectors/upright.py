@@ -1,9 +1,10 @@
 """How a photo lies: its quarter turns until it is upright, from one cheap look.
 
 Networks learn from upright photos and see little on others: of plates on phone pictures on their side nearly all
-leak. EXIF says how a photo lies, if it was kept and if the camera knew. So each photo is looked at once, 256 px small,
-in all four turns, by the first layers of a network that knows vehicles and people; what they see is weighed by numbers
-that `models/recipes/upright.py` fitted. Detectors then see the photo in every turn that may be the right one.
+leak. EXIF says how a photo lies, if it was kept and if the camera knew. So each photo is looked at, 256 px small, by
+the first layers of a network that knows vehicles and people; what they see is weighed by numbers that
+`models/recipes/upright.py` fitted. Most photos are upright and show it at the first look. Others are looked at in all
+four turns, and detectors then see them in every turn that may be the right one.
 """
 
 from __future__ import annotations
@@ -43,18 +44,28 @@ class Upright:
     """Tells how photos lie.
 
     Attributes:
-        network: (4, 3, SIDE, SIDE) -> the maps of LAYERS.
-        numbers: One for each feature; what speaks for a copy being upright is their scalar product.
+        network: (N, 3, SIDE, SIDE) -> the maps of LAYERS.
+        numbers: One for each feature; what speaks for a copy being upright, beside the other three, is their scalar
+            product.
+        alone: The same for a copy of which the others are not known.
+        bound: What is above it, by `alone`, is upright.
         weights: Name -> sha256.
     """
 
     network: Network
     numbers: Floats
+    alone: Floats
+    bound: float
     weights: Mapping[str, str]
 
     def turns(self, image: Image) -> tuple[int, ...]:
         """Quarter turns (0–3, counterclockwise) that may make an image upright, the likeliest first; at least one."""
-        return choose(softmax(features(self.network, image) @ self.numbers))
+        small = shrink(image)
+        came = features(self.network, small, (0,))
+        if float(came[0] @ self.alone) > self.bound:
+            return (0,)
+        others = features(self.network, small, (1, 2, 3))
+        return choose(softmax(np.vstack([came, others]) @ self.numbers))
 
 
 def load(settings: Settings, *, weights_dir: Path | None = None, progress: weights.Progress | None = None) -> Upright:
@@ -69,8 +80,9 @@ def load(settings: Settings, *, weights_dir: Path | None = None, progress: weigh
     network, digest = open_layers(settings, weights_dir=weights_dir, progress=progress)
     if data["sha256"] != digest:
         raise WeightsError(f"{fitted} was fitted to another {NETWORK}; fit it anew (models/recipes/upright.py)")
-    numbers = np.array(data["numbers"], np.float32)
-    return Upright(network, numbers, {NETWORK: digest, FILE: hashlib.sha256(content).hexdigest()})
+    numbers, alone = (np.array(data[name], np.float32) for name in ("numbers", "alone"))
+    hashes = {NETWORK: digest, FILE: hashlib.sha256(content).hexdigest()}
+    return Upright(network, numbers, alone, data["bound"], hashes)
 
 
 def open_layers(
@@ -92,13 +104,16 @@ def open_layers(
     return open_network(path, settings.device, model=part, exact=True), entry.sha256
 
 
-def features(network: Network, image: Image) -> Floats:
-    """What the layers see in an image after 0, 1, 2 and 3 quarter turns, float32 (4, N)."""
+def shrink(image: Image) -> Image:
+    """An image as it is looked at, uint8 (SIDE, SIDE, 3)."""
     step = max(1, min(check(image).shape[:2]) // (4 * SIDE))  # of a large photo, a quarter of the pixels will do
-    small = cv2.resize(image[::step, ::step], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    batch = np.concatenate([tensor(turn(small, turns), divisor=255.0) for turns in range(4)])
-    maps = network(batch)
-    return np.hstack([_means(maps[name]).reshape(4, -1) for name in LAYERS])
+    return cv2.resize(image[::step, ::step], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def features(network: Network, small: Image, turns: Sequence[int] = range(4)) -> Floats:
+    """What the layers see in a small image after each of these quarter turns, float32 (turns, N)."""
+    maps = network(np.concatenate([tensor(turn(small, k), divisor=255.0) for k in turns]))
+    return np.hstack([_means(maps[name]).reshape(len(turns), -1) for name in LAYERS])
 
 
 def _means(maps: Floats) -> Floats:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from anonymize import images
 from anonymize.detectors import upright
-from anonymize.detectors.upright import Upright, choose, features, softmax, turn, turn_back
+from anonymize.detectors.upright import Upright, choose, features, shrink, softmax, turn, turn_back
 from anonymize.errors import DetectionError, WeightsError
 from anonymize.predictor import Predictor
 from anonymize.regions import Region
@@ -20,15 +21,20 @@ class Maps:
 
     metadata, size = {}, None
 
+    def __init__(self) -> None:
+        self.looks: list[int] = []
+
     def __call__(self, batch):
+        self.looks.append(len(batch))
         return {
-            name: batch[:, :1].reshape(4, 1, cells, 256 // cells, cells, 256 // cells).mean((3, 5))
+            name: batch[:, :1].reshape(-1, 1, cells, 256 // cells, cells, 256 // cells).mean((3, 5))
             for name, cells in zip(upright.LAYERS, (16, 8), strict=True)
         }
 
 
 # Brightness in the upper and lower half of both maps: what is brighter above is upright, as the sky is.
-SKY = Upright(Maps(), np.array([9, 9, -9, -9, 9, 9, -9, -9], np.float32), {"sky": "00"})
+NUMBERS = np.array([9, 9, -9, -9, 9, 9, -9, -9], np.float32)
+SKY = Upright(Maps(), NUMBERS, np.zeros(8, np.float32), 0.0, {"sky": "00"})  # no first look is enough
 
 
 class BrightSpot:
@@ -75,6 +81,22 @@ def test_where_it_is_not_clear_all_likely_turns_are_searched_and_the_best_counts
     assert [r.score for r in found] == [0.95]
 
 
+@pytest.mark.parametrize(
+    ("bound", "turns", "looks", "answer"),
+    [(35.0, 0, [1], (0,)), (37.0, 0, [1, 3], (0,)), (35.0, 1, [1, 3], (3, 0)), (-1.0, 1, [1], (0,))],
+)
+def test_what_the_first_look_shows_upright_needs_no_other(bound, turns, looks, answer) -> None:
+    maps = Maps()  # 4 * 9 speak for a photo that is white above and black below, 0 for one on its side
+    how = Upright(maps, NUMBERS, NUMBERS, bound, {})
+    assert (how.turns(turn(photo(), turns)), maps.looks) == (answer, looks)
+
+
+def test_a_first_look_at_the_bound_is_not_enough() -> None:
+    maps = Maps()
+    assert Upright(maps, NUMBERS, np.zeros(8, np.float32), 0.0, {}).turns(photo()) == (0,)
+    assert maps.looks == [1, 3]
+
+
 def test_given_detectors_see_a_photo_as_it_came() -> None:
     (found,) = Predictor(detectors=[BrightSpot()]).predict([turn(photo(), 1)])
     assert found[0].score == 0.2
@@ -92,13 +114,14 @@ def test_a_turn_is_searched_that_may_be_right_and_the_photo_as_it_came_always() 
 def test_turned_copies_have_the_same_features_in_another_order() -> None:
     big = np.random.default_rng(0).integers(0, 255, (3000, 2000, 3), np.uint8)
     for image in (photo(), big[:300, :200]):
-        came = features(Maps(), image)
-        assert features(Maps(), turn(image, 1)) == pytest.approx(np.roll(came, -1, axis=0), abs=1e-2)
-    assert features(Maps(), big).shape == (4, 8)
+        came = features(Maps(), shrink(image))
+        assert features(Maps(), shrink(turn(image, 1))) == pytest.approx(np.roll(came, -1, axis=0), abs=1e-2)
+        assert np.array_equal(features(Maps(), shrink(image), (0, 3)), came[[0, 3]])
+    assert features(Maps(), shrink(big)).shape == (4, 8)
 
 
 def test_a_failed_look_is_a_failed_detection() -> None:
-    broken = Upright(lambda batch: {}, SKY.numbers, {})
+    broken = replace(SKY, network=lambda batch: {})
     with pytest.raises(DetectionError, match="how the photo lies"):
         Predictor(detectors=[BrightSpot()], upright=broken).predict([photo()])
 
@@ -106,7 +129,7 @@ def test_a_failed_look_is_a_failed_detection() -> None:
 def test_other_numbers_search_every_photo_anew() -> None:
     hashes = {
         Predictor(detectors=[BrightSpot()], upright=how).detection_hash
-        for how in (None, SKY, Upright(SKY.network, SKY.numbers, {"sky": "01"}))
+        for how in (None, SKY, replace(SKY, weights={"sky": "01"}))
     }
     assert len(hashes) == 3
 
@@ -127,6 +150,9 @@ def test_corners_keep_their_reading_order() -> None:
 
 def test_real_photos_are_put_upright(bus: Path, zidane: Path) -> None:
     how = upright.load(Settings())
+    alone = []
     for path in (bus, zidane):
         rgb = images.load(path, Settings()).rgb
         assert [how.turns(turn(rgb, turns))[0] for turns in range(4)] == [0, 3, 2, 1]
+        alone.append(features(how.network, shrink(rgb)) @ how.alone)
+    assert np.max(np.array(alone)[:, 1:]) < how.bound < np.max(np.array(alone)[:, 0])
