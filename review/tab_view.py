@@ -17,9 +17,9 @@ from anonymize.corrections import gate
 from anonymize.engine import export
 from anonymize.records import Record, unescape
 from anonymize.regions import Region
-from anonymize.risk import DOUBTED, SHOWN_REASON, Reason
+from anonymize.risk import DOUBTED, SHOWN_REASON, Reason, percent
 from anonymize.settings import Settings
-from anonymize.web.elements import editor_region
+from anonymize.web.elements import editor_region, score
 from anonymize.web.job_view import audit_looks, audit_reasons, audit_text, photos
 from anonymize.web.jobs import AuditProgress
 
@@ -38,8 +38,8 @@ def view(review: Review, item: Item) -> dict[str, Any]:
     """What the picture editor shows: the photo, what is hidden, decided and suspected; and why to look."""
     record, settings = review.store[item.path], review.store.settings
     suspected = {r.region: r for r in item.misses if r.region}
-    doubted = {r.region: r for r in item.doubts if r.p >= DOUBTED}
-    shown = [_region(r, settings, suspected.get(r.id), doubted.get(r.id)) for r in record.regions]
+    looks = {r.region: r for r in item.doubts if r.p >= DOUBTED} | suspected
+    shown = [_region(r, settings, looks.get(r.id)) for r in record.regions]
     hash = record.approval_hash(settings)
     is_gone = not os.path.lexists(review.store.header.source(record))
     gone = "It is no longer in the input. `python -m review forget` takes it out of the records."
@@ -77,13 +77,12 @@ def _is_shown(region: dict[str, Any], reason: Reason | None) -> bool:
     return region["state"] == "suspect" and region["score"] >= FAINT
 
 
-def _region(region: Region, settings: Settings, suspected: Reason | None, doubted: Reason | None) -> dict[str, Any]:
-    words = f"Score {region.score:.2f}." + (f" {DECIDED[region.status]}." if region.status != "auto" else "")
-    if not (reason := suspected or doubted):
-        return editor_region(region, settings, words)
-    words += f" {100 * reason.p:.0f} % likely a {'miss' if suspected else 'false alarm'}: {reason.text}."
-    # The probability beside the box is the reason's, so that both say one number.
-    return editor_region(region, settings, words) | {"sure": round(reason.p if suspected else 1 - reason.p, 4)}
+def _region(region: Region, settings: Settings, reason: Reason | None) -> dict[str, Any]:
+    words = f"Score {score(region.score)}." + (f" {DECIDED[region.status]}." if region.status != "auto" else "")
+    if reason is not None:
+        said = f"likely not a {reason.kind}, {percent(reason.p)}" if settings.hides(region) else reason.words
+        words += f" {said[:1].upper()}{said[1:]}: {reason.text}."
+    return editor_region(region, settings, words, reason)
 
 
 def _about(item: Item) -> str:

@@ -19,10 +19,10 @@ from ..video.passes import INCOMPLETE
 from ..video.tracks import Track
 from .clip_audit import card
 from .clip_session import ClipSession
-from .elements import BUTTON, bullets, download, editor_region, link, prose
+from .elements import BUTTON, bullets, download, editor_region, link, prose, score
 from .job_view import duration
 from .photo_session import OTHER, QUALITY
-from .photo_view import DECIDED, percent, reversible
+from .photo_view import DECIDED, reversible
 from .results import NAMES, at_places, count_text, warning_list
 
 _MOST_SHOWN = 400  # tracks
@@ -200,7 +200,7 @@ def moment_text(moment: Moment, record: ClipRecord) -> str:
     """Why to look at a moment, in the page's words."""
     one = NAMES.get(moment.kind, (moment.kind,))[0]
     if moment.sign == "candidate":
-        return f"Possible {one} not hidden, {percent(find(record, moment.track).score)}"
+        return f"Possible {one} not hidden, score {score(find(record, moment.track).score)}"
     if moment.sign == "filled":
         return f"{one.capitalize()} not found for a while: is it where it is hidden?"
     return f"{one.capitalize()} {moment.sign} in the middle of the picture"
@@ -224,13 +224,13 @@ def why(track: Track, frame: int, settings: Settings) -> str:
     """Why a track is hidden or not, and whence its box in a frame, in a sentence or two."""
     one = NAMES.get(track.kind, (track.kind,))[0]
     hides = track.is_hidden(settings)
-    from_ = percent(settings.kind(track.kind).threshold)
+    from_ = f"{settings.kind(track.kind).threshold:g}"
     if track.status != "auto":
         said = DECIDED[track.status]
     elif hides:
-        said = f"At best {percent(track.score)} sure, so hidden in all its frames (from {from_})."
+        said = f"Score {score(track.score)} at best, so hidden in all its frames (from {from_})."
     else:
-        said = f"Possible {one}, at best {percent(track.score)} sure. Hidden from {from_}."
+        said = f"Possible {one}, score {score(track.score)} at best. Hidden from {from_}."
     here = {
         "filled": " Nothing was found in this frame: it goes on from those before and after.",
         "extended": " Not found in this frame: it reaches a little beyond those where it was.",

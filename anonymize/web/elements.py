@@ -12,7 +12,9 @@ from typing import Any
 
 import gradio as gr
 
+from ..records import Record
 from ..regions import Region
+from ..risk import DOUBTED, Reason, false_positives, misses
 from ..settings import Settings
 from .policy import Policy
 
@@ -79,13 +81,28 @@ def kept(policy: Policy) -> str:
     return "It stays on this computer." if policy.own_machine else "It is deleted from here after your visit."
 
 
-def editor_region(region: Region, settings: Settings, why: str) -> dict[str, Any]:
-    """A region as the picture editor shows it, JSON-ready.
+def score(value: float) -> str:
+    """0.463 -> `0.46`; small ones with as many digits as it takes to tell them apart."""
+    return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
+
+
+def reasons(record: Record, settings: Settings) -> dict[str, Reason]:
+    """Region -> why a person should look at it: it may be a miss, or more likely than not a false alarm."""
+    doubts = {r.region: r for r in false_positives(record, settings) if r.p >= DOUBTED}
+    return doubts | {r.region: r for r in misses(record, settings) if r.region}
+
+
+def editor_region(region: Region, settings: Settings, why: str, reason: Reason | None = None) -> dict[str, Any]:
+    """A region as the picture editor shows it, JSON-ready: a percentage is a chance, a decimal number a score.
+
+    Where there is a reason to look at it, the chance that something is there stands beside its box, as `sure`; else its
+    score.
 
     Its `state` is what a person decided, else "hidden", "suspect" (of a kind that is hidden), or "carrier" (a vehicle
     or a person, there to be seen: it cannot be hidden by a click on it).
     """
     hides = settings.hides(region)
+    sure = {} if reason is None else {"sure": round(1 - reason.p if hides else reason.p, 4)}
     found = "hidden" if hides else "suspect" if region.kind in settings.kinds else "carrier"
     return {
         "id": region.id,
@@ -96,6 +113,7 @@ def editor_region(region: Region, settings: Settings, why: str) -> dict[str, Any
         "state": found if region.status == "auto" else region.status,
         "hidden": hides,
         "why": why,
+        **sure,
     }
 
 

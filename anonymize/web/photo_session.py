@@ -24,6 +24,7 @@ from ..outputs import detections
 from ..preview import shrink, to_jpeg
 from ..records import Record
 from ..regions import Region
+from ..risk import Reason
 from ..settings import Kernel, Settings
 from .file_names import clean_name
 from .sessions import GoneError
@@ -83,7 +84,7 @@ class PhotoSession:
         settings: the last that were asked for. who: the person, as decisions name them.
         removed: what the file carries and the clean one will not. version: counts what changes the picture.
         saved: keeps each correction of a photo of a batch. batch: its id and the photo's number there.
-        possible: what photo_view worked out last. earlier: how many decisions were made before this page.
+        reasons: to look at regions, worked out last. earlier: how many decisions were made before this page.
     """
 
     id: str
@@ -99,7 +100,7 @@ class PhotoSession:
     lock: threading.RLock = field(default_factory=threading.RLock)
     saved: Callable[[Record], None] | None = None
     batch: tuple[str, int] | None = None
-    possible: tuple[Record, Settings, list[Region]] | None = None
+    reasons: tuple[Record, Settings, dict[str, Reason]] | None = None
     _states: OrderedDict[str, tuple[Record, Settings]] = field(default_factory=OrderedDict)
     _shown: tuple[str, bytes] = ("", b"")
 

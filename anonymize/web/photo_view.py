@@ -12,10 +12,10 @@ import pandas as pd
 from ..effects import MAX_MOSAIC_BLOCKS, Weakness, warn_reversible
 from ..hiding import warning_texts
 from ..regions import Region
-from ..risk import misses
+from ..risk import Reason, percent
 from ..settings import Settings
 from .controls import KEEP
-from .elements import download, editor_region, link, warning
+from .elements import download, editor_region, link, reasons, score, warning
 from .job_results import HEIF
 from .photo_session import OTHER, PhotoSession
 from .results import NAMES, count_text, counts, warning_list
@@ -27,16 +27,20 @@ DECIDED = {"manual": "You drew it.", "accepted": "You chose to hide it.", "rejec
 COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
 
+def _reasons(photo: PhotoSession) -> dict[str, Reason]:
+    """Region -> why a person should look at it: as the review says it."""
+    record, settings = photo.record, photo.settings
+    if not (photo.reasons and photo.reasons[0] is record and photo.reasons[1] == settings):
+        photo.reasons = record, settings, reasons(record, settings)
+    return photo.reasons[2]  # asked for several times for each answer
+
+
 def possible(photo: PhotoSession) -> list[Region]:
     """What is not hidden and may be a face or a plate, likeliest first: of the review's reasons the better ones."""
     record, settings = photo.record, photo.settings
-    if photo.possible and photo.possible[0] is record and photo.possible[1] == settings:
-        return photo.possible[2]  # asked for several times for each answer
     known = {r.id: r for r in record.regions}
-    places = [(r, known[r.region]) for r in misses(record, settings) if r.region and r.p >= POSSIBLE]
-    found = [region for reason, region in places if region.kind == reason.kind][:_MOST_SHOWN]
-    photo.possible = record, settings, found
-    return found
+    found = [(known[id], r) for id, r in _reasons(photo).items() if r.p >= POSSIBLE and known[id].kind == r.kind]
+    return [region for region, reason in found if not settings.hides(region)][:_MOST_SHOWN]
 
 
 def regions(photo: PhotoSession) -> list[Region]:
@@ -46,29 +50,30 @@ def regions(photo: PhotoSession) -> list[Region]:
     return [*decided, *possible(photo)]
 
 
-def why(region: Region, settings: Settings) -> str:
-    """Why a region is hidden or not, in a sentence."""
+def why(region: Region, settings: Settings, reason: Reason | None = None) -> str:
+    """Why a region is hidden or not, in a sentence or two. `reason`: to look at it."""
     kind = settings.kind(region.kind)
     if region.status != "auto":
         return DECIDED[region.status]
     if region.kind not in settings.kinds:
         return "This kind is not hidden."
-    sure = f"{percent(region.score)} sure."
+    scored, chance = f"score {score(region.score)}", "" if reason is None else percent(reason.p)
+    what, from_ = NAMES.get(region.kind, (region.kind,))[0], f"Hidden from {kind.threshold:g}."
     if settings.hides(region):
         by = f" by {len(region.detector_scores)} detectors" if len(region.detector_scores) > 1 else ""
-        return f"Found{by}, {sure} Hidden from {percent(kind.threshold)}."
+        return f"Found{by}, {scored}. {from_}" + (f" Likely not a {what}, {chance}." if chance else "")
     if region.score < kind.threshold:
-        return f"Possible {NAMES.get(region.kind, (region.kind,))[0]}, {sure} Hidden from {percent(kind.threshold)}."
-    return f"{sure} Its size is outside the chosen range.".capitalize()
-
-
-def percent(score: float) -> str:
-    """0.463 -> `46 %`; small ones with as many digits as it takes to tell them apart."""
-    return f"{100 * score:.2g} %" if score < 0.1 else f"{100 * score:.0f} %"
+        return (
+            f"Possible {what}, {chance}. {scored.capitalize()}. {from_}"
+            if chance
+            else f"{scored.capitalize()}. {from_}"
+        )
+    return f"{scored.capitalize()}. Its size is outside the chosen range."
 
 
 def view(photo: PhotoSession) -> dict[str, Any]:
     """What the picture on the page needs, JSON-ready."""
+    shown, looks, settings = regions(photo), _reasons(photo), photo.settings
     return {
         "id": photo.id,
         "name": photo.name,
@@ -82,7 +87,7 @@ def view(photo: PhotoSession) -> dict[str, Any]:
         "counts": counts([photo.record], photo.settings),
         "batch": photo.batch and {"id": photo.batch[0], "number": photo.batch[1]},
         "kinds": [*photo.settings.kinds, OTHER],
-        "regions": [editor_region(r, photo.settings, why(r, photo.settings)) for r in regions(photo)],
+        "regions": [editor_region(r, settings, why(r, settings, looks.get(r.id)), looks.get(r.id)) for r in shown],
     }
 
 
@@ -108,7 +113,7 @@ def rows(photo: PhotoSession) -> pd.DataFrame:
                 round(r.height),
                 ", ".join(r.detector_scores) or "",
                 "yes" if settings.hides(r) else "no",
-                why(r, settings),
+                why(r, settings, _reasons(photo).get(r.id)),
             )
             for r in _listed(photo)
         ],

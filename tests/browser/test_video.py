@@ -80,7 +80,7 @@ def test_a_clip_from_the_drop_to_the_download(new_page: Any, quick: Any, clip: P
     page.wait_for_function(f"{gap} - document.querySelector('.az-player video.az-before').currentTime) < 0.2")
     page.locator(".az-play").click()
     # A track is rejected, and a click on it leads to it.
-    row = page.locator('.az-tracks li[data-kind="face"]', has_text="80 %")
+    row = page.locator('.az-tracks li[data-kind="face"]', has_text="score 0.80")
     expect(row.locator("img")).to_have_js_property("complete", True)
     row.locator(".az-go").click()
     expect(page.locator(".az-tracks li.chosen")).to_have_count(1)

@@ -265,12 +265,12 @@ def test_where_to_look_first(site: Site, request_: Any) -> None:
     wait_for(lambda: clip.state == "done")
     told = track_list(clip)
     assert told["hidden"] == sum(t["hidden"] for t in told["tracks"])  # none of them follow the same thing
-    assert told["look"][0]["text"] == "Possible license plate not hidden, 90 %"
+    assert told["look"][0]["text"] == "Possible license plate not hidden, score 0.90"
     assert [(t["hidden"], t["first"], t["last"]) for t in told["tracks"]] == [(False, 0, 29)]
     assert told["times"] == {"first": 0.0, "step": pytest.approx(0.04)}
     (region,) = frame_view(clip, 4)["regions"]
     assert region["state"] == "suspect"
-    assert "at best 90 % sure" in region["why"]
+    assert "score 0.90 at best" in region["why"].lower()
 
 
 def test_one_visitors_clip_is_nobody_elses(tmp_path: Path) -> None:

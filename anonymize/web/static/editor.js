@@ -8,7 +8,9 @@
   const DRAW = { face: "Draw a face", plate: "Draw a plate", other: "Draw another area" };
   const KEYS = { h: "accept", x: "reject", Delete: "reject", Backspace: "reject" };
   const named = (r) => NAMES[r.kind] || r.kind;
-  const sure = (r) => `${Math.round(100 * (r.sure ?? r.score))} %`;
+  // A percentage is a chance, as Review gives it; a decimal number is a score, as the sliders have it.
+  const sure = (r) => (r.sure === undefined ? r.score.toFixed(2) : `${Math.round(100 * r.sure)} %`);
+  const sureInWords = (r) => (r.sure === undefined ? `score ${sure(r)}` : `${sure(r)} likely`);
   const sides = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.max(a[0], b[0]), Math.max(a[1], b[1])];
   const rect = ([x1, y1, x2, y2], cls) =>
     svg("rect", { x: Math.min(x1, x2), y: Math.min(y1, y2), width: Math.abs(x2 - x1), height: Math.abs(y2 - y1), class: cls });
@@ -304,7 +306,7 @@
       Object.assign(node.dataset, { id: r.id, kind: r.kind });
       node.setAttribute("tabindex", "0");
       node.setAttribute("role", "button");
-      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, ${sure(r)}`);
+      node.setAttribute("aria-label", `${named(r)}, ${r.hidden ? "hidden" : "not hidden"}, ${sureInWords(r)}`);
       const title = svg("title", {});
       title.textContent = r.why;
       node.append(title);

@@ -134,7 +134,7 @@
       : button("Hide", () => act("accept", { region: t.id })));
     const row = (t) => {
       const img = make("img", { src: `videos/${value().id}/thumbs/${t.id}.jpg`, alt: "", loading: "lazy", width: "56", height: "56" });
-      const sure = t.status === "manual" ? "added by you" : `${Math.round(100 * t.score)} %`;
+      const sure = t.status === "manual" ? "added by you" : `score ${t.score.toFixed(2)}`;
       const about = make("span", { class: "az-trackname" }, make("strong", {}, named(t)), ` ${t.time} · ${sure} · ${t.hidden ? "hidden" : "not hidden"}`);
       const go = make("button", { type: "button", class: "az-go", onclick: () => jump(t.id, t.best) }, img, about);
       return make("li", { class: `${t.hidden ? "on" : "off"}${t.id === chosen ? " chosen" : ""}`, "data-track": t.id, "data-kind": t.kind }, go, decide(t));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -304,6 +305,27 @@ def test_a_box_and_its_reason_say_one_number(path: Path):
     assert f"{100 * regions[reason['region']]['sure']:.0f} %" in reason["text"]
     seen = tab.ask("show", review=tab.page["review"], photo="a.png")["photo"]["regions"][0]
     assert "sure" not in seen, "its score"
+
+
+def test_a_box_says_one_number_in_one_photo_and_in_review(tmp_path: Path):
+    """A chance where there is a reason to look at it, else its score."""
+    from anonymize.web.photo_session import PhotoSession
+    from anonymize.web.photo_view import view
+
+    doubted = Region("plate", (20, 60, 60, 70), 0.26, {"one": 0.26, "two": 0.001})
+    known = Record("a.png", "00", 160, 100, (FACE, faint(0.2), doubted), detectors={"one": {}})
+    records.write(tmp_path / "r.jsonl", Header(str(tmp_path), SETTINGS), [known])
+    (tmp_path / "a.png").touch()
+    there = {r["id"]: r for r in Tab(tmp_path / "r.jsonl").page["photo"]["regions"]}
+    display: Any = None
+    photo = PhotoSession("1", "a.png", tmp_path / "a.png", tmp_path, known, display, SETTINGS, "ana")
+    here = view(photo)["regions"]
+    assert {r["id"]: r.get("sure") for r in here} == {id: r.get("sure") for id, r in there.items()}
+    assert len({r.get("sure") for r in here}) == 3  # of the sure face, the suspected and the doubted plate
+    suspected = next(r for r in here if r["state"] == "suspect")
+    for shown in (suspected, there[suspected["id"]]):
+        assert re.search(rf"Possible (license )?plate, {100 * suspected['sure']:.0f} %", shown["why"])
+        assert "Score 0.20" in shown["why"]
 
 
 def test_a_sample_is_only_looked_at(path: Path):

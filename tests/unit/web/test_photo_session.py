@@ -14,6 +14,7 @@ from anonymize.detectors import FakeDetector
 from anonymize.effects import warn_reversible
 from anonymize.errors import AnonymizeError, ChangedSourceError, DetectionError, SettingsError, UnreadableImageError
 from anonymize.regions import Region
+from anonymize.risk import Reason
 from anonymize.settings import Settings
 from anonymize.web.detector_pool import DetectorPool, Gated, Turns
 from anonymize.web.file_names import clean_name
@@ -303,8 +304,9 @@ def test_a_shared_detector_takes_turns_in_order():
 def test_what_the_page_says(opened):
     assert count_text({"face": 1}) == "1 face and no license plates"
     assert count_text({"face": 2, "plate": 1, "other": 3}) == "2 faces, 1 license plate and 3 more"
-    assert why(FACE, SOLID) == "Found, 90 % sure. Hidden from 50 %."
-    assert why(DOUBTFUL, SOLID) == "Possible face, 19 % sure. Hidden from 50 %."
+    assert why(FACE, SOLID) == "Found, score 0.90. Hidden from 0.5."
+    assert why(DOUBTFUL, SOLID, Reason(0.62, "", "face")) == "Possible face, 62 %. Score 0.19. Hidden from 0.5."
+    assert why(FACE, SOLID, Reason(0.7, "", "face")).endswith("Hidden from 0.5. Likely not a face, 70 %.")
     sizes = dataclasses.replace(SOLID.kinds["face"], max_size=10)
     assert "outside the chosen range" in why(FACE, SOLID.replace(kinds={"face": sizes}))
     html = summary(opened)
