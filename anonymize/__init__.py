@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from .engine import Summary, detect, export, run
     from .errors import AnonymizeError
     from .hiding import hide
-    from .images import Photo, load, save
+    from .images import Photo
     from .masks import coverage
+    from .named import load, save
     from .predictor import Predictor
     from .records import Record
     from .regions import Region
@@ -32,8 +33,9 @@ _WHERE = {
     "engine": ("Summary", "detect", "export", "run"),
     "errors": ("AnonymizeError",),
     "hiding": ("hide",),
-    "images": ("Photo", "load", "save"),
+    "images": ("Photo",),
     "masks": ("coverage",),
+    "named": ("load", "save"),
     "predictor": ("Predictor",),
     "records": ("Record",),
     "regions": ("Region",),

@@ -6,6 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from . import effects, images
 from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
 from .masks import changed
+from .named import about
 from .predictor import DETECTION_VERSION, Predictor
 from .records import Record
 from .regions import Region
@@ -64,20 +66,23 @@ def hide(
         predictor = _predictor(json.dumps((settings or Settings()).to_dict()))
     settings = settings or predictor.settings
     predictor.check_hides(settings)
-    if isinstance(image, np.ndarray):
-        photo = images.from_array(image)
-    elif isinstance(image, Image.Image):
-        photo = images.from_pillow(image)
-    else:
-        photo = images.load(image, settings)
-    record = predictor.record(photo, "image")
     most = min(settings.max_regions, predictor.settings.max_regions)
-    hidden = replace(photo, pixels=hide_record(photo, record, settings.replace(max_regions=most)))
+    is_file = not isinstance(image, (np.ndarray, Image.Image))
+    with about(image) if is_file else nullcontext():  # type: ignore[arg-type]
+        photo = _photo(image, settings)
+        record = predictor.record(photo, "image")
+        hidden = replace(photo, pixels=hide_record(photo, record, settings.replace(max_regions=most)))
     if isinstance(image, np.ndarray):
         clean: Any = hidden.pixels
     else:
         clean = images.to_pillow(hidden) if isinstance(image, Image.Image) else Image.fromarray(hidden.rgb)
     return clean, record.hidden(settings)
+
+
+def _photo(image: AnyPath | NDArray[Any] | Image.Image, settings: Settings) -> images.Photo:
+    if isinstance(image, np.ndarray):
+        return images.from_array(image)
+    return images.from_pillow(image) if isinstance(image, Image.Image) else images.load(image, settings)
 
 
 @lru_cache(maxsize=2)

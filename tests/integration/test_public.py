@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image
+
 import anonymize
 
 PUBLIC = [
@@ -27,6 +31,43 @@ def test_the_example_of_the_docstring_runs(folder: Path, tmp_path: Path) -> None
     _, regions = anonymize.hide(folder / "1.jpg", predictor=predictor)
     assert [r.kind for r in regions] == ["face"]
     assert anonymize.run(str(folder), tmp_path / "clean", predictor).ok
+
+
+@pytest.mark.parametrize("name", ["nothere.jpg", "text.txt", "cut.jpg", "empty.png", "folder", "large.png"])
+def test_errors_about_a_file_name_it(name: str, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("no photo")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder").mkdir()
+    Image.new("RGB", (1200, 900), "teal").save(tmp_path / "large.png")
+    Image.new("RGB", (400, 300), "teal").save(tmp_path / "cut.jpg")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
+    settings = anonymize.Settings(max_megapixels=1.0)
+    predictor = anonymize.Predictor(settings, detectors=[anonymize.FakeDetector([])])
+    with pytest.raises(anonymize.AnonymizeError, match=f"{name}: "):
+        anonymize.hide(tmp_path / name, predictor=predictor)
+    with pytest.raises(anonymize.AnonymizeError, match=f"{name}: "):
+        anonymize.load(tmp_path / name, settings)
+    with pytest.raises(anonymize.AnonymizeError, match=name):
+        anonymize.export(tmp_path / name, tmp_path / "out")
+    if not (tmp_path / name).exists():
+        with pytest.raises(anonymize.AnonymizeError, match=name):
+            anonymize.detect(tmp_path / name, tmp_path / "r.jsonl", predictor)
+        with pytest.raises(anonymize.AnonymizeError, match=name):
+            anonymize.run(tmp_path / name, tmp_path / "out", predictor)
+    elif name != "large.png":
+        photo = anonymize.load(tmp_path / "large.png", anonymize.Settings())
+        target = tmp_path / name / "a.png" if name != "folder" else tmp_path / name
+        with pytest.raises(anonymize.AnonymizeError, match=f"{target.name}: "):
+            anonymize.save(photo, photo.pixels, target)
+
+
+def test_what_is_wrong_with_an_image_in_memory_or_a_record_names_no_file(folder: Path, tmp_path: Path) -> None:
+    """A record's error stands beside its path, and is shown to people who may not learn where files lie."""
+    with pytest.raises(anonymize.AnonymizeError, match=r"^an image is uint8"):
+        anonymize.hide(np.zeros((3, 3)), predictor=anonymize.Predictor(detectors=[anonymize.FakeDetector([])]))
+    (folder / "bad.jpg").write_bytes(b"no photo")
+    done = anonymize.run(folder, tmp_path / "out", anonymize.Predictor(detectors=[anonymize.FakeDetector([])]))
+    assert "bad.jpg" not in done.failures["bad.jpg"]
 
 
 def test_importing_the_package_loads_no_image_library() -> None:
