@@ -82,8 +82,9 @@ PER_KIND: dict[str, tuple[Callable[[str], Any], str]] = {
 def _of_kind(name: str) -> Callable:
     choices = {"mask": MASKS, "effect": EFFECTS}.get(name)
     text = (f"{', '.join(choices)}: " if choices else "") + option_help(name, Kind)
-    option = "--fill-color" if name == "fill" else f"--{name.replace('_', '-')}"
-    return click.option(option, name, multiple=True, metavar=f"[KIND=]{PER_KIND[name][1]}", help=text)
+    return click.option(
+        f"--{name.replace('_', '-')}", name, multiple=True, metavar=f"[KIND=]{PER_KIND[name][1]}", help=text
+    )
 
 
 def _threshold(kind: str) -> Callable:

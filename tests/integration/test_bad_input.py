@@ -17,7 +17,7 @@ from tests.support.engine import magenta
 
 ROOT = Path(__file__).parents[2]
 MINE = ["--face-detector", "tests.support.cli:Faces", "--plate-detector", "none", "--quiet"]
-SOLID = ["--effect", "solid", "--fill-color", "ff00ff"]
+SOLID = ["--effect", "solid", "--fill", "ff00ff"]
 
 
 def run(*arguments: object, user: int | None = None) -> subprocess.CompletedProcess[str]:

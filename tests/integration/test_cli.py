@@ -19,8 +19,9 @@ from PIL import Image
 
 from anonymize import records
 from anonymize.cli import cli
+from anonymize.cli.options import PER_KIND
 from anonymize.cli.progress import print_counts
-from anonymize.settings import Kernel, Settings
+from anonymize.settings import Kernel, Kind, Settings
 from anonymize.summary import Summary
 
 pytestmark = pytest.mark.usefixtures("as_they_came")
@@ -77,6 +78,18 @@ def test_of_a_photo_with_further_pictures_only_the_first_is_written_and_that_is_
     assert Image.open(out / "scan.tif").n_frames == 1
 
 
+def test_settings_have_one_name_in_python_on_the_command_line_and_in_the_api() -> None:
+    from anonymize.web.api_forms import Options
+
+    of_settings = {field.name for of in (Kind, Settings) for field in dataclasses.fields(of)}
+    command = dict(commands())[("run",)]
+    options = {p.opts[0] for p in command.params if isinstance(p, click.Option)}
+    for name in PER_KIND:
+        assert name in of_settings
+        assert f"--{name.replace('_', '-')}" in options
+        assert name in Options.model_fields or name in ("min_size", "max_size")
+
+
 def test_an_unknown_command_is_an_error() -> None:
     assert "No such command" in run("hide", code=2).output
 
@@ -84,7 +97,7 @@ def test_an_unknown_command_is_an_error() -> None:
 def test_run_uses_the_options(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     result = run(
-        "run", folder, out, *MINE, "--effect", "solid", "--fill-color", "ff00ff", "--effect", "screen=pixelate",
+        "run", folder, out, *MINE, "--effect", "solid", "--fill", "ff00ff", "--effect", "screen=pixelate",
         "--kernel", "face=101,3,19", "--hide", "screen=0.2", "--padding", "face=0", "--mask", "rectangle",
         "--no-write-detections", "--preview",
     )  # fmt: skip
@@ -240,7 +253,7 @@ def test_the_club_members_options(bus: Path, tmp_path: Path) -> None:
         (["--kernel", "101,3,19", "--effect", "plate=blur"], None),
         (["--kernel", "0,0,19"], None),
         (["--mosaic-blocks", "8", "--effect", "solid"], "nothing with the effect solid, only with blur and pixelate"),
-        (["--fill-color", "plate=ff00ff", "--effect", "face=solid"], "fill does nothing with the effect inpaint"),
+        (["--fill", "plate=ff00ff", "--effect", "face=solid"], "fill does nothing with the effect inpaint"),
     ],
 )
 def test_an_option_that_does_nothing_is_said(

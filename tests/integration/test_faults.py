@@ -33,7 +33,7 @@ from tests.support import odd_detectors
 from tests.support.engine import FACE, MAGENTA, magenta, outputs, predictor
 
 ROOT = Path(__file__).parents[2]
-SOLID = ["--effect", "solid", "--fill-color", "ff00ff", "--quiet", "--jobs", "1"]
+SOLID = ["--effect", "solid", "--fill", "ff00ff", "--quiet", "--jobs", "1"]
 
 
 def cli_run(folder: Path, out: Path, detector: str, *more: object, code: int) -> Result:

@@ -14,7 +14,7 @@ from .test_cli import run
 
 pytestmark = pytest.mark.usefixtures("as_they_came")
 MINE = ["--face-detector", "tests.support.cli:Unsteady", "--plate-detector", "none", "--quiet"]
-SOLID = ["--effect", "solid", "--fill-color", "ff00ff"]
+SOLID = ["--effect", "solid", "--fill", "ff00ff"]
 
 
 @pytest.fixture
