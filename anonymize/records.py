@@ -335,6 +335,8 @@ def read(path: AnyPath) -> tuple[Header, dict[str, Record]]:
     try:
         header = Header.from_dict(parsed[0])
         return header, {r.path: r for r in map(Record.from_dict, parsed[1:])}
+    except RecordsError as e:
+        raise RecordsError(f"{path}: {e}") from e
     except (KeyError, TypeError, ValueError) as e:
         what = e if isinstance(e, SettingsError) else repr(e)
         raise RecordsError(f"{path} is not a records file: {what}") from e

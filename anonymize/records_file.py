@@ -127,6 +127,8 @@ class RecordsFile(Mapping[str, Record]):
                 if not _PLAIN.fullmatch(name) and not is_canonical(name):
                     raise ValueError(f"{name!r} is no path as records write it")
                 self._put(name, self._end, len(line), zlib.crc32(line))
+        except RecordsError as e:
+            raise RecordsError(f"{self.path}: {e}") from e
         except (KeyError, TypeError, ValueError, RecursionError) as e:
             raise RecordsError(f"{self.path} has a broken line: {line[:80]!r} ({e!r})") from e
         self._end += len(line)

@@ -179,7 +179,7 @@ class _Work:
         if not read.clips or read.photos:  # nobody estimated a clip's risk
             self._say("open", read.records_path is not None, how, "there are no records")
         said = "the output has no exports.jsonl and no clips.jsonl"
-        self._say("memory", read.is_export, "hashes and records of the export", said)
+        self._say("memory", read.has_memory, "hashes and records of the export", said)
         has_records = read.records_path is not None or bool(read.clip_memory)
         self._say("destroyed", has_records, "from the written pixels", "there are no records")
         how = "against the originals" + (", byte for byte where nothing is lost" if against else "")

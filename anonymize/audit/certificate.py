@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import disk
-from ..errors import AuditError
+from ..errors import AuditError, RecordsError, SettingsError
 from ..extras import extra
 from ..records import Record, escape, unescape
 from ..settings import Settings
@@ -233,7 +233,8 @@ def verify(path: Path, output: Path | None = None, public: Path | None = None) -
             caller shows.
 
     Raises:
-        AuditError: no certificate, signed by another key, or changed after it was signed.
+        AuditError: no certificate, signed by another key, or changed after it was signed; a folder whose records or
+            memory cannot be read any more.
     """
     with extra("audit", "verifying a certificate"):
         from cryptography.exceptions import InvalidSignature
@@ -272,7 +273,10 @@ def _beside(path: Path, wanted: Iterable[str]) -> Path | None:
 
 
 def _compare(out: Verified, wanted: Mapping[str, str], output: Path, certificate: Path) -> None:
-    there = read_output(output)
+    try:
+        there = read_output(output)
+    except (RecordsError, SettingsError) as e:  # what was certified could be read
+        raise AuditError(f"{output} is not what was certified: {e}") from e
     for name in (*there.photos, *there.clips):
         if name not in wanted:
             out.added.append(name)

@@ -80,7 +80,7 @@ def _record(out: PhotoAudit, folder: Folder) -> ClipRecord | None:
     if file.is_symlink():
         out.add("memory", "leak", "it is a link to another file")
     if not shows:
-        if folder.is_export or folder.records_path is not None:
+        if folder.has_memory or folder.records_path is not None:
             out.add("memory", "leak", "no export of this program wrote it")
         return None
     if shows.startswith(QUARANTINED):

@@ -82,6 +82,11 @@ class Folder:
         """Whether this program remembers what it wrote here; else it may be a folder of originals."""
         return bool(self.memory or self.clip_memory)
 
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is a memory, be it an empty one: then what it does not name, no export wrote."""
+        return self.is_export or any((self.path / name).is_file() for name in (EXPORTS_NAME, memory.MEMORY_NAME))
+
     def file(self, path: str) -> Path:
         return self.path / unescape(path)
 
@@ -303,7 +308,7 @@ def check(folder: Folder, path: str) -> Iterator[Finding]:
     if file.is_symlink():
         yield Finding("memory", "leak", "it is a link to another file")
     shows = str(known.get("shows", "")) if known else ""
-    if not folder.is_export and folder.records_path is None:
+    if not folder.has_memory and folder.records_path is None:
         return
     if not shows:
         yield Finding("memory", "leak", "no export of this program wrote it")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -297,7 +299,8 @@ def bench(folder: Path, source: Path | None, presets: str, count: int, repeats: 
         photos = {path: found.root / path for path in some}
         say = lambda text: click.echo(f"… {text}", err=True)  # noqa: E731
         rows = benchmark.measure(contenders, photos, Path(scratch), repeats, annotations, say)
-    click.echo(benchmark.table(rows))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # in a file it stays a table
+    click.echo(benchmark.table(rows, width))
     if json_path:
         write_json(json_path, [row.to_dict() for row in rows])
     if any(row.error for row in rows[: len(names)]):

@@ -40,7 +40,7 @@ def fetching() -> Iterator[Progress]:
 
 
 def bar(*columns: str, quiet: bool = False) -> Bar:
-    """A progress bar on stderr, with the time that is left.
+    """A progress bar on stderr, with the time that is left. Where nothing ever began, none stays: the error says it.
 
     Args:
         columns: what stands behind it, as rich's texts ("{task.fields[found]}"); "n/m" is how many are done.
@@ -48,9 +48,18 @@ def bar(*columns: str, quiet: bool = False) -> Bar:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    class Shown(Progress):
+        def stop(self) -> None:
+            for task in self.tasks:
+                self.update(task.id, visible=task.total is not None)
+            if any(task.visible for task in self.tasks):
+                super().stop()
+            else:
+                self.live.stop()  # no line's end in a log either
+
     known = {"n/m": MofNCompleteColumn, "left": TimeRemainingColumn}
     parts = [known[c]() if c in known else TextColumn(c) for c in columns]
-    return Progress(TextColumn("{task.description}"), BarColumn(), *parts, console=Console(stderr=True), disable=quiet)
+    return Shown(TextColumn("{task.description}"), BarColumn(), *parts, console=Console(stderr=True), disable=quiet)
 
 
 def print_counts(what: str, total: int, done: Counts, more: Mapping[str, object], of_kind: str = "") -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -232,26 +233,38 @@ def _hidden(output: Path, folder: Path, names: Iterable[str]) -> Iterable[tuple[
         yield name, masks.coverage(record.regions, header.settings, record.width, record.height)
 
 
-def table(rows: Sequence[Timing]) -> str:
-    """Medians, with the least and the most of the repetitions where there are several, as Markdown."""
+def table(rows: Sequence[Timing], width: int | None = None) -> str:
+    """Medians, with the least and the most of the repetitions where there are several, as Markdown.
+
+    Args:
+        width: characters of a line, or None: any number. Where a line of the table has more, each program gets a
+            paragraph instead, one figure a line.
+    """
     kinds = list(dict.fromkeys(kind for row in rows for kind in row.leaks))
-    heads = ["", "photos per second", "CPU s per photo", "times its networks (CPU)", "peak MB", "start s"]
+    heads = ["photos per second", "CPU s per photo", "times its networks (CPU)", "peak MB", "start s"]
     heads += [f"{kind}s that leak" for kind in kinds] + ["hidden area"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines = ["| " + " | ".join(["", *heads]) + " |", "|" + "---|" * (len(heads) + 1)]
+    paragraphs = []
     for row in rows:
-        if row.error:
-            lines.append(f"| {row.name} | {row.error} |" + " |" * (len(heads) - 2))
-            continue
-        times, cpu = "–", ""
-        if row.networks:
-            times = _spread(_ratios(row.seconds, row.networks), "{:.2f}")
-            cpu = f" ({_spread(_ratios(row.cpu, row.networks_cpu), '{:.2f}')})"
-        speed = _spread(_ratios([1.0] * len(row.seconds), row.seconds), "{:.2f}")
-        cells = [row.name, speed, _spread(row.cpu, "{:.2f}"), times + cpu]
-        cells += [_spread(row.megabytes, "{:.0f}"), _spread(row.start, "{:.1f}")]
-        cells += [f"{s.count} of {s.of}" if (s := row.leaks.get(kind)) else "–" for kind in kinds]
-        lines.append("| " + " | ".join([*cells, "–" if row.area is None else f"{row.area:.1%}"]) + " |")
-    return "\n".join(lines)
+        cells = [row.error] + [""] * (len(heads) - 1) if row.error else _cells(row, kinds)
+        lines.append(re.sub(" {2,}", " ", "| " + " | ".join([row.name, *cells]) + " |"))
+        said = [f"  {head:26}{cell}" for head, cell in zip(heads, cells, strict=True)]
+        paragraphs.append("\n".join([row.name, *([f"  {row.error}"] if row.error else said)]))
+    is_wide = width is not None and max(map(len, lines)) > width
+    return "\n\n".join(paragraphs) if is_wide else "\n".join(lines)
+
+
+def _cells(row: Timing, kinds: Sequence[str]) -> list[str]:
+    """The figures of one program."""
+    times, cpu = "–", ""
+    if row.networks:
+        times = _spread(_ratios(row.seconds, row.networks), "{:.2f}")
+        cpu = f" ({_spread(_ratios(row.cpu, row.networks_cpu), '{:.2f}')})"
+    speed = _spread(_ratios([1.0] * len(row.seconds), row.seconds), "{:.2f}")
+    cells = [speed, _spread(row.cpu, "{:.2f}"), times + cpu]
+    cells += [_spread(row.megabytes, "{:.0f}"), _spread(row.start, "{:.1f}")]
+    cells += [f"{s.count} of {s.of}" if (s := row.leaks.get(kind)) else "–" for kind in kinds]
+    return [*cells, "–" if row.area is None else f"{row.area:.1%}"]
 
 
 def _ratios(some: Sequence[float], others: Sequence[float]) -> list[float]:

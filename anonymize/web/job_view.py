@@ -29,6 +29,8 @@ def progress(job: Job, before: int) -> str:
         return problem_line(job.problem)
     if job.state == "empty":
         return ""
+    if job.state == "done" and not s.photos:
+        return problem_line("There are no photos in this folder.")
     done, all_ = job.finished, max(s.photos, 1)
     left = job.seconds_left
     words = [f"{done} of {s.photos} photos"]

@@ -109,7 +109,7 @@ def test_nothing_is_approved_before_it_was_painted(open_review: Callable[..., Pa
     page.route("**/media?*", lambda route: held.append(route) if is_held else route.continue_())
     page.reload()
     to_review(page)
-    page.get_by_text("Possible plate").wait_for()  # all but the photo is there
+    page.get_by_role("button", name="Possible plate").wait_for()  # all but the photo is there
     expect(page.locator("#rv-approve")).to_be_disabled()
     page.keyboard.press("a")
     page.wait_for_timeout(500)

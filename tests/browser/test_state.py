@@ -221,6 +221,10 @@ def test_a_batch_that_is_worked_on_opens_in_review_when_it_is_done(new_page: Any
         expect(page.locator(".rv-main")).to_be_hidden()
     page.locator(".az-review[data-painted]").wait_for()
     expect(page.locator("#rv-progress")).to_have_text("0 of 2 reviewed")
+    for title in page.locator(".rv-more summary").all():  # one section at a time: nothing is cut off
+        title.click()
+        expect(page.locator(".rv-more details[open]")).to_have_count(1)
+        assert page.locator(".rv-more").evaluate("e => e.scrollHeight <= e.clientHeight + 1")
 
 
 def test_an_audit_says_how_far_it_is_and_is_canceled(new_page: Any, quick: Any, street: Path, tmp_path: Path) -> None:

@@ -265,3 +265,17 @@ def test_what_the_detection_left_open_is_to_be_looked_at_until_a_person_approved
     with records.Writer(kept, header) as writer:
         writer.write(approve(records.read(kept)[1][case.name], who="ana", settings=header.settings))
     assert case.audit().photos[0].findings == []
+
+
+@pytest.mark.parametrize("memory", ["exports.jsonl", "clips.jsonl"])
+@pytest.mark.parametrize("torn", [b"", b'{"path": "a'])
+def test_a_memory_without_a_line_says_that_no_export_wrote_what_lies_there(
+    memory: str, torn: bytes, tmp_path: Path, zidane: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / memory).write_bytes(torn)
+    shutil.copy(zidane, tmp_path / "out")
+    audit = audit_folder(tmp_path / "out", options=QUIET)
+    assert [f.text for f in audit.photos[0].of("leak")] == ["no export of this program wrote it"]
+    assert "memory" in audit.checks
+    assert (tmp_path / "out" / zidane.name).exists()  # it may be an original: it is not moved

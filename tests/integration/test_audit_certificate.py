@@ -248,3 +248,16 @@ def test_a_key_that_others_may_read_is_refused(case: planted.Case, own_key: Path
     if os.name == "posix":
         with pytest.raises(AuditError, match="others may read"):
             audit_folder(case.output, options=QUIET)
+
+
+@pytest.mark.parametrize("name", ["exports.jsonl", "clips.jsonl", "records.jsonl"])
+@pytest.mark.parametrize("broken", [b"\xff\x00\nno JSON\n", b"[]\n{}\n", b'{"path": 1}\n{"path": 1}\n[\n'])
+def test_a_folder_whose_records_cannot_be_read_is_not_what_was_certified(
+    name: str, broken: bytes, case: planted.Case
+) -> None:
+    audit_folder(case.output, options=QUIET)
+    (case.output / name).write_bytes(broken)
+    result = CliRunner().invoke(cli, ["audit", "verify", str(report_folder(case.output) / "certificate.json")])
+    assert result.exit_code == 5, result.output
+    assert "is not what was certified" in result.output
+    assert name in result.output

@@ -76,6 +76,20 @@ def test_medians_and_spread_are_in_the_table() -> None:
     assert json.loads(json.dumps(row.to_dict()))["leaks"] == {"face": {"count": 1, "of": 4}}
 
 
+def test_in_a_narrow_terminal_each_program_has_a_paragraph() -> None:
+    row = Timing("x", ("face",), [0.5, 0.25, 1.0], [1.0, 2.0, 3.0], [1.0] * 3, [100.0] * 3, [0.25] * 3, [1.0] * 3)
+    row.leaks, row.area = {"face": Share(1, 4)}, 0.125
+    broken = Timing("y", ())
+    broken.error = "no weights here"
+    said = table([row, broken], width=80)
+    assert max(map(len, said.splitlines())) <= 80
+    first, second = said.split("\n\n")
+    assert first.splitlines()[:2] == ["x", "  photos per second         2.00 (1.00–4.00)"]
+    assert "  faces that leak           1 of 4" in first
+    assert second == "y\n  no weights here"
+    assert table([row, broken], width=400) == table([row, broken])
+
+
 def test_what_noise_makes_negative_is_not_in_the_table() -> None:
     row = Timing("x", (), [-0.5, 0.5], [-1.0, -2.0], [-1.0, 2.0], [100.0] * 2, [1.0] * 2, [1.0] * 2)
     assert table([row]).splitlines()[-1] == "| x | 2.00 | – | 0.50 (–) | 100 (100–100) | 2.0 | – |"

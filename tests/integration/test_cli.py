@@ -207,6 +207,14 @@ def test_missing_input_and_records(tmp_path: Path) -> None:
     assert "error: cannot read records" in run("export", tmp_path, tmp_path / "out", code=1).stderr
 
 
+@pytest.mark.parametrize("command", ["run", "video", "audit"])
+def test_a_wrong_input_shows_no_empty_progress_bar(command: str, tmp_path: Path) -> None:
+    output = [] if command == "audit" else [tmp_path / "out"]
+    said = run(command, tmp_path / "nothere", *output, code=2).output
+    assert said.startswith("error: ")
+    assert "━" not in said
+
+
 def test_verbose_shows_where(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "anonymize", "export", str(tmp_path), str(tmp_path / "out"), "--verbose"]
     result = subprocess.run(command, capture_output=True, text=True)

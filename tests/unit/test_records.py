@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from anonymize import records
 from anonymize.errors import AnonymizeError, RecordsError
 from anonymize.records import Header, Record, escape, unescape
+from anonymize.records_file import RecordsFile
 from anonymize.regions import Region
 from anonymize.settings import Kind, Settings
 from anonymize.video.clip_records import ClipRecord
@@ -70,8 +71,10 @@ def test_a_torn_last_line_is_dropped_and_cut_off(tmp_path: Path) -> None:
 def test_what_is_not_a_records_file_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(RecordsError):
+    with pytest.raises(RecordsError, match=r"r\.jsonl"):
         records.read(path)
+    with pytest.raises(RecordsError, match=r"r\.jsonl"):
+        RecordsFile(path)
 
 
 def test_a_broken_line_in_the_middle_is_an_error(tmp_path: Path) -> None:

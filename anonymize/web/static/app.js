@@ -95,8 +95,8 @@
       if (!row) { line.textContent = ""; return; }
       const at = Math.round(Number(range.value) * 2), here = row[at];
       if (now) {
-        const more = here - row[Math.round(toPosition(now[kind]) * 2)];
-        line.textContent = more ? `${Math.abs(more)} ${more > 0 ? "more" : "fewer"} would be hidden` : "no change";
+        const before = Math.round(toPosition(now[kind]) * 2), more = here - row[before];
+        line.textContent = at === before ? `${here} hidden` : more ? `${Math.abs(more)} ${more > 0 ? "more" : "fewer"} would be hidden` : "no change";
         return;
       }
       const lower = row.findLastIndex((n, i) => i < at && n > here);

@@ -169,7 +169,7 @@
       explored.textContent = error || `${sliders.map(({ kind }) => change(kind)).join(", ")}.`;
     };
     const use = button("Apply (resets approvals)", () => send("use", scores()), { id: "rv-use" });
-    const thresholds = make("details", {}, make("summary", {}, "Thresholds for all photos"), ...sliders.map((s) => s.line), explored, use);
+    const thresholds = make("details", { name: "rv-more" }, make("summary", {}, "Thresholds for all photos"), ...sliders.map((s) => s.line), explored, use);
     const unreviewed = make("input", { type: "checkbox", id: "rv-unreviewed" });
     const audited = make("input", { type: "checkbox", id: "rv-audit" });
     const exported = make("div", { id: "rv-exported", role: "status" });
@@ -192,11 +192,11 @@
         ...(done.folder ? [make("p", {}, "They are in ", make("code", {}, done.folder))] : []),
         make("ul", {}, ...(done.lines || []).map((text) => make("li", {}, text))));
     }, { id: "rv-export" });
-    const exporting = make("details", {}, make("summary", {}, "Export"), make("p", {}, write),
+    const exporting = make("details", { name: "rv-more" }, make("summary", {}, "Export"), make("p", {}, write),
       make("span", { class: "az-check" }, unreviewed, make("label", { for: "rv-unreviewed" }, "Export unreviewed photos, too (not safe)")),
       make("span", { class: "az-check" }, audited, make("label", { for: "rv-audit" }, "Look for leaks in what was written (seconds per photo)")), exported);
     const note = make("p", { class: "az-small" }), fiftyone = make("p", { class: "az-small" });
-    more.append(thresholds, exporting, make("details", {}, make("summary", {}, "More"), note, fiftyone));
+    more.append(thresholds, exporting, make("details", { name: "rv-more" }, make("summary", {}, "More"), note, fiftyone));
     const tellMore = () => {
       thresholds.hidden = exporting.hidden = Boolean(page.is_sample);
       for (const { kind, input } of sliders) if (document.activeElement !== input) input.value = Number(page.thresholds[kind].toPrecision(3));

@@ -612,8 +612,14 @@ def test_one_other_threshold_in_a_sentence():
     assert "<strong>1 license plate</strong>" in threshold_effect(KNOWN, HALF, "plate", 0.05)
 
 
+def test_a_folder_without_photos_has_no_progress(job):
+    job.state = "done"
+    assert progress(job, 0) == '<p class="az-status problem" role="alert">There are no photos in this folder.</p>'
+
+
 def test_progress_names_the_batch_that_a_script_opens_elsewhere(job, tmp_path):
     fill(job, tmp_path, "a.png")
+    job.summary.photos = 1
     for job.state in ("waiting", "running", "done"):
         assert f'data-batch="{job.id}"' in progress(job, 0)
 
