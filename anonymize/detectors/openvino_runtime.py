@@ -23,6 +23,9 @@ from .onnx_runtime import first_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # of glibc's malloc.h
 LARGE = 3 * 1_000_000  # numbers in an input that takes all cores
+# Bytes that the process has in memory, above which buffers go after each picture. Always, that would cost 20 of 440 ms
+# per photo: more than what `balanced` needs for photos of 1,024 px on two cores.
+KEPT = 1_100_000_000
 LARGE_PHOTO = 1_500_000  # pixels; side by side, the buffers of `balanced` would take 300 MB more, at 12 MP 750
 # Layers prepared for a shape that oneDNN keeps, of all networks together: those of about 35 shapes. Its own number,
 # 1,024, holds 17, fewer than a folder's photos and their pieces have: 6 % more time, for 70 MB less.
@@ -67,8 +70,11 @@ class OpenVino:
     """A network in OpenVINO, on the CPU. Several threads may call it.
 
     Alone, a picture takes all cores; `side_by_side`, its share. Large ones, and those of large photos, take all cores
-    in any case, one after the other: their buffers exist once. Those of a large photo (some hundred MB at 2,048 px) go
-    after each picture, or those of all networks of a preset would add up. On two cores that costs large photos nothing.
+    in any case, one after the other: their buffers exist once.
+
+    Buffers (200 MB for a megapixel of `centerface`) stay until the process is large (`KEPT`), then they go after each
+    picture. Else, those of the largest picture that each network ever saw would add up, for all networks of a preset
+    and for both ways. Those of large photos (some hundred MB at 2,048 px) go in any case.
 
     Args:
         threads: that it may use; 0: one for each core that the process may use.
@@ -116,26 +122,28 @@ class OpenVino:
         except RuntimeError as e:
             raise WeightsError(f"{path} is not a network that OpenVINO can run: {first_line(e)}") from e
         self._path, self._given_threads, self._hint, self._scaling = path, threads, hint, scaling
-        self._lock = threading.Lock()
+        self._lock, self._counting = threading.Lock(), threading.Lock()
         # Compiled when they are needed, for each takes a tenth of a second: for one picture, and its request; requests
         # that share the cores.
         self._alone: Any = None
         self._request: Any = None
+        self._shared: Any = None
         self._each: queue.LifoQueue[Any] | None = None
+        self._inside = 0  # pictures that requests of `_each` look at, or wait for
 
     def __call__(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         if self._scaling is not None:
             batch = self._scaling.apply(batch)
-        is_large = _is_large.get()
-        if _side_by_side and batch.size <= LARGE and not is_large:
+        if _side_by_side and batch.size <= LARGE and not _is_large.get():
             return self._beside_others(batch)
         with self._lock:
             self._alone = self._alone or self._compile(1)
             self._request = self._request or self._alone.create_infer_request()
-            outputs = self._infer(self._request, batch)
-            if is_large:  # after each photo, that would cost up to a tenth of the time
-                self._alone.release_memory()
-            return outputs
+            try:
+                return self._infer(self._request, batch)
+            finally:
+                if _is_large.get() or _is_full():
+                    self._alone.release_memory()
 
     def _beside_others(self, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         with self._lock:
@@ -144,12 +152,19 @@ class OpenVino:
                 compiled, each = self._compile(count), queue.LifoQueue[Any]()
                 for _ in range(count):
                     each.put(compiled.create_infer_request())
+                self._shared = compiled
                 self._each = each  # all of them, or, with no memory for them, none that others would wait for
+        with self._counting:
+            self._inside += 1
         request = self._each.get()
         try:
             return self._infer(request, batch)
         finally:
             self._each.put(request)
+            with self._counting:  # nobody comes in meanwhile: OpenVINO refuses it for a network at work
+                self._inside -= 1
+                if not self._inside and _is_full():
+                    self._shared.release_memory()
 
     def _infer(self, request: Any, batch: NDArray[Any]) -> Mapping[str, NDArray[np.float32]]:
         results = request.infer([batch], share_inputs=True)
@@ -175,6 +190,15 @@ class OpenVino:
             return ov.Core().compile_model(self._model, "CPU", config)
         except RuntimeError as e:
             raise WeightsError(f"{self._path} is not a network that OpenVINO can run: {first_line(e)}") from e
+
+
+def _is_full() -> bool:
+    """Whether the process has more in memory than `KEPT`; where nobody says it, too."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return True
+    return pages * os.sysconf("SC_PAGE_SIZE") > KEPT
 
 
 def _return_memory() -> None:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,27 +144,84 @@ def test_what_is_of_a_large_photo_takes_all_cores_beside_others(
     np.testing.assert_array_equal(*seen)
 
 
-def test_buffers_of_a_large_photo_go_after_it(tmp_path: Path) -> None:
+class Watched:
+    """A compiled network that notes when its buffers go."""
+
+    def __init__(self, compiled: Any) -> None:
+        self.compiled, self.released = compiled, 0
+
+    def release_memory(self) -> None:
+        self.compiled.release_memory()
+        self.released += 1
+
+
+BOTH_WAYS = pytest.mark.parametrize(("way", "graph"), [(contextlib.nullcontext, "_alone"), (side_by_side, "_shared")])
+
+
+@BOTH_WAYS
+def test_buffers_go_after_each_picture_when_the_process_is_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], AbstractContextManager[None]], graph: str
+) -> None:
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    with way():
+        answer = net(batch(64, 64))["sum"]
+        watched = Watched(getattr(net, graph))
+        setattr(net, graph, watched)
+        monkeypatch.setattr(openvino_runtime, "KEPT", 10**15)
+        net(batch(64, 64))
+        assert watched.released == 0
+        monkeypatch.setattr(openvino_runtime, "KEPT", 1)
+        np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
+        assert watched.released == 1
+        np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
+        assert watched.released == 2
+
+
+def test_buffers_go_where_nobody_says_how_large_the_process_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_runtime, "KEPT", 10**15)
+    assert not openvino_runtime._is_full()
+    monkeypatch.setattr(openvino_runtime, "Path", lambda _: tmp_path / "missing")
+    assert openvino_runtime._is_full()
+
+
+def test_buffers_of_a_large_photo_go_after_each_of_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_runtime, "KEPT", 10**15)
     net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
     answer = net(batch(64, 64))["sum"]
-    gone: list[int] = []
-
-    class Watched:
-        def release_memory(self) -> None:
-            gone.append(1)
-            compiled.release_memory()
-
-    compiled, net._alone = net._alone, Watched()  # type: ignore[attr-defined]
+    watched = net._alone = Watched(net._alone)  # type: ignore[attr-defined]
     net(batch(64, 64))
-    assert not gone
+    assert watched.released == 0
     with alone_if_large([np.zeros((1, openvino_runtime.LARGE_PHOTO + 1, 3), np.uint8)]):
         with alone_if_large([np.zeros((64, 64, 3), np.uint8)]):  # a window of it
             np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
-        assert gone == [1]
+        assert watched.released == 1
         net(batch(32, 32))
-        assert gone == [1, 1]
+        assert watched.released == 2
     np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
-    assert gone == [1, 1]
+    assert watched.released == 2
+
+
+def test_buffers_stay_until_the_last_picture_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenVINO gives those of all requests back together, and refuses it while one is at work."""
+    monkeypatch.setenv("ANONYMIZE_THREADS", "2")
+    monkeypatch.setattr(openvino_runtime, "KEPT", 1)
+    net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
+    with side_by_side():
+        answer = net(batch(64, 64))["sum"]
+        watched = net._shared = Watched(net._shared)  # type: ignore[attr-defined]
+        infer = net._infer  # type: ignore[attr-defined]
+
+        def with_another_inside(request: object, pixels: np.ndarray) -> object:
+            monkeypatch.setattr(net, "_infer", infer)
+            np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
+            assert watched.released == 0
+            return infer(request, pixels)
+
+        monkeypatch.setattr(net, "_infer", with_another_inside)
+        np.testing.assert_array_equal(net(batch(64, 64))["sum"], answer)
+        assert watched.released == 1
 
 
 def test_a_network_that_found_no_memory_for_its_share_is_tried_again(
