@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import SettingsError
 from ..probability import log_odds, sigmoid
-from ..regions import Region, boxes, corners_within, iou
+from ..regions import Region, boxes, corners_within, overlapping
 from ..settings import MIN_THRESHOLD, Settings
 from .closer import CARRIERS, Closer, Place
 from .detector import Detector, Image, kinds_of
@@ -126,16 +126,19 @@ def fuse(
         By descending score, down to the floor.
     """
     every = sorted(((r, i) for i, regions in enumerate(found) for r in regions), key=lambda pair: -pair[0].score)
-    overlaps = iou(b := boxes(r for r, _ in every), b)
-    free = np.ones(len(every), dtype=bool)
+    near: list[list[int]] = [[i] for i in range(len(every))]  # also an empty box is one with itself
+    for i, j in zip(*overlapping(b := boxes(r for r, _ in every), b, iou_threshold), strict=True):
+        near[i].append(j)
+    is_free = [True] * len(every)
     out = []
     for i in range(len(every)):
-        if not free[i]:
+        if not is_free[i]:
             continue
         group: dict[int, Region] = {}
-        for j in np.flatnonzero(free & (overlaps[i] > iou_threshold)) if overlaps[i, i] else [i]:
-            free[j] = False
-            group.setdefault(every[j][1], every[j][0])
+        for j in near[i]:
+            if is_free[j]:
+                is_free[j] = False
+                group.setdefault(every[j][1], every[j][0])
         tall = every[i][0].height
         silent = [
             n for n in range(len(found)) if n not in group and _looked(places[n] if places else None, every[i][0])

@@ -87,6 +87,11 @@ def test_nothing_found_is_nothing_and_an_empty_box_does_no_harm() -> None:
     assert point.box == (5, 5, 5, 5)
 
 
+def test_a_threshold_that_no_overlap_exceeds_keeps_every_region() -> None:
+    found = [face((10, 10, 30, 30), 0.5, "a"), face((10, 10, 30, 30), 0.4, "a")]
+    assert [r.score for r in fuse([found], 1.0)] == pytest.approx([0.5, 0.4])
+
+
 def test_who_does_not_look_for_a_kind_is_not_counted_as_having_seen_none() -> None:
     plates = Looking([Region("plate", (0, 0, 20, 10), 0.5, {"p": 0.5})], "p", frozenset({"plate"}))
     cars = Looking([Region("vehicle", (0, 0, 90, 90), 0.6, {"c": 0.6})], "c", frozenset({"plate"}))
