@@ -264,12 +264,23 @@ def suppress_boxes(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, 
 
 def suppress(regions: Sequence[Region], iou_threshold: float, limit: int | None = None) -> list[Region]:
     """`suppress_boxes` of each kind's regions, by descending score."""
-    kept: list[Region] = []
-    for kind in dict.fromkeys(r.kind for r in regions):
-        of_kind = [r for r in regions if r.kind == kind]
-        scores = np.array([r.score for r in of_kind])
-        kept += [of_kind[i] for i in suppress_boxes(boxes(of_kind), scores, iou_threshold, limit or len(of_kind))]
-    return sorted(kept, key=lambda r: -r.score)
+    scores = np.array([r.score for r in regions], dtype=np.float64)
+    kept = keep_best([r.kind for r in regions], boxes(regions), scores, iou_threshold, limit)
+    return [regions[i] for i in kept]
+
+
+def keep_best(
+    kinds: Sequence[str], boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, limit: int | None = None
+) -> np.ndarray:
+    """`suppress_boxes` of each kind's boxes: indices, by descending score."""
+    rows: dict[str, list[int]] = {}
+    for i, kind in enumerate(kinds):
+        rows.setdefault(kind, []).append(i)
+    parts = [np.array([], dtype=np.intp)]
+    for some in map(np.array, rows.values()):
+        parts.append(some[suppress_boxes(boxes[some], scores[some], iou_threshold, limit or len(some))])
+    kept = np.concatenate(parts)
+    return kept[np.argsort(-scores[kept], kind="stable")]
 
 
 def merge(regions: Sequence[Region]) -> Region:
