@@ -251,7 +251,8 @@ def suppress_boxes(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float, 
     kept = np.array([], dtype=np.intp)
     for start in range(0, len(order), CHUNK):  # mostly the first two or three are enough to reach the limit
         some = order[start : start + CHUNK]
-        some = np.delete(some, overlapping(boxes[some], boxes[kept], iou_threshold)[0])
+        if start:
+            some = np.delete(some, overlapping(boxes[some], boxes[kept], iou_threshold)[0])
         is_kept = [True] * len(some)
         for better, worse in zip(*overlapping(boxes[some], boxes[some], iou_threshold), strict=True):
             if better < worse and is_kept[better]:

@@ -29,6 +29,7 @@ from .wrapper import Finder, find_all, merge_found
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
 ABSENT, PRIOR = 0.01, 0.1
+_ABSENT_ODDS, _PRIOR_ODDS = log_odds(ABSENT), log_odds(PRIOR)
 # px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
 # have seen; between them its silence counts in part.
 BLIND, CLEAR = 10.0, 30.0
@@ -177,7 +178,7 @@ def combine(probabilities: Sequence[float], absent: float = 0) -> float:
         absent: how many others looked and saw nothing; one that would hardly have seen it counts in part.
     """
     n = len(probabilities) + absent
-    odds = sum(map(log_odds, probabilities)) + absent * log_odds(ABSENT) - (n - 1) * log_odds(PRIOR)
+    odds = sum(map(log_odds, probabilities)) + absent * _ABSENT_ODDS - (n - 1) * _PRIOR_ODDS
     return sigmoid(odds / math.sqrt(n))
 
 
