@@ -207,25 +207,29 @@ class Predictor:
 
     def _ask(self, detector: Detector, budget: Budget, batch: Sequence[Image]) -> list[list[Region]]:
         found = call(partial(search, detector, batch, self.settings), budget, detector)
-        return [[self._named(region, detector) for region in regions] for regions in found]
+        names = {k: self._name(k, detector) for k in {region.kind for regions in found for region in regions}}
+        return [
+            [r if (kind := names[r.kind]) == r.kind else r.replace(kind=kind, id="") for r in regions]
+            for regions in found
+        ]
 
-    def _named(self, region: Region, detector: Detector) -> Region:
-        """The region under the name that the settings have for its kind ("Screen" -> "screen").
+    def _name(self, kind: str, detector: Detector) -> str:
+        """The name that the settings have for a kind that a detector found ("Screen" -> "screen").
 
         Raises:
             DetectionError: a kind that nobody hides and the detector does not say that it finds: a misspelled one would
                 be left in the open.
         """
-        if region.kind in self.settings.kinds:
-            return region
-        if kind := labels.meant(region.kind, self.settings.kinds):
-            return region.replace(kind=kind, id="")
-        if region.kind not in {*(kinds_of(detector) or ()), *labels.KINDS.values()}:
+        if kind in self.settings.kinds:
+            return kind
+        if name := labels.meant(kind, self.settings.kinds):
+            return name
+        if kind not in {*(kinds_of(detector) or ()), *labels.KINDS.values()}:
             raise DetectionError(
-                f"{detector.name} found a {region.kind!r}, which is not hidden: hide that kind (--hide), or name it in "
+                f"{detector.name} found a {kind!r}, which is not hidden: hide that kind (--hide), or name it in "
                 "the detector's `kinds`"
             )
-        return region
+        return kind
 
     def _suppress(self, found: Sequence[Region]) -> tuple[Region, ...]:
         return tuple(suppress(found, self.settings.iou_threshold, self.settings.max_regions))

@@ -77,7 +77,7 @@ def fit(name: str, kind: str, photos: Sequence[tuple[str, Image]], truth: Truth,
             row = (1.0, log_odds(raw(region)), 0.0, 0.0)
             if is_whole:  # a crop of a vehicle has neither a scale of its own nor the photo's edge
                 height = region.height * side / max(image.shape[:2])
-                is_cut = reaches_edge(region.box, image.shape[1], image.shape[0])
+                is_cut = reaches_edge(boxes([region]), image.shape[1], image.shape[0])[0]
                 row = (*row[:2], np.log2(max(height, 1) / SMALL), float(is_cut))
             rows.append(row)
             hits.append(hit)

@@ -141,7 +141,7 @@ def steps(predictor: Predictor, path: Path) -> dict[str, float]:
             (closer, "pack", "resize"),
             (OnnxRuntime, "__call__", "networks"),
             (OpenVino, "__call__", "networks"),
-            (NetworkDetector, "_regions", "candidates"),
+            (NetworkDetector, "_found", "candidates"),
         ):
             stack.enter_context(mock.patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
         settings = predictor.settings

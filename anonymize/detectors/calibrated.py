@@ -13,13 +13,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import SettingsError
-from ..probability import log_odds, sigmoid
-from ..regions import Box, Region
+from ..probability import Floats, log_odds, sigmoid
 from ..settings import MIN_THRESHOLD, UNLIKELY
+from .detections import Detections
 from .detector import Detector, Image, kinds_of
 from .runtime import NetworkDetector
-from .wrapper import detect_all
+from .wrapper import Finder, find_all
 
 SMALL = 32.0  # px, the height at which `size` counts for nothing
 SIDE = 640  # px, the long side at which `scale` counts for nothing
@@ -76,20 +79,20 @@ class Calibration:
         help_ = max(self.size * math.log2(height / SMALL) for height in (1, long_side)) + max(self.edge, 0.0)
         return sigmoid((log_odds(probability) - self.bias - help_) / self.slope)
 
-    def widen(self, box: Box, factor: float) -> Box:
-        """A box with margin and slack added; `factor`: px of the network's input for one of the image."""
-        x1, y1, x2, y2 = box
-        dx, dy = ((side * self.margin + self.slack / factor) for side in (x2 - x1, y2 - y1))
-        return (x1 - dx, y1 - dy, x2 + dx, y2 + dy)
+    def widen(self, boxes: Floats, factor: float) -> Floats:
+        """Boxes (N, 4) with margin and slack added; `factor`: px of the network's input for one of the image."""
+        by = (boxes[:, 2:] - boxes[:, :2]) * self.margin + self.slack / factor
+        return np.hstack([boxes[:, :2] - by, boxes[:, 2:] + by])
 
 
-def reaches_edge(box: Box, width: float, height: float) -> bool:
-    """Whether a box, px, begins or ends at the edge of its photo, so that what it holds may be cut there."""
-    x1, y1, x2, y2 = box
-    return x1 <= EDGE or y1 <= EDGE or x2 >= width - EDGE or y2 >= height - EDGE
+def reaches_edge(boxes: Floats, width: float, height: float) -> NDArray[np.bool_]:
+    """Which boxes (N, 4), px, begin or end at the edge of their photo, so that what they hold may be cut there."""
+    ends = (boxes[:, :2] <= EDGE) | (boxes[:, 2:] >= np.array([width, height]) - EDGE)
+    is_cut: NDArray[np.bool_] = np.any(ends, axis=1)
+    return is_cut
 
 
-class Calibrated:
+class Calibrated(Finder):
     """A detector whose regions carry probabilities as scores, and boxes that cover what was found.
 
     `detector_scores` stay what the detector said.
@@ -116,11 +119,11 @@ class Calibrated:
         """The long side, px, at which the network sees any photo."""
         return self._long_side
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`."""
-        return [self.calibrate(i, found) for i, found in zip(images, detect_all(self.detector, images), strict=True)]
+    def find(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Finder`."""
+        return [self.calibrate(i, found) for i, found in zip(images, find_all(self.detector, images), strict=True)]
 
-    def calibrate(self, image: Image, found: Sequence[Region], factor: float | None = None) -> list[Region]:
+    def calibrate(self, image: Image, found: Detections, factor: float | None = None) -> Detections:
         """What the detector said of an image, in its pixels, with probabilities as scores.
 
         Args:
@@ -128,14 +131,14 @@ class Calibrated:
         """
         height, width = image.shape[:2]
         factor = factor or self._long_side / max(height, width)
-        out = []
-        for r in found:
-            if calibration := self._calibrations.get(r.kind):
-                p = calibration.probability(r.score, r.height * factor, reaches_edge(r.box, width, height))
-                if p < MIN_THRESHOLD:  # below the floor of what is stored, as a network's own score would be
-                    continue
-                x1, y1, x2, y2 = calibration.widen(r.box, factor)
-                box = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-                r = r.replace(box=box, score=p, id="")
-            out.append(r)
-        return sorted(out, key=lambda r: -r.score)
+        scores, boxes, is_stored = found.scores.copy(), found.boxes.copy(), np.ones(len(found), bool)
+        for kind, calibration in self._calibrations.items():
+            rows = np.flatnonzero(found.kinds == kind)
+            some = found.boxes[rows]
+            heights, is_cut = (some[:, 3] - some[:, 1]) * factor, reaches_edge(some, width, height)
+            seen = zip(scores[rows].tolist(), heights.tolist(), is_cut.tolist(), strict=True)
+            scores[rows] = [calibration.probability(*one) for one in seen]
+            is_stored[rows] = scores[rows] >= MIN_THRESHOLD  # the floor of what is stored, as of a network's own scores
+            wide = calibration.widen(some, factor)
+            boxes[rows] = np.hstack([np.maximum(wide[:, :2], 0), np.minimum(wide[:, 2:], [width, height])])
+        return found.replace(scores=scores, boxes=boxes)[is_stored].best_first()

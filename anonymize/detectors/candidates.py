@@ -1,4 +1,4 @@
-"""Between an image and a network: fitting the one into the other, and candidates back into regions. Pure functions.
+"""Between an image and a network: fitting the one into the other, and candidates back into the image. Pure functions.
 
 A network's input is the image resized so that its long side has a given length, then padded to multiples of 32 (the
 largest stride of all networks here). The image is never cropped, and a small one is enlarged: that finds many more of
@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DetectionError
-from ..regions import Region, suppress_boxes
+from ..regions import suppress_boxes
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
+from .detections import Detections, objects
 from .detector import Image
 
 STRIDE = 32
@@ -144,11 +145,11 @@ class Scaling:
 
 
 def above_threshold(scores: Floats, floor: float = MIN_THRESHOLD) -> NDArray[np.intp]:
-    """Indices of the scores (N,) that reach the floor; NaN too, so that `regions` can complain about it."""
+    """Indices of the scores (N,) that reach the floor; NaN too, so that `detections` can complain about it."""
     return np.flatnonzero(~(scores < floor))
 
 
-def regions(
+def detections(
     kind: str,
     found: Candidates,
     frame: Letterbox,
@@ -156,11 +157,11 @@ def regions(
     settings: Settings,
     floor: float = MIN_THRESHOLD,
     likely: float = UNLIKELY,
-) -> list[Region]:
-    """Candidates of one kind -> regions in the image's pixels: floor score, clipped, overlaps suppressed, best first.
+) -> Detections:
+    """Candidates of one kind in the image's pixels: floor score, clipped, overlaps suppressed, best first.
 
     Args:
-        kind: the regions' kind.
+        kind: what the candidates are.
         found: the candidates.
         frame: where the image lies in the network's input.
         name: the detector's, for `detector_scores`.
@@ -188,16 +189,20 @@ def regions(
     limit = max(settings.max_regions, int((scores[keep] >= likely).sum()))
     chosen = suppress_boxes(boxes, scores[keep], settings.iou_threshold, limit)
     chosen = chosen[(np.arange(len(chosen)) < settings.max_regions) | (scores[keep[chosen]] >= likely)]
+    keep = keep[chosen]
+    scores = np.minimum(scores[keep], 1.0)
 
-    def points(all_points: Floats | None) -> list[tuple[tuple[float, float], ...] | None]:
+    def points(all_points: Floats | None, count: int) -> Floats:
         if all_points is None:
-            return [None] * len(chosen)
-        mapped = frame.to_image(np.asarray(all_points, np.float64)[keep[chosen]])
-        return [tuple((x, y) for x, y in one.tolist()) if np.isfinite(one).all() else None for one in mapped]
+            return np.full((len(keep), count, 2), np.nan)
+        return frame.to_image(np.asarray(all_points, np.float64)[keep])
 
-    out = []
-    for i, corners, landmarks in zip(chosen, points(found.corners), points(found.landmarks), strict=True):
-        score = min(float(scores[keep[i]]), 1.0)
-        box = tuple(boxes[i].tolist())
-        out.append(Region(kind, box, score, {name: score}, corners=corners, landmarks=landmarks))
-    return out
+    return Detections(
+        objects([kind] * len(keep)),
+        boxes[chosen],
+        scores,
+        objects({name: score} for score in scores.tolist()),
+        objects(["auto"] * len(keep)),
+        points(found.corners, 4),
+        points(found.landmarks, 5),
+    )

@@ -14,20 +14,23 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from ..regions import Box, Region, suppress
+from ..probability import Floats
+from ..regions import Box
 from ..settings import Settings
 from .calibrated import Calibrated
 from .candidates import check
+from .detections import Detections
 from .detector import Detector, Image, kinds_of
 from .multi_scale import worth
 from .runtime import is_gpu
 from .tiled import Window
-from .wrapper import detect_all, relabel
+from .wrapper import Finder, find_all
 
 # Probability from which a candidate is looked at again, and scores from which a person's head or a vehicle is.
 CANDIDATE = {"face": 0.005, "plate": 0.03}
-PERSON, VEHICLE = 0.15, 0.3
+CARRIER = {"person": 0.15, "vehicle": 0.3}
 HEAD, FACE_OF_PERSON, PLATE_OF_VEHICLE = 0.3, 0.15, 0.15  # of a person's height, of it, of a vehicle's width
 # px of the picture of pieces: what would be higher is shown at half the scale.
 TALL = {"face": 48.0, "plate": 96.0}
@@ -75,33 +78,34 @@ class Packed:
     places: Sequence[Place]
     corners: Sequence[Point]
 
-    def owner(self, box: Box) -> int | None:
-        """The number of the piece that a box of the picture has its center in."""
-        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-        for i, ((left, top), place) in enumerate(zip(self.corners, self.places, strict=True)):
-            width, height = place.size
-            if 0 <= x - left < width and 0 <= y - top < height:
-                return i
-        return None
+    def owners(self, boxes: Floats) -> NDArray[np.intp]:
+        """The numbers of the pieces that boxes (N, 4) of the picture have their centers in; -1: none."""
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        out = np.full(len(boxes), -1)
+        for i, (corner, place) in enumerate(zip(self.corners, self.places, strict=True)):
+            inside = centers - corner
+            out[((inside >= 0) & (inside < place.size)).all(axis=1)] = i
+        return out
 
-    def back(self, region: Region, number: int) -> Region:
-        """A region of the picture in the photo's px, clipped at its piece's edges."""
-        (left, top), place = self.corners[number], self.places[number]
-        (x1, y1, x2, y2), s = place.window, place.scale
+    def back(self, found: Detections, numbers: NDArray[np.intp]) -> Detections:
+        """What these pieces show (a number for each row), in the photo's px, clipped at its piece's edges."""
+        corner, scale = np.array(self.corners)[numbers][:, None], self.scales[numbers][:, None, None]
+        window = np.array([place.window for place in self.places])[numbers]
 
-        def point(p: tuple[float, float]) -> tuple[float, float]:
-            return ((p[0] - left) / s + x1, (p[1] - top) / s + y1)
+        def points(some: Floats) -> Floats:
+            return (some - corner) / scale + window[:, None, :2]
 
-        (ax, ay), (bx, by) = point(region.box[:2]), point(region.box[2:])
-        return region.replace(
-            box=(max(ax, x1), max(ay, y1), min(bx, x2), min(by, y2)),
-            corners=region.corners and tuple(map(point, region.corners)),
-            landmarks=region.landmarks and tuple(map(point, region.landmarks)),
-            id="",
-        )
+        boxes = points(found.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
+        boxes = np.hstack([np.maximum(boxes[:, :2], window[:, :2]), np.minimum(boxes[:, 2:], window[:, 2:])])
+        return found.replace(boxes=boxes, corners=points(found.corners), landmarks=points(found.landmarks))
+
+    @property
+    def scales(self) -> Floats:
+        """Each piece's, px of the picture for one of the photo."""
+        return np.array([place.scale for place in self.places])
 
 
-def places(found: Sequence[Region], kinds: Collection[str], size: Point, long_side: int) -> list[Place]:
+def places(found: Detections, kinds: Collection[str], size: Point, long_side: int) -> list[Place]:
     """Where to look closer for such kinds.
 
     Args:
@@ -123,17 +127,21 @@ def places(found: Sequence[Region], kinds: Collection[str], size: Point, long_si
     return [Place(window, scale) for scale, some in by_scale.items() for window in together(some)]
 
 
-def _wanted(found: Sequence[Region], kind: str) -> Iterator[tuple[Box, float, float]]:
+def _wanted(found: Detections, kind: str) -> Iterator[tuple[Box, float, float]]:
     """Box, how high a thing of a kind would be there, and margin as a share of the box's longer side."""
-    for r in found:
-        x1, y1, x2, _ = r.box
-        if r.kind == kind and r.score >= CANDIDATE[kind]:
-            yield r.box, r.height, MARGIN
-        elif kind == "face" and r.kind == CARRIERS[kind] and r.score >= PERSON:
-            high = min(max(HEAD * r.height, 0.5 * (x2 - x1)), r.height)
-            yield (x1, y1, x2, y1 + high), FACE_OF_PERSON * r.height, AROUND
-        elif kind == "plate" and r.kind == CARRIERS[kind] and r.score >= VEHICLE:
-            yield r.box, PLATE_OF_VEHICLE * (x2 - x1), AROUND
+    carrier = CARRIERS[kind]
+    is_seen = (found.kinds == kind) & (found.scores >= CANDIDATE[kind])
+    is_carrier = (found.kinds == carrier) & (found.scores >= CARRIER[carrier])
+    rows = np.flatnonzero(is_seen | is_carrier)
+    for (x1, y1, x2, y2), seen in zip(found.boxes[rows].tolist(), is_seen[rows].tolist(), strict=True):
+        tall = y2 - y1
+        if seen:
+            yield (x1, y1, x2, y2), tall, MARGIN
+        elif kind == "face":
+            high = min(max(HEAD * tall, 0.5 * (x2 - x1)), tall)
+            yield (x1, y1, x2, y1 + high), FACE_OF_PERSON * tall, AROUND
+        else:
+            yield (x1, y1, x2, y2), PLATE_OF_VEHICLE * (x2 - x1), AROUND
 
 
 def together(some: Sequence[Window]) -> list[Window]:
@@ -215,7 +223,7 @@ def _up(side: int, step: int) -> int:
     return -(-side // step) * step
 
 
-class Closer:
+class Closer(Finder):
     """A network that looks at pieces of a photo. By itself it looks at all of it; an `Ensemble` tells it where (`at`).
 
     Args:
@@ -237,13 +245,13 @@ class Closer:
         """The long side, px, that a whole photo of this long side would have."""
         return worth(self._detectors, long_side)[-1][0]
 
-    def places(self, found: Sequence[Region], image: Image) -> list[Place]:
+    def places(self, found: Detections, image: Image) -> list[Place]:
         """Where to look in an image in which others found this."""
         height, width = image.shape[:2]
         return places(found, self.kinds or (), (width, height), self.input_side(max(height, width)))
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`."""
+    def find(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Finder`."""
         whole = []
         for image in map(check, images):
             height, width = image.shape[:2]
@@ -255,9 +263,9 @@ class Closer:
         """The same detector, which looks at these places of the images that it is given next."""
         return _At(self, some)
 
-    def look(self, images: Sequence[Image], where: Sequence[Sequence[Place]]) -> list[list[Region]]:
+    def look(self, images: Sequence[Image], where: Sequence[Sequence[Place]]) -> list[Detections]:
         """What these places of each image show."""
-        out: list[list[Region]] = [[] for _ in images]
+        out = [Detections.of([])] * len(images)
         for one in self._detectors:
             side, detector = one[1]
             numbers = [
@@ -266,28 +274,27 @@ class Closer:
                 if where[i] and worth(self._detectors, max(image.shape[:2]))[-1] == one[1]
             ]
             packed = [pack(images[i], where[i], side, self._step) for i in numbers]
-            answers = detect_all(detector.detector, [p.pixels for p in packed])
+            answers = find_all(detector.detector, [p.pixels for p in packed])
             for i, pieces, found in zip(numbers, packed, answers, strict=True):
                 out[i] = self._back(images[i], pieces, detector, found)
         return out
 
-    def _back(self, image: Image, packed: Packed, detector: Calibrated, found: Sequence[Region]) -> list[Region]:
+    def _back(self, image: Image, packed: Packed, detector: Calibrated, found: Detections) -> Detections:
         """What the picture of pieces showed, in the image's pixels, with probabilities as scores."""
-        by_scale: dict[float, list[Region]] = {}
-        for region in found:
-            if (number := packed.owner(region.box)) is not None:
-                by_scale.setdefault(packed.places[number].scale, []).append(packed.back(region, number))
-        seen = [r for scale, regions in by_scale.items() for r in detector.calibrate(image, regions, scale)]
-        likely = [relabel(r, self.name) for r in seen if r.score >= LIKELY]
-        return suppress(likely, self._settings.iou_threshold)  # how many may be kept, whoever brings them together says
+        numbers = packed.owners(found.boxes)
+        found, numbers = found[numbers >= 0], numbers[numbers >= 0]
+        found, scales = packed.back(found, numbers), packed.scales[numbers]
+        seen = Detections.join(detector.calibrate(image, found[scales == s], s) for s in dict.fromkeys(scales.tolist()))
+        likely = seen[seen.scores >= LIKELY].relabel(self.name)
+        return likely.suppress(self._settings.iou_threshold)  # how many may be kept, who brings them together says
 
 
-class _At:
+class _At(Finder):
     """See `Closer.at`."""
 
     def __init__(self, closer: Closer, some: Sequence[Sequence[Place]]) -> None:
         self.name, self.weights, self.kinds = closer.name, closer.weights, closer.kinds
         self._closer, self._places = closer, some
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
+    def find(self, images: Sequence[Image]) -> list[Detections]:
         return self._closer.look([check(image) for image in images], self._places)

@@ -12,11 +12,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..probability import log_odds, sigmoid
-from ..regions import Box, Region
+import numpy as np
+from numpy.typing import NDArray
+
+from ..probability import Floats, log_odds, sigmoid
 from ..settings import MIN_THRESHOLD
+from .detections import Detections
 from .detector import Detector, Image, kinds_of
-from .wrapper import detect_all
+from .wrapper import Finder, find_all
 
 MARGIN = 0.1  # of the box of a vehicle or person on each side
 # Share of the photo's long side: a face up to FAR is small among its surroundings, one from NEAR on is not.
@@ -32,7 +35,7 @@ WEIGHTS: dict[str, tuple[float, ...]] = {
 MOST_LOST: float = _FITTED["most_lost"]
 
 
-class ContextRescoring:
+class ContextRescoring(Finder):
     """A detector whose plates and faces are believed more, or less, for what is around them.
 
     Args:
@@ -45,61 +48,61 @@ class ContextRescoring:
         self.kinds = kinds_of(detector)
         self._detector = detector
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`."""
-        answers = detect_all(self._detector, images)
+    def find(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Finder`."""
+        answers = find_all(self._detector, images)
         return [rescore(found, max(image.shape[:2])) for image, found in zip(images, answers, strict=True)]
 
 
-def at_head(face: Box, person: Box) -> bool:
-    """Whether a face lies where a person has the head, in a size that fits."""
-    (x1, y1, x2, y2), (left, top, right, bottom) = face, person
+def at_head(faces: Floats, persons: Floats) -> NDArray[np.bool_]:
+    """Whether faces (N, 4) lie where persons (M, 4) have the head, in a size that fits, as (N, M)."""
+    x1, y1, x2, y2 = faces.T[:, :, None]
+    left, top, right, bottom = persons.T
     x, y, tall, high = (x1 + x2) / 2, (y1 + y2) / 2, y2 - y1, bottom - top
-    reaches = top - 0.05 * high <= y < top + max(0.3 * high, 0.6 * tall)
-    return left <= x < right and reaches and 0.05 * high < tall < 0.6 * high
+    reaches = (top - 0.05 * high <= y) & (y < top + np.maximum(0.3 * high, 0.6 * tall))
+    fits: NDArray[np.bool_] = (left <= x) & (x < right) & reaches & (0.05 * high < tall) & (tall < 0.6 * high)
+    return fits
 
 
-def around(plate: Box, other: Region) -> bool:
-    """Whether a plate's center lies in a vehicle or person, or just beside it."""
-    x, y = (plate[0] + plate[2]) / 2, (plate[1] + plate[3]) / 2
-    (x1, y1, x2, y2), dx, dy = other.box, MARGIN * other.width, MARGIN * other.height
-    return x1 - dx <= x < x2 + dx and y1 - dy <= y < y2 + dy
+def around(plates: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Whether plates' (N, 4) centers lie in vehicles or persons (M, 4), or just beside them, as (N, M)."""
+    centers, margins = (plates[:, None, :2] + plates[:, None, 2:]) / 2, MARGIN * (others[:, 2:] - others[:, :2])
+    within = (others[:, :2] - margins <= centers) & (centers < others[:, 2:] + margins)
+    is_around: NDArray[np.bool_] = np.all(within, axis=2)
+    return is_around
 
 
-def features(region: Region, found: Sequence[Region], long_side: int) -> tuple[float, ...]:
-    """What is known of a plate or face, as its kind's FEATURES: 1, its log-odds, then scores of what is around it.
+def features(kind: str, found: Detections, long_side: int) -> Floats:
+    """What is known of each plate or face found, as this kind's FEATURES (N, K): 1, log-odds, scores of what is around.
 
     Args:
-        found: vehicles and persons; others do not count.
         long_side: px, of the image.
     """
+    of_kind = found[found.kinds == kind]
 
-    def best(kind: str, fits: Callable[[Region], bool]) -> float:
-        top = 0.0
-        for r in found:
-            if r.score > top and r.kind == kind and fits(r):
-                top = r.score
+    def best(other: str, fits: Callable[[Floats, Floats], NDArray[np.bool_]]) -> Floats:
+        some = found[found.kinds == other]
+        top: Floats = np.where(fits(of_kind.boxes, some.boxes), some.scores, 0.0).max(axis=1, initial=0.0)
         return top
 
-    if region.kind == "plate":
-        scores = [best(kind, lambda r: around(region.box, r)) for kind in ("vehicle", "person")]
+    if kind == "plate":
+        scores = [best(other, around) for other in ("vehicle", "person")]
     else:  # a large face needs no body, and often shows none
-        far = min(max((NEAR - region.height / long_side) / (NEAR - FAR), 0.0), 1.0)
-        scores = [far * best("person", lambda r: at_head(region.box, r.box)) if far else 0.0]
-    return (1.0, log_odds(region.score), *scores)
+        heights = of_kind.boxes[:, 3] - of_kind.boxes[:, 1]
+        scores = [np.clip((NEAR - heights / long_side) / (NEAR - FAR), 0.0, 1.0) * best("person", at_head)]
+    return np.stack([np.ones(len(of_kind)), [log_odds(score) for score in of_kind.scores.tolist()], *scores], axis=1)
 
 
-def rescore(found: Sequence[Region], long_side: int) -> list[Region]:
-    """Regions of one image, its plates and faces with new scores; best first.
+def rescore(found: Detections, long_side: int) -> Detections:
+    """What is found in one image, its plates and faces with new scores; best first.
 
     Args:
         long_side: px, of the image.
     """
-    helpers = sorted((r for r in found if r.kind in ("vehicle", "person")), key=lambda r: -r.score)
-    out = []
-    for r in found:
-        if weights := WEIGHTS.get(r.kind):
-            odds = sum(w * v for w, v in zip(weights, features(r, helpers, long_side), strict=True))
-            r = r.replace(score=max(sigmoid(max(odds, log_odds(r.score) - MOST_LOST)), MIN_THRESHOLD))
-        out.append(r)
-    return sorted(out, key=lambda r: -r.score)
+    scores = found.scores.copy()
+    for kind, weights in WEIGHTS.items():
+        columns = features(kind, found, long_side).T
+        odds = sum(weight * column for weight, column in zip(weights, columns, strict=True))
+        odds = np.maximum(odds, columns[1] - MOST_LOST)
+        scores[found.kinds == kind] = [max(sigmoid(one), MIN_THRESHOLD) for one in odds.tolist()]
+    return found.replace(scores=scores).best_first()

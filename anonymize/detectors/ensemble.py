@@ -12,27 +12,30 @@ weights of 0.5 to 0.8 instead of 0.71.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import SettingsError
-from ..probability import log_odds, sigmoid
-from ..regions import Region, boxes, corners_within, iou
+from ..probability import Floats, log_odds, sigmoid
+from ..regions import NEARLY_ALL, areas, overlapping
 from ..settings import MIN_THRESHOLD, Settings
 from .closer import CARRIERS, Closer, Place
+from .detections import Detections, has_points
 from .detector import Detector, Image, kinds_of
-from .wrapper import detect_all, merge_detections
+from .wrapper import Finder, find_all, merge_found
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
 ABSENT, PRIOR = 0.01, 0.1
+_ABSENT_ODDS, _PRIOR_ODDS = log_odds(ABSENT), log_odds(PRIOR)
 # px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
 # have seen; between them its silence counts in part.
 BLIND, CLEAR = 10.0, 30.0
 
 
-class Ensemble:
+class Ensemble(Finder):
     """Detectors that are asked together. They should be `Calibrated`, or their scores do not compare.
 
     Args:
@@ -59,15 +62,15 @@ class Ensemble:
         self.kinds = kinds_of(*members)
         self._members, self._settings = tuple(members), settings
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`."""
-        answers = {m: detect_all(m, images) for m in self._members if not isinstance(m, Closer)}
-        first = [[r for answer in answers.values() for r in answer[i]] for i in range(len(images))]
+    def find(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Finder`."""
+        answers = {m: find_all(m, images) for m in self._members if not isinstance(m, Closer)}
+        first = [Detections.join(answer[i] for answer in answers.values()) for i in range(len(images))]
         places: dict[Detector, list[list[Place]]] = {}
         for m in self._members:
             if isinstance(m, Closer):
                 places[m] = [m.places(found, image) for image, found in zip(images, first, strict=True)]
-                answers[m] = detect_all(m.at(places[m]), images)
+                answers[m] = find_all(m.at(places[m]), images)
         return [
             self._fuse(
                 [answers[m][i] for m in self._members], max(image.shape[:2]), {m: p[i] for m, p in places.items()}
@@ -76,20 +79,17 @@ class Ensemble:
         ]
 
     def _fuse(
-        self, found: Sequence[Sequence[Region]], long_side: int, places: Mapping[Detector, Sequence[Place]]
-    ) -> list[Region]:
+        self, found: Sequence[Detections], long_side: int, places: Mapping[Detector, Sequence[Place]]
+    ) -> Detections:
         s = self._settings
-        out: list[Region] = []
-        for kind in dict.fromkeys(r.kind for regions in found for r in regions):
-            looking = [
-                (member, [r for r in regions if r.kind == kind])
-                for member, regions in zip(self._members, found, strict=True)
-                if looks_for(member, kind) or any(r.kind == kind for r in regions)
-            ]
+        out = []
+        for kind in dict.fromkeys(kind for one in found for kind in one.kinds.tolist()):
+            of_kind = [(member, one[one.kinds == kind]) for member, one in zip(self._members, found, strict=True)]
+            looking = [(member, one) for member, one in of_kind if len(one) or looks_for(member, kind)]
             scales = [side / long_side if (side := input_side(m, long_side)) else math.inf for m, _ in looking]
             looked = [places.get(m) for m, _ in looking]
-            out += fuse([regions for _, regions in looking], s.iou_threshold, scales, looked)
-        return merge_detections(out, self.name, s)
+            out.append(fuse([one for _, one in looking], s.iou_threshold, scales, looked))
+        return merge_found(out, self.name, s)
 
 
 def looks_for(detector: Detector, kind: str) -> bool:
@@ -109,48 +109,65 @@ def sight(height: float) -> float:
 
 
 def fuse(
-    found: Sequence[Sequence[Region]],
+    found: Sequence[Detections],
     iou_threshold: float,
     scales: Sequence[float] | None = None,
     places: Sequence[Sequence[Place] | None] | None = None,
-) -> list[Region]:
-    """Regions of one kind in one image, a list for each detector that looked for it -> one region for each thing.
+) -> Detections:
+    """What each detector that looked for a kind found of it in one image -> one row for each thing.
 
     Args:
-        found: scores are probabilities. A detector that found nothing has an empty list.
-        iou_threshold: IoU above which two regions are of one thing.
+        found: scores are probabilities. A detector that found nothing has no rows.
+        iou_threshold: IoU above which two are of one thing.
         scales: of each detector's input, in px of it for one of the image; None: all see everything.
         places: where each one looked; None: everywhere.
 
     Returns:
         By descending score, down to the floor.
     """
-    every = sorted(((r, i) for i, regions in enumerate(found) for r in regions), key=lambda pair: -pair[0].score)
-    overlaps = iou(b := boxes(r for r, _ in every), b)
-    free = np.ones(len(every), dtype=bool)
-    out = []
-    for i in range(len(every)):
-        if not free[i]:
-            continue
-        group: dict[int, Region] = {}
-        for j in np.flatnonzero(free & (overlaps[i] > iou_threshold)) if overlaps[i, i] else [i]:
-            free[j] = False
-            group.setdefault(every[j][1], every[j][0])
-        tall = every[i][0].height
-        silent = [
-            n for n in range(len(found)) if n not in group and _looked(places[n] if places else None, every[i][0])
-        ]
-        absent = sum(sight(tall * scales[n]) for n in silent) if scales else len(silent)
-        score = combine([r.score for r in group.values()], absent)
+    every = Detections.join(found)
+    order = np.argsort(-every.scores, kind="stable")
+    every, members = every[order], np.repeat(np.arange(len(found)), [len(one) for one in found])[order].tolist()
+    scores, heights = every.scores.tolist(), (every.boxes[:, 3] - every.boxes[:, 1]).tolist()
+    looked = [_looked(where, every.boxes).tolist() for where in places or [None] * len(found)]
+    groups, fused = [], []
+    for group in _groups(every.boxes, members, iou_threshold):
+        best = next(iter(group.values()))
+        silent = [n for n in range(len(found)) if n not in group and looked[n][best]]
+        absent = sum(sight(heights[best] * scales[n]) for n in silent) if scales else len(silent)
+        score = combine([scores[i] for i in group.values()], absent)
         if score >= MIN_THRESHOLD:  # the floor of what is stored
-            out.append(_merge_group(list(group.values()), score))
-    return sorted(out, key=lambda r: -r.score)
+            groups.append(list(group.values()))
+            fused.append(score)
+    return _merge_groups(every, groups).replace(scores=np.array(fused, np.float64)).best_first()
 
 
-def _looked(places: Sequence[Place] | None, region: Region) -> bool:
-    """Whether a region's center lies where a detector looked."""
-    x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
-    return places is None or any(x1 <= x < x2 and y1 <= y < y2 for x1, y1, x2, y2 in (p.window for p in places))
+def _groups(boxes: Floats, members: Sequence[int], iou_threshold: float) -> Iterator[dict[int, int]]:
+    """Of boxes (N, 4), best first, those of one thing: each member that saw it -> its best one's row, best first."""
+    near: list[list[int]] = [[i] for i in range(len(boxes))]  # also an empty box is one with itself
+    for i, j in zip(*overlapping(boxes, boxes, iou_threshold), strict=True):
+        near[i].append(j)
+    is_free = [True] * len(boxes)
+    for some in near:
+        if not is_free[some[0]]:
+            continue
+        group: dict[int, int] = {}
+        for j in some:
+            if is_free[j]:
+                is_free[j] = False
+                group.setdefault(members[j], j)
+        yield group
+
+
+def _looked(places: Sequence[Place] | None, boxes: Floats) -> NDArray[np.bool_]:
+    """Which boxes (N, 4) have their centers where a detector looked."""
+    if places is None:
+        return np.ones(len(boxes), bool)
+    windows = np.array([place.window for place in places]).reshape(-1, 4)
+    centers = ((boxes[:, :2] + boxes[:, 2:]) / 2)[:, None]
+    within = np.all((windows[:, :2] <= centers) & (centers < windows[:, 2:]), axis=2)
+    has_looked: NDArray[np.bool_] = np.any(within, axis=1)
+    return has_looked
 
 
 def combine(probabilities: Sequence[float], absent: float = 0) -> float:
@@ -161,20 +178,26 @@ def combine(probabilities: Sequence[float], absent: float = 0) -> float:
         absent: how many others looked and saw nothing; one that would hardly have seen it counts in part.
     """
     n = len(probabilities) + absent
-    odds = sum(map(log_odds, probabilities)) + absent * log_odds(ABSENT) - (n - 1) * log_odds(PRIOR)
+    odds = sum(map(log_odds, probabilities)) + absent * _ABSENT_ODDS - (n - 1) * _PRIOR_ODDS
     return sigmoid(odds / math.sqrt(n))
 
 
-def _merge_group(group: Sequence[Region], score: float) -> Region:
-    """One region of the best ones of the detectors that saw a thing, best score first."""
-    believed = boxes(r for r in group if r.score >= group[0].score / 2)
-    box = np.concatenate([believed[:, :2].min(axis=0), believed[:, 2:].max(axis=0)])
-    detector_scores = {name: score for r in group for name, score in r.detector_scores.items()}
-    return group[0].replace(
-        box=tuple(box.tolist()),
-        score=score,
-        detector_scores=detector_scores,
-        corners=corners_within(group, tuple(box.tolist())),
-        landmarks=next((r.landmarks for r in group if r.landmarks), None),
-        id="",
+def _merge_groups(every: Detections, groups: Sequence[Sequence[int]]) -> Detections:
+    """One row for each group of rows, those of the detectors that saw a thing, best score first."""
+    boxes, scores, sizes = every.boxes.tolist(), every.scores.tolist(), areas(every.boxes).tolist()
+    with_corners, with_landmarks = (
+        set(np.flatnonzero(has_points(p)).tolist()) for p in (every.corners, every.landmarks)
     )
+    out = every[np.array([group[0] for group in groups], dtype=np.intp)]
+    for row, group in enumerate(groups):
+        if len(group) == 1:
+            continue
+        believed = [boxes[i] for i in group if scores[i] >= scores[group[0]] / 2]
+        x1, y1, x2, y2 = (f(sides) for f, sides in zip((min, min, max, max), zip(*believed, strict=True), strict=True))
+        out.boxes[row] = x1, y1, x2, y2
+        out.said[row] = {name: score for i in group for name, score in every.said[i].items()}
+        # A quad of less would leave the rest of the box in the open.
+        fitting = (i for i in group if i in with_corners and sizes[i] >= NEARLY_ALL * ((x2 - x1) * (y2 - y1)))
+        out.corners[row] = every.corners[i] if (i := next(fitting, None)) is not None else np.nan
+        out.landmarks[row] = every.landmarks[next((i for i in group if i in with_landmarks), group[0])]
+    return out

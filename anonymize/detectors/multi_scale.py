@@ -7,10 +7,10 @@ from itertools import pairwise
 from typing import TypeVar
 
 from ..errors import SettingsError
-from ..regions import Region
 from ..settings import Settings
+from .detections import Detections
 from .detector import Detector, Image, kinds_of
-from .wrapper import detect_all, merge_detections, relabel
+from .wrapper import Finder, find_all, merge_found
 
 # A larger size is looked at where the photo's long side is at least this many times the size before: below, it would
 # only enlarge what was seen already.
@@ -18,7 +18,7 @@ MIN_GAIN = 1.65
 Sized = TypeVar("Sized")
 
 
-class MultiScale:
+class MultiScale(Finder):
     """The same network at rising sizes. A 1,024 px photo is seen at the first, a 12-megapixel one at all of them.
 
     Small things are found at the larger sizes, things that fill the photo at the smaller ones. Give it `Calibrated`
@@ -46,20 +46,16 @@ class MultiScale:
         """The largest long side, px, at which a photo of this long side is looked at."""
         return max(side for side, d in self._detectors if d in self.select(long_side))
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`."""
+    def find(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Finder`."""
         chosen = [self.select(max(image.shape[:2])) for image in images]
-        found: list[list[Region]] = [[] for _ in images]
+        found: list[list[Detections]] = [[] for _ in images]
         for _, detector in self._detectors:
             numbers = [i for i, some in enumerate(chosen) if detector in some]
-            for i, regions in zip(numbers, detect_all(detector, [images[i] for i in numbers]), strict=True):
-                found[i] += [relabel(region, self.name) for region in regions]
-        return [
-            one
-            if len(some) == 1
-            else merge_detections(one, self.name, self._settings)  # one suppressed its own already
-            for one, some in zip(found, chosen, strict=True)
-        ]
+            for i, one in zip(numbers, find_all(detector, [images[i] for i in numbers]), strict=True):
+                found[i].append(one.relabel(self.name))
+        # One alone has suppressed its own already.
+        return [some[0] if len(some) == 1 else merge_found(some, self.name, self._settings) for some in found]
 
     def select(self, long_side: int) -> list[Detector]:
         """The detectors that a photo of this long side, px, is worth."""

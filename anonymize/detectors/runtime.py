@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 
 from ..cpus import cores, limit
 from ..errors import AnonymizeError, DetectionError, SettingsError, UnknownNameError, WeightsError
-from ..regions import Region
 from ..settings import MIN_THRESHOLD, UNLIKELY, Settings
 from ..weights import cache_dir
-from .candidates import Candidates, Letterbox, Scaling, check, regions
+from .candidates import Candidates, Letterbox, Scaling, check, detections
+from .detections import Detections
 from .detector import Image
 from .onnx_runtime import OnnxRuntime, first_line, has_gpu, open_on_gpu, scale_inside
 from .openvino_runtime import MOST_AT_ONCE, OpenVino
 from .openvino_runtime import side_by_side as side_by_side
+from .wrapper import Finder
 
 log = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ def class_names(metadata: Mapping[str, str]) -> dict[int, str]:
         raise WeightsError(f"class names that cannot be read: {text[:80]!r}") from e
 
 
-class NetworkDetector:
+class NetworkDetector(Finder):
     """A network with its pure pre- and post-processing, as a Detector.
 
     Args:
@@ -263,12 +264,12 @@ class NetworkDetector:
         made._floor, made._likely = max(floor, MIN_THRESHOLD), likely
         return made
 
-    def detect(self, images: Sequence[Image]) -> list[list[Region]]:
-        """See `Detector.detect`. As many images of one size as are worth it go to the network together."""
+    def find(self, images: Sequence[Image]) -> list[Detections]:
+        """See `Finder`. As many images of one size as are worth it go to the network together."""
         by_size: dict[tuple[int, ...], list[int]] = {}
         for i, image in enumerate(images):
             by_size.setdefault(check(image).shape, []).append(i)
-        out: list[list[Region]] = [[] for _ in images]
+        out: dict[int, Detections] = {}
         for same in by_size.values():
             whole = len(same) - len(same) % self._batch
             # What is left goes one by one: a GPU plans each shape, number of pictures included, by itself.
@@ -278,9 +279,9 @@ class NetworkDetector:
             ]:
                 for i, found in zip(some, self._look([images[i] for i in some]), strict=True):
                     out[i] = found
-        return out
+        return [out[i] for i in range(len(images))]
 
-    def _look(self, images: Sequence[Image]) -> list[list[Region]]:
+    def _look(self, images: Sequence[Image]) -> list[Detections]:
         """What images of one size show."""
         try:
             frames = [self._fit(image) for image in images]
@@ -289,16 +290,16 @@ class NetworkDetector:
             else:
                 outputs = self._network(np.stack([frame.pixels for frame in frames]))
                 every = [{k: v[i : i + 1] for k, v in outputs.items()} for i in range(len(frames))]
-            return [self._regions(frame, one) for frame, one in zip(frames, every, strict=True)]
+            return [self._found(frame, one) for frame, one in zip(frames, every, strict=True)]
         except AnonymizeError:
             raise
         except Exception as e:  # whatever a runtime throws, out of memory included: the photo was not looked at
             raise DetectionError(f"{self.name} failed: {first_line(e)}") from e
 
-    def _regions(self, frame: Letterbox, outputs: Outputs) -> list[Region]:
+    def _found(self, frame: Letterbox, outputs: Outputs) -> Detections:
         height, width = frame.pixels.shape[:2]
         every = [
-            regions(kind, c, frame, self.name, self._settings, self._floor, self._likely)
+            detections(kind, c, frame, self.name, self._settings, self._floor, self._likely)
             for kind, c in self._decode(outputs, (height, width), self._floor).items()
         ]
-        return sorted((r for one in every for r in one), key=lambda r: -r.score)
+        return Detections.join(every).best_first()

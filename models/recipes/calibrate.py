@@ -49,7 +49,7 @@ def collect(held_out: Path, network: str, sides: list[int], fronts: int) -> dict
                     if best >= 0 and row[best] > 0.15 and (ignored[best] or row[best] < 0.4):
                         continue
                     tall = max(region.height * side / max(height, width), 1.0)
-                    is_cut = float(reaches_edge(region.box, width, height))
+                    is_cut = float(reaches_edge(boxes([region]), width, height)[0])
                     features = (1.0, log_odds(region.score), math.log2(tall / SMALL), is_cut, math.log2(side / SIDE))
                     is_real = best >= 0 and bool(row[best] >= 0.4)
                     rows[kind].append((features, is_real, name.partition("-")[0]))

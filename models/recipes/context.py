@@ -25,6 +25,7 @@ from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from anonymize.detectors import Image, create
 from anonymize.detectors.context_rescoring import FEATURES, features
+from anonymize.detectors.detections import Detections
 from anonymize.regions import Region, boxes, iou
 from anonymize.settings import Settings
 from bench.false_plates import picture
@@ -87,12 +88,13 @@ def candidates(
     found: Sequence[Region], kind: str, truth: Floats, ignored: NDArray[np.bool_], long_side: int
 ) -> Iterator[tuple[tuple[float, ...], bool]]:
     """Features of one kind's regions, and whether each is real; what may be either is left out."""
-    of_kind = [r for r in found if r.kind == kind and r.score >= FLOOR]
-    for region, row in zip(of_kind, iou(boxes(of_kind), truth), strict=True):
+    found = [r for r in found if r.kind != kind or r.score >= FLOOR]
+    known = features(kind, Detections.of(found), long_side)
+    for numbers, row in zip(known.tolist(), iou(boxes(r for r in found if r.kind == kind), truth), strict=True):
         best = int(row.argmax()) if len(row) else -1
         if best >= 0 and row[best] > 0.15 and (ignored[best] or row[best] < 0.4):
             continue
-        yield features(region, found, long_side), best >= 0 and bool(row[best] >= 0.4)
+        yield tuple(numbers), best >= 0 and bool(row[best] >= 0.4)
 
 
 Truth = dict[str, tuple[Floats, NDArray[np.bool_]]]

@@ -130,7 +130,7 @@ def faces(
         score = {view: float(row[4]) for view, row in group}
         r, c = (sorted((score.get(2 * n, 0.0), score.get(2 * n + 1, 0.0))) for n in (0, 1))
         tall = box[3] - box[1]
-        on_head = any(at_head(tuple(box.tolist()), tuple(person)) for person in persons.tolist())
+        on_head = bool(at_head(box[None], persons).any())
         said = 0.0 if is_marked else together(score, tall / long_side)
         if max(r[1] / RETINA.doubt, c[1] / CENTER.doubt) < 1 and not (on_head and said >= AT_HEAD):
             continue

@@ -37,7 +37,7 @@ def by_torch(photo: np.ndarray) -> dict[int, list[Region]]:
     import torch
     from ultralytics.nn.tasks import torch_safe_load
 
-    from anonymize.detectors.candidates import regions
+    from anonymize.detectors.candidates import detections
 
     checkpoint, _ = torch_safe_load(str(MODELS / "plates.pt"), safe_only=True)
     network = (checkpoint.get("ema") or checkpoint["model"]).float().eval()
@@ -48,7 +48,7 @@ def by_torch(photo: np.ndarray) -> dict[int, list[Region]]:
         with torch.inference_mode():
             raw = network(torch.from_numpy(batch))[0].numpy()
         found = yolo.decode({"output0": raw}, frame.pixels.shape[:2], kinds={"plate": [0]}, classes=1)
-        out[side] = regions("plate", found["plate"], frame, "torch", Settings())
+        out[side] = detections("plate", found["plate"], frame, "torch", Settings()).regions()
     return out
 
 

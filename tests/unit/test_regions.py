@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from anonymize.errors import SettingsError
-from anonymize.regions import Region, boxes, intersections, iou, merge, suppress, suppress_boxes
+from anonymize.regions import Region, boxes, intersections, iou, merge, overlapping, suppress, suppress_boxes
 
 coordinate = st.floats(-50, 200, allow_nan=False)
 
@@ -104,6 +104,18 @@ def test_iou_by_hand() -> None:
     assert iou(a, b)[0].tolist() == pytest.approx([50 / 150, 0, 0])
     assert iou(b[2:], b[2:]).tolist() == [[0]]
     assert iou(a, boxes([])).shape == (1, 0)
+
+
+coordinates = st.one_of(st.integers(0, 9), st.floats(0, 50_000))
+some_boxes = st.lists(
+    st.tuples(*[coordinates] * 4).map(lambda p: (*map(min, p[:2], p[2:]), *map(max, p[:2], p[2:]))), max_size=9
+).map(lambda found: np.array(found, float).reshape(-1, 4))
+
+
+@given(some_boxes, some_boxes, st.one_of(st.sampled_from([0.0, 0.5, 1.0]), st.floats(0, 1)))
+def test_overlapping_pairs_are_those_of_the_table(a: np.ndarray, b: np.ndarray, iou_threshold: float) -> None:
+    b = np.concatenate([b, a, a + 1e-6])
+    assert overlapping(a, b, iou_threshold) == tuple(n.tolist() for n in np.nonzero(iou(a, b) > iou_threshold))
 
 
 def test_suppress_keeps_the_best_of_each_kind() -> None:

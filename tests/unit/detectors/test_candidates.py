@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anonymize.detectors.candidates import Candidates, Letterbox, check, letterbox, regions, tensor
+from anonymize.detectors.candidates import Candidates, Letterbox, check, detections, letterbox, tensor
 from anonymize.errors import DetectionError
 from anonymize.probability import expit
 from anonymize.settings import UNLIKELY, Settings
@@ -101,7 +101,7 @@ def test_what_is_no_rgb_image_is_refused(wrong: object) -> None:
 def test_regions_are_clipped_floored_suppressed_and_carry_their_vote() -> None:
     boxes = np.array([(-5, -5, 10, 10), (-4, -5, 10, 10), (40, 20, 80, 50), (61, 0, 64, 9), (0, 0, 9, 9)], float)
     scores = np.array([0.8, 0.9, 0.3, 0.9, 0.0005])
-    out = regions("face", Candidates(boxes, scores), EMPTY, "d@64", Settings())
+    out = detections("face", Candidates(boxes, scores), EMPTY, "d@64", Settings()).regions()
     assert [r.box for r in out] == [(0, 0, 10, 10), (40, 20, 60, 30)]  # one doubled, one in the padding, one too weak
     assert [dict(r.detector_scores) for r in out] == [{"d@64": 0.9}, {"d@64": 0.3}]
 
@@ -111,7 +111,7 @@ def test_points_come_back_with_their_box() -> None:
     marks = np.arange(20, dtype=float).reshape(2, 5, 2)
     corners = np.arange(16, dtype=float).reshape(2, 4, 2)
     boxes = np.array([(0, 10, 8, 18), (20, 20, 40, 40)], float)
-    out = regions("plate", Candidates(boxes, np.array([0.1, 0.6]), marks, corners), frame, "d", Settings())
+    out = detections("plate", Candidates(boxes, np.array([0.1, 0.6]), marks, corners), frame, "d", Settings()).regions()
     assert out[0].box == (10, 5, 20, 15)
     assert out[0].corners == ((4, -0.5), (5, 0.5), (6, 1.5), (7, 2.5))
     assert out[0].landmarks is not None
@@ -121,14 +121,16 @@ def test_points_come_back_with_their_box() -> None:
 
 
 def test_a_score_beyond_one_by_rounding_is_one() -> None:
-    out = regions("face", Candidates(np.array([[0, 0, 5, 5.0]]), np.array([1.0000001])), EMPTY, "d", Settings())
+    out = detections(
+        "face", Candidates(np.array([[0, 0, 5, 5.0]]), np.array([1.0000001])), EMPTY, "d", Settings()
+    ).regions()
     assert out[0].score == 1.0
 
 
 @pytest.mark.parametrize(("box", "score"), [((0, 0, 9, 9), np.nan), ((0, np.nan, 9, 9), 0.5), ((0, 0, np.inf, 9), 0.5)])
 def test_what_is_no_number_is_a_failure_and_not_nothing(box: tuple[float, ...], score: float) -> None:
     with pytest.raises(DetectionError, match="not numbers"):
-        regions("face", Candidates(np.array([box], float), np.array([score])), EMPTY, "d", Settings())
+        detections("face", Candidates(np.array([box], float), np.array([score])), EMPTY, "d", Settings())
 
 
 def test_the_limit_keeps_the_best_of_thousands() -> None:
@@ -136,7 +138,7 @@ def test_the_limit_keeps_the_best_of_thousands() -> None:
     corner = rng.random((20_000, 2)) * (50, 20)
     boxes = np.hstack([corner, corner + 1])
     scores = rng.random(20_000) * UNLIKELY
-    out = regions("face", Candidates(boxes, scores), EMPTY, "d", Settings(max_regions=7))
+    out = detections("face", Candidates(boxes, scores), EMPTY, "d", Settings(max_regions=7)).regions()
     assert len(out) == 7
     assert out[0].score == scores.max()
 
@@ -149,7 +151,7 @@ def row_of(count: int) -> np.ndarray:
 def test_the_limit_leaves_no_likely_region_out(likely: float) -> None:
     def find(last: float) -> int:
         found = Candidates(row_of(8), np.array([*[0.9] * 7, last]))
-        return len(regions("face", found, EMPTY, "d", Settings(max_regions=7), likely=likely))
+        return len(detections("face", found, EMPTY, "d", Settings(max_regions=7), likely=likely))
 
     assert find(likely - 0.01) == 7
     assert find(likely) == 8
@@ -158,7 +160,7 @@ def test_the_limit_leaves_no_likely_region_out(likely: float) -> None:
 def test_a_likely_region_is_not_crowded_out_by_many_candidates_of_another() -> None:
     boxes = np.vstack([np.tile([[0.0, 0, 2, 2]], (100, 1)), row_of(2)[1:]])
     scores = np.array([0.9] * 100 + [0.3])
-    assert len(regions("face", Candidates(boxes, scores), EMPTY, "d", Settings(max_regions=7))) == 2
+    assert len(detections("face", Candidates(boxes, scores), EMPTY, "d", Settings(max_regions=7))) == 2
 
 
 def test_sigmoid_of_any_logit_is_right_and_warns_of_nothing() -> None:

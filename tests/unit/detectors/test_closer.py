@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from anonymize.detectors import FakeDetector, Image
 from anonymize.detectors.calibrated import Calibrated, Calibration
 from anonymize.detectors.closer import ALL, GAP, STEP, TALL, WIDE_STEP, Closer, Place, pack, places, together
+from anonymize.detectors.detections import Detections
 from anonymize.detectors.ensemble import Ensemble, combine
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
@@ -49,7 +50,7 @@ def closer(inner: FakeDetector, side: int = 960, kind: str = "face") -> Closer:
 
 
 def windows(some: Sequence[Region], *kinds: str) -> list[tuple[int, int, int, int]]:
-    return [place.window for place in places(some, kinds, SIZE, SIZE[0])]
+    return [place.window for place in places(Detections.of(some), kinds, SIZE, SIZE[0])]
 
 
 def test_where_something_may_be_is_looked_at_again_with_what_is_around_it():
@@ -66,7 +67,8 @@ def test_where_something_may_be_is_looked_at_again_with_what_is_around_it():
 
 @pytest.mark.parametrize(("tall", "scale"), [(20, 2.0), (30, 1.0), (90, 0.5), (200, 0.125)])
 def test_what_is_larger_is_shown_smaller(tall: int, scale: float):
-    (place,) = places([region("face", (100, 100, 100 + tall, 100 + tall))], {"face"}, SIZE, 2 * SIZE[0])
+    found = Detections.of([region("face", (100, 100, 100 + tall, 100 + tall))])
+    (place,) = places(found, {"face"}, SIZE, 2 * SIZE[0])
     assert place.scale == scale
     assert tall * scale <= TALL["face"]
 

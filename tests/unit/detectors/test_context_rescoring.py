@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from anonymize.detectors import FakeDetector
 from anonymize.detectors import context_rescoring as context
 from anonymize.detectors.context_rescoring import MOST_LOST, WEIGHTS, ContextRescoring, at_head, features, rescore
-from anonymize.regions import Region
+from anonymize.detectors.detections import Detections
+from anonymize.regions import Region, boxes
 from anonymize.settings import PRESETS
 
 CAR, PERSON = Region("vehicle", (100, 20, 200, 80), 0.6), Region("person", (110, 0, 150, 100), 0.5)
@@ -26,14 +28,20 @@ def odds(score: float) -> float:
 
 
 def rescored(region: Region, *around: Region) -> float:
-    return next(r.score for r in rescore([region, *around], 1000) if r.kind == region.kind)
+    found = rescore(Detections.of([region, *around]), 1000).regions()
+    return next(r.score for r in found if r.kind == region.kind)
+
+
+def known(region: Region, around: Sequence[Region], long_side: int) -> tuple[float, ...]:
+    (row,) = features(region.kind, Detections.of([region, *around]), long_side).tolist()
+    return tuple(row)
 
 
 def test_features_are_the_surest_vehicle_and_person_around_a_plate():
     faint = Region("vehicle", (0, 0, 300, 300), 0.2)
-    assert features(plate(120), [faint, CAR, PERSON], 1000) == (1.0, 0.0, 0.6, 0.5)
-    assert features(plate(195), [CAR, PERSON], 1000) == (1.0, 0.0, 0.6, 0.0)  # just outside its box, within the margin
-    assert features(plate(400), [CAR, PERSON], 1000) == (1.0, 0.0, 0.0, 0.0)
+    assert known(plate(120), [faint, CAR, PERSON], 1000) == (1.0, 0.0, 0.6, 0.5)
+    assert known(plate(195), [CAR, PERSON], 1000) == (1.0, 0.0, 0.6, 0.0)  # just outside its box, within the margin
+    assert known(plate(400), [CAR, PERSON], 1000) == (1.0, 0.0, 0.0, 0.0)
 
 
 def test_a_plate_gets_the_regressions_probability_and_a_vehicle_raises_it():
@@ -62,14 +70,14 @@ def test_context_is_no_veto(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_small_face_is_believed_more_where_a_person_has_the_head():
-    assert at_head(FACE.box, PERSON.box)
-    assert not at_head((125, 60, 135, 72), PERSON.box)  # at the knees
-    assert not at_head((112, 0, 148, 70), PERSON.box)  # too large for it
-    assert not at_head((300, 2, 310, 14), PERSON.box)
+    assert at_head(np.array([FACE.box]), boxes([PERSON]))
+    assert not at_head(np.array([(125, 60, 135, 72)]), boxes([PERSON]))  # at the knees
+    assert not at_head(np.array([(112, 0, 148, 70)]), boxes([PERSON]))  # too large for it
+    assert not at_head(np.array([(300, 2, 310, 14)]), boxes([PERSON]))
     bias, score, head = WEIGHTS["face"]
-    assert features(FACE, [PERSON, CAR], 1000) == pytest.approx((1.0, odds(0.6), 0.5))
-    assert features(FACE, [PERSON], 200) == pytest.approx((1.0, odds(0.6), 0.0))  # large in its photo: it needs no body
-    assert 0 < features(FACE, [PERSON], 500)[2] < 0.5
+    assert known(FACE, [PERSON, CAR], 1000) == pytest.approx((1.0, odds(0.6), 0.5))
+    assert known(FACE, [PERSON], 200) == pytest.approx((1.0, odds(0.6), 0.0))  # large in its photo: it needs no body
+    assert 0 < known(FACE, [PERSON], 500)[2] < 0.5
     assert odds(rescored(FACE, PERSON)) == pytest.approx(bias + score * odds(0.6) + head * 0.5)
     assert rescored(FACE, PERSON) > rescored(FACE)
 

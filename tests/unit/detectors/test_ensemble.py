@@ -8,6 +8,7 @@ import pytest
 
 from anonymize.detectors import FakeDetector, Image
 from anonymize.detectors.calibrated import Calibrated, Calibration
+from anonymize.detectors.detections import Detections
 from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, PRIOR, Ensemble, combine, fuse, sight
 from anonymize.detectors.multi_scale import MultiScale
 from anonymize.errors import DetectionError, SettingsError
@@ -20,6 +21,12 @@ S = Settings()
 
 def face(box: tuple[float, float, float, float], score: float, name: str) -> Region:
     return Region("face", box, score, {name: score})
+
+
+def fused(
+    found: Sequence[Sequence[Region]], iou_threshold: float, scales: Sequence[float] | None = None
+) -> list[Region]:
+    return fuse([Detections.of(regions) for regions in found], iou_threshold, scales).regions()
 
 
 class Looking(FakeDetector):
@@ -42,7 +49,7 @@ def test_the_silence_of_a_detector_that_cannot_see_so_small_a_thing_says_nothing
     assert sight(CLEAR) == sight(500.0) == 1
     assert 0 < sight(math.sqrt(BLIND * CLEAR)) < 1
     small, silent = [face((10, 10, 20, 20), 0.6, "a")], []
-    blind, seeing = (fuse([small, silent], 0.45, [1.0, scale])[0].score for scale in (0.5, 4.0))
+    blind, seeing = (fused([small, silent], 0.45, [1.0, scale])[0].score for scale in (0.5, 4.0))
     assert blind == pytest.approx(0.6)
     assert seeing == pytest.approx(combine([0.6], absent=1))
 
@@ -63,13 +70,13 @@ def test_an_ensemble_asks_its_members_at_which_size_they_look():
 def test_one_region_for_each_thing_with_everyones_votes() -> None:
     a = [face((10, 10, 30, 30), 0.8, "a"), face((100, 10, 120, 30), 0.3, "a")]
     b = [face((12, 10, 32, 30), 0.4, "b"), face((60, 60, 80, 80), 0.6, "b")]
-    found = fuse([a, b], 0.45)
+    found = fused([a, b], 0.45)
     assert len(found) == 3
     best = found[0]
     assert dict(best.detector_scores) == {"a": 0.8, "b": 0.4}
     assert best.score == pytest.approx(combine([0.8, 0.4]))
     assert best.box == (10, 10, 32, 30)  # b is half as sure as a, so its box is covered too
-    (alone,) = fuse([[face((10, 10, 30, 30), 0.81, "a")], [face((12, 10, 32, 30), 0.4, "b")]], 0.45)
+    (alone,) = fused([[face((10, 10, 30, 30), 0.81, "a")], [face((12, 10, 32, 30), 0.4, "b")]], 0.45)
     assert (alone.box, set(alone.detector_scores)) == ((10, 10, 30, 30), {"a", "b"})
     assert {tuple(r.detector_scores) for r in found[1:]} == {("a",), ("b",)}
     assert [r.score for r in found] == sorted((r.score for r in found), reverse=True)
@@ -77,14 +84,19 @@ def test_one_region_for_each_thing_with_everyones_votes() -> None:
 
 def test_a_detectors_second_box_of_the_same_thing_counts_once() -> None:
     a = [face((10, 10, 30, 30), 0.8, "a"), face((11, 10, 31, 30), 0.7, "a")]
-    (one,) = fuse([a], 0.45)
+    (one,) = fused([a], 0.45)
     assert (one.score, one.box) == (pytest.approx(0.8), (10, 10, 30, 30))
 
 
 def test_nothing_found_is_nothing_and_an_empty_box_does_no_harm() -> None:
-    assert fuse([[], []], 0.45) == []
-    (point,) = fuse([[face((5, 5, 5, 5), 0.5, "a")]], 0.45)
+    assert fused([[], []], 0.45) == []
+    (point,) = fused([[face((5, 5, 5, 5), 0.5, "a")]], 0.45)
     assert point.box == (5, 5, 5, 5)
+
+
+def test_a_threshold_that_no_overlap_exceeds_keeps_every_region() -> None:
+    found = [face((10, 10, 30, 30), 0.5, "a"), face((10, 10, 30, 30), 0.4, "a")]
+    assert [r.score for r in fused([found], 1.0)] == pytest.approx([0.5, 0.4])
 
 
 def test_who_does_not_look_for_a_kind_is_not_counted_as_having_seen_none() -> None:
@@ -98,7 +110,7 @@ def test_who_does_not_look_for_a_kind_is_not_counted_as_having_seen_none() -> No
 def test_a_region_keeps_the_corners_that_anyone_gave() -> None:
     corners = ((0, 0), (20, 0), (20, 10), (0, 10))
     with_corners = Region("plate", (0, 0, 20, 10), 0.3, {"b": 0.3}, corners=corners)
-    (one,) = fuse([[Region("plate", (0, 0, 20, 10), 0.9, {"a": 0.9})], [with_corners]], 0.45)
+    (one,) = fused([[Region("plate", (0, 0, 20, 10), 0.9, {"a": 0.9})], [with_corners]], 0.45)
     assert one.corners == corners
 
 

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 
 from anonymize import weights
 from anonymize.detectors import create, yolo
-from anonymize.detectors.candidates import regions
+from anonymize.detectors.candidates import detections
 from anonymize.detectors.runtime import open_network, parse
 from anonymize.errors import DetectionError, SettingsError, WeightsError
 from anonymize.settings import Settings
@@ -218,7 +218,7 @@ def test_doubtful_corners_are_none() -> None:
         raw((50, 40, 20, 10, 0.9, *sure), (90, 80, 20, 10, 0.8, *doubtful)), (96, 128), kinds=PLATE, classes=1
     )
     frame = yolo.fit(np.zeros((96, 128, 3), np.uint8), 128)
-    first, second = regions("plate", found["plate"], frame, "d", Settings())
+    first, second = detections("plate", found["plate"], frame, "d", Settings()).regions()
     assert first.corners == ((40, 36), (59, 35), (60, 44), (41, 45))
     assert second.corners is None
     assert second.score == pytest.approx(0.8)
