@@ -192,9 +192,9 @@ class Preset:
     help: str
 
 
-# Each is one spec for both kinds: its networks see a photo whole once. `closer:street@640` sees what fills a photo, which is
-# too large for the finer look.
-_QUICK = "in-context:street@960-1920+coco@320+closer:street@640-1280+closer:centerface@1280-2560"
+# Each is one spec for both kinds: its networks see a photo whole once. The smaller look of `street` is for what fills a
+# photo: there, plates are too large for the finer one.
+_QUICK = "in-context:street@960-1920+coco@320+closer:street@416-832+closer:centerface@1280-2560"
 _STREETS = (
     "in-context:street@1280-2560+coco@320+closer:street@640-1280"
     "+closer:centerface@1600-3200+closer:retinaface-mobilenet@1536-3072"
@@ -206,7 +206,7 @@ _THOROUGH = (
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "fast": Preset(_QUICK, _QUICK, 0.2, 0.15, "quickest; misses more of what is small"),
-        "balanced": Preset(_STREETS, _STREETS, 0.2, 0.12, "default; for street photos"),
+        "balanced": Preset(_STREETS, _STREETS, 0.2, 0.15, "default; for street photos"),
         "thorough": Preset(_THOROUGH, _THOROUGH, 0.2, 0.05, "misses the fewest, hides some extra, slower"),
     }
 )

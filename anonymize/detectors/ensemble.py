@@ -33,6 +33,8 @@ _ABSENT_ODDS, _PRIOR_ODDS = log_odds(ABSENT), log_odds(PRIOR)
 # px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
 # have seen; between them its silence counts in part.
 BLIND, CLEAR = 10.0, 30.0
+# px; a plate that is higher fills most of what a network learned from: its silence says less, and from FILLS on nothing.
+NEAR, FILLS = 200.0, 400.0
 
 
 class Ensemble(Finder):
@@ -103,9 +105,11 @@ def input_side(detector: Detector, long_side: int) -> int | None:
     return side(long_side) if side else None
 
 
-def sight(height: float) -> float:
+def sight(height: float, kind: str) -> float:
     """How much a detector's silence says of a thing that is so high, px, in its input: 0 to 1."""
-    return min(max(math.log(max(height, 1.0) / BLIND) / math.log(CLEAR / BLIND), 0.0), 1.0)
+    small = math.log(CLEAR / max(height, 1.0)) / math.log(CLEAR / BLIND)
+    large = math.log(max(height, 1.0) / NEAR) / math.log(FILLS / NEAR) if kind == "plate" else 0.0
+    return 1 - min(max(small, large, 0.0), 1.0)
 
 
 def fuse(
@@ -134,7 +138,7 @@ def fuse(
     for group in _groups(every.boxes, members, iou_threshold):
         best = next(iter(group.values()))
         silent = [n for n in range(len(found)) if n not in group and looked[n][best]]
-        absent = sum(sight(heights[best] * scales[n]) for n in silent) if scales else len(silent)
+        absent = sum(sight(heights[best] * scales[n], every.kinds[best]) for n in silent) if scales else len(silent)
         score = combine([scores[i] for i in group.values()], absent)
         if score >= MIN_THRESHOLD:  # the floor of what is stored
             groups.append(list(group.values()))

@@ -9,7 +9,7 @@ import pytest
 from anonymize.detectors import FakeDetector, Image
 from anonymize.detectors.calibrated import Calibrated, Calibration
 from anonymize.detectors.detections import Detections
-from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, PRIOR, Ensemble, combine, fuse, sight
+from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, FILLS, NEAR, PRIOR, Ensemble, combine, fuse, sight
 from anonymize.detectors.multi_scale import MultiScale
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
@@ -45,9 +45,11 @@ def test_what_two_see_is_believed_more_and_what_one_sees_alone_less() -> None:
 
 
 def test_the_silence_of_a_detector_that_cannot_see_so_small_a_thing_says_nothing():
-    assert sight(BLIND) == sight(0.0) == 0
-    assert sight(CLEAR) == sight(500.0) == 1
-    assert 0 < sight(math.sqrt(BLIND * CLEAR)) < 1
+    assert sight(BLIND, "plate") == sight(0.0, "face") == 0
+    assert sight(CLEAR, "plate") == sight(CLEAR, "face") == sight(NEAR, "plate") == sight(500.0, "face") == 1
+    assert 0 < sight(math.sqrt(BLIND * CLEAR), "face") < 1
+    assert 0 < sight(math.sqrt(NEAR * FILLS), "plate") < 1
+    assert sight(FILLS, "plate") == sight(900.0, "plate") == 0  # one that fills the photo
     small, silent = [face((10, 10, 20, 20), 0.6, "a")], []
     blind, seeing = (fused([small, silent], 0.45, [1.0, scale])[0].score for scale in (0.5, 4.0))
     assert blind == pytest.approx(0.6)
