@@ -33,7 +33,7 @@ _ABSENT_ODDS, _PRIOR_ODDS = log_odds(ABSENT), log_odds(PRIOR)
 # px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
 # have seen; between them its silence counts in part.
 BLIND, CLEAR = 10.0, 30.0
-# px; a plate that is higher fills most of what a network learned from: its silence says less, and from FILLS on nothing.
+# px; a plate that is higher fills most of what a network learned from: its silence says less, from FILLS on nothing.
 NEAR, FILLS = 200.0, 400.0
 
 
