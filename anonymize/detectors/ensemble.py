@@ -106,7 +106,9 @@ def input_side(detector: Detector, long_side: int) -> int | None:
 
 
 def sight(height: float, kind: str) -> float:
-    """How much a detector's silence says of a thing that is so high, px, in its input: 0 to 1."""
+    """How much a detector's silence says of a thing that is so high, px, in its input (infinite: unknown): 0 to 1."""
+    if math.isinf(height):
+        return 1.0
     small = math.log(CLEAR / max(height, 1.0)) / math.log(CLEAR / BLIND)
     large = math.log(max(height, 1.0) / NEAR) / math.log(FILLS / NEAR) if kind == "plate" else 0.0
     return 1 - min(max(small, large, 0.0), 1.0)

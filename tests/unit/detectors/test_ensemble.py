@@ -47,6 +47,7 @@ def test_what_two_see_is_believed_more_and_what_one_sees_alone_less() -> None:
 def test_the_silence_of_a_detector_that_cannot_see_so_small_a_thing_says_nothing():
     assert sight(BLIND, "plate") == sight(0.0, "face") == 0
     assert sight(CLEAR, "plate") == sight(CLEAR, "face") == sight(NEAR, "plate") == sight(500.0, "face") == 1
+    assert sight(math.inf, "plate") == sight(math.inf, "face") == 1  # of an input whose size nobody knows
     assert 0 < sight(math.sqrt(BLIND * CLEAR), "face") < 1
     assert 0 < sight(math.sqrt(NEAR * FILLS), "plate") < 1
     assert sight(FILLS, "plate") == sight(900.0, "plate") == 0  # one that fills the photo
