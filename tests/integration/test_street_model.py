@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 import numpy as np
 import pytest
 from PIL import Image
@@ -40,8 +41,11 @@ def test_it_finds_faces_and_takes_nothing_there_for_a_plate(photo: np.ndarray):
     assert iou(FACES, boxes(found)).max(axis=1).min() > 0.5
 
 
-def test_the_default_looks_at_a_whole_photo_with_each_network_once():
+def test_the_default_looks_at_a_whole_photo_with_each_network_once_or_at_sizes_far_apart():
     (detector,) = Predictor("balanced").detectors
-    names = PRESETS["balanced"].face_detector.removeprefix("in-context:").split("+")
-    assert len({name.partition("@")[0] for name in names}) == len(names)
+    sides: dict[str, list[int]] = {}
+    for name in PRESETS["balanced"].face_detector.removeprefix("in-context:").split("+"):
+        network, _, size = name.partition("@")
+        sides.setdefault(network, []).append(int(size.partition("-")[0]))
+    assert all(large >= 4 * small for some in sides.values() for small, large in pairwise(sorted(some)))
     assert detector.name == PRESETS["balanced"].plate_detector
