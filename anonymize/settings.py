@@ -192,8 +192,8 @@ class Preset:
     help: str
 
 
-# Each is one spec for both kinds: no network sees a photo whole twice at like sizes. The smaller looks of `street` are for what fills
-# a photo: there, plates are too large for the finer one.
+# Each is one spec for both kinds: no network sees a photo whole twice at like sizes. The smaller looks of `street` are
+# for what fills a photo: there, plates are too large for the finer one.
 _QUICK = "in-context:street@960-1920+coco@320+closer:street@416-832+closer:centerface@1280-2560"
 _STREETS = (
     "in-context:street@320+street@1280-2560+coco@320+closer:street@640-1280"
