@@ -62,6 +62,11 @@ def bar(*columns: str, quiet: bool = False) -> Bar:
     return Shown(TextColumn("{task.description}"), BarColumn(), *parts, console=Console(stderr=True), disable=quiet)
 
 
+def hidden_text(hidden: Mapping[str, int]) -> str:
+    """`2 faces, 1 plate`; empty: nothing was hidden."""
+    return ", ".join(f"{n} {kind}{'s' * (n != 1)}" for kind, n in sorted(hidden.items()))
+
+
 def print_counts(what: str, total: int, done: Counts, more: Mapping[str, object], of_kind: str = "") -> None:
     """The table at the end of a run.
 

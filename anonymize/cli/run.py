@@ -15,7 +15,7 @@ import click
 from ..errors import PathError, SettingsError
 from . import options
 from .audit import AUDIT, audit_after
-from .progress import bar, print_counts
+from .progress import bar, hidden_text, print_counts
 
 if TYPE_CHECKING:
     from ..engine import Summary
@@ -197,7 +197,7 @@ def report(
         def progress(s: Summary) -> None:
             done = s.done + len(s.failures) + len(s.withheld) + len(s.gone)
             seconds = shown.tasks[0].elapsed or 0.0
-            found = ", ".join(f"{n} {escape(kind)}s" for kind, n in sorted(s.hidden.items()))
+            found = escape(hidden_text(s.hidden))
             failed = f" · [red]{len(s.failures)} failed[/red]" if s.failures else ""
             shown.update(task, total=s.photos, completed=done, rate=done / max(seconds, 1e-6), found=found + failed)
 

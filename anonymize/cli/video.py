@@ -14,7 +14,7 @@ import click
 
 from .audit import AUDIT, audit_now
 from .options import CLIPS, DEFAULTS, DRY_RUN, EVERY, PATH, predictor_of, settings_of
-from .progress import bar, print_counts
+from .progress import bar, hidden_text, print_counts
 from .run import NOTHING_TO_DO, say_other_command, say_reasons, warn
 
 if TYPE_CHECKING:
@@ -209,7 +209,7 @@ def _rewriting() -> Callable[[Told], None]:
 
 
 def _line(told: Told) -> str:
-    hidden = ", ".join(f"{n} {kind}s" for kind, n in sorted(told.hidden.items())) or "nothing"
+    hidden = hidden_text(told.hidden) or "nothing"
     parts = [f"{told.written} frames written", f"{told.dropped} dropped", f"{told.failed} without a result"]
     parts += [f"{told.reconnects} reconnects"] if told.reconnects else []
     trouble = f"; {told.trouble}" if told.trouble else ""

@@ -108,7 +108,7 @@ class Calibrated(Finder):
         self.weights: Mapping[str, str] = dict(detector.weights)
         self.kinds = frozenset({*calibrations, *(kinds_of(detector) or ())})
         calibrations = {kind: c.at(long_side) for kind, c in calibrations.items()}
-        if isinstance(detector, NetworkDetector):
+        if calibrations and isinstance(detector, NetworkDetector):
             floor, likely = (
                 min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)
             )

@@ -20,7 +20,7 @@ from PIL import Image
 from anonymize import records
 from anonymize.cli import cli
 from anonymize.cli.options import PER_KIND
-from anonymize.cli.progress import print_counts
+from anonymize.cli.progress import hidden_text, print_counts
 from anonymize.settings import Kernel, Kind, Settings
 from anonymize.summary import Summary
 
@@ -392,6 +392,11 @@ def test_what_earlier_runs_left_in_the_output_is_said(folder: Path, tmp_path: Pa
     result = run("run", folder, out, *MINE, code=1)
     assert "by an earlier run" not in result.output
     assert not (out / "a" / "1.jpg").exists()
+
+
+def test_one_is_not_many() -> None:
+    assert hidden_text(Counter(plate=1, face=2)) == "2 faces, 1 plate"
+    assert hidden_text({}) == ""
 
 
 def test_a_kind_that_is_called_as_a_row_is_has_a_row_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

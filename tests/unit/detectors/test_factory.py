@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from anonymize.detectors import FakeDetector, create, models, parse
 from anonymize.detectors.calibrated import Calibrated
@@ -48,6 +52,16 @@ def test_a_network_as_published_is_not_calibrated() -> None:
         assert isinstance(detector, MultiScale)
         assert detector.name == "plates@320-640"
         assert [isinstance(d, Calibrated) for _, d in detector._detectors] == [is_calibrated] * 2
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize(("spec", "is_calibrated"), [("closer:coco@320", True), ("closer:plates@320", False)])
+def test_a_closer_look_of_a_network_without_a_calibration_keeps_its_scores(
+    spec: str, is_calibrated: bool, bus: Path
+) -> None:
+    found = create(spec, S, is_calibrated=is_calibrated).detect([np.asarray(Image.open(bus))])[0]
+    assert all(list(r.detector_scores.values()) == [r.score] for r in found)
+    assert (spec == "closer:coco@320") == any(r.kind == "person" for r in found)
 
 
 @pytest.mark.weights
