@@ -52,7 +52,7 @@ def hide(
         predictor: finds; its detectors stay loaded. Default: one of these settings, kept for the next call.
 
     Returns:
-        The image, an array for an array, else a Pillow image without any metadata (of a path, RGB); and the regions
+        The image, a new array for an array, else a Pillow image without any metadata (of a path, RGB); and the regions
         that are hidden in it.
 
     Raises:
@@ -73,7 +73,7 @@ def hide(
         record = predictor.record(photo, "image")
         hidden = replace(photo, pixels=hide_record(photo, record, settings.replace(max_regions=most)))
     if isinstance(image, np.ndarray):
-        clean: Any = hidden.pixels
+        clean: Any = np.require(hidden.pixels, requirements="W")
     else:
         clean = images.to_pillow(hidden) if isinstance(image, Image.Image) else Image.fromarray(hidden.rgb)
     return clean, record.hidden(settings)
@@ -81,7 +81,7 @@ def hide(
 
 def _photo(image: AnyPath | NDArray[Any] | Image.Image, settings: Settings) -> images.Photo:
     if isinstance(image, np.ndarray):
-        return images.from_array(image)
+        return images.from_array(image.copy())  # a camera may write its next frame into it meanwhile, or afterwards
     return images.from_pillow(image) if isinstance(image, Image.Image) else images.load(image, settings)
 
 
@@ -94,8 +94,8 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
     """A photo's pixels with its record's regions hidden: what `export` writes, in memory.
 
     Raises:
-        DetectionError: the detection failed; no detector looked, and no person; or of a kind there are as many likely
-            regions as are kept, so that some may have been left out.
+        DetectionError: the detection failed; no detector looked, and no person; of a kind there are as many likely
+            regions as are kept, so that some may have been left out; or a person's box lies outside of the photo.
         ChangedSourceError: the record is of another photo.
     """
     check_detected(record)
@@ -110,7 +110,15 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
         raise DetectionError(reason)
     if not (hidden := record.hidden(settings)):
         return photo.pixels  # read-only, so no copy is needed
+    if any(r.status == "manual" and not _is_inside(r, photo) for r in hidden):
+        raise DetectionError("a box that a person drew lies outside of the photo, so it hides nothing; draw it again")
     return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
+
+
+def _is_inside(region: Region, photo: images.Photo) -> bool:
+    """Whether any of a region's box lies in the photo."""
+    x1, y1, x2, y2 = region.box
+    return x1 < photo.width and y1 < photo.height and x2 > 0 and y2 > 0
 
 
 def save_hidden(photo: images.Photo, record: Record, target: AnyPath, settings: Settings) -> tuple[str, ...]:
