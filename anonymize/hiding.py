@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import effects, images
+from . import effects, images, labels
 from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
 from .masks import changed
 from .named import about
 from .predictor import DETECTION_VERSION, Predictor
-from .records import Record
+from .records import Record, Reviewed
 from .regions import Region
 from .risk import moved_off
 from .settings import UNLIKELY, Kind, Settings
@@ -94,8 +94,9 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
     """A photo's pixels with its record's regions hidden: what `export` writes, in memory.
 
     Raises:
-        DetectionError: the detection failed; no detector looked, and no person; of a kind there are as many likely
-            regions as are kept, so that some may have been left out; or a person's box lies outside of the photo.
+        DetectionError: the detection failed; no detector looked, and no person; the record has another name for a kind
+            that is hidden; of a kind there are as many likely regions as are kept, so that some may have been left
+            out; or a person's box lies outside of the photo.
         ChangedSourceError: the record is of another photo.
     """
     check_detected(record)
@@ -106,6 +107,7 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
             f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
             f"{photo.width} x {photo.height}; detect it again"
         )
+    check_names(record, settings)
     if reason := max_regions_reached(record.regions, settings):
         raise DetectionError(reason)
     if not (hidden := record.hidden(settings)):
@@ -133,6 +135,13 @@ def check_detected(record: Record) -> None:
         raise DetectionError(record.error)
     if not record.detectors and not record.decisions:
         raise DetectionError("no detector looked at this photo, and no person")
+
+
+def check_names(record: Reviewed, settings: Settings) -> None:
+    """Raise DetectionError where a record has another name for a kind that is hidden, as other programs write it."""
+    for name in {part.kind for part in record.parts if part.status == "auto"} - settings.kinds.keys():
+        if (kind := labels.meant(name, settings.kinds)) in settings.kinds:
+            raise DetectionError(f"its record calls a {kind} {name!r}, which would be left in the open; detect again")
 
 
 def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:

@@ -34,6 +34,7 @@ import numpy as np
 from .. import __version__, disk
 from ..disk import AnyPath
 from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, RecordsError, StoppedError
+from ..hiding import check_names
 from ..pipeline import give_back_memory
 from ..predictor import Predictor
 from ..records import escape
@@ -190,6 +191,7 @@ def render(
         raise DetectionError(record.error or "no detector looked at this clip, and no person")
     if record.kinds and (others := settings.kinds.keys() - set(record.kinds)):
         raise DetectionError(f"nothing of {', '.join(sorted(others))} was followed in this clip; detect it again")
+    check_names(record, settings)
     if disk.sha256(clip.path) != record.sha256:
         raise ChangedSourceError("the clip changed after it was detected; detect it again")
     form = form_of(clip, encoding)

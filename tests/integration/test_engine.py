@@ -199,6 +199,21 @@ def test_export_refuses_a_photo_that_changed(folder: Path, tmp_path: Path) -> No
     assert "1.jpg" not in outputs(tmp_path / "out")
 
 
+def test_an_export_hides_no_kind_that_nobody_looked_for(folder: Path, tmp_path: Path) -> None:
+    """It would say that all is well, and each head would be in the open."""
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
+    heads = MAGENTA.with_kind("head", threshold=0.3)
+    with pytest.raises(SettingsError, match="head would be left in the open"):
+        export(tmp_path / "r.jsonl", tmp_path / "out", heads)
+    assert not (tmp_path / "out").exists()
+    # Found, but not hidden when it was detected; or asked for then.
+    detect(folder, tmp_path / "found.jsonl", predictor(FACE, Region("person", (5, 5, 40, 60), 0.9))[0])
+    people = MAGENTA.with_kind("person", threshold=0.3)
+    assert export(tmp_path / "found.jsonl", tmp_path / "out", people).hidden["person"] == 4
+    detect(folder, tmp_path / "asked.jsonl", predictor(settings=heads)[0])
+    assert export(tmp_path / "asked.jsonl", tmp_path / "heads", heads).ok
+
+
 def test_a_gate_withholds(folder: Path, tmp_path: Path) -> None:
     detect(folder, tmp_path / "r.jsonl", predictor()[0])
     export(tmp_path / "r.jsonl", tmp_path / "out", MAGENTA)

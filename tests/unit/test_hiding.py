@@ -213,3 +213,17 @@ def test_a_box_that_a_person_drew_outside_of_the_photo_is_an_error(box: tuple[fl
         hide_record(photo, record, MAGENTA)
     at_the_edge = drawn.replace(box=(31.5, 4, 40, 10))
     assert hide_record(photo, record.replace(regions=(at_the_edge,)), MAGENTA)[5, 31].tolist() == [255, 0, 255]
+
+
+@pytest.mark.parametrize("kind", ["Face", "human_face", "License Plate"])
+def test_a_record_that_has_another_name_for_what_is_hidden_is_an_error(kind: str) -> None:
+    """One of another program, or edited by hand: what it names so would be left in the open."""
+    photo = photos.from_array(picture())
+    found = Region(kind, (4, 4, 12, 10), 0.4)
+    record = Record("a.png", photo.sha256, photo.width, photo.height, detectors={"x": {}}, regions=(found,))
+    with pytest.raises(DetectionError, match="calls a"):
+        hide_record(photo, record, MAGENTA)
+    vehicles_stay = record.replace(regions=(found.replace(kind="car"),))
+    assert (hide_record(photo, vehicles_stay, MAGENTA) == photo.pixels).all()
+    own_kind = MAGENTA.with_kind(kind, threshold=0.4)
+    assert (hide_record(photo, record, own_kind) != photo.pixels).any()
