@@ -26,12 +26,13 @@ from .regions import Region
 from .risk import moved_off
 from .settings import UNLIKELY, Kind, Settings
 
-OLDER, MOVED = "older-detection", "moved-off"
+OLDER, MOVED, FLAGGED = "older-detection", "moved-off", "flagged"
 # Code of a warning -> what it says of a photo
 WARNINGS: Mapping[str, str] = {
     **images.WARNINGS,
     MOVED: "a box was moved off a face or plate that was found there, which is in the open now",
     Record.FORGOTTEN: "a photo is another file than the one that people decided on; nothing of what they decided holds",
+    FLAGGED: "a person or an audit flagged it, to be kept back, which only an export of the review does",
     OLDER: "an earlier version of this program, which may find less, looked for what is hidden; detect again",
 }
 _HELPERS = ("vehicle", "person")  # kinds that help to find others, and that nobody expects to be hidden
@@ -160,6 +161,8 @@ def warnings_of(record: Record, settings: Settings) -> list[str]:
     out = list(record.warnings)
     if moved_off(record, settings) and not record.is_approved(settings):
         out.append(MOVED)
+    if record.review == "flagged":
+        out.append(FLAGGED)
     if record.detectors and record.detection.partition("-")[0] != str(DETECTION_VERSION):
         out.append(OLDER)
     return out
