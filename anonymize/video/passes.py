@@ -49,7 +49,7 @@ from .tracks import Shown, check_thresholds, make_tracks
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 SAMPLED = 8  # each n-th row and column, which say whether a frame is the same in both readings
 # Counted up when what makes tracks of detections changes: then every clip is searched anew.
 TRACKING_VERSION = 2
