@@ -18,7 +18,7 @@ from . import images, records
 from .cpus import cores
 from .detectors.runtime import batch_size, side_by_side
 from .disk import AnyPath, write_json
-from .errors import RecordsError
+from .errors import RecordsError, SettingsError
 from .outputs import SUMMARY_NAME, Output, why
 from .pipeline import GIVE_BACK, give_back_memory, run_pipeline
 from .predictor import Predictor
@@ -344,7 +344,8 @@ def export(
             no output; an earlier one is taken away, as that of a photo that is gone and would be written anew.
 
     Raises:
-        PathError: an output that would touch the input. RecordsError: not a records file.
+        PathError: an output that would touch the input. RecordsError: not a records file. SettingsError: a kind to hide
+            that the detection was not asked for, and that is in no record.
     """
     started, path = time.perf_counter(), Path(records_path)
     known = RecordsFile(path)
@@ -352,6 +353,11 @@ def export(
     settings = settings or header.settings
     # How many regions were kept is the detection's; a larger number here would hide that some were left out.
     settings = settings.replace(max_regions=min(settings.max_regions, header.settings.max_regions))
+    if missing := [k for k in settings.kinds if k not in header.settings.kinds and not known.mentions(k)]:
+        raise SettingsError(
+            f"{', '.join(missing)} would be left in the open: no photo of these records was searched for that; detect "
+            "again, with a detector that finds it"
+        )
     target = Output(output, settings, write_detections, preview)
     root = Path(unescape(header.root))
     found = images.Found(root, [unescape(p) for p in known])

@@ -15,23 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import effects, images
+from . import effects, images, labels
 from .disk import AnyPath
 from .errors import ChangedSourceError, DetectionError
 from .masks import changed
 from .named import about
 from .predictor import DETECTION_VERSION, Predictor
-from .records import Record
+from .records import Record, Reviewed
 from .regions import Region
 from .risk import moved_off
 from .settings import UNLIKELY, Kind, Settings
 
-OLDER, MOVED = "older-detection", "moved-off"
+OLDER, MOVED, FLAGGED = "older-detection", "moved-off", "flagged"
 # Code of a warning -> what it says of a photo
 WARNINGS: Mapping[str, str] = {
     **images.WARNINGS,
     MOVED: "a box was moved off a face or plate that was found there, which is in the open now",
     Record.FORGOTTEN: "a photo is another file than the one that people decided on; nothing of what they decided holds",
+    FLAGGED: "a person or an audit flagged it, to be kept back, which only an export of the review does",
     OLDER: "an earlier version of this program, which may find less, looked for what is hidden; detect again",
 }
 _HELPERS = ("vehicle", "person")  # kinds that help to find others, and that nobody expects to be hidden
@@ -52,7 +53,7 @@ def hide(
         predictor: finds; its detectors stay loaded. Default: one of these settings, kept for the next call.
 
     Returns:
-        The image, an array for an array, else a Pillow image without any metadata (of a path, RGB); and the regions
+        The image, a new array for an array, else a Pillow image without any metadata (of a path, RGB); and the regions
         that are hidden in it.
 
     Raises:
@@ -73,7 +74,7 @@ def hide(
         record = predictor.record(photo, "image")
         hidden = replace(photo, pixels=hide_record(photo, record, settings.replace(max_regions=most)))
     if isinstance(image, np.ndarray):
-        clean: Any = hidden.pixels
+        clean: Any = np.require(hidden.pixels, requirements="W")
     else:
         clean = images.to_pillow(hidden) if isinstance(image, Image.Image) else Image.fromarray(hidden.rgb)
     return clean, record.hidden(settings)
@@ -81,7 +82,7 @@ def hide(
 
 def _photo(image: AnyPath | NDArray[Any] | Image.Image, settings: Settings) -> images.Photo:
     if isinstance(image, np.ndarray):
-        return images.from_array(image)
+        return images.from_array(image.copy())  # a camera may write its next frame into it meanwhile, or afterwards
     return images.from_pillow(image) if isinstance(image, Image.Image) else images.load(image, settings)
 
 
@@ -94,8 +95,9 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
     """A photo's pixels with its record's regions hidden: what `export` writes, in memory.
 
     Raises:
-        DetectionError: the detection failed; no detector looked, and no person; or of a kind there are as many likely
-            regions as are kept, so that some may have been left out.
+        DetectionError: the detection failed; no detector looked, and no person; the record has another name for a kind
+            that is hidden; of a kind there are as many likely regions as are kept, so that some may have been left
+            out; or a person's box lies outside of the photo.
         ChangedSourceError: the record is of another photo.
     """
     check_detected(record)
@@ -106,11 +108,20 @@ def hide_record(photo: images.Photo, record: Record, settings: Settings) -> imag
             f"the regions are of a picture of {record.width} x {record.height} pixels, the photo has "
             f"{photo.width} x {photo.height}; detect it again"
         )
+    check_names(record, settings)
     if reason := max_regions_reached(record.regions, settings):
         raise DetectionError(reason)
     if not (hidden := record.hidden(settings)):
         return photo.pixels  # read-only, so no copy is needed
+    if any(r.status == "manual" and not _is_inside(r, photo) for r in hidden):
+        raise DetectionError("a box that a person drew lies outside of the photo, so it hides nothing; draw it again")
     return effects.apply(photo.pixels, hidden, settings, mode=photo.mode)
+
+
+def _is_inside(region: Region, photo: images.Photo) -> bool:
+    """Whether any of a region's box lies in the photo."""
+    x1, y1, x2, y2 = region.box
+    return x1 < photo.width and y1 < photo.height and x2 > 0 and y2 > 0
 
 
 def save_hidden(photo: images.Photo, record: Record, target: AnyPath, settings: Settings) -> tuple[str, ...]:
@@ -125,6 +136,13 @@ def check_detected(record: Record) -> None:
         raise DetectionError(record.error)
     if not record.detectors and not record.decisions:
         raise DetectionError("no detector looked at this photo, and no person")
+
+
+def check_names(record: Reviewed, settings: Settings) -> None:
+    """Raise DetectionError where a record has another name for a kind that is hidden, as other programs write it."""
+    for name in {part.kind for part in record.parts if part.status == "auto"} - settings.kinds.keys():
+        if (kind := labels.meant(name, settings.kinds)) in settings.kinds:
+            raise DetectionError(f"its record calls a {kind} {name!r}, which would be left in the open; detect again")
 
 
 def max_regions_reached(regions: Iterable[Region], settings: Settings) -> str | None:
@@ -143,6 +161,8 @@ def warnings_of(record: Record, settings: Settings) -> list[str]:
     out = list(record.warnings)
     if moved_off(record, settings) and not record.is_approved(settings):
         out.append(MOVED)
+    if record.review == "flagged":
+        out.append(FLAGGED)
     if record.detectors and record.detection.partition("-")[0] != str(DETECTION_VERSION):
         out.append(OLDER)
     return out

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ def mask(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBox,
       counts where it reaches farther than that. So an ellipse hides all of the detected box, and the padded box at the
       middle of each side.
     - quad: the corners grown by `kind.padding`; the rectangle instead when there are none or they are doubtful (not
-      convex, not in order, a sliver, or in disagreement with the box).
+      convex, not in order, a sliver, in disagreement with the box, or beside it).
 
     Args:
         region: in pixels of the photo; it may lie partly or wholly outside.
@@ -99,6 +100,8 @@ def _shape(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBo
         corners = np.array(grown.corners, dtype=np.float64)
         piece = _outward((*corners.min(axis=0), *corners.max(axis=0)), width, height)
         hidden = _polygon(corners, piece)
+        if not _fills(hidden, piece, _outward(region.box, width, height)):
+            return _shape(region, replace(kind, mask="rectangle"), width, height)
     elif kind.mask == "ellipse":
         x1, y1, x2, y2 = region.box
         factor = max(math.sqrt(2), 1 + 2 * kind.padding)
@@ -112,6 +115,16 @@ def _shape(region: Region, kind: Kind, width: int, height: int) -> tuple[PixelBo
         piece = _outward(grown.box, width, height)
         hidden = np.ones((piece[3] - piece[1], piece[2] - piece[0]), dtype=bool)
     return (piece, hidden) if hidden.any() else ((0, 0, 0, 0), np.zeros((0, 0), dtype=bool))
+
+
+def _fills(hidden: NDArray[np.bool_], piece: PixelBox, own: PixelBox) -> bool:
+    """Whether a quad hides as much of its region's box as one that lies in the photo whole would at least.
+
+    Of one that reaches far out of the photo, the box around it agrees with any box, but it may lie beside that.
+    """
+    x1, y1, x2, y2 = own
+    within = hidden[max(y1 - piece[1], 0) : max(y2 - piece[1], 0), max(x1 - piece[0], 0) : max(x2 - piece[0], 0)]
+    return bool(np.count_nonzero(within) >= QUAD_FILLS * (x2 - x1) * (y2 - y1))
 
 
 def _outward(box: Box, width: int, height: int) -> PixelBox:

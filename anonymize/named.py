@@ -41,4 +41,8 @@ def save(
     changed: Sequence[images.Piece] | None = None,
 ) -> tuple[str, ...]:
     with about(target):
+        if changed is not None and pixels.shape == photo.pixels.shape:
+            # What was changed in fact is written, whatever the caller says.
+            differs = (pixels != photo.pixels).reshape(photo.height, photo.width, -1).any(axis=2)
+            changed = [*changed, ((0, 0, photo.width, photo.height), differs)]
         return images.save(photo, pixels, target, settings, changed)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from .disk import AnyPath, write_whole
 from .errors import RecordsError
-from .json_lines import value_of
+from .json_lines import to_line, value_of
 from .records import Header, Record, is_canonical, lines_beside, rewrite
 
 VERSION = 2  # counted up when what is kept beside a file means something else
@@ -245,6 +245,11 @@ class RecordsFile(Mapping[str, Record]):
         """The records that people decided on; the others are only glanced at."""
         some = (name for name in self.names if not self.line(name).endswith(b'"decisions":[]}\n'))
         return {name: record for name in some if (record := self[name]).decisions}
+
+    def mentions(self, kind: str) -> bool:
+        """Whether a region of this kind is in any record, without parsing them."""
+        said = to_line({"kind": kind})[1:-2]
+        return any(said in self.line(name) for name in self.names)
 
     def __contains__(self, path: object) -> bool:
         return path in self._rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ def _check(value: object) -> None:
             continue
         if isinstance(given, bool) or not isinstance(given, (int, float)):
             raise SettingsError(f"{f.name} is a number; received {given!r}")
+        if abs(given) == math.inf:  # an infinite least size would hide nothing
+            raise SettingsError(f"{f.name} is a finite number; received {given}")
         if (low is not None and not given >= low) or (high is not None and not given <= high):
             upper = "" if high is None else f" and at most {high}"
             raise SettingsError(f"{f.name} is at least {low}{upper}; received {given}")

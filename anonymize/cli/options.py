@@ -216,6 +216,8 @@ def settings_of(given: dict[str, Any], base: Settings = DEFAULTS) -> Settings:
     settings = base.replace(**changes)
     for value in take("hide", ()):
         kind, _, threshold = value.partition("=")
+        if kind in settings.kinds and not threshold:
+            continue  # it is hidden already, and mostly at a lower score than a new kind is
         with _option("hide"):
             settings = settings.with_kind(kind, threshold=float(threshold or Kind().threshold))
     for kind in ("face", "plate"):

@@ -209,6 +209,9 @@ class _Job:
         self.finished.append(record.path)
         if SECOND_PICTURE in clip.dropped:
             summary.warnings[record.path] = ["holds a second picture (another camera?), which is left out"]
+        if record.review == "flagged":
+            told = "was flagged by a person or an audit, to be kept back, and is in the output all the same"
+            summary.warnings.setdefault(record.path, []).append(told)
         if (form.width, form.height) != (clip.stored_width, clip.stored_height):
             told = f"was made even, {form.width} x {form.height} px, for the encoder"
             summary.warnings.setdefault(record.path, []).append(told)

@@ -34,6 +34,7 @@ import numpy as np
 from .. import __version__, disk
 from ..disk import AnyPath
 from ..errors import ChangedSourceError, ClipError, DamagedClipError, DetectionError, RecordsError, StoppedError
+from ..hiding import check_names
 from ..pipeline import give_back_memory
 from ..predictor import Predictor
 from ..records import escape
@@ -48,7 +49,7 @@ from .tracks import Shown, check_thresholds, make_tracks
 from .writer import FRAMES_A_SEGMENT, Encoding, Form, form_of, join, write_segment
 
 # Counted up when what is drawn into a frame changes: then no segment of an earlier run is taken over.
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 SAMPLED = 8  # each n-th row and column, which say whether a frame is the same in both readings
 # Counted up when what makes tracks of detections changes: then every clip is searched anew.
 TRACKING_VERSION = 2
@@ -190,6 +191,7 @@ def render(
         raise DetectionError(record.error or "no detector looked at this clip, and no person")
     if record.kinds and (others := settings.kinds.keys() - set(record.kinds)):
         raise DetectionError(f"nothing of {', '.join(sorted(others))} was followed in this clip; detect it again")
+    check_names(record, settings)
     if disk.sha256(clip.path) != record.sha256:
         raise ChangedSourceError("the clip changed after it was detected; detect it again")
     form = form_of(clip, encoding)

@@ -233,7 +233,13 @@ def _encode(file: Any, context: Any, picture: av.VideoFrame | None, form: Form) 
 
 
 def _fitting(native: av.VideoFrame, form: Form, convert: Any) -> av.VideoFrame:
-    """A picture in the size and format of the encoder, its samples as they are where that is possible."""
+    """A picture in the size and format of the encoder, its samples as they are where that is possible.
+
+    An encoder of JPEGs writes what hangs on a picture, too: its color profile, with all that is noted in it.
+    """
+    if form.codec == "mjpeg":
+        is_same = _is_same_layout(native.format.name, form.pixel_format)
+        return _copied(native if is_same else convert.reformat(native, format=form.pixel_format), form)
     if (native.format.name, native.width, native.height) == (form.pixel_format, form.width, form.height):
         return native
     if _is_same_layout(native.format.name, form.pixel_format):

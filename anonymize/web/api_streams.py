@@ -50,7 +50,8 @@ class Streams:
         """
         from ..video.live import Live
 
-        if photo.mode not in ("L", "RGB", "CMYK"):
+        seen = next(views := photo.views())  # as detectors see it; deep shadows of 16 bits too
+        if photo.mode not in ("L", "RGB", "CMYK") or next(views, None) is not None:
             raise UnsupportedImageError("A camera's frame has no transparency.")
         stream = self._stream(key)
         of = photo.width, photo.height, rate, predictor.detection_hash, predictor.settings
@@ -59,7 +60,7 @@ class Streams:
                 live = Live(predictor, photo.width, photo.height, rate)
                 stream.live, stream.of, stream.count = live, of, 0
             try:
-                (regions,) = stream.live.add(photo.rgb)
+                (regions,) = stream.live.add(seen)
             except BaseException:
                 stream.live = None
                 raise

@@ -19,7 +19,7 @@ from PIL import Image
 
 from anonymize import records
 from anonymize.cli import cli
-from anonymize.cli.options import PER_KIND
+from anonymize.cli.options import PER_KIND, settings_of
 from anonymize.cli.progress import hidden_text, print_counts
 from anonymize.settings import Kernel, Kind, Settings
 from anonymize.summary import Summary
@@ -230,6 +230,13 @@ def test_models_list_names_every_model() -> None:
 
 
 @pytest.mark.weights
+def test_asking_once_more_for_what_is_hidden_anyway_hides_no_less() -> None:
+    """A new kind's threshold is .5; that of a face is lower."""
+    assert settings_of({"hide": ("face", "plate")}) == Settings()
+    assert settings_of({"hide": ("face=0.6",)}).kinds["face"].threshold == 0.6
+    assert settings_of({"hide": ("screen",)}).kinds["screen"] == Kind()
+
+
 def test_the_defaults_hide_the_faces_of_a_real_photo(zidane: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "anonymize", "run", str(zidane), str(tmp_path / "out"), "--quiet"]
     result = subprocess.run(command, capture_output=True, text=True)

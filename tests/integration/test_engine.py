@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from anonymize import images, records
+from anonymize.corrections import flag, gate
 from anonymize.detectors import FakeDetector
 from anonymize.engine import Summary, _Detection, detect, export, run
 from anonymize.errors import AnonymizeError, DetectionError, PathError, RecordsError, SettingsError
@@ -197,6 +198,31 @@ def test_export_refuses_a_photo_that_changed(folder: Path, tmp_path: Path) -> No
     assert list(summary.failures) == ["1.jpg"]
     assert "changed" in summary.failures["1.jpg"]
     assert "1.jpg" not in outputs(tmp_path / "out")
+
+
+def test_a_flagged_photo_does_not_go_out_without_a_word(folder: Path, tmp_path: Path) -> None:
+    """What a person or an audit keeps back, a plain export writes: people have to know."""
+    path = tmp_path / "r.jsonl"
+    detect(folder, path, predictor()[0])
+    with records.Writer(path, records.read(path)[0]) as writer:
+        writer.write(flag(records.read(path)[1]["1.jpg"], who="ann"))
+    assert export(path, tmp_path / "out").warnings == {"1.jpg": ["flagged"]}
+    assert export(path, tmp_path / "out", gate=gate(MAGENTA, True)).warnings == {}
+
+
+def test_an_export_hides_no_kind_that_nobody_looked_for(folder: Path, tmp_path: Path) -> None:
+    """It would say that all is well, and each head would be in the open."""
+    detect(folder, tmp_path / "r.jsonl", predictor()[0])
+    heads = MAGENTA.with_kind("head", threshold=0.3)
+    with pytest.raises(SettingsError, match="head would be left in the open"):
+        export(tmp_path / "r.jsonl", tmp_path / "out", heads)
+    assert not (tmp_path / "out").exists()
+    # Found, but not hidden when it was detected; or asked for then.
+    detect(folder, tmp_path / "found.jsonl", predictor(FACE, Region("person", (5, 5, 40, 60), 0.9))[0])
+    people = MAGENTA.with_kind("person", threshold=0.3)
+    assert export(tmp_path / "found.jsonl", tmp_path / "out", people).hidden["person"] == 4
+    detect(folder, tmp_path / "asked.jsonl", predictor(settings=heads)[0])
+    assert export(tmp_path / "asked.jsonl", tmp_path / "heads", heads).ok
 
 
 def test_a_gate_withholds(folder: Path, tmp_path: Path) -> None:

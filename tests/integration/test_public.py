@@ -82,3 +82,17 @@ def test_importing_the_package_loads_none_of_its_modules() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
     )
     assert done.stdout.split() == ["anonymize", "anonymize.telemetry"]
+
+
+@pytest.mark.parametrize("changed", [[], [((0, 0, 8, 8), np.ones((8, 8), bool))]])
+def test_what_was_changed_and_not_named_is_written_all_the_same(changed: list, tmp_path: Path) -> None:
+    """A JPEG's blocks are kept where nothing changed in fact, whatever the caller says."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.jpg", quality=95)
+    photo = anonymize.load(tmp_path / "a.jpg", anonymize.Settings())
+    pixels = photo.pixels.copy()
+    pixels[32:48, 32:48] = 0
+    anonymize.save(photo, pixels, tmp_path / "b.jpg", anonymize.Settings(), changed)
+    written = anonymize.load(tmp_path / "b.jpg", anonymize.Settings()).pixels
+    assert written[32:48, 32:48].max() < 16
+    assert (written[48:, 48:] == photo.pixels[48:, 48:]).all()

@@ -47,6 +47,29 @@ def test_an_array_comes_back_hidden_and_is_not_changed_itself() -> None:
     clean[0, 0] = 0  # it is the caller's own
 
 
+@pytest.mark.parametrize("found", [[], [FACE]])
+def test_what_is_written_into_an_array_afterwards_is_not_in_what_came_back(found: list[Region]) -> None:
+    """A camera's next frame, in the same memory."""
+    given = picture()
+    clean, _ = hide(given, predictor=Predictor(MAGENTA, detectors=[FakeDetector(found)]))
+    before = clean.copy()
+    given[:] = 255
+    assert (clean == before).all()
+    clean[0, 0] = 0  # it is the caller's own, whatever was found
+
+
+def test_what_is_written_into_an_array_meanwhile_is_not_in_what_comes_back() -> None:
+    given = picture()
+
+    class Camera(FakeDetector):
+        def detect(self, images: Sequence[np.ndarray]) -> list[list[Region]]:
+            given[:] = 255  # the next frame, in which the face is elsewhere
+            return super().detect(images)
+
+    clean, _ = hide(given, predictor=Predictor(MAGENTA, detectors=[Camera([FACE])]))
+    assert (clean[14:] == picture()[14:]).all()
+
+
 @pytest.mark.parametrize("shape", [(24, 32), (24, 32, 1), (24, 32, 2), (24, 32, 4)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_arrays_of_other_forms(shape: tuple[int, ...], dtype: type) -> None:
@@ -178,3 +201,29 @@ def test_a_record_of_another_photo_or_of_a_failure_is_refused(folder: Path) -> N
         hide_record(photo, record.replace(error="broken"), MAGENTA)
     with pytest.raises(DetectionError, match="no detector looked"):
         hide_record(photo, Record("1.jpg", photo.sha256, photo.width, photo.height), MAGENTA)
+
+
+@pytest.mark.parametrize("box", [(40, 4, 60, 20), (4, -9, 12, 0), (32, 4, 40, 10)])
+def test_a_box_that_a_person_drew_outside_of_the_photo_is_an_error(box: tuple[float, ...]) -> None:
+    """Of another size's coordinates, in records edited by hand: it would count as hidden and hide nothing."""
+    photo = photos.from_array(picture())
+    drawn = Region("face", box, status="manual")  # type: ignore[arg-type]
+    record = Record("a.png", photo.sha256, photo.width, photo.height, detectors={"x": {}}, regions=(drawn,))
+    with pytest.raises(DetectionError, match="outside"):
+        hide_record(photo, record, MAGENTA)
+    at_the_edge = drawn.replace(box=(31.5, 4, 40, 10))
+    assert hide_record(photo, record.replace(regions=(at_the_edge,)), MAGENTA)[5, 31].tolist() == [255, 0, 255]
+
+
+@pytest.mark.parametrize("kind", ["Face", "human_face", "License Plate"])
+def test_a_record_that_has_another_name_for_what_is_hidden_is_an_error(kind: str) -> None:
+    """One of another program, or edited by hand: what it names so would be left in the open."""
+    photo = photos.from_array(picture())
+    found = Region(kind, (4, 4, 12, 10), 0.4)
+    record = Record("a.png", photo.sha256, photo.width, photo.height, detectors={"x": {}}, regions=(found,))
+    with pytest.raises(DetectionError, match="calls a"):
+        hide_record(photo, record, MAGENTA)
+    vehicles_stay = record.replace(regions=(found.replace(kind="car"),))
+    assert (hide_record(photo, vehicles_stay, MAGENTA) == photo.pixels).all()
+    own_kind = MAGENTA.with_kind(kind, threshold=0.4)
+    assert (hide_record(photo, record, own_kind) != photo.pixels).any()

@@ -133,6 +133,11 @@ def test_doubtful_corners_hide_the_whole_rectangle(name: str, corners: tuple | N
     np.testing.assert_array_equal(got, masks.coverage([plate], one(mask="rectangle"), W, H), err_msg=name)
 
 
+def test_corners_that_reach_far_out_of_the_photo_and_lie_beside_the_box_are_doubtful() -> None:
+    plate = Region("plate", (0, 0, W, H), corners=((5 * W, -20), (11 * W, 5 * H), (5 * W, 11 * H), (-20, 5 * H)))
+    assert masks.coverage([plate], one(mask="quad"), W, H).all()
+
+
 def test_a_plate_cut_by_the_edge_of_the_photo_still_follows_its_corners() -> None:
     whole = tilted(0, 40, 60, 20, 20)
     plate = whole.replace(box=whole.clip(W, H).box)

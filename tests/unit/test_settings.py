@@ -38,6 +38,8 @@ def test_a_wrong_setting_is_refused_with_what_is_right(changes: dict, message: s
     [
         ({"threshold": 0.0}, "0.001"),
         ({"threshold": float("nan")}, "threshold"),
+        ({"min_size": float("inf")}, "finite"),
+        ({"max_size": float("inf")}, "finite"),
         ({"effect": "swirl"}, "pixelate"),
         ({"mask": "star"}, "ellipse"),
         ({"fill": "pink"}, "hex"),

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from anonymize.corrections import flag
 from anonymize.errors import PathError, RecordsError, SettingsError
 from anonymize.outputs import Output
 from anonymize.predictor import Predictor
@@ -96,6 +97,15 @@ def test_what_people_decided_on_another_file_is_not_lost_in_silence(folder, tmp_
     for _ in range(2):
         summary = run(folder, tmp_path / "out", blind)
         assert summary.warnings == {"a.mp4": [clip_records.ClipRecord.FORGOTTEN]}
+
+
+def test_a_flagged_clip_does_not_go_out_without_a_word(folder, tmp_path):
+    out = tmp_path / "out"
+    run(folder, out)
+    file = out / "a.mp4.tracks.jsonl"
+    header, record = clip_records.read(file)
+    clip_records.write(file, header, flag(record, who="ann"))
+    assert "kept back" in run(folder, out).warnings["a.mp4"][0]
 
 
 def test_what_people_decide_during_a_search_counts(folder, tmp_path):

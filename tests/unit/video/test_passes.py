@@ -181,3 +181,12 @@ def test_a_kind_that_was_not_followed_is_no_clip(tmp_path):
     with pytest.raises(DetectionError, match="screen"):
         render(open_clip(source), record, out, Settings().with_kind("screen"), Encoding(), tmp_path / "parts")
     assert not out.exists()
+
+
+def test_another_name_for_what_is_hidden_is_an_error(tmp_path):
+    source = clips.make(tmp_path / "a.mp4", 4)
+    record, out = both(source, tmp_path)
+    wrong = record.replace(tracks=tuple(t.replace(kind=t.kind.title(), id="") for t in record.tracks))
+    assert wrong.tracks
+    with pytest.raises(DetectionError, match="calls a"):
+        render(open_clip(source), wrong, out, Settings(), Encoding(), tmp_path / "parts")

@@ -1,3 +1,4 @@
+import io
 import os
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image, ImageCms
 
 from anonymize.errors import ClipError, SettingsError, UnknownNameError, UnsupportedClipError
 from anonymize.video import writer
@@ -192,3 +194,23 @@ def test_no_encoder_writes_on_the_terminal(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SVT_LOG"}
     ran = subprocess.run([sys.executable, "-c", code, tmp_path / "a.mp4"], capture_output=True, env=environment)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+def test_a_color_profile_of_a_clip_of_jpegs_stays_behind(tmp_path):
+    """Screens' profiles name the machine; FFmpeg would write them into each frame."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream = out.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuvj420p"
+        for i in range(3):
+            data = io.BytesIO()
+            Image.fromarray(clips.picture(i, (96, 64))).save(data, "JPEG", icc_profile=profile)
+            packet = av.Packet(data.getvalue())
+            packet.stream, packet.time_base, packet.is_keyframe = stream, Fraction(1, 10), True
+            packet.pts = packet.dts = i
+            out.mux(packet)
+    assert b"ICC_PROFILE" in (tmp_path / "a.mkv").read_bytes()
+    _, target = written(tmp_path / "a.mkv", Encoding("same"), tmp_path)
+    assert b"ICC_PROFILE" not in target.read_bytes()
+    for before, after in zip(open_clip(tmp_path / "a.mkv").frames(), open_clip(target).frames(), strict=True):
+        assert np.abs(before.rgb.astype(int) - after.rgb).mean() < 6

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from anonymize import images
 from anonymize.errors import DetectionError, UnsupportedImageError
@@ -71,3 +72,31 @@ def test_transparency_is_no_camera():
     photo = images.from_array(np.zeros((64, 96, 4), np.uint8))
     with pytest.raises(UnsupportedImageError):
         Streams().add(("", "a"), photo, predictor(), 25.0)
+
+
+class Looking(clips.BarDetector):
+    """Keeps what it was shown."""
+
+    shown = ()
+
+    def detect(self, images):
+        self.shown = list(images)
+        return super().detect(images)
+
+
+def test_what_shows_through_one_transparent_color_is_no_camera(tmp_path):
+    """It is seen only on white or black, where no detector would look."""
+    picture = Image.fromarray(clips.picture(0))
+    picture.save(tmp_path / "keyed.png", transparency=picture.getpixel((0, 0)))
+    photo = images.load(tmp_path / "keyed.png", Settings())
+    assert photo.mode == "RGB"
+    with pytest.raises(UnsupportedImageError):
+        Streams().add(("", "a"), photo, predictor(), 25.0)
+
+
+def test_few_bits_stored_in_sixteen_are_not_black():
+    looking = Looking()
+    deep = images.from_array(clips.picture(0).astype(np.uint16))
+    (_, regions) = Streams().add(("", "a"), deep, Predictor(Settings(), detectors=[looking]), 25.0)
+    assert (looking.shown[0] == clips.picture(0)).all()
+    assert regions
