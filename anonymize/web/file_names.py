@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import ClipError, DamagedClipError, UnsupportedClipError
+from ..images.formats import NOT_READ, RAW
 from ..video.batch import EXTENSIONS
 from .sessions import RefusedFileError
 
@@ -42,9 +43,9 @@ _INSTEAD = {
     "mp4 mov avi mkv webm m4v mpg mpeg 3gp wmv mts m2ts": "is a video. Open it under “Video”; where there is no such "
     "tab, export the frames that you need as JPEG.",
     "pdf": "is a PDF. Save its pages as JPEG or PNG first.",
-    "dng cr2 cr3 nef arw orf rw2 raf pef srw x3f": "is a camera's raw file. Export it as JPEG or TIFF first.",
+    " ".join(RAW): "is a camera's raw file. Export it as JPEG or TIFF first.",
     "svg ai eps": "is a drawing, not a photo. Export it as PNG first.",
-    "gif avif jxl psd xcf jp2": "is of a kind that cannot be written back. Save it as JPEG or PNG first.",
+    " ".join(NOT_READ): "is of a kind that cannot be written back. Save it as JPEG or PNG first.",
     "rar 7z tar gz tgz bz2 xz": "is a packed file. Unpack it first, or pack it as zip.",
     "zip": "is a zip. Open it under “Many photos”.",
     "doc docx odt ppt pptx odp xls xlsx": "is a document. Save its photos as JPEG or PNG first.",
