@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -12,13 +12,18 @@ from ..images.formats import NOT_READ, RAW
 from ..video.batch import EXTENSIONS
 from .sessions import RefusedFileError
 
-_PLAIN = re.compile(r"[^\w .()+\-]")
+_KEPT = frozenset(" ._()+-,'\u2019&!=@\u2013\u2014")  # beside letters, their marks (accents, vowel signs), and numbers
+
+
+def _plain(name: str) -> str:
+    """A name without what a file system or a page could take for something else: "_" stands there."""
+    return "".join(c if c in _KEPT or unicodedata.category(c)[0] in "LMN" else "_" for c in name)
 
 
 def safe_name(name: str) -> str:
     """A visitor's file name as one that any file system takes: no folders, no control characters, no hidden files."""
     last = PurePosixPath(name.replace("\\", "/")).name
-    plain = _PLAIN.sub("_", last).strip(" .")
+    plain = _plain(last).strip(" .")
     stem, dot, extension = plain.rpartition(".")
     if not dot:
         return short(plain) or "photo"
@@ -33,8 +38,7 @@ def short(name: str, most: int = 180) -> str:
 def clean_name(name: str, suffix: str) -> str:
     """IMG_1.jpg -> IMG_1-anonymized.jpg: the visitor's own name for the download, safe as a file name."""
     stem = Path(name.replace("\\", "/")).stem
-    safe = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in stem).strip(" .")
-    safe = short(safe) or "photo"
+    safe = short(_plain(stem).strip(" .")) or "photo"
     return f"{safe}-anonymized{suffix.lower()}"
 
 
