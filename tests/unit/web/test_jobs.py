@@ -73,6 +73,15 @@ def test_what_a_run_warns_of_stands_above_the_gallery(job, tmp_path):
     assert "Found, and not hidden: 1 sign." in text
 
 
+def test_the_summary_counts_photos_to_look_at(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    one = summary(run(job, [FakeDetector([])]))
+    assert "Please look at <strong>1 photo</strong> in which nothing was found. It comes first." in one
+    fill(job, tmp_path, "b.png")
+    two = summary(run(job, [FakeDetector([])]))
+    assert "<strong>2 photos</strong> in which nothing was found. They come first." in two
+
+
 def test_a_batch_with_a_broken_photo(job, tmp_path):
     fill(job, tmp_path, "a.png", "b.png")
     (tmp_path / "broken").write_bytes(b"not a photo")
