@@ -758,7 +758,7 @@ def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tm
 
     found.photos[1].findings.append(Finding("recognizable", "look", "this may be a recognizable face"))
     assert "1 photo to look at" in audit_card(job)
-    assert "<p>To look at: b.png: look at each in the report;" in audit_card(job)
+    assert "<p>To look at: b.png: look at each place that the report shows;" in audit_card(job)
     marked = re.findall(r'az-mark look" title="(.*?)">(.*?)</span>', pictures(job, "all").partition("b.png")[2])
     assert marked == [("this may be a recognizable face", "Audit: to look at")]
     report = zipfile.ZipFile(job.audit_zip()).read("report.html").decode()
