@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from PIL import Image
 
 from . import effects, images, labels
 from .disk import AnyPath
-from .errors import ChangedSourceError, DetectionError
+from .errors import ChangedSourceError, DetectionError, SettingsError
 from .masks import changed
 from .named import about
 from .predictor import DETECTION_VERSION, Predictor
@@ -61,6 +62,11 @@ def hide(
         WeightsError: a detector's weights cannot be had. SettingsError: not an image, wrong settings, or no detector
             looks for what is to be hidden.
     """
+    if not isinstance(image, (np.ndarray, Image.Image, str, os.PathLike)):
+        raise SettingsError(
+            "hide takes a path, a Pillow image, or a NumPy array (of bytes or an open file: PIL.Image.open makes a "
+            f"Pillow image); received {type(image).__name__}"
+        )
     if isinstance(settings, str):
         settings = Settings().with_preset(settings)
     if predictor is None:

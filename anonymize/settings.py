@@ -157,6 +157,8 @@ class Kind:
         elif not isinstance(kernel, Kernel):
             raise SettingsError(f"a kernel is SIZE,SIGMA,FEATHER such as 101,3,19; received {kernel!r}")
         _check(self)
+        if re.fullmatch("#[0-9a-fA-F]{6}", self.fill):  # as color pickers copy it
+            object.__setattr__(self, "fill", self.fill[1:])
         if self.fill != "black" and not re.fullmatch("[0-9a-fA-F]{6}", self.fill):
             raise SettingsError(f"a fill is black or six hex digits such as ff00ff; received {self.fill!r}")
 

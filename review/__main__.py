@@ -17,6 +17,7 @@ from anonymize.cli.options import RECORDS as RECORDS_FILE
 from anonymize.cli.run import NOTHING_TO_DO, report, review_command
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
+from anonymize.risk import percent
 
 from . import training_set
 from .queue import Queue
@@ -69,7 +70,7 @@ def queue(records: Path, as_json: bool, everything: bool, limit: int | None, **g
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     for item in items:
-        click.echo(f"{item.risk:.2f}  {item.path}" + (f"  [{item.status}]" if everything else ""))
+        click.echo(f"{percent(item.risk):>5}  {item.path}" + (f"  [{item.status}]" if everything else ""))
         for reason in item.reasons:
             click.echo(f"      {reason}")
     if waiting.note:

@@ -24,7 +24,7 @@ CHECKS: Mapping[str, str] = {
     "plates": "Attack: a plate reader",
 }
 # What is to be done with what a person should look at; how it is hidden depends on where they are.
-TO_DO = "look at each in the report; if one is a face or a plate"
+TO_DO = "look at each place that the report shows; if one is a face or a plate"
 # Of a file of the operating system: one that only may name others, and one with pictures in it.
 SYSTEM = "it may name files; do not publish it"
 THUMBNAILS = "it holds small copies of photos, maybe of originals that once lay here; delete it"

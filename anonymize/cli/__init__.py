@@ -29,6 +29,7 @@ COMMANDS = {
     "train": ("models:train", "Train a detector on photos of your own."),
     "models": ("models:models", "List, fetch, verify, and convert weights."),
 }
+_QUOTES = "If the shell made several names of a pattern, put it in quotes: 'photos/*.jpg'."
 
 
 class Group(click.Group):
@@ -53,6 +54,10 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as e:
+            if "unexpected extra argument" not in e.message or _QUOTES in e.message:
+                raise
+            raise click.UsageError(f"{e.message}\n{_QUOTES}", e.ctx) from None
         except (AnonymizeError, OSError, SystemExit) as e:  # that: no library may end this program as if all were done
             if "--verbose" in sys.argv:
                 traceback.print_exc()

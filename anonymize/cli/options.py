@@ -163,7 +163,8 @@ EVERY = click.option(
 
 
 class Records(click.Path):
-    """A records file; or a cluster's records.parquet, of which the file records.jsonl beside it is made."""
+    """A records file, or the folder that `run` wrote it into; or a cluster's records.parquet, of which the file
+    records.jsonl beside it is made."""
 
     name = "records"
 
@@ -178,7 +179,11 @@ class Records(click.Path):
         from ..cluster.shards import FOLDER
 
         if path.name != FOLDER:
-            return path
+            from ..engine import RECORDS_NAME
+
+            if not (path / RECORDS_NAME).is_file():
+                self.fail(f"{str(path)!r} is a folder without {RECORDS_NAME}; name the file that run or detect wrote")
+            return path / RECORDS_NAME
         target = path.absolute().with_suffix(".jsonl")
         gather(path, target)
         return target

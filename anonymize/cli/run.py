@@ -210,6 +210,7 @@ def report(
         of_photos["worth a look"] = summary.worth_a_look
         print_counts("photos", summary.photos, summary, of_photos)
         say_other_command(summary.skipped, EXTENSIONS, "clip", "video")
+        _say_not_read(summary.skipped)
     _say_what_failed(summary)
     if is_part:
         return
@@ -230,6 +231,15 @@ def say_other_command(skipped: Mapping[str, int], extensions: Iterable[str], wha
     """Name the command for files that this one skips: clips among the photos of `run`, photos among clips."""
     if number := sum(skipped.get(e, 0) for e in extensions):
         click.echo(f"skipped {what}s: {number}; the command {command} takes them", err=True)
+
+
+def _say_not_read(skipped: Mapping[str, int]) -> None:
+    """Name pictures of kinds that cannot be read: they are photos to the one who put them there."""
+    from ..images.formats import NOT_READ, RAW
+
+    if kinds := [f"{skipped[e]} .{e}" for e in (*NOT_READ, *RAW) if skipped.get(e)]:
+        text = "these kinds are not read, and have no clean copy; save them as JPEG or PNG"
+        click.echo(f"skipped pictures: {', '.join(kinds)}; {text}", err=True)
 
 
 def say_reasons(said: str, of: Mapping[str, str]) -> None:

@@ -229,11 +229,20 @@ def _bytes(path: AnyPath, limit: float) -> bytes:
     with _readable():
         found = os.stat(path)  # before opening: a named pipe would wait for ever
         if not stat.S_ISREG(found.st_mode):
-            listable = stat.S_ISDIR(found.st_mode)
-            raise UnreadableImageError("the folder may not be listed" if listable else "this is not a regular file")
+            is_folder = stat.S_ISDIR(found.st_mode)
+            raise UnreadableImageError(_of_folder(path) if is_folder else "this is not a regular file")
         if found.st_size > limit:
             raise ImageTooLargeError(f"the file has {found.st_size / 1e6:.0f} MB; no photo within the limit needs that")
         return Path(path).read_bytes()
+
+
+def _of_folder(path: AnyPath) -> str:
+    """Why a folder is no photo. One that may not be listed stands among the photos of an input (`find`)."""
+    try:
+        os.scandir(path).close()
+    except OSError:
+        return "the folder may not be listed"
+    return "this is a folder, not a photo; run takes folders"
 
 
 @contextmanager
@@ -246,6 +255,8 @@ def _readable() -> Iterator[None]:
         raise UnreadableImageError("the file is not there") from e
     except OSError as e:
         raise UnreadableImageError(f"the file cannot be read ({e.strerror or e})") from e
+    except ValueError as e:  # a null character, a surrogate
+        raise UnreadableImageError("no file can have this name") from e
 
 
 def sha256(path: AnyPath) -> str:

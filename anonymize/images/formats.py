@@ -34,6 +34,9 @@ _MODULES: Mapping[str, Any] = {"JPEG": jpeg, "PNG": png, "WEBP": webp, "TIFF": t
 _HEAD = 4096
 _HEIC = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"))
 _STILL = frozenset((b"mif1", b"mif2", b"msf1", b"miaf"))
+# Extensions of pictures that are not read here: people have them among their photos, and have to be told
+RAW = ("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw", "x3f")
+NOT_READ = ("gif", "avif", "jxl", "psd", "xcf", "jp2")
 # First bytes -> what is no photo that is read here, and what can be done
 _RAW = "raw files of cameras are not read; export it as TIFF or JPEG with a raw converter"
 _VIDEO = "this is a video, not a photo; the command video and the Video tab take it"

@@ -226,14 +226,19 @@ def check_output(found: Found, output: AnyPath) -> None:
     are seen through.
 
     Raises:
-        PathError: output is the input folder, or a file; an output path is an input; outputs would lie in the folder
-            that is searched (unless `find` excluded them), or, through a link, outside of the output; two outputs would
-            be one file where case is ignored.
+        PathError: output is the input folder, or a file, or named like one; an output path is an input; outputs would
+            lie in the folder that is searched (unless `find` excluded them), or, through a link, outside of the output;
+            two outputs would be one file where case is ignored.
     """
     output = Path(output)
     targets = [output_path(p, output) for p in found.paths]
     if output.exists() and not output.is_dir():
         raise PathError(f"the output {str(output)!r} is a file; a folder is needed")
+    if not output.exists() and output.suffix.lower().lstrip(".") in Settings().image_extensions:
+        raise PathError(
+            f"the output {str(output)!r} has a photo's name, but is a folder in which photos keep their names; "
+            f"{str(output.with_suffix(''))!r} would be one"
+        )
     root, out = (os.path.join(os.path.realpath(p), "") for p in (found.root, output))
     if root == out or (_identity(output) is not None and _identity(output) == _identity(found.root)):
         raise PathError(f"the output {str(output)!r} is the input folder: sources are never overwritten")

@@ -19,7 +19,7 @@ from ..errors import (
     UnsupportedImageError,
     WeightsError,
 )
-from .api_forms import validation_text
+from .api_forms import FORM, validation_text
 from .limits import NO_DISK, is_full
 from .policy import Policy
 from .sessions import DiskFullError, FullError, GoneError, RefusedFileError, TooManyError
@@ -62,7 +62,8 @@ def handle_errors(app: FastAPI, policy: Policy) -> None:
 
     @app.exception_handler(RequestValidationError)
     def wrong_form(request: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"error": validation_text(error.errors())}, 422)
+        media_type = request.headers.get("content-type", "") if request.method == "POST" else FORM
+        return JSONResponse({"error": validation_text(error.errors(), media_type)}, 422)
 
     @app.exception_handler(Exception)
     def unforeseen(request: Request, error: Exception) -> Response:  # it goes on to uvicorn, which logs its place

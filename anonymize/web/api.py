@@ -39,6 +39,7 @@ from .api_forms import (
     Health,
     Models,
     Options,
+    is_form,
     once_only,
     validation_text,
 )
@@ -156,7 +157,7 @@ async def named_once(request: Request) -> None:
     """
     if request.query_params:
         raise SettingsError("The address takes no options; send them as fields of the form.")
-    if request.method == "POST":
+    if request.method == "POST" and is_form(request.headers.get("content-type", "")):
         once_only(name for name, _ in (await request.form()).multi_items())
 
 

@@ -82,6 +82,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "Busy, or the detectors are not available"},
 }
 
+FORM = "multipart/form-data"
+_FILES = {"image": "street.jpg", "video": "ride.mp4"}  # fields that are files -> how one is called in examples
+
 Threshold = Annotated[float | None, Field(ge=MIN_THRESHOLD, le=1.0, description="lowest score that is hidden")]
 
 
@@ -157,12 +160,23 @@ class FrameUpload(Upload):
     rate: float = Field(5.0, ge=0.1, le=240.0, description="frames that the camera sends per second")
 
 
-Given = Annotated[Upload, Form(media_type="multipart/form-data")]
-GivenFrame = Annotated[FrameUpload, Form(media_type="multipart/form-data")]
+Given = Annotated[Upload, Form(media_type=FORM)]
+GivenFrame = Annotated[FrameUpload, Form(media_type=FORM)]
 
 
-def validation_text(errors: Iterable[Mapping[str, Any]]) -> str:
-    """What pydantic found wrong, in a sentence each."""
+def is_form(media_type: str) -> bool:
+    """Whether a request of this type can carry a file."""
+    return media_type.lower().startswith(FORM)
+
+
+def validation_text(errors: Iterable[Mapping[str, Any]], media_type: str = FORM) -> str:
+    """What pydantic found wrong, in a sentence each.
+
+    Args:
+        media_type: of the request. Of what is no form nothing is quoted: it may be the photo itself.
+    """
+    if not is_form(media_type):
+        return f"Send a form ({FORM}) whose field image, or video, is the file; with curl: -F image=@street.jpg"
     return " ".join(dict.fromkeys(_sentence(e) for e in errors))
 
 
@@ -171,8 +185,10 @@ def _sentence(error: Mapping[str, Any]) -> str:
     name = ".".join(where)[:80]
     if error["type"] == "extra_forbidden":
         return f"{UnknownNameError('field', name, sorted(FrameUpload.model_fields))}."
+    if name in _FILES and error["type"] == "value_error":  # text where a file belongs: the @ was forgotten
+        return f"{name} has to be a file; with curl: -F {name}=@{_FILES[name]}"
     if error["type"] == "missing":
-        return f"{name or 'The form'} is missing."
+        return f"The field {name} is missing{f': -F {name}=@{_FILES[name]}' if name in _FILES else ''}."
     return f"{name}: {error['msg']}." if name else f"{error['msg']}."
 
 

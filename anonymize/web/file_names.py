@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ..errors import ClipError, DamagedClipError, UnsupportedClipError
+from ..images.formats import NOT_READ, RAW
 from ..video.batch import EXTENSIONS
 from .sessions import RefusedFileError
 
-_PLAIN = re.compile(r"[^\w .()+\-]")
+_KEPT = frozenset(" ._()+-,'\u2019&!=@\u2013\u2014")  # beside letters, their marks (accents, vowel signs), and numbers
+
+
+def _plain(name: str) -> str:
+    """A name without what a file system or a page could take for something else: "_" stands there."""
+    return "".join(c if c in _KEPT or unicodedata.category(c)[0] in "LMN" else "_" for c in name)
 
 
 def safe_name(name: str) -> str:
     """A visitor's file name as one that any file system takes: no folders, no control characters, no hidden files."""
     last = PurePosixPath(name.replace("\\", "/")).name
-    plain = _PLAIN.sub("_", last).strip(" .")
+    plain = _plain(last).strip(" .")
     stem, dot, extension = plain.rpartition(".")
     if not dot:
         return short(plain) or "photo"
@@ -32,8 +38,7 @@ def short(name: str, most: int = 180) -> str:
 def clean_name(name: str, suffix: str) -> str:
     """IMG_1.jpg -> IMG_1-anonymized.jpg: the visitor's own name for the download, safe as a file name."""
     stem = Path(name.replace("\\", "/")).stem
-    safe = "".join(c if c.isalnum() or c in " -_.()" else "_" for c in stem).strip(" .")
-    safe = short(safe) or "photo"
+    safe = short(_plain(stem).strip(" .")) or "photo"
     return f"{safe}-anonymized{suffix.lower()}"
 
 
@@ -42,9 +47,9 @@ _INSTEAD = {
     "mp4 mov avi mkv webm m4v mpg mpeg 3gp wmv mts m2ts": "is a video. Open it under “Video”; where there is no such "
     "tab, export the frames that you need as JPEG.",
     "pdf": "is a PDF. Save its pages as JPEG or PNG first.",
-    "dng cr2 cr3 nef arw orf rw2 raf pef srw x3f": "is a camera's raw file. Export it as JPEG or TIFF first.",
+    " ".join(RAW): "is a camera's raw file. Export it as JPEG or TIFF first.",
     "svg ai eps": "is a drawing, not a photo. Export it as PNG first.",
-    "gif avif jxl psd xcf jp2": "is of a kind that cannot be written back. Save it as JPEG or PNG first.",
+    " ".join(NOT_READ): "is of a kind that cannot be written back. Save it as JPEG or PNG first.",
     "rar 7z tar gz tgz bz2 xz": "is a packed file. Unpack it first, or pack it as zip.",
     "zip": "is a zip. Open it under “Many photos”.",
     "doc docx odt ppt pptx odp xls xlsx": "is a document. Save its photos as JPEG or PNG first.",

@@ -134,10 +134,11 @@ def summary(job: Job) -> str:
         parts.append(warning(f"{photos(len(s.failures))} could not be processed", list(s.failures.items())[:20]))
     words = job.statuses()
     nothing, doubtful = words.count("nothing found"), words.count("worth a look")
-    look = [f"<strong>{nothing}</strong> in which nothing was found"] * bool(nothing)
-    look += [f"<strong>{doubtful}</strong> in which something may have been missed"] * bool(doubtful)
+    look = [f"<strong>{photos(nothing)}</strong> in which nothing was found"] * bool(nothing)
+    look += [f"<strong>{photos(doubtful)}</strong> in which something may have been missed"] * bool(doubtful)
     if look:
-        parts.append(f"<p>Please look at {' and '.join(look)}. They come first.</p>")
+        first = "It comes" if nothing + doubtful == 1 else "They come"
+        parts.append(f"<p>Please look at {' and '.join(look)}. {first} first.</p>")
     return f'<div class="az-card az-result" data-batch="{job.id}">{"".join(parts)}</div>'
 
 

@@ -17,6 +17,7 @@ from markdown_it import MarkdownIt
 
 from .. import weights
 from ..errors import AnonymizeError, SettingsError
+from ..settings import Settings
 from ..weights.registry import Model, registry, registry_path
 from .detector_pool import progress_text
 from .elements import Values, problem_line, prose, status_line
@@ -46,7 +47,7 @@ class ModelsTab:
         self.site = site
         with gr.Group(elem_classes="az-card"):
             gr.HTML(prose("models"), js_on_load=None)
-            self.status = gr.HTML(_ready(site), js_on_load=None)
+            self.status = gr.HTML(default(site.policy.defaults), js_on_load=None)
             self.known = gr.HTML(self._table(), js_on_load=None, elem_id="az-models")
             with gr.Row(elem_classes="az-row-end") as self.fetching:
                 self.choice = gr.Dropdown([m.name for m in models()], value=None, label="Model to fetch", scale=2)
@@ -100,10 +101,10 @@ class ModelsTab:
             seen["error"] = e
 
 
-def _ready(site: Site) -> str:
-    s = site.policy.defaults
+def default(s: Settings) -> str:
+    """What searches when nobody chooses, as HTML."""
     combined = f"<strong>{s.preset.capitalize()}</strong>, which combines several of these" if s.preset else ""
-    names = f"{html.escape(s.face_detector)} · {html.escape(s.plate_detector)}"
+    names = " · ".join(dict.fromkeys(map(html.escape, (s.face_detector, s.plate_detector))))
     return f"<p>Default: {combined or 'your own choice'}.</p><p class='az-small'><code>{names}</code></p>"
 
 

@@ -123,6 +123,8 @@ def test_kill_9_between_correction_and_export_loses_nothing(browser: Any, review
                 page.wait_for_timeout(200)
         page.get_by_role("tab", name="Review").click()
         page.locator("#rv-path").fill(str(reviewed))
+        hint = page.locator("#rv-path").get_attribute("placeholder")
+        assert hint == "A records file: out/records.jsonl"  # there is no batch to choose instead
         page.locator("#rv-open").click()
         page.locator(".az-review[data-painted]").wait_for()
         page.wait_for_timeout(300)

@@ -221,7 +221,18 @@ def test_a_truncated_photo_is_refused(api, tmp_path):
 
 def test_a_missing_photo_and_a_body_that_is_no_form(api):
     assert api.post("/api/v1/anonymize").status_code == 422
-    assert api.post("/api/v1/anonymize", content=b"x", headers={"Content-Type": "text/plain"}).status_code == 422
+    for media_type in ("text/plain", "image/jpeg", "application/x-www-form-urlencoded"):  # curl --data-binary
+        answer = api.post("/api/v1/anonymize", content=b"pixels=1&pixels=2", headers={"Content-Type": media_type})
+        assert answer.status_code == 422
+        assert "-F image=@" in answer.json()["error"]
+        assert "pixels" not in answer.text
+
+
+@pytest.mark.parametrize("fields", [{"image": (None, "street.jpg")}, {"photo": ("a.jpg", b"x")}])  # no @; no such field
+def test_a_form_without_a_photo_is_told_how_to_send_one(api, fields):
+    answer = api.post("/api/v1/anonymize", files=fields)
+    assert answer.status_code == 422
+    assert "-F image=@street.jpg" in answer.json()["error"]
 
 
 def test_too_large_a_photo(tmp_path):

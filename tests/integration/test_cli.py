@@ -204,7 +204,26 @@ def test_a_wrong_detector_is_pointed_at(folder: Path, tmp_path: Path) -> None:
 def test_missing_input_and_records(tmp_path: Path) -> None:
     assert "no file or folder" in run("run", tmp_path / "no", tmp_path / "out", *MINE, code=2).stderr
     assert "does not exist" in run("export", tmp_path / "no", tmp_path / "out", code=2).stderr
-    assert "error: cannot read records" in run("export", tmp_path, tmp_path / "out", code=1).stderr
+    assert "a folder without records.jsonl" in run("export", tmp_path, tmp_path / "out", code=2).stderr
+
+
+def test_records_may_be_named_by_their_folder(folder: Path, tmp_path: Path) -> None:
+    run("run", folder, tmp_path / "out", *MINE)
+    run("export", tmp_path / "out", tmp_path / "again", "--quiet")
+    assert (tmp_path / "again" / "1.jpg").read_bytes() == (tmp_path / "out" / "1.jpg").read_bytes()
+
+
+def test_a_pattern_without_quotes_is_told_to_have_some(folder: Path, tmp_path: Path) -> None:
+    said = run("run", folder / "1.jpg", folder / "1.png", tmp_path / "out", code=2).stderr
+    assert "put it in quotes: 'photos/*.jpg'" in said
+
+
+def test_pictures_that_cannot_be_read_are_named(folder: Path, tmp_path: Path) -> None:
+    """A table's row of an extension is no warning."""
+    for name in ("x.gif", "a/y.GIF", "z.dng", "notes.md"):
+        (folder / name).touch()
+    said = run("run", folder, tmp_path / "out", *MINE).stderr
+    assert "skipped pictures: 2 .gif, 1 .dng; these kinds are not read, and have no clean copy" in said
 
 
 @pytest.mark.parametrize("command", ["run", "video", "audit"])
@@ -216,7 +235,8 @@ def test_a_wrong_input_shows_no_empty_progress_bar(command: str, tmp_path: Path)
 
 
 def test_verbose_shows_where(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "anonymize", "export", str(tmp_path), str(tmp_path / "out"), "--verbose"]
+    (broken := tmp_path / "records.jsonl").write_text("text")
+    command = [sys.executable, "-m", "anonymize", "export", str(broken), str(tmp_path / "out"), "--verbose"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1
     assert "Traceback" in result.stderr

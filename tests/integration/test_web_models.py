@@ -14,7 +14,7 @@ from anonymize.errors import SettingsError, WeightsError
 from anonymize.settings import Settings
 from anonymize.web import detector_pool as studios
 from anonymize.web.detector_pool import DetectorPool, progress_text
-from anonymize.web.tab_models import card, measured_table
+from anonymize.web.tab_models import card, default, measured_table
 from anonymize.weights.registry import registry
 from tests.support.web_site import visitor
 
@@ -33,6 +33,12 @@ def test_every_model_has_a_card(name: str) -> None:
     assert "<table>" in drawn
     assert "<thead>" not in drawn or "<th></th>" not in drawn
     assert "##" not in drawn
+
+
+def test_the_default_names_one_detector_for_both_kinds_once() -> None:
+    both, apart = Settings(), Settings().replace(face_detector="centerface", plate_detector="plates")
+    assert default(both).count(both.face_detector) == 1
+    assert "centerface · plates" in default(apart)
 
 
 def test_a_model_without_a_card_says_so() -> None:

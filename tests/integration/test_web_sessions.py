@@ -159,6 +159,10 @@ def test_files_that_go_while_they_are_counted_are_no_failure(tmp_path, monkeypat
         ("a\n\x00.jpg", "a__.jpg"),
         ('"><script>.png', "___script_.png"),
         ("Müller am Zaun.jpg", "Müller am Zaun.jpg"),
+        ("Gru\u0308\u00dfe.jpg", "Gru\u0308\u00dfe.jpg"),  # macOS: letter and accent apart
+        ("\u0939\u093f\u0928\u094d\u0926\u0940.jpg", "\u0939\u093f\u0928\u094d\u0926\u0940.jpg"),  # vowel signs
+        ("Trip \u2013 Mon, O'Brien & Co.jpg", "Trip \u2013 Mon, O'Brien & Co.jpg"),
+        ("a\u202egpj.exe", "a_gpj.exe"),  # turns the writing around
     ],
 )
 def test_names_of_visitors_are_made_safe(given, safe):

@@ -88,6 +88,18 @@ def test_what_is_no_image_is_refused(wrong: np.ndarray) -> None:
         hide(wrong, predictor=predictor())
 
 
+@pytest.mark.parametrize("wrong", [None, b"\xff\xd8\xff\xe0\0\x10JFIF", io.BytesIO(b"x"), ["a.jpg"], [[[1, 2, 3]]]])
+def test_what_is_neither_a_path_nor_a_picture_is_told_what_is(wrong: object) -> None:
+    with pytest.raises(SettingsError, match=r"a path, a Pillow image, or a NumPy array .*PIL\.Image\.open"):
+        hide(wrong, predictor=predictor())  # type: ignore[arg-type]
+
+
+def test_a_folder_and_an_impossible_name_are_said_to_be_that(tmp_path: Path) -> None:
+    for wrong, said in ((tmp_path, "is a folder"), ("a\0.jpg", "no file can have this name")):
+        with pytest.raises(UnreadableImageError, match=said):
+            hide(wrong, predictor=predictor())
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16"])
 def test_a_pillow_image_of_every_mode_comes_back_hidden_without_metadata(mode: str) -> None:
     if mode == "I;16":

@@ -43,6 +43,7 @@ def test_a_wrong_setting_is_refused_with_what_is_right(changes: dict, message: s
         ({"effect": "swirl"}, "pixelate"),
         ({"mask": "star"}, "ellipse"),
         ({"fill": "pink"}, "hex"),
+        ({"fill": "#black"}, "hex"),
         ({"kernel": "4,1,1"}, "odd"),
         ({"kernel": "a,b"}, "SIZE,SIGMA,FEATHER"),
         ({"kernel": "3,-1,0"}, "at least 0"),
@@ -101,3 +102,7 @@ def test_hashes_change_with_what_they_stand_for_only() -> None:
 def test_an_unknown_name_lists_the_valid_ones() -> None:
     error = UnknownNameError("effect", "swirl", ["solid", "blur"])
     assert str(error) == "unknown effect 'swirl'; valid: blur, solid"
+
+
+def test_a_color_may_be_written_as_color_pickers_copy_it() -> None:
+    assert Kind(fill="#0B6b60") == Kind(fill="0B6b60")

@@ -242,6 +242,7 @@
         source.dataset.ids = ids;
       }
       path.hidden = !paths;
+      path.placeholder = `${batches.length ? "or a" : "A"} records file: out/records.jsonl`;
       source.hidden = !batches.length;
       open.hidden = !batches.length && !paths;
       if (wanted) openWanted();

@@ -261,3 +261,11 @@ def test_names_that_differ_in_case_need_a_file_system_that_tells_them_apart(tmp_
             m.setattr(paths, "_ignores_case", lambda _folder: True)
             with pytest.raises(PathError, match="case or accents only"):
                 check_output(got, tmp_path / "out")
+
+
+def test_an_output_that_is_named_like_a_photo_is_refused(tmp_path, tree):
+    root = tree("a.jpg")
+    with pytest.raises(PathError, match=r"is a folder .*'.*clean' would be one"):
+        check_output(find(root / "a.jpg", SETTINGS), tmp_path / "clean.JPG")
+    (tmp_path / "trip.jpg").mkdir()
+    check_output(find(root / "a.jpg", SETTINGS), tmp_path / "trip.jpg")

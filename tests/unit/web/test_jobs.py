@@ -73,6 +73,15 @@ def test_what_a_run_warns_of_stands_above_the_gallery(job, tmp_path):
     assert "Found, and not hidden: 1 sign." in text
 
 
+def test_the_summary_counts_photos_to_look_at(job, tmp_path):
+    fill(job, tmp_path, "a.png")
+    one = summary(run(job, [FakeDetector([])]))
+    assert "Please look at <strong>1 photo</strong> in which nothing was found. It comes first." in one
+    fill(job, tmp_path, "b.png")
+    two = summary(run(job, [FakeDetector([])]))
+    assert "<strong>2 photos</strong> in which nothing was found. They come first." in two
+
+
 def test_a_batch_with_a_broken_photo(job, tmp_path):
     fill(job, tmp_path, "a.png", "b.png")
     (tmp_path / "broken").write_bytes(b"not a photo")
@@ -749,7 +758,7 @@ def test_an_audit_takes_away_what_leaks_and_its_report_can_be_downloaded(job, tm
 
     found.photos[1].findings.append(Finding("recognizable", "look", "this may be a recognizable face"))
     assert "1 photo to look at" in audit_card(job)
-    assert "<p>To look at: b.png: look at each in the report;" in audit_card(job)
+    assert "<p>To look at: b.png: look at each place that the report shows;" in audit_card(job)
     marked = re.findall(r'az-mark look" title="(.*?)">(.*?)</span>', pictures(job, "all").partition("b.png")[2])
     assert marked == [("this may be a recognizable face", "Audit: to look at")]
     report = zipfile.ZipFile(job.audit_zip()).read("report.html").decode()

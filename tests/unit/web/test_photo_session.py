@@ -379,6 +379,7 @@ def test_settings_that_look_reversible_are_warned_of_in_the_pages_words(opened):
         ("IMG_1.JPG", "IMG_1-anonymized.jpg"),
         ("../x", "x-anonymized.jpg"),
         ("a/b\\c.png", "c-anonymized.jpg"),
+        ("Gru\u0308\u00dfe \u2013 1.png", "Gru\u0308\u00dfe \u2013 1-anonymized.jpg"),
         ("...", "photo-anonymized.jpg"),
         ('"a"\r\n.jpg', "_a___-anonymized.jpg"),
     ],
