@@ -1,21 +1,20 @@
 """Does the review's order find what leaks? And the fit of the probabilities behind it.
 
     python -m bench.review_queue gain IMAGES ANNOTATIONS --work DIR [--presets thorough,balanced,fast] [--plot FILE.png]
-    python -m bench.review_queue fit  IMAGES ANNOTATIONS --work DIR [--photos 300] [--frames 120]
+    python -m bench.review_queue fit  DATA --work DIR
 
 `gain`: the queue orders the photos without their ground truth; the curve is the share of photos looked at against the
 share of leaking photos found, beside random order and order by the lowest score that is hidden. The gain is (area -
 random's) / (perfect order's - random's): 0 random, 1 perfect. Few photos leak at the thresholds of a good preset, so it
 is also told for other thresholds of the same detections, where others and more of them leak.
 
-`fit`: writes anonymize/risk.json, from photos with annotated plates (never those of `gain`) and the default preset's
-detectors. Where ANNOTATIONS have no faces, a face is what two detectors at a larger scale see, or one is sure of.
-Photos whose names are numbered in a row are frames of a ride: they say what a neighbor frame is worth, and nothing
-else. A network misses too little on photos that it was trained on: leave those that trained the default's networks out
-of ANNOTATIONS. Plates and neighbor frames are fitted on the annotated photos alone; others in IMAGES teach faces,
-whose networks have seen none of them.
+`fit`: writes anonymize/risk.json, from photos with all faces and plates annotated (never those of `gain`) and the
+default preset's detectors. DATA has a folder for each source, with images/ and annotations.json, as
+`models.recipes.held_out` makes them: photos on which no network of the default was trained, for it misses too little on
+those. For each source, it also tells the gain in five parts, each ordered by what the others and the other sources
+teach, beside the present numbers. Frames that are numbered in a row say what a neighbor frame is worth, too.
 
-Both keep what was detected in DIR, so that a second run goes on from there. The photos of a fit are drawn by seed.
+Both keep what was detected in DIR, so that a second run goes on from there.
 """
 
 from __future__ import annotations
@@ -25,7 +24,9 @@ import dataclasses
 import json
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,15 @@ from anonymize.evaluate.ground_truth import Annotations
 from anonymize.evaluate.ground_truth import read as read_annotations
 from anonymize.predictor import Predictor
 from anonymize.records import Header, Record
-from anonymize.regions import Region, areas, boxes, intersections, iou, suppress
+from anonymize.regions import Region, areas, boxes, intersections, iou
 from anonymize.settings import Settings
 from review import items
 
-SURE, SEEN = 0.9, 0.35  # score from which one detector at a larger scale is enough, or two are
-TEACHERS = ("retinaface-mobilenet@2048", "centerface@2048")
 TIMES = (0.5, 1.0, 2.0, 3.0)  # the preset's thresholds, and others
 KINDS = ("face", "plate")
 FEW = 8  # real places, or others, below which one rate is told for all
+PARTS = 5
+BINS = (-1.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0)
 
 
 def leaking(known: dict[str, Record], header: Header, source: Path) -> dict[str, bool]:
@@ -180,23 +181,6 @@ def plot(target: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
     figure.savefig(target)
 
 
-def agreed_faces(record: Record) -> np.ndarray:
-    """Faces that a detector at a larger scale is sure of, or that two see, as boxes (N, 4)."""
-    regions = list(record.regions)
-    sure = [r for r in regions if r.score >= SURE]
-    seen = [r for r in regions if SEEN <= r.score < SURE]
-    if seen:
-        overlap = iou(boxes(seen), boxes(seen))
-        for i, r in enumerate(seen):
-            others = [
-                j
-                for j, o in enumerate(seen)
-                if set(o.detector_scores) != set(r.detector_scores) and overlap[i, j] > 0.4
-            ]
-            sure += [r] if others else []
-    return boxes(suppress(sure, 0.4))
-
-
 def is_real(regions: Sequence[Region], true: np.ndarray) -> np.ndarray:
     """Which regions lie on a true box: IoU 0.3, or most of the smaller one inside the other."""
     if not len(true) or not regions:
@@ -219,32 +203,16 @@ def regression(features: np.ndarray, hit: np.ndarray) -> tuple[float, ...]:
 
 
 Rows = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]
+Weights = dict[str, dict[str, tuple[float, ...]]]
 
 
-def places(
-    known: Mapping[str, Record],
-    larger: Mapping[str, Record],
-    truth: Annotations,
-    settings: Settings,
-) -> Rows:
-    """("candidate" | "empty", kind) -> features (N, K) of all such places, and which of them are real (N,).
-
-    Args:
-        known: photos; those that `truth` has tell about what is marked there. larger: the same photos, faces of
-            `TEACHERS`; empty: faces are marked.
-    """
+def places(known: Iterable[Record], truth: Annotations, settings: Settings) -> Rows:
+    """("candidate" | "empty", kind) -> features (N, K) of all such places, and which of them are real (N,)."""
     rows: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
     for kind in KINDS:
-        for path, record in known.items():
-            if (kind == "plate" or not larger) and path not in truth.photos:
-                continue
-            if kind == "face" and larger:
-                true, ignored = agreed_faces(larger[path]), np.zeros((0, 4))
-            else:
-                marked = [t for t in truth.photos[path].truths if t.kind == kind]
-                true, ignored = (
-                    np.array([t.box for t in marked if t.ignore == i]).reshape(-1, 4) for i in (False, True)
-                )
+        for record in known:
+            marked = [t for t in truth.photos[record.path].truths if t.kind == kind]
+            true, ignored = (np.array([t.box for t in marked if t.ignore == i]).reshape(-1, 4) for i in (False, True))
             # Everything stored is a candidate: those above the threshold teach the same curve.
             found = risk.places(record, settings.with_kind(kind, threshold=1.0), kind)
             real = is_real(found.candidates, true)
@@ -257,7 +225,35 @@ def places(
             lost = np.asarray(np.any(risk.centers_in(zones, true[covered < 0.5]), axis=1))
             told = lost | ~np.any(risk.centers_in(zones, ignored), axis=1)
             rows.setdefault(("empty", kind), []).append((at.empty_features[told], lost[told]))
-    return {k: (np.concatenate([x for x, _ in v]), np.concatenate([y for _, y in v])) for k, v in rows.items()}
+    return together([{k: row} for k, some in rows.items() for row in some])
+
+
+def together(some: Iterable[Rows]) -> Rows:
+    """The places of several photos or sources."""
+    lists: dict[tuple[str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
+    for rows in some:
+        for key, row in rows.items():
+            lists.setdefault(key, []).append(row)
+    return {k: (np.concatenate([x for x, _ in v]), np.concatenate([y for _, y in v])) for k, v in lists.items()}
+
+
+def weights_of(rows: Rows) -> Weights:
+    """As risk.json has them."""
+    out: Weights = {"candidate": {}, "empty": {}}
+    for (place, kind), (x, y) in rows.items():
+        out[place][kind] = regression(x, y)
+    return out
+
+
+@contextmanager
+def using(weights: Weights) -> Iterator[None]:
+    """Within: risks are told by these weights."""
+    before = risk.CANDIDATE, risk.EMPTY
+    risk.CANDIDATE, risk.EMPTY = weights["candidate"], weights["empty"]
+    try:
+        yield
+    finally:
+        risk.CANDIDATE, risk.EMPTY = before
 
 
 def beside(known: dict[str, Record], truth: Annotations, settings: Settings) -> list[tuple[int, int]]:
@@ -273,48 +269,93 @@ def beside(known: dict[str, Record], truth: Annotations, settings: Settings) -> 
     return [(sum(h), len(h)) for h in hits]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Photos of one source, as they were detected: name, path -> record, ground truth, path -> whether it leaks."""
+
+    name: str
+    known: dict[str, Record]
+    truth: Annotations
+    leaks: dict[str, bool]
+    settings: Settings
+
+    def rows(self, paths: Iterable[str]) -> Rows:
+        return places([self.known[p] for p in paths], self.truth, self.settings)
+
+    def risks(self, paths: Iterable[str]) -> dict[str, float]:
+        return {p: risk.risk_of(self.known[p], self.settings) for p in paths}
+
+
+def source_of(folder: Path, work: Path, settings: Settings) -> Source:
+    names = sorted(images.find(folder / "images", settings).paths)
+    header, known = detected(work / f"{folder.name}.jsonl", [folder / "images" / n for n in names], settings)
+    leaks = leaking(known, header, folder / "annotations.json")
+    known = {p: known[p] for p in leaks}
+    truth = read_annotations(folder / "annotations.json", folder / "images", names)
+    return Source(folder.name, known, truth, leaks, header.settings)
+
+
+def show_order(how: str, risks: Mapping[str, float], leaks: Mapping[str, bool]) -> None:
+    """Gain, and how many photos are worth a look from each risk, with the leaking ones among them."""
+    order = sorted(risks, key=lambda p: -risks[p])
+    low, high = interval(order, dict(leaks))
+    print(f"  {how}: gain {gain(order, dict(leaks)):.2f} ({low:.2f} to {high:.2f}); ", end="")
+    print(
+        f"{sum(risks.values()):.1f} of {len(leaks)} are told to leak, {sum(leaks.values())} do; from a risk of", end=""
+    )
+    for least in (0.05, 0.1, 0.15, 0.2, 0.25):
+        some = [p for p, r in risks.items() if r >= least]
+        print(f" {least}: {len(some)} with {sum(leaks[p] for p in some)};", end="")
+    print(flush=True)
+
+
+def cross_validate(sources: Sequence[Source]) -> None:
+    """Each source in `PARTS` parts, ordered by what the others teach; and how many photos of each risk leaked.
+
+    What an audit's certificate says of a risk (`audit.rest_risk.MEASURED`) is made of the last.
+    """
+    whole = {s.name: s.rows(s.known) for s in sources}
+    every: list[tuple[float, bool]] = []
+    for s in sources:
+        print(s.name)
+        show_order("present numbers", s.risks(s.known), s.leaks)
+        paths, told = sorted(s.known), dict[str, float]()
+        random.Random(0).shuffle(paths)
+        for i in range(PARTS):
+            part = set(paths[i::PARTS])
+            rest = s.rows(p for p in paths if p not in part)
+            with using(weights_of(together([rest, *(rows for name, rows in whole.items() if name != s.name)]))):
+                told |= s.risks(part)
+        show_order("fitted on others", told, s.leaks)
+        every += [(risk, s.leaks[path]) for path, risk in told.items()]
+    for low, high in pairwise(BINS):
+        some = [leaks for risk, leaks in every if low < risk <= high]
+        print(f"  risk up to {high}: {len(some)} photos, {sum(some)} leak")
+
+
 def fit(args: argparse.Namespace) -> None:
     settings = Settings()
-    root = args.images
-    names = sorted(images.find(root, settings).paths)
-    truth = read_annotations(args.annotations, root, names)
-    in_a_row = items.sequences(names)
-    frames = [n for n in names if n in in_a_row and n in truth.photos]
-    alone = [n for n in names if n not in in_a_row]
-    random.Random(0).shuffle(alone)
-    alone.sort(key=lambda n: n not in truth.photos)  # those that tell about plates, too, first
-    alone, frames = alone[: args.photos], frames[: args.frames]
-    header, known = detected(args.work / "photos.jsonl", [root / n for n in alone], settings)
-    teachers = settings.replace(
-        face_detector=TEACHERS[0], plate_detector="none", other_detectors=TEACHERS[1:], iou_threshold=1.0
-    )
-    is_marked = any(t.kind == "face" for photo in truth.photos.values() for t in photo.truths)
-    larger = {} if is_marked else detected(args.work / "larger.jsonl", [root / n for n in alone], teachers)[1]
-    known = {p: r for p, r in known.items() if not r.error and not (larger and larger[p].error)}
-    fitted: dict[str, Any] = {"candidate": {}, "empty": {}, "beside": list(risk.BESIDE)}
-    for (place, kind), (x, y) in places(known, larger, truth, header.settings).items():
-        weights = regression(x, y)
-        fitted[place][kind] = list(weights)
-        print(f"{place} {kind}: {weights}  # {len(y)} places, {int(y.sum())} of them real")
-        chances = risk.probability(weights, x)
+    folders = sorted(p.parent for p in args.data.glob("*/annotations.json"))
+    sources = [source_of(folder, args.work, settings) for folder in folders]
+    cross_validate(sources)
+    rows = together(s.rows(s.known) for s in sources)
+    weights = weights_of(rows)
+    for (place, kind), (x, y) in rows.items():
+        print(f"{place} {kind}: {weights[place][kind]}  # {len(y)} places, {int(y.sum())} of them real")
+        chances = risk.probability(weights[place][kind], x)
         for low, high in pairwise((0.0, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)):
             told = (chances >= low) & (chances < high)
             if told.any():
                 print(f"    told {chances[told].mean():.3f}, were {y[told].mean():.3f} of {told.sum()}")
-    if frames:
-        _, ride = detected(args.work / "frames.jsonl", [root / n for n in frames], settings)
-        found = beside({p: r for p, r in ride.items() if not r.error}, truth, settings)
-        print(f"beside: {found} (real, all), of one neighbor frame and of both")
-        # Laplace's rule: few are certain of nothing.
-        fitted["beside"] = [round((real + 1) / (of + 2), 2) for real, of in found]
-    detectors = {"face": settings.face_detector, "plate": settings.plate_detector}
+    found = np.sum([beside(s.known, s.truth, settings) for s in sources], axis=0).tolist()
+    print(f"beside: {found} (real, all), of one neighbor frame and of both")
     head = {
-        "detectors": detectors,
-        "photos": len(known),
-        "annotated": len(truth.photos.keys() & known.keys()),
-        "frames": len(frames),
+        "detectors": {"face": settings.face_detector, "plate": settings.plate_detector},
+        "photos": {s.name: len(s.known) for s in sources},
     }
-    args.output.write_text(json.dumps(head | fitted, indent=1) + "\n")
+    # Laplace's rule: few are certain of nothing. Where there are too few frames, what earlier ones said stays.
+    neighbors = [round((r + 1) / (n + 2), 2) if n >= FEW else old for (r, n), old in zip(found, risk.BESIDE, strict=True)]
+    args.output.write_text(json.dumps({**head, **weights, "beside": neighbors}, indent=1) + "\n")
     print(f"written: {args.output}")
 
 
@@ -323,18 +364,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True)
     for name, run in (("gain", show_gain), ("fit", fit)):
         command: Any = commands.add_parser(name)
-        command.add_argument("images", type=Path)
-        command.add_argument("annotations", type=Path)
-        command.add_argument("--work", type=Path, required=True, help="a folder for what was detected")
-        command.set_defaults(run=run)
         if name == "gain":
+            command.add_argument("images", type=Path)
+            command.add_argument("annotations", type=Path)
             command.add_argument("--presets", default="thorough,balanced,fast", help="each gets a panel of the plot")
             command.add_argument("--plot", type=Path)
             command.add_argument("--json", action="store_true")
         else:
-            command.add_argument("--photos", type=int, default=300)
-            command.add_argument("--frames", type=int, default=120)
+            command.add_argument("data", type=Path)
             command.add_argument("--output", type=Path, default=Path(risk.__file__).with_suffix(".json"))
+        command.add_argument("--work", type=Path, required=True, help="a folder for what was detected")
+        command.set_defaults(run=run)
     args = parser.parse_args(arguments)
     args.run(args)
 
