@@ -66,11 +66,7 @@ def options(arguments: list[str] | None = None) -> argparse.Namespace:
         help="with --openid: who may come in, as ana@example.org,*@example.org [$ANONYMIZE_OPENID_USERS]",
     )
     add("--root-path", metavar="PATH", default="", help="where a proxy in front shows this server: /photos [/]")
-    add(
-        "--proxy",
-        metavar="ADDRESS",
-        help="trust forwarding headers (X-Forwarded-For, -Proto) only from this address: of a TLS proxy in front",
-    )
+    add("--proxy", metavar="ADDRESS", help="trust X-Forwarded-For and -Proto only from this TLS proxy in front")
     add("--api-keys", type=Path, metavar="FILE", help="keys for /api/v1, one a line")
     add(
         "--data",

@@ -354,7 +354,9 @@ def fit(args: argparse.Namespace) -> None:
         "photos": {s.name: len(s.known) for s in sources},
     }
     # Laplace's rule: few are certain of nothing. Where there are too few frames, what earlier ones said stays.
-    neighbors = [round((r + 1) / (n + 2), 2) if n >= FEW else old for (r, n), old in zip(found, risk.BESIDE, strict=True)]
+    neighbors = [
+        round((r + 1) / (n + 2), 2) if n >= FEW else old for (r, n), old in zip(found, risk.BESIDE, strict=True)
+    ]
     args.output.write_text(json.dumps({**head, **weights, "beside": neighbors}, indent=1) + "\n")
     print(f"written: {args.output}")
 
