@@ -68,7 +68,8 @@ def export(
         _follow(records_path)
     writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(output, preview)}
     work = partial(engine.export, records_path, output, settings, **writing)
-    report(given, work, then=lambda: audit_after(output, given, records_path), review=review_command(records_path))
+    then = partial(audit_after, output, given, records_path)
+    report(given, work, then=then, review=review_command(records_path), output=output)
 
 
 @click.command()
@@ -118,7 +119,7 @@ def run(
     work = partial(how, source, folder, predictor, records_path=records_path, dry_run=dry_run, **writing)
     then = None if dry_run else lambda: audit_after(folder, given, records_path)
     review = review_command(records_path or folder / engine.RECORDS_NAME)
-    report(given, work, then=then, review="" if dry_run else review)
+    report(given, work, then=then, review="" if dry_run else review, output=None if dry_run else folder)
 
 
 def _follow(records_path: Path) -> int:
@@ -142,7 +143,7 @@ def _run_on_cluster(
     # Without a file of its own, the records lie in the output's shards, which the review does not read.
     gather = f"python -m anonymize gather {shlex.quote(output)} RECORDS && {review_command('RECORDS')}"
     work = partial(run_there, source, output, predictor, cluster, write_detections=write_detections, **places)
-    report(given, work, review=review_command(records_path) if records_path else gather)
+    report(given, work, review=review_command(records_path) if records_path else gather, output=output)
 
 
 @click.command()
@@ -180,6 +181,7 @@ def report(
     is_part: bool = False,
     then: Callable[[], int] | None = None,
     review: str = "",
+    output: Path | str | None = None,
 ) -> None:
     """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when nothing came out.
 
@@ -187,6 +189,7 @@ def report(
         work: the run. is_part: of a larger command, it prints failures only, and that command goes on.
         then: follows, whatever failed; its exit code counts where nothing did.
         review: the command that lists the photos that are worth a look, or "".
+        output: where the clean photos are, or None.
     """
     from rich.markup import escape
 
@@ -214,6 +217,8 @@ def report(
     _say_what_failed(summary)
     if is_part:
         return
+    if summary.done and output:
+        click.echo(f"the clean photos are in {output}; JSON files there say what was found, keep these back", err=True)
     _say_what_to_look_at(summary, review)
     code = then() if then and summary.photos else 0
     if not summary.ok:

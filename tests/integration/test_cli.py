@@ -451,8 +451,10 @@ def test_photos_that_are_worth_a_look_are_named_the_riskiest_first(tmp_path: Pat
     exported = run("export", kept, tmp_path / "2", "--quiet")
     for said, lists in ((done, command), (found, str(kept)), (exported, str(kept))):
         assert re.search(r"worth a look +2\b", said.output)
+        where = {id(done): output, id(exported): tmp_path / "2"}.get(id(said))
+        assert (f"the clean photos are in {where};" in said.output) == (where is not None)
         first, second, last = said.output.partition("the riskiest first:\n")[2].splitlines()[:3]
-        assert re.fullmatch(r"  \d+ %  c\.png: possible face, 6 %: a candidate .* scores 0\.145, .*", first)
+        assert re.fullmatch(r"  \d+ %  c\.png: possible face, \d %: a candidate .* scores 0\.145, .*", first)
         assert " a.png: " in second
         assert last.endswith(lists)
     summary = json.loads((output / "summary.json").read_text())
