@@ -22,7 +22,7 @@ from .results import NAMES, count_text, counts, warning_list
 
 _SHOWN_FROM = 0.05  # candidates with less say nothing
 _MOST_SHOWN = 150
-POSSIBLE = 0.05  # probability from which something that is not hidden is a possible face or plate
+POSSIBLE = 0.03  # probability from which something that is not hidden is a possible face or plate
 DECIDED = {"manual": "You drew it.", "accepted": "You chose to hide it.", "rejected": "You chose not to hide it."}
 COLUMNS = ["what", "score", "height, px", "found by", "hidden?", "why"]
 
