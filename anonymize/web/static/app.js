@@ -14,7 +14,13 @@
     root.dataset.ready = "yes";
     went = (id) => trigger("went", { id });
     addEventListener("popstate", () => went(here()));
-    if (here() !== now) went(here());
+    back(5);
+  };
+  // A page that is busy with its first answers may not hear it: then the tab of its address stayed closed.
+  const back = (tries) => {
+    if (here() === now || !tries) return;
+    went(here());
+    setTimeout(back, 3000, tries - 1);
   };
   const go = (id) => went?.(id);
   // A tab is open now.
