@@ -309,12 +309,11 @@ def show_order(how: str, risks: Mapping[str, float], leaks: Mapping[str, bool]) 
     print(flush=True)
 
 
-def cross_validate(sources: Sequence[Source]) -> None:
+def cross_validate(sources: Sequence[Source], whole: Mapping[str, Rows]) -> None:
     """Each source in `PARTS` parts, ordered by what the others teach; and how many photos of each risk leaked.
 
     What an audit's certificate says of a risk (`audit.rest_risk.MEASURED`) is made of the last.
     """
-    whole = {s.name: s.rows(s.known) for s in sources}
     every: list[tuple[float, bool]] = []
     for s in sources:
         print(s.name)
@@ -327,9 +326,9 @@ def cross_validate(sources: Sequence[Source]) -> None:
             with using(weights_of(together([rest, *(rows for name, rows in whole.items() if name != s.name)]))):
                 told |= s.risks(part)
         show_order("fitted on others", told, s.leaks)
-        every += [(risk, s.leaks[path]) for path, risk in told.items()]
+        every += [(chance, s.leaks[path]) for path, chance in told.items()]
     for low, high in pairwise(BINS):
-        some = [leaks for risk, leaks in every if low < risk <= high]
+        some = [leaks for chance, leaks in every if low < chance <= high]
         print(f"  risk up to {high}: {len(some)} photos, {sum(some)} leak")
 
 
@@ -337,8 +336,9 @@ def fit(args: argparse.Namespace) -> None:
     settings = Settings()
     folders = sorted(p.parent for p in args.data.glob("*/annotations.json"))
     sources = [source_of(folder, args.work, settings) for folder in folders]
-    cross_validate(sources)
-    rows = together(s.rows(s.known) for s in sources)
+    whole = {s.name: s.rows(s.known) for s in sources}
+    cross_validate(sources, whole)
+    rows = together(whole.values())
     weights = weights_of(rows)
     for (place, kind), (x, y) in rows.items():
         print(f"{place} {kind}: {weights[place][kind]}  # {len(y)} places, {int(y.sum())} of them real")

@@ -4,6 +4,7 @@ The model (`anonymize.risk`) says how likely at least one face or plate leaks. H
 517 photos with marked faces and plates (street photos, dash-cam frames, photos of masked faces, photos without plates)
 on which no network was trained, with the preset `balanced` of 2026-11-29, and nobody's corrections; each photo's risk
 by what others taught (`bench/review_queue.py fit`). A photo leaks when less than 90 % of a marked box is hidden.
+The preset's sizes and thresholds, and the calibration of `street`, were chosen on these photos: others may leak more.
 `bench/worth_a_look.py` counts it anew, and says whether the intervals hold on other photos.
 """
 
