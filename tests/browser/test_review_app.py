@@ -279,17 +279,23 @@ def palette(app: App, path: Path) -> None:
     app.page.wait_for_timeout(1000)
     app.run("Review: approve")
     until(app.page, lambda: [r.review for r in ReviewStore(path)] == ["approved"] * 2)
+    app.settle()  # its answer lays the App out anew, and a form that is open then is closed
     app.run("Review: export")
-    app.page.get_by_role("button", name="Execute").first.click()
-    until(app.page, lambda: len(list(path.with_name("records-approved").rglob("*.jpg"))) == 2)
+    execute = app.page.get_by_role("dialog").get_by_role("button", name="Execute").first
+    app.sends("/operators/execute ", execute.click)
+    until(
+        app.page,
+        lambda: len(list(path.with_name("records-approved").rglob("*.jpg"))) == 2,
+        lambda: f"{app.refused[-3:]} {[url for _, url, _ in app.sent[-5:]]} {app.page.locator('body').inner_text()}",
+    )
 
 
-def until(page: Any, condition: Callable[[], bool]) -> None:
+def until(page: Any, condition: Callable[[], bool], seen: Callable[[], str] = str) -> None:
     for _ in range(SECONDS // 500):
         if condition():
             return
         page.wait_for_timeout(500)
-    raise AssertionError("it did not happen in time")
+    raise AssertionError(f"it did not happen in time {seen()}")
 
 
 def record(sent: list[tuple[str, str, Any]]) -> None:
