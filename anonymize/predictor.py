@@ -25,7 +25,7 @@ from .weights.registry import registry
 
 # Counted up when detectors, or what they are shown of a photo, change: then every photo is searched anew. (Weights and
 # calibrations count by themselves.) A record's `detection` begins with it.
-DETECTION_VERSION = 9
+DETECTION_VERSION = 10
 
 
 class Predictor:

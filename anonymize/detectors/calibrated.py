@@ -101,19 +101,25 @@ class Calibrated(Finder):
         detector: asked; each image is seen at `long_side`.
         calibrations: of this detector, by kind; regions of other kinds pass through unchanged.
         long_side: px, the network's input; turns heights in the image into those that the network saw.
+        floor: probability below which what it sees is nothing.
     """
 
-    def __init__(self, detector: Detector, calibrations: Mapping[str, Calibration], long_side: int) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        calibrations: Mapping[str, Calibration],
+        long_side: int,
+        *,
+        floor: float = MIN_THRESHOLD,
+    ) -> None:
         self.name = detector.name
         self.weights: Mapping[str, str] = dict(detector.weights)
         self.kinds = frozenset({*calibrations, *(kinds_of(detector) or ())})
         calibrations = {kind: c.at(long_side) for kind, c in calibrations.items()}
         if calibrations and isinstance(detector, NetworkDetector):
-            floor, likely = (
-                min(c.min_score(long_side, p) for c in calibrations.values()) for p in (MIN_THRESHOLD, UNLIKELY)
-            )
-            detector = detector.with_floor(floor, likely)
-        self.detector, self._calibrations, self._long_side = detector, calibrations, long_side
+            least, likely = (min(c.min_score(long_side, p) for c in calibrations.values()) for p in (floor, UNLIKELY))
+            detector = detector.with_floor(least, likely)
+        self.detector, self._calibrations, self._long_side, self._floor = detector, calibrations, long_side, floor
 
     def input_side(self, long_side: int) -> int:
         """The long side, px, at which the network sees any photo."""
@@ -138,7 +144,7 @@ class Calibrated(Finder):
             heights, is_cut = (some[:, 3] - some[:, 1]) * factor, reaches_edge(some, width, height)
             seen = zip(scores[rows].tolist(), heights.tolist(), is_cut.tolist(), strict=True)
             scores[rows] = [calibration.probability(*one) for one in seen]
-            is_stored[rows] = scores[rows] >= MIN_THRESHOLD  # the floor of what is stored, as of a network's own scores
+            is_stored[rows] = scores[rows] >= self._floor
             wide = calibration.widen(some, factor)
             boxes[rows] = np.hstack([np.maximum(wide[:, :2], 0), np.minimum(wide[:, 2:], [width, height])])
         return found.replace(scores=scores, boxes=boxes)[is_stored].best_first()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ CELL = 4  # px of the input for one cell of the outputs
 SCALING = Scaling()  # RGB, 0–255
 
 
-def open_any_size(path: Path, device: str, *, scaling: Scaling = SCALING) -> Network:
+def open_any_size(path: Path, device: str, *, scaling: Scaling = SCALING, pages: Sequence[int] = ()) -> Network:
     """The network of centerface.onnx, whose file says 32 × 32 px; it is convolutional and takes any size."""
     model = parse(path)
     lift_size(model)
-    return open_network(path, device, model=model, scaling=scaling)
+    return open_network(path, device, model=model, scaling=scaling, pages=pages)
 
 
 def decode(outputs: Outputs, size: tuple[int, int], floor: float = MIN_THRESHOLD) -> dict[str, Candidates]:

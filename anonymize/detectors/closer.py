@@ -9,14 +9,11 @@ for the price of a small one. A detector's silence counts where it looked and no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from ..probability import Floats
 from ..regions import Box
 from ..settings import Settings
 from .calibrated import Calibrated
@@ -24,8 +21,7 @@ from .candidates import check
 from .detections import Detections
 from .detector import Detector, Image, kinds_of
 from .multi_scale import worth
-from .runtime import is_gpu
-from .tiled import Window
+from .pages import SIDES, Page, Place, Point, Window, pages
 from .wrapper import Finder, find_all
 
 # Probability from which a candidate is looked at again, and scores from which a person's head or a vehicle is.
@@ -38,71 +34,7 @@ TALL = {"face": 48.0, "plate": 96.0}
 MARGIN, LEAST_MARGIN, MOST_MARGIN = 1.5, 32.0, 160.0
 CARRIERS = {"face": "person", "plate": "vehicle"}  # what shows where one may be
 AROUND = 0.1  # of the longer side of a head or vehicle
-GAP = 8  # px between two pieces in the picture
-# Few widths and few heights: a network prepares for each shape, which costs up to 30 ms, and keeps what
-# it prepared only for so many. These are half as many shapes as with free widths, for 2 % more pixels.
-WIDTHS, FURTHER = (384, 768, 1280), 640  # px; wider ones are multiples
-STEP = 128  # px of which the height is a multiple
-WIDE_STEP = 512  # of which both sides are, on a GPU, which looks at several pictures of one shape together
-ALL = 0.8  # of the photo's area: pieces that need more are the whole photo
-FILL = 114
 LIKELY = 0.003  # probability below which what a closer look sees is nothing
-Point = tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where to look, px of the photo, and how large: px of the picture for one of the photo."""
-
-    window: Window
-    scale: float
-
-    @property
-    def size(self) -> Point:
-        """Width and height, px of the picture."""
-        x1, y1, x2, y2 = self.window
-        return max(round((x2 - x1) * self.scale), 1), max(round((y2 - y1) * self.scale), 1)
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Pieces of a photo in one picture.
-
-    Attributes:
-        pixels: uint8 (H, W, 3), H and W multiples of a step.
-        places: the pieces.
-        corners: x and y of each one's top left in the picture, px.
-    """
-
-    pixels: Image
-    places: Sequence[Place]
-    corners: Sequence[Point]
-
-    def owners(self, boxes: Floats) -> NDArray[np.intp]:
-        """The numbers of the pieces that boxes (N, 4) of the picture have their centers in; -1: none."""
-        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
-        out = np.full(len(boxes), -1)
-        for i, (corner, place) in enumerate(zip(self.corners, self.places, strict=True)):
-            inside = centers - corner
-            out[((inside >= 0) & (inside < place.size)).all(axis=1)] = i
-        return out
-
-    def back(self, found: Detections, numbers: NDArray[np.intp]) -> Detections:
-        """What these pieces show (a number for each row), in the photo's px, clipped at its piece's edges."""
-        corner, scale = np.array(self.corners)[numbers][:, None], self.scales[numbers][:, None, None]
-        window = np.array([place.window for place in self.places])[numbers]
-
-        def points(some: Floats) -> Floats:
-            return (some - corner) / scale + window[:, None, :2]
-
-        boxes = points(found.boxes.reshape(-1, 2, 2)).reshape(-1, 4)
-        boxes = np.hstack([np.maximum(boxes[:, :2], window[:, :2]), np.minimum(boxes[:, 2:], window[:, 2:])])
-        return found.replace(boxes=boxes, corners=points(found.corners), landmarks=points(found.landmarks))
-
-    @property
-    def scales(self) -> Floats:
-        """Each piece's, px of the picture for one of the photo."""
-        return np.array([place.scale for place in self.places])
 
 
 def places(found: Detections, kinds: Collection[str], size: Point, long_side: int) -> list[Place]:
@@ -124,7 +56,7 @@ def places(found: Detections, kinds: Collection[str], size: Point, long_side: in
             window = (int(box[0]), int(box[1]), -int(-box[2] // 1), -int(-box[3] // 1))
             if window[2] > window[0] and window[3] > window[1]:
                 by_scale.setdefault(scale, []).append(window)
-    return [Place(window, scale) for scale, some in by_scale.items() for window in together(some)]
+    return [Place(window, scale) for scale, some in by_scale.items() for window in together(some, SIDES[-1] / scale)]
 
 
 def _wanted(found: Detections, kind: str) -> Iterator[tuple[Box, float, float]]:
@@ -144,8 +76,11 @@ def _wanted(found: Detections, kind: str) -> Iterator[tuple[Box, float, float]]:
             yield (x1, y1, x2, y2), PLATE_OF_VEHICLE * (x2 - x1), AROUND
 
 
-def together(some: Sequence[Window]) -> list[Window]:
-    """Windows that show no less: two become one where that one is no larger than both together."""
+def together(some: Sequence[Window], most: float = math.inf) -> list[Window]:
+    """Windows that show no less: two become one where that one is no larger than both together.
+
+    most: px; larger ones than this are only those that hold others.
+    """
     out: list[Window] = []
     for window in sorted(set(some), key=_area, reverse=True):
         joined = window
@@ -153,7 +88,8 @@ def together(some: Sequence[Window]) -> list[Window]:
         while i < len(out):
             a, b = joined, out[i]
             both = (min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]))
-            if _area(both) <= _area(a) + _area(b):
+            is_small = max(both[2] - both[0], both[3] - both[1]) <= most
+            if both in (a, b) or (is_small and _area(both) <= _area(a) + _area(b)):
                 joined = both
                 del out[i]
                 i = 0  # the larger one may hold others, too
@@ -165,62 +101,6 @@ def together(some: Sequence[Window]) -> list[Window]:
 
 def _area(window: Window) -> int:
     return (window[2] - window[0]) * (window[3] - window[1])
-
-
-def pack(image: Image, some: Sequence[Place], long_side: int, step: int = STEP) -> Packed:
-    """Pieces of a photo beside each other, in rows, in one picture.
-
-    Args:
-        some: at least one.
-        long_side: px, which the whole photo would have.
-        step: px, of which both sides of the picture are multiples.
-    """
-    height, width = image.shape[:2]
-    scale = long_side / max(height, width)
-    corners, (wide, tall) = _laid_out(some, step)
-    if wide * tall > ALL * width * height * scale**2:
-        some = [Place((0, 0, width, height), scale)]
-        corners, (wide, tall) = _laid_out(some, step)
-    pixels = np.full((tall, wide, 3), FILL, np.uint8)
-    for place, (x, y) in zip(some, corners, strict=True):
-        (x1, y1, x2, y2), (w, h) = place.window, place.size
-        way = cv2.INTER_AREA if place.scale < 0.5 else cv2.INTER_LINEAR
-        pixels[y : y + h, x : x + w] = cv2.resize(image[y1:y2, x1:x2], (w, h), interpolation=way)
-    return Packed(pixels, some, corners)
-
-
-def _laid_out(some: Sequence[Place], step: int) -> tuple[list[Point], Point]:
-    """Each piece's top left corner, and the picture's size, px; of several widths, the one that wastes least."""
-    sizes = [place.size for place in some]
-    widest = max(w for w, _ in sizes)
-    every = [_rows(sizes, most, step) for most in [w for w in WIDTHS if w >= widest] or [widest]]
-    return min(every, key=lambda laid: laid[1][0] * laid[1][1])
-
-
-def _rows(sizes: Sequence[Point], most: int, step: int) -> tuple[list[Point], Point]:
-    """Pieces from left to right in rows, the highest first, lower ones below each other; no row wider than `most`."""
-    corners = [(0, 0)] * len(sizes)
-    top, row, right = 0, 0, 0  # of the row: its top, its height, where its last column ends
-    column, below, wide = 0, 0, 0  # of the last column: its left, where it ends below
-    for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i][1], -sizes[i][0])):
-        w, h = sizes[i]
-        if right and column + w <= right and below + GAP + h <= top + row:
-            corners[i] = (column, below + GAP)
-            below += GAP + h
-            continue
-        if right and right + GAP + w > most:
-            top, row, right = top + row + GAP, 0, 0
-        column = right + GAP if right else 0
-        corners[i] = (column, top)
-        row, right, below = max(row, h), column + w, top + h
-        wide = max(wide, right)
-    width = next((w for w in WIDTHS if w >= wide), _up(wide, FURTHER))
-    return corners, (_up(width, step), _up(top + row, step))
-
-
-def _up(side: int, step: int) -> int:
-    """The next multiple of a step."""
-    return -(-side // step) * step
 
 
 class Closer(Finder):
@@ -239,7 +119,6 @@ class Closer(Finder):
         self.weights: Mapping[str, str] = dict(first.weights)
         self.kinds = kinds_of(first)
         self._detectors, self._settings = tuple((side, (side, d)) for side, d in detectors), settings
-        self._step = WIDE_STEP if is_gpu(settings.device) else STEP
 
     def input_side(self, long_side: int) -> int:
         """The long side, px, that a whole photo of this long side would have."""
@@ -273,20 +152,24 @@ class Closer(Finder):
                 for i, image in enumerate(images)
                 if where[i] and worth(self._detectors, max(image.shape[:2]))[-1] == one[1]
             ]
-            packed = [pack(images[i], where[i], side, self._step) for i in numbers]
-            answers = find_all(detector.detector, [p.pixels for p in packed])
-            for i, pieces, found in zip(numbers, packed, answers, strict=True):
-                out[i] = self._back(images[i], pieces, detector, found)
+            made = [(i, page) for i in numbers for page in pages(images[i], where[i], side)]
+            answers = find_all(detector.detector, [page.pixels for _, page in made])
+            seen: dict[int, list[Detections]] = {i: [] for i in numbers}
+            for (i, page), found in zip(made, answers, strict=True):
+                seen[i] += _back(images[i], page, detector, found)
+            for i in numbers:
+                joined = Detections.join(seen[i])
+                likely = joined[joined.scores >= LIKELY].relabel(self.name)
+                out[i] = likely.suppress(self._settings.iou_threshold)  # how many are kept, who joins them says
         return out
 
-    def _back(self, image: Image, packed: Packed, detector: Calibrated, found: Detections) -> Detections:
-        """What the picture of pieces showed, in the image's pixels, with probabilities as scores."""
-        numbers = packed.owners(found.boxes)
-        found, numbers = found[numbers >= 0], numbers[numbers >= 0]
-        found, scales = packed.back(found, numbers), packed.scales[numbers]
-        seen = Detections.join(detector.calibrate(image, found[scales == s], s) for s in dict.fromkeys(scales.tolist()))
-        likely = seen[seen.scores >= LIKELY].relabel(self.name)
-        return likely.suppress(self._settings.iou_threshold)  # how many may be kept, who brings them together says
+
+def _back(image: Image, page: Page, detector: Calibrated, found: Detections) -> Iterator[Detections]:
+    """What a page showed, in the image's pixels, with probabilities as scores, for each scale of its pieces."""
+    numbers = page.owners(found.boxes)
+    found, numbers = found[numbers >= 0], numbers[numbers >= 0]
+    found, scales = page.back(found, numbers), page.scales[numbers]
+    return (detector.calibrate(image, found[scales == s], s) for s in dict.fromkeys(scales.tolist()))
 
 
 class _At(Finder):

@@ -21,9 +21,10 @@ from ..errors import SettingsError
 from ..probability import Floats, log_odds, sigmoid
 from ..regions import NEARLY_ALL, areas, overlapping
 from ..settings import MIN_THRESHOLD, Settings
-from .closer import CARRIERS, Closer, Place
+from .closer import CARRIERS, Closer
 from .detections import Detections, has_points
 from .detector import Detector, Image, kinds_of
+from .pages import Place
 from .wrapper import Finder, find_all, merge_found
 
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at

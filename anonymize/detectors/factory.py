@@ -11,16 +11,17 @@ from typing import Any
 
 from .. import weights
 from ..errors import AnonymizeError, SettingsError, WeightsError
-from ..settings import Settings
+from ..settings import MIN_THRESHOLD, Settings
 from ..weights.registry import Model, model
 from . import centerface, mtcnn, retinaface, retinaface_r50, runtime, spec, yolo, yunet
 from .calibrated import Calibrated, Calibration
 from .candidates import Scaling, letterbox
-from .closer import Closer
+from .closer import LIKELY, Closer
 from .context_rescoring import ContextRescoring
 from .detector import Detector, Image
 from .ensemble import Ensemble
 from .multi_scale import MultiScale, octaves
+from .pages import SIDES
 from .runtime import Decode, NetworkDetector, Outputs, open_network
 from .tiled import Tiled
 from .two_stage import TwoStage
@@ -37,7 +38,7 @@ class BackEnd:
     Attributes:
         scaling: What the network makes of pixels.
         decode: The network's outputs -> candidates.
-        open: (path of the weights, device, scaling=…) -> the network.
+        open: (path of the weights, device, scaling=…, pages=…) -> the network.
     """
 
     scaling: Scaling
@@ -164,7 +165,7 @@ class _Builder:
         if back_end := BACK_ENDS.get(name):
             made = NetworkDetector(
                 f"{name}@{long_side}",
-                back_end.open(path, self.settings.device, scaling=back_end.scaling),
+                back_end.open(path, self.settings.device, scaling=back_end.scaling, pages=SIDES if as_is else ()),
                 lambda image: letterbox(image, max(image.shape[:2]) if as_is else long_side),
                 back_end.decode,
                 self.settings,
@@ -179,7 +180,8 @@ class _Builder:
         by_kind = (in_crops and entry.in_crops) or entry.calibration
         if not by_kind or not self.is_calibrated:
             return made
-        return Calibrated(made, {kind: Calibration(*numbers) for kind, numbers in by_kind.items()}, long_side)
+        floor = LIKELY if as_is else MIN_THRESHOLD
+        return Calibrated(made, {kind: Calibration(*n) for kind, n in by_kind.items()}, long_side, floor=floor)
 
     def _fetch(self, entry: Model) -> Path:
         try:

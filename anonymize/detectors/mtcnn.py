@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ FACTOR = 0.709  # from one scale of the pyramid to the next
 SCALING = Scaling()  # RGB, 0–255
 
 
-def open_cascade(path: Path, device: str, *, scaling: Scaling = SCALING) -> Cascade:
+def open_cascade(path: Path, device: str, *, scaling: Scaling = SCALING, pages: Sequence[int] = ()) -> Cascade:
     """The three networks; `path` was verified and is where the package reads them from."""
     return Cascade(device)
 

@@ -112,7 +112,13 @@ def _number(variable: str, default: int, meaning: str, least: int = 0) -> int:
 
 
 def open_network(
-    path: Path, device: str = "auto", *, model: Any = None, exact: bool = False, scaling: Scaling | None = None
+    path: Path,
+    device: str = "auto",
+    *,
+    model: Any = None,
+    exact: bool = False,
+    scaling: Scaling | None = None,
+    pages: Sequence[int] = (),
 ) -> Network:
     """Load a network.
 
@@ -123,6 +129,7 @@ def open_network(
         exact: its outputs must not be rounded: coordinates in px (bfloat16 rounds to 4 px beyond 512, 8 beyond
             1024), or numbers that something was fitted to.
         scaling: what it makes of pixels, which it then takes as they are.
+        pages: sides, px, of square pictures that it will see often.
 
     Raises:
         SettingsError: cuda is asked for and cannot be had.
@@ -135,11 +142,11 @@ def open_network(
     except OSError as e:
         raise WeightsError(f"{path} cannot be read: {e}") from e
     content = model and hashlib.sha256(model.SerializeToString(deterministic=True)).digest()
-    key = (path, stamp, content, device, exact, scaling, *variables)
+    key = (path, stamp, content, device, exact, scaling, *pages, *variables)
     with _opening:
         network: Network | None = _networks.get(key)
         if network is None:
-            network = _networks[key] = _open(path, device, model, exact, scaling)
+            network = _networks[key] = _open(path, device, model, exact, scaling, pages)
     return network
 
 
@@ -147,7 +154,7 @@ _networks: WeakValueDictionary[tuple[Any, ...], Network] = WeakValueDictionary()
 _opening = threading.Lock()
 
 
-def _open(path: Path, device: str, model: Any, exact: bool, scaling: Scaling | None) -> Network:
+def _open(path: Path, device: str, model: Any, exact: bool, scaling: Scaling | None, pages: Sequence[int]) -> Network:
     runtime = os.environ.get("ANONYMIZE_RUNTIME", RUNTIMES[0])
     if runtime not in RUNTIMES:
         raise UnknownNameError("ANONYMIZE_RUNTIME", runtime, RUNTIMES)
@@ -171,7 +178,7 @@ def _open(path: Path, device: str, model: Any, exact: bool, scaling: Scaling | N
         source = path if model is None and scaling is None else _scaled(path, model, scaling).SerializeToString()
         return OnnxRuntime(path, source, threads=threads(), batch=batch)
     source = path if model is None else model.SerializeToString()
-    return OpenVino(path, source, exact=exact, scaling=scaling, threads=threads(), batch=batch)
+    return OpenVino(path, source, exact=exact, scaling=scaling, threads=threads(), batch=batch, pages=pages)
 
 
 def _scaled(path: Path, model: Any, scaling: Scaling | None) -> Any:

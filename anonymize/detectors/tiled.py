@@ -23,6 +23,7 @@ from ..settings import Settings
 from .candidates import check
 from .detector import Detector, Image, kinds_of
 from .openvino_runtime import alone_if_large
+from .pages import Window
 from .runtime import batch_size
 from .wrapper import detect_all, merge_detections, relabel
 
@@ -31,8 +32,6 @@ ONE_LOOK = 4608
 OVERLAP = 0.2  # of a window's side, with the next
 STEP = 8  # from one size of windows to the next; what is cut in all smaller ones is not tiny in these
 NEAR = 0.02  # of a window's long side: a region that ends so near to a seam was cut by it
-
-Window = tuple[int, int, int, int]  # x1, y1, x2, y2, px of the photo
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from anonymize.detectors import FakeDetector, Image
 from anonymize.detectors.calibrated import Calibrated, Calibration
-from anonymize.detectors.closer import ALL, GAP, STEP, TALL, WIDE_STEP, Closer, Place, pack, places, together
+from anonymize.detectors.closer import TALL, Closer, places, together
 from anonymize.detectors.detections import Detections
 from anonymize.detectors.ensemble import Ensemble, combine
+from anonymize.detectors.pages import Place
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
 from anonymize.settings import Settings
@@ -88,32 +87,10 @@ def test_windows_that_show_the_same_become_one():
     assert together([(0, 0, 100, 100), (50, 0, 150, 100)]) == [(0, 0, 150, 100)]
 
 
-boxes = st.tuples(st.integers(0, 900), st.integers(0, 600), st.integers(1, 300), st.integers(1, 300)).map(
-    lambda p: (p[0], p[1], min(p[0] + p[2], SIZE[0]), min(p[1] + p[3], SIZE[1]))
-)
-whole = st.builds(Place, boxes, st.sampled_from([0.25, 1.0, 2.0]))
-
-
-@given(st.lists(whole, min_size=1, max_size=12), st.sampled_from([640, 960, 1920]), st.sampled_from([STEP, WIDE_STEP]))
-def test_pieces_lie_apart_and_whole_in_the_picture(some: list[Place], side: int, step: int):
-    packed = pack(IMAGE, some, side, step)
-    height, width = packed.pixels.shape[:2]
-    assert height % step == width % step == 0
-    spots = [(x, y, x + p.size[0], y + p.size[1]) for (x, y), p in zip(packed.corners, packed.places, strict=True)]
-    for i, a in enumerate(spots):
-        assert a[2] <= width
-        assert a[3] <= height
-        for b in spots[:i]:
-            apart = (a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3])
-            assert max(apart) >= GAP
-    assert list(packed.places) in (some, [Place((0, 0, *SIZE), side / SIZE[0])])
-
-
-def test_pieces_that_need_nearly_all_of_the_photo_are_the_photo():
-    assert pack(IMAGE, [Place((0, 0, 960, 600), 1.0)], 960).places == [Place((0, 0, 960, 640), 1.0)]
-    small = pack(IMAGE, [Place((0, 0, 300, 200), 1.0), Place((600, 400, 900, 600), 1.0)], 960)
-    assert len(small.places) == 2
-    assert small.pixels.size < ALL * IMAGE.size
+def test_no_window_grows_by_joining_beyond_a_page_but_what_lies_within_another_goes():
+    near = [(0, 0, 100, 100), (50, 0, 150, 100), (10, 10, 90, 90)]
+    assert sorted(together(near, 120)) == [(0, 0, 100, 100), (50, 0, 150, 100)]
+    assert together([(0, 0, 300, 300), (20, 20, 100, 100)], 120) == [(0, 0, 300, 300)]
 
 
 @pytest.mark.parametrize("side", [960, 1920])

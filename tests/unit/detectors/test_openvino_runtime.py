@@ -15,9 +15,10 @@ import pytest
 
 from anonymize import images
 from anonymize.detectors import create, openvino_runtime, runtime
+from anonymize.detectors.candidates import Scaling
 from anonymize.detectors.openvino_runtime import alone_if_large, side_by_side
 from anonymize.detectors.tiled import search
-from anonymize.settings import Settings
+from anonymize.settings import PRESETS, Settings
 from tests.support.tiny_network import batch, network
 
 
@@ -91,7 +92,7 @@ import os, sys, threading
 import numpy as np
 from anonymize import images
 from anonymize.detectors import create
-from anonymize.settings import Settings
+from anonymize.settings import PRESETS, Settings
 from tests.support.tiny_network import batch, expected, network
 sys.setswitchinterval(1e-6)
 detectors = [create(name, Settings()) for name in ("plates@64", "plates@96")]
@@ -115,9 +116,9 @@ def test_a_large_picture_takes_all_cores_beside_others(tmp_path: Path, monkeypat
     monkeypatch.setattr(openvino_runtime, "LARGE", batch(64, 64).size - 1)
     with side_by_side():
         answer = net(batch(64, 64))
-        assert net._each is None  # type: ignore[attr-defined]
+        assert net._shared.requests is None  # type: ignore[attr-defined]
         net(batch(32, 32))
-        assert net._each is not None  # type: ignore[attr-defined]
+        assert net._shared.requests is not None  # type: ignore[attr-defined]
     np.testing.assert_array_equal(answer["sum"], net(batch(64, 64))["sum"])
 
 
@@ -138,9 +139,9 @@ def test_what_is_of_a_large_photo_takes_all_cores_beside_others(
     monkeypatch.setattr(openvino_runtime, "LARGE_PHOTO", 100 * 100)
     with side_by_side():
         search(Asks(), [np.zeros((101, 100, 3), np.uint8)], Settings())  # type: ignore[arg-type]
-        assert net._each is None  # type: ignore[attr-defined]
+        assert net._shared.requests is None  # type: ignore[attr-defined]
         search(Asks(), [np.zeros((100, 100, 3), np.uint8)], Settings())  # type: ignore[arg-type]
-        assert net._each is not None, "only for a large one"  # type: ignore[attr-defined]
+        assert net._shared.requests is not None, "only for a large one"  # type: ignore[attr-defined]
     np.testing.assert_array_equal(*seen)
 
 
@@ -155,18 +156,19 @@ class Watched:
         self.released += 1
 
 
-BOTH_WAYS = pytest.mark.parametrize(("way", "graph"), [(contextlib.nullcontext, "_alone"), (side_by_side, "_shared")])
+BOTH_WAYS = pytest.mark.parametrize(("way", "is_shared"), [(contextlib.nullcontext, False), (side_by_side, True)])
 
 
 @BOTH_WAYS
 def test_buffers_go_after_each_picture_when_the_process_is_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], AbstractContextManager[None]], graph: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[[], AbstractContextManager[None]], is_shared: bool
 ) -> None:
     net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
     with way():
         answer = net(batch(64, 64))["sum"]
-        watched = Watched(getattr(net, graph))
-        setattr(net, graph, watched)
+        owner, name = (net._shared, "compiled") if is_shared else (net, "_alone")  # type: ignore[attr-defined]
+        watched = Watched(getattr(owner, name))
+        setattr(owner, name, watched)
         monkeypatch.setattr(openvino_runtime, "KEPT", 10**15)
         net(batch(64, 64))
         assert watched.released == 0
@@ -210,7 +212,7 @@ def test_buffers_stay_until_the_last_picture_is_done(tmp_path: Path, monkeypatch
     net = runtime.open_network(network(tmp_path / "n.onnx"), "cpu")
     with side_by_side():
         answer = net(batch(64, 64))["sum"]
-        watched = net._shared = Watched(net._shared)  # type: ignore[attr-defined]
+        watched = net._shared.compiled = Watched(net._shared.compiled)  # type: ignore[attr-defined]
         infer = net._infer  # type: ignore[attr-defined]
 
         def with_another_inside(request: object, pixels: np.ndarray) -> object:
@@ -236,18 +238,37 @@ def test_a_network_that_found_no_memory_for_its_share_is_tried_again(
             raise MemoryError("no room")
 
     with side_by_side():
-        monkeypatch.setattr(net, "_compile", lambda _: Full())
+        monkeypatch.setattr(net, "_compile", lambda *_: Full())
         with pytest.raises(MemoryError):
             net(batch(32, 32))
-        assert net._each is None  # type: ignore[attr-defined]
+        assert net._shared.requests is None  # type: ignore[attr-defined]
         monkeypatch.setattr(net, "_compile", given)
         assert net(batch(32, 32))["sum"].any()
 
 
-@pytest.mark.parametrize("spec", ["street@640", "centerface@640"])  # in 8-bit integers, and not
+@pytest.mark.parametrize("way", [contextlib.nullcontext, side_by_side])
+def test_a_page_has_a_graph_of_its_own(tmp_path: Path, way: Callable[[], AbstractContextManager[None]]) -> None:
+    path, scaling = network(tmp_path / "n.onnx"), Scaling(divisor=255.0)
+    plain = runtime.open_network(path, "cpu", scaling=scaling)
+    net = runtime.open_network(path, "cpu", scaling=scaling, pages=(64, 96))
+    assert net is not plain
+    compiled: list[tuple[int, int]] = []
+    make = net._compile  # type: ignore[attr-defined]
+    net._compile = lambda count, page=0: compiled.append((count, page)) or make(count, page)  # type: ignore[attr-defined]
+    rng = np.random.default_rng(0)
+    with way():
+        for height, width in ((64, 64), (96, 96), (64, 96), (32, 32), (64, 64)):
+            pixels = rng.integers(0, 256, (1, height, width, 3), np.uint8)
+            np.testing.assert_allclose(net(pixels)["sum"], plain(pixels)["sum"], rtol=1e-4)
+    assert [page for _, page in compiled] == [64, 96, 0]
+
+
+@pytest.mark.parametrize(
+    "spec", ["street@640", "centerface@640", "closer:centerface@640"]
+)  # in 8-bit integers, and not
 def test_a_photo_beside_others_gives_the_same_to_the_bit(spec: str, bus: Path) -> None:
     photo = images.load(bus, Settings()).rgb
-    detector = create(spec, Settings())
+    detector = create(PRESETS[spec].face_detector if spec in PRESETS else spec, Settings())
     alone = detector.detect([photo])
     with side_by_side():
         assert detector.detect([photo]) == alone

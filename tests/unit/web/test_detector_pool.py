@@ -105,9 +105,9 @@ def test_a_network_behind_the_gate_knows_that_the_photo_is_large(
     monkeypatch.setattr(openvino_runtime, "LARGE_PHOTO", 100 * 100)
     with openvino_runtime.side_by_side():
         predictor.predict([np.zeros((101, 100, 3), np.uint8)])
-        assert net._each is None  # type: ignore[attr-defined]
+        assert net._shared.requests is None  # type: ignore[attr-defined]
         predictor.predict([np.zeros((100, 100, 3), np.uint8)])
-        assert net._each is not None, "only of a large one"  # type: ignore[attr-defined]
+        assert net._shared.requests is not None, "only of a large one"  # type: ignore[attr-defined]
 
 
 def test_freed_memory_goes_back_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
