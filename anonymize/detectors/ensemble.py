@@ -140,9 +140,9 @@ def fuse(
     groups, fused = [], []
     for group in _groups(every.boxes, members, iou_threshold):
         best = next(iter(group.values()))
-        silent = [n for n in range(len(found)) if n not in group and looked[n][best]]
-        absent = sum(sight(heights[best] * scales[n], every.kinds[best]) for n in silent) if scales else len(silent)
-        score = combine([scores[i] for i in group.values()], absent)
+        could_see = [sight(heights[best] * scale, every.kinds[best]) for scale in scales or [math.inf] * len(found)]
+        absent = sum(could_see[n] for n in range(len(found)) if n not in group and looked[n][best])
+        score = weigh([(scores[i], could_see[n]) for n, i in group.items()], absent)
         if score >= MIN_THRESHOLD:  # the floor of what is stored
             groups.append(list(group.values()))
             fused.append(score)
@@ -187,6 +187,23 @@ def combine(probabilities: Sequence[float], absent: float = 0) -> float:
     n = len(probabilities) + absent
     odds = sum(map(log_odds, probabilities)) + absent * _ABSENT_ODDS - (n - 1) * _PRIOR_ODDS
     return sigmoid(odds / math.sqrt(n))
+
+
+def weigh(seen: Sequence[tuple[float, float]], absent: float = 0) -> float:
+    """`combine`, where whoever half sees a thing says no less for it than had it been silent.
+
+    So a low score does not speak against what a detector can hardly see, and a higher one of any detector never lowers
+    what comes out.
+
+    Args:
+        seen: of those that saw it, the surest first: probability, and `sight`.
+        absent: as for `combine`.
+    """
+    (surest, _), *others = seen
+    ways: list[tuple[tuple[float, ...], float]] = [((surest,), absent)]
+    for score, could_see in others:
+        ways = [way for some, silent in ways for way in (((*some, score), silent), (some, silent + could_see))]
+    return max(combine(*way) for way in ways)
 
 
 def _merge_groups(every: Detections, groups: Sequence[Sequence[int]]) -> Detections:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anonymize.detectors import FakeDetector, Image
 from anonymize.detectors.calibrated import Calibrated, Calibration
 from anonymize.detectors.detections import Detections
-from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, FILLS, NEAR, PRIOR, Ensemble, combine, fuse, sight
+from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, FILLS, NEAR, PRIOR, Ensemble, combine, fuse, sight, weigh
 from anonymize.detectors.multi_scale import MultiScale
 from anonymize.errors import DetectionError, SettingsError
 from anonymize.regions import Region
@@ -42,6 +44,29 @@ def test_what_two_see_is_believed_more_and_what_one_sees_alone_less() -> None:
     assert combine([0.9, 0.6]) == pytest.approx(combine([0.6, 0.9]))
     assert combine([PRIOR, PRIOR]) < combine([0.5, PRIOR]) < combine([0.5, 0.5])
     assert combine([0.9], absent=1) == pytest.approx(combine([0.9, ABSENT]))
+
+
+shares = st.floats(0.0, 1.0)
+chances = st.floats(0.001, 0.999)
+sightings = st.lists(st.tuples(chances, shares), min_size=1, max_size=5).map(lambda some: sorted(some, reverse=True))
+
+
+@given(sightings, st.floats(0.0, 3.0), chances, shares, st.floats(0.0, 0.5))
+def test_whoever_sees_a_thing_never_speaks_against_it_more_than_in_silence(
+    seen: list[tuple[float, float]], absent: float, score: float, could_see: float, more: float
+) -> None:
+    silent, surest = weigh(seen, absent + could_see), seen[0][0]
+    half, surer = (weigh([*seen, (min(p, surest), could_see)], absent) for p in (score, score + more))
+    assert silent <= half + 1e-12
+    assert half <= surer + 1e-12
+
+
+def test_half_seeing_what_is_too_small_is_no_worse_than_blindness():
+    two = [[face((10, 10, 20, 20), 0.5, "a")], [face((10, 10, 20, 20), 0.4, "b")]]
+    faint = [face((10, 10, 20, 20), 0.01, "c")]
+    blind, half = (fused([*two, some], 0.45, [4.0, 4.0, 0.5])[0] for some in ([], faint))
+    assert half.score == blind.score == pytest.approx(combine([0.5, 0.4], sight(40.0, "face") - 1))
+    assert set(half.detector_scores) == {"a", "b", "c"}
 
 
 def test_the_silence_of_a_detector_that_cannot_see_so_small_a_thing_says_nothing():
