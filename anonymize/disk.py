@@ -60,6 +60,18 @@ def write_json(target: AnyPath, value: Any) -> None:
     write_whole(target, to_json(value))
 
 
+def told(error: OSError) -> str:
+    """What the system refused, as a sentence with the path: not "[Errno 20] Not a directory: 'a/b'"."""
+    if not error.filename or not error.strerror or not isinstance(error.filename, (str, bytes)):
+        return error.strerror or str(error)
+    path = Path(os.fsdecode(error.filename))
+    because = error.strerror
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        file = next((p for p in (path, *path.parents) if p.is_file()), None)
+        because = f"{str(file)!r} is a file; a folder is needed" if file else because
+    return f"{str(path)!r} cannot be read or written: {because}"
+
+
 def remove_leftovers(folder: AnyPath) -> int:
     """Delete the temporary files that a killed run left below `folder`; how many there were.
 

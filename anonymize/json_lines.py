@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
-from .disk import AnyPath, replacing
+from .disk import AnyPath, replacing, told
 from .errors import RecordsError
 
 LOCK_SECONDS = 10.0  # how long a writer waits for another one
@@ -23,7 +23,7 @@ def lock(path: AnyPath) -> FileLock:
     It is a file of its own beside it, because a rewrite replaces the file itself.
 
     Raises, when entered:
-        RecordsError: another program holds it for longer than LOCK_SECONDS.
+        RecordsError: another program holds it for longer than LOCK_SECONDS. OSError: it cannot be made in the folder.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,9 +34,14 @@ class _Lock(FileLock):
     def acquire(self, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().acquire(*args, **kwargs)
-        except Timeout as e:
-            name = Path(self.lock_file).name[1 : -len(".lock")]
-            raise RecordsError(f"{name} is busy: another program is writing it; try again when it is done") from e
+        except OSError as e:
+            file = Path(self.lock_file)
+            if isinstance(e, Timeout) and file.exists():
+                name = file.name[1 : -len(".lock")]
+                raise RecordsError(f"{name} is busy: another program is writing it; try again when it is done") from e
+            # The folder is what people know, and the lock waits for a file that no try of it can make.
+            why = "no file can be made in it" if isinstance(e, Timeout) else e.strerror or str(e)
+            raise OSError(e.errno or errno.EACCES, why, str(file.parent)) from e
 
 
 def to_line(value: Mapping[str, Any] | Sequence[Any]) -> bytes:
@@ -70,7 +75,7 @@ def each_line(path: AnyPath) -> Iterator[dict[str, Any]]:
                 elif line.endswith(b"\n"):  # without its end it is the torn last line of a killed run
                     raise RecordsError(f"{path}: line {number} is broken: {line[:80].decode(errors='replace')!r}")
     except OSError as e:
-        raise RecordsError(f"cannot read records {path}: {e}") from e
+        raise RecordsError(f"cannot read records: {told(e)}") from e
 
 
 def value_of(line: bytes) -> dict[str, Any] | None:

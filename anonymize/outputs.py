@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from . import images
-from .disk import AnyPath, write_json
+from .disk import AnyPath, told, write_json
 from .errors import AnonymizeError, AuditError, DetectionError, PathError
 from .hiding import check_detected, hide_record
 from .masks import changed
@@ -29,7 +29,7 @@ def why(error: Exception) -> str:
         return "its name is too long for the files that are to lie beside it; shorten it"
     if not isinstance(error, (AnonymizeError, OSError)):
         return f"unexpected {error!r}"
-    return " ".join(str(error).split()) or repr(error)
+    return " ".join((told(error) if isinstance(error, OSError) else str(error)).split()) or repr(error)
 
 
 class Output:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from .disk import AnyPath, write_whole
+from .disk import AnyPath, told, write_whole
 from .errors import RecordsError
 from .json_lines import to_line, value_of
 from .records import Header, Record, is_canonical, lines_beside, rewrite
@@ -97,7 +97,7 @@ class RecordsFile(Mapping[str, Record]):
                             break
                         self._take(line)
             except OSError as e:
-                raise RecordsError(f"cannot read records {self.path}: {e}") from e
+                raise RecordsError(f"cannot read records: {told(e)}") from e
             if self._header is None:
                 raise RecordsError(f"{self.path} is not a records file: it has no header")
             if len(self.taken) - self._kept > KEPT:

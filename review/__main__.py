@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from anonymize import engine
-from anonymize.cli import Group
+from anonymize.cli import Group, forgive_readers
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, grouped, settings_of
 from anonymize.cli.options import RECORDS as RECORDS_FILE
@@ -213,4 +213,5 @@ def serve(records: Path, port: int, annotations: Path | None) -> None:
 
 
 if __name__ == "__main__":
+    forgive_readers()
     cli(prog_name="python -m review")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from .. import __version__
+from ..disk import told
 from ..errors import AnonymizeError, PathError, SettingsError
 from ..time_limit import note_exit_code
 
@@ -61,7 +64,8 @@ class Group(click.Group):
         except (AnonymizeError, OSError, SystemExit) as e:  # that: no library may end this program as if all were done
             if "--verbose" in sys.argv:
                 traceback.print_exc()
-            lines = str(e).splitlines() if isinstance(e, (AnonymizeError, OSError)) else []
+            said = told(e) if isinstance(e, OSError) else str(e) if isinstance(e, AnonymizeError) else ""
+            lines = said.splitlines()
             click.echo("error: " + "\n       ".join(lines or [repr(e)]), err=True)
             ctx.exit(2 if isinstance(e, (SettingsError, PathError)) else 1)
         except KeyboardInterrupt:
@@ -104,6 +108,36 @@ def cli() -> None:
     """
 
 
+class _Forgiving(io.FileIO):
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return len(data)
+
+
+def forgive_readers() -> None:
+    """Whoever reads what is printed may leave early, as `head` does: from then on it is printed to nobody.
+
+    The command goes on, so that all files are written, errors are still said on stderr, and the exit code is the
+    work's own.
+    """
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
+
+
+def _forgiving(stream: TextIO) -> TextIO:
+    if not isinstance(stream, io.TextIOWrapper) or stream.isatty():
+        return stream
+    stream.flush()
+    file = io.BufferedWriter(_Forgiving(stream.fileno(), "w", closefd=False))
+    lines, now = stream.line_buffering, stream.write_through
+    return io.TextIOWrapper(file, stream.encoding, stream.errors, line_buffering=lines, write_through=now)
+
+
 def main() -> None:
+    forgive_readers()
     with note_exit_code():
         cli(prog_name="python -m anonymize")

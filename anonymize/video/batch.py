@@ -134,6 +134,7 @@ def run(
             job.scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             job.memory = stack.enter_context(Memory(output))
+            home.mkdir(parents=True, exist_ok=True)  # not only when the first clip is searched
             (output / SUMMARY_NAME).unlink(missing_ok=True)  # a run that is killed has none
         job.work(found.paths)
         if job.memory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -241,6 +242,36 @@ def test_verbose_shows_where(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "Traceback" in result.stderr
     assert "RecordsError" in result.stderr
+
+
+def left_early(module: str, *arguments: object, stderr: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    """A command of whose output nobody reads a line. `stderr`: STDOUT: of its errors neither."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    try:
+        return subprocess.run(command, stdout=writer, stderr=stderr, text=True)
+    finally:
+        os.close(writer)
+
+
+def test_a_reader_that_leaves_early_changes_nothing_else(tmp_path: Path) -> None:
+    (folder := tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 48)).save(folder / "good.png")
+    done = left_early("anonymize", "run", folder, tmp_path / "out", *MINE, stderr=subprocess.STDOUT)
+    assert done.returncode == 0
+    (folder / "bad.png").write_text("text")
+    done = left_early("anonymize", "run", folder, tmp_path / "out", *MINE)
+    assert done.returncode == 1
+    assert "failed: bad.png" in done.stderr
+    assert "1 of 2 photos failed" in done.stderr
+    assert "pipe" not in done.stderr.lower()
+
+
+@pytest.mark.parametrize("module", ["anonymize", "review"])
+def test_help_for_a_reader_that_leaves_early_ends_quietly(module: str) -> None:
+    done = left_early(module, "export", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_models_list_names_every_model() -> None:

@@ -21,6 +21,7 @@ from PIL import Image
 
 from anonymize import json_lines, records
 from anonymize.cli import cli
+from anonymize.disk import told
 from anonymize.engine import Summary, detect, export, run
 from anonymize.errors import RecordsError, SettingsError
 from anonymize.hiding import hide
@@ -234,6 +235,33 @@ def test_a_file_where_the_output_should_be(folder: Path, tmp_path: Path) -> None
     (tmp_path / "out").write_text("mine")
     cli_run(folder, tmp_path / "out", "Faces", code=2)
     assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("command", ["run", "detect", "export", "video", "review export"])
+def test_an_output_that_cannot_be_made_is_told_in_a_sentence(folder: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    out, records_path = tmp_path / "file" / "out", tmp_path / "records.jsonl"
+    records.write(records_path, records.Header(str(folder), Settings()), ())
+    detectors = ["--face-detector", "tests.support.odd_detectors:Faces", "--plate-detector", "none"]
+    given: dict[str, list[object]] = {
+        "run": ["run", folder, out, *detectors],
+        "detect": ["detect", folder, "--records", out / "records.jsonl", *detectors],
+        "export": ["export", records_path, out],
+        "video": ["video", folder, out, *detectors],
+        "review export": ["export", records_path, out],
+    }
+    result = CliRunner().invoke(review_cli if command == "review export" else cli, list(map(str, given[command])))
+    assert result.exit_code == 1
+    said = f"'{out}' cannot be read or written: '{tmp_path / 'file'}' is a file; a folder is needed"
+    assert result.stderr == f"error: {said}\n"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="there is no /proc")
+def test_a_folder_in_which_no_file_can_be_made_is_not_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines, "LOCK_SECONDS", 0.1)
+    with pytest.raises(OSError, match="/proc") as refused, json_lines.lock("/proc/records.jsonl"):
+        pass
+    assert told(refused.value).startswith("'/proc' cannot be read or written: ")
 
 
 # --- links ---
