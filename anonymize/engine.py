@@ -213,7 +213,7 @@ class _Job:
 
 
 def detect(
-    source: AnyPath,
+    source: AnyPath | images.Found,
     records_path: AnyPath,
     predictor: Predictor | None = None,
     *,

@@ -7,8 +7,11 @@ threshold, nothing is ever hidden less, and doing it again changes nothing.
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from . import engine, images, records
-from .disk import AnyPath
+from .disk import AnyPath, write_json
 from .engine import Summary
-from .outputs import Output
+from .outputs import SUMMARY_NAME, Output
 from .predictor import Predictor
-from .records import Record, unescape
+from .records import Record, escape, unescape
 from .regions import Region, boxes
+from .settings import Settings
+from .summary import Progress, counts_of
 
 APART = 10.0  # seconds between photos of one series, where their EXIF says when they were taken
 # A candidate's center may be off by this share of the sides, and its sides by this factor.
@@ -133,6 +138,42 @@ def follow_file(path: AnyPath) -> Followed:
 
 def _by_id(record: Record) -> list[Region]:
     return sorted(record.regions, key=lambda r: r.id)
+
+
+def detect(
+    source: AnyPath,
+    records_path: AnyPath,
+    predictor: Predictor,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    followed: Callable[[Followed], None] = lambda done: None,
+) -> Summary:
+    """As `engine.detect`, and then `follow_file`; the summary counts what the raised scores hide.
+
+    Args and errors: as `engine.detect`. `followed`: called with what the second step did.
+    """
+    path, settings = Path(records_path), predictor.settings
+    found = images.find(source, settings)
+    summary = engine.detect(found, path, predictor, dry_run=dry_run, progress=progress)
+    if dry_run or summary.stopped or not summary.photos:
+        return summary
+    followed(follow_file(path))
+    summary = _counted_anew(summary, found, records.read(path)[1], settings)
+    write_json(path.with_suffix(f".{SUMMARY_NAME}"), summary.to_file(settings, escape(os.path.abspath(path))))
+    if progress:
+        progress(summary)
+    return summary
+
+
+def _counted_anew(summary: Summary, found: images.Found, known: Mapping[str, Record], settings: Settings) -> Summary:
+    """The summary of a detection, by the records as they are now."""
+    counts: dict[str, Any] = {"hidden": Counter(), "not_hidden": Counter(), "warnings": {}, "riskiest": []}
+    summary = dataclasses.replace(summary, done=0, worth_a_look=0, **counts)
+    for record in (known[escape(path)] for path in found.paths):
+        if record.error is None:
+            summary.add(record.path, **counts_of(record, settings))
+    return summary
 
 
 def run(

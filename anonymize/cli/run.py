@@ -19,6 +19,7 @@ from .progress import bar, hidden_text, print_counts
 
 if TYPE_CHECKING:
     from ..engine import Summary
+    from ..sequence import Followed
     from ..settings import Settings
 
 MOST_NAMED = 5  # photos that are worth a look; the whole list is the review's
@@ -36,12 +37,12 @@ NOTHING_TO_DO = 3  # exit code; 0: all done, 1: a failure, 2: wrong options or p
 @options.FILES
 def detect(source: str, records_path: Path, dry_run: bool, is_sequence: bool, **given: Any) -> None:
     """Find faces and plates in SOURCE (a photo, a folder, a glob or a .txt list) and write records."""
-    from .. import engine
+    from .. import engine, sequence
 
     predictor = options.predictor_of(options.settings_of(given), given)
-    work = partial(engine.detect, source, records_path, predictor, dry_run=dry_run)
-    then = (lambda: _follow(records_path)) if is_sequence and not dry_run else None
-    report(given, work, then=then, review="" if dry_run else review_command(records_path))
+    how: Callable[..., Summary] = partial(sequence.detect, followed=_say_followed) if is_sequence else engine.detect
+    work = partial(how, source, records_path, predictor, dry_run=dry_run)
+    report(given, work, review="" if dry_run else review_command(records_path))
 
 
 @click.command()
@@ -60,12 +61,12 @@ def export(
 
     Settings start from those of the detection; options change them.
     """
-    from .. import engine
+    from .. import engine, sequence
     from ..records_file import RecordsFile
 
     settings = warn(options.settings_of(given, RecordsFile(records_path).header.settings))
     if is_sequence:
-        _follow(records_path)
+        _say_followed(sequence.follow_file(records_path))
     writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(output, preview)}
     work = partial(engine.export, records_path, output, settings, **writing)
     then = partial(audit_after, output, given, records_path)
@@ -122,13 +123,8 @@ def run(
     report(given, work, then=then, review="" if dry_run else review, output=None if dry_run else folder)
 
 
-def _follow(records_path: Path) -> int:
-    """Raise scores to those of neighbors in a series, and say how many; the exit code."""
-    from .. import sequence
-
-    done = sequence.follow_file(records_path)
+def _say_followed(done: Followed) -> None:
     click.echo(f"sequence: {done.regions} regions in {done.photos} photos got the score of a neighbor", err=True)
-    return 0
 
 
 def _run_on_cluster(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +49,17 @@ def test_detect_and_export_do_so_too(photos: Path, tmp_path: Path) -> None:
     run("detect", photos, "--records", tmp_path / "b.jsonl", *MINE)
     run("export", tmp_path / "b.jsonl", tmp_path / "out", "--sequence", "--quiet", *SOLID)
     assert hidden(tmp_path / "out") == [True, True, True]
+
+
+def test_detect_counts_what_the_raised_scores_hide(photos: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        result = run("detect", photos, "--records", tmp_path / "a.jsonl", "--sequence", *MINE)
+        assert re.search(r"faces +3\b", result.stdout)
+        summary = json.loads((tmp_path / "a.summary.json").read_text())
+        assert (summary["done"], summary["hidden"], summary["ok"]) == (3, {"face": 3}, True)
+    run("export", tmp_path / "a.jsonl", tmp_path / "out", "--quiet", *SOLID)
+    exported = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (exported["worth_a_look"], exported["riskiest"]) == (summary["worth_a_look"], summary["riskiest"])
 
 
 def test_an_output_within_the_input_is_not_searched_and_a_dry_run_writes_nothing(photos: Path) -> None:
