@@ -75,3 +75,30 @@ class Orientation:
             corners = corners[::-1]
         box = (min(ax, bx), min(ay, by), max(ax, bx), max(ay, by))
         return region.replace(box=box, corners=corners, landmarks=None, id=region.id)
+
+
+def orientation_of(frame: Any) -> Orientation:
+    """How a decoded frame is turned.
+
+    Raises:
+        UnsupportedClipError: in no way that can be kept, or in none that can be read.
+    """
+    for data in side_data(frame):
+        if data.type.name == "DISPLAYMATRIX":
+            return Orientation.from_matrix(bytes(data))
+    return Orientation()
+
+
+def side_data(frame: Any) -> list[Any]:
+    """What a decoded frame says beside its picture: how it is turned, what its colors are.
+
+    Raises:
+        UnsupportedClipError: a part of it is of a kind that FFmpeg knows and PyAV does not, which then gives none.
+    """
+    try:
+        return list(frame.side_data)
+    except ValueError as e:  # "31 is not a valid Type": EXIF in the pictures of an MJPEG
+        raise UnsupportedClipError(
+            f"its pictures carry data that PyAV cannot read ({e}), so how they are turned is not known; save the clip "
+            "anew without it, for example with `ffmpeg -i CLIP -crf 12 NEW.mp4`"
+        ) from e

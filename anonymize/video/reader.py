@@ -21,7 +21,7 @@ from ..disk import AnyPath
 from ..errors import ClipError, DamagedClipError, ImageError, UnsupportedClipError
 from ..extras import extra
 from ..images import formats
-from .orientation import Orientation
+from .orientation import Orientation, orientation_of, side_data
 
 if TYPE_CHECKING:
     import av
@@ -374,15 +374,8 @@ def _has_no_base(tag: str, first: Any) -> bool:
 
     Of the profiles with a base layer that picture is HDR or an ordinary one, and says so.
     """
-    is_dolby = tag in _DOLBY or any(data.type.name.startswith("DOVI") for data in first.side_data)
+    is_dolby = tag in _DOLBY or any(data.type.name.startswith("DOVI") for data in side_data(first))
     return is_dolby and (int(first.color_trc) == _UNSAID or int(first.colorspace) in (_UNSAID, _IPT))
-
-
-def orientation_of(frame: Any) -> Orientation:
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return Orientation.from_matrix(bytes(data))
-    return Orientation()
 
 
 def _dropped(container: Any, picture: Any) -> tuple[str, ...]:

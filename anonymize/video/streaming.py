@@ -22,8 +22,9 @@ from ..predictor import Predictor
 from ..regions import Region
 from .detect import Every
 from .live import Live
+from .orientation import orientation_of
 from .planes import Hider, planar_format
-from .reader import Look, orientation_of
+from .reader import Look
 from .stream_sinks import Sink, sink_of
 from .stream_sources import Arrived, Source, source_of, wait
 

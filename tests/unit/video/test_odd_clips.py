@@ -6,6 +6,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from anonymize.errors import ClipError, UnsupportedClipError
 from anonymize.predictor import Predictor
@@ -100,6 +101,20 @@ def test_no_frames_is_an_error(tmp_path):
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         out.start_encoding()
     with pytest.raises(ClipError):
+        open_clip(source)
+
+
+def test_data_that_pyav_does_not_know_is_an_error_that_says_what_to_do(tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    Image.new("RGB", (64, 48)).save(photo := tmp_path / "a.jpg", exif=exif)
+    with av.open(str(source := tmp_path / "a.mov"), "w") as out:
+        stream = out.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        packet = av.Packet(photo.read_bytes())
+        packet.stream, packet.pts, packet.dts, packet.time_base = stream, 0, 0, Fraction(1, 10)
+        out.mux(packet)
+    with pytest.raises(UnsupportedClipError, match=r"PyAV cannot read .* save the clip anew"):
         open_clip(source)
 
 
