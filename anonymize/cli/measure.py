@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 import time
@@ -274,6 +273,8 @@ def bench(folder: Path, source: Path | None, presets: str, count: int, repeats: 
 
     With ANNOTATIONS (as `evaluate` takes them), also what each leaks.
     """
+    from rich.console import Console
+
     from .. import images
     from ..errors import SettingsError, UnknownNameError
     from ..evaluate import benchmark, ground_truth, peers
@@ -299,8 +300,10 @@ def bench(folder: Path, source: Path | None, presets: str, count: int, repeats: 
         photos = {path: found.root / path for path in some}
         say = lambda text: click.echo(f"… {text}", err=True)  # noqa: E731
         rows = benchmark.measure(contenders, photos, Path(scratch), repeats, annotations, say)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None  # in a file it stays a table
-    click.echo(benchmark.table(rows, width))
+    if sys.stdout.isatty():
+        Console().print(benchmark.shown(rows))
+    else:
+        click.echo(benchmark.table(rows))
     if json_path:
         write_json(json_path, [row.to_dict() for row in rows])
     if any(row.error for row in rows[: len(names)]):

@@ -24,6 +24,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
 
 from .. import images, masks, records, weights
 from ..disk import AnyPath
@@ -233,25 +237,34 @@ def _hidden(output: Path, folder: Path, names: Iterable[str]) -> Iterable[tuple[
         yield name, masks.coverage(record.regions, header.settings, record.width, record.height)
 
 
-def table(rows: Sequence[Timing], width: int | None = None) -> str:
-    """Medians, with the least and the most of the repetitions where there are several, as Markdown.
-
-    Args:
-        width: characters of a line, or None: any number. Where a line of the table has more, each program gets a
-            paragraph instead, one figure a line.
-    """
-    kinds = list(dict.fromkeys(kind for row in rows for kind in row.leaks))
-    heads = ["photos per second", "CPU s per photo", "times its networks (CPU)", "peak MB", "start s"]
-    heads += [f"{kind}s that leak" for kind in kinds] + ["hidden area"]
+def table(rows: Sequence[Timing]) -> str:
+    """Medians, with the least and the most of the repetitions where there are several, as Markdown."""
+    heads, kinds = _heads(rows)
     lines = ["| " + " | ".join(["", *heads]) + " |", "|" + "---|" * (len(heads) + 1)]
-    paragraphs = []
     for row in rows:
         cells = [row.error] + [""] * (len(heads) - 1) if row.error else _cells(row, kinds)
         lines.append(re.sub(" {2,}", " ", "| " + " | ".join([row.name, *cells]) + " |"))
-        said = [f"  {head:26}{cell}" for head, cell in zip(heads, cells, strict=True)]
-        paragraphs.append("\n".join([row.name, *([f"  {row.error}"] if row.error else said)]))
-    is_wide = width is not None and max(map(len, lines)) > width
-    return "\n\n".join(paragraphs) if is_wide else "\n".join(lines)
+    return "\n".join(lines)
+
+
+def shown(rows: Sequence[Timing]) -> Group:
+    """`table` for a terminal, also a narrow one: a column for each program, and below it those that failed."""
+    heads, kinds = _heads(rows)
+    whole = [row for row in rows if not row.error]
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    out.add_column("")
+    for row in whole:
+        out.add_column(Text(row.name), justify="right", overflow="fold")
+    for head, *cells in zip(heads, *(_cells(row, kinds) for row in whole), strict=True):
+        out.add_row(head, *map(Text, cells))
+    return Group(*([out] if whole else []), *(Text(f"{row.name}: {row.error}") for row in rows if row.error))
+
+
+def _heads(rows: Sequence[Timing]) -> tuple[list[str], list[str]]:
+    """What the figures are called, and the kinds that some program was measured on."""
+    kinds = list(dict.fromkeys(kind for row in rows for kind in row.leaks))
+    heads = ["photos per second", "CPU s per photo", "times its networks (CPU)", "peak MB", "start s"]
+    return [*heads, *(f"{kind}s that leak" for kind in kinds), "hidden area"], kinds
 
 
 def _cells(row: Timing, kinds: Sequence[str]) -> list[str]:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+from rich.console import Console
 
 from anonymize.cli import cli
 from anonymize.evaluate import benchmark, peers
-from anonymize.evaluate.benchmark import Program, Timing, measure, table
+from anonymize.evaluate.benchmark import Program, Timing, measure, shown, table
 from anonymize.evaluate.figures import Share
 from anonymize.evaluate.ground_truth import Annotations, Photo, Truth
 
@@ -76,18 +77,22 @@ def test_medians_and_spread_are_in_the_table() -> None:
     assert json.loads(json.dumps(row.to_dict()))["leaks"] == {"face": {"count": 1, "of": 4}}
 
 
-def test_in_a_narrow_terminal_each_program_has_a_paragraph() -> None:
-    row = Timing("x", ("face",), [0.5, 0.25, 1.0], [1.0, 2.0, 3.0], [1.0] * 3, [100.0] * 3, [0.25] * 3, [1.0] * 3)
+def test_a_terminal_shows_a_column_for_each_program() -> None:
+    times = [0.5, 0.25, 1.0], [1.0, 2.0, 3.0], [1.0] * 3, [100.0] * 3, [0.25] * 3, [1.0] * 3
+    row, other = Timing("x", ("face",), *times), Timing("[b]", (), *times)
     row.leaks, row.area = {"face": Share(1, 4)}, 0.125
     broken = Timing("y", ())
     broken.error = "no weights here"
-    said = table([row, broken], width=80)
-    assert max(map(len, said.splitlines())) <= 80
-    first, second = said.split("\n\n")
-    assert first.splitlines()[:2] == ["x", "  photos per second         2.00 (1.00–4.00)"]
-    assert "  faces that leak           1 of 4" in first
-    assert second == "y\n  no weights here"
-    assert table([row, broken], width=400) == table([row, broken])
+    with (console := Console(width=80)).capture() as captured:
+        console.print(shown([row, broken, other]))
+    lines = [line.split() for line in captured.get().splitlines() if line.strip()]
+    assert lines[0] == ["x", "[b]"]
+    assert ["photos", "per", "second", *["2.00", "(1.00–4.00)"] * 2] in lines
+    assert ["faces", "that", "leak", "1", "of", "4", "–"] in lines
+    assert lines[-1] == ["y:", "no", "weights", "here"]
+    with console.capture() as captured:
+        console.print(shown([broken]))
+    assert captured.get() == "y: no weights here\n"
 
 
 def test_what_noise_makes_negative_is_not_in_the_table() -> None:
