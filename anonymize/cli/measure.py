@@ -131,8 +131,11 @@ def _settings_of_records(path: Path, given: dict[str, Any]) -> Settings:
 
 def say_withheld(withheld: Mapping[str, str], total: int, what: str) -> bool:
     """Name the annotated photos or clips that no figure counts (path -> why); whether there are any."""
-    for path, reason in withheld.items():
-        click.echo(f"not measured: {path}: {reason}", err=True)
+    from ..records import first_of
+
+    for reason in dict.fromkeys(withheld.values()):
+        paths = [path for path, why in withheld.items() if why == reason]
+        click.echo(f"not measured: {first_of(paths)}: {reason}", err=True)
     if withheld:
         count = f"{len(withheld)} of {total} annotated {what} were not measured"
         click.echo(f"{count}: the figures are of the others only", err=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from . import Group
 from .options import DEFAULTS, EXISTING, PATH, VERBOSE, WEIGHTS
 from .progress import fetching
 
@@ -21,7 +22,7 @@ def _names_or_defaults(names: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*needed, upright.NETWORK]))
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
     """Weights: what there is, where it comes from, and whether it is here."""
 

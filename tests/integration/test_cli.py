@@ -92,7 +92,9 @@ def test_settings_have_one_name_in_python_on_the_command_line_and_in_the_api() -
 
 
 def test_an_unknown_command_is_an_error() -> None:
-    assert "No such command" in run("hide", code=2).output
+    for wrong, valid in (((), cli), (("models",), cli.get_command(click.Context(cli), "models"))):
+        said = run(*wrong, "hide", code=2).stderr.partition("No such command 'hide'; valid: ")[2]
+        assert said.strip().rstrip(".").split(", ") == valid.list_commands(click.Context(valid))
 
 
 def test_run_uses_the_options(folder: Path, tmp_path: Path) -> None:
@@ -398,6 +400,10 @@ def test_annotated_photos_that_are_not_there_are_named_and_no_success(
     result = run(command[0], folder, coco(tmp_path / "two.json", "1.jpg", "gone.jpg"), *command[1:], code=1)
     assert "not measured: gone.jpg: the photo is not in the folder" in result.output
     assert "1 of 2 annotated photos were not measured" in result.output
+    many = coco(tmp_path / "many.json", "1.jpg", *(f"{n:02}.jpg" for n in range(56)))
+    result = run(command[0], folder, many, *command[1:], code=1)
+    (named,) = re.findall("^not measured: .*", result.stderr, re.MULTILINE)
+    assert named == "not measured: 00.jpg, 01.jpg, 02.jpg, 03.jpg, 04.jpg, and 51 more: the photo is not in the folder"
 
 
 @pytest.mark.parametrize("option", ["--json", "--matches"])
