@@ -13,11 +13,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .disk import AnyPath
 from .errors import RecordsError, SettingsError
@@ -164,17 +165,21 @@ class Reviewed:
     def is_approved(self, settings: Settings) -> bool:
         return self.review == "approved" and self.approved_hash == self.approval_hash(settings) and self.error is None
 
-    def is_settled(self, fresh: Sequence[Any], decided: Sequence[Any]) -> Sequence[bool]:
-        """Which of the new parts need not stay: what people decided holds for them."""
+    def is_settled(self, fresh: Sequence[Any], decided: Sequence[Any]) -> NDArray[np.bool_]:
+        """Which of the new parts need not stay, as bool (new, decided): what people decided holds for them."""
+        raise NotImplementedError
+
+    def answering_for(self, part: Any, gone: Sequence[Any]) -> Any:
+        """A part that people decided on, with the best score of what goes because of it: a reset hides that again."""
         raise NotImplementedError
 
     def keep_decisions(self, earlier: Self | None) -> Self:
         """This new detection, with what people decided on `earlier`, the path's last record.
 
-        Of another file nothing stays, and a warning says so: what a person drew in it is no longer hidden.
-        What a person drew, accepted or rejected stays. A new automatic region goes where one that was rejected is the
-        same thing, or where one that is hidden covers nearly all of it: what such a box leaves open, in place or time,
-        is hidden, too. An approval stays in the history, but its hash no longer fits, so the photo is pending.
+        Of another file nothing stays, and a warning says so: what a person drew in it is no longer hidden. What a
+        person drew, accepted or rejected stays. A new automatic region goes where one that was rejected is the same
+        thing, or where one that is hidden covers nearly all of it (what it leaves open, in place or time, is hidden,
+        too); a reset hides by its score. An approval's hash no longer fits: the photo is pending.
         """
         if earlier is None:
             return self
@@ -183,7 +188,10 @@ class Reviewed:
             return self.replace(warnings=(*self.warnings, self.FORGOTTEN)) if is_decided else self
         decided, fresh = [p for p in earlier.parts if p.status != "auto"], list(self.parts)
         if decided and fresh:
-            fresh = [f for f, gone in zip(fresh, self.is_settled(fresh, decided), strict=True) if not gone]
+            settled = self.is_settled(fresh, decided)
+            for n in np.flatnonzero(settled.any(axis=0)):
+                decided[n] = self.answering_for(decided[n], list(compress(fresh, settled[:, n])))
+            fresh = [f for f, because in zip(fresh, settled, strict=True) if not because.any()]
         # One that a person moved keeps its id, and what is found anew where it was would have the same.
         taken = {d.id for d in decided}
         while any(f.id in taken for f in fresh):
@@ -243,8 +251,11 @@ class Record(Reviewed):
         kept = [after if r.id == before.id else r for r in self.regions]
         return self.replace(regions=tuple(r for r in kept if r is not None))
 
-    def restore_part(self, said: Mapping[str, Any] | None, there: Any) -> Region | None:
-        return Region.from_dict(said) if said else None
+    def restore_part(self, said: Mapping[str, Any] | None, there: Region | None) -> Region | None:
+        region = Region.from_dict(said) if said else None
+        if region is None or there is None or "manual" in (region.status, there.status):
+            return region  # else: scores are the last detection's, no decision
+        return region.replace(score=there.score, detector_scores=there.detector_scores)
 
     def hidden(self, settings: Settings) -> list[Region]:
         return [r for r in self.regions if settings.hides(r)]
@@ -253,13 +264,16 @@ class Record(Reviewed):
         text = json.dumps([self.sha256, [r.to_dict() for r in self.regions]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def is_settled(self, fresh: Sequence[Region], decided: Sequence[Region]) -> list[bool]:
+    def is_settled(self, fresh: Sequence[Region], decided: Sequence[Region]) -> NDArray[np.bool_]:
         found, kept = boxes(fresh), boxes(decided)
         covered = intersections(found, kept) >= NEARLY_ALL * areas(found)[:, None]
         is_rejected = np.array([d.status == "rejected" for d in decided])
         is_same = np.where(is_rejected, iou(found, kept) > 0.5, covered)
-        is_same &= np.array([[f.kind == d.kind for d in decided] for f in fresh])
-        return [bool(row.any()) for row in is_same]
+        return np.asarray(is_same & np.array([[f.kind == d.kind for d in decided] for f in fresh]))
+
+    def answering_for(self, part: Region, gone: Sequence[Region]) -> Region:
+        surest = part if part.status == "manual" else max(gone, key=lambda r: r.score)
+        return part.replace(score=surest.score, detector_scores=surest.detector_scores)
 
     def to_dict(self) -> dict[str, Any]:
         # Its path comes first, its decisions last: a million lines are only glanced at.

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..disk import AnyPath
 from ..errors import RecordsError, SettingsError
@@ -22,7 +23,7 @@ from ..json_lines import each_line, to_line, write_lines
 from ..records import Header, Reviewed, check_decisions
 from ..regions import NEARLY_ALL, Region, areas, intersections
 from ..settings import Settings
-from .closing import DETECTED
+from .closing import DETECTED, DRAWN, FILLED
 from .spilled import Spill
 from .tracks import Track, regions_at
 
@@ -113,8 +114,19 @@ class ClipRecord(Reviewed):
                 out.update(part)
         return out.hexdigest()[:16]
 
-    def is_settled(self, fresh: Sequence[Track], decided: Sequence[Track]) -> list[bool]:
-        return [any(_is_settled(t, d) for d in decided) for t in fresh]
+    def is_settled(self, fresh: Sequence[Track], decided: Sequence[Track]) -> NDArray[np.bool_]:
+        return np.array([[_is_settled(t, d) for d in decided] for t in fresh])
+
+    def answering_for(self, part: Track, gone: Sequence[Track]) -> Track:
+        if part.status == "manual" or (part.sources == DRAWN).any():  # a person's own boxes have no scores
+            return part
+        scores = np.zeros_like(part.scores)
+        for track in gone:
+            found = track.sources == DETECTED
+            at = track.first - part.first + np.flatnonzero(found)
+            scores[at] = np.maximum(scores[at], track.scores[found])
+        unseen = np.where(part.sources == DETECTED, FILLED, part.sources)
+        return part.replace(scores=scores, sources=np.where(scores > 0, DETECTED, unseen).astype(part.sources.dtype))
 
     def to_dict(self) -> dict[str, Any]:
         """All but tracks and decisions, which have lines of their own."""

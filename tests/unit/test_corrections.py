@@ -59,6 +59,18 @@ def test_a_rejected_region_is_found_again_by_a_reset_with_its_score():
     assert reset(record, who="ana", id=FACE.id).regions == RECORD.regions
 
 
+@pytest.mark.parametrize("decide", [accept, reject])
+@pytest.mark.parametrize("score", [0.9, 0.1])
+def test_a_reset_after_a_new_detection_goes_by_its_score(decide, score):
+    decided = decide(RECORD, who="ana", id=FACE.id)
+    x1, y1, x2, y2 = FACE.box
+    anew = [FACE.replace(box=(x1, y1, x2 - 1, y2), score=score / n, detector_scores={"new": score}) for n in (1, 2)]
+    again = RECORD.replace(regions=tuple(r.replace(id=str(n)) for n, r in enumerate(anew))).keep_decisions(decided)
+    expected = (FACE.replace(score=score, detector_scores={"new": score}),)
+    assert reset(again, who="ana", id=FACE.id).regions == expected
+    assert undo(again, who="ana").regions == expected
+
+
 def test_every_change_is_a_decision_and_what_changes_nothing_is_none():
     record = reject(RECORD, who="ana", id=FACE.id, note="a poster")
     (decision,) = record.decisions

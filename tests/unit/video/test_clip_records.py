@@ -108,6 +108,20 @@ def test_a_new_detection_keeps_what_people_decided() -> None:
 
 
 @pytest.mark.parametrize("decide", [corrections.accept, corrections.reject])
+@pytest.mark.parametrize("score", [0.9, 0.1])
+def test_a_reset_after_a_new_detection_goes_by_its_scores(decide: Any, score: float) -> None:
+    old = track(3, 12)
+    fresh = track(4, 10)
+    fresh = fresh.replace(scores=np.where(fresh.scores > 0, score, 0))
+    again = clip(fresh).keep_decisions(decide(clip(old), who="ann", id=old.id))
+    for free in (corrections.reset(again, who="ann", id=old.id), corrections.undo(again, who="ann")):
+        (kept,) = free.tracks
+        assert (kept.id, kept.status, kept.score, kept.first, kept.last) == (old.id, "auto", score, old.first, old.last)
+        assert (kept.boxes == old.boxes).all()
+        assert kept.is_hidden(Settings()) == (score == 0.9)
+
+
+@pytest.mark.parametrize("decide", [corrections.accept, corrections.reject])
 @pytest.mark.parametrize(
     "fresh",
     [
