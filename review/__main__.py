@@ -14,7 +14,7 @@ from anonymize.cli import Group, forgive_readers
 from anonymize.cli.audit import AUDIT, audit_after
 from anonymize.cli.options import FILES, HIDING, THRESHOLDS, WRITING, grouped, settings_of
 from anonymize.cli.options import RECORDS as RECORDS_FILE
-from anonymize.cli.run import NOTHING_TO_DO, report, review_command
+from anonymize.cli.run import NOTHING_TO_DO, preview_beside, report, review_command
 from anonymize.corrections import gate, person
 from anonymize.errors import RecordsError
 from anonymize.risk import percent
@@ -159,6 +159,7 @@ def export(
     settings = settings_of(given, ReviewStore(records).settings)
     if allow_unreviewed:
         click.echo("WARNING: --allow-unreviewed exports photos that nobody approved", err=True)
+    beside = preview_beside(output, preview)
     report(
         given,
         partial(
@@ -168,10 +169,12 @@ def export(
             settings,
             gate=gate(settings, allow_unreviewed),
             write_detections=not no_write_detections,
-            preview=output.with_name(f"{output.name}-preview") if preview else None,
+            preview=beside,
         ),
         then=lambda: audit_after(output, given, records),
         review=review_command(records),
+        output=output,
+        preview=beside,
     )
     if allow_unreviewed:
         nobody = Queue(ReviewStore(records, settings), _tell).count("pending")

@@ -67,10 +67,10 @@ def export(
     settings = warn(options.settings_of(given, RecordsFile(records_path).header.settings))
     if is_sequence:
         _say_followed(sequence.follow_file(records_path))
-    writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(output, preview)}
+    writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": preview_beside(output, preview)}
     work = partial(engine.export, records_path, output, settings, **writing)
     then = partial(audit_after, output, given, records_path)
-    report(given, work, then=then, review=review_command(records_path), output=output)
+    report(given, work, then=then, review=review_command(records_path), output=output, preview=writing["preview"])
 
 
 @click.command()
@@ -115,12 +115,13 @@ def run(
             raise PathError(f"{place} is a URL; only runs with --cluster read and write those")
     folder = Path(output)
     predictor = options.predictor_of(warn(options.settings_of(given)), given)
-    writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": _preview(folder, preview)}
+    writing: dict[str, Any] = {"write_detections": not no_write_detections, "preview": preview_beside(folder, preview)}
     how = sequence.run if is_sequence else engine.run
     work = partial(how, source, folder, predictor, records_path=records_path, dry_run=dry_run, **writing)
     then = None if dry_run else lambda: audit_after(folder, given, records_path)
     review = review_command(records_path or folder / engine.RECORDS_NAME)
-    report(given, work, then=then, review="" if dry_run else review, output=None if dry_run else folder)
+    places: dict[str, Any] = {} if dry_run else {"review": review, "output": folder, "preview": writing["preview"]}
+    report(given, work, then=then, **places)
 
 
 def _say_followed(done: Followed) -> None:
@@ -157,8 +158,8 @@ def gather(output: str, records_path: Path, root: Path | None) -> None:
     click.echo(f"{records_path}: {work(output, records_path, root)} photos")
 
 
-def _preview(output: Path, wanted: bool) -> Path | None:
-    # Beside the output, never inside it: a preview's left half is the original.
+def preview_beside(output: Path, wanted: bool) -> Path | None:
+    """Where previews go: beside the output, never inside it, because a preview's left half is the original."""
     return Path(f"{os.path.abspath(output)}-preview") if wanted else None
 
 
@@ -178,6 +179,7 @@ def report(
     then: Callable[[], int] | None = None,
     review: str = "",
     output: Path | str | None = None,
+    preview: Path | None = None,
 ) -> None:
     """Run with a progress bar, print the summary table, exit 1 when a photo failed and 3 when nothing came out.
 
@@ -185,7 +187,7 @@ def report(
         work: the run. is_part: of a larger command, it prints failures only, and that command goes on.
         then: follows, whatever failed; its exit code counts where nothing did.
         review: the command that lists the photos that are worth a look, or "".
-        output: where the clean photos are, or None.
+        output: where the clean photos are, or None. preview: where the pictures beside them are, or None.
     """
     from rich.markup import escape
 
@@ -215,6 +217,8 @@ def report(
         return
     if summary.done and output:
         click.echo(f"the clean photos are in {output}; JSON files there say what was found, keep these back", err=True)
+        if preview:
+            click.echo(f"the previews in {preview} show the originals, too; keep these back", err=True)
     _say_what_to_look_at(summary, review)
     code = then() if then and summary.photos else 0
     if not summary.ok:

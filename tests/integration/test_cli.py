@@ -353,7 +353,9 @@ def test_allow_weak_warns_also_when_records_ask_for_it(folder: Path, tmp_path: P
 def test_a_preview_of_the_current_folder(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    run("run", folder, ".", *MINE, "--preview")
+    said = run("run", folder, ".", *MINE, "--preview").stderr
+    assert f"the previews in {tmp_path / 'here-preview'} show the originals, too" in said
+    assert "preview" not in run("run", folder, ".", *MINE, "--preview", "--dry-run").stderr
     assert (tmp_path / "here-preview" / "a" / "1.jpg.jpg").exists()
 
 

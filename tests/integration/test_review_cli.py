@@ -52,6 +52,16 @@ def run(*arguments: object, code: int = 0) -> Result:
     return result
 
 
+def test_an_export_says_where_photos_and_previews_are(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    run("approve", path, "a.png")
+    said = run("export", path, ".", "--preview").stderr
+    assert "the clean photos are in .;" in said
+    assert f"the previews in {tmp_path / 'here-preview'} show the originals, too" in said
+    assert (tmp_path / "here-preview" / "a.png.jpg").exists()
+
+
 def test_every_command_has_help():
     for name, command in cli.commands.items():
         text = run(name, "--help").output
