@@ -2,9 +2,9 @@
 
 Time grows with the square of the resolution, and most of a photo is sky, walls, and road. So an ensemble looks at the
 whole photo coarsely first. What it half sees, the heads of persons, and vehicles are then cut out with a margin, put
-beside each other into one picture, and shown to the network in one go: what is small at the resolution that a closer
-look has for the whole photo, what is larger at half of it, a quarter, and so on. So a thing of any size is seen again,
-for the price of a small one. A detector's silence counts where it looked and nowhere else.
+beside each other onto pages, and shown to the network: what is small at the resolution that a closer look has for the
+whole photo, what is larger at half of it, a quarter, and so on. So a thing of any size is seen again, for the price of
+a small one. A detector's silence counts where it looked and nowhere else.
 """
 
 from __future__ import annotations

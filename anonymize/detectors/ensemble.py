@@ -11,6 +11,7 @@ weights of 0.5 to 0.8 instead of 0.71.
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -30,6 +31,9 @@ from .wrapper import Finder, find_all, merge_found
 # What a detector is taken to have said where it said nothing, and how often a candidate of any detector is a thing at
 # all. From the same fit, for faces and plates alike, rounded.
 ABSENT, PRIOR = 0.01, 0.1
+# Each further detector that sees a thing doubles the ways of who of them counts as silent: here of ten. No preset asks
+# as many; of more, the best ways so far go on.
+MOST_WAYS = 512
 _ABSENT_ODDS, _PRIOR_ODDS = log_odds(ABSENT), log_odds(PRIOR)
 # px; what is lower in a detector's input it cannot see: its silence says nothing. What is at least CLEAR high it would
 # have seen; between them its silence counts in part.
@@ -184,26 +188,34 @@ def combine(probabilities: Sequence[float], absent: float = 0) -> float:
         probabilities: of those that saw it.
         absent: how many others looked and saw nothing; one that would hardly have seen it counts in part.
     """
-    n = len(probabilities) + absent
-    odds = sum(map(log_odds, probabilities)) + absent * _ABSENT_ODDS - (n - 1) * _PRIOR_ODDS
-    return sigmoid(odds / math.sqrt(n))
+    return sigmoid(_joint((sum(map(log_odds, probabilities)), len(probabilities), absent)))
+
+
+def _joint(way: tuple[float, int, float]) -> float:
+    """The log-odds of a thing, from the sum of those who say so, how many these are, and how many are silent."""
+    said, count, silent = way
+    n = count + silent
+    return (said + silent * _ABSENT_ODDS - (n - 1) * _PRIOR_ODDS) / math.sqrt(n)
 
 
 def weigh(seen: Sequence[tuple[float, float]], absent: float = 0) -> float:
     """`combine`, where whoever half sees a thing says no less for it than had it been silent.
 
-    So a low score does not speak against what a detector can hardly see, and a higher one of any detector never lowers
-    what comes out.
+    So a low score does not speak against what a detector can hardly see, and a higher one of any but the surest, up to
+    the surest's, never lowers what comes out.
 
     Args:
         seen: of those that saw it, the surest first: probability, and `sight`.
         absent: as for `combine`.
     """
     (surest, _), *others = seen
-    ways: list[tuple[tuple[float, ...], float]] = [((surest,), absent)]
+    ways: list[tuple[float, int, float]] = [(log_odds(surest), 1, absent)]
     for score, could_see in others:
-        ways = [way for some, silent in ways for way in (((*some, score), silent), (some, silent + could_see))]
-    return max(combine(*way) for way in ways)
+        odds = log_odds(score)
+        ways = [way for a, n, b in ways for way in ((a + odds, n + 1, b), (a, n, b + could_see))]
+        if len(ways) > MOST_WAYS:
+            ways = heapq.nlargest(MOST_WAYS, ways, key=_joint)
+    return sigmoid(max(map(_joint, ways)))
 
 
 def _merge_groups(every: Detections, groups: Sequence[Sequence[int]]) -> Detections:

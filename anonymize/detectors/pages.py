@@ -82,7 +82,9 @@ class Page:
 
 
 def pages(image: Image, some: Sequence[Place], long_side: int) -> list[Page]:
-    """Pieces of a photo on as many pages as they need; the whole photo, where that is less.
+    """Pieces of a photo on as many pages as they need; the whole photo, where that is less or one is too large for any.
+
+    A large piece in a picture of its own would be quicker, but a network takes more in it for plates.
 
     Args:
         some: At least one.

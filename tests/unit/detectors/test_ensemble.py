@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anonymize.detectors import FakeDetector, Image
+from anonymize.detectors import FakeDetector, Image, ensemble
 from anonymize.detectors.calibrated import Calibrated, Calibration
 from anonymize.detectors.detections import Detections
 from anonymize.detectors.ensemble import ABSENT, BLIND, CLEAR, FILLS, NEAR, PRIOR, Ensemble, combine, fuse, sight, weigh
@@ -59,6 +59,21 @@ def test_whoever_sees_a_thing_never_speaks_against_it_more_than_in_silence(
     half, surer = (weigh([*seen, (min(p, surest), could_see)], absent) for p in (score, score + more))
     assert silent <= half + 1e-12
     assert half <= surer + 1e-12
+
+
+def test_many_detectors_that_see_a_thing_are_weighed_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = 0
+
+    def counted(way: tuple[float, int, float]) -> float:
+        nonlocal tried
+        tried += 1
+        return joint(way)
+
+    joint = ensemble._joint
+    monkeypatch.setattr(ensemble, "_joint", counted)
+    many = [(0.9 - n / 40, n % 5 / 4) for n in range(16)]
+    assert weigh(many) > weigh(many[:8], 8.0)
+    assert tried < 2 * len(many) * ensemble.MOST_WAYS < 2 ** len(many[1:])
 
 
 def test_half_seeing_what_is_too_small_is_no_worse_than_blindness():
