@@ -31,10 +31,10 @@ def ask(here: Here, name: str, *given: Any) -> Any:
 
 def ask_twice_at_once(here: Here) -> Any:
     """While one answer is waited for, another thread gets its own."""
-    got: list[Any] = []
-    slow = threading.Thread(target=lambda: got.append(here.ask("slow")))
+    got: dict[str, Any] = {}
+    slow = threading.Thread(target=lambda: got.update(slow=here.ask("slow")))
     slow.start()
-    got.append(here.ask("fast"))
+    got["fast"] = here.ask("fast")
     slow.join()
     return got
 

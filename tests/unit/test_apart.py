@@ -46,7 +46,7 @@ def test_it_may_ask_this_process_from_several_threads(workers: Workers) -> None:
     assert workers.call(elsewhere.ask, "add", 2, 3, answers={"add": lambda a, b: a + b}) == 5
     go = threading.Event()
     answers = {"slow": lambda: go.wait(30), "fast": lambda: go.set()}
-    assert workers.call(elsewhere.ask_twice_at_once, answers=answers) == [None, True]
+    assert workers.call(elsewhere.ask_twice_at_once, answers=answers) == {"fast": None, "slow": True}
 
 
 def test_what_an_answer_raises_is_raised_there_and_comes_back(workers: Workers) -> None:
