@@ -6,6 +6,7 @@ grow with the largest. So pieces lie on small square pages, as many as they need
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,10 @@ from .detector import Image
 # px. Of three sizes, pages would have a twentieth fewer pixels, and networks half as many buffers again.
 SIDES = (256, 512)
 GAP = 8  # px between two pieces on a page
+# px in the picture of the whole photo from which it is shown only where pages would have more than so many times as
+# many: its buffers would be hundreds of MB (CenterFace 530 for 1,600 x 1,600 px), and each pixel takes longer than on
+# pages. What is too large for a page is cut there, so that what is up to half a page large lies whole on one.
+LARGE, MORE = 1_000_000, 1.5
 STRIDE = 32  # px, of which both sides of a picture are multiples
 FILL = 114
 Point = tuple[int, int]
@@ -91,12 +96,29 @@ def pages(image: Image, some: Sequence[Place], long_side: int) -> list[Page]:
         long_side: px, which the whole photo would have.
     """
     height, width = image.shape[:2]
-    scale = long_side / max(height, width)
+    whole = Place((0, 0, width, height), long_side / max(height, width))
+    pixels = math.prod(whole.size)
+    if pixels > LARGE:
+        some = [part for place in some for part in ([place] if place == whole else _cut(place))]
     laid = _laid_out([place.size for place in some])
-    if laid is None or sum(page.side**2 for page in laid) > width * height * scale**2:
-        whole = Place((0, 0, width, height), scale)
+    if laid is None or sum(page.side**2 for page in laid) > pixels * (MORE if pixels > LARGE else 1):
         return [_draw(image, [whole], [(0, 0)], whole.size)]
     return [_draw(image, [some[i] for i in page.corners], list(page.corners.values()), page.size) for page in laid]
+
+
+def _cut(place: Place) -> list[Place]:
+    """Places that fit a page and show all of one; each reaches over half of the next."""
+    x1, y1, x2, y2 = place.window
+    side = SIDES[-1] / place.scale  # px of the photo
+    columns, rows = (_starts(low, high, side) for low, high in ((x1, x2), (y1, y2)))
+    windows = [(x, y, min(x + int(side), x2), min(y + int(side), y2)) for y in rows for x in columns]
+    return [Place(window, place.scale) for window in windows]
+
+
+def _starts(low: int, high: int, side: float) -> list[int]:
+    """Where windows of a side begin that cover what lies from `low` to `high`."""
+    count = max(math.ceil((high - low) / (int(side) / 2)) - 1, 1)
+    return [low + (high - low - int(side)) * i // (count - 1) if count > 1 else low for i in range(count)]
 
 
 def _draw(image: Image, some: Sequence[Place], corners: Sequence[Point], size: Point) -> Page:
