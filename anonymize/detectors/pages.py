@@ -21,9 +21,9 @@ from .detector import Image
 # px. Of three sizes, pages would have a twentieth fewer pixels, and networks half as many buffers again.
 SIDES = (256, 512)
 GAP = 8  # px between two pieces on a page
-# px in the picture of the whole photo from which it is shown only where pages would have more than so many times as
-# many: its buffers would be hundreds of MB (CenterFace 530 for 1,600 x 1,600 px), and each pixel takes longer than on
-# pages. What is too large for a page is cut there, so that what is up to half a page large lies whole on one.
+# px in the picture of the whole photo from which a network of faces sees it only where pages would have more than so
+# many times as many: its buffers would be hundreds of MB (CenterFace 530 for 1,600 x 1,600 px), and each pixel takes
+# longer than on pages.
 LARGE, MORE = 1_000_000, 1.5
 STRIDE = 32  # px, of which both sides of a picture are multiples
 FILL = 114
@@ -86,22 +86,23 @@ class Page:
         return np.array([place.scale for place in self.places])
 
 
-def pages(image: Image, some: Sequence[Place], long_side: int) -> list[Page]:
+def pages(image: Image, some: Sequence[Place], long_side: int, *, cut: bool = False) -> list[Page]:
     """Pieces of a photo on as many pages as they need; the whole photo, where that is less or one is too large for any.
-
-    A large piece in a picture of its own would be quicker, but a network takes more in it for plates.
 
     Args:
         some: At least one.
         long_side: px, which the whole photo would have.
+        cut: Where that is large, cut what is too large for a page, so that what is up to half a page large lies whole
+            on one. (Not for plates: in parts of vehicles and photos, a network takes more for plates.)
     """
     height, width = image.shape[:2]
     whole = Place((0, 0, width, height), long_side / max(height, width))
     pixels = math.prod(whole.size)
-    if pixels > LARGE:
+    cut = cut and pixels > LARGE
+    if cut:
         some = [part for place in some for part in ([place] if place == whole else _cut(place))]
     laid = _laid_out([place.size for place in some])
-    if laid is None or sum(page.side**2 for page in laid) > pixels * (MORE if pixels > LARGE else 1):
+    if laid is None or sum(page.side**2 for page in laid) > pixels * (MORE if cut else 1):
         return [_draw(image, [whole], [(0, 0)], whole.size)]
     return [_draw(image, [some[i] for i in page.corners], list(page.corners.values()), page.size) for page in laid]
 

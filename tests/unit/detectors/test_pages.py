@@ -20,17 +20,17 @@ boxes = st.tuples(st.integers(0, 900), st.integers(0, 600), st.integers(1, 300),
 some_places = st.lists(st.builds(Place, boxes, st.sampled_from([0.25, 1.0, 2.0])), min_size=1, max_size=12)
 
 
-@given(some_places, st.sampled_from([640, 960, 1920]))
-def test_pieces_lie_apart_and_whole_on_pages(some: list[Place], side: int):
-    made = pages(IMAGE, some, side)
+@given(some_places, st.sampled_from([640, 960, 1920]), st.booleans())
+def test_pieces_lie_apart_and_whole_on_pages(some: list[Place], side: int, cut: bool):
+    made = pages(IMAGE, some, side, cut=cut)
     shown = [place for page in made for place in page.places]
     pixels = (side / SIZE[0]) ** 2 * SIZE[0] * SIZE[1]
     if shown != [Place((0, 0, *SIZE), side / SIZE[0])]:
         fitting = [place for place in some if max(place.size) <= SIDES[-1]]
         assert set(fitting) <= set(shown)
-        assert pixels > LARGE or len(shown) == len(fitting) == len(some)
+        assert (cut and pixels > LARGE) or len(shown) == len(fitting) == len(some)
         assert {page.pixels.shape for page in made} <= {(n, n, 3) for n in SIDES}
-        assert sum(page.pixels.shape[0] ** 2 for page in made) <= pixels * (MORE if pixels > LARGE else 1)
+        assert sum(page.pixels.shape[0] ** 2 for page in made) <= pixels * (MORE if cut and pixels > LARGE else 1)
     for page in made:
         height, width = page.pixels.shape[:2]
         assert height % STRIDE == width % STRIDE == 0
@@ -56,7 +56,7 @@ def test_of_a_large_photo_a_piece_that_is_too_large_is_cut_and_all_of_it_is_show
     window: tuple[int, int, int, int], scale: float, x: int, y: int
 ) -> None:
     some = [Place(window, scale)]
-    shown = [place for page in pages(IMAGE, some, round(4 * SIZE[0])) for place in page.places]
+    shown = [place for page in pages(IMAGE, some, round(4 * SIZE[0]), cut=True) for place in page.places]
     if shown == [Place((0, 0, *SIZE), 4.0)]:
         return
     (x1, y1, x2, y2), half = window, int(SIDES[-1] / scale / 2) - 1
@@ -75,7 +75,7 @@ def test_of_a_large_photo_a_piece_that_is_too_large_is_cut_and_all_of_it_is_show
 
 def test_a_whole_photo_is_never_cut():
     whole = Place((0, 0, *SIZE), 4.0)
-    assert [page.places for page in pages(IMAGE, [whole], 4 * SIZE[0])] == [[whole]]
+    assert [page.places for page in pages(IMAGE, [whole], 4 * SIZE[0], cut=True)] == [[whole]]
 
 
 def test_a_thing_with_its_margin_fits_a_page():
