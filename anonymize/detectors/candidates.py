@@ -21,6 +21,9 @@ from .detections import Detections, objects
 from .detector import Image
 
 STRIDE = 32
+# px, the least width of an input: on a processor with AMX, answers of YOLO networks are wrong, or no numbers, where a
+# map is one cell wide (openvino 2026.4, in bfloat16 and 8-bit integers).
+LEAST_WIDTH = 2 * STRIDE
 # Candidates that go into the suppression, for each region that may come out. A face or plate draws about ten of them.
 CANDIDATES_PER_REGION = 10
 
@@ -98,7 +101,7 @@ def letterbox(
     if (w, h) != (width, height):
         # Beyond a factor of two, linear interpolation skips source pixels: small things vanish or not by chance.
         image = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA if factor < 0.5 else cv2.INTER_LINEAR)
-    to_h, to_w = target or (-(-h // STRIDE) * STRIDE, -(-w // STRIDE) * STRIDE)
+    to_h, to_w = target or (-(-h // STRIDE) * STRIDE, max(-(-w // STRIDE) * STRIDE, LEAST_WIDTH))
     left, top = ((to_w - w) // 2, (to_h - h) // 2) if center else (0, 0)
     if (to_w, to_h) != (w, h):
         pixels = np.full((to_h, to_w, 3), fill, np.uint8)
