@@ -152,8 +152,8 @@ class Closer(Finder):
                 for i, image in enumerate(images)
                 if where[i] and worth(self._detectors, max(image.shape[:2]))[-1] == one[1]
             ]
-            cut = self.kinds is not None and "plate" not in self.kinds
-            made = [(i, page) for i in numbers for page in pages(images[i], where[i], side, cut=cut)]
+            shrink = self.kinds is not None and "plate" not in self.kinds
+            made = [(i, page) for i in numbers for page in pages(images[i], where[i], side, shrink=shrink)]
             answers = find_all(detector.detector, [page.pixels for _, page in made])
             seen: dict[int, list[Detections]] = {i: [] for i in numbers}
             for (i, page), found in zip(made, answers, strict=True):

@@ -86,40 +86,32 @@ class Page:
         return np.array([place.scale for place in self.places])
 
 
-def pages(image: Image, some: Sequence[Place], long_side: int, *, cut: bool = False) -> list[Page]:
+def pages(image: Image, some: Sequence[Place], long_side: int, *, shrink: bool = False) -> list[Page]:
     """Pieces of a photo on as many pages as they need; the whole photo, where that is less or one is too large for any.
 
     Args:
         some: At least one.
         long_side: px, which the whole photo would have.
-        cut: Where that is large, cut what is too large for a page, so that what is up to half a page large lies whole
-            on one. (Not for plates: in parts of vehicles and photos, a network takes more for plates.)
+        shrink: Where that is large, show what is too large for a page smaller. (Not for plates, which are smaller on
+            vehicles than faces on persons.)
     """
     height, width = image.shape[:2]
     whole = Place((0, 0, width, height), long_side / max(height, width))
     pixels = math.prod(whole.size)
-    cut = cut and pixels > LARGE
-    if cut:
-        some = [part for place in some for part in ([place] if place == whole else _cut(place))]
+    shrink = shrink and pixels > LARGE
+    if shrink:
+        some = [place if place == whole else _smaller(place) for place in some]
     laid = _laid_out([place.size for place in some])
-    if laid is None or sum(page.side**2 for page in laid) > pixels * (MORE if cut else 1):
+    if laid is None or sum(page.side**2 for page in laid) > pixels * (MORE if shrink else 1):
         return [_draw(image, [whole], [(0, 0)], whole.size)]
     return [_draw(image, [some[i] for i in page.corners], list(page.corners.values()), page.size) for page in laid]
 
 
-def _cut(place: Place) -> list[Place]:
-    """Places that fit a page and show all of one; each reaches over half of the next."""
-    x1, y1, x2, y2 = place.window
-    side = SIDES[-1] / place.scale  # px of the photo
-    columns, rows = (_starts(low, high, side) for low, high in ((x1, x2), (y1, y2)))
-    windows = [(x, y, min(x + int(side), x2), min(y + int(side), y2)) for y in rows for x in columns]
-    return [Place(window, place.scale) for window in windows]
-
-
-def _starts(low: int, high: int, side: float) -> list[int]:
-    """Where windows of a side begin that cover what lies from `low` to `high`."""
-    count = max(math.ceil((high - low) / (int(side) / 2)) - 1, 1)
-    return [low + (high - low - int(side)) * i // (count - 1) if count > 1 else low for i in range(count)]
+def _smaller(place: Place) -> Place:
+    """The same at a half, a quarter, … of its scale, so that it fits a page."""
+    while max(place.size) > SIDES[-1]:
+        place = Place(place.window, place.scale / 2)
+    return place
 
 
 def _draw(image: Image, some: Sequence[Place], corners: Sequence[Point], size: Point) -> Page:

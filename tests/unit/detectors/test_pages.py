@@ -21,16 +21,17 @@ some_places = st.lists(st.builds(Place, boxes, st.sampled_from([0.25, 1.0, 2.0])
 
 
 @given(some_places, st.sampled_from([640, 960, 1920]), st.booleans())
-def test_pieces_lie_apart_and_whole_on_pages(some: list[Place], side: int, cut: bool):
-    made = pages(IMAGE, some, side, cut=cut)
+def test_pieces_lie_apart_and_whole_on_pages(some: list[Place], side: int, shrink: bool):
+    made = pages(IMAGE, some, side, shrink=shrink)
     shown = [place for page in made for place in page.places]
     pixels = (side / SIZE[0]) ** 2 * SIZE[0] * SIZE[1]
     if shown != [Place((0, 0, *SIZE), side / SIZE[0])]:
         fitting = [place for place in some if max(place.size) <= SIDES[-1]]
         assert set(fitting) <= set(shown)
-        assert (cut and pixels > LARGE) or len(shown) == len(fitting) == len(some)
+        assert len(shown) == len(some)
+        assert (shrink and pixels > LARGE) or len(fitting) == len(some)
         assert {page.pixels.shape for page in made} <= {(n, n, 3) for n in SIDES}
-        assert sum(page.pixels.shape[0] ** 2 for page in made) <= pixels * (MORE if cut and pixels > LARGE else 1)
+        assert sum(page.pixels.shape[0] ** 2 for page in made) <= pixels * (MORE if shrink and pixels > LARGE else 1)
     for page in made:
         height, width = page.pixels.shape[:2]
         assert height % STRIDE == width % STRIDE == 0
@@ -51,31 +52,16 @@ def test_pieces_that_need_more_than_the_photo_are_the_photo():
     assert [page.places for page in pages(IMAGE, few, 960)] == [few]
 
 
-@given(boxes, st.sampled_from([1.0, 1.7, 2.0, 4.0]), st.integers(0, 599), st.integers(0, 399))
-def test_of_a_large_photo_a_piece_that_is_too_large_is_cut_and_all_of_it_is_shown(
-    window: tuple[int, int, int, int], scale: float, x: int, y: int
-) -> None:
-    some = [Place(window, scale)]
-    shown = [place for page in pages(IMAGE, some, round(4 * SIZE[0]), cut=True) for place in page.places]
-    if shown == [Place((0, 0, *SIZE), 4.0)]:
-        return
-    (x1, y1, x2, y2), half = window, int(SIDES[-1] / scale / 2) - 1
-    for place in shown:
-        a, b, c, d = place.window
-        assert x1 <= a < c <= x2
-        assert y1 <= b < d <= y2
-        assert max(place.size) <= SIDES[-1]
-    # Whatever is up to half a page large lies whole in one of them.
-    left, top = min(x1 + x, max(x2 - half, x1)), min(y1 + y, max(y2 - half, y1))
-    right, bottom = min(left + half, x2), min(top + half, y2)
-    assert any(
-        a <= left and b <= top and right <= c and bottom <= d for a, b, c, d in (place.window for place in shown)
-    )
+def test_of_a_large_photo_a_piece_that_is_too_large_is_shown_smaller():
+    large, small = Place((0, 0, 600, 200), 1.0), Place((700, 0, 800, 100), 1.0)
+    (page,) = pages(IMAGE, [large, small], 4 * SIZE[0], shrink=True)
+    assert set(page.places) == {Place(large.window, 0.5), small}
+    assert [page.places for page in pages(IMAGE, [large, small], 4 * SIZE[0])] == [[Place((0, 0, *SIZE), 4.0)]]
 
 
-def test_a_whole_photo_is_never_cut():
+def test_a_whole_photo_is_never_shrunk():
     whole = Place((0, 0, *SIZE), 4.0)
-    assert [page.places for page in pages(IMAGE, [whole], 4 * SIZE[0], cut=True)] == [[whole]]
+    assert [page.places for page in pages(IMAGE, [whole], 4 * SIZE[0], shrink=True)] == [[whole]]
 
 
 def test_a_thing_with_its_margin_fits_a_page():
