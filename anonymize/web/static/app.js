@@ -14,6 +14,9 @@
     root.dataset.ready = "yes";
     went = (id) => trigger("went", { id });
     addEventListener("popstate", () => went(here()));
+    // A tab that was chosen before this script listened.
+    const chosen = document.querySelector("[role=tab][aria-selected=true]")?.id.match(/^az-tab-(.+)-button$/)?.[1];
+    if (!location.hash && chosen && chosen !== now) at(chosen);
     back(5);
   };
   // A page that is busy with its first answers may not hear it: then the tab of its address stayed closed.
