@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..probability import Floats
+from .candidates import STRIDE
 from .detections import Detections
 from .detector import Image
 
@@ -25,7 +26,6 @@ GAP = 8  # px between two pieces on a page
 # many times as many: its buffers would be hundreds of MB (CenterFace 530 for 1,600 x 1,600 px), and each pixel takes
 # longer than on pages.
 LARGE, MORE = 1_000_000, 1.5
-STRIDE = 32  # px, of which both sides of a picture are multiples
 FILL = 114
 Point = tuple[int, int]
 Window = tuple[int, int, int, int]  # x1, y1, x2, y2, px of the photo
@@ -104,7 +104,9 @@ def pages(image: Image, some: Sequence[Place], long_side: int, *, shrink: bool =
     laid = _laid_out([place.size for place in some])
     if laid is None or sum(page.side**2 for page in laid) > pixels * (MORE if shrink else 1):
         return [_draw(image, [whole], [(0, 0)], whole.size)]
-    return [_draw(image, [some[i] for i in page.corners], list(page.corners.values()), page.size) for page in laid]
+    return [
+        _draw(image, [some[i] for i in page.corners], list(page.corners.values()), (page.side,) * 2) for page in laid
+    ]
 
 
 def _smaller(place: Place) -> Place:
@@ -115,7 +117,7 @@ def _smaller(place: Place) -> Place:
 
 
 def _draw(image: Image, some: Sequence[Place], corners: Sequence[Point], size: Point) -> Page:
-    width, height = (-(-side // STRIDE) * STRIDE for side in size)
+    width, height = (-(-side // STRIDE) * STRIDE for side in size)  # else detectors would pad it around
     pixels = np.full((height, width, 3), FILL, np.uint8)
     for place, (x, y) in zip(some, corners, strict=True):
         (x1, y1, x2, y2), (w, h) = place.window, place.size
@@ -152,10 +154,6 @@ class _Layout:
     def __init__(self, side: int) -> None:
         self.side, self.corners = side, dict[int, Point]()
         self._rows: list[_Row] = []
-
-    @property
-    def size(self) -> Point:
-        return self.side, self.side
 
     def add(self, number: int, size: Point) -> bool:
         """Whether there was room; pieces come by falling height."""

@@ -8,6 +8,7 @@
   const here = () => location.hash.slice(1) || "photo";
   const scrolls = {};  // tab -> how far down it was
   let now = "photo", went = null;
+  const tabOf = (button) => button?.id.match(/^az-tab-(.+)-button$/)?.[1];
   const address = ({ element, trigger }) => {
     const root = element.querySelector(".az-address");
     if (root.dataset.ready) return;
@@ -15,7 +16,7 @@
     went = (id) => trigger("went", { id });
     addEventListener("popstate", () => went(here()));
     // A tab that was chosen before this script listened.
-    const chosen = document.querySelector("[role=tab][aria-selected=true]")?.id.match(/^az-tab-(.+)-button$/)?.[1];
+    const chosen = tabOf(document.querySelector("[role=tab][aria-selected=true]"));
     if (!location.hash && chosen && chosen !== now) at(chosen);
     back(5);
   };
@@ -41,7 +42,7 @@
   document.addEventListener("click", ({ target }) => {
     scrolls[now] = scrollY;
     // Gradio tells of a tab only some time after it can be chosen.
-    const [, id] = target.closest?.("[role=tab]")?.id.match(/^az-tab-(.+)-button$/) || [];
+    const id = tabOf(target.closest?.("[role=tab]"));
     if (id) setTimeout(() => at(id));
   }, true);
 

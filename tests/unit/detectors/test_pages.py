@@ -6,9 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anonymize.detectors.candidates import STRIDE
 from anonymize.detectors.closer import LEAST_MARGIN, MOST_MARGIN, TALL
 from anonymize.detectors.detections import Detections
-from anonymize.detectors.pages import GAP, LARGE, MORE, SIDES, STRIDE, Place, pages
+from anonymize.detectors.pages import GAP, LARGE, MORE, SIDES, Place, pages
 from anonymize.regions import Region
 
 SIZE = (960, 640)
